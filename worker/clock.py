@@ -1,0 +1,47 @@
+"""What time is it? The only module that reads the machine's clock.
+
+Everything else takes ``now`` as an argument or a :class:`Clock`, so that tests run leases, deadlines and back-offs
+without waiting for them. Leases are measured by the database's clock (``worker.storage.engine.database_clock``):
+two workers whose clocks differ by an hour still agree on when a lease ends.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A source of time that can be replaced."""
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; never goes back."""
+        ...
+
+
+class SystemClock:
+    """This machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class OffsetClock:
+    """This machine's clock, shifted by what another clock (the database's) was ahead when it was asked."""
+
+    def __init__(self, theirs: datetime, *, base: Clock | None = None) -> None:
+        self._base: Clock = base or SystemClock()
+        self._theirs = theirs
+        self._asked_at = self._base.monotonic()
+
+    def now(self) -> datetime:
+        return self._theirs + timedelta(seconds=self._base.monotonic() - self._asked_at)
+
+    def monotonic(self) -> float:
+        return self._base.monotonic()

@@ -1,0 +1,1 @@
+"""The values everybody speaks in: frozen, without I/O."""

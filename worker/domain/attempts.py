@@ -1,0 +1,71 @@
+"""How one try of a job on one host ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.domain.replies import Result
+from worker.errors import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """A ``done:true`` record came; the result is stored."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Trying again would not help, or the attempts are used up."""
+
+    code: Code
+    message: str
+    partial: str = ""
+    result: Result | None = None
+    """The text that was generated all the same (``cut`` with ``--fail-on-cut``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The job goes back and is eligible again at ``at``; ``charged`` counts it against ``max_attempts``."""
+
+    code: Code
+    message: str
+    at: datetime
+    charged: bool
+    partial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Parked for an operator."""
+
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Its producer asked for that while it ran."""
+
+    partial: str = ""
+
+
+Outcome = Succeeded | Failed | Retried | Held | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """An outcome on its way to the database, with the fence it has to pass."""
+
+    job_id: int
+    batch_id: int
+    token: str
+    attempt: int
+    host: str
+    started_at: datetime
+    ended_at: datetime
+    outcome: Outcome
+    digest: str | None = None
+    """The weights that answered; the result's context belongs to them."""
+    run_id: int | None = None

@@ -1,0 +1,54 @@
+"""What a host sent, and what a producer gets."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PromptFit = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a host sent for one generate request, put together from its chunks, before any interpretation.
+
+    Durations are nanoseconds as sent, 0 where the host left them out (Go's omitempty).
+    """
+
+    model: str
+    response: str
+    thinking: str
+    done_reason: str | None
+    context: tuple[int, ...] | None
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+    prompt_eval_duration: int
+    eval_count: int
+    eval_duration: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a producer gets. Durations are kept in nanoseconds as sent and given in seconds beside them."""
+
+    answer: str
+    reasoning: str | None
+    reasoning_open: bool
+    """The reply ended inside the reasoning: the answer is empty and all of the text is reasoning."""
+    done_reason: str | None
+    cut: bool
+    """The answer was ended by num_predict or a full window (done_reason ``length``)."""
+    prompt_fit: PromptFit
+    prompt_tokens: int
+    output_tokens: int
+    tokens_per_second: float | None
+    prompt_tokens_per_second: float | None
+    total_seconds: float
+    load_seconds: float
+    prompt_eval_seconds: float
+    eval_seconds: float
+    total_duration: int
+    load_duration: int
+    prompt_eval_duration: int
+    eval_duration: int
+    context: tuple[int, ...] | None

@@ -1,0 +1,97 @@
+"""What must be equal for two jobs to follow each other on a host without a reload."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RUNNER_OPTIONS = (
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "draft_num_predict",
+)
+"""Load-time options (``server/sched.go needsReload``); every other option never reloads."""
+
+
+def normalise_model(name: str) -> str:
+    """A model's name with its tag, as a host lists it; names match whatever their case (``types/model/name.go``).
+
+    >>> normalise_model(" Qwen3 ")
+    'qwen3:latest'
+    >>> normalise_model("registry.ollama.ai/library/qwen3:8B")
+    'qwen3:8b'
+    """
+    name = name.strip().lower()
+    for prefix in ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/"):
+        if name.startswith(prefix):
+            name = name.removeprefix(prefix)
+            break
+    tail = name.rsplit("/", 1)[-1]
+    return name if ":" in tail else f"{name}:latest"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerKey:
+    """A model and the load-time options that a host must have loaded to serve a job at once.
+
+    Two jobs with equal keys follow each other for free; a different key costs a load, seconds to minutes.
+    ``shift`` is part of it: servers from 0.30 on reload when it changes.
+    """
+
+    model: str
+    options: tuple[tuple[str, int | bool], ...] = ()
+    shift: bool = False
+
+    @property
+    def text(self) -> str:
+        """The key as it stands in the database.
+
+        >>> RunnerKey("qwen3:8b", (("num_ctx", 8192),)).text
+        'qwen3:8b num_ctx=8192'
+        """
+        parts = [self.model]
+        parts += [
+            f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in self.options
+        ]
+        if self.shift:
+            parts.append("shift=true")
+        return " ".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> "RunnerKey":
+        """The key that ``text`` was made from.
+
+        >>> RunnerKey.parse("qwen3:8b num_ctx=8192 use_mmap=true shift=true")
+        RunnerKey(model='qwen3:8b', options=(('num_ctx', 8192), ('use_mmap', True)), shift=True)
+        """
+        model, *parts = text.split(" ")
+        options: list[tuple[str, int | bool]] = []
+        shift = False
+        for part in parts:
+            name, _, value = part.partition("=")
+            if name == "shift":
+                shift = value == "true"
+            else:
+                options.append((name, value == "true" if value in ("true", "false") else int(value)))
+        return cls(model, tuple(options), shift)
+
+
+def runner_key(model: str, request: Mapping[str, Any]) -> RunnerKey:
+    """The runner key of a job that asks ``model`` with these generate fields.
+
+    >>> runner_key("qwen3", {"options": {"temperature": 0, "num_ctx": 4096}}).text
+    'qwen3:latest num_ctx=4096'
+    """
+    options = request.get("options")
+    chosen: tuple[tuple[str, int | bool], ...] = ()
+    if options:
+        chosen = tuple(
+            (name, options[name] if isinstance(options[name], bool) else int(options[name]))
+            for name in RUNNER_OPTIONS
+            if options.get(name) is not None
+        )
+    return RunnerKey(normalise_model(model), chosen, shift=request.get("shift") is True)

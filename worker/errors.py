@@ -1,0 +1,226 @@
+"""Every error Caravan raises on purpose, and what each failure code means.
+
+::
+
+    CaravanError
+    ├── InputRefused          the producer's input cannot be taken; carries one problem per line
+    ├── SettingsRefused       a setting is unknown or out of range
+    ├── NotFound              no batch, job or host of that name
+    ├── Conflict              the thing exists already, or is in another state
+    ├── DatabaseUnavailable   the database is away, locked or full; trying again may help
+    │   └── SchemaOutdated    the database has not been upgraded to this version
+    ├── BrokerUnavailable     a wake-up could not be published; the next tick finds the rows
+    ├── AlreadyRunning        another process holds this CARAVAN_HOME
+    ├── NoHost                no host can serve what is asked
+    └── HostError             one request to a host gave no result; its code says whose fault that was
+
+Nothing else escapes a service. A message says where and what; the class or the code says what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class CaravanError(Exception):
+    """Root of everything raised on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one line of input: ``line`` counts from 1 (0: the whole file), ``field`` may be empty."""
+
+    line: int
+    field: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.message}"
+
+
+class InputRefused(CaravanError):
+    """The producer's input cannot be taken; ``problems`` says where and what was expected."""
+
+    def __init__(self, problems: Sequence[Problem], *, left_out: int = 0) -> None:
+        self.problems = tuple(problems)
+        self.left_out = left_out
+        super().__init__("; ".join(str(problem) for problem in self.problems[:5]))
+
+
+class SettingsRefused(CaravanError):
+    """A setting is unknown, out of range or of the wrong type."""
+
+
+class NotFound(CaravanError):
+    """No batch, job or host of that name."""
+
+
+class Conflict(CaravanError):
+    """The thing exists already, or is in a state that does not allow what was asked."""
+
+
+class DatabaseUnavailable(CaravanError):
+    """The database is away, locked or full; trying again may help."""
+
+
+class SchemaOutdated(DatabaseUnavailable):
+    """The database has not been upgraded to this version (``caravan db upgrade``)."""
+
+
+class BrokerUnavailable(CaravanError):
+    """A wake-up could not be published. Nothing is lost: the next tick finds the rows."""
+
+
+class AlreadyRunning(CaravanError):
+    """Another process holds this CARAVAN_HOME."""
+
+
+class NoHost(CaravanError):
+    """No host can serve what is asked."""
+
+
+class Code(StrEnum):
+    """Why an attempt, or a job, ended without an answer. ``CODES`` says what each means."""
+
+    HOST_UNREACHABLE = "host_unreachable"
+    HOST_BUSY = "host_busy"
+    HOST_ERROR = "host_error"
+    LOAD_FAILED = "load_failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    RUNNER_DIED = "runner_died"
+    REPLY_CUT = "reply_cut"
+    BAD_REPLY = "bad_reply"
+    NO_FIRST_BYTE = "no_first_byte"
+    REPLY_STALLED = "reply_stalled"
+    MODEL_MISSING = "model_missing"
+    INVALID_REQUEST = "invalid_request"
+    UNSUPPORTED = "unsupported"
+    CONTEXT_OVERFLOW = "context_overflow"
+    CONTEXT_MISMATCH = "context_mismatch"
+    REPEATED_OUTPUT = "repeated_output"
+    REPLY_TOO_LONG = "reply_too_long"
+    TOO_SLOW = "too_slow"
+    CUT = "cut"
+    WORKER_LOST = "worker_lost"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    INTERNAL = "internal"
+
+
+Fault = Literal["job", "host", "runner", "caravan", "producer"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """One row of the table in ``docs/errors.md``.
+
+    ``fault`` says who pays: ``job`` counts against ``max_attempts``; ``host`` makes the host step back; ``runner``
+    makes this runner key on this host step back; neither of the latter two charges the job.
+    """
+
+    meaning: str
+    fault: Fault
+    retried: bool
+    advice: str
+
+
+CODES: Mapping[Code, CodeFacts] = {
+    Code.HOST_UNREACHABLE: CodeFacts(
+        "the host refused or dropped the connection", "host", True, "check that Ollama runs there"
+    ),
+    Code.HOST_BUSY: CodeFacts(
+        "the host's queue is full (503)", "host", True, "raise OLLAMA_MAX_QUEUE or keep others off it"
+    ),
+    Code.HOST_ERROR: CodeFacts("the host failed inside (5xx)", "job", True, "read the host's log"),
+    Code.LOAD_FAILED: CodeFacts(
+        "the model could not be loaded there", "runner", True, "read the host's log; try a smaller num_ctx"
+    ),
+    Code.OUT_OF_MEMORY: CodeFacts(
+        "the model does not fit the host's memory",
+        "runner",
+        True,
+        "use a smaller model or num_ctx, or a larger host",
+    ),
+    Code.RUNNER_DIED: CodeFacts("the runner died while it generated", "host", True, "read the host's log"),
+    Code.REPLY_CUT: CodeFacts(
+        "the reply ended without done:true", "host", True, "check the host and the network between"
+    ),
+    Code.BAD_REPLY: CodeFacts(
+        "the reply was not what an Ollama server sends",
+        "host",
+        True,
+        "check that the URL is an Ollama server",
+    ),
+    Code.NO_FIRST_BYTE: CodeFacts(
+        "nothing came in time", "host", True, "look at the host's load; raise CARAVAN_FIRST_BYTE_SECONDS"
+    ),
+    Code.REPLY_STALLED: CodeFacts(
+        "the host fell silent while it generated", "host", True, "the GPU may hang: restart the host's Ollama"
+    ),
+    Code.MODEL_MISSING: CodeFacts("the host does not have the model", "runner", True, "ollama pull it there"),
+    Code.INVALID_REQUEST: CodeFacts(
+        "the host refused the request", "job", False, "correct the job; the message names the field"
+    ),
+    Code.UNSUPPORTED: CodeFacts(
+        "the model cannot do what was asked",
+        "job",
+        False,
+        "drop think, suffix or images, or use another model",
+    ),
+    Code.CONTEXT_OVERFLOW: CodeFacts(
+        "the prompt does not fit the context window", "job", False, "raise num_ctx or shorten the prompt"
+    ),
+    Code.CONTEXT_MISMATCH: CodeFacts(
+        "the context tokens belong to other weights",
+        "job",
+        False,
+        "send a context only to the model it came from",
+    ),
+    Code.REPEATED_OUTPUT: CodeFacts(
+        "the model repeated one piece until the host stopped it",
+        "job",
+        True,
+        "raise repeat_penalty or temperature",
+    ),
+    Code.REPLY_TOO_LONG: CodeFacts("the reply passed the size limit", "job", False, "lower num_predict"),
+    Code.TOO_SLOW: CodeFacts(
+        "the reply passed its deadline or the tokens/s floor",
+        "job",
+        True,
+        "lower num_predict or raise CARAVAN_REPLY_SECONDS",
+    ),
+    Code.CUT: CodeFacts(
+        "the answer was cut and --fail-on-cut was set", "job", False, "raise num_predict or num_ctx"
+    ),
+    Code.WORKER_LOST: CodeFacts(
+        "the worker died or lost its lease while the job ran", "caravan", True, "none; the job is tried again"
+    ),
+    Code.CANCELLED: CodeFacts("cancelled by its producer", "producer", False, "none"),
+    Code.EXPIRED: CodeFacts(
+        "its deadline passed", "producer", False, "submit earlier or set a later deadline"
+    ),
+    Code.INTERNAL: CodeFacts("a defect in Caravan", "caravan", True, "report it with the log"),
+}
+
+
+class HostError(CaravanError):
+    """One request to a host gave no result. ``code`` says why, ``partial`` is text that had already come."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        status: int | None = None,
+        partial: str = "",
+        numbers: Mapping[str, int] | None = None,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.status = status
+        self.partial = partial
+        self.numbers = dict(numbers or {})
+        super().__init__(message)

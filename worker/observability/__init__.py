@@ -1,0 +1,1 @@
+"""What happened: the published list of events, and how they become log lines."""

@@ -1,0 +1,60 @@
+"""Which events are there, and what does each carry? Code emits facts; ``logging.py`` decides what a line looks like."""
+
+import logging
+from collections.abc import Mapping
+
+EVENTS: Mapping[str, str] = {
+    "batch.submitted": "a batch was sealed: batch, jobs, seconds",
+    "batch.refused": "a batch was refused at the door: batch, problems",
+    "batch.cancelled": "a batch was cancelled: batch, jobs",
+    "job.claimed": "jobs were claimed: host, runner_key, jobs",
+    "job.finished": "outcomes were stored: host, accepted, refused",
+    "job.released": "unstarted jobs were given back: host, jobs",
+    "job.rescued": "stale leases were ended: retried, held, cancelled",
+    "job.held": "jobs were parked: runner_key, jobs, code",
+    "job.failed": "an attempt failed: host, job, attempt, code, message",
+    "job.spooled": "outcomes went to the spool, the database is away: host, jobs",
+    "host.serving": "a worker took a host's serving lease: host, slots",
+    "host.left": "a worker gave it back: host, jobs, loads",
+    "host.paused": "a host steps back: host, seconds, code",
+    "host.unreachable": "a host could not be looked at: host, message",
+    "runner.loading": "a load was decided: host, runner_key, reason",
+    "runner.loaded": "a model was loaded: host, runner_key, seconds",
+    "runner.load_failed": "a load failed: host, runner_key, code, message, seconds",
+    "runner.unloaded": "a model was unloaded: host, model",
+    "lease.lost": "a finish was refused by the fence: host, jobs",
+    "database.unavailable": "the database could not be reached: host, message",
+    "broker.unavailable": "a wake-up could not be published: message",
+    "tick.done": "a tick changed something: rescued, promoted, expired, finished",
+}
+"""Event → meaning and fields; ``docs/events.md`` is compared with it."""
+
+_log = logging.getLogger("caravan")
+
+_WARNINGS = frozenset(
+    {
+        "job.failed",
+        "job.held",
+        "job.rescued",
+        "job.spooled",
+        "host.paused",
+        "host.unreachable",
+        "runner.load_failed",
+        "lease.lost",
+        "database.unavailable",
+        "broker.unavailable",
+        "batch.refused",
+    }
+)
+
+
+def emit(event: str, **fields: object) -> None:
+    """Say that ``event`` happened. Fields are ids, sizes and times: never a prompt, never an answer.
+
+    Raises KeyError for an event that is not in ``EVENTS``.
+    """
+    if event not in EVENTS:
+        raise KeyError(event)
+    level = logging.WARNING if event in _WARNINGS else logging.INFO
+    if _log.isEnabledFor(level):
+        _log.log(level, "%s", event, extra={"event": event, "fields": fields})

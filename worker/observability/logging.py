@@ -1,0 +1,45 @@
+"""What does an event look like as a log line? One line each: time, event, its fields; or JSON for machines."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class LineFormatter(logging.Formatter):
+    """``2026-11-23T05:40:00Z INFO runner.loaded host=gpu-1 runner_key='qwen3:8b' seconds=4.2``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        fields = getattr(record, "fields", None) or {}
+        text = " ".join([record.getMessage(), *(f"{name}={_plain(value)}" for name, value in fields.items())])
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return f"{at} {record.levelname} {text}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for log collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat()
+        line = {"at": at, "level": record.levelname, "event": record.getMessage(), "logger": record.name}
+        line.update(getattr(record, "fields", None) or {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def _plain(value: object) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ' "\n=') else text
+
+
+def configure(level: str = "INFO", *, style: str = "line") -> None:
+    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else LineFormatter())
+    root = logging.getLogger("caravan")
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False

@@ -1,0 +1,69 @@
+"""What becomes of a job whose attempt failed: again, and when, or never."""
+
+from datetime import datetime, timedelta
+
+from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
+from worker.errors import CODES, Code, HostError
+
+LONGEST_WAIT = timedelta(minutes=10)
+SUSPECT_AFTER = 8
+"""Attempts that ended by the host's fault after which the job itself is suspected and parked."""
+
+_MAY_BE_THE_JOB = frozenset(
+    {Code.RUNNER_DIED, Code.REPLY_CUT, Code.REPLY_STALLED, Code.NO_FIRST_BYTE, Code.BAD_REPLY, Code.INTERNAL}
+)
+
+
+def backoff(failures: int, *, jitter: float = 0.0) -> timedelta:
+    """Wait after the ``failures``-th failure: its fourth power in seconds, at most ten minutes, plus jitter.
+
+    >>> [backoff(n).total_seconds() for n in (1, 2, 3, 4, 9)]
+    [1.0, 16.0, 81.0, 256.0, 600.0]
+    """
+    return min(timedelta(seconds=failures**4), LONGEST_WAIT) * (1 + jitter)
+
+
+def after_failure(
+    error: HostError, *, attempt: int, charged: int, max_attempts: int, now: datetime, jitter: float
+) -> Outcome:
+    """Decide what becomes of a job after its ``attempt``-th attempt ended with ``error``.
+
+    The job's own fault is charged and limited by ``max_attempts``. A host's or runner's fault is not: the job goes
+    back at once for another host, while the one that failed steps back (``host_pause``). A fault that follows the
+    job around makes it a suspect: it is held.
+    """
+    code, message = error.code, error.message
+    facts = CODES[code]
+    if code is Code.CANCELLED:
+        return Cancelled(partial=error.partial)
+    if not facts.retried:
+        return Failed(code, message, partial=error.partial)
+    if facts.fault == "job":
+        if charged + 1 >= max_attempts:
+            return Failed(code, message, partial=error.partial)
+        wait = backoff(charged + 1, jitter=jitter)
+        return Retried(code, message, at=now + wait, charged=True, partial=error.partial)
+    uncharged = attempt - charged
+    if code in _MAY_BE_THE_JOB and uncharged >= SUSPECT_AFTER:
+        return Held(code, f"{uncharged} attempts ended this way, on whichever host: {message}")
+    return Retried(
+        code, message, at=now + timedelta(seconds=1 + jitter), charged=False, partial=error.partial
+    )
+
+
+def host_pause(failures: int) -> timedelta:
+    """How long a host, or a runner key on it, is left alone after ``failures`` failures in a row.
+
+    >>> [host_pause(n).total_seconds() for n in (1, 2, 3, 6, 20)]
+    [2.0, 4.0, 8.0, 60.0, 60.0]
+    """
+    return timedelta(seconds=min(2**failures, 60))
+
+
+def load_pause(failures: int) -> timedelta:
+    """How long a runner key is left alone on a host after ``failures`` failed loads in a row.
+
+    >>> [load_pause(n).total_seconds() for n in (1, 2, 5)]
+    [15.0, 60.0, 600.0]
+    """
+    return min(timedelta(seconds=15 * 4 ** (min(failures, 10) - 1)), LONGEST_WAIT)
