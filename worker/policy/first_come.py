@@ -18,7 +18,7 @@ def first_come_loads(runner_keys: Iterable[str], *, hosts: int) -> int:
     loaded: list[str | None] = [None] * max(1, hosts)
     loads = 0
     for turn, key in enumerate(runner_keys):
-        host = turn % len(loads)
+        host = turn % len(loaded)
         if loaded[host] != key:
             loaded[host] = key
             loads += 1

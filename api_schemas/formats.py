@@ -1,0 +1,68 @@
+"""Whether a ``format`` is one that hosts take: ``"json"``, or a self-contained JSON Schema."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+
+def format_problem(value: object) -> str | None:
+    """What is wrong with ``value`` as a ``format``, or None.
+
+    >>> format_problem("json"), format_problem({"type": "object"})
+    (None, None)
+    >>> format_problem("xml")
+    'expected "json" or a JSON Schema object, got "xml"'
+    """
+    if value == "json":
+        return None
+    if not isinstance(value, Mapping):
+        return f'expected "json" or a JSON Schema object, got {json.dumps(value, ensure_ascii=False)[:60]}'
+    return _schema_problem(json.dumps(value))
+
+
+@lru_cache(maxsize=256)
+def _schema_problem(text: str) -> str | None:
+    # Imported here: it takes longer than everything else in this package, and few lines carry a schema.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    schema = json.loads(text)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = "".join(f".{part}" for part in error.absolute_path)
+        return f"not a JSON Schema: {('at ' + where[1:] + ': ') if where else ''}{error.message[:200]}"
+    except RecursionError:
+        return "not a JSON Schema: nested too deep"
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            return f'$ref "{reference[:100]}" points outside of the schema; a host does not fetch it'
+        if not _resolves(reference, schema):
+            return f'$ref "{reference[:100]}" points at nothing in the schema'
+    return None
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "$ref" and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+def _resolves(reference: str, schema: Any) -> bool:
+    node = schema
+    for part in reference[1:].split("/")[1:]:
+        part = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return False
+    return reference == "#" or reference.startswith("#/")

@@ -1,0 +1,145 @@
+"""One job as a producer writes it: the fields of a generate request, and what Caravan adds."""
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from api_schemas.generate import GenerateFields
+
+PriorityName = Literal["interactive", "high", "normal", "bulk"]
+PRIORITIES: dict[str, int] = {"interactive": 0, "high": 1, "normal": 2, "bulk": 3}
+
+
+def _deadline(value: object) -> datetime:
+    expected = "expected a time with its offset, such as 2026-12-01T06:00:00+01:00 or 2026-12-01T05:00:00Z"
+    if isinstance(value, datetime):
+        time = value
+    elif isinstance(value, str) and "T" in value.upper().replace(" ", "T") and len(value) <= 40:
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise PydanticCustomError("deadline", "{problem}", {"problem": expected}) from error
+    else:
+        raise PydanticCustomError("deadline", "{problem}", {"problem": expected})
+    if time.tzinfo is None:
+        raise PydanticCustomError(
+            "deadline",
+            "{problem}",
+            {"problem": f"no offset, so the hour is not known: {expected}"},
+        )
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("deadline", "{problem}", {"problem": expected}) from error
+
+
+def _metadata(value: object) -> object:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise PydanticCustomError("metadata", "NaN and Infinity are not JSON") from error
+    return value
+
+
+Deadline = Annotated[
+    datetime,
+    BeforeValidator(_deadline),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Metadata = Annotated[dict[str, JsonValue], BeforeValidator(_metadata)]
+CustomId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+
+
+class JobLine(GenerateFields):
+    """One line of a job file: one prompt to be answered once. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(
+        title="Caravan job line",
+        json_schema_extra={"dependentRequired": {"context": ["context_digest"]}},
+    )
+
+    prompt: Annotated[str, Field(pattern=r"\S")] = Field(
+        description="The text to answer. Not blank: to a host an empty prompt is an order to load the model."
+    )
+    custom_id: CustomId | None = Field(
+        default=None,
+        description="Your name for the job, unique in its file and per model; line-N where none is given.",
+    )
+    priority: PriorityName | None = Field(
+        default=None,
+        description="interactive, high, normal (default) or bulk; more urgent jobs go first.",
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="ISO 8601 with an offset. A job that has not started by then expires.",
+    )
+    metadata: Metadata | None = Field(
+        default=None,
+        description="Any JSON object; it comes back with the result, untouched.",
+    )
+    context_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None,
+        description="Digest (as in /api/tags) of the model that the context came from. Required with a "
+        "context: token ids of other weights kill older servers.",
+    )
+
+
+CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "metadata"})
+"""Fields of a line that are no part of its request."""
+
+FIELDS = tuple(JobLine.model_fields)
+REQUEST_FIELDS = tuple(
+    name for name in FIELDS if name not in CARAVAN_FIELDS and name not in ("model", "prompt")
+)
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
+_MODEL = re.compile(
+    rf"(?:(?:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,349}}(?::[0-9]+)?/)?[A-Za-z0-9_][A-Za-z0-9_-]{{0,79}}/)?{_PART}(?::{_PART})?"
+)
+
+
+@lru_cache(maxsize=1024)
+def model_problem(name: str) -> tuple[str, str] | None:
+    """(code, message) of what is wrong with a model's name, or None.
+
+    Names: ``types/model/name.go``; cloud suffixes: ``internal/modelref/modelref.go``.
+
+    >>> model_problem("qwen3:8b")
+    >>> model_problem("gpt-oss:120b-cloud")[0]
+    'cloud_model'
+    """
+    tag = name.rsplit("/", 1)[-1].partition(":")[2].lower()
+    if tag == "cloud" or tag.endswith(("-cloud", ":cloud")):
+        return (
+            "cloud_model",
+            (
+                f"model: {name[:100]} runs in Ollama's cloud, "
+                "so prompts would leave your machines; name a local model"
+            ),
+        )
+    if tag.endswith(":local") or tag == "local":
+        return (
+            "invalid_value",
+            f"model: leave out :local in {name[:100]}; only local models are run",
+        )
+    if not name:
+        return ("missing", "model: empty; name one, such as qwen3:8b")
+    if not _MODEL.fullmatch(name):
+        return (
+            "invalid_value",
+            (
+                f"model: {name[:100]!r} is not a model name; "
+                "expected [host/][namespace/]model[:tag], such as qwen3:8b"
+            ),
+        )
+    return None
+
+
+def without_null(fields: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The fields among ``names`` that were given."""
+    return {name: fields[name] for name in names if fields[name] is not None}

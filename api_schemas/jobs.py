@@ -1,0 +1,376 @@
+"""From a producer's line to a job, or to what is wrong with it.
+
+A line that is right takes one pass through pydantic-core (4 to 12 µs). Anything unusual, be it wrong or
+merely odd (a NUL, a lone surrogate, a whole number written as 4096.0), is read a second time by slower code
+that can name it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from api_schemas.job_line import (
+    CARAVAN_FIELDS,
+    FIELDS,
+    PRIORITIES,
+    REQUEST_FIELDS,
+    JobLine,
+    PriorityName,
+    model_problem,
+    without_null,
+)
+from api_schemas.job_problems import (
+    MOST_PROBLEMS,
+    PROBLEM_CODES,
+    LineProblem,
+    problems_of,
+    unsupported_format,
+)
+from api_schemas.options import INT_OPTIONS, given, ignored
+from api_schemas.results import ResultError, ResultLine
+
+__all__ = [
+    "CARAVAN_FIELDS",
+    "FIELDS",
+    "MOST_PROBLEMS",
+    "PRIORITIES",
+    "PROBLEM_CODES",
+    "REQUEST_FIELDS",
+    "JobDefaults",
+    "JobLine",
+    "Limits",
+    "LineProblem",
+    "ParsedLine",
+    "PriorityName",
+    "ResultError",
+    "ResultLine",
+    "check_defaults",
+    "read_job_line",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """What holds for every line that says nothing else. ``options`` fill gaps one by one.
+
+    ``system`` and ``template`` do not reach a line with ``raw``, which excludes them.
+    """
+
+    model: str | None = None
+    system: str | None = None
+    template: str | None = None
+    format: str | Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
+    think: bool | str | None = None
+    keep_alive: int | float | str | None = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    priority: PriorityName = "normal"
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a line and its texts may be, in bytes of UTF-8."""
+
+    max_prompt_bytes: int = 4 * 1024 * 1024
+    """Of each of prompt, system, template and suffix."""
+    max_line_bytes: int = 64 * 1024 * 1024
+    """Of the whole line, images included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedLine:
+    """A job ready to be stored: plain values, nothing of pydantic."""
+
+    line: int
+    custom_id: str
+    model: str
+    """As written, without white space around it."""
+    prompt: str
+    priority: int
+    """0 interactive, 1 high, 2 normal, 3 bulk."""
+    deadline: datetime | None
+    """UTC."""
+    metadata: dict[str, Any] | None
+    request: dict[str, Any]
+    """All other generate fields, defaults filled in; what was null is not in it."""
+    notes: tuple[str, ...] = ()
+    """What was odd and taken all the same."""
+
+
+_FILLABLE = ("system", "template", "format", "think", "keep_alive", "truncate", "shift")
+_TEXTS = ("prompt", "system", "template", "suffix")
+_NO_DEFAULTS = JobDefaults()
+_NO_LIMITS = Limits()
+_DEEPEST = 200
+_validate = JobLine.__pydantic_validator__.validate_json
+
+
+def read_job_line(
+    raw: bytes | str,
+    *,
+    line: int,
+    defaults: JobDefaults = _NO_DEFAULTS,
+    limits: Limits = _NO_LIMITS,
+) -> ParsedLine | list[LineProblem]:
+    """The job on line ``line`` (from 1), or everything that is wrong with it.
+
+    Never raises for what a line contains. NUL characters and lone surrogates become U+FFFD, so that every
+    database holds the same text; ``notes`` says so. Whether ``custom_id`` is unique is not known here.
+    """
+    if isinstance(raw, str):
+        try:
+            data = raw.encode()
+        except UnicodeEncodeError:
+            return _read_carefully(raw, line, defaults, limits)
+    else:
+        data = raw
+    if len(data) > limits.max_line_bytes:
+        message = f"{len(data):,} bytes, a line may have at most {limits.max_line_bytes:,}"
+        return [LineProblem(line, "", "too_large", message)]
+    if b"\\u0000" in data or b"NaN" in data or b"Infinity" in data:
+        return _read_carefully(data, line, defaults, limits)
+    try:
+        job = _validate(data)
+    except ValidationError:
+        return _read_carefully(data, line, defaults, limits)
+    return _finish(job, line, defaults, limits, len(data), ())
+
+
+def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
+    """What is wrong with ``defaults`` themselves, found before any line is read."""
+    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority")}
+    if defaults.deadline is not None:
+        fields["deadline"] = defaults.deadline.isoformat()
+    parsed = read_job_line(
+        json.dumps({"model": "any", "prompt": "any"} | {k: v for k, v in fields.items() if v is not None}),
+        line=0,
+    )
+    return parsed if isinstance(parsed, list) else []
+
+
+def _finish(
+    job: JobLine,
+    line: int,
+    defaults: JobDefaults,
+    limits: Limits,
+    size: int,
+    notes: tuple[str, ...],
+) -> ParsedLine | list[LineProblem]:
+    fields = job.__dict__
+    problems: list[LineProblem] = []
+    model = fields["model"]
+    model = defaults.model if model is None else model.strip()
+    if model is None:
+        message = "model: missing; name one on the line or give a default for all"
+        problems.append(LineProblem(line, "model", "missing", message))
+    elif wrong := model_problem(model):
+        problems.append(LineProblem(line, "model", *wrong))
+    request = without_null(fields, REQUEST_FIELDS)
+    if "options" in request:
+        options = given(request["options"])
+        if options:
+            request["options"] = options
+            if unread := ignored(options):
+                notes += (f"options.{', options.'.join(unread)}: no longer read by any server",)
+        else:
+            del request["options"]
+    if defaults is not _NO_DEFAULTS:
+        _fill(request, defaults)
+    if request.get("raw") or "context" in request:
+        problems += _conflicts(request, line)
+    if size > limits.max_prompt_bytes:
+        problems += _too_large(fields, limits.max_prompt_bytes, line)
+    if problems or model is None:
+        return problems
+    return ParsedLine(
+        line,
+        fields["custom_id"] or f"line-{line}",
+        model,
+        fields["prompt"],
+        PRIORITIES[fields["priority"] or defaults.priority],
+        fields["deadline"] or defaults.deadline,
+        fields["metadata"],
+        request,
+        notes,
+    )
+
+
+def _fill(request: dict[str, Any], defaults: JobDefaults) -> None:
+    for name in _FILLABLE:
+        if name not in request:
+            value = getattr(defaults, name)
+            if value is not None and not (request.get("raw") and name in ("system", "template")):
+                request[name] = value
+    if defaults.options:
+        request["options"] = {**defaults.options, **request.get("options", {})}
+
+
+def _conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:
+    problems = []
+    excluded = [name for name in ("system", "template", "context") if request.get(name)]
+    if request.get("raw") and excluded:
+        message = f"raw: sends the prompt as it is, which excludes {', '.join(excluded)}"
+        problems.append(LineProblem(line, "raw", "conflict", message))
+    if request.get("context") and "context_digest" not in request:
+        message = (
+            "context_digest: missing; say which weights the context came from "
+            "(digest of the model in /api/tags): token ids of others kill older servers"
+        )
+        problems.append(LineProblem(line, "context_digest", "missing", message))
+    return problems
+
+
+def _too_large(fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
+    problems = []
+    for name in _TEXTS:
+        text = fields[name]
+        if text is not None and len(text) * 4 > limit and (size := len(text.encode())) > limit:
+            message = (
+                f"{name}: {size:,} bytes, at most {limit:,} are allowed; split the text or raise the limit"
+            )
+            problems.append(LineProblem(line, name, "too_large", message))
+    return problems
+
+
+def _read_carefully(
+    raw: bytes | str, line: int, defaults: JobDefaults, limits: Limits
+) -> ParsedLine | list[LineProblem]:
+    """Read a line that is wrong or odd: repair what may be repaired, name what may not."""
+    value = _load(raw, line)
+    if isinstance(value, LineProblem):
+        return [value]
+    foreign = unsupported_format(value, line)
+    if foreign:
+        return [foreign]
+    repair = _Repair()
+    try:
+        text = json.dumps(repair.object(value), ensure_ascii=False, allow_nan=False)
+        job = _validate(text)
+    except _NotJson as error:
+        return [LineProblem(line, error.field, "invalid_json", f"{error.field}: {error}")]
+    except ValidationError as error:
+        return problems_of(error, line)
+    return _finish(job, line, defaults, limits, len(text) * 4, repair.notes())
+
+
+class _NotJson(Exception):
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
+    if isinstance(raw, bytes):
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw[1:2] == b"\0":
+                message = "looks like UTF-16; save the file as UTF-8"
+            else:
+                byte = raw[error.start]
+                message = f"not UTF-8: byte 0x{byte:02x} at {error.start + 1}; save the file as UTF-8"
+            return LineProblem(line, "", "invalid_encoding", message)
+    else:
+        text = raw.removeprefix("\ufeff")
+    try:
+        value = json.loads(text, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        return LineProblem(line, "", "invalid_json", f"not valid JSON: {_explain(text, error)}")
+    except _NotJson as error:
+        return LineProblem(line, "", "invalid_json", f"not valid JSON: {error}")
+    except RecursionError:
+        return LineProblem(line, "", "invalid_json", f"nested deeper than {_DEEPEST} levels")
+    except ValueError:
+        return LineProblem(line, "", "invalid_json", "not valid JSON: a number has thousands of digits")
+    if not isinstance(value, dict):
+        kind = {
+            list: "a list",
+            str: "a text",
+            bool: "true or false",
+            type(None): "null",
+        }.get(type(value), "a number")
+        return LineProblem(line, "", "invalid_json", f"expected one JSON object a line, got {kind}")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise _NotJson("", f"{name} is no JSON number")
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    stripped = text.strip()
+    if not stripped:
+        return "the line is blank"
+    if stripped in ("{", "[", "[{", "}", "]"):
+        return f"only {stripped}; write each job on one line, with no list around them (JSONL)"
+    near = text[max(0, error.pos - 20) : error.pos + 20].strip()
+    if error.msg == "Extra data" and stripped.startswith("["):
+        return "a list; write each job on one line, with no list around them (JSONL)"
+    what = error.msg[:1].lower() + error.msg[1:]
+    if error.msg.startswith("Invalid control character"):
+        sign = ord(text[error.pos]) if error.pos < len(text) else 0
+        what = f"control character U+{sign:04X}, which JSON writes as \\u{sign:04x}"
+    return f"{what} at column {error.pos + 1}" + (f", near {near!r}" if near else "")
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class _Repair:
+    """Makes of a line's values what every database can hold, and remembers where it changed something."""
+
+    def __init__(self) -> None:
+        self._replaced: dict[str, int] = {}
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"{field}: {count} NUL or lone surrogate{'s' if count > 1 else ''} replaced by U+FFFD"
+            for field, count in self._replaced.items()
+        )
+
+    def object(self, value: dict[str, Any]) -> dict[str, Any]:
+        repaired = {}
+        for key, item in value.items():
+            name = self._text(key, "a field's name")
+            repaired[name] = self._value(item, name, 1)
+        options = repaired.get("options")
+        if isinstance(options, dict):
+            for name in INT_OPTIONS & options.keys():
+                options[name] = _whole(options[name])
+        if "top_logprobs" in repaired:
+            repaired["top_logprobs"] = _whole(repaired["top_logprobs"])
+        return repaired
+
+    def _value(self, value: Any, field: str, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value, field)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _NotJson(field, "a number is too large")
+        if depth > _DEEPEST:
+            raise _NotJson(field, f"nested deeper than {_DEEPEST} levels")
+        if isinstance(value, dict):
+            return {
+                self._text(key, field): self._value(item, field, depth + 1) for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self._value(item, field, depth + 1) for item in value]
+        return value
+
+    def _text(self, text: str, field: str) -> str:
+        repaired, count = _UNSTORABLE.subn("\ufffd", text)
+        if count:
+            self._replaced[field] = self._replaced.get(field, 0) + count
+        return repaired
+
+
+def _whole(value: Any) -> Any:
+    """``value`` as an int where it is one written with a point, as spreadsheets and pandas do (4096.0)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,30 @@
+"""How Alembic reaches the database: the connection of ``worker.storage.migrate``, or the settings' own."""
+
+from alembic import context
+
+from worker.storage.engine import open_database
+from worker.storage.tables import metadata
+
+
+def run(connection: object) -> None:
+    context.configure(
+        connection=connection,  # type: ignore[arg-type]
+        target_metadata=metadata,
+        render_as_batch=True,
+        compare_type=True,
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    from worker.settings import load_settings
+
+    database = open_database(load_settings().database)
+    with database.write() as conn:
+        run(conn)
+    database.close()

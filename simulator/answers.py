@@ -1,0 +1,229 @@
+"""How a completion becomes a reply: get the model, say the pieces, end well or badly.
+
+The order is the server's: schedule, then (for an empty prompt) the brief reply, then render, then generate.
+Source: ``server/routes.go GenerateHandler``, ``ChatHandler``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from simulator import gojson
+from simulator.clock import Clock
+from simulator.failures import (
+    BUSY,
+    ENCOUNTERED,
+    NO_IMAGES,
+    STOPPED,
+    Failed,
+    llama_server_error,
+    prompt_too_long,
+)
+from simulator.faults import FaultScript
+from simulator.grammar import BadFormat, Grammar, grammar_of
+from simulator.http import Reply
+from simulator.mishaps import Interruption, Mishap, acted_out_instead
+from simulator.models import LocalModel
+from simulator.options import BadOption, Options, resolved
+from simulator.runner import Completion, Ending, PromptTooLong, Runner, RunnerBroke
+from simulator.scheduler import Loaded, LoadFailed, QueueFull, Scheduler
+from simulator.settings import HostSettings
+from simulator.speaker import Speaker
+from simulator.state import Counters
+from simulator.thinking import ThinkingParser
+from simulator.wording import Final, Wording
+
+
+class Machine(Protocol):
+    """What answering needs of a host."""
+
+    settings: HostSettings
+    clock: Clock
+    counters: Counters
+    scheduler: Scheduler
+    faults: FaultScript
+
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request, checked, with what is needed to answer it."""
+
+    model: LocalModel
+    sent_name: str
+    options: Options
+    keep_alive: float | None
+    shift: bool
+    truncate: bool
+    stream: bool
+    format: Any
+    logprobs: int | None
+    images: int
+    prompt_text: str
+    empty: bool
+    debug_render_only: bool
+    with_context: bool
+    render: Callable[[Runner], str]
+    parser: Callable[[str], ThinkingParser | None]
+
+
+def options_of(machine: Machine, model: LocalModel, given: Any) -> Options:
+    """Resolve a request's options on this host.
+
+    Raises:
+        Failed: an option has the wrong type (500).
+    """
+    settings = machine.settings
+    try:
+        return resolved(
+            model.parameters,
+            given,
+            line=settings.line,
+            trained_context=model.model.trained_context,
+            default_num_ctx=settings.context_length or _window_for(settings.memory_bytes),
+            default_is_auto=not settings.context_length,
+        )
+    except BadOption as error:
+        raise Failed(500, str(error)) from None
+
+
+def _window_for(memory_bytes: int) -> int:
+    """The default window by the size of the memory (``server/routes.go``)."""
+    gib = memory_bytes / 2**30
+    return 262_144 if gib >= 47 else 32_768 if gib >= 23 else 4_096
+
+
+async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> None:
+    """Serve one request to its end.
+
+    Raises:
+        Failed, BadRequest: nothing was sent yet; the caller words the error.
+    """
+    clock = machine.clock
+    began = clock.now()
+    fault = None if job.empty else machine.faults.strike(job.model.name.short, job.prompt_text)
+    if fault is not None and await acted_out_instead(fault, reply, wording.error):
+        return
+    loaded = await _granted(machine, job)
+    granted = clock.now()
+    try:
+        if job.empty:
+            reply.send(200, wording.whole_type, wording.brief("load"))
+            return
+        runner = loaded.runner
+        prompt = job.render(runner)
+        if job.debug_render_only:
+            reply.send(200, wording.whole_type, _debug_info(job, clock, prompt))
+            return
+        speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream)
+        mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)
+        machine.counters.generation_began()
+        try:
+            ending = await _said(machine, job, runner, prompt, speaker, reply, mishap)
+        except Interruption as interruption:
+            if interruption.cut:
+                speaker.cut()
+            else:
+                speaker.end(None)
+        except Failed as error:
+            speaker.fail(error.status, error.text)
+        else:
+            final = None
+            if ending is not None:
+                machine.counters.completed += 1
+                machine.counters.tokens += ending.answer_tokens
+                final = _final(clock, job, runner, prompt + speaker.raw, ending, began, granted)
+            speaker.end(final)
+        finally:
+            machine.counters.concurrent -= 1
+    finally:
+        machine.scheduler.release(loaded)
+
+
+async def _said(
+    machine: Machine,
+    job: Job,
+    runner: Runner,
+    prompt: str,
+    speaker: Speaker,
+    reply: Reply,
+    mishap: Mishap | None,
+) -> Ending | None:
+    """Let the runner speak; None when it stopped without an end of its own.
+
+    Raises:
+        Failed: with the error of whoever found it.
+        Interruption: a fault broke the answer off.
+    """
+    completion = Completion(
+        prompt,
+        job.options.sampling,
+        _grammar(machine, job),
+        truncate=job.truncate,
+        shift=job.shift,
+        top_logprobs=job.logprobs,
+        interrupt=None if mishap is None else mishap.at,
+        breathe=reply.drained,
+    )
+    if job.images and machine.settings.line == "H" and "vision" not in job.model.capabilities:
+        raise Failed(400, llama_server_error(400, NO_IMAGES, "invalid_request_error"))
+    try:
+        return await runner.complete(completion, speaker.say)
+    except PromptTooLong as error:
+        raise prompt_too_long(error, machine.settings.line, truncate=job.truncate, shift=job.shift) from None
+    except RunnerBroke as error:
+        raise Failed(500, ENCOUNTERED if error.spoke else STOPPED) from None
+    except Interruption as interruption:
+        if interruption.text is None:
+            raise
+        raise Failed(500, interruption.text) from None
+
+
+def _final(
+    clock: Clock, job: Job, runner: Runner, conversation: str, ending: Ending, began: float, granted: float
+) -> Final:
+    load = max(1e-9, granted - began)
+    total = max(clock.now() - began, load + ending.prompt_seconds + ending.answer_seconds)
+    return Final(
+        ending.done_reason,
+        total=int(total * 1e9) + 1,
+        load=int(load * 1e9),
+        prompt_tokens=ending.prompt_tokens,
+        prompt=max(1, int(ending.prompt_seconds * 1e9)),
+        answer_tokens=ending.answer_tokens,
+        answer=int(ending.answer_seconds * 1e9),
+        context=runner.encode(conversation) if job.with_context else None,
+    )
+
+
+async def _granted(machine: Machine, job: Job) -> Loaded:
+    try:
+        return await machine.scheduler.grant(
+            job.model,
+            job.options.runner,
+            keep_alive=job.keep_alive,
+            shift=job.shift,
+        )
+    except QueueFull:
+        machine.counters.refused_503 += 1
+        raise Failed(503, BUSY) from None
+    except LoadFailed as error:
+        raise Failed(500, str(error)) from None
+
+
+def _grammar(machine: Machine, job: Job) -> Grammar | None:
+    try:
+        return grammar_of(job.format, machine.settings.line)
+    except BadFormat as error:
+        if not error.of_llama_server:
+            raise Failed(500, str(error)) from None
+        raise Failed(400, llama_server_error(400, str(error), "invalid_request_error")) from None
+
+
+def _debug_info(job: Job, clock: Clock, prompt: str) -> bytes:
+    info = {"rendered_template": prompt} | ({"image_count": job.images} if job.images else {})
+    return (
+        f'{{"model":{gojson.string(job.sent_name)},"created_at":"{clock.stamp()}","response":"",'
+        f'"done":false,"_debug_info":{gojson.dumps(info)}}}'
+    ).encode()

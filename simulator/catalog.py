@@ -1,0 +1,43 @@
+"""Models to try things with: three that look like what people run."""
+
+from simulator.settings import SimulatedModel
+
+
+def demo_models() -> tuple[SimulatedModel, ...]:
+    """A small one, a middling one, and one that reasons before it answers."""
+    return (
+        SimulatedModel(
+            "llama3.2:3b",
+            size_bytes=2_019_393_189,
+            parameter_size="3.2B",
+            load_seconds=2.5,
+            tokens_per_second=95.0,
+            prompt_tokens_per_second=3_000.0,
+        ),
+        SimulatedModel(
+            "qwen2.5:7b",
+            size_bytes=4_683_087_332,
+            family="qwen2",
+            parameter_size="7.6B",
+            embedding_length=3_584,
+            kv_width=512,
+            trained_context=32_768,
+            vocabulary_size=152_064,
+            load_seconds=4.5,
+            tokens_per_second=52.0,
+            prompt_tokens_per_second=1_800.0,
+        ),
+        SimulatedModel(
+            "deepseek-r1:8b",
+            size_bytes=5_225_376_047,
+            family="qwen3",
+            parameter_size="8.2B",
+            layers=36,
+            embedding_length=4_096,
+            vocabulary_size=151_936,
+            thinking="tags",
+            load_seconds=5.5,
+            tokens_per_second=45.0,
+            prompt_tokens_per_second=1_500.0,
+        ),
+    )

@@ -1,0 +1,106 @@
+"""``POST /api/chat``: messages in, a message out.
+
+Source: ``server/routes.go ChatHandler``, ``server/prompt.go chatPrompt``.
+"""
+
+from functools import partial
+
+from simulator.answers import Job, Machine, answer, options_of
+from simulator.failures import Failed
+from simulator.generate import (
+    check_capability,
+    fits,
+    found,
+    parser_for,
+    quoted_name,
+    template_of,
+    think_of,
+)
+from simulator.http import JSON, Reply
+from simulator.models import Disk, LocalModel
+from simulator.prompt import Message, Think, fitting, rendered, with_image_marks
+from simulator.requests import BadRequest, ChatRequest, read_chat
+from simulator.runner import Runner
+from simulator.template_nodes import TemplateError
+from simulator.wording import ChatWording, Wording
+
+
+async def chat(machine: Machine, disk: Disk, body: bytes, reply: Reply) -> None:
+    """Answer a chat request.
+
+    Raises:
+        BadRequest, Failed: it is refused; nothing was sent yet.
+    """
+    asked = read_chat(body)
+    await serve(machine, disk, asked, ChatWording(asked.model, machine.clock), reply)
+
+
+async def serve(machine: Machine, disk: Disk, asked: ChatRequest, wording: Wording, reply: Reply) -> None:
+    """Answer in any wording (``/v1/chat/completions`` comes this way too)."""
+    if not asked.model:
+        raise BadRequest("model is required")
+    model = found(disk, asked.model)
+    if not asked.messages and asked.keep_alive == 0:
+        machine.scheduler.expire(model)
+        reply.send(200, JSON, wording.brief("unload"))
+        return
+    think = think_of(asked.think, model, asked.model)
+    check_capability(model, "completion", f"{quoted_name(asked.model)} does not support chat")
+    if asked.tools:
+        check_capability(model, "tools", f"{model.name.full} does not support tools")
+    messages = _messages(model, asked)
+    job = Job(
+        model,
+        asked.model,
+        options_of(machine, model, asked.options),
+        asked.keep_alive,
+        shift=asked.shift is not False,
+        truncate=asked.truncate,
+        stream=asked.stream,
+        format=asked.format,
+        logprobs=asked.top_logprobs if asked.logprobs else None,
+        images=sum(message.images for message in messages),
+        prompt_text="\n".join(message.content for message in messages),
+        empty=not asked.messages,
+        debug_render_only=asked.debug_render_only,
+        with_context=False,
+        render=lambda runner: _prompt(machine, model, messages, asked, think, runner),
+        parser=lambda prompt: parser_for(model, think, prompt),
+    )
+    await answer(machine, job, wording, reply)
+
+
+def _messages(model: LocalModel, asked: ChatRequest) -> list[Message]:
+    """The model's own messages and system text before those of the request."""
+    sent = [
+        Message(
+            str(one.get("role") or ""),
+            str(one.get("content") or ""),
+            str(one.get("thinking") or ""),
+            len(one.get("images") or ()),
+        )
+        for one in asked.messages
+    ]
+    before = [Message(role, text) for role, text in model.model.messages]
+    if model.model.system and sent and sent[0].role != "system":
+        before.insert(0, Message("system", model.model.system))
+    return before + sent
+
+
+def _prompt(
+    machine: Machine,
+    model: LocalModel,
+    messages: list[Message],
+    asked: ChatRequest,
+    think: Think,
+    runner: Runner,
+) -> str:
+    template = template_of(machine, model, "")
+    seeing = "vision" in model.capabilities
+    marked = with_image_marks(messages) if not seeing and machine.settings.line == "O" else messages
+    try:
+        if not asked.truncate:
+            return rendered(template, marked, think)
+        return fitting(template, marked, think, fits=partial(fits, runner))
+    except TemplateError as error:
+        raise Failed(500, str(error)) from None

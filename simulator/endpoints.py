@@ -1,0 +1,150 @@
+"""Which path does what: Ollama's routes, and the simulator's own beside them.
+
+Source: ``server/routes.go GenerateRoutes``.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from simulator import gojson, library, openai
+from simulator.chat import chat
+from simulator.embed import embed
+from simulator.failures import Failed
+from simulator.generate import generate
+from simulator.http import JSON, PLAIN_JSON, PLAIN_TEXT, TEXT, Reply, Request
+from simulator.listing import ps, read_object, show, tags
+from simulator.mishaps import fault_list
+from simulator.requests import BadRequest
+from simulator.wording import error_body
+
+if TYPE_CHECKING:
+    from simulator.host import Host
+
+Endpoint = Callable[["Host", Request, Reply], Awaitable[None]]
+
+
+async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
+    """Answer a request, whatever it is."""
+    method = "GET" if request.method == "HEAD" else request.method
+    endpoint = ROUTES.get((method, request.path))
+    if endpoint is None:
+        known = any(path == request.path for _, path in ROUTES)
+        status, text = (405, b"405 method not allowed") if known else (404, b"404 page not found")
+        reply.send(status, PLAIN_TEXT, text)
+        return
+    try:
+        await endpoint(host, request, reply)
+    except (BadRequest, Failed) as error:
+        if request.path.startswith("/v1/"):
+            reply.send(error.status, PLAIN_JSON, openai.openai_error(error.status, error.text) + b"\n")
+        else:
+            reply.send(error.status, JSON, error_body(error.text))
+
+
+async def _generate(host: "Host", request: Request, reply: Reply) -> None:
+    await generate(host, host.disk, request.body, reply)
+
+
+async def _chat(host: "Host", request: Request, reply: Reply) -> None:
+    await chat(host, host.disk, request.body, reply)
+
+
+async def _embed(host: "Host", request: Request, reply: Reply) -> None:
+    _send(reply, await embed(host, read_object(request.body)))
+
+
+async def _embeddings(host: "Host", request: Request, reply: Reply) -> None:
+    answer = await embed(host, read_object(request.body))
+    _send(reply, {"embedding": next(iter(answer["embeddings"]), [])})
+
+
+async def _copy(host: "Host", request: Request, reply: Reply) -> None:
+    library.copy(host, read_object(request.body), reply)
+
+
+async def _delete(host: "Host", request: Request, reply: Reply) -> None:
+    library.delete(host, read_object(request.body), reply)
+
+
+async def _create(host: "Host", request: Request, reply: Reply) -> None:
+    library.create(host, read_object(request.body), reply)
+
+
+async def _pull(host: "Host", request: Request, reply: Reply) -> None:
+    await library.pull(host, read_object(request.body), reply)
+
+
+async def _push(host: "Host", request: Request, reply: Reply) -> None:
+    library.push(host, read_object(request.body), reply)
+
+
+async def _alive(host: "Host", request: Request, reply: Reply) -> None:
+    reply.send(200, TEXT, b"Ollama is running")
+
+
+async def _version(host: "Host", request: Request, reply: Reply) -> None:
+    reply.send(200, JSON, f'{{"version":"{host.settings.reported_version}"}}'.encode())
+
+
+async def _ps(host: "Host", request: Request, reply: Reply) -> None:
+    _send(reply, await ps(host))
+
+
+async def _tags(host: "Host", request: Request, reply: Reply) -> None:
+    _send(reply, tags(host))
+
+
+async def _show(host: "Host", request: Request, reply: Reply) -> None:
+    _send(reply, show(host, request.body))
+
+
+async def _status(host: "Host", request: Request, reply: Reply) -> None:
+    _send(reply, {"cloud": {"disabled": True, "source": "env"}})
+
+
+async def _state(host: "Host", request: Request, reply: Reply) -> None:
+    reply.send(200, JSON, json.dumps(host.state()).encode())
+
+
+async def _faults(host: "Host", request: Request, reply: Reply) -> None:
+    try:
+        host.set_faults(fault_list(json.loads(request.body or b"[]")))
+    except (ValueError, TypeError) as error:
+        raise BadRequest(str(error)) from None
+    _send(reply, {"faults": host.faults.to_json()})
+
+
+async def _reset(host: "Host", request: Request, reply: Reply) -> None:
+    host.counters.reset()
+    _send(reply, {"status": "reset"})
+
+
+def _send(reply: Reply, value: Any) -> None:
+    reply.send(200, JSON, gojson.dumps(value).encode())
+
+
+ROUTES: Mapping[tuple[str, str], Endpoint] = {
+    ("GET", "/"): _alive,
+    ("GET", "/api/version"): _version,
+    ("GET", "/api/status"): _status,
+    ("GET", "/api/tags"): _tags,
+    ("GET", "/api/ps"): _ps,
+    ("POST", "/api/show"): _show,
+    ("POST", "/api/generate"): _generate,
+    ("POST", "/api/chat"): _chat,
+    ("POST", "/api/embed"): _embed,
+    ("POST", "/api/embeddings"): _embeddings,
+    ("POST", "/api/copy"): _copy,
+    ("DELETE", "/api/delete"): _delete,
+    ("POST", "/api/create"): _create,
+    ("POST", "/api/pull"): _pull,
+    ("POST", "/api/push"): _push,
+    ("POST", "/v1/chat/completions"): openai.chat_completions,
+    ("POST", "/v1/completions"): openai.completions,
+    ("POST", "/v1/embeddings"): openai.embeddings,
+    ("GET", "/v1/models"): openai.models,
+    ("GET", "/simulator/state"): _state,
+    ("POST", "/simulator/faults"): _faults,
+    ("POST", "/simulator/reset"): _reset,
+}

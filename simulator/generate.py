@@ -1,0 +1,186 @@
+"""``POST /api/generate``: the checks in the server's order, then the answer.
+
+Source: ``server/routes.go GenerateHandler``.
+"""
+
+from functools import partial
+
+from simulator.answers import Job, Machine, answer, options_of
+from simulator.failures import CLOUD_OFF, Failed, llama_server_error
+from simulator.http import JSON, Reply
+from simulator.models import Disk, LocalModel, NotFound
+from simulator.names import BadName, parse_name, without_source
+from simulator.prompt import Message, Think, fitting, rendered, rendered_fill_in, with_image_marks
+from simulator.requests import BadRequest, GenerateRequest, read_generate
+from simulator.requests import Think as Asked
+from simulator.runner import Runner
+from simulator.template import Template, parse
+from simulator.template_nodes import TemplateError
+from simulator.templates import PLAIN
+from simulator.thinking import ThinkingParser
+from simulator.thinking_tags import infer_tags
+from simulator.tokens import UnknownToken
+from simulator.wording import GenerateWording, Wording
+
+
+async def generate(machine: Machine, disk: Disk, body: bytes, reply: Reply) -> None:
+    """Answer a generate request.
+
+    Raises:
+        BadRequest, Failed: it is refused; nothing was sent yet.
+    """
+    asked = read_generate(body)
+    await serve(machine, disk, asked, GenerateWording(asked.model, machine.clock), reply)
+
+
+async def serve(
+    machine: Machine,
+    disk: Disk,
+    asked: GenerateRequest,
+    wording: Wording,
+    reply: Reply,
+    *,
+    context: bool = True,
+) -> None:
+    """Answer in any wording (``/v1/completions`` comes this way too)."""
+    model = found(disk, asked.model)
+    empty = not asked.prompt
+    if empty and asked.keep_alive == 0:
+        machine.scheduler.expire(model)
+        reply.send(200, JSON, wording.brief("unload"))
+        return
+    if asked.raw and (asked.template or asked.system or asked.context):
+        raise BadRequest("raw mode does not support template, system, or context")
+    think = think_of(asked.think, model, asked.model)
+    check_capability(model, "completion", f"{quoted_name(asked.model)} does not support generate")
+    if asked.suffix:
+        check_capability(model, "insert", f"{model.name.full} does not support insert")
+    job = Job(
+        model,
+        asked.model,
+        options_of(machine, model, asked.options),
+        asked.keep_alive,
+        shift=asked.shift is not False,
+        truncate=asked.truncate,
+        stream=asked.stream,
+        format=asked.format,
+        logprobs=asked.top_logprobs if asked.logprobs else None,
+        images=asked.images,
+        prompt_text=asked.prompt,
+        empty=empty,
+        debug_render_only=asked.debug_render_only,
+        with_context=context and not asked.raw,
+        render=lambda runner: _prompt(machine, model, asked, think, runner),
+        parser=lambda prompt: parser_for(model, think, prompt),
+    )
+    await answer(machine, job, wording, reply)
+
+
+def found(disk: Disk, sent: str) -> LocalModel:
+    """The model of a request.
+
+    Raises:
+        BadRequest: the name is none (400), nothing has it (404), or it is a cloud model (403).
+    """
+    if not sent:
+        raise BadRequest("model '' not found", 404)
+    try:
+        bare, in_the_cloud = without_source(sent)
+        if in_the_cloud:
+            raise BadRequest(CLOUD_OFF, 403)
+        return disk.get(parse_name(bare))
+    except BadName as error:
+        raise BadRequest(str(error)) from None
+    except NotFound:
+        raise BadRequest(f"model '{sent}' not found", 404) from None
+
+
+def think_of(given: Asked | None, model: LocalModel, sent: str) -> Think:
+    """Whether the model is to think: what was asked for, else on where it can.
+
+    Raises:
+        BadRequest: thinking is asked of a model that cannot.
+    """
+    can = "thinking" in model.capabilities
+    if given is not None:
+        if given.on and not can:
+            raise BadRequest(f"{quoted_name(sent)} does not support thinking")
+        return Think(given.on, True, given.level)
+    return Think(can, can, "medium" if can else "")
+
+
+def quoted_name(sent: str) -> str:
+    return f'"{sent}"'
+
+
+def check_capability(model: LocalModel, capability: str, text: str) -> None:
+    """
+    Raises:
+        BadRequest: the model cannot.
+    """
+    if capability not in model.capabilities:
+        raise BadRequest(text)
+
+
+def parser_for(model: LocalModel, think: Think, prompt: str) -> ThinkingParser | None:
+    """The parser that splits reasoning off, where the template tells the tags and thinking is on."""
+    tags = infer_tags(model.template_source) if think.on else None
+    if tags is None:
+        return None
+    opening, closing = tags
+    return ThinkingParser(opening, closing, opened=prompt.strip().endswith(opening))
+
+
+def template_of(machine: Machine, model: LocalModel, override: str) -> Template:
+    """
+    Raises:
+        Failed: the template does not parse (500).
+    """
+    try:
+        if override:
+            return parse(override)
+        if model.model.untemplated and machine.settings.line == "H":
+            return parse(PLAIN)  # the chat template inside the weights, in Go's language
+        return model.template
+    except TemplateError as error:
+        raise Failed(500, str(error)) from None
+
+
+def _prompt(machine: Machine, model: LocalModel, asked: GenerateRequest, think: Think, runner: Runner) -> str:
+    template = template_of(machine, model, asked.template)
+    if asked.raw:
+        return asked.prompt
+    try:
+        before = runner.decode(asked.context) if asked.context else ""
+    except UnknownToken as error:
+        if machine.settings.line == "O":
+            machine.kill()
+        raise Failed(500, _detokenize_error(error)) from None
+    if asked.suffix:
+        return before + rendered_fill_in(template, asked.prompt, asked.suffix, think)
+    messages: list[Message] = []
+    system = asked.system or model.model.system
+    if system:
+        messages.append(Message("system", system))
+    if not asked.context:
+        messages += [Message(role, content) for role, content in model.model.messages]
+    messages.append(Message("user", asked.prompt, images=asked.images))
+    if machine.settings.line == "O" and "vision" not in model.capabilities:
+        messages = with_image_marks(messages)
+    try:
+        if not asked.truncate or asked.template:
+            return before + rendered(template, messages, think)
+        return before + fitting(template, messages, think, fits=partial(fits, runner))
+    except TemplateError as error:
+        raise Failed(500, str(error)) from None
+
+
+def fits(runner: Runner, text: str) -> bool:
+    """Whether a prompt fits the window of a runner; a character is four tokens at most."""
+    size = runner.window.size
+    return 4 * len(text) < size or len(runner.encode(text)) <= size
+
+
+def _detokenize_error(error: UnknownToken) -> str:
+    message = f"vector::_M_range_check: __n (which is {error.token}) >= this->size() (which is {error.size})"
+    return f"detokenize error: {llama_server_error(500, message, 'server_error')}"

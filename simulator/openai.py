@@ -1,0 +1,224 @@
+"""``/v1``: the OpenAI-compatible routes, as far as they are thin coats over generate, chat, embed and tags.
+
+Source: ``openai/openai.go``, ``middleware/openai.go``.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from simulator import chat, gojson
+from simulator import generate as generate_endpoint
+from simulator.embed import embeddings_of
+from simulator.http import EVENTS, PLAIN_JSON, Reply, Request
+from simulator.requests import BadRequest, ChatRequest, GenerateRequest, Think
+from simulator.wording import Final, Said
+
+if TYPE_CHECKING:
+    from simulator.host import Host
+
+_OPTIONS: Mapping[str, str] = {
+    "max_tokens": "num_predict",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+}
+
+
+async def chat_completions(host: "Host", request: Request, reply: Reply) -> None:
+    """``POST /v1/chat/completions``."""
+    sent = _read(request.body)
+    asked = ChatRequest(
+        model=str(sent.get("model") or ""),
+        messages=tuple(_plain_message(one) for one in sent.get("messages") or ()),
+        stream=bool(sent.get("stream")),
+        format=_format(sent.get("response_format")),
+        options=_options(sent),
+        think=_think(sent),
+        tools=bool(sent.get("tools")),
+    )
+    wording = _OpenAIWording(host, asked.model, sent, chat=True)
+    await chat.serve(host, host.disk, asked, wording, reply)
+
+
+async def completions(host: "Host", request: Request, reply: Reply) -> None:
+    """``POST /v1/completions``."""
+    sent = _read(request.body)
+    asked = GenerateRequest(
+        model=str(sent.get("model") or ""),
+        prompt=str(sent.get("prompt") or ""),
+        suffix=str(sent.get("suffix") or ""),
+        stream=bool(sent.get("stream")),
+        options=_options(sent),
+    )
+    wording = _OpenAIWording(host, asked.model, sent, chat=False)
+    await generate_endpoint.serve(host, host.disk, asked, wording, reply, context=False)
+
+
+async def embeddings(host: "Host", request: Request, reply: Reply) -> None:
+    """``POST /v1/embeddings``."""
+    sent = _read(request.body)
+    found = await embeddings_of(host, sent)
+    data = [
+        {"object": "embedding", "embedding": one, "index": place} for place, one in enumerate(found.vectors)
+    ]
+    usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
+    _send(reply, {"object": "list", "data": data, "model": sent.get("model"), "usage": usage})
+
+
+async def models(host: "Host", request: Request, reply: Reply) -> None:
+    """``GET /v1/models``."""
+    newest_first = sorted(host.disk, key=lambda model: model.modified_ns, reverse=True)
+    data = [
+        {
+            "id": model.name.short,
+            "object": "model",
+            "created": model.modified_ns // 1_000_000_000,
+            "owned_by": model.name.namespace,
+        }
+        for model in newest_first
+    ]
+    _send(reply, {"object": "list", "data": data})
+
+
+def openai_error(status: int, text: str) -> bytes:
+    """An error as these routes word it."""
+    kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
+    return gojson.dumps({"error": {"message": text, "type": kind, "param": None, "code": None}}).encode()
+
+
+class _OpenAIWording:
+    """Chunks and completions with choices and usage."""
+
+    stream_type = EVENTS
+    whole_type = PLAIN_JSON
+
+    def __init__(self, host: "Host", model: str, sent: Mapping[str, Any], *, chat: bool) -> None:
+        self._model = model
+        self._chat = chat
+        self._line = host.settings.line
+        self._created = host.clock.wall_ns() // 1_000_000_000
+        self._number = zlib.crc32(f"{host.counters.requests}/{host.settings.seed}".encode()) % 999
+        self._usage = bool((sent.get("stream_options") or {}).get("include_usage"))
+        self._first = True
+        self.quiet = chat
+
+    def chunk(self, said: Said) -> bytes:
+        return self._event([self._choice_chunk(said, None)])
+
+    def last(self, final: Final) -> bytes:
+        events = self._event([self._choice_chunk(Said(""), final.done_reason)])
+        if self._usage:
+            events += self._event([], usage=_usage(final))
+        return events + b"data: [DONE]\n\n"
+
+    def whole(self, said: Said, final: Final | None) -> bytes:
+        choice: dict[str, Any] = {"index": 0}
+        if self._chat:
+            choice["message"] = {"role": "assistant", "content": said.response}
+            if said.thinking:
+                choice["message"]["reasoning"] = said.thinking
+        else:
+            choice = {"text": said.response, "index": 0}
+        choice["finish_reason"] = final.done_reason if final else None
+        value = self._head(chunk=False) | {"choices": [choice], "usage": _usage(final or Final(""))}
+        return gojson.dumps(value).encode() + b"\n"
+
+    def brief(self, done_reason: str) -> bytes:
+        return self.whole(Said(""), Final(done_reason))
+
+    def error(self, text: str, status: int) -> bytes:
+        # The real layer decodes an error line as an empty answer: the text is lost, the stream ends without [DONE].
+        return self.chunk(Said("")).rstrip(b"\n") if status == 200 else openai_error(status, text)
+
+    def _choice_chunk(self, said: Said, reason: str | None) -> dict[str, Any]:
+        if not self._chat:
+            return {"text": said.response, "index": 0, "finish_reason": reason}
+        delta: dict[str, Any] = {}
+        if self._line == "O" or self._first:
+            delta["role"] = "assistant"
+        if self._line == "O" or said.response:
+            delta["content"] = said.response
+        if said.thinking:
+            delta["reasoning"] = said.thinking
+        self._first = False
+        return {"index": 0, "delta": delta, "finish_reason": reason}
+
+    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return (
+            b"data: " + gojson.dumps(self._head(chunk=True) | {"choices": choices} | more).encode() + b"\n\n"
+        )
+
+    def _head(self, *, chunk: bool) -> dict[str, Any]:
+        kind = ("chat.completion.chunk" if chunk else "chat.completion") if self._chat else "text_completion"
+        return {
+            "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{self._number}",
+            "object": kind,
+            "created": self._created,
+            "model": self._model,
+            "system_fingerprint": "fp_ollama",
+        }
+
+
+def _usage(final: Final) -> dict[str, int]:
+    return {
+        "prompt_tokens": final.prompt_tokens,
+        "completion_tokens": final.answer_tokens,
+        "total_tokens": final.prompt_tokens + final.answer_tokens,
+    }
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        sent = gojson.loads(body)
+    except gojson.BadJson as error:
+        raise BadRequest(str(error)) from None
+    if not isinstance(sent, dict):
+        raise BadRequest(f"json: cannot unmarshal {gojson.kind(sent)} into Go value of type openai.Request")
+    return sent
+
+
+def _options(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Temperature and top_p are 1.0 here where nothing is said; no num_ctx, no keep_alive, no top_k."""
+    options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
+    options |= {ours: sent[theirs] for theirs, ours in _OPTIONS.items() if sent.get(theirs) is not None}
+    stop = sent.get("stop")
+    if stop is not None:
+        options["stop"] = [stop] if isinstance(stop, str) else stop
+    return options
+
+
+def _format(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return None
+    match value.get("type"):
+        case "json_object":
+            return "json"
+        case "json_schema":
+            return (value.get("json_schema") or {}).get("schema")
+        case _:
+            return None
+
+
+def _think(sent: Mapping[str, Any]) -> Think | None:
+    effort = sent.get("reasoning_effort") or (sent.get("reasoning") or {}).get("effort")
+    if effort is None:
+        return None
+    return Think(False) if effort == "none" else Think(True, str(effort))
+
+
+def _plain_message(message: Any) -> dict[str, Any]:
+    """A message with its content as one text; parts that are text are joined."""
+    if not isinstance(message, dict):
+        raise BadRequest("json: cannot unmarshal into Go struct field ChatCompletionRequest.messages")
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    return {"role": message.get("role"), "content": content}
+
+
+def _send(reply: Reply, value: Any) -> None:
+    reply.send(200, PLAIN_JSON, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")

@@ -1,0 +1,76 @@
+"""Who says an answer: piece by piece in a stream, or all at once at the end."""
+
+from simulator.failures import Failed
+from simulator.http import PLAIN_JSON, Reply
+from simulator.runner import LogProb, Piece
+from simulator.thinking import ThinkingParser
+from simulator.wording import Final, Said, Wording
+
+
+class Speaker:
+    """Sends pieces as they come, or keeps them for one whole reply."""
+
+    def __init__(
+        self, wording: Wording, reply: Reply, parser: ThinkingParser | None, *, stream: bool
+    ) -> None:
+        self._stream = stream
+        self._wording = wording
+        self._reply = reply
+        self._parser = parser
+        self._raw: list[str] = []
+        self._response: list[str] = []
+        self._thinking: list[str] = []
+        self._logprobs: list[LogProb] = []
+
+    @property
+    def raw(self) -> str:
+        """Everything said, before reasoning was split off."""
+        return "".join(self._raw)
+
+    def say(self, piece: Piece) -> None:
+        self._raw.append(piece.text)
+        thinking, response = self._parser.add(piece.text) if self._parser else ("", piece.text)
+        if self._stream:
+            if self._wording.quiet and not (thinking or response or piece.logprobs):
+                return
+            if not self._reply.started:
+                self._reply.start(200, self._wording.stream_type)
+            self._reply.chunk(self._wording.chunk(Said(response, thinking, piece.logprobs)))
+        else:
+            self._response.append(response)
+            self._thinking.append(thinking)
+            self._logprobs.extend(piece.logprobs)
+
+    def end(self, final: Final | None) -> None:
+        """End well; without ``final`` the answer just stops."""
+        if not self._stream:
+            said = Said("".join(self._response), "".join(self._thinking), self._logprobs)
+            self._reply.send(200, self._wording.whole_type, self._wording.whole(said, final))
+            return
+        if not self._reply.started:
+            self._reply.start(200, self._wording.stream_type)
+        if final is not None:
+            self._reply.chunk(self._wording.last(final))
+        self._reply.finish()
+
+    def fail(self, status: int, text: str) -> None:
+        """End with an error: in the stream if it has begun.
+
+        Raises:
+            Failed: the reply is not streamed; whoever knows the route words it.
+        """
+        if self._stream and self._reply.started:
+            self._reply.chunk(self._wording.error(text, status) + b"\n")
+            self._reply.finish()
+            return
+        if self._stream:
+            self._reply.start(status, PLAIN_JSON)
+            self._reply.chunk(self._wording.error(text, status))
+            self._reply.finish()
+            return
+        raise Failed(status, text)
+
+    def cut(self) -> None:
+        if not self._reply.started:
+            self._reply.start(200, self._wording.stream_type if self._stream else self._wording.whole_type)
+        self._reply.break_off()

@@ -1,0 +1,124 @@
+"""The tables of the documents, as the code has them.
+
+To rewrite them after a change of the code::
+
+    .venv/bin/python -c "from tests.unit.docs.tables import rewrite; rewrite()"
+"""
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from tests.unit.docs.pages import write_table
+from worker.errors import CODES
+from worker.observability.events import EVENTS
+from worker.settings import PREFIX, Settings
+
+REWRITE = 'rewrite it: .venv/bin/python -c "from tests.unit.docs.tables import rewrite; rewrite()"'
+
+_TYPES: Mapping[Any, str] = {
+    str: "text",
+    Path: "path",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+}
+_BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
+
+
+def settings_table() -> str:
+    """Variable, type, default and meaning of every setting."""
+    return _rows(
+        ("variable", "type", "default", "meaning"),
+        (
+            (
+                f"`{PREFIX}{name.upper()}`",
+                _type(field),
+                _default(field),
+                field.description or "",
+            )
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+
+
+def codes_table() -> str:
+    """Every code with its meaning, its fault, whether it is tried again, and what to do."""
+    return _rows(
+        ("code", "what happened", "whose fault", "tried again", "what to do"),
+        (
+            (
+                f"`{code}`",
+                facts.meaning,
+                facts.fault,
+                "yes" if facts.retried else "no",
+                facts.advice,
+            )
+            for code, facts in CODES.items()
+        ),
+    )
+
+
+def events_table() -> str:
+    """Every event with its meaning and its fields."""
+    rows = []
+    for event, text in EVENTS.items():
+        meaning, _, fields = text.rpartition(": ")
+        rows.append(
+            (
+                f"`{event}`",
+                meaning,
+                ", ".join(f"`{field}`" for field in fields.split(", ")),
+            )
+        )
+    return _rows(("event", "meaning", "fields"), rows)
+
+
+TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("configuration.md", "settings"): settings_table,
+    ("errors.md", "codes"): codes_table,
+    ("events.md", "events"): events_table,
+}
+
+
+def rewrite() -> None:
+    """Write every table anew."""
+    for (page, name), made in TABLES.items():
+        write_table(page, name, made())
+
+
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _type(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(part for part in get_args(annotation) if part is not types.NoneType)
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    bounds = [
+        text.format(f"{value:g}")
+        for name, text in _BOUNDS
+        for rule in field.metadata
+        if (value := getattr(rule, name, None)) is not None
+    ]
+    return ", ".join([_TYPES[annotation], *([" ".join(bounds)] if bounds else [])])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "the platform's folder"
+    match field.default:
+        case None | "":
+            return "–"
+        case bool(value):
+            return f"`{str(value).lower()}`"
+        case int(value) | float(value):
+            return f"`{value:g}`"
+        case value:
+            return f"`{value}`"

@@ -1,0 +1,126 @@
+import doctest
+import importlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.domain.replies import PromptFit, Reply
+from worker.replies.contexts import pack_context, unpack_context
+from worker.replies.prompt_fit import prompt_fit
+from worker.replies.read import read_reply
+from worker.replies.timings import seconds, tokens_per_second
+
+reproducible = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+
+REPLY = Reply(
+    model="plain",
+    response="Sure thing.",
+    thinking="",
+    done_reason="stop",
+    context=(260, 75, 108, 262, 261, 263, 264, 274),
+    total_duration=101_781_162,
+    load_duration=5_766_514,
+    prompt_eval_count=6,
+    prompt_eval_duration=21_045_411,
+    eval_count=4,
+    eval_duration=52_760_883,
+    chunks=5,
+)
+
+
+def test_a_reply_without_durations_has_no_speed_and_divides_by_nothing() -> None:
+    reply = replace(
+        REPLY,
+        total_duration=0,
+        load_duration=0,
+        prompt_eval_duration=0,
+        eval_duration=0,
+    )
+
+    result = read_reply(reply, expects_reasoning=False, guarded=True)
+
+    assert (result.tokens_per_second, result.prompt_tokens_per_second) == (None, None)
+    assert (result.total_seconds, result.eval_seconds) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("nanoseconds", [0, -1])
+def test_no_time_is_no_speed(nanoseconds: int) -> None:
+    assert tokens_per_second(5, nanoseconds) is None
+
+
+def test_nanoseconds_become_seconds() -> None:
+    assert (seconds(0), seconds(1), seconds(10_020_507_026)) == (
+        0.0,
+        1e-9,
+        10.020507026,
+    )
+
+
+def test_durations_are_kept_as_they_were_sent() -> None:
+    result = read_reply(REPLY, expects_reasoning=None, guarded=True)
+
+    assert (result.total_duration, result.load_duration) == (101_781_162, 5_766_514)
+    assert (result.prompt_eval_duration, result.eval_duration) == (
+        21_045_411,
+        52_760_883,
+    )
+    assert result.context == REPLY.context
+
+
+@pytest.mark.parametrize(
+    ("context", "prompt", "output", "guarded", "fit"),
+    [
+        (17, 6, 13, False, "yes"),  # untruncated, ended by the model: two less
+        (13, 6, 8, False, "yes"),  # untruncated, ended by num_predict: one less
+        (4415, 256, 13, False, "no"),  # older server: cut to num_ctx
+        (4415, 131, 13, False, "no"),  # newer server: cut to about half of it
+        (4415, 256, 13, True, "no"),  # too old for truncate: the counts win
+        (321, 13, 301, False, "unknown"),  # text read again in other tokens
+        (321, 13, 301, True, "yes"),
+        (None, 6, 13, True, "yes"),  # raw
+        (None, 6, 13, False, "unknown"),
+        (400, 0, 13, False, "unknown"),  # the count was left out
+        (400, 0, 13, True, "yes"),
+        (0, 6, 13, False, "unknown"),
+    ],
+)
+def test_whether_the_prompt_fitted_is_told_from_the_counts(
+    context: int | None, prompt: int, output: int, guarded: bool, fit: PromptFit
+) -> None:
+    assert (
+        prompt_fit(
+            context_tokens=context,
+            prompt_tokens=prompt,
+            output_tokens=output,
+            guarded=guarded,
+        )
+        == fit
+    )
+
+
+@reproducible
+@given(
+    st.lists(st.integers(0, 200_000), max_size=300)
+    | st.lists(st.integers(0, 2**32 - 1), max_size=50)
+    | st.lists(st.integers(), max_size=20)
+)
+def test_a_context_comes_back_as_the_list_that_went_in(tokens: list[int]) -> None:
+    assert unpack_context(pack_context(tokens)) == tokens
+
+
+@pytest.mark.parametrize("edge", [0, 255, 256, 65_535, 65_536, 2**24 - 1, 2**24, 2**32 - 1, 2**32, -1])
+def test_every_width_of_an_id_comes_back(edge: int) -> None:
+    assert unpack_context(pack_context([edge, 0, 1])) == [edge, 0, 1]
+
+
+@pytest.mark.parametrize("packed", [b"", b"\x01", b"\x01nonsense", b"\x09" + pack_context([1, 2])[1:]])
+def test_bytes_that_are_no_context_are_refused(packed: bytes) -> None:
+    with pytest.raises(ValueError, match="not a packed context"):
+        unpack_context(packed)
+
+
+@pytest.mark.parametrize("module", ["contexts", "prompt_fit", "reasoning", "timings"])
+def test_the_examples_in_the_code_are_true(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"worker.replies.{module}")).failed == 0

@@ -1,0 +1,171 @@
+import pytest
+
+from worker.replies.reasoning import Split, split_reasoning
+
+ANY = (True, False, None)
+
+
+def split(
+    response: str,
+    thinking: str = "",
+    *,
+    done: str | None = "stop",
+    expects: bool | None = None,
+) -> Split:
+    return split_reasoning(response, thinking, done_reason=done, expects_reasoning=expects)
+
+
+@pytest.mark.parametrize("expects", ANY)
+def test_reasoning_that_came_apart_leaves_the_answer_as_it_is(
+    expects: bool | None,
+) -> None:
+    parted = split("Close it with </think>.\n", "hm\n", expects=expects)
+
+    assert parted == Split("Close it with </think>.\n", "hm")
+
+
+@pytest.mark.parametrize("done", ["length", "stop"])
+def test_reasoning_that_came_apart_without_an_answer_is_open(done: str) -> None:
+    assert split("", "Okay, the user", done=done) == Split("", "Okay, the user", open=True)
+
+
+@pytest.mark.parametrize("expects", ANY)
+def test_inline_reasoning_is_split_whatever_the_host_says_of_the_model(
+    expects: bool | None,
+) -> None:
+    response = "<think>\nOkay, the user asks.</think>\n\nThe sky looks blue. "
+
+    assert split(response, expects=expects) == Split("The sky looks blue. ", "Okay, the user asks.")
+
+
+def test_white_space_before_the_opening_tag_is_skipped() -> None:
+    assert split("\n <think>hm</think>Blue.") == Split("Blue.", "hm")
+
+
+@pytest.mark.parametrize("expects", ANY)
+def test_an_empty_reasoning_block_is_no_reasoning(expects: bool | None) -> None:
+    assert split("<think>\n\n</think>\n\nBlue.", expects=expects) == Split("Blue.")
+
+
+def test_reasoning_without_an_answer_after_it_is_closed() -> None:
+    assert split("<think>hm</think>\n") == Split("", "hm")
+
+
+@pytest.mark.parametrize("expects", ANY)
+@pytest.mark.parametrize("response", ["<think>\nOkay, the", "<think>Okay, the"])
+def test_an_open_tag_in_a_cut_reply_makes_all_of_it_reasoning(response: str, expects: bool | None) -> None:
+    assert split(response, done="length", expects=expects) == Split("", "Okay, the", open=True)
+
+
+@pytest.mark.parametrize("expects", ANY)
+def test_a_stop_string_inside_the_reasoning_leaves_it_open(
+    expects: bool | None,
+) -> None:
+    assert split("<think>\nLet me", expects=expects) == Split("", "Let me", open=True)
+
+
+@pytest.mark.parametrize("expects", [False, None])
+def test_an_answer_that_begins_with_the_name_of_a_tag_is_an_answer(
+    expects: bool | None,
+) -> None:
+    response = "<think> is the tag that opens reasoning."
+
+    assert split(response, expects=expects) == Split(response)
+
+
+def test_a_closing_tag_that_was_cut_in_two_is_no_part_of_the_reasoning() -> None:
+    assert split("<think>\nfine</thi", done="length") == Split("", "fine", open=True)
+
+
+@pytest.mark.parametrize("expects", [True, None])
+def test_an_opening_tag_that_was_cut_in_two_is_open_reasoning(
+    expects: bool | None,
+) -> None:
+    assert split("<thi", done="length", expects=expects) == Split("", None, open=True)
+
+
+@pytest.mark.parametrize("expects", [True, None])
+def test_a_template_that_opened_the_tag_leaves_only_the_closing_one(
+    expects: bool | None,
+) -> None:
+    assert split("Okay, hm.\n</think>\n\nBlue.", expects=expects) == Split("Blue.", "Okay, hm.")
+
+
+def test_a_closing_tag_amid_a_line_counts_only_where_reasoning_is_expected() -> None:
+    response = "Okay, hm.</think>Blue."
+
+    assert split(response, expects=True) == Split("Blue.", "Okay, hm.")
+    assert split(response, expects=None) == Split(response)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "Close it with </think>.",
+        "A block is <think>…</think>, then the answer.",
+        "First line.\n<think>\nhm\n</think>\nLast line.",
+        "```\nOkay.\n</think>\n```",
+        "Write `</think>`\nto close it.",
+        "Just an answer.",
+        "",
+        "  two spaces before, one after ",
+    ],
+)
+def test_tags_that_an_answer_speaks_about_stay_in_it(response: str) -> None:
+    assert split(response, expects=None) == Split(response)
+    assert split(response, expects=False) == Split(response)
+
+
+def test_a_model_that_does_not_reason_has_no_closing_tag_to_split_at() -> None:
+    response = "Here is the end of your file:\n</think>\nThat is all."
+
+    assert split(response, expects=False) == Split(response)
+
+
+def test_a_quoted_closing_tag_does_not_end_the_reasoning() -> None:
+    response = "<think>\nThe user asks what `</think>` means.\n</think>\n\nIt closes."
+
+    assert split(response) == Split("It closes.", "The user asks what `</think>` means.")
+    assert split(response.removeprefix("<think>"), expects=True) == Split(
+        "It closes.", "The user asks what `</think>` means."
+    )
+
+
+def test_only_the_first_closing_tag_ends_the_reasoning() -> None:
+    assert split("<think>a</think>b</think>c") == Split("b</think>c", "a")
+
+
+def test_text_without_tags_cut_where_reasoning_was_expected_is_reasoning() -> None:
+    assert split("Okay, the user", done="length", expects=True) == Split("", "Okay, the user", open=True)
+
+
+def test_an_empty_reply_cut_where_reasoning_was_expected_ended_inside_its_opening_tag() -> None:
+    assert split("", done="length", expects=True) == Split("", None, open=True)
+
+
+def test_a_reply_of_a_server_too_old_for_a_done_reason_is_an_answer() -> None:
+    assert split("Blue.", done=None, expects=True) == Split("Blue.")
+
+
+@pytest.mark.parametrize("expects", [False, None])
+def test_text_without_tags_that_was_cut_is_else_an_answer(expects: bool | None) -> None:
+    assert split("Once upon a", done="length", expects=expects) == Split("Once upon a")
+
+
+def test_a_model_that_chose_not_to_reason_has_answered() -> None:
+    assert split("Blue.", expects=True) == Split("Blue.")
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷")],
+)
+def test_other_families_have_tags_of_their_own(opening: str, closing: str) -> None:
+    assert split(f"{opening}hm{closing}Blue.") == Split("Blue.", "hm")
+    assert split(f"{opening}\nhm", done="length") == Split("", "hm", open=True)
+
+
+def test_a_json_answer_that_holds_tags_is_not_taken_apart() -> None:
+    response = '{"text": "<think>hm</think>"}'
+
+    assert split(response, expects=True) == Split(response)

@@ -1,0 +1,36 @@
+"""What an error tells the shell and the person before it."""
+
+from collections.abc import Iterator
+
+from worker.domain.batches import BatchProgress
+from worker.domain.jobs import JobState
+from worker.errors import CaravanError, InputRefused, NoHost
+
+FAILED_OR_HELD = 3
+
+
+def exit_code(error: CaravanError) -> int:
+    match error:
+        case InputRefused():
+            return 2
+        case NoHost():
+            return 4
+        case _:
+            return 1
+
+
+def explain(error: CaravanError) -> Iterator[str]:
+    """The lines to print: one per problem, and what it means for the rest."""
+    match error:
+        case InputRefused():
+            yield from (f"caravan: {problem}" for problem in error.problems)
+            if error.left_out:
+                yield f"caravan: … and {error.left_out:,} more"
+            yield "caravan: the input was refused; nothing of it runs. Correct it and submit it again."
+        case _:
+            yield f"caravan: {error}"
+
+
+def finished_code(progress: BatchProgress) -> int:
+    """0 when every job of the batch succeeded, else 3."""
+    return 0 if progress.counts.get(JobState.SUCCEEDED, 0) == progress.total else FAILED_OR_HELD

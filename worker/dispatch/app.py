@@ -1,0 +1,90 @@
+"""The Celery app and its settings, each with its reason.
+
+A message is a wake-up: "host gpu-1: look at the database". It carries no prompt and may be lost, doubled or flushed.
+Hence early acknowledgement and no prefetch: nothing is ever unacknowledged, so nothing is delivered twice after a
+visibility time-out, and Celery 5.7.0's exit on a broker blink (it needs an unacknowledged message) cannot happen.
+"""
+
+import ssl
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from worker.errors import SettingsRefused
+from worker.settings import Settings
+
+TICK_QUEUE = "tick"
+CHORES_QUEUE = "chores"
+
+
+def host_queue(host: str) -> str:
+    """The queue of the worker that is pinned to ``host``."""
+    return f"host.{host}"
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery app for these settings. Raises SettingsRefused where no broker is set."""
+    if not settings.broker_url:
+        raise SettingsRefused(
+            "CARAVAN_BROKER_URL is not set: a fleet needs a Redis, e.g. redis://127.0.0.1:6379/0"
+        )
+    app = Celery("caravan", set_as_current=False, autofinalize=False)
+    app.conf.update(
+        broker_url=settings.broker_url,
+        broker_transport_options={
+            "socket_connect_timeout": 5,
+            "socket_timeout": 15,  # None, the default, hangs for ever on a frozen Redis; must exceed brpop's 1 s
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "max_connections": 20,
+            "global_keyprefix": "caravan:",
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # the default gives up after 100
+        broker_pool_acquire_timeout=5,
+        task_acks_late=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # a generation needs no broker
+        worker_hijack_root_logger=False,
+        worker_max_tasks_per_child=200,
+        worker_send_task_events=False,
+        task_ignore_result=True,
+        result_backend=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=TICK_QUEUE,
+        task_queues=[Queue(TICK_QUEUE), Queue(CHORES_QUEUE)],
+        task_create_missing_queues=True,
+        task_publish_retry_policy={
+            "max_retries": 2,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+        beat_scheduler="celery.beat:Scheduler",  # in memory: its entries are static, schedules live in SQL
+        beat_max_loop_interval=min(5.0, settings.tick_seconds),
+        beat_schedule=beat_schedule(settings),
+        enable_utc=True,
+        timezone="UTC",
+    )
+    if settings.broker_url.startswith("rediss://"):
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return app
+
+
+def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What beat sends and how often. A tick that nobody takes before the next one is dropped: ticks never pile up."""
+    return {
+        "tick": {
+            "task": "caravan.tick",
+            "schedule": settings.tick_seconds,
+            "options": {"queue": TICK_QUEUE, "expires": settings.tick_seconds},
+        },
+        "chores": {
+            "task": "caravan.tidy",
+            "schedule": settings.chores_seconds,
+            "options": {"queue": CHORES_QUEUE, "expires": settings.chores_seconds},
+        },
+    }

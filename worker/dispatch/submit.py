@@ -1,0 +1,44 @@
+"""The one message that carries work: at most 1,000 jobs from a producer that speaks Celery, idempotent by key."""
+
+import json
+from typing import Any
+
+from api_schemas.jobs import JobDefaults
+from worker.clock import Clock
+from worker.errors import InputRefused, Problem
+from worker.services.submit import Submitted, submit_lines
+from worker.settings import Settings
+from worker.storage.batches import create_batch, refuse_batch
+from worker.storage.engine import Database
+
+MOST_JOBS = 1000
+
+
+def submit_message(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    *,
+    key: str,
+    jobs: list[dict[str, Any]],
+    name: str | None,
+) -> Submitted:
+    """Store the jobs as the batch ``key``. A refusal is stored as a batch in state ``refused`` and raised."""
+    if len(jobs) > MOST_JOBS:
+        problem = Problem(
+            0, "jobs", "too_large", f"{len(jobs)} jobs in one message; at most {MOST_JOBS} are taken"
+        )
+        with database.write() as conn:
+            batch, _ = create_batch(conn, key=key, name=name or key, source="celery", now=clock.now())
+            refuse_batch(conn, batch.id, [problem], now=clock.now())
+        raise InputRefused([problem])
+    return submit_lines(
+        database,
+        (json.dumps(job) for job in jobs),
+        key=key,
+        name=name or key,
+        source="celery",
+        defaults=JobDefaults(),
+        clock=clock,
+        max_attempts=settings.max_attempts,
+    )

@@ -1,0 +1,150 @@
+"""The tasks: each unpacks its message and calls one service."""
+
+import multiprocessing
+import threading
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_shutting_down
+
+from worker.clock import Clock
+from worker.dispatch.wake import wake_hosts
+from worker.domain.hosts import Host
+from worker.errors import DatabaseUnavailable, InputRefused, NotFound
+from worker.observability.events import emit
+from worker.ollama.client import OllamaHost
+from worker.services.pace import Paces
+from worker.services.serve import serve_host
+from worker.services.spool import Spool
+from worker.services.store import Store
+from worker.services.tick import hosts_to_wake, tick, tidy
+from worker.settings import Settings
+from worker.storage.engine import Database, open_database
+from worker.storage.hosts import get_host
+
+_SHUTTING_DOWN = multiprocessing.get_context("fork").Event()
+"""Celery tells only its main process that a stop was asked for; the forked child sees this event."""
+
+
+class Resources:
+    """What a worker process keeps between tasks. Nothing is opened before the fork: connections do not cross it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._database: Database | None = None
+        self._clock: Clock | None = None
+        self._gpus: dict[str, tuple[Host, OllamaHost]] = {}
+        self.paces: dict[str, Paces] = {}
+
+    @property
+    def database(self) -> Database:
+        if self._database is None:
+            self._database = open_database(self.settings.database)
+        return self._database
+
+    @property
+    def clock(self) -> Clock:
+        if self._clock is None:
+            self._clock = self.database.clock()
+        return self._clock
+
+    def gpu(self, host: Host) -> OllamaHost:
+        known = self._gpus.get(host.name)
+        if known is not None and known[0] == host:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        gpu = OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines)
+        self._gpus[host.name] = (host, gpu)
+        return gpu
+
+    def spool(self, host: str) -> Path:
+        return self.settings.home / "spool" / f"{host}.jsonl"
+
+    def forget(self) -> None:
+        """After a fork: what the parent opened is not ours to use or to close."""
+        if self._database is not None:
+            self._database.after_fork()
+        self._database, self._clock, self._gpus = None, None, {}
+
+
+def register_tasks(app: Celery, settings: Settings) -> Resources:
+    """Give ``app`` Caravan's tasks, bound to these settings."""
+    resources = Resources(settings)
+
+    @app.task(name="caravan.serve", shared=False)
+    def serve(host: str) -> None:
+        _serve(app, resources, host)
+
+    @app.task(name="caravan.tick", shared=False)
+    def tick_task() -> None:
+        try:
+            tick(resources.database, clock=resources.clock)
+            wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host="control", message=str(error))
+
+    @app.task(name="caravan.tidy", shared=False)
+    def tidy_task() -> None:
+        try:
+            tidy(resources.database, clock=resources.clock)
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host="control", message=str(error))
+
+    @app.task(name="caravan.submit", shared=False)
+    def submit(key: str, jobs: list[dict[str, Any]], name: str | None = None) -> None:
+        from worker.dispatch.submit import submit_message  # noqa: PLC0415 - the schemas cost 0.2 s, hosts need none
+
+        try:
+            submit_message(resources.database, resources.clock, settings, key=key, jobs=jobs, name=name)
+        except InputRefused:
+            return  # stored with the batch: `caravan status KEY` shows it
+        wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
+
+    worker_process_init.connect(lambda **_: resources.forget(), weak=False)
+    worker_shutting_down.connect(lambda **_: _SHUTTING_DOWN.set(), weak=False)
+    app.finalize()
+    return resources
+
+
+def _serve(app: Celery, resources: Resources, name: str) -> None:
+    try:
+        with resources.database.read() as conn:
+            host = get_host(conn, name)
+    except NotFound:
+        emit("host.unreachable", host=name, message="no such host in the database: caravan hosts add")
+        return
+    except DatabaseUnavailable as error:
+        emit("database.unavailable", host=name, message=str(error))
+        return
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
+    watcher.start()
+    try:
+        served = serve_host(
+            resources.database,
+            host,
+            gpu=resources.gpu(host),
+            clock=resources.clock,
+            timings=resources.settings.timings,
+            stop=stop,
+            paces=resources.paces.setdefault(name, Paces()),
+            store=Store(resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))),
+            fail_on_cut=resources.settings.fail_on_cut,
+        )
+    except DatabaseUnavailable as error:
+        emit("database.unavailable", host=name, message=str(error))
+        return
+    finally:
+        stopped = stop.is_set()
+        stop.set()
+    if served.reason == "budget spent" and not stopped:
+        wake_hosts(app, [name])
+
+
+def _watch(stop: threading.Event) -> None:
+    """Pass the main process's stop on to the serving loop."""
+    while not stop.is_set():
+        if _SHUTTING_DOWN.wait(0.25):
+            stop.set()

@@ -1,0 +1,134 @@
+"""One request under way: how far it is, how long it may still wait, and how another thread ends it."""
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+
+from worker.clock import Clock
+from worker.errors import Code
+from worker.ollama.limits import Patience
+
+_TAIL_SECONDS = 1.0
+"""How long the end of a body may take after the last record; the connection is given up then, the reply is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the request was ended from this side."""
+
+    code: Code
+    message: str
+
+
+class Call:
+    """A handle on one request. Its maker may ``abort`` it from any thread, at any time, and read its progress.
+
+    ``started_at``, ``first_byte_at`` (of the reply's text, not of its headers) and ``last_byte_at`` are readings of the
+    host's monotonic clock in seconds, None until then; ``chunks`` counts the records that came.
+    """
+
+    def __init__(self) -> None:
+        self.started_at: float | None = None
+        self.first_byte_at: float | None = None
+        self.last_byte_at: float | None = None
+        self.chunks = 0
+        self.verdict: Verdict | None = None
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._clock: Clock | None = None
+        self._patience: Patience | None = None
+        self._until = 0.0
+        self._tail = False
+        self._silence_is_next = False
+
+    def abort(self, code: Code = Code.CANCELLED, *, reason: str = "") -> None:
+        """End the request now, whatever it waits for; ``generate`` then raises HostError with ``code``.
+
+        A reply whose last record was read already is kept. The server sees the connection close and stops.
+        """
+        with self._lock:
+            if self.verdict is None:
+                self.verdict = Verdict(code, reason or "the request was given up")
+            _shut(self._socket)
+
+    # -- for the exchange that the call is made on ----------------------------------------------------------
+
+    def start(self, patience: Patience, clock: Clock) -> None:
+        self._patience, self._clock = patience, clock
+        self.started_at = clock.monotonic()
+        self._until = self.started_at + min(patience.first_byte, patience.total)
+
+    def take(self, sock: socket.socket) -> None:
+        """From now on an abort closes ``sock``. Raises ConnectionAbortedError where one came before."""
+        with self._lock:
+            if self.verdict is not None:
+                raise ConnectionAbortedError(self.verdict.message)
+            self._socket = sock
+
+    def let_go(self) -> bool:
+        """From now on an abort closes nothing; False if one has closed the socket already.
+
+        A connection goes back to the pool somewhere inside urllib3, and the next call may have it before this one's
+        maker knows of the end. So the next call on a connection lets it go in the name of the last.
+        """
+        with self._lock:
+            self._socket = None
+            return self.verdict is None
+
+    def first_byte(self) -> None:
+        """The first text came: from here the time between reads counts, and the total."""
+        assert self._clock is not None
+        assert self._patience is not None
+        assert self.started_at is not None
+        self.first_byte_at = self._clock.monotonic()
+        self._until = self.started_at + self._patience.total
+
+    def tail(self) -> None:
+        """The last record came; only the end of the body is awaited."""
+        assert self._clock is not None
+        self._tail = True
+        self._until = self._clock.monotonic() + _TAIL_SECONDS
+
+    def wait_seconds(self) -> float:
+        """How long the next read may wait. Raises TimeoutError when a deadline has passed."""
+        assert self._clock is not None
+        assert self._patience is not None
+        patience, left = self._patience, self._until - self._clock.monotonic()
+        streaming = self.first_byte_at is not None and not self._tail
+        self._silence_is_next = streaming and patience.silence < left
+        if left <= 0:
+            self.ran_out()
+            raise TimeoutError
+        return patience.silence if self._silence_is_next else left
+
+    def ran_out(self) -> None:
+        """A read waited as long as it might: say which deadline it was."""
+        patience = self._patience
+        assert patience is not None
+        if self._tail:
+            return
+        if self.first_byte_at is None:
+            seconds = min(patience.first_byte, patience.total)
+            found = Verdict(patience.late, f"no reply within {seconds:g} s")
+        elif self._silence_is_next:
+            found = Verdict(
+                patience.silent, f"nothing came for {patience.silence:g} s, after {self.chunks} chunks"
+            )
+        else:
+            found = Verdict(patience.slow, f"the reply was not complete after {patience.total:g} s")
+        with self._lock:
+            if self.verdict is None:
+                self.verdict = found
+
+    def came(self) -> None:
+        assert self._clock is not None
+        self.last_byte_at = self._clock.monotonic()
+
+
+def _shut(sock: socket.socket | None) -> None:
+    """Wake whoever reads from ``sock``. Closing it would not wake a blocked read, and frees the number for another."""
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            # Not sock.shutdown: for TLS that takes the session from under the reader first.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,0 +1,243 @@
+"""A host, as the rest of Caravan asks it: generate, load, unload, what is there."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from worker.clock import Clock, SystemClock
+from worker.domain.hosts import HostModel, LoadedModel
+from worker.domain.replies import Reply
+from worker.domain.runners import RunnerKey, normalise_model
+from worker.errors import Code, HostError
+from worker.ollama.calls import Call
+from worker.ollama.failures import bad_reply, is_dropped, is_refused, while_loading
+from worker.ollama.limits import (
+    Bounds,
+    Deadlines,
+    Patience,
+    patience_to_generate,
+    patience_to_load,
+    patience_to_probe,
+)
+from worker.ollama.poison import WITHIN_SECONDS, Suspects
+from worker.ollama.probe import read_loaded, read_models, read_version
+from worker.ollama.stream import ReplyReader, parse_object
+from worker.ollama.wire import Wire
+
+__all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
+
+
+class OllamaHost:
+    """One Ollama server by its URL. Thread-safe. Every method but ``close`` raises HostError and nothing else.
+
+    ``slots`` sizes the connection pool and limits nothing: whoever calls sends no more than that at a time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        slots: int = 1,
+        deadlines: Deadlines | None = None,
+        bounds: Bounds | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._deadlines = deadlines or Deadlines()
+        self._bounds = bounds or Bounds()
+        self._clock = clock or SystemClock()
+        self._wire = Wire(url, slots=slots, bounds=self._bounds, clock=self._clock)
+        self._to_generate = patience_to_generate(self._deadlines)
+        self._to_load = patience_to_load(self._deadlines)
+        self._to_probe = patience_to_probe(self._deadlines)
+        self._suspects = Suspects()
+        self._shown: dict[str, tuple[bool, int | None, bool]] = {}
+
+    @property
+    def url(self) -> str:
+        """Without credentials."""
+        return self._wire.url
+
+    def close(self) -> None:
+        """End all calls under way with WORKER_LOST and close the connections."""
+        self._wire.close()
+
+    # -- generate -------------------------------------------------------------------------------------------
+
+    def generate(self, request: Mapping[str, Any], *, call: Call | None = None) -> Reply:
+        """Send ``request`` (all fields of ``/api/generate`` but ``stream``) and wait for the whole reply.
+
+        Returns only for a ``done:true`` record. Raises HostError otherwise; ``partial`` is the text that had come.
+        A connection that drops before any answer is ``host_unreachable``; with a ``context`` see ``poison``.
+        """
+        call = call or Call()
+        body = _encoded({**request, "stream": True})
+        if not request.get("context"):
+            return self._generate(body, call)
+        self._suspects.enter(call)
+        try:
+            return self._generate(body, call)
+        except HostError as error:
+            if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
+                raise self._dropped_with_context(call, error) from error
+            raise
+        finally:
+            self._suspects.leave(call)
+
+    def _generate(self, body: bytes, call: Call) -> Reply:
+        reader = ReplyReader(self._bounds)
+        try:
+            with self._wire.open(
+                "POST", "/api/generate", body, call=call, patience=self._to_generate
+            ) as pieces:
+                for piece in pieces:
+                    if call.first_byte_at is None:
+                        call.first_byte()
+                    reply = reader.feed(piece)
+                    call.chunks = reader.chunks
+                    if reply is not None:
+                        call.tail()
+                        _drain(pieces)
+                        return reply
+                    self._check_pace(call)
+                reply = reader.end()
+                call.chunks = reader.chunks
+                return reply
+        except HostError as error:
+            error.partial = reader.partial
+            raise
+
+    def _check_pace(self, call: Call) -> None:
+        floor = self._deadlines.floor_tokens_per_second
+        if not floor or call.first_byte_at is None:
+            return
+        seconds = self._clock.monotonic() - call.first_byte_at
+        if seconds >= self._deadlines.floor_after and call.chunks < floor * seconds:
+            raise HostError(
+                Code.TOO_SLOW,
+                f"{call.chunks / seconds:.2f} tokens/s after {seconds:.0f} s; the floor is {floor:g}",
+            )
+
+    def _dropped_with_context(self, call: Call, error: HostError) -> HostError:
+        now = self._clock.monotonic()
+        alone = self._suspects.is_alone(call, now=now)
+        quick = call.started_at is not None and now - call.started_at <= WITHIN_SECONDS
+        if alone and quick and self._is_gone():
+            message = "the host went down over the context: it holds token ids that the model does not have"
+            return HostError(Code.CONTEXT_MISMATCH, message)
+        return HostError(Code.RUNNER_DIED, f"{error.message}; the request carried a context")
+
+    def _is_gone(self) -> bool:
+        try:
+            self.version()
+        except HostError as error:
+            return is_refused(error.__cause__)
+        return False
+
+    # -- load and unload ------------------------------------------------------------------------------------
+
+    def load(self, key: RunnerKey, *, keep_alive: float | str) -> float:
+        """Have ``key`` loaded, by an empty prompt with its exact options; seconds it took. 5 ms where it is loaded.
+
+        Raises HostError: MODEL_MISSING, OUT_OF_MEMORY, LOAD_FAILED, and what a host does when it is away or busy.
+        Hanging up aborts a load on the server (``llm/server.go WaitUntilRunning``), so the deadline is its own.
+        """
+        began = self._clock.monotonic()
+        try:
+            self._without_prompt(_load_request(key, keep_alive), "load", self._to_load)
+        except HostError as error:
+            raise while_loading(error) from error
+        return self._clock.monotonic() - began
+
+    def unload(self, model: str) -> None:
+        """Ask for ``model`` to be unloaded when it is idle. The server says yes before it does it, and to any name."""
+        request = {
+            "model": model,
+            "prompt": "",
+            "keep_alive": 0,
+            "truncate": False,
+            "shift": False,
+        }
+        self._without_prompt(request, "unload", self._to_probe)
+
+    def apply_keep_alive(self, key: RunnerKey, keep_alive: float | str) -> None:
+        """Set how long ``key`` stays loaded (seconds; 0 unloads it, negative is for ever). Loads nothing that is not.
+
+        The request repeats the runner options: without them the server would reload the model with its defaults.
+        """
+        if _wire_number(keep_alive) == 0:
+            self.unload(key.model)
+        elif any(model.name == normalise_model(key.model) for model in self.loaded()):
+            self._without_prompt(_load_request(key, keep_alive), "load", self._to_load)
+
+    def _without_prompt(self, request: Mapping[str, Any], reason: str, patience: Patience) -> None:
+        body = _encoded({**request, "stream": False})
+        content = self._wire.read(
+            "POST",
+            "/api/generate",
+            body,
+            call=Call(),
+            patience=patience,
+            limit=self._bounds.probe_bytes,
+        )
+        answer = parse_object(content, self._bounds)
+        if answer.get("done") is not True or answer.get("done_reason") != reason:
+            raise bad_reply(f"no {reason!r} for an empty prompt", content)
+
+    # -- look -----------------------------------------------------------------------------------------------
+
+    def version(self) -> str:
+        return read_version(self._ask)
+
+    def models(self) -> list[HostModel]:
+        """What it can generate with, names normalised; cloud models left out."""
+        return read_models(self._ask, self._shown)
+
+    def loaded(self) -> list[LoadedModel]:
+        """What it has loaded, names normalised. Not to be polled: it can crash a server before 0.32.4."""
+        return read_loaded(self._ask)
+
+    def _ask(self, path: str, request: Mapping[str, object] | None) -> dict[str, Any]:
+        content = self._wire.read(
+            "GET" if request is None else "POST",
+            path,
+            None if request is None else _encoded(request),
+            call=Call(),
+            patience=self._to_probe,
+            limit=self._bounds.probe_bytes,
+        )
+        return parse_object(content, self._bounds)
+
+
+def _load_request(key: RunnerKey, keep_alive: float | str) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "model": key.model,
+        "prompt": "",
+        "keep_alive": _wire_number(keep_alive),
+        "truncate": False,
+        "shift": key.shift,
+    }
+    if key.options:
+        request["options"] = dict(key.options)
+    return request
+
+
+def _wire_number(keep_alive: float | str) -> float | str:
+    if isinstance(keep_alive, float) and keep_alive.is_integer():
+        return int(keep_alive)
+    return keep_alive
+
+
+def _encoded(request: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(request, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise HostError(Code.INVALID_REQUEST, f"the request cannot be written as JSON: {error}") from error
+
+
+def _drain(pieces: Any) -> None:
+    """Read the end of the body, so that the connection can be used again. It ends the reply no matter how it goes."""
+    try:
+        for _ in pieces:
+            break
+    except HostError:
+        pass

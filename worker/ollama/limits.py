@@ -1,0 +1,88 @@
+"""How long may a host take, and how much may it send?"""
+
+from dataclasses import dataclass
+
+from worker.errors import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. ``load`` stands above the server's own OLLAMA_LOAD_TIMEOUT (5 minutes), so that the server gives up first
+    and says why. ``first_byte`` has to cover the evaluation of a long prompt on a slow host.
+
+    ``floor_tokens_per_second`` (0: none) is judged over the whole stream from ``floor_after`` seconds after its first
+    byte on. What is counted is chunks: a chunk holds at least a token, seldom more.
+    """
+
+    connect: float = 5
+    first_byte: float = 600
+    silence: float = 120
+    total: float = 3600
+    load: float = 660
+    floor_tokens_per_second: float = 0
+    floor_after: float = 30
+    probe: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bytes, and levels of JSON. A host is not trusted: it may be something else behind the URL, or broken."""
+
+    line_bytes: int = 16 * 1024 * 1024
+    """One line of a stream. The last one carries ``context``: some 7 bytes a token, 2 MB for a full 262,144 window."""
+    reply_bytes: int = 32 * 1024 * 1024
+    """All text of one reply."""
+    probe_bytes: int = 16 * 1024 * 1024
+    error_bytes: int = 64 * 1024
+    json_depth: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The deadlines of one request, and the code that each of them ends it with."""
+
+    connect: float
+    first_byte: float
+    silence: float
+    total: float
+    late: Code
+    silent: Code
+    slow: Code
+
+
+def patience_to_generate(deadlines: Deadlines) -> Patience:
+    return Patience(
+        deadlines.connect,
+        deadlines.first_byte,
+        deadlines.silence,
+        deadlines.total,
+        late=Code.NO_FIRST_BYTE,
+        silent=Code.REPLY_STALLED,
+        slow=Code.TOO_SLOW,
+    )
+
+
+def patience_to_load(deadlines: Deadlines) -> Patience:
+    failed = Code.LOAD_FAILED
+    return Patience(
+        deadlines.connect,
+        deadlines.load,
+        deadlines.load,
+        deadlines.load,
+        late=failed,
+        silent=failed,
+        slow=failed,
+    )
+
+
+def patience_to_probe(deadlines: Deadlines) -> Patience:
+    away, wait = Code.HOST_UNREACHABLE, deadlines.probe
+    return Patience(
+        min(deadlines.connect, wait),
+        wait,
+        wait,
+        wait,
+        late=away,
+        silent=away,
+        slow=away,
+    )

@@ -1,0 +1,114 @@
+"""What is a host, what does it have, what has it loaded? Answers of the small endpoints → domain values."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worker.domain.hosts import HostModel, LoadedModel
+from worker.domain.runners import normalise_model
+from worker.errors import Code, HostError
+from worker.ollama.failures import bad_reply
+
+Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
+"""A path, and what to send to it (None: a GET) → the JSON object that came back."""
+
+
+def read_version(ask: Ask) -> str:
+    version = ask("/api/version", None).get("version")
+    if type(version) is not str:
+        raise bad_reply("a version that is none")
+    return version
+
+
+def read_loaded(ask: Ask) -> list[LoadedModel]:
+    """A runner that died stays listed until the next request for it (``server/sched.go needsReload``)."""
+    return [
+        LoadedModel(
+            name=normalise_model(_text(entry, "name", "model")),
+            digest=_text(entry, "digest", default=""),
+            context_length=_positive(entry.get("context_length")),
+            size=_positive(entry.get("size")) or 0,
+            size_vram=_positive(entry.get("size_vram")) or 0,
+        )
+        for entry in _models(ask("/api/ps", None))
+    ]
+
+
+def read_models(ask: Ask, known: dict[str, tuple[bool, int | None, bool]]) -> list[HostModel]:
+    """What the host can generate with by itself.
+
+    Left out are models that it would pass on to a cloud (prompts would leave the house) and models that say they
+    cannot generate. ``known`` keeps by digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
+    """
+    entries = [entry for entry in _models(ask("/api/tags", None)) if not _is_remote(entry)]
+    found = []
+    seen = set()
+    for entry in entries:
+        name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
+        seen.add(digest)
+        told = _told(entry)
+        if told is None:
+            told = known.get(digest)
+        if told is None:
+            told = _shown(ask, name)
+            if digest and told is not None:
+                known[digest] = told
+        thinking, trained, generates = told or (False, None, True)
+        if generates:
+            size = _positive(entry.get("size")) or 0
+            found.append(HostModel(normalise_model(name), digest, thinking, trained, size))
+    for digest in set(known) - seen:
+        known.pop(digest, None)
+    return found
+
+
+def _told(entry: Mapping[str, Any]) -> tuple[bool, int | None, bool] | None:
+    capabilities, details = entry.get("capabilities"), entry.get("details")
+    trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
+    if not isinstance(capabilities, list) or not capabilities or trained is None:
+        return None
+    return "thinking" in capabilities, trained, "completion" in capabilities
+
+
+def _shown(ask: Ask, name: str) -> tuple[bool, int | None, bool] | None:
+    """What ``/api/show`` says; None where it fails for this model alone: deleted meanwhile, or damaged."""
+    try:
+        answer = ask("/api/show", {"model": name})
+    except HostError as error:
+        if error.code in (Code.MODEL_MISSING, Code.HOST_ERROR, Code.INVALID_REQUEST):
+            return None
+        raise
+    capabilities, info = answer.get("capabilities"), answer.get("model_info")
+    trained = None
+    if isinstance(info, dict):
+        trained = _positive(info.get(f"{info.get('general.architecture')}.context_length"))
+    if not isinstance(capabilities, list) or not capabilities:
+        return False, trained, True  # a server older than capabilities
+    return "thinking" in capabilities, trained, "completion" in capabilities
+
+
+def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    models = answer.get("models")
+    if models is None:
+        models = []
+    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+        raise bad_reply("a list of models that is none")
+    return models
+
+
+def _is_remote(entry: Mapping[str, Any]) -> bool:
+    name = _text(entry, "name", "model").lower()
+    return bool(entry.get("remote_model") or entry.get("remote_host")) or name.endswith((":cloud", "-cloud"))
+
+
+def _text(entry: Mapping[str, Any], *names: str, default: str | None = None) -> str:
+    for name in names:
+        value = entry.get(name)
+        if type(value) is str and value:
+            return value
+    if default is None:
+        raise bad_reply("a model without a name")
+    return default
+
+
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and 0 < value < 2**63 else None

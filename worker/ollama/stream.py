@@ -1,0 +1,204 @@
+"""NDJSON bytes → Reply. Pure: no I/O, no clock.
+
+Only a record with ``done:true`` makes a reply (``server/routes.go``: a stream may also end with an error line, or just
+end). What is kept is the text; the lines are dropped as they are read.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+from worker.domain.replies import Reply
+from worker.errors import Code, HostError
+from worker.ollama.failures import bad_reply, from_error_value
+from worker.ollama.limits import Bounds
+
+_REPEATS = 30
+"""A server gives a reply up when one piece came more than 30 times in a row, white space apart, and says nothing of it
+(``llm/server.go Completion``). It counts before it sends: 31 pieces arrive, of white space at the very start 30."""
+_JOIN_EVERY = 4096
+_INT64 = 2**63
+_INT32 = 2**31
+
+
+class ReplyReader:
+    """Takes a body as it comes, cut anywhere. ``feed`` returns the reply with the record that ends it."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._rest = bytearray()
+        self._response = _Text()
+        self._thinking = _Text()
+        self._bytes = 0
+        self._piece = ""
+        self._repeats = 0
+        self.chunks = 0
+
+    @property
+    def partial(self) -> str:
+        """The text so far; reasoning that came apart stands before it between ``<think>`` tags."""
+        response, thinking = well_formed(self._response.text()), well_formed(self._thinking.text())
+        if not thinking:
+            return response
+        return f"<think>{thinking}</think>{response}" if response else f"<think>{thinking}"
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Read ``data``. Raises HostError for an error line, for what is no reply, and for too much of it."""
+        end = data.rfind(b"\n")
+        if end < 0:
+            self._rest += data
+            self._check_line(len(self._rest))
+            return None
+        head = data[:end]
+        if self._rest:
+            head = bytes(self._rest) + head
+        self._rest = bytearray(data[end + 1 :])
+        for line in head.split(b"\n"):
+            self._check_line(len(line))
+            if line and not line.isspace() and (reply := self._record(line)) is not None:
+                return reply
+        self._check_line(len(self._rest))
+        return None
+
+    def end(self) -> Reply:
+        """The body ended cleanly. A last line needs no line break; anything short of a reply raises HostError."""
+        rest = bytes(self._rest).strip()
+        self._rest = bytearray()
+        if rest:
+            try:
+                parse_object(rest, self._bounds)
+            except HostError:
+                if self.chunks or rest.startswith(b"{"):
+                    self._cut()
+                raise
+            if (reply := self._record(rest)) is not None:
+                return reply
+        self._cut()
+
+    def _cut(self) -> NoReturn:
+        if self._repeats >= _REPEATS:
+            raise HostError(
+                Code.REPEATED_OUTPUT, f"the model said {self._piece[:80]!r} until the host stopped it"
+            )
+        raise HostError(Code.REPLY_CUT, f"the reply ended without done:true, after {self.chunks} chunks")
+
+    def _record(self, line: bytes) -> Reply | None:
+        record = parse_object(line, self._bounds)
+        error = record.get("error")
+        if error is not None:
+            raise from_error_value(error)
+        response = record.get("response", "")
+        thinking = record.get("thinking", "")
+        done = record.get("done")
+        if type(response) is not str or type(thinking) is not str or type(done) is not bool:
+            raise bad_reply("a record without text or done", line)
+        self.chunks += 1
+        self._count(response or thinking, len(response) + len(thinking))
+        if response:
+            self._response.add(response)
+        if thinking:
+            self._thinking.add(thinking)
+        return self._reply(record, line) if done else None
+
+    def _count(self, piece: str, length: int) -> None:
+        self._bytes += length if piece.isascii() else 3 * length
+        if self._bytes > self._bounds.reply_bytes:
+            raise HostError(Code.REPLY_TOO_LONG, f"the reply passed {self._bounds.reply_bytes:,} bytes")
+        piece = piece.strip()
+        if piece == self._piece:
+            self._repeats += 1
+        else:
+            self._piece, self._repeats = piece, 1
+
+    def _check_line(self, length: int) -> None:
+        if length > self._bounds.line_bytes:
+            raise HostError(Code.BAD_REPLY, f"a line of more than {self._bounds.line_bytes:,} bytes")
+
+    def _reply(self, record: dict[str, Any], line: bytes) -> Reply:
+        reason, context, model = record.get("done_reason"), record.get("context"), record.get("model", "")
+        if (
+            not (reason is None or type(reason) is str)
+            or type(model) is not str
+            or not (context is None or (type(context) is list and set(map(type, context)) <= {int}))
+        ):
+            raise bad_reply("a last record of wrong types", line)
+        return Reply(
+            model=well_formed(model),
+            response=well_formed(self._response.text()),
+            thinking=well_formed(self._thinking.text()),
+            done_reason=None if reason is None else well_formed(reason),
+            context=None if context is None else tuple(context),
+            total_duration=_number(record, "total_duration", _INT64, line),
+            load_duration=_number(record, "load_duration", _INT64, line),
+            prompt_eval_count=_number(record, "prompt_eval_count", _INT32, line),
+            prompt_eval_duration=_number(record, "prompt_eval_duration", _INT64, line),
+            eval_count=_number(record, "eval_count", _INT32, line),
+            eval_duration=_number(record, "eval_duration", _INT64, line),
+            chunks=self.chunks,
+        )
+
+
+class _Text:
+    """Pieces of text, joined now and then: a piece of three letters takes twenty times that while it stands alone."""
+
+    def __init__(self) -> None:
+        self._joined: list[str] = []
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) >= _JOIN_EVERY:
+            self._joined.append("".join(self._pieces))
+            self._pieces.clear()
+
+    def text(self) -> str:
+        return "".join(self._joined) + "".join(self._pieces)
+
+
+def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:
+    """A count or duration; 0 where it was left out, and where it cannot be true (a text is worth more than that)."""
+    value = record.get(name, 0)
+    if type(value) is not int:
+        raise bad_reply(f"a {name} that is no whole number", line)
+    return value if 0 <= value < bound else 0
+
+
+def parse_object(line: bytes, bounds: Bounds) -> dict[str, Any]:
+    """The JSON object that ``line`` is. Raises HostError (BAD_REPLY) for anything else."""
+    if line.count(b"[") + line.count(b"{") > bounds.json_depth and _depth(line) > bounds.json_depth:
+        raise HostError(Code.BAD_REPLY, f"JSON nested more than {bounds.json_depth} levels deep")
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise bad_reply("no JSON", line) from error
+    if type(record) is not dict:
+        raise bad_reply("no JSON object", line)
+    return record
+
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def _depth(line: bytes) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", line)):
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
+
+
+def well_formed(text: str) -> str:
+    """``text`` as it can be stored and sent: a surrogate pair that came in two pieces is one sign, a lone one U+FFFD.
+
+    >>> well_formed("\\ud83d\\ude00 \\ud800") == "\\U0001f600 \\ufffd"
+    True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

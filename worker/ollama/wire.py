@@ -1,0 +1,139 @@
+"""One request to a host and the body that comes back, every way it can fail turned into a HostError."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from urllib3.response import BaseHTTPResponse
+
+from worker.clock import Clock
+from worker.errors import Code, HostError
+from worker.ollama.calls import Call
+from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
+from worker.ollama.limits import Bounds, Patience
+from worker.ollama.session import checked_url, current, open_session
+
+_READ_BYTES = 64 * 1024
+
+
+class Wire:
+    """The way to one host. Thread-safe; ``close`` ends whatever is under way."""
+
+    def __init__(self, url: str, *, slots: int, bounds: Bounds, clock: Clock) -> None:
+        self.url, auth = checked_url(url)
+        self._bounds, self._clock = bounds, clock
+        self._session = open_session(slots)
+        self._adapter = self._session.get_adapter(self.url)
+        self._bare = {
+            method: self._session.prepare_request(requests.Request(method, self.url, auth=auth))
+            for method in ("GET", "POST")
+        }
+        self._calls: set[Call] = set()
+        self._closed = False
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        call: Call,
+        patience: Patience,
+    ) -> Iterator[Iterator[bytes]]:
+        """Send a request and give the body of its 200 response, piece by piece as it comes.
+
+        Raises HostError for everything else. The connection is used again only if the body was read to its end.
+        """
+        self._calls.add(call)
+        raw: BaseHTTPResponse | None = None
+        try:
+            if self._closed:
+                raise HostError(Code.WORKER_LOST, "the worker is stopping")
+            call.start(patience, self._clock)
+            response = self._send(method, path, body, call, patience)
+            raw = response.raw
+            pieces = _pieces(response.raw, call)
+            if response.status_code != 200:
+                content = _bounded(pieces, self._bounds.error_bytes)
+                raise from_status(
+                    response.status_code,
+                    response.headers.get("Content-Type", ""),
+                    content,
+                )
+            yield pieces
+        finally:
+            self._calls.discard(call)
+            if raw is not None:
+                raw.close()
+
+    def read(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        call: Call,
+        patience: Patience,
+        limit: int,
+    ) -> bytes:
+        """The whole body of a 200 response, at most ``limit`` bytes. Raises HostError."""
+        with self.open(method, path, body, call=call, patience=patience) as pieces:
+            content = bytearray()
+            for piece in pieces:
+                content += piece
+                if len(content) > limit:
+                    raise HostError(Code.BAD_REPLY, f"{path} sent more than {limit:,} bytes")
+            return bytes(content)
+
+    def close(self) -> None:
+        """End all calls with WORKER_LOST (the job is tried again) and close the connections."""
+        self._closed = True
+        for call in tuple(self._calls):
+            call.abort(Code.WORKER_LOST, reason="the worker is stopping")
+        self._session.close()
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, call: Call, patience: Patience
+    ) -> requests.Response:
+        request = self._bare[method].copy()
+        request.url = self.url + path
+        if body is not None:
+            request.body = body
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(body))
+        current.call = call
+        try:
+            # Not session.send: even without following a redirect it reads the whole of the redirect's body.
+            return self._adapter.send(request, stream=True, timeout=(patience.connect, None))
+        except BROKEN as error:
+            raise from_exception(error, call, answered=False) from error
+        finally:
+            current.call = None
+
+
+def _pieces(raw: BaseHTTPResponse, call: Call) -> Iterator[bytes]:
+    try:
+        if getattr(raw, "chunked", False):
+            yield from raw.stream(_READ_BYTES, decode_content=False)
+        else:
+            while data := raw.read1(_READ_BYTES, decode_content=False):
+                yield data
+    except BROKEN as error:
+        if rest := left_over(error):
+            yield rest
+        raise from_exception(error, call, answered=True) from error
+
+
+def _bounded(pieces: Iterator[bytes], limit: int) -> bytes:
+    """The beginning of a body. One that is cut short says as much as it says."""
+    content = bytearray()
+    try:
+        for piece in pieces:
+            content += piece
+            if len(content) >= limit:
+                break
+    except HostError as error:
+        if error.code is not Code.REPLY_CUT:
+            raise
+    return bytes(content[:limit])

@@ -1,0 +1,114 @@
+"""One try of a job on a host, as a value passed through named steps: build, ask, read, judge."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from worker.clock import Clock
+from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
+from worker.domain.hosts import HostModel
+from worker.domain.jobs import ClaimedJob
+from worker.domain.replies import Reply
+from worker.errors import Code, HostError
+from worker.ollama.client import Call
+from worker.policy.request import context_problem, wire_request
+from worker.policy.retry import after_failure
+from worker.replies.read import read_reply
+
+_log = logging.getLogger("caravan")
+
+Ask = Callable[[Mapping[str, object], Call], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, on its way to the database, and the failure the host has to answer for."""
+
+    finish: Finish
+    error: HostError | None
+    seconds: float
+
+
+def attempt_job(
+    job: ClaimedJob,
+    *,
+    ask: Ask,
+    call: Call,
+    host: str,
+    host_model: HostModel | None,
+    window: int | None,
+    clock: Clock,
+    run_id: int | None = None,
+    fail_on_cut: bool = False,
+) -> Ending:
+    """Ask the host once. Every ending is an outcome; nothing is raised, whatever a host or a defect does."""
+    started_at, began = clock.now(), clock.monotonic()
+    error: HostError | None = None
+    outcome: Outcome
+    try:
+        outcome = _ask(job, ask, call, host_model, window, fail_on_cut)
+    except HostError as failure:
+        error = failure
+        outcome = _after(job, failure, clock)
+    except Exception as defect:
+        _log.exception("defect while job %s was asked", job.id)
+        error = HostError(Code.INTERNAL, f"{type(defect).__name__}: {defect}")
+        outcome = _after(job, error, clock)
+    return Ending(
+        Finish(
+            job_id=job.id,
+            batch_id=job.batch_id,
+            token=job.token,
+            attempt=job.attempt,
+            host=host,
+            started_at=started_at,
+            ended_at=clock.now(),
+            outcome=outcome,
+            digest=host_model.digest if host_model is not None else None,
+            run_id=run_id,
+        ),
+        error,
+        clock.monotonic() - began,
+    )
+
+
+def _ask(
+    job: ClaimedJob, ask: Ask, call: Call, host_model: HostModel | None, window: int | None, fail_on_cut: bool
+) -> Outcome:
+    problem = context_problem(job.request, host_model)
+    if problem is not None:
+        return Failed(Code.CONTEXT_MISMATCH, problem)
+    body = wire_request(job.model, job.prompt, job.request, host_model, window=window)
+    reply = ask(body, call)
+    result = read_reply(
+        reply,
+        expects_reasoning=_expects_reasoning(body),
+        guarded=body.get("truncate") is False,
+    )
+    if result.cut and fail_on_cut:
+        return Failed(Code.CUT, f"the answer was cut after {result.output_tokens} tokens", result=result)
+    return Succeeded(result)
+
+
+def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
+    """Whether the text may hold reasoning; None where the producer's own template or ``raw`` leaves it open.
+
+    Beside ``format`` it holds none: the grammar admits no tags, and a tag in a JSON string is data.
+    """
+    if body.get("format"):
+        return False
+    if body.get("raw") or body.get("template"):
+        return None
+    return True if body.get("think") else None
+
+
+def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:
+    return after_failure(
+        error,
+        attempt=job.attempt,
+        charged=job.charged,
+        max_attempts=job.max_attempts,
+        now=clock.now(),
+        jitter=random.random() * 0.25,  # noqa: S311 - spreads retries, guards nothing
+    )

@@ -1,0 +1,77 @@
+"""Keeps a worker's leases alive while it generates, and tells it what was cancelled."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from worker.clock import Clock
+from worker.domain.timings import Timings
+from worker.errors import DatabaseUnavailable
+from worker.observability.events import emit
+from worker.storage.claims import cancel_requested, renew, renew_host
+from worker.storage.engine import Database
+
+
+class Heartbeat:
+    """A thread that renews the serving lease of ``host`` and the job leases of ``token``.
+
+    A database that is away is no reason to stop: calls go on, and the fence decides later whose outcome counts.
+    ``lost`` is set when somebody else serves the host: then nothing more may be claimed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        host: str,
+        token: str,
+        timings: Timings,
+        clock: Clock,
+        cancel: Callable[[frozenset[int]], None],
+    ) -> None:
+        self._database = database
+        self._host = host
+        self._token = token
+        self._timings = timings
+        self._clock = clock
+        self._cancel = cancel
+        self._stop = threading.Event()
+        self.lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"{host}-heartbeat", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _beat(self) -> None:
+        renewed_at = self._clock.monotonic()
+        pause = min(self._timings.cancel_poll, self._timings.renew)
+        while not self._stop.wait(pause):
+            try:
+                if self._clock.monotonic() - renewed_at >= self._timings.renew:
+                    self._renew()
+                    renewed_at = self._clock.monotonic()
+                else:
+                    self._look()
+            except DatabaseUnavailable as error:
+                emit("database.unavailable", host=self._host, message=str(error))
+
+    def _look(self) -> None:
+        with self._database.read() as conn:
+            flagged = cancel_requested(conn, token=self._token)
+        if flagged:
+            self._cancel(flagged)
+
+    def _renew(self) -> None:
+        now = self._clock.now()
+        until = now + timedelta(seconds=self._timings.lease)
+        with self._database.write() as conn:
+            if not renew_host(conn, host=self._host, token=self._token, now=now, until=until):
+                self.lost.set()
+            renewed = renew(conn, token=self._token, now=now, lease_until=until)
+        if renewed.cancel:
+            self._cancel(renewed.cancel)

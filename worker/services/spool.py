@@ -1,0 +1,84 @@
+"""Where finished text waits while the database is away: one fsynced file of JSON lines per host."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
+from worker.domain.replies import Result
+from worker.errors import Code
+
+_OUTCOMES: Mapping[str, type] = {cls.__name__: cls for cls in (Succeeded, Failed, Retried, Held, Cancelled)}
+
+
+class Spool:
+    """An append-only file beside the worker. Entries pass the fence when they are stored, so reading one twice is
+    harmless: the second is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: set[tuple[int, int]] = set()
+
+    def write(self, finishes: Sequence[Finish]) -> int:
+        """Append what is not there yet and flush it to the disk. Returns how many were new. Raises OSError."""
+        new = [finish for finish in finishes if (finish.job_id, finish.attempt) not in self._written]
+        if not new:
+            return 0
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_to_json(finish), ensure_ascii=False) + "\n" for finish in new)
+            file.flush()
+            os.fsync(file.fileno())
+        self._written.update((finish.job_id, finish.attempt) for finish in new)
+        return len(new)
+
+    def read(self) -> list[Finish]:
+        """What an earlier worker could not store. A line that was cut by a crash is left out."""
+        try:
+            lines = self._path.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        finishes = []
+        for line in lines:
+            try:
+                finishes.append(_from_json(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                continue
+        self._written.update((finish.job_id, finish.attempt) for finish in finishes)
+        return finishes
+
+    def clear(self) -> None:
+        """All of it is stored."""
+        if self._written:
+            self._path.unlink(missing_ok=True)
+            self._written.clear()
+
+
+def _to_json(finish: Finish) -> dict[str, Any]:
+    plain = asdict(finish)
+    plain["kind"] = type(finish.outcome).__name__
+    for name in ("started_at", "ended_at"):
+        plain[name] = plain[name].isoformat()
+    if "at" in plain["outcome"]:
+        plain["outcome"]["at"] = plain["outcome"]["at"].isoformat()
+    return plain
+
+
+def _from_json(plain: dict[str, Any]) -> Finish:
+    kind = _OUTCOMES[plain.pop("kind")]
+    fields = plain.pop("outcome")
+    if fields.get("result") is not None:
+        context = fields["result"].pop("context")
+        fields["result"] = Result(**fields["result"], context=None if context is None else tuple(context))
+    if "code" in fields:
+        fields["code"] = Code(fields["code"])
+    if "at" in fields:
+        fields["at"] = datetime.fromisoformat(fields["at"])
+    outcome: Outcome = kind(**fields)
+    for name in ("started_at", "ended_at"):
+        plain[name] = datetime.fromisoformat(plain[name])
+    return Finish(**plain, outcome=outcome)

@@ -1,0 +1,84 @@
+"""Outcomes on their way to the database: stored in groups, kept while it is away, spooled before they could be lost."""
+
+from collections.abc import Sequence
+
+from worker.clock import Clock
+from worker.domain.attempts import Finish, Succeeded
+from worker.errors import DatabaseUnavailable
+from worker.observability.events import emit
+from worker.services.spool import Spool
+from worker.storage.finishes import finish_jobs
+from worker.storage.engine import Database
+
+AT_MOST = 200
+"""Finishes in one transaction."""
+RETRY_SECONDS = 1.0
+
+
+class Store:
+    """The one writer of a host's outcomes.
+
+    Text that a host generated is expensive: when the database is away, finishes stay here and go to the spool at
+    once; when it is back they are stored through the fence like all others.
+    """
+
+    def __init__(self, database: Database, host: str, *, clock: Clock, spool: Spool | None = None) -> None:
+        self._database = database
+        self._host = host
+        self._clock = clock
+        self._spool = spool
+        self._pending: list[Finish] = []
+        self._retry_at = float("-inf")
+        self.accepted = 0
+        self.output_tokens = 0
+        if spool is not None:
+            self._pending += spool.read()
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def add(self, finishes: Sequence[Finish]) -> None:
+        self._pending += finishes
+
+    def flush(self) -> bool:
+        """Store what is pending; False while the database is away."""
+        if not self._pending:
+            return True
+        if self._clock.monotonic() < self._retry_at:
+            self._keep()
+            return False
+        try:
+            while self._pending:
+                self._store(self._pending[:AT_MOST])
+                del self._pending[:AT_MOST]
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host=self._host, message=str(error))
+            self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+            self._keep()
+            return False
+        if self._spool is not None:
+            self._spool.clear()
+        return True
+
+    def close(self) -> None:
+        """One last try; what is left waits in the spool for the next worker of this host."""
+        self._retry_at = float("-inf")
+        self.flush()
+
+    def _store(self, group: Sequence[Finish]) -> None:
+        with self._database.write() as conn:
+            finished = finish_jobs(conn, group, now=self._clock.now())
+        self.accepted += len(finished.accepted)
+        self.output_tokens += sum(
+            finish.outcome.result.output_tokens for finish in group if isinstance(finish.outcome, Succeeded)
+        )
+        emit("job.finished", host=self._host, accepted=len(finished.accepted), refused=len(finished.refused))
+        if finished.refused:
+            emit("lease.lost", host=self._host, jobs=list(finished.refused))
+
+    def _keep(self) -> None:
+        if self._spool is not None:
+            kept = self._spool.write(self._pending)
+            if kept:
+                emit("job.spooled", host=self._host, jobs=kept)

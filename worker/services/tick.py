@@ -1,0 +1,115 @@
+"""The regular pass, idempotent and by anyone: end stale leases, promote what became eligible, settle batches."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from worker.clock import Clock
+from worker.domain.hosts import HostView
+from worker.errors import Code
+from worker.observability.events import emit
+from worker.storage.backlog import read_backlog
+from worker.storage.batches import finish_batches, promote_sealed
+from worker.storage.claims import rescue_stale
+from worker.storage.counts import fold_counts
+from worker.storage.engine import Database
+from worker.storage.hosts import host_views
+from worker.storage.jobs import expire_due, hold_jobs, promote_due
+
+CHUNK = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one pass changed."""
+
+    rescued: int = 0
+    promoted: int = 0
+    expired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What the chores changed."""
+
+    finished: int = 0
+    folded: int = 0
+    held: int = 0
+
+
+def tick(database: Database, *, clock: Clock) -> Ticked:
+    """Rescue, promote, expire: what somebody may be waiting for. Each in a transaction of its own."""
+    now = clock.now()
+    with database.write() as conn:
+        rescued = rescue_stale(conn, now=now)
+    if rescued.retried or rescued.held or rescued.cancelled:
+        emit("job.rescued", retried=rescued.retried, held=rescued.held, cancelled=rescued.cancelled)
+    promoted = expired = 0
+    with database.write() as conn:
+        promoted += promote_due(conn, now=now, limit=CHUNK)
+    with database.write() as conn:
+        promoted += promote_sealed(conn, limit=CHUNK, now=now)
+    with database.write() as conn:
+        expired += expire_due(conn, now=now, limit=CHUNK)
+    done = Ticked(rescued.retried + rescued.held + rescued.cancelled, promoted, expired)
+    if done != Ticked():
+        emit("tick.done", rescued=done.rescued, promoted=promoted, expired=expired, finished=0)
+    return done
+
+
+def tidy(database: Database, *, clock: Clock, among: Collection[str] | None = None) -> Tidied:
+    """Chores that nobody waits for: fold counts, settle finished batches, park what no host can serve.
+
+    ``among`` names the hosts that count; all of the database's where it is None.
+    """
+    now = clock.now()
+    with database.write() as conn:
+        folded = fold_counts(conn, limit=10 * CHUNK)
+    with database.write() as conn:
+        finished = len(finish_batches(conn, now=now))
+    return Tidied(finished, folded, hold_unservable(database, clock=clock, among=among))
+
+
+def hold_unservable(database: Database, *, clock: Clock, among: Collection[str] | None = None) -> int:
+    """Park the jobs whose model none of the hosts (of those named in ``among``) has.
+
+    A host that was never looked at may have any model, so nothing is parked while there is one.
+    """
+    now = clock.now()
+    with database.read() as conn:
+        views = [view for view in host_views(conn, now) if among is None or view.name in among]
+        backlog = read_backlog(conn, now=now)
+    if not views or any(not view.models for view in views):
+        return 0
+    held = 0
+    for waiting in backlog:
+        if not _anyone_has(views, waiting.model):
+            names = ", ".join(sorted(view.name for view in views))
+            with database.write() as conn:
+                jobs = hold_jobs(
+                    conn,
+                    runner_key=waiting.runner_key,
+                    code=Code.MODEL_MISSING,
+                    reason=f"no host has {waiting.model} (looked at {names}); pull it there, then unhold",
+                    now=now,
+                    limit=CHUNK,
+                )
+            if jobs:
+                emit("job.held", runner_key=waiting.runner_key, jobs=jobs, code=Code.MODEL_MISSING)
+            held += jobs
+    return held
+
+
+def _anyone_has(views: list[HostView], model: str) -> bool:
+    return any(model in view.models for view in views)
+
+
+def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
+    """Hosts that nobody serves while there is work they could do."""
+    now = clock.now()
+    with database.read() as conn:
+        backlog = read_backlog(conn, now=now)
+        if not backlog:
+            return []
+        views = host_views(conn, now)
+    models = {waiting.model for waiting in backlog}
+    return [view.name for view in views if not view.serving and (not view.models or models & view.models)]

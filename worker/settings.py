@@ -1,0 +1,179 @@
+"""``CARAVAN_*`` variables and a TOML file → Settings, read once at the entry point; unknown names are refused.
+
+The order, strongest first: command line, environment, ``--config FILE`` or ``CARAVAN_CONFIG`` or
+``CARAVAN_HOME/caravan.toml``, defaults. Everything below the entry points is handed plain values.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.domain.timings import Timings
+from worker.errors import SettingsRefused
+from worker.ollama.client import Deadlines
+
+PREFIX = "CARAVAN_"
+
+
+class Settings(BaseModel):
+    """Every setting. ``docs/configuration.md`` is compared with this class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("caravan", appauthor=False)),
+        description="Where the embedded database, the spool and the state live.",
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the database (`sqlite:///…`, `postgresql://…`); "
+        "empty: the SQLite file `caravan.db` in `CARAVAN_HOME`.",
+    )
+    broker_url: str = Field(
+        "",
+        description="Redis URL for the wake-ups of a fleet (`redis://…`, `rediss://…`); embedded use needs none.",
+    )
+    config: Path | None = Field(
+        None, description="TOML file with settings, names in lower case without the prefix."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What a worker logs.")
+    log_style: Literal["line", "json"] = Field("line", description="Log lines for people or for machines.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job that fail by its own fault.")
+    fail_on_cut: bool = Field(
+        False, description="An answer cut by num_predict or a full window is a failure."
+    )
+    lease_seconds: float = Field(90, gt=0, description="How long a claim holds without being renewed.")
+    renew_seconds: float = Field(
+        20, gt=0, description="How often leases are renewed; at most a third of the lease."
+    )
+    cancel_poll_seconds: float = Field(2, gt=0, description="How often a worker looks for cancel flags.")
+    tick_seconds: float = Field(
+        5, gt=0, description="How often stale leases are rescued and idle hosts woken."
+    )
+    chores_seconds: float = Field(
+        15, gt=0, description="How often counts are folded and finished batches settled."
+    )
+    budget_seconds: float = Field(
+        300, gt=0, description="After this long a serving task returns and is woken again."
+    )
+    linger_seconds: float = Field(
+        5, ge=0, description="How long a host without work waits before its worker returns."
+    )
+    idle_poll_seconds: float = Field(0.5, gt=0, description="How often a lingering host looks for work.")
+    group_seconds: float = Field(
+        0.1, ge=0, description="Outcomes of short calls are stored together this often."
+    )
+    unload_seconds: float = Field(30, gt=0, description="How long an unloaded model may stay in `/api/ps`.")
+    connect_seconds: float = Field(5, gt=0, description="Time to connect to a host.")
+    first_byte_seconds: float = Field(600, gt=0, description="Time to the first byte of a reply.")
+    silence_seconds: float = Field(120, gt=0, description="Longest silence within a reply.")
+    reply_seconds: float = Field(3600, gt=0, description="Time for a whole reply.")
+    load_timeout_seconds: float = Field(660, gt=0, description="Time for a load; above OLLAMA_LOAD_TIMEOUT.")
+    floor_tokens_per_second: float = Field(0, ge=0, description="A slower reply is given up; 0: none is.")
+    stop_grace_seconds: float = Field(
+        30, ge=0, description="How long running calls may end after a fast stop."
+    )
+
+    @property
+    def database(self) -> str:
+        """The database's URL, the embedded one where none is set."""
+        return self.database_url or f"sqlite:///{self.home / 'caravan.db'}"
+
+    @property
+    def timings(self) -> Timings:
+        return Timings(
+            lease=self.lease_seconds,
+            renew=min(self.renew_seconds, self.lease_seconds / 3),
+            cancel_poll=self.cancel_poll_seconds,
+            tick=self.tick_seconds,
+            budget=self.budget_seconds,
+            linger=self.linger_seconds,
+            idle_poll=self.idle_poll_seconds,
+            group=self.group_seconds,
+            unload=self.unload_seconds,
+        )
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return Deadlines(
+            connect=self.connect_seconds,
+            first_byte=self.first_byte_seconds,
+            silence=self.silence_seconds,
+            total=self.reply_seconds,
+            load=self.load_timeout_seconds,
+            floor_tokens_per_second=self.floor_tokens_per_second,
+        )
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings. Raises SettingsRefused that names the setting, where it stands and what was expected.
+
+    ``CARAVAN_TEST_*`` belongs to the test suite and is passed over.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX) and not variable.startswith("CARAVAN_TEST_"):
+            name = variable.removeprefix(PREFIX).lower()
+            _known(name, variable)
+            found[name], origin[name] = value, variable
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    for name, value in overrides.items():
+        found[name], origin[name] = value, f"--{name.replace('_', '-')}"
+    for name, value in _file(found).items():
+        if name not in found:
+            found[name], origin[name] = value, f"{name} in the settings file"
+    try:
+        return Settings(**found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise SettingsRefused(f"{origin.get(name, name)}: {first['msg']} (got {first['input']!r})") from error
+
+
+def _file(found: Mapping[str, Any]) -> dict[str, Any]:
+    path, required = found.get("config"), True
+    if path is None:
+        home = found.get("home") or Settings.model_fields["home"].get_default(call_default_factory=True)
+        path, required = Path(home) / "caravan.toml", False
+    try:
+        with Path(path).open("rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError as error:
+        if required:
+            raise SettingsRefused(f"{path}: no such settings file") from error
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsRefused(f"{path}: {error}") from error
+    for name in values:
+        _known(name, f"{name} in {path}")
+    return values
+
+
+def _known(name: str, written: str) -> None:
+    names = list(Settings.model_fields)
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = ""
+    if near:
+        right = PREFIX + near[0].upper() if written.startswith(PREFIX) else near[0]
+        hint = f", did you mean {right}?"
+    raise SettingsRefused(f"unknown setting {written}{hint}")
+
+
+def masked(url: str) -> str:
+    """``url`` without its password, for people to see."""
+    scheme, found, rest = url.partition("://")
+    if not found or "@" not in rest:
+        return url
+    credentials, _, place = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}://{user}:***@{place}"

@@ -1,0 +1,1 @@
+"""The embedded stack: everything in one process, nothing to install."""

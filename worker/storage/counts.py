@@ -1,0 +1,76 @@
+"""How many jobs are in which state? Totals, and the changes that are not folded into them yet."""
+
+from collections import Counter
+
+from sqlalchemy import delete, func, select, text, union_all
+from sqlalchemy.engine import Connection
+
+from worker.domain.batches import BatchProgress
+from worker.domain.jobs import JobState
+from worker.storage.batches import get_batch
+from worker.storage.deltas import Change
+from worker.storage.tables import count_deltas, counts
+
+
+def fold_counts(conn: Connection, limit: int = 50_000) -> int:
+    """Fold the oldest changes into the totals; returns how many. Two folds at once do not count anything twice:
+    each takes the rows that it deletes."""
+    if conn.dialect.name == "postgresql":
+        taken = conn.execute(
+            text(
+                "DELETE FROM count_deltas WHERE id IN (SELECT id FROM count_deltas ORDER BY id LIMIT :limit "
+                "FOR UPDATE SKIP LOCKED) RETURNING batch_id, runner_key, priority, state, jobs"
+            ),
+            {"limit": limit},
+        ).all()
+    else:
+        taken = conn.execute(
+            text(
+                "DELETE FROM count_deltas WHERE id IN (SELECT id FROM count_deltas ORDER BY id LIMIT :limit) "
+                "RETURNING batch_id, runner_key, priority, state, jobs"
+            ),
+            {"limit": limit},
+        ).all()
+    if not taken:
+        return 0
+    totals: Counter[Change] = Counter()
+    for batch, key, priority, state, jobs in taken:
+        totals[batch, key, priority, state] += jobs
+    conn.execute(
+        text(
+            "INSERT INTO counts (batch_id, runner_key, priority, state, jobs) "
+            "VALUES (:batch, :key, :priority, :state, :jobs) "
+            "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = counts.jobs + excluded.jobs"
+        ),
+        [
+            {"batch": batch, "key": key, "priority": priority, "state": state, "jobs": jobs}
+            for (batch, key, priority, state), jobs in sorted(totals.items())
+            if jobs
+        ]
+        or [
+            {
+                "batch": taken[0][0],
+                "key": taken[0][1],
+                "priority": taken[0][2],
+                "state": taken[0][3],
+                "jobs": 0,
+            }
+        ],
+    )
+    conn.execute(delete(counts).where(counts.c.jobs == 0))
+    return len(taken)
+
+
+def batch_counts(conn: Connection, batch_id: int) -> dict[JobState, int]:
+    """Jobs of the batch by state, totals and unfolded changes together."""
+    both = union_all(
+        select(counts.c.state, counts.c.jobs).where(counts.c.batch_id == batch_id),
+        select(count_deltas.c.state, count_deltas.c.jobs).where(count_deltas.c.batch_id == batch_id),
+    ).subquery()
+    rows = conn.execute(select(both.c.state, func.sum(both.c.jobs)).group_by(both.c.state))
+    return {JobState(state): int(jobs) for state, jobs in rows if jobs}
+
+
+def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
+    """The batch and its jobs by state. Raises NotFound."""
+    return BatchProgress(get_batch(conn, batch_id), batch_counts(conn, batch_id))

@@ -1,0 +1,198 @@
+"""How the database is opened, and what its errors mean.
+
+SQLite runs in WAL mode with ``BEGIN IMMEDIATE`` for writers: a deferred transaction that turns from reading to writing
+fails with "database is locked" in spite of every time-out. PostgreSQL is spoken to through psycopg 3.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from worker.clock import Clock, OffsetClock
+from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+
+Dialect = Literal["sqlite", "postgresql"]
+
+BUSY_SECONDS = 30.0
+REANCHOR_SECONDS = 300.0
+
+
+class Database:
+    """A database and its connections. Thread-safe; nothing is opened before the first transaction."""
+
+    def __init__(self, engine: Engine, url: URL) -> None:
+        self._engine = engine
+        self.url = url
+        self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block. Raises DatabaseUnavailable, SchemaOutdated."""
+        with translated(self.url), self._engine.connect() as conn:
+            if self.dialect == "sqlite":
+                conn = conn.execution_options(sqlite_begin="IMMEDIATE")
+            with conn.begin():
+                yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads. Raises DatabaseUnavailable, SchemaOutdated."""
+        with translated(self.url), self._engine.connect() as conn, conn.begin():
+            yield conn
+
+    def clock(self) -> Clock:
+        """A clock that shows the database's time: leases of all workers are measured by one clock."""
+        return DatabaseClock(self)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def after_fork(self) -> None:
+        """In a forked child: forget the parent's connections without closing them (they are the parent's)."""
+        self._engine.dispose(close=False)
+
+
+class DatabaseClock:
+    """The database's time, carried on by this machine's monotonic clock and asked again every few minutes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._clock = self._ask()
+        self._asked_at = self._clock.monotonic()
+
+    def now(self) -> datetime:
+        with self._lock:
+            if self._clock.monotonic() - self._asked_at > REANCHOR_SECONDS:
+                self._asked_at = self._clock.monotonic()
+                try:
+                    self._clock = self._ask()
+                except DatabaseUnavailable:
+                    pass  # the old anchor is good enough until it is back
+            return self._clock.now()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def _ask(self) -> OffsetClock:
+        with self._database.read() as conn:
+            if self._database.dialect == "sqlite":
+                seconds = float(conn.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")) or 0.0)
+                return OffsetClock(datetime.fromtimestamp(seconds, UTC))
+            theirs = conn.scalar(text("SELECT clock_timestamp()"))
+            return OffsetClock(theirs.astimezone(UTC))
+
+
+def database_url(url: str) -> URL:
+    """``url`` with its driver: a bare path is a SQLite file, ``postgres://`` is PostgreSQL.
+
+    Raises SettingsRefused for anything else.
+    """
+    if "://" not in url:
+        url = f"sqlite:///{url}"
+    if url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SettingsRefused(
+            "the database URL is none; expected sqlite:///FILE or postgresql://…"
+        ) from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise SettingsRefused(
+                f"{other} databases are not supported; expected sqlite:///FILE or postgresql://…"
+            )
+
+
+def open_database(url: str, *, pool_size: int = 5, busy_seconds: float = BUSY_SECONDS) -> Database:
+    """Open ``url`` lazily. Raises SettingsRefused for a URL that is none."""
+    parsed = database_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=20,
+            connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        )
+        _prepare_file(parsed)
+        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "begin", _sqlite_begin)
+    else:
+        engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=20,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            connect_args={
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=60000 -c lock_timeout=10000 "
+                "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+            },
+        )
+    return Database(engine, parsed)
+
+
+def _prepare_file(url: URL) -> None:
+    """Answers are somebody's data: the file is its owner's alone."""
+    if not url.database or url.database == ":memory:":
+        return
+    path = Path(url.database)
+    if not path.exists() and path.parent.is_dir():
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError:
+            return  # opening it says what is wrong
+
+
+def _sqlite_connect(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by _sqlite_begin, not by the driver
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.close()
+
+
+def _sqlite_begin(conn: Connection) -> None:
+    mode = conn.get_execution_options().get("sqlite_begin", "DEFERRED")
+    conn.exec_driver_sql(f"BEGIN {mode}")
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn what SQLAlchemy raises about the database itself into our own errors, cause kept, password masked."""
+    shown = url.render_as_string(hide_password=True)
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(f"{shown}: all connections are in use") from error
+    except (OperationalError, InterfaceError, ProgrammingError, DBAPIError) as error:
+        told = str(error.orig).strip().splitlines()[0] if error.orig is not None else str(error)
+        if (
+            "no such table" in told
+            or "no such column" in told
+            or "UndefinedTable" in type(error.orig).__name__
+        ):
+            raise SchemaOutdated(
+                f"{shown} has not been set up for this version: run caravan db upgrade"
+            ) from error
+        if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+            raise DatabaseUnavailable(f"{shown}: {told}") from error
+        raise

@@ -1,0 +1,288 @@
+"""How outcomes reach the database: in groups, each through the fence, few statements however many there are."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, assert_never
+
+from sqlalchemy import Row, bindparam, insert, select, text, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
+from worker.domain.jobs import JobState
+from worker.domain.replies import Result
+from worker.errors import Code
+from worker.replies.contexts import pack_context
+from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.tables import jobs, results
+from worker.storage.types import UtcTime
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Jobs whose outcome was stored, and jobs whose fence refused it."""
+
+    accepted: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+
+
+def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) -> Finished:
+    """Store how attempts ended: result, state, counters and attempt in the caller's one transaction.
+
+    An outcome is accepted where token and attempt match the running job; an answer also where the job was rescued from
+    exactly this attempt and since then neither claimed nor cancelled. Storing the same finish again is refused, which
+    makes a commit whose answer was lost safe to repeat.
+    """
+    rows = {row.id: row for row in conn.execute(_rows(conn, finishes))}
+    finished, ends = Finished(), _Ends(now)
+    for finish in finishes:
+        row = rows.pop(finish.job_id, None)
+        state = None if row is None else _accepted_state(row, finish)
+        if row is None or state is None:
+            finished.refused.append(finish.job_id)
+            ends.attempts_late.append(_attempt(finish, "late", charged=False))
+        else:
+            finished.accepted.append(finish.job_id)
+            ends.add(row, finish, state)
+    ends.write(conn)
+    return finished
+
+
+def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
+    query = select(
+        jobs.c.id,
+        jobs.c.batch_id,
+        jobs.c.custom_id,
+        jobs.c.model,
+        jobs.c.state,
+        jobs.c.priority,
+        jobs.c.runner_key,
+        jobs.c.attempt,
+        jobs.c.charged,
+        jobs.c.lease_token,
+        jobs.c.rescued_token,
+        jobs.c.cancel_requested_at,
+    ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
+    # in the order of ids, so that two grouped finishes never wait for each other in a circle
+    return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
+
+
+def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:
+    """The state the job goes to, or None where the fence refuses."""
+    if row.attempt != finish.attempt:
+        return None
+    if row.state == JobState.RUNNING and row.lease_token == finish.token:
+        return JobState.CANCELLED if row.cancel_requested_at is not None else _state(finish.outcome)
+    late = row.state in (JobState.QUEUED, JobState.SCHEDULED) and row.rescued_token == finish.token
+    if late and isinstance(finish.outcome, Succeeded):
+        return JobState.SUCCEEDED
+    return None
+
+
+def _state(outcome: Outcome) -> JobState:
+    match outcome:
+        case Succeeded():
+            return JobState.SUCCEEDED
+        case Failed():
+            return JobState.FAILED
+        case Retried():
+            return JobState.SCHEDULED
+        case Held():
+            return JobState.HELD
+        case Cancelled():
+            return JobState.CANCELLED
+        case _:
+            assert_never(outcome)
+
+
+_FREE: dict[str, Any] = {"lease_token": None, "lease_until": None, "rescued_token": None}
+
+_RETRY = text(
+    "UPDATE jobs SET state = 'scheduled', eligible_at = :at, charged = charged + :charge, lease_token = NULL, "
+    "lease_until = NULL, rescued_token = NULL, host = NULL, started_at = NULL WHERE id = :job"
+).bindparams(bindparam("at", type_=UtcTime))
+
+_HOLD = text(
+    "UPDATE jobs SET state = 'held', hold_code = :code, hold_reason = :reason, lease_token = NULL, "
+    "lease_until = NULL, rescued_token = NULL WHERE id = :job"
+)
+
+_COLUMNS = "job_id, attempt, host, run_id, started_at, ended_at, outcome, charged, error_code, error_message, partial"
+_MARKS = ":job, :attempt, :host, :run, :started, :ended, :outcome, :charged, :code, :message, :partial"
+_NEW_VALUES = ", ".join(
+    f"{name} = excluded.{name}"
+    for name in ("ended_at", "outcome", "charged", "error_code", "error_message", "partial")
+)
+_TIMES = (bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
+
+_ATTEMPT = text(
+    f"INSERT INTO attempts ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}"
+).bindparams(*_TIMES)
+
+# A late answer is noted on the attempt it belongs to, but never over how that attempt is known to have ended.
+_LATE = text(
+    f"INSERT INTO attempts ({_COLUMNS}) SELECT {_MARKS.replace(':charged', 'false')} "
+    "WHERE EXISTS (SELECT 1 FROM jobs WHERE id = :job) "
+    f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES} WHERE attempts.outcome = 'rescued'"
+).bindparams(*_TIMES)
+
+
+class _Ends:
+    """What a group writes, sorted by statement."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._final: dict[JobState, list[int]] = {}
+        self._charged: list[int] = []
+        self._retried: list[dict[str, Any]] = []
+        self._held: list[dict[str, Any]] = []
+        self._results: list[dict[str, Any]] = []
+        self._attempts: list[dict[str, Any]] = []
+        self.attempts_late: list[dict[str, Any]] = []
+        self._changes: Counter[Change] = Counter()
+        self._runs: Counter[int] = Counter()
+
+    def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
+        outcome, charged = finish.outcome, False
+        match state, outcome:
+            case JobState.SCHEDULED, Retried(at=at, charged=charged):
+                self._retried.append({"job": row.id, "at": at, "charge": int(charged)})
+            case JobState.HELD, Held(code=code, message=message):
+                self._held.append({"job": row.id, "code": str(code), "reason": message})
+            case JobState.SUCCEEDED, Succeeded(result=result):
+                self._final.setdefault(state, []).append(row.id)
+                self._results.append(_result(row, finish, state, result, None, "", self._now))
+            case JobState.FAILED, Failed(code=code, message=message, partial=partial, result=result):
+                charged = True
+                self._charged.append(row.id)
+                self._final.setdefault(state, []).append(row.id)
+                self._results.append(_result(row, finish, state, result, code, message, self._now, partial))
+            case _:
+                self._final.setdefault(JobState.CANCELLED, []).append(row.id)
+        if finish.run_id is not None:
+            self._runs[finish.run_id] += 1
+        kind = "retried" if state is JobState.SCHEDULED else str(state)
+        self._attempts.append(_attempt(finish, kind, charged=charged))
+        moved(
+            self._changes,
+            batch=row.batch_id,
+            key=row.runner_key,
+            priority=row.priority,
+            old=row.state,
+            new=state,
+        )
+
+    def write(self, conn: Connection) -> None:
+        for state, ids in self._final.items():
+            conn.execute(
+                update(jobs).where(jobs.c.id.in_(ids)).values(state=state, finished_at=self._now, **_FREE)
+            )
+        if self._charged:
+            conn.execute(update(jobs).where(jobs.c.id.in_(self._charged)).values(charged=jobs.c.charged + 1))
+        for statement, rows in (
+            (_RETRY, self._retried),
+            (_HOLD, self._held),
+            (insert(results), self._results),
+            (_ATTEMPT, self._attempts),
+            (_LATE, self.attempts_late),
+            (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in sorted(self._runs.items())]),
+        ):
+            if rows:
+                conn.execute(statement, rows)
+        add_changes(conn, self._changes)
+
+
+_RUN_JOBS = text("UPDATE runs SET jobs = jobs + :jobs WHERE id = :run")
+
+
+def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
+    code: Code | None = None
+    message: str | None = None
+    partial: str | None = None
+    match finish.outcome:
+        case (
+            Failed(code=code, message=message, partial=partial)
+            | Retried(code=code, message=message, partial=partial)
+        ):
+            pass
+        case Held(code=code, message=message):
+            pass
+        case Cancelled(partial=partial):
+            code = Code.CANCELLED
+        case Succeeded():
+            pass
+    return {
+        "job": finish.job_id,
+        "attempt": finish.attempt,
+        "host": finish.host,
+        "run": finish.run_id,
+        "started": finish.started_at,
+        "ended": finish.ended_at,
+        "outcome": kind,
+        "charged": charged,
+        "code": None if code is None else str(code),
+        "message": message,
+        "partial": _stored(partial or None),
+    }
+
+
+def _result(
+    row: Row[Any],
+    finish: Finish,
+    state: JobState,
+    result: Result | None,
+    code: Code | None,
+    message: str,
+    now: datetime,
+    partial: str = "",
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "job_id": row.id,
+        "batch_id": row.batch_id,
+        "custom_id": row.custom_id,
+        "model": row.model,
+        "state": str(state),
+        "host": finish.host,
+        "digest": finish.digest,
+        "error_code": None if code is None else str(code),
+        "error_message": None if code is None else _stored(message),
+        "attempts": finish.attempt,
+        "finished_at": now,
+        "context": None,
+    }
+    if result is None:
+        return values | dict.fromkeys(_FIGURES) | {"answer": _stored(partial or None)}
+    values.update((name, getattr(result, name)) for name in _FIGURES)
+    values["answer"], values["reasoning"] = _stored(result.answer), _stored(result.reasoning)
+    if result.context is not None:
+        values["context"] = pack_context(result.context)
+    return values
+
+
+_FIGURES = (
+    "answer",
+    "reasoning",
+    "reasoning_open",
+    "done_reason",
+    "cut",
+    "prompt_fit",
+    "prompt_tokens",
+    "output_tokens",
+    "tokens_per_second",
+    "total_seconds",
+    "load_seconds",
+    "prompt_eval_seconds",
+    "eval_seconds",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_duration",
+    "eval_duration",
+)
+
+
+def _stored(value: str | None) -> str | None:
+    """Text as both databases can hold it: PostgreSQL takes no NUL, neither takes a lone surrogate."""
+    if value is None or value.isascii() and "\0" not in value:
+        return value
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,14 @@
+"""How a job's id is made: by whoever submits, of its batch and its line, so that no insert has to ask for it."""
+
+SEQ_BITS = 24
+MOST_JOBS = 2**SEQ_BITS - 1
+"""Input lines in one batch."""
+
+
+def job_id(batch_id: int, seq: int) -> int:
+    """The id of the job on line ``seq`` of a batch.
+
+    >>> job_id(3, 7)
+    50331655
+    """
+    return (batch_id << SEQ_BITS) + seq

@@ -1,0 +1,185 @@
+"""What came of each job, in the order of the input, in pages: constant memory however large the batch."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, case, func, select
+from sqlalchemy.engine import Connection
+
+from worker.domain.jobs import JobState
+from worker.errors import NotFound
+from worker.replies.contexts import unpack_context
+from worker.storage.engine import Database
+from worker.storage.tables import jobs, payloads, results
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """A job and its result, if it has one yet."""
+
+    job_id: int
+    batch: int
+    custom_id: str
+    model: str
+    state: JobState
+    answer: str | None
+    reasoning: str | None
+    done_reason: str | None
+    cut: bool | None
+    prompt_fit: str | None
+    error_code: str | None
+    error_message: str | None
+    host: str | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    tokens_per_second: float | None
+    total_seconds: float | None
+    load_seconds: float | None
+    prompt_eval_seconds: float | None
+    eval_seconds: float | None
+    queued_seconds: float | None
+    attempts: int
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    metadata: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """What one model did in a batch; ``eval_seconds`` is the time its hosts generated."""
+
+    model: str
+    jobs: int
+    succeeded: int
+    failed: int
+    cut: int
+    prompt_tokens: int
+    output_tokens: int
+    eval_seconds: float
+
+
+def iter_results(
+    database: Database, batch_id: int, *, after: int = 0, states: Collection[JobState] | None = None
+) -> Iterator[ResultRow]:
+    """Every job of the batch with an id above ``after``, open ones too; each page is a transaction of its own."""
+    while True:
+        with database.read() as conn:
+            page = _page(conn, batch_id, after, states)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].job_id
+
+
+def _page(
+    conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None
+) -> list[ResultRow]:
+    query = (
+        select(
+            jobs,
+            *(results.c[name].label(f"r_{name}") for name in _FROM_RESULT),
+            payloads.c.metadata.label("job_metadata"),
+        )
+        .join_from(jobs, payloads, payloads.c.job_id == jobs.c.id)
+        .outerjoin(results, results.c.job_id == jobs.c.id)
+        .where(jobs.c.batch_id == batch_id, jobs.c.id > after)
+        .order_by(jobs.c.id)
+        .limit(PAGE)
+    )
+    if states is not None:
+        query = query.where(jobs.c.state.in_([str(state) for state in states]))
+    return [_row(row) for row in conn.execute(query)]
+
+
+_FROM_RESULT = (
+    "answer",
+    "reasoning",
+    "done_reason",
+    "cut",
+    "prompt_fit",
+    "error_code",
+    "error_message",
+    "host",
+    "prompt_tokens",
+    "output_tokens",
+    "tokens_per_second",
+    "total_seconds",
+    "load_seconds",
+    "prompt_eval_seconds",
+    "eval_seconds",
+)
+
+
+def _row(row: Row[Any]) -> ResultRow:
+    found = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
+    found["host"] = found["host"] or row.host
+    found["error_code"] = found["error_code"] or row.hold_code
+    found["error_message"] = found["error_message"] or row.hold_reason
+    waited = None if row.started_at is None else (row.started_at - row.submitted_at).total_seconds()
+    return ResultRow(
+        job_id=row.id,
+        batch=row.batch_id,
+        custom_id=row.custom_id,
+        model=row.model,
+        state=JobState(row.state),
+        queued_seconds=None if waited is None else max(0.0, waited),
+        attempts=row.attempt,
+        submitted_at=row.submitted_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        metadata=row.job_metadata,
+        **found,
+    )
+
+
+def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str] | None:
+    """The context tokens of a result as they came, and the digest of the weights they belong to.
+
+    Raises NotFound where the job has no result.
+    """
+    row = conn.execute(select(results.c.context, results.c.digest).where(results.c.job_id == job_id)).first()
+    if row is None:
+        raise NotFound(f"job {job_id} has no result")
+    return None if row.context is None else (list(unpack_context(row.context)), row.digest)
+
+
+def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
+    """What each model did in the batch, by model."""
+    r = results.c
+
+    def tally(condition: Any) -> Any:
+        return func.sum(case((condition, 1), else_=0))
+
+    query = (
+        select(
+            r.model,
+            func.count(),
+            tally(r.state == "succeeded"),
+            tally(r.state == "failed"),
+            tally(r.cut),
+            func.coalesce(func.sum(r.prompt_tokens), 0),
+            func.coalesce(func.sum(r.output_tokens), 0),
+            func.coalesce(func.sum(r.eval_seconds), 0.0),
+        )
+        .where(r.batch_id == batch_id)
+        .group_by(r.model)
+        .order_by(r.model)
+    )
+    return [
+        ModelFigures(
+            model=model,
+            jobs=int(jobs),
+            succeeded=int(succeeded),
+            failed=int(failed),
+            cut=int(cut),
+            prompt_tokens=int(prompt_tokens),
+            output_tokens=int(output_tokens),
+            eval_seconds=float(seconds),
+        )
+        for model, jobs, succeeded, failed, cut, prompt_tokens, output_tokens, seconds in conn.execute(query)
+    ]

@@ -1,0 +1,322 @@
+"""The tables. Constraints make an impossible row impossible; partial indexes keep a claim's cost flat.
+
+The queue row (``jobs``) is narrow: what was asked lies in ``payloads``, what came back in ``results``.
+"""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import BigInteger
+
+from worker.domain.batches import BatchState
+from worker.domain.jobs import FINAL, JobState
+from worker.storage.types import BigId, Json, UtcTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, values: object) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"  # type: ignore[attr-defined]
+
+
+_FINAL = ", ".join(repr(str(state)) for state in JobState if state in FINAL)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("url", String(500), nullable=False),
+    Column("slots", SmallInteger, nullable=False),
+    Column("added_at", UtcTime, nullable=False),
+    Column("version", String(50)),
+    Column("models", Json),
+    Column("last_seen_at", UtcTime),
+    Column("last_claim_at", UtcTime),
+    Column("error", Text),
+    Column("resident", String(500)),
+    Column("intent", String(500)),
+    Column("intent_at", UtcTime),
+    Column("serving_token", String(32)),
+    Column("serving_until", UtcTime),
+    CheckConstraint("slots >= 1", name="slots"),
+    CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
+)
+
+fleet = Table(
+    "fleet",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="single"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("key", String(200), nullable=False, unique=True),
+    Column("name", String(300), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("source", Text),
+    Column("jobs", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", UtcTime, nullable=False),
+    Column("sealed_at", UtcTime),
+    Column("finished_at", UtcTime),
+    CheckConstraint(_one_of("state", BatchState), name="state"),
+    CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
+    CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
+    Index(
+        "ix_batches_unsettled",
+        "id",
+        sqlite_where=text("state IN ('open', 'paused')"),
+        postgresql_where=text("state IN ('open', 'paused')"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+rejects = Table(
+    "rejects",
+    metadata,
+    Column(
+        "batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, nullable=False),
+    Column("field", String(300), nullable=False),
+    Column("code", String(50), nullable=False),
+    Column("message", Text, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("batch_id", BigId, ForeignKey("batches.id"), nullable=False),
+    Column("custom_id", String(200), nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("runner_key", String(500), nullable=False),
+    Column("prefix_group", BigInteger, nullable=False),
+    Column("estimate", Integer, nullable=False),
+    Column("submitted_at", UtcTime, nullable=False),
+    Column("eligible_at", UtcTime),
+    Column("deadline", UtcTime),
+    Column("expires", Boolean, nullable=False, server_default=text("false")),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("charged", Integer, nullable=False, server_default=text("0")),
+    Column("losses", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_token", String(32)),
+    Column("lease_until", UtcTime),
+    Column("rescued_token", String(32)),
+    Column("host", String(100)),
+    Column("cancel_requested_at", UtcTime),
+    Column("hold_code", String(30)),
+    Column("hold_reason", Text),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    UniqueConstraint("batch_id", "custom_id", "model"),
+    CheckConstraint(_one_of("state", JobState), name="state"),
+    CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+    CheckConstraint("charged >= 0 AND attempt >= charged", name="attempts"),
+    CheckConstraint("(state = 'running') = (lease_token IS NOT NULL)", name="lease"),
+    CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease_until"),
+    CheckConstraint(f"(state IN ({_FINAL})) = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("(state = 'held') = (hold_code IS NOT NULL)", name="held"),
+    Index(
+        "ix_jobs_claim",
+        "runner_key",
+        "priority",
+        "id",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index(
+        "ix_jobs_lease",
+        "lease_until",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index(
+        "ix_jobs_token",
+        "lease_token",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index(
+        "ix_jobs_eligible",
+        "eligible_at",
+        sqlite_where=text("state = 'scheduled' AND eligible_at IS NOT NULL"),
+        postgresql_where=text("state = 'scheduled' AND eligible_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_unsealed",
+        "batch_id",
+        "id",
+        sqlite_where=text("state = 'scheduled' AND eligible_at IS NULL"),
+        postgresql_where=text("state = 'scheduled' AND eligible_at IS NULL"),
+    ),
+    Index(
+        "ix_jobs_expiring",
+        "deadline",
+        sqlite_where=text("expires AND finished_at IS NULL"),
+        postgresql_where=text("expires AND finished_at IS NULL"),
+    ),
+    postgresql_with={
+        "fillfactor": "80",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_cost_limit": "2000",
+        "autovacuum_vacuum_cost_delay": "1",
+    },
+)
+"""``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input."""
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column(
+        "job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("prompt", Text, nullable=False),
+    Column("request", Json, nullable=False),
+    Column("metadata", Json),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column(
+        "job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("host", String(100), nullable=False),
+    Column("run_id", BigId),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime, nullable=False),
+    Column("outcome", String(10), nullable=False),
+    Column("charged", Boolean, nullable=False),
+    Column("error_code", String(30)),
+    Column("error_message", Text),
+    Column("partial", Text),
+    CheckConstraint(
+        "outcome IN ('succeeded', 'failed', 'retried', 'held', 'cancelled', 'rescued', 'late')",
+        name="outcome",
+    ),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("batch_id", BigId, nullable=False),
+    Column("custom_id", String(200), nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("host", String(100), nullable=False),
+    Column("digest", String(80)),
+    Column("answer", Text),
+    Column("reasoning", Text),
+    Column("reasoning_open", Boolean),
+    Column("done_reason", String(30)),
+    Column("cut", Boolean),
+    Column("prompt_fit", String(7)),
+    Column("error_code", String(30)),
+    Column("error_message", Text),
+    Column("prompt_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("tokens_per_second", Float),
+    Column("total_seconds", Float),
+    Column("load_seconds", Float),
+    Column("prompt_eval_seconds", Float),
+    Column("eval_seconds", Float),
+    Column("total_duration", BigInteger),
+    Column("load_duration", BigInteger),
+    Column("prompt_eval_duration", BigInteger),
+    Column("eval_duration", BigInteger),
+    Column("context", LargeBinary),
+    Column("attempts", Integer, nullable=False),
+    Column("finished_at", UtcTime, nullable=False),
+    CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
+    CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
+    CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),
+    Index("ix_results_batch_id", "batch_id", "job_id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("host", String(100), nullable=False),
+    Column("runner_key", String(500), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("load_seconds", Float),
+    Column("ended_at", UtcTime),
+    Column("jobs", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Index("ix_runs_host", "host", "id"),
+    Index("ix_runs_started_at", "started_at"),
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("host", String(100), ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("runner_key", String(500), primary_key=True),
+    Column("until", UtcTime, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+counts = Table(
+    "counts",
+    metadata,
+    Column("batch_id", BigId, primary_key=True, autoincrement=False),
+    Column("runner_key", String(500), primary_key=True),
+    Column("priority", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", String(9), primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+    Index("ix_counts_key", "runner_key", "priority", "state"),
+)
+
+count_deltas = Table(
+    "count_deltas",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("batch_id", BigId, nullable=False),
+    Column("runner_key", String(500), nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("jobs", Integer, nullable=False),
+    Index("ix_count_deltas_batch_id", "batch_id"),
+)
+
+served = Table(
+    "served",
+    metadata,
+    Column("runner_key", String(500), primary_key=True),
+    Column("priority", SmallInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+)
