@@ -18,7 +18,7 @@ from worker.domain.jobs import JobState
 from worker.services.cancel import cancel_batches
 from worker.services.hosts import missing_models
 from worker.services.inputs import content_key, keep_standard_input, read_lines
-from worker.services.results import write_results
+from worker.services.results import write_results, write_results_file
 from worker.services.submit import submit_lines
 from worker.services.tick import hosts_to_wake
 from worker.settings import Settings
@@ -200,10 +200,7 @@ def results(
         if output is None or str(output) == "-":
             write_results(database, found.id, sys.stdout, states=states)
             return
-        partial = output.with_name(f".{output.name}.part")
-        with partial.open("w", encoding="utf-8") as file:
-            lines = write_results(database, found.id, file, states=states)
-        partial.replace(output)
+        lines = write_results_file(database, found.id, output, states=states)
     error_console().print(f"{lines:,} results in {output}")
 
 

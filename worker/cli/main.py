@@ -22,6 +22,10 @@ class Commands(TyperGroup):
             for line in explain(error):
                 typer.echo(line, err=True)
             sys.exit(exit_code(error))
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"caravan: {place}{error.strerror or error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             sys.exit(130)

@@ -23,8 +23,9 @@ from worker.observability.logging import configure
 from worker.policy.first_come import first_come_loads
 from worker.services.hosts import Seen, missing_models
 from worker.services.inputs import content_key, keep_standard_input, read_lines
-from worker.services.results import write_results
+from worker.services.results import write_results, write_results_file
 from worker.services.submit import submit_lines
+from worker.services.tick import tidy
 from worker.settings import Settings, masked
 from worker.stack.demo import DemoHosts, demo_file, real_lines, simulated_hosts
 from worker.stack.embedded import Embedded, embedded, join_hosts
@@ -197,6 +198,7 @@ def _main_job(
     began = time.monotonic()
     progress = _serve(stack, console, batch, seen)
     seconds = time.monotonic() - began
+    tidy(stack.database, clock=stack.clock, among={look.host.name for look in seen})
     if output is not None and not stack.stop.is_set():
         _write(stack, batch, output, console)
     interrupted = stack.stop.is_set()
@@ -256,10 +258,7 @@ def _write(stack: Embedded, batch: Batch, output: Path, console: Console) -> Non
     if str(output) == "-":
         write_results(stack.database, batch.id, sys.stdout)
         return
-    partial = output.with_name(f".{output.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        lines = write_results(stack.database, batch.id, file)
-    partial.replace(output)
+    lines = write_results_file(stack.database, batch.id, output)
     console.print(f"{lines:,} results in {output}")
 
 

@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker.errors import SettingsRefused
 from worker.settings import Settings
@@ -21,6 +21,11 @@ CHORES_QUEUE = "chores"
 def host_queue(host: str) -> str:
     """The queue of the worker that is pinned to ``host``."""
     return f"host.{host}"
+
+
+def _queue(name: str) -> Queue:
+    """A queue with an exchange of its own: under the default exchange both would get every message."""
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)
 
 
 def make_app(settings: Settings) -> Celery:
@@ -55,7 +60,7 @@ def make_app(settings: Settings) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=TICK_QUEUE,
-        task_queues=[Queue(TICK_QUEUE), Queue(CHORES_QUEUE)],
+        task_queues=[_queue(TICK_QUEUE), _queue(CHORES_QUEUE)],
         task_create_missing_queues=True,
         task_publish_retry_policy={
             "max_retries": 2,

@@ -49,6 +49,7 @@ def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: 
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
+        quiet=True,
         optimization="fair",
     )
     worker.start()

@@ -43,7 +43,6 @@ _WARNINGS = frozenset(
         "lease.lost",
         "database.unavailable",
         "broker.unavailable",
-        "batch.refused",
     }
 )
 

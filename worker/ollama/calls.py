@@ -81,7 +81,7 @@ class Call:
         assert self._clock is not None
         assert self._patience is not None
         assert self.started_at is not None
-        self.first_byte_at = self._clock.monotonic()
+        self.first_byte_at = self.last_byte_at or self._clock.monotonic()
         self._until = self.started_at + self._patience.total
 
     def tail(self) -> None:

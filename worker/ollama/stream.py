@@ -57,7 +57,6 @@ class ReplyReader:
             self._check_line(len(line))
             if line and not line.isspace() and (reply := self._record(line)) is not None:
                 return reply
-        self._check_line(len(self._rest))
         return None
 
     def end(self) -> Reply:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from worker.domain.jobs import JobState
@@ -80,4 +81,21 @@ def write_results(
         lines += 1
         if progress is not None and lines % 1000 == 0:
             progress(lines)
+    return lines
+
+
+def write_results_file(
+    database: Database, batch_id: int, path: Path, *, states: Collection[JobState] | None = None
+) -> int:
+    """Write JSON lines to ``path``, which is replaced only when all are there; returns how many.
+
+    What is no ordinary file (a pipe, ``/dev/stdout``) is written to as it is. Raises OSError.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as out:
+            return write_results(database, batch_id, out, states=states)
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("w", encoding="utf-8") as out:
+        lines = write_results(database, batch_id, out, states=states)
+    partial.replace(path)
     return lines

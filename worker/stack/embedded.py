@@ -96,7 +96,8 @@ class Embedded:
             else:
                 if served.reason == "budget spent":
                     continue
-            wake.wait(self.settings.tick_seconds)
+            if not self.stop.is_set():
+                wake.wait(self.settings.tick_seconds)
             wake.clear()
 
     def _tick(self) -> None:
