@@ -15,7 +15,7 @@ from worker.domain.jobs import NewJob, Priority
 from worker.domain.runners import normalise_model, runner_key
 from worker.errors import Conflict, InputRefused, Problem
 from worker.observability.events import emit
-from worker.storage.batches import create_batch, known_seqs, refuse_batch, seal_batch
+from worker.storage.batches import create_batch, known_seqs, promote_sealed, refuse_batch, seal_batch
 from worker.storage.engine import Database
 from worker.storage.jobs import insert_jobs
 
@@ -98,8 +98,17 @@ def submit_lines(
         raise InputRefused(intake.problems, left_out=intake.left_out)
     with database.write() as conn:
         batch = seal_batch(conn, batch.id, jobs=intake.accepted, now=clock.now())
+    _promote(database, clock)
     emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
     return Submitted(batch, created, intake.noted, tuple(intake.notes))
+
+
+def _promote(database: Database, clock: Clock) -> None:
+    """Make the jobs eligible, in chunks; should we die between two, the next tick goes on."""
+    while True:
+        with database.write() as conn:
+            if promote_sealed(conn, limit=4 * CHUNK, now=clock.now()) == 0:
+                return
 
 
 def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:

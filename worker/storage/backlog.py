@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
-from worker.storage.types import UtcTime
+from worker.storage.tables import jobs, served
 
 BACKLOG = """
 WITH RECURSIVE keys(runner_key) AS (
@@ -16,22 +16,16 @@ WITH RECURSIVE keys(runner_key) AS (
   SELECT (SELECT runner_key FROM jobs WHERE state = 'queued' AND runner_key > keys.runner_key
           ORDER BY runner_key LIMIT 1)
   FROM keys WHERE keys.runner_key IS NOT NULL
-),
-oldest AS (
-  SELECT keys.runner_key AS runner_key, tiers.priority AS priority,
-         (SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
-          AND priority = tiers.priority ORDER BY id LIMIT 1) AS id
-  FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
-  WHERE keys.runner_key IS NOT NULL
 )
-SELECT oldest.runner_key, jobs.model, oldest.priority, jobs.eligible_at, jobs.submitted_at, served.at
-FROM oldest JOIN jobs ON jobs.id = oldest.id
-LEFT JOIN served ON served.runner_key = oldest.runner_key AND served.priority = oldest.priority
-ORDER BY oldest.runner_key, oldest.priority
+SELECT keys.runner_key, tiers.priority,
+       (SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
+        AND priority = tiers.priority ORDER BY id LIMIT 1) AS oldest
+FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
+WHERE keys.runner_key IS NOT NULL
 """
-"""A skip-scan: one index probe per runner key and priority that has work."""
+"""A skip-scan: one index probe per runner key and priority. The oldest job is null where there is none."""
 
-_BACKLOG = text(BACKLOG).columns(eligible_at=UtcTime, submitted_at=UtcTime, at=UtcTime)
+_BACKLOG = text(BACKLOG)
 
 _TOTALS = text(
     "SELECT runner_key, priority, sum(jobs) FROM ("
@@ -43,18 +37,22 @@ _TOTALS = text(
 
 def read_backlog(conn: Connection, *, now: datetime) -> list[Waiting]:
     """Queued work by runner key and priority. Rows that exist count for at least one job, whatever the totals say."""
-    rows = conn.execute(_BACKLOG).all()
-    if not rows:
+    found = {row.oldest: row for row in conn.execute(_BACKLOG) if row.oldest is not None}
+    if not found:
         return []
-    totals = {(key, priority): int(jobs) for key, priority, jobs in conn.execute(_TOTALS)}
-    return [
+    totals = {(key, priority): int(n) for key, priority, n in conn.execute(_TOTALS)}
+    last = {(key, priority): at for key, priority, at in conn.execute(select(served))}
+    j = jobs.c
+    oldest = conn.execute(select(j.id, j.model, j.eligible_at, j.submitted_at).where(j.id.in_(sorted(found))))
+    waiting = [
         Waiting(
-            runner_key=key,
+            runner_key=found[job].runner_key,
             model=model,
-            priority=Priority(priority),
-            jobs=max(1, totals.get((key, priority), 1)),
+            priority=Priority(found[job].priority),
+            jobs=max(1, totals.get((found[job].runner_key, found[job].priority), 1)),
             oldest_at=min(eligible or submitted, now),
-            served_at=served,
+            served_at=last.get((found[job].runner_key, found[job].priority)),
         )
-        for key, model, priority, eligible, submitted, served in rows
+        for job, model, eligible, submitted in oldest
     ]
+    return sorted(waiting, key=lambda row: (row.runner_key, row.priority))

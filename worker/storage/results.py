@@ -12,7 +12,7 @@ from worker.domain.jobs import JobState
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
 from worker.storage.engine import Database
-from worker.storage.tables import jobs, payloads, results
+from worker.storage.tables import attempts, jobs, payloads, results
 
 PAGE = 500
 
@@ -135,6 +135,42 @@ def _row(row: Row[Any]) -> ResultRow:
         metadata=row.job_metadata,
         **found,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try of a job on one host."""
+
+    attempt: int
+    host: str
+    started_at: datetime | None
+    ended_at: datetime
+    outcome: str
+    charged: bool
+    error_code: str | None
+    error_message: str | None
+    partial: str | None
+
+
+def list_attempts(conn: Connection, job_id: int) -> list[AttemptRow]:
+    """The attempts of a job in their order; those that were given back unstarted left no row."""
+    a = attempts.c
+    rows = conn.execute(
+        select(
+            a.attempt,
+            a.host,
+            a.started_at,
+            a.ended_at,
+            a.outcome,
+            a.charged,
+            a.error_code,
+            a.error_message,
+            a.partial,
+        )
+        .where(a.job_id == job_id)
+        .order_by(a.attempt)
+    )
+    return [AttemptRow(*row) for row in rows]
 
 
 def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str] | None:

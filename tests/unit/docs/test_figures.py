@@ -25,8 +25,9 @@ from worker.policy.retry import (
 )
 from worker.services.submit import PROBLEMS_SHOWN
 from worker.settings import Settings, load_settings
+from worker.storage.claims import MOST_LOSSES
 
-WORDS = {2: "two", 8: "eight", 20: "twenty", 10: "ten"}
+WORDS = {3: "three", 2: "two", 8: "eight", 20: "twenty", 10: "ten"}
 JOBS = len((ROOT / "examples" / "bulk.jsonl").read_bytes().splitlines())
 
 PHRASES = [
@@ -61,6 +62,7 @@ PHRASES = [
         "docs/job_lifecycle.md",
         f"({load_pause(1).seconds} s to {load_pause(99).seconds // 60} min)",
     ),
+    ("docs/job_lifecycle.md", f"its worker died {WORDS[MOST_LOSSES]} times"),
     ("docs/job_lifecycle.md", f"whose attempts ended {WORDS[SUSPECT_AFTER]} times"),
 ]
 

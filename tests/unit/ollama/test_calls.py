@@ -51,6 +51,16 @@ def test_after_the_first_byte_each_read_may_wait_for_the_silence(call: Call, clo
     assert call.wait_seconds() == 10
 
 
+def test_the_first_byte_came_when_it_was_read_and_not_when_it_was_looked_at(
+    call: Call, clock: FakeClock
+) -> None:
+    call.came()
+    clock.seconds += 1
+    call.first_byte()
+
+    assert call.first_byte_at == call.last_byte_at == 100
+
+
 def test_near_the_end_a_read_waits_for_the_rest_of_the_whole(call: Call, clock: FakeClock) -> None:
     call.first_byte()
     clock.seconds += 97

@@ -1,0 +1,125 @@
+"""A fleet of real processes on a real Redis and a real PostgreSQL, its times at a tenth."""
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import simulator
+from tests.processes import CARAVAN, Processes, Started
+from tests.waiting import wait_until
+
+MODELS = tuple(model.name for model in simulator.demo_models())
+
+TENTH = {
+    "CARAVAN_LEASE_SECONDS": "9",
+    "CARAVAN_RENEW_SECONDS": "2",
+    "CARAVAN_CANCEL_POLL_SECONDS": "0.2",
+    "CARAVAN_TICK_SECONDS": "0.5",
+    "CARAVAN_CHORES_SECONDS": "1",
+    "CARAVAN_LINGER_SECONDS": "0.5",
+    "CARAVAN_IDLE_POLL_SECONDS": "0.05",
+}
+
+
+def caravan(*arguments: str, env: Mapping[str, str], check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, as a person would."""
+    done = subprocess.run([*CARAVAN, *arguments], env=dict(env), capture_output=True, text=True, timeout=120)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def write_jobs(path: Path, jobs: int, **fields: Any) -> Path:
+    """A file of jobs over all models in interleaved order."""
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(jobs):
+            job = {"custom_id": f"c{n}", "model": MODELS[n % len(MODELS)], "prompt": f"Say {n}.", **fields}
+            file.write(json.dumps(job) + "\n")
+    return path
+
+
+@dataclass
+class Fleet:
+    """What a test of a fleet needs."""
+
+    env: dict[str, str]
+    processes: Processes
+    hosts: tuple[simulator.RunningHost, ...]
+
+    def start(self, *arguments: str) -> Started:
+        return self.processes.start([*CARAVAN, *arguments], name=arguments[0], env=self.env)
+
+    def start_all(self) -> dict[str, Started]:
+        """control, beat and a worker for each host."""
+        started = {name: self.start(name) for name in ("control", "beat")}
+        started |= {host.name: self.start("worker", "--host", host.name) for host in self.hosts}
+        return started
+
+    def run(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return caravan(*arguments, env=self.env, check=check)
+
+    def status(self, batch: str = "@last") -> dict[str, Any]:
+        done = self.run("status", batch, "--json", check=False)
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    def wait_finished(self, batch: str = "@last", timeout: float = 90) -> dict[str, Any]:
+        def finished() -> dict[str, Any] | None:
+            status = self.status(batch)
+            return status if status["state"] == "finished" else None
+
+        return wait_until(  # type: ignore[return-value]
+            finished, description=f"batch {batch} finishes", timeout=timeout, interval=0.3
+        )
+
+    def results(self, batch: str = "@last") -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run("results", batch).stdout.splitlines()]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What a person's shell would have, with a home of its own."""
+    import os  # noqa: PLC0415
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
+    return {**kept, **TENTH, "CARAVAN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[simulator.RunningHost, ...]]:
+    """Two hosts that hold one model each."""
+    settings = [
+        simulator.HostSettings(
+            name=name, models=simulator.demo_models(), max_loaded_models=1, num_parallel=2, time_scale=0.02
+        )
+        for name in ("gpu-1", "gpu-2")
+    ]
+    with simulator.running(*settings) as running:
+        yield running
+
+
+@pytest.fixture
+def fleet(
+    environment: dict[str, str],
+    processes: Processes,
+    hosts: tuple[simulator.RunningHost, ...],
+    redis_url: str,
+    migrated_postgres_url: str,
+) -> Fleet:
+    """Redis, PostgreSQL and two hosts that are known to the database; no worker yet."""
+    env = {**environment, "CARAVAN_BROKER_URL": redis_url, "CARAVAN_DATABASE_URL": migrated_postgres_url}
+    ready = Fleet(env, processes, hosts)
+    for host in hosts:
+        ready.run("hosts", "add", host.name, host.url, "--slots", "2")
+    return ready
+
+
+def state_of(url: str) -> dict[str, Any]:
+    """A simulated host's own count of what happened."""
+    with urllib.request.urlopen(f"{url}/simulator/state", timeout=10) as answer:
+        return json.load(answer)  # type: ignore[no-any-return]

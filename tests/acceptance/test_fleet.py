@@ -1,0 +1,84 @@
+"""A fleet as its users run it: real processes, killed on purpose."""
+
+from collections import Counter
+from pathlib import Path
+
+import redis
+
+from tests.acceptance.conftest import Fleet, write_jobs
+from tests.waiting import wait_until
+
+
+def test_a_thousand_jobs_survive_a_killed_worker_and_a_flushed_broker(
+    fleet: Fleet, tmp_path: Path, redis_url: str
+) -> None:
+    started = fleet.start_all()
+    file = write_jobs(tmp_path / "jobs.jsonl", 1000, options={"num_predict": 8})
+    fleet.run("submit", str(file), "--key", "thousand")
+
+    wait_until(lambda: fleet.status("thousand")["done"] > 100, description="a tenth is done")
+    started["gpu-1"].kill()
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.flushall()
+    fleet.start("worker", "--host", "gpu-1")
+
+    assert fleet.wait_finished("thousand")["counts"] == {"succeeded": 1000}
+    results = fleet.results("thousand")
+    assert [result["custom_id"] for result in results] == [f"c{n}" for n in range(1000)]
+    assert all(result["answer"] or result["reasoning"] for result in results)
+    assert max(Counter(result["job_id"] for result in results).values()) == 1
+
+
+def test_interleaved_models_cost_hardly_more_loads_than_there_are_models(fleet: Fleet, tmp_path: Path) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 300, options={"num_predict": 8})
+    fleet.run("submit", str(file))
+
+    fleet.start_all()
+
+    assert fleet.wait_finished()["counts"] == {"succeeded": 300}
+    assert sum(host.state()["loads"] for host in fleet.hosts) <= 4
+    assert all(host.state()["max_concurrent"] == 2 for host in fleet.hosts)
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(fleet: Fleet, tmp_path: Path) -> None:
+    started = fleet.start_all()
+    file = write_jobs(tmp_path / "jobs.jsonl", 400, options={"num_predict": 30})
+    fleet.run("submit", str(file))
+    wait_until(lambda: fleet.status()["done"] > 20, description="the workers work")
+
+    started["gpu-1"].terminate()
+
+    assert started["gpu-1"].wait() == 0
+    assert fleet.wait_finished()["counts"] == {"succeeded": 400}
+    assert {result["attempts"] for result in fleet.results()} <= {1, 2}
+
+
+def test_a_cancelled_batch_stops_within_seconds(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.start_all()
+    file = write_jobs(tmp_path / "jobs.jsonl", 2000)
+    fleet.run("submit", str(file))
+    wait_until(lambda: fleet.status()["done"] > 10, description="the workers work")
+
+    fleet.run("cancel", "@last", "--yes")
+
+    wait_until(lambda: fleet.status()["done"] == 2000, description="nothing is left", timeout=10)
+    counts = fleet.status()["counts"]
+    assert counts["cancelled"] + counts["succeeded"] == 2000
+
+
+def test_a_producer_that_speaks_celery_is_answered_once_however_often_it_sends(fleet: Fleet) -> None:
+    from celery import Celery  # noqa: PLC0415
+
+    fleet.start_all()
+    app = Celery("producer", broker=fleet.env["CARAVAN_BROKER_URL"])
+    app.conf.broker_transport_options = {"global_keyprefix": "caravan:"}
+    jobs = [{"model": "llama3.2:3b", "prompt": f"Say {n}."} for n in range(5)]
+    for key, sent in (("good", jobs), ("good", jobs), ("bad", [{"model": "llama3.2:3b", "promt": "x"}])):
+        app.send_task("caravan.submit", args=[key, sent], queue="chores")
+    app.close()
+
+    wait_until(lambda: '"key"' in fleet.run("status", "bad", "--json", check=False).stdout, description="bad is there")
+    assert fleet.wait_finished("good")["counts"] == {"succeeded": 5}
+    refused = fleet.status("bad")
+    assert refused["state"] == "refused"
+    assert any("promt" in problem for problem in refused["problems"])

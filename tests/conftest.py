@@ -1,0 +1,128 @@
+"""What every test may ask for: real databases, a real Redis, real processes, and a closed network."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from tests.processes import Processes
+from tests.services import postgres_server, redis_server
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A developer's own settings must not reach a test."""
+    for name in list(os.environ):
+        if name.startswith("CARAVAN_") and not name.startswith("CARAVAN_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    monkeypatch.setenv("CARAVAN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    started = Processes(tmp_path)
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(_redis: str) -> str:
+    """An empty Redis."""
+    import redis  # noqa: PLC0415
+
+    with redis.Redis.from_url(_redis) as client:
+        client.flushall()
+    return _redis
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+def _create(server: str, *, template: str = "template0") -> str:
+    name = f"caravan_{uuid.uuid4().hex[:12]}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text(f'CREATE DATABASE {name} TEMPLATE "{template}"'))
+    engine.dispose()
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def _drop(server: str, url: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_url(_postgres: str) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    url = _create(_postgres)
+    yield url
+    _drop(_postgres, url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'caravan.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(_postgres: str) -> str:
+    from worker.storage.migrate import upgrade  # noqa: PLC0415
+
+    url = _create(_postgres)
+    upgrade(url)
+    return str(make_url(url).database)
+
+
+@pytest.fixture
+def migrated_postgres_url(_postgres: str, _migrated_postgres: str) -> Iterator[str]:
+    """A PostgreSQL database at the newest revision, copied from one that was upgraded once."""
+    url = _create(_postgres, template=_migrated_postgres)
+    yield url
+    _drop(_postgres, url)
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from worker.storage.migrate import upgrade  # noqa: PLC0415
+
+    path = tmp_path_factory.mktemp("template") / "caravan.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(_migrated_sqlite: Path, tmp_path: Path) -> str:
+    """A SQLite file at the newest revision."""
+    path = tmp_path / "caravan.db"
+    shutil.copyfile(_migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """A database of either kind at the newest revision."""
+    return str(request.getfixturevalue(f"migrated_{request.param}_url"))

@@ -1,0 +1,18 @@
+"""What the simulator does not do as recorded, and why. Nothing else may differ."""
+
+from collections.abc import Mapping
+
+ANY = "*"
+
+EXCEPTIONS: Mapping[tuple[str, str, str], str] = {}
+"""(line or ``*``, scene, label or number of the exchange) → the reason why its differences do not count."""
+
+
+def reason(line: str, scene: str, label: str, number: int) -> str | None:
+    """Why an exchange may differ; None if it may not."""
+    for who in (line, ANY):
+        for which in (label, str(number)):
+            found = EXCEPTIONS.get((who, scene, which))
+            if found is not None:
+                return found
+    return None

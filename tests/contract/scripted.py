@@ -1,0 +1,85 @@
+"""The recorded models and servers, as settings of the simulator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulator import HostSettings, Line, Script, SimulatedModel
+from simulator.durations import parse_duration
+from tests.contract.recording import scripted_models
+
+TRAINED_CONTEXT = 8_192
+
+SPEED: Mapping[Line, Mapping[str, tuple[float, float, float]]] = {
+    # Seconds to load, to read a token, to say a token: medians of the recordings.
+    "O": {
+        "plain": (0.300, 0.0050, 0.0047),
+        "think": (0.300, 0.0040, 0.0055),
+        "think-jinja": (0.300, 0.0040, 0.0044),
+        "loop": (0.305, 0.0270, 0.0221),
+        "repeat": (0.290, 0.0040, 0.0036),
+        "slow": (0.550, 0.1500, 0.1450),
+    },
+    "H": {
+        "plain": (0.256, 0.0010, 0.0007),
+        "think": (0.256, 0.0003, 0.0005),
+        "think-jinja": (0.256, 0.0003, 0.0005),
+        "loop": (0.258, 0.0008, 0.0039),
+        "repeat": (0.256, 0.0003, 0.0005),
+        "slow": (0.510, 0.0088, 0.0191),
+    },
+}
+
+
+def host_settings(line: Line, env: Mapping[str, str]) -> HostSettings:
+    """A server as it was started for a scene: two CPU cores, no GPU, hardly any memory to count on."""
+    return HostSettings(
+        name="recorded",
+        models=recorded_models(line),
+        line=line,
+        version="0.0.0",
+        max_loaded_models=int(env.get("OLLAMA_MAX_LOADED_MODELS", "3")),
+        num_parallel=int(env.get("OLLAMA_NUM_PARALLEL", "1")),
+        max_queue=int(env.get("OLLAMA_MAX_QUEUE", "512")),
+        keep_alive=parse_duration(env.get("OLLAMA_KEEP_ALIVE", "5m")),
+        load_timeout=parse_duration(env.get("OLLAMA_LOAD_TIMEOUT", "5m")),
+        memory_bytes=8 * 2**30,
+        gpu=False,
+        slot_cost=0.7,
+    )
+
+
+def recorded_models(line: Line) -> tuple[SimulatedModel, ...]:
+    """The models of ``models.json``."""
+    described = scripted_models()
+    return tuple(_model(line, name, one, described["weights"]) for name, one in described["models"].items())
+
+
+def _model(line: Line, name: str, described: Mapping[str, Any], weights: Mapping[str, Any]) -> SimulatedModel:
+    blob = described["weights"]
+    tables = weights["think" if blob == "think-jinja" else blob]
+    load, read, say = SPEED[line][blob]
+    script = Script(
+        pieces={int(token): text for token, text in tables["pieces"].items()},
+        following={int(token): after for token, after in tables["next"].items()},
+        first=tables["first"],
+    )
+    return SimulatedModel(
+        name,
+        weights=blob,
+        size_bytes=6_400_000 if tables["layers"] == 2 else 200_000_000,
+        parameter_size="3.17M",
+        quantization="F16",
+        layers=tables["layers"],
+        embedding_length=512,
+        feed_forward_length=256,
+        kv_width=512,
+        vocabulary_size=max(script.pieces) + 1,
+        trained_context=TRAINED_CONTEXT,
+        template=described["template"],
+        untemplated=described["template"] is None,
+        parameters=described["parameters"],
+        load_seconds=load,
+        prompt_tokens_per_second=1 / read,
+        tokens_per_second=1 / say,
+        script=script,
+    )

@@ -1,0 +1,311 @@
+"""One host served against a simulated Ollama, on both databases."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import simulator
+from api_schemas.jobs import JobDefaults
+from tests.waiting import wait_until
+from worker.clock import Clock, OffsetClock
+from worker.domain.batches import Batch
+from worker.domain.hosts import Host
+from worker.domain.jobs import JobState
+from worker.domain.timings import Timings
+from worker.ollama.client import Deadlines, OllamaHost
+from worker.services.cancel import cancel_batches
+from worker.services.hosts import register
+from worker.services.results import result_lines
+from worker.services.serve import Served, serve_host
+from worker.services.submit import submit_lines
+from worker.services.tick import tick, tidy
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Database, open_database
+from worker.storage.results import list_attempts
+from worker.storage.runs import count_loads
+
+TENTH = Timings(
+    lease=9, renew=2, cancel_poll=0.1, tick=0.5, budget=30, linger=0.0, idle_poll=0.05, group=0.05, unload=3
+)
+
+MODELS = tuple(model.name for model in simulator.demo_models())
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    opened = open_database(migrated_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock(database: Database) -> Clock:
+    return database.clock()
+
+
+def simulated(name: str = "gpu-1", **settings: Any) -> simulator.HostSettings:
+    defaults: dict[str, Any] = {
+        "name": name,
+        "models": simulator.demo_models(),
+        "max_loaded_models": 1,
+        "num_parallel": 2,
+        "time_scale": 0.0,
+    }
+    return simulator.HostSettings(**{**defaults, **settings})
+
+
+@contextmanager
+def opened_gpu(host: Host) -> Iterator[OllamaHost]:
+    gpu = OllamaHost(
+        host.url, slots=host.slots, deadlines=Deadlines(connect=2, first_byte=20, silence=5, load=20)
+    )
+    try:
+        yield gpu
+    finally:
+        gpu.close()
+
+
+def add(database: Database, clock: Clock, running: simulator.RunningHost, slots: int = 2) -> Host:
+    host = Host(running.name, running.url, slots)
+    register(database, host, open_host=lambda h: OllamaHost(h.url, slots=h.slots), clock=clock)
+    return host
+
+
+def submit(database: Database, clock: Clock, jobs: list[dict[str, Any]], key: str = "batch") -> Batch:
+    return submit_lines(
+        database,
+        (json.dumps(job) for job in jobs),
+        key=key,
+        name=key,
+        source=None,
+        defaults=JobDefaults(),
+        clock=clock,
+    ).batch
+
+
+def serve(database: Database, clock: Clock, host: Host, **more: Any) -> Served:
+    with opened_gpu(host) as gpu:
+        arguments: dict[str, Any] = {"timings": TENTH, "stop": threading.Event(), **more}
+        return serve_host(database, host, gpu=gpu, clock=clock, **arguments)
+
+
+def counts(database: Database, batch: Batch) -> dict[JobState, int]:
+    with database.read() as conn:
+        return {state: n for state, n in batch_progress(conn, batch.id).counts.items() if n}
+
+
+def mixed(jobs: int) -> list[dict[str, Any]]:
+    return [
+        {"model": MODELS[n % len(MODELS)], "prompt": f"Say {n}.", "custom_id": f"c{n}"} for n in range(jobs)
+    ]
+
+
+def test_interleaved_models_are_answered_with_a_load_for_each(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(30))
+
+        served = serve(database, clock, host)
+
+        assert (served.jobs, served.loads, served.reason) == (30, 3, "no work")
+        assert counts(database, batch) == {JobState.SUCCEEDED: 30}
+        assert running.state()["loads"] == 3
+        assert running.state()["max_concurrent"] <= 2
+        with database.read() as conn:
+            assert count_loads(conn, since=batch.created_at) == 3
+
+
+def test_results_come_out_in_input_order_with_figures_and_reasoning_apart(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(9))
+        serve(database, clock, host)
+
+    lines = list(result_lines(database, batch.id))
+
+    assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(9)]
+    assert all(line["answer"] and line["output_tokens"] > 0 and line["attempts"] == 1 for line in lines)
+    assert all("<think>" not in line["answer"] for line in lines)
+    reasoned = [line for line in lines if line["model"].startswith("deepseek-r1")]
+    assert reasoned
+    assert all(line["reasoning"] for line in reasoned)
+
+
+def test_a_second_worker_for_the_same_host_returns_at_once(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(time_scale=0.02)) as (running,):
+        host = add(database, clock, running)
+        submit(database, clock, mixed(6))
+        stop = threading.Event()
+        first = threading.Thread(target=serve, args=(database, clock, host), kwargs={"stop": stop})
+        first.start()
+        wait_until(lambda: running.state()["loads"], description="the first worker loads a model")
+
+        second = serve(database, clock, host)
+
+        stop.set()
+        first.join(timeout=20)
+        assert second.reason == "served by another worker"
+
+
+def test_a_load_that_fails_costs_no_job_an_attempt(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
+        host = add(database, clock, running)
+        running.set_faults(simulator.Fault("load_failure"))
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "x"} for _ in range(3)])
+
+        served = serve(database, clock, host)
+
+        assert served.jobs == 0
+        assert counts(database, batch) == {JobState.QUEUED: 3}
+        assert [line["attempts"] for line in result_lines(database, batch.id)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (simulator.Fault("runner_death", after_chunks=2), "runner_died"),
+        (simulator.Fault("eof", after_chunks=2), "reply_cut"),
+        (simulator.Fault("cut", after_chunks=2), "reply_cut"),
+        (simulator.Fault("bad_json", after_chunks=1), "bad_reply"),
+        (simulator.Fault("busy"), "host_busy"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, simulator.Fault) else value,
+)
+def test_a_fault_of_the_host_is_not_charged_and_the_job_is_answered_later(
+    database: Database, clock: Clock, fault: simulator.Fault, code: str
+) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "x"}])
+        running.set_faults(fault)
+        serve(database, clock, host)
+        assert counts(database, batch) == {JobState.SCHEDULED: 1}
+
+        later = OffsetClock(clock.now() + timedelta(minutes=1))
+        tick(database, clock=later)
+        serve(database, later, host)
+
+    [line] = result_lines(database, batch.id)
+    assert (line["state"], line["attempts"]) == ("succeeded", 2)
+    with database.read() as conn:
+        [first, second] = list_attempts(conn, line["job_id"])
+    assert (first.outcome, first.error_code, first.charged) == ("retried", code, False)
+    assert second.outcome == "succeeded"
+
+
+def test_a_bad_option_fails_its_job_alone(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        jobs = mixed(3)
+        jobs[1] |= {"suffix": "needs insert"}
+        batch = submit(database, clock, jobs)
+
+        serve(database, clock, host)
+
+    assert counts(database, batch) == {JobState.SUCCEEDED: 2, JobState.FAILED: 1}
+    [failed] = [line for line in result_lines(database, batch.id) if line["state"] == "failed"]
+    assert failed["error"]["code"] == "unsupported"
+
+
+def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(time_scale=1.0)) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Tell me all."}] * 1)
+        thread = threading.Thread(target=serve, args=(database, clock, host))
+        thread.start()
+        wait_until(lambda: running.state()["requests"], description="the job runs")
+
+        cancel_batches(database, batch.id, clock=clock)
+
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        assert counts(database, batch) == {JobState.CANCELLED: 1}
+        assert running.state()["disconnects"] == 1
+
+
+def test_keep_alive_hints_are_applied_when_the_run_is_over_and_reload_nothing(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        jobs = [
+            {"model": MODELS[0], "prompt": "x", "keep_alive": hint, "options": {"num_ctx": 4096}}
+            for hint in (0, "2h", 5)
+        ]
+        submit(database, clock, jobs)
+
+        serve(database, clock, host)
+
+        with opened_gpu(host) as gpu:
+            assert [model.name for model in gpu.loaded()] == [MODELS[0]]
+        assert running.state()["loads"] == 1
+
+
+def test_a_host_that_is_down_is_said_to_be_unreachable_and_keeps_no_job(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(3))
+    # the host is gone now
+
+    served = serve(database, clock, host)
+
+    assert served.reason == "unreachable"
+    assert counts(database, batch) == {JobState.QUEUED: 3}
+
+
+def test_a_job_without_a_host_that_has_its_model_is_held_with_the_reason(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
+        add(database, clock, running)
+        batch = submit(database, clock, [{"model": "nobody-has:1b", "prompt": "x"}])
+
+        tidied = tidy(database, clock=clock)
+
+    assert tidied.held == 1
+    assert counts(database, batch) == {JobState.HELD: 1}
+
+
+def test_a_finished_batch_is_settled_by_the_chores(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(3))
+        serve(database, clock, host)
+
+    tick(database, clock=clock)
+    assert tidy(database, clock=clock).finished == 1
+
+    with database.read() as conn:
+        assert batch_progress(conn, batch.id).batch.state == "finished"
+
+
+def test_a_stop_gives_back_what_no_slot_has_taken(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(time_scale=0.05)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(40)])
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=serve,
+            args=(database, clock, host),
+            kwargs={"stop": stop, "timings": replace(TENTH, linger=5)},
+        )
+        thread.start()
+        wait_until(lambda: running.state()["completed"] >= 2, description="two jobs are answered")
+
+        stop.set()
+        thread.join(timeout=20)
+
+        assert not thread.is_alive()
+        left = counts(database, batch)
+        assert JobState.RUNNING not in left
+        assert left[JobState.SUCCEEDED] + left[JobState.QUEUED] == 40

@@ -1,0 +1,58 @@
+"""The migrations and the tables say the same, on both databases, whoever upgrades first."""
+
+import subprocess
+import sys
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from worker.storage.engine import open_database
+from worker.storage.migrate import head, revision, scripts, upgrade
+from worker.storage.tables import metadata
+
+
+def test_an_upgraded_database_has_the_tables_of_the_code(migrated_url: str) -> None:
+    database = open_database(migrated_url)
+
+    with database.read() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "target_metadata": metadata})
+        differences = compare_metadata(context, metadata)
+
+    database.close()
+    assert differences == []
+
+
+def test_an_upgrade_brings_an_empty_database_to_the_newest_revision(database_url: str) -> None:
+    assert revision(database_url) is None
+
+    upgrade(database_url)
+    upgrade(database_url)
+
+    assert revision(database_url) == head()
+
+
+def test_processes_that_upgrade_at_once_do_not_fail(database_url: str) -> None:
+    code = f"from worker.storage.migrate import upgrade; upgrade({database_url!r})"
+
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+
+    assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+    assert revision(database_url) == head()
+
+
+def test_a_downgrade_leaves_nothing_behind(migrated_url: str) -> None:
+    database = open_database(migrated_url)
+
+    with database.write() as conn:
+        config = Config()
+        config.set_main_option("script_location", str(scripts()))
+        config.attributes["connection"] = conn
+        command.downgrade(config, "base")
+    with database.read() as conn:
+        tables = inspect(conn).get_table_names()
+
+    database.close()
+    assert tables == ["alembic_version"]

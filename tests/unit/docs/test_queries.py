@@ -1,0 +1,125 @@
+"""Every query of ``examples/queries.sql`` runs on a database with something to find."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Connection
+
+from tests.unit.docs.pages import ROOT
+from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
+from worker.domain.hosts import Host
+from worker.domain.jobs import NewJob, Priority
+from worker.domain.replies import Result
+from worker.errors import Code
+from worker.storage.batches import create_batch, promote_sealed, seal_batch
+from worker.storage.claims import claim_jobs
+from worker.storage.engine import Database, open_database
+from worker.storage.finishes import finish_jobs
+from worker.storage.hosts import add_host
+from worker.storage.jobs import insert_jobs, promote_due
+from worker.storage.migrate import upgrade
+from worker.storage.runs import loaded_run, open_run
+
+QUERIES = [
+    query.strip()
+    for query in re.sub(
+        r"^--.*\n", "", (ROOT / "examples" / "queries.sql").read_text("utf-8"), flags=re.MULTILINE
+    ).split(";")
+    if query.strip()
+]
+NOW = datetime(2026, 11, 30, 21, tzinfo=UTC)
+KEY = "deepseek-r1:8b"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A database in which one job was answered at the second try, one was cut, one failed and one is held."""
+    path = tmp_path_factory.mktemp("queries") / "caravan.db"
+    upgrade(f"sqlite:///{path}")
+    database = open_database(f"sqlite:///{path}")
+    _fill(database)
+    database.close()
+    yield path
+
+
+def _fill(database: Database) -> None:
+    endings: list[Outcome] = [
+        Retried(Code.RUNNER_DIED, "the runner died", at=NOW, charged=False),
+        Succeeded(_result(cut=True)),
+        Failed(Code.CONTEXT_OVERFLOW, "the prompt does not fit"),
+        Held(Code.RUNNER_DIED, "8 attempts ended this way"),
+    ]
+    with database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
+        batch, _ = create_batch(conn, key="night", name="night", source=None, now=NOW)
+        insert_jobs(conn, batch.id, [_job(seq) for seq in range(1, len(endings) + 1)], now=NOW)
+        seal_batch(conn, batch.id, jobs=len(endings), now=NOW)
+        promote_sealed(conn, limit=100, now=NOW)
+        run = open_run(conn, host="gpu-1", runner_key=KEY, reason="no host holds it", now=NOW)
+        loaded_run(conn, run, load_time=timedelta(seconds=4))
+        _answer(conn, endings, run)
+        promote_due(conn, now=NOW + timedelta(seconds=1))
+        _answer(conn, [Succeeded(_result(cut=False))], run)
+
+
+def _answer(conn: Connection, endings: list[Outcome], run: int) -> None:
+    until = NOW + timedelta(minutes=1)
+    claimed = claim_jobs(conn, host="gpu-1", runner_key=KEY, limit=9, token="t", now=NOW, lease_until=until)
+    assert len(claimed) == len(endings)
+    finished = finish_jobs(
+        conn,
+        [
+            Finish(job.id, job.batch_id, "t", job.attempt, "gpu-1", NOW, NOW, ending, digest="d", run_id=run)
+            for job, ending in zip(claimed, endings, strict=True)
+        ],
+        now=NOW,
+    )
+    assert not finished.refused
+
+
+def _job(seq: int) -> NewJob:
+    return NewJob(seq, f"job-{seq}", KEY, KEY, Priority.NORMAL, "Why?", {}, metadata={"kind": "puzzle"})
+
+
+def _result(*, cut: bool) -> Result:
+    return Result(
+        answer="Because.",
+        reasoning="Let me think.",
+        reasoning_open=False,
+        done_reason="length" if cut else "stop",
+        cut=cut,
+        prompt_fit="yes",
+        prompt_tokens=12,
+        output_tokens=30,
+        tokens_per_second=30.0,
+        prompt_tokens_per_second=600.0,
+        total_seconds=1.2,
+        load_seconds=0.01,
+        prompt_eval_seconds=0.02,
+        eval_seconds=1.0,
+        total_duration=1_200_000_000,
+        load_duration=10_000_000,
+        prompt_eval_duration=20_000_000,
+        eval_duration=1_000_000_000,
+        context=(1, 2, 3),
+    )
+
+
+def test_the_file_holds_queries() -> None:
+    assert len(QUERIES) >= 8
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: " ".join(query.split())[:60])
+def test_a_query_of_the_examples_finds_something(query: str, file: Path) -> None:
+    connection = sqlite3.connect(file)
+    try:
+        rows = connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+    assert rows
+    assert any(value is not None for row in rows for value in row)
