@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from simulator.settings import HostSettings, SimulatedModel
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the hosts named on the command line; prints ``NAME URL`` for each when it listens."""
     asked = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         hosts = [_host(one, asked) for one in asked.host or ["gpu-1"]]
         serve(hosts, lambda name, url: print(f"{name} {url}", flush=True))
@@ -40,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         "--time-scale", type=float, default=1.0, help="1 real time, 0.01 a hundred times as fast, 0 at once"
     )
     parser.add_argument("--line", choices=["O", "H"], default="O", help="v0.24.0 (O) or v0.33.0-rc2 (H)")
+    parser.add_argument(
+        "--bind", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 to be reached from outside"
+    )
     parser.add_argument("--slots", type=int, default=1, help="OLLAMA_NUM_PARALLEL")
     parser.add_argument("--max-loaded", type=int, default=1, help="OLLAMA_MAX_LOADED_MODELS")
     parser.add_argument("--max-queue", type=int, default=512, help="OLLAMA_MAX_QUEUE")
@@ -58,6 +59,7 @@ def _host(text: str, asked: argparse.Namespace) -> HostSettings:
     return HostSettings(
         name=name,
         port=int(port or 0),
+        bind=asked.bind,
         models=_models(asked),
         line=asked.line,
         num_parallel=asked.slots,

@@ -6,6 +6,7 @@ Source: ``server/routes.go ChatHandler``, ``server/prompt.go chatPrompt``.
 from functools import partial
 
 from simulator.answers import Job, Machine, answer, options_of
+from simulator.bodies import BadRequest, ChatRequest, read_chat
 from simulator.failures import Failed
 from simulator.generate import (
     check_capability,
@@ -19,7 +20,6 @@ from simulator.generate import (
 from simulator.http import JSON, Reply
 from simulator.models import Disk, LocalModel
 from simulator.prompt import Message, Think, fitting, rendered, with_image_marks
-from simulator.requests import BadRequest, ChatRequest, read_chat
 from simulator.runner import Runner
 from simulator.template_nodes import TemplateError
 from simulator.wording import ChatWording, Wording

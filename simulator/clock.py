@@ -12,6 +12,10 @@ COALESCE_SECONDS = 0.001
 """Waits shorter than this are not worth a timer: what falls due together is written together."""
 
 
+ROUNDING_SECONDS = 1e-9
+"""A rest of this size is what rounding left of a wait that is over."""
+
+
 class Clock:
     """The time of one host. ``now`` is in seconds from anywhere; only differences mean something."""
 
@@ -47,7 +51,7 @@ class Clock:
         if not self._scale:
             self._skipped += max(0.0, ahead)
             return True
-        return ahead <= self._coalesce
+        return ahead <= max(self._coalesce, ROUNDING_SECONDS)
 
     async def sleep(self, seconds: float) -> None:
         """Let a wait of the machine pass; ``seconds`` are those of scale 1."""

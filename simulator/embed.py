@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulator.answers import options_of
+from simulator.bodies import BadRequest
 from simulator.durations import BadDuration, keep_alive_seconds
 from simulator.failures import BUSY, Failed
 from simulator.models import LocalModel, NotFound
 from simulator.names import BadName, parse_name
-from simulator.requests import BadRequest
 from simulator.scheduler import LoadFailed, QueueFull
 from simulator.tokens import START
 

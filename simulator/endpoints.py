@@ -3,11 +3,15 @@
 Source: ``server/routes.go GenerateRoutes``.
 """
 
+import ipaddress
 import json
+import socket
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from simulator import gojson, library, openai
+from simulator import gojson, library, v1
+from simulator.bodies import BadRequest
 from simulator.chat import chat
 from simulator.embed import embed
 from simulator.failures import Failed
@@ -15,7 +19,6 @@ from simulator.generate import generate
 from simulator.http import JSON, PLAIN_JSON, PLAIN_TEXT, TEXT, Reply, Request
 from simulator.listing import ps, read_object, show, tags
 from simulator.mishaps import fault_list
-from simulator.requests import BadRequest
 from simulator.wording import error_body
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ Endpoint = Callable[["Host", Request, Reply], Awaitable[None]]
 
 async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
     """Answer a request, whatever it is."""
+    if not is_trusted(request.headers.get("host", ""), host.settings.bind):
+        reply.send(403, None, b"")
+        return
     method = "GET" if request.method == "HEAD" else request.method
     endpoint = ROUTES.get((method, request.path))
     if endpoint is None:
@@ -37,9 +43,32 @@ async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
         await endpoint(host, request, reply)
     except (BadRequest, Failed) as error:
         if request.path.startswith("/v1/"):
-            reply.send(error.status, PLAIN_JSON, openai.openai_error(error.status, error.text) + b"\n")
+            reply.send(error.status, PLAIN_JSON, v1.openai_error(error.status, error.text) + b"\n")
         else:
             reply.send(error.status, JSON, error_body(error.text))
+
+
+@lru_cache(maxsize=256)
+def is_trusted(sent: str, bind: str) -> bool:
+    """Whether a ``Host`` header may reach a server bound to ``bind`` (``allowedHostsMiddleware``).
+
+    >>> is_trusted("localhost:11434", "127.0.0.1"), is_trusted("evil.example", "127.0.0.1")
+    (True, False)
+    """
+    name = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
+    if not name or not _is_local_address(bind, loopback_only=True):
+        return True
+    if name in ("localhost", socket.gethostname()) or name.endswith((".localhost", ".local", ".internal")):
+        return True
+    return _is_local_address(name, loopback_only=False)
+
+
+def _is_local_address(text: str, *, loopback_only: bool) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text == "localhost"
+    return address.is_loopback or (not loopback_only and (address.is_private or address.is_unspecified))
 
 
 async def _generate(host: "Host", request: Request, reply: Reply) -> None:
@@ -140,10 +169,10 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     ("POST", "/api/create"): _create,
     ("POST", "/api/pull"): _pull,
     ("POST", "/api/push"): _push,
-    ("POST", "/v1/chat/completions"): openai.chat_completions,
-    ("POST", "/v1/completions"): openai.completions,
-    ("POST", "/v1/embeddings"): openai.embeddings,
-    ("GET", "/v1/models"): openai.models,
+    ("POST", "/v1/chat/completions"): v1.chat_completions,
+    ("POST", "/v1/completions"): v1.completions,
+    ("POST", "/v1/embeddings"): v1.embeddings,
+    ("GET", "/v1/models"): v1.models,
     ("GET", "/simulator/state"): _state,
     ("POST", "/simulator/faults"): _faults,
     ("POST", "/simulator/reset"): _reset,

@@ -35,8 +35,8 @@ LOAD_FAULTS: frozenset[FaultKind] = frozenset(["load_failure", "slow_load"])
 class Fault:
     """One thing that goes wrong, and when.
 
-    A request is hit when it is the ``nth`` (from 1, counted per host and over all that match the other two
-    conditions; 0: any) of those for ``model`` (empty: any) whose prompt contains ``prompt``. Load faults count and
+    Requests for ``model`` (empty: any) whose prompt contains ``prompt`` are hit, from the ``nth`` of them on (the
+    first is 1; 0: from the first on). Load faults count and
     strike loads instead, whatever request they are for. ``times`` says how often it strikes; 0 is always.
     ``seconds`` are real ones, whatever the host's ``time_scale``: clients' deadlines are real too.
     """

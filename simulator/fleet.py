@@ -1,9 +1,10 @@
 """Hosts that run: several in one background thread, or in the foreground until Ctrl-C."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from simulator.faults import Fault
@@ -109,15 +110,13 @@ def running(*hosts: HostSettings) -> Iterator[tuple[RunningHost, ...]]:
 
 
 def serve(hosts: Sequence[HostSettings], ready: Callable[[str, str], None] | None = None) -> None:
-    """Run hosts in the foreground until Ctrl-C or SIGTERM. ``ready`` is called with name and URL of each.
+    """Run hosts in the foreground until Ctrl-C or SIGTERM. ``ready`` is called with name and URL of each when all listen.
 
     Raises:
         OSError: a port is taken.
     """
-    try:
+    with suppress(KeyboardInterrupt):  # where signals cannot be handled by the loop
         asyncio.run(_serve(hosts, ready))
-    except KeyboardInterrupt:
-        pass
 
 
 async def _serve(hosts: Sequence[HostSettings], ready: Callable[[str, str], None] | None) -> None:
@@ -129,9 +128,18 @@ async def _serve(hosts: Sequence[HostSettings], ready: Callable[[str, str], None
         for host in started:
             if ready is not None:
                 ready(host.settings.name, host.url)
-        await loop.create_future()
+        await _signalled(loop)
     finally:
         await _ended(started)
+
+
+async def _signalled(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    came = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, came.set)
+    await came.wait()
 
 
 async def _started(settings: HostSettings, loop: asyncio.AbstractEventLoop) -> Host:

@@ -6,13 +6,13 @@ Source: ``server/routes.go GenerateHandler``.
 from functools import partial
 
 from simulator.answers import Job, Machine, answer, options_of
+from simulator.bodies import BadRequest, GenerateRequest, read_generate
+from simulator.bodies import Think as Asked
 from simulator.failures import CLOUD_OFF, Failed, llama_server_error
 from simulator.http import JSON, Reply
 from simulator.models import Disk, LocalModel, NotFound
 from simulator.names import BadName, parse_name, without_source
 from simulator.prompt import Message, Think, fitting, rendered, rendered_fill_in, with_image_marks
-from simulator.requests import BadRequest, GenerateRequest, read_generate
-from simulator.requests import Think as Asked
 from simulator.runner import Runner
 from simulator.template import Template, parse
 from simulator.template_nodes import TemplateError
@@ -114,9 +114,10 @@ def quoted_name(sent: str) -> str:
 
 
 def check_capability(model: LocalModel, capability: str, text: str) -> None:
-    """
+    """Refuse what the model cannot do.
+
     Raises:
-        BadRequest: the model cannot.
+        BadRequest: with that text.
     """
     if capability not in model.capabilities:
         raise BadRequest(text)
@@ -132,9 +133,10 @@ def parser_for(model: LocalModel, think: Think, prompt: str) -> ThinkingParser |
 
 
 def template_of(machine: Machine, model: LocalModel, override: str) -> Template:
-    """
+    """The template to render with: that of the request, of the model, or of the weights.
+
     Raises:
-        Failed: the template does not parse (500).
+        Failed: it does not parse (500).
     """
     try:
         if override:

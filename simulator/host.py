@@ -45,7 +45,7 @@ class Host:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{'127.0.0.1' if self.settings.bind in ('', '0.0.0.0', '::') else self.settings.bind}:{self.port}"
 
     async def listen(self) -> None:
         """Start the server on its port (a free one the first time it is 0, the same again later).
@@ -54,7 +54,7 @@ class Host:
             OSError: the port is taken.
         """
         loop = self.clock.loop
-        self._server = await loop.create_server(self.connection, "127.0.0.1", self.port, backlog=1_024)
+        self._server = await loop.create_server(self.connection, self.settings.bind, self.port, backlog=1_024)
         self.port = self._server.sockets[0].getsockname()[1]
         self.start()
 
@@ -120,7 +120,7 @@ class Host:
     async def _handle(self, request: Request, reply: Reply) -> None:
         try:
             await dispatch(self, request, reply)
-        except Exception:  # noqa: BLE001  the answer to anything unforeseen is a 500, as of any server
+        except Exception:
             traceback.print_exc(file=sys.stderr)
             if not reply.started:
                 reply.send(500, JSON, error_body("the simulator itself failed, see its log"))

@@ -7,7 +7,7 @@ a length, a longer or streamed one is chunked. When the client goes away, the ta
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
@@ -36,6 +36,7 @@ class Request:
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    keeps_alive: bool = True
 
 
 class Reply:
@@ -151,6 +152,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._reader = BodyReader()
         self._request: Request | None = None
+        self._aborted = False
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -163,7 +165,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._writable.set()
         if self._task is not None and not self._task.done():
-            self._on_gone()
+            if not self._aborted:
+                self._on_gone()
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -194,6 +197,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once, as when the process dies."""
+        self._aborted = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -225,10 +229,11 @@ class Connection(asyncio.Protocol):
         if body is None:
             return None
         begun, self._request = self._request, None
-        return Request(begun.method, begun.path, begun.headers, body)
+        return replace(begun, body=body)
 
     async def _answer(self, request: Request) -> None:
-        wants_close = request.headers.get("connection", "").lower() == "close"
+        connection = request.headers.get("connection", "keep-alive" if request.keeps_alive else "close")
+        wants_close = connection.lower() == "close"
         reply = Reply(self, head_only=request.method == "HEAD", close=wants_close)
         try:
             await self._handler(request, reply)
@@ -283,21 +288,21 @@ class BodyReader:
 
 def _parse_head(head: str) -> Request:
     first, *lines = head.split("\r\n")
-    method, target, _ = first.split(" ", 2)
+    method, target, version = first.split(" ", 2)
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
             raise ValueError("a header without a colon")
         headers[name.lower()] = value.strip()
-    return Request(method, target.split("?", 1)[0], headers)
+    return Request(method, target.split("?", 1)[0], headers, keeps_alive=version != "HTTP/1.0")
 
 
 _date_cache: tuple[int, str] = (0, "")
 
 
 def _date() -> str:
-    global _date_cache
+    global _date_cache  # noqa: PLW0603 - one line a second for all hosts of the process
     second = int(time.time())
     if _date_cache[0] != second:
         _date_cache = (second, "Date: " + formatdate(second, usegmt=True))

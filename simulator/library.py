@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from simulator import gojson
+from simulator.bodies import BadRequest
 from simulator.http import JSON, NDJSON, PLAIN_JSON, Reply
 from simulator.models import NotFound, digest_of
 from simulator.names import BadName, ModelName, parse_name
-from simulator.requests import BadRequest
 from simulator.wording import error_body
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ Source: ``server/routes.go ListHandler, PsHandler, ShowHandler``.
 from typing import TYPE_CHECKING, Any
 
 from simulator import gojson
+from simulator.bodies import BadRequest, EmptyBody
 from simulator.insides import model_info, tensors
 from simulator.models import LocalModel, NotFound, digest_of
 from simulator.names import BadName, parse_name
-from simulator.requests import BadRequest, EmptyBody
 from simulator.scheduler import Loaded
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         BadRequest: it is not.
     """
     if not body.strip():
-        raise EmptyBody()
+        raise EmptyBody
     try:
         value = gojson.loads(body)
     except gojson.BadJson as error:

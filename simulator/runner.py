@@ -120,11 +120,6 @@ class Runner:
         self._cache = PromptCache([Slot() for _ in range(settings.num_parallel)], settings.line)
         self._busy = 0
 
-    @property
-    def busy(self) -> int:
-        """How many completions are in a slot now."""
-        return self._busy
-
     async def load(self) -> None:
         """Read the weights.
 
@@ -134,11 +129,13 @@ class Runner:
         await self.process.work(self._model.load_seconds)
 
     async def answers_pings(self) -> bool:
+        """Whether its process answers; one that stands still is given time."""
         return not self.process.dead and (
             not self.process.stopped or await self.process.runs_within(PING_SECONDS)
         )
 
     def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without the start token."""
         return self._voice.vocabulary.encode(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -174,7 +171,7 @@ class Runner:
         try:
             return await self._run(asked, cached, limit, sequence, say)
         except RunnerDied:
-            raise RunnerBroke(spoke=True) from None
+            raise RunnerBroke(spoke=sequence.sent > 0) from None
         finally:
             self._leave(sequence)
 

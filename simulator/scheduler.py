@@ -6,7 +6,7 @@ then looks at the next. Source: ``server/sched.go``.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from simulator.clock import Clock
@@ -54,8 +54,12 @@ class Wanted:
     keep_alive: float | None
     shift: bool
     granted: asyncio.Future[Loaded]
-    gone: bool = False
     loading: asyncio.Task[None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client hung up: cancelling the request cancels what it waits for, before it runs again."""
+        return self.granted.cancelled()
 
 
 class Scheduler:
@@ -110,11 +114,10 @@ class Scheduler:
         try:
             return await wanted.granted
         except asyncio.CancelledError:
-            wanted.gone = True
             if wanted.loading is not None:
                 wanted.loading.cancel()
-            if wanted.granted.done() and not wanted.granted.cancelled() and not wanted.granted.exception():
-                self.release(wanted.granted.result())
+            if not wanted.gone and wanted.granted.done() and wanted.granted.exception() is None:
+                self.release(wanted.granted.result())  # granted and cancelled in the same turn of the loop
             raise
 
     def release(self, loaded: Loaded) -> None:
@@ -206,7 +209,7 @@ class Scheduler:
         """Load a model. It is bound to the request that wants it: when that goes, the load is given up."""
         runner = self._make_runner(wanted.model, wanted.options)
         record = self._counters.load_began(wanted.model.name.short, self._clock.stamp(), wanted.options)
-        wanted.loading = asyncio.ensure_future(self._read_weights(wanted, runner))
+        wanted.loading = self._spawn(self._read_weights(wanted, runner))
         if wanted.gone:
             wanted.loading.cancel()
         await asyncio.wait({wanted.loading})
@@ -279,9 +282,13 @@ class Scheduler:
         if loaded.unloading:
             return
         loaded.unloading = True
-        task = asyncio.ensure_future(self._free(loaded))
+        self._spawn(self._free(loaded))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._clock.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _free(self, loaded: Loaded) -> None:
         await self._clock.sleep(self._settings.unload_seconds)

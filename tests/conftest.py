@@ -39,7 +39,7 @@ def _redis() -> Iterator[str]:
 @pytest.fixture
 def redis_url(_redis: str) -> str:
     """An empty Redis."""
-    import redis  # noqa: PLC0415
+    import redis
 
     with redis.Redis.from_url(_redis) as client:
         client.flushall()
@@ -90,7 +90,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def _migrated_postgres(_postgres: str) -> str:
-    from worker.storage.migrate import upgrade  # noqa: PLC0415
+    from worker.storage.migrate import upgrade
 
     url = _create(_postgres)
     upgrade(url)
@@ -107,7 +107,7 @@ def migrated_postgres_url(_postgres: str, _migrated_postgres: str) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from worker.storage.migrate import upgrade  # noqa: PLC0415
+    from worker.storage.migrate import upgrade
 
     path = tmp_path_factory.mktemp("template") / "caravan.db"
     upgrade(f"sqlite:///{path}")

@@ -1,5 +1,6 @@
 """Real processes for the tests: started, watched, killed, and always reaped."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,13 +12,13 @@ from tests.services.children import dies_with_parent
 from tests.waiting import wait_until
 
 CARAVAN = [sys.executable, "-m", "worker"]
-SIMULATOR = [sys.executable, "-m", "worker", "simulate"]
+SIMULATOR = [*CARAVAN, "simulate"]
 
 
 class Started:
     """A process in a group of its own, its output in a file."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, name: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, name: str) -> None:
         self._process = process
         self._log = log
         self.name = name
@@ -31,39 +32,38 @@ class Started:
         return self._process.poll() is None
 
     def output(self) -> str:
+        """What it has written so far, standard output and error as they came."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, text: str, timeout: float = 30.0) -> str:
-        """All output once ``text`` is in it. Fails when the process ends without it."""
+        """All output once ``text`` is in it. Raises AssertionError when the process ends without it, or in time."""
 
-        def seen() -> bool:
-            return text in self.output() or not self.running
+        def said() -> bool:
+            ended = not self.running  # asked first: what it wrote last is then in the file
+            if text in self.output():
+                return True
+            assert not ended, f"{self.name} ended with {self._process.returncode} and never said {text!r}"
+            return False
 
-        wait_until(
-            seen, description=f"{self.name} says {text!r}; so far:\n{self.output()[-2000:]}", timeout=timeout
-        )
-        assert text in self.output(), (
-            f"{self.name} ended with {self._process.returncode}:\n{self.output()[-2000:]}"
-        )
+        wait_until(said, description=f"{self.name} says {text!r}", timeout=timeout)
         return self.output()
 
     def kill(self) -> None:
         """SIGKILL to the whole group: what a power cut leaves."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(timeout=30)
 
     def terminate(self) -> None:
+        """SIGTERM to the process alone, as a supervisor sends it."""
         self._process.terminate()
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Ctrl-C, to the process alone."""
         self._process.send_signal(signal.SIGINT)
 
     def wait(self, timeout: float = 60.0) -> int:
-        """The exit code."""
+        """The exit code; minus the number of the signal that ended it. Raises subprocess.TimeoutExpired."""
         return self._process.wait(timeout=timeout)
 
 
@@ -82,25 +82,28 @@ class Processes:
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> Started:
+        """Start ``command`` with ``env`` on top of our own environment; ``stdin`` is all it reads."""
         log = self._folder / f"{name}-{len(self._started)}.log"
-        with log.open("wb") as out:
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 list(command),
-                stdout=out,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
                 start_new_session=True,
                 preexec_fn=dies_with_parent,
             )
-        if stdin is not None and process.stdin is not None:
-            process.stdin.write(stdin)
-            process.stdin.close()
         started = Started(process, log, name)
         self._started.append(started)
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(stdin or b"")
         return started
 
     def end(self) -> None:
+        """Kill what still runs, and show what everything said: pytest prints it where the test failed."""
         for started in self._started:
             started.kill()
-            print(f"--- {started.name}\n{started.output()[-4000:]}")
+            code = started.wait()
+            print(f"--- {started.name} (pid {started.pid}, ended with {code})\n{started.output()[-4000:]}")

@@ -3,7 +3,7 @@
 
 def main() -> None:
     """Run the command line."""
-    from worker.cli.main import app  # noqa: PLC0415 - so that importing this module costs nothing
+    from worker.cli.main import app
 
     app()
 

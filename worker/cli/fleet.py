@@ -16,7 +16,7 @@ from worker.ollama.client import OllamaHost
 from worker.services.hosts import register
 from worker.settings import Settings, masked
 from worker.storage.hosts import list_hosts
-from worker.storage.migrate import head, revision, upgrade
+from worker.storage.migrate import HEAD, revision, upgrade
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
@@ -112,7 +112,7 @@ def hosts_list(json_: AsJson = False) -> None:
             report.host.url,
             str(report.host.slots),
             report.version or "–",
-            report.view.intent and f"loading {report.view.intent}" or report.view.resident or "–",
+            (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
             state,
         )
     console = error_console()
@@ -133,7 +133,7 @@ def worker(
 
     Example: caravan worker --host gpu-1
     """
-    from worker.dispatch.run import run_worker  # noqa: PLC0415 - Celery costs a third of a second
+    from worker.dispatch.run import run_worker
 
     settings = settings_for()
     _start(settings)
@@ -151,7 +151,7 @@ def control(
 
     Example: caravan control
     """
-    from worker.dispatch.run import run_control  # noqa: PLC0415
+    from worker.dispatch.run import run_control
 
     settings = settings_for()
     _start(settings)
@@ -165,7 +165,7 @@ def beat() -> None:
 
     Example: caravan beat
     """
-    from worker.dispatch.run import run_beat  # noqa: PLC0415
+    from worker.dispatch.run import run_beat
 
     settings = settings_for()
     _start(settings)
@@ -183,7 +183,7 @@ def db_upgrade() -> None:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = revision(settings.database)
     upgrade(settings.database)
-    typer.echo(f"{masked(settings.database)}: {before or 'empty'} → {head()}")
+    typer.echo(f"{masked(settings.database)}: {before or 'empty'} → {HEAD}")
 
 
 def simulate(
@@ -202,7 +202,7 @@ def simulate(
 
     Example: caravan simulate --host gpu-1:11501 --host gpu-2:11502 --time-scale 0.1
     """
-    import simulator  # noqa: PLC0415
+    import simulator
 
     settings = []
     for wanted in host or ["simulated:11434"]:

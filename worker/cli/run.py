@@ -263,7 +263,7 @@ def _write(stack: Embedded, batch: Batch, output: Path, console: Console) -> Non
 
 
 def _print_json(stack: Embedded, progress: BatchProgress, seconds: float) -> None:
-    import json  # noqa: PLC0415
+    import json
 
     with stack.database.read() as conn:
         loads = count_loads(conn, since=progress.batch.created_at)
@@ -306,7 +306,7 @@ def _summarise(
 
 def _show_one(stack: Embedded, console: Console, batch: Batch) -> None:
     """One answer, its reasoning folded to a line."""
-    from worker.services.results import result_lines  # noqa: PLC0415
+    from worker.services.results import result_lines
 
     best: dict[str, Any] | None = None
     for line in result_lines(stack.database, batch.id):

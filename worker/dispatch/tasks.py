@@ -94,7 +94,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
 
     @app.task(name="caravan.submit", shared=False)
     def submit(key: str, jobs: list[dict[str, Any]], name: str | None = None) -> None:
-        from worker.dispatch.submit import submit_message  # noqa: PLC0415 - the schemas cost 0.2 s, hosts need none
+        from worker.dispatch.submit import submit_message
 
         try:
             submit_message(resources.database, resources.clock, settings, key=key, jobs=jobs, name=name)

@@ -73,6 +73,7 @@ class ReplyReader:
             if (reply := self._record(rest)) is not None:
                 return reply
         self._cut()
+        return None
 
     def _cut(self) -> NoReturn:
         if self._repeats >= _REPEATS:

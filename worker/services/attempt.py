@@ -110,5 +110,5 @@ def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:
         charged=job.charged,
         max_attempts=job.max_attempts,
         now=clock.now(),
-        jitter=random.random() * 0.25,  # noqa: S311 - spreads retries, guards nothing
+        jitter=random.random() * 0.25,
     )

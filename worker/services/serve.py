@@ -152,7 +152,7 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
-                if self.slots.ready < self.low_water and self._step() or self.slots.unfinished:
+                if (self.slots.ready < self.low_water and self._step()) or self.slots.unfinished:
                     idle_since = now
                 elif now - idle_since >= self.timings.linger:
                     self._apply_keep_alive()

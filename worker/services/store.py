@@ -7,8 +7,8 @@ from worker.domain.attempts import Finish, Succeeded
 from worker.errors import DatabaseUnavailable
 from worker.observability.events import emit
 from worker.services.spool import Spool
-from worker.storage.finishes import finish_jobs
 from worker.storage.engine import Database
+from worker.storage.finishes import finish_jobs
 
 AT_MOST = 200
 """Finishes in one transaction."""

@@ -283,6 +283,6 @@ _FIGURES = (
 
 def _stored(value: str | None) -> str | None:
     """Text as both databases can hold it: PostgreSQL takes no NUL, neither takes a lone surrogate."""
-    if value is None or value.isascii() and "\0" not in value:
+    if value is None or (value.isascii() and "\0" not in value):
         return value
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

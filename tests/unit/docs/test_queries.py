@@ -43,7 +43,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     database = open_database(f"sqlite:///{path}")
     _fill(database)
     database.close()
-    yield path
+    return path
 
 
 def _fill(database: Database) -> None:

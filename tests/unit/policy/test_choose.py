@@ -26,7 +26,12 @@ def waiting(
     served: timedelta | None = None,
 ) -> Waiting:
     return Waiting(
-        key, key.split(" ")[0], priority, jobs, NOW - waited, None if served is None else NOW - served
+        key,
+        key.split(" ", maxsplit=1)[0],
+        priority,
+        jobs,
+        NOW - waited,
+        None if served is None else NOW - served,
     )
 
 

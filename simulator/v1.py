@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulator import chat, gojson
 from simulator import generate as generate_endpoint
+from simulator.bodies import BadRequest, ChatRequest, GenerateRequest, Think
 from simulator.embed import embeddings_of
 from simulator.http import EVENTS, PLAIN_JSON, Reply, Request
-from simulator.requests import BadRequest, ChatRequest, GenerateRequest, Think
 from simulator.wording import Final, Said
 
 if TYPE_CHECKING:

@@ -121,7 +121,7 @@ def read_fields(body: bytes, fields: Fields) -> dict[str, Any]:
         BadRequest: the body is empty, no JSON, or a field has the wrong type.
     """
     if not body.strip():
-        raise EmptyBody()
+        raise EmptyBody
     try:
         value = gojson.loads(body)
     except gojson.BadJson as error:

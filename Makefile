@@ -1,0 +1,50 @@
+# Needs make and Python 3.11 or newer, nothing else: everything goes into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := 1
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+
+# The first Python that runs and is new enough; PYTHON=… overrides. A shim that only prints an error is passed over.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+
+help: ## Show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+venv: $(STAMP) ## Install everything into .venv
+
+$(STAMP): pyproject.toml uv.lock
+	@test -n "$(PYTHON)" || { echo "caravan needs Python 3.11 or newer with venv; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+	@$(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Run the main job on two simulated hosts, in under a minute
+	@$(BIN)/caravan demo
+
+test: $(STAMP) ## Run all tests, on a real Redis and a real PostgreSQL brought up for them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test ## Everything that has to be green before a change lands
+
+fmt: $(STAMP) ## Format and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## Measure Caravan beside a plain Celery worker and a bare loop
+	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+.PHONY: help venv demo test lint check fmt bench

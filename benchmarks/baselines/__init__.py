@@ -1,0 +1,1 @@
+"""What would one write without Caravan? Plain programs that do the same main job."""
