@@ -23,6 +23,8 @@ class HostModel:
     thinking: bool
     trained_context: int | None
     size: int = 0
+    vocabulary: int | None = None
+    """Token ids are below this, where the host tells (``/api/show``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from worker.ollama.limits import (
     patience_to_probe,
 )
 from worker.ollama.poison import WITHIN_SECONDS, Suspects
-from worker.ollama.probe import read_loaded, read_models, read_version
+from worker.ollama.probe import Told, read_loaded, read_models, read_version
 from worker.ollama.stream import ReplyReader, parse_object
 from worker.ollama.wire import Wire
 
@@ -50,7 +50,7 @@ class OllamaHost:
         self._to_load = patience_to_load(self._deadlines)
         self._to_probe = patience_to_probe(self._deadlines)
         self._suspects = Suspects()
-        self._shown: dict[str, tuple[bool, int | None, bool]] = {}
+        self._shown: dict[str, Told] = {}
 
     @property
     def url(self) -> str:

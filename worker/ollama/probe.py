@@ -1,6 +1,7 @@
 """What is a host, what does it have, what has it loaded? Answers of the small endpoints → domain values."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.hosts import HostModel, LoadedModel
@@ -10,6 +11,16 @@ from worker.ollama.failures import bad_reply
 
 Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
 """A path, and what to send to it (None: a GET) → the JSON object that came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a host says a model can do. One that says nothing may be able to generate."""
+
+    thinking: bool = False
+    trained_context: int | None = None
+    vocabulary: int | None = None
+    generates: bool = True
 
 
 def read_version(ask: Ask) -> str:
@@ -33,7 +44,7 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
     ]
 
 
-def read_models(ask: Ask, known: dict[str, tuple[bool, int | None, bool]]) -> list[HostModel]:
+def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
     """What the host can generate with by itself.
 
     Left out are models that it would pass on to a cloud (prompts would leave the house) and models that say they
@@ -52,24 +63,28 @@ def read_models(ask: Ask, known: dict[str, tuple[bool, int | None, bool]]) -> li
             told = _shown(ask, name)
             if digest and told is not None:
                 known[digest] = told
-        thinking, trained, generates = told or (False, None, True)
-        if generates:
+        told = told or Told()
+        if told.generates:
             size = _positive(entry.get("size")) or 0
-            found.append(HostModel(normalise_model(name), digest, thinking, trained, size))
+            found.append(
+                HostModel(
+                    normalise_model(name), digest, told.thinking, told.trained_context, size, told.vocabulary
+                )
+            )
     for digest in set(known) - seen:
         known.pop(digest, None)
     return found
 
 
-def _told(entry: Mapping[str, Any]) -> tuple[bool, int | None, bool] | None:
+def _told(entry: Mapping[str, Any]) -> Told | None:
     capabilities, details = entry.get("capabilities"), entry.get("details")
     trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
     if not isinstance(capabilities, list) or not capabilities or trained is None:
         return None
-    return "thinking" in capabilities, trained, "completion" in capabilities
+    return Told("thinking" in capabilities, trained, None, "completion" in capabilities)
 
 
-def _shown(ask: Ask, name: str) -> tuple[bool, int | None, bool] | None:
+def _shown(ask: Ask, name: str) -> Told | None:
     """What ``/api/show`` says; None where it fails for this model alone: deleted meanwhile, or damaged."""
     try:
         answer = ask("/api/show", {"model": name})
@@ -78,12 +93,14 @@ def _shown(ask: Ask, name: str) -> tuple[bool, int | None, bool] | None:
             return None
         raise
     capabilities, info = answer.get("capabilities"), answer.get("model_info")
-    trained = None
+    trained = vocabulary = None
     if isinstance(info, dict):
-        trained = _positive(info.get(f"{info.get('general.architecture')}.context_length"))
+        architecture = info.get("general.architecture")
+        trained = _positive(info.get(f"{architecture}.context_length"))
+        vocabulary = _positive(info.get(f"{architecture}.vocab_size"))
     if not isinstance(capabilities, list) or not capabilities:
-        return False, trained, True  # a server older than capabilities
-    return "thinking" in capabilities, trained, "completion" in capabilities
+        return Told(False, trained, vocabulary)  # a server older than capabilities
+    return Told("thinking" in capabilities, trained, vocabulary, "completion" in capabilities)
 
 
 def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -65,4 +65,6 @@ def context_problem(request: Mapping[str, Any], host_model: HostModel | None) ->
         return "context: the weights of this host's model are not known"
     if origin != host_model.digest:
         return f"context: it came from weights {origin[:12]}, this model has {host_model.digest[:12]}"
+    if host_model.vocabulary is not None and max(context) >= host_model.vocabulary:
+        return f"context: token id {max(context)}, this model's vocabulary ends at {host_model.vocabulary - 1}"
     return None

@@ -123,7 +123,7 @@ class _Intake:
         self._defaults = defaults
         self._max_attempts = max_attempts
         self._seen: dict[tuple[str, str], int] = {}
-        self._keys: dict[object, str] = {}
+        self._names: dict[str, str] = {}
         self.models: dict[str, int] = {}
         self.problems: list[Problem] = []
         self.left_out = 0
@@ -147,7 +147,7 @@ class _Intake:
                 for problem in parsed:
                     self.refuse(_problem(problem))
                 continue
-            model = normalise_model(parsed.model)
+            model = self._model(parsed.model)
             first = self._seen.setdefault((parsed.custom_id, model), number)
             if first != number:
                 self.refuse(
@@ -166,6 +166,13 @@ class _Intake:
                 if len(self.notes) < NOTES_SHOWN:
                     self.notes += [f"line {number}: {note}" for note in parsed.notes]
             yield self._job(number, model, parsed)
+
+    def _model(self, written: str) -> str:
+        """The normalised name; a file names few models, many times."""
+        known = self._names.get(written)
+        if known is None:
+            known = self._names[written] = normalise_model(written)
+        return known
 
     def _job(self, number: int, model: str, parsed: ParsedLine) -> NewJob:
         request = parsed.request

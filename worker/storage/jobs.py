@@ -32,6 +32,8 @@ _JOB_COLUMNS = (
     "deadline",
     "max_attempts",
 )
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""``json.dumps`` with these arguments would make an encoder for each job."""
 _PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata")
 
 
@@ -97,8 +99,8 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
         yield (
             base + job.seq,
             job.prompt,
-            json.dumps(job.request, ensure_ascii=False) if job.request else "{}",
-            None if job.metadata is None else json.dumps(job.metadata, ensure_ascii=False),
+            _encode(job.request) if job.request else "{}",
+            None if job.metadata is None else _encode(job.metadata),
         )
 
 

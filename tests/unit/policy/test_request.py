@@ -1,5 +1,6 @@
 """What is sent to a host for a job."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,15 @@ def test_a_context_goes_only_to_the_weights_it_came_from() -> None:
     assert context_problem({"context": [1]}, PLAIN) is not None
     assert context_problem({"context": [1], "context_digest": "d9"}, PLAIN) is not None
     assert context_problem({"context": [1], "context_digest": "d1"}, None) is not None
+
+
+def test_a_token_id_beyond_the_vocabulary_never_reaches_a_host() -> None:
+    model = replace(PLAIN, vocabulary=275)
+
+    assert context_problem({"context": [3, 274], "context_digest": "d1"}, model) is None
+    problem = context_problem({"context": [3, 275], "context_digest": "d1"}, model)
+
+    assert problem == "context: token id 275, this model's vocabulary ends at 274"
 
 
 @pytest.mark.parametrize(
