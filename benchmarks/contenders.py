@@ -67,7 +67,7 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
         group("worker", place.folder) as workers,
         group("control", place.folder) as control,
         group("beat", place.folder) as beat,
-        place.counter("results") as stored,
+        place.counter(SUCCEEDED) as stored,
     ):
         for number in range(1, len(hosts.urls) + 1):
             workers.start("worker", "worker", "--host", f"bench-{number}", environ=variables)
@@ -90,7 +90,7 @@ def caravan_embedded(place: Place, hosts: Hosts) -> Iterator[Serve]:
     urls = [word for url in hosts.urls for word in ("--host", url)]
 
     def serve(file: Path, jobs: int) -> Figures:
-        with group("worker", place.folder) as worker, place.counter("results") as stored:
+        with group("worker", place.folder) as worker, place.counter(SUCCEEDED) as stored:
             before = stored()
             worker.start(
                 "worker", "run", str(file), *urls, "--slots", str(hosts.slots), "--json", environ=variables

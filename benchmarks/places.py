@@ -37,9 +37,9 @@ class Place:
         return url.render_as_string(hide_password=False)
 
     @contextlib.contextmanager
-    def counter(self, table: str) -> Iterator[Callable[[], int]]:
-        """A function that counts the rows of ``table``; 0 while it is not there."""
-        query = f"SELECT count(*) FROM {table}"
+    def counter(self, rows: str) -> Iterator[Callable[[], int]]:
+        """A function that counts ``rows``, a table or its rows ``WHERE`` something; 0 while it is not there."""
+        query = f"SELECT count(*) FROM {rows}"
         if self.database == "sqlite":
             path = make_url(self.url).database
             connection = sqlite3.connect(str(path), timeout=30)

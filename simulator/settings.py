@@ -75,7 +75,8 @@ class HostSettings:
     """One simulated host.
 
     ``port`` 0 takes a free one. Bound to loopback a host refuses foreign ``Host`` headers, as Ollama does.
-    ``time_scale`` multiplies every duration of the machine (load, prompt, token, unload): 0.01 is a machine a hundred times as fast, 0 answers at once and reports the durations of scale 1.
+    ``time_scale`` multiplies every duration of the machine (load, prompt, token, unload): 0.01 is a machine a
+    hundred times as fast, 0 answers at once and reports the durations of scale 1.
     Durations a client names (``keep_alive``) are never scaled. ``keep_alive`` is in seconds.
     ``context_length`` 0 leaves the default window to the memory, as Ollama does.
     """

@@ -36,7 +36,7 @@ class Started:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, text: str, timeout: float = 30.0) -> str:
-        """All output once ``text`` is in it. Raises AssertionError when the process ends without it, or in time."""
+        """All output once ``text`` is in it. Raises AssertionError when it ends first, or is too slow."""
 
         def said() -> bool:
             ended = not self.running  # asked first: what it wrote last is then in the file

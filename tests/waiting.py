@@ -12,8 +12,8 @@ def wait_until(
 ) -> T:
     """The predicate's first true value.
 
-    Times are in seconds. Raises AssertionError that says what did not happen in time; what the predicate raises
-    ends the wait at once.
+    Times are in seconds. Raises AssertionError that says what did not happen in time; what the predicate
+    raises ends the wait at once.
     """
     end = time.monotonic() + timeout
     while not (value := predicate()):

@@ -1,4 +1,4 @@
-"""How is a server started so that it ends with its starter, whatever ends the starter, and never runs as root?"""
+"""How is a server started so that it ends with its starter, whatever ends that, and as whom?"""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def source() -> Source:
-    """Whose servers to use, from CARAVAN_TEST_SERVICES: this machine's, those of the wheels, or the first there is.
+    """Whose servers to use (CARAVAN_TEST_SERVICES): this machine's, the wheels', or the first there is.
 
     Raises ValueError for any other word.
     """
@@ -33,9 +33,10 @@ def source() -> Source:
 
 
 def dies_with_parent(number: int = signal.SIGKILL) -> None:
-    """For ``preexec_fn``: the kernel sends the child ``number`` when its parent ends, however that happens (Linux).
+    """For ``preexec_fn``: the kernel sends the child ``number`` when its parent ends, however that happens.
 
     More exactly: when the thread that started it ends, so start from one that lasts.
+    Elsewhere than on Linux it does nothing.
     """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
@@ -57,8 +58,10 @@ def unprivileged() -> pwd.struct_passwd | None:
 
 
 def run_as(user: pwd.struct_passwd | None, command: Sequence[str | Path], env: Mapping[str, str]) -> None:
-    """Run ``command`` to its end as ``user``. Raises RuntimeError with its output when it fails, OSError when it
-    cannot be started."""
+    """Run ``command`` to its end as ``user``.
+
+    Raises RuntimeError with its output when it fails, OSError when it cannot be started.
+    """
     done = subprocess.run(
         list(command),
         stdin=subprocess.DEVNULL,

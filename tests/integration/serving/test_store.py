@@ -1,0 +1,92 @@
+"""Outcomes on their way to the database: nothing that was generated is lost, nothing is stored twice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Connection
+
+from tests.clocks import FakeClock
+from tests.integration.storage.conftest import NOW, ending, new_job
+from tests.integration.storage.conftest import Store as Queue
+from tests.integration.storage.conftest import store as queue
+from worker.domain.jobs import JobState
+from worker.errors import DatabaseUnavailable
+from worker.services.spool import Spool
+from worker.services.store import Store
+from worker.storage.engine import Database
+
+__all__ = ["queue"]
+
+
+class Fickle:
+    """A database that is away until it is told to be back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.away = True
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        if self.away:
+            raise DatabaseUnavailable("the database is away")
+        with self._database.write() as conn:
+            yield conn
+
+
+@pytest.fixture
+def fickle(queue: Queue) -> Fickle:
+    return Fickle(queue.database)
+
+
+def a_store(database: Fickle, tmp_path: Path, clock: FakeClock) -> Store:
+    return Store(database, "gpu-1", clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_is_back(
+    queue: Queue, fickle: Fickle, tmp_path: Path
+) -> None:
+    queue.submit(new_job(1), new_job(2))
+    clock = FakeClock(NOW)
+    store = a_store(fickle, tmp_path, clock)
+
+    store.add([ending(job) for job in queue.claim()])
+    assert not store.flush()
+    assert (tmp_path / "gpu-1.jsonl").read_text().count("\n") == 2
+    fickle.away = False
+    clock.advance(2)
+
+    assert store.flush()
+    assert queue.counts() == {JobState.SUCCEEDED: 2}
+    assert not (tmp_path / "gpu-1.jsonl").exists()
+
+
+def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_next_one(
+    queue: Queue, fickle: Fickle, tmp_path: Path
+) -> None:
+    queue.submit(new_job(1))
+    dying = a_store(fickle, tmp_path, FakeClock(NOW))
+    dying.add([ending(job) for job in queue.claim()])
+    dying.close()
+    fickle.away = False
+
+    after = a_store(fickle, tmp_path, FakeClock(NOW))
+
+    assert after.pending == 1
+    assert after.flush()
+    assert (after.accepted, queue.counts()) == (1, {JobState.SUCCEEDED: 1})
+
+
+def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, tmp_path: Path) -> None:
+    queue.submit(new_job(1))
+    first = a_store(fickle, tmp_path, FakeClock(NOW))
+    first.add([ending(job) for job in queue.claim()])
+    first.flush()
+    second = a_store(fickle, tmp_path, FakeClock(NOW))
+    fickle.away = False
+
+    second.close()
+    first.close()
+
+    assert (second.accepted, first.accepted) == (1, 0)

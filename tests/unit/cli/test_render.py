@@ -1,0 +1,80 @@
+"""What a person sees while a batch runs and when it is done."""
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.domain.batches import Batch, BatchProgress, BatchState
+from worker.domain.jobs import JobState
+from worker.storage.results import ModelFigures
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+BATCH = Batch(7, "run-1", "prompts.jsonl", BatchState.OPEN, None, NOW, NOW, None, 1000)
+HALFWAY = BatchProgress(
+    BATCH, {JobState.SUCCEEDED: 909, JobState.FAILED: 3, JobState.RUNNING: 8, JobState.QUEUED: 80}
+)
+
+
+def console(*, terminal: bool, width: int = 80) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, highlight=False
+    )
+
+
+def printed(on: Console) -> str:
+    assert isinstance(on.file, io.StringIO)
+    return on.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_bar_shows_how_many_how_fast_and_how_long_within_the_terminals_width(width: int) -> None:
+    on = console(terminal=True, width=width)
+
+    with batch_progress_shown(on, HALFWAY) as show:
+        show(HALFWAY, rates(done=912, left=88, tokens=91_200, seconds=60))
+
+    text = printed(on)
+    assert "912/1,000" in text
+    assert "15.2 jobs/s  1,520 tok/s  ETA 5 s" in text
+
+
+def test_without_a_terminal_progress_is_quiet_at_first() -> None:
+    on = console(terminal=False)
+
+    with batch_progress_shown(on, HALFWAY) as show:
+        show(HALFWAY, rates(done=912, left=88, tokens=91_200, seconds=60))
+
+    assert printed(on) == ""
+
+
+def test_progress_is_said_in_a_line() -> None:
+    line = progress_line(HALFWAY, rates(done=912, left=88, tokens=0, seconds=60))
+
+    assert line == (
+        "batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, about 5 s left"
+    )
+
+
+def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
+    figures = [ModelFigures("qwen3:8b", 912, 909, 3, 12, 20_000, 91_200, 60.0)]
+    on = console(terminal=False)
+
+    for table in summary_tables(HALFWAY, figures, 61.0, plain=True):
+        on.print(table)
+
+    words = [line.split() for line in printed(on).splitlines()]
+    assert ["succeeded", "909"] in words
+    assert ["qwen3:8b", "912", "3", "12", "20,000", "91,200", "1,520.0"] in words
+    assert ["in", "1", "min", "1", "s"] in words
+
+
+def test_a_model_that_generated_nothing_has_no_speed() -> None:
+    on = console(terminal=False)
+
+    for table in summary_tables(HALFWAY, [ModelFigures("a:1", 1, 0, 1, 0, 0, 0, 0.0)], None, plain=True):
+        on.print(table)
+
+    assert "–" in printed(on)
