@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "caravan needs Python 3.11 or newer with venv; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
-	@$(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
+	@test -w "$${HOME:-/}" || export UV_NO_CACHE=1; $(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Run the main job on two simulated hosts, in under a minute

@@ -76,7 +76,7 @@ class JobLine(GenerateFields):
     )
     deadline: Deadline | None = Field(
         default=None,
-        description="ISO 8601 with an offset. A job that has not started by then expires.",
+        description="ISO 8601 with an offset: when the answer is wanted. Kept with the job; nothing acts on it yet.",
     )
     metadata: Metadata | None = Field(
         default=None,

@@ -38,7 +38,7 @@ class ResultLine(BaseModel):
 
     custom_id: str = Field(description="As given, or line-N.")
     job_id: int | str = Field(description="Caravan's own name for the job.")
-    batch: str = Field(description="Key of the batch.")
+    batch: int = Field(description="Number of the batch.")
     state: State
     model: str
     answer: str | None = Field(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figures
 from benchmarks.places import Place
-from benchmarks.processes import clean_environ, group, measure
+from benchmarks.processes import Stuck, clean_environ, group, measure
 from worker.domain.hosts import Host
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import register
@@ -67,7 +67,7 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
         group("worker", place.folder) as workers,
         group("control", place.folder) as control,
         group("beat", place.folder) as beat,
-        place.counter(SUCCEEDED) as stored,
+        place.counter("results") as stored,
     ):
         for number in range(1, len(hosts.urls) + 1):
             workers.start("worker", "worker", "--host", f"bench-{number}", environ=variables)
@@ -77,7 +77,9 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
         def serve(file: Path, jobs: int) -> Figures:
             before = stored()
             submit("caravan", file, variables)
-            return measure([workers, control, beat], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
+            found = measure([workers, control, beat], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
+            check_all_succeeded(place)
+            return found
 
         yield serve
 
@@ -90,12 +92,14 @@ def caravan_embedded(place: Place, hosts: Hosts) -> Iterator[Serve]:
     urls = [word for url in hosts.urls for word in ("--host", url)]
 
     def serve(file: Path, jobs: int) -> Figures:
-        with group("worker", place.folder) as worker, place.counter(SUCCEEDED) as stored:
+        with group("worker", place.folder) as worker, place.counter("results") as stored:
             before = stored()
             worker.start(
                 "worker", "run", str(file), *urls, "--slots", str(hosts.slots), "--json", environ=variables
             )
-            return measure([worker], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
+            found = measure([worker], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
+        check_all_succeeded(place)
+        return found
 
     yield serve
 
@@ -143,6 +147,13 @@ def requests_loop(place: Place, hosts: Hosts) -> Iterator[Serve]:
             return measure([worker], stored, jobs=jobs, limit=limit(jobs))
 
     yield serve
+
+
+def check_all_succeeded(place: Place) -> None:
+    """Raises Stuck where a stored result of Caravan is a failure: a benchmark of failures shows nothing."""
+    with place.counter("results WHERE state <> 'succeeded'") as failed:
+        if failed():
+            raise Stuck(f"{failed():,} jobs failed")
 
 
 def limit(jobs: int) -> float:

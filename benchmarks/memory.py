@@ -62,7 +62,7 @@ def watch_fleet(place: Place, file: Path, jobs: int, urls: list[str], slots: int
     """Memory of ``caravan worker`` processes; the jobs are all there before they start."""
     add_hosts(place, contenders.Hosts(urls, slots))
     variables = caravan_environ(place)
-    with group("worker", place.folder) as worker, place.counter(SUCCEEDED) as stored:
+    with group("worker", place.folder) as worker, place.counter("results") as stored:
         for number in range(1, len(urls) + 1):
             worker.start("worker", "worker", "--host", f"bench-{number}", environ=variables)
         contenders.submit("caravan", file, variables)
@@ -72,7 +72,7 @@ def watch_fleet(place: Place, file: Path, jobs: int, urls: list[str], slots: int
 def watch_embedded(place: Place, file: Path, jobs: int, urls: list[str], slots: int) -> Watched:
     """Memory of ``caravan run``, which submits the jobs itself first."""
     variables = caravan_environ(place)
-    with group("worker", place.folder) as worker, place.counter(SUCCEEDED) as stored:
+    with group("worker", place.folder) as worker, place.counter("results") as stored:
         upgrade(place.url)
         hosts = [word for url in urls for word in ("--host", url)]
         worker.start("worker", "run", str(file), *hosts, "--slots", str(slots), "--json", environ=variables)

@@ -15,6 +15,8 @@ from benchmarks.figures import Figures, Sample, figures
 from tests.services.children import dies_with_parent
 
 LOOK_SECONDS = 0.05
+LOOK_SHARE = 0.05
+"""At most this share of the time is spent counting: in a large table that takes a while, and the CPU is shared."""
 FAMILY_SECONDS = 0.5
 """How often the children of a process are looked up: that reads the whole process table."""
 WARM = 0.05
@@ -143,9 +145,7 @@ def group(name: str, logs: Path) -> Iterator[Group]:
         made.stop()
 
 
-def measure(
-    groups: Sequence[Group], stored: Callable[[], int], *, jobs: int, limit: float, look: float = LOOK_SECONDS
-) -> Figures:
+def measure(groups: Sequence[Group], stored: Callable[[], int], *, jobs: int, limit: float) -> Figures:
     """Watch ``groups`` until ``jobs`` results are stored. Raises Stuck after ``limit`` seconds, or when a group died."""
     samples: list[Sample] = []
     until = time.monotonic() + limit
@@ -153,6 +153,7 @@ def measure(
         alive = all(
             one.running() for one in groups
         )  # before the count: who stored the last one may end at once
+        began = time.monotonic()
         count = stored()
         samples.append(Sample(time.monotonic(), count, {one.name: one.cpu_seconds() for one in groups}))
         for one in groups:
@@ -164,6 +165,6 @@ def measure(
             raise Stuck(
                 f"{count:,} of {jobs:,} results after {samples[-1].at - samples[0].at:.0f} s\n{words}"
             )
-        time.sleep(look)
+        time.sleep(max(LOOK_SECONDS, (time.monotonic() - began) / LOOK_SHARE))
     peaks = {kind: size for one in groups for kind, size in one.peak.items()}
     return figures(samples, jobs=jobs, warm=WARM, peak_rss=peaks)

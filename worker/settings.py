@@ -1,6 +1,6 @@
 """``CARAVAN_*`` variables and a TOML file → Settings, read once at the entry point; unknown names are refused.
 
-The order, strongest first: command line, environment, ``--config FILE`` or ``CARAVAN_CONFIG`` or
+The order, strongest first: command line, environment, ``CARAVAN_CONFIG`` or
 ``CARAVAN_HOME/caravan.toml``, defaults. Everything below the entry points is handed plain values.
 """
 

@@ -181,3 +181,18 @@ def test_a_failed_job_is_in_the_results_with_its_error_and_the_exit_code_says_so
     assert [line["state"] for line in lines] == ["succeeded", "failed"]
     assert lines[1]["error"]["code"] == "unsupported"
     assert "insert" in lines[1]["error"]["message"]
+
+
+def test_a_run_leaves_alone_what_an_earlier_one_left_behind(
+    environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "first.jsonl", 600)
+    first = processes.start([*CARAVAN, "run", str(file), *on(hosts)], name="first", env=environment)
+    wait_until(lambda: hosts[0].state()["requests"], description="the first runs")
+    first.kill()
+    before = json.loads(caravan("status", "1", "--json", env=environment).stdout)["done"]
+
+    other = write_jobs(tmp_path / "second.jsonl", 12)
+    caravan("run", str(other), *on(hosts), env=environment)
+
+    assert json.loads(caravan("status", "1", "--json", env=environment).stdout)["done"] == before

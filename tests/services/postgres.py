@@ -98,8 +98,13 @@ def _runnable(binaries: Path, user: pwd.struct_passwd | None, folder: Path, env:
     except (OSError, RuntimeError):
         if user is None:
             raise
-        copy = folder / "pginstall"
+        # Its libraries may lie beside the wheel's package and be found from the binaries: keep what is where.
+        package = binaries.parents[1]
+        copy = folder / "copy" / package.name / binaries.parent.name
         shutil.copytree(binaries.parent, copy, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, folder / "copy" / libraries.name, symlinks=True)
         return copy / "bin"
     return binaries
 

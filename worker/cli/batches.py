@@ -21,6 +21,7 @@ from worker.services.inputs import content_key, keep_standard_input, read_lines
 from worker.services.results import write_results, write_results_file
 from worker.services.submit import submit_lines
 from worker.services.tick import hosts_to_wake
+from worker.services.unhold import unhold_batch
 from worker.settings import Settings
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress
@@ -39,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("status")(status)
     app.command("results")(results)
     app.command("cancel")(cancel)
+    app.command("unhold")(unhold)
 
 
 def submit(
@@ -110,7 +112,7 @@ def status(
 ) -> None:
     """Show how far a batch, or every batch, has come.
 
-    Exit code: 0, or 3 for a finished batch with failed or held jobs.
+    Exit code: 0; 3 where nothing is left to do and not every job succeeded.
 
     Example: caravan status @last
     """
@@ -128,7 +130,7 @@ def status(
             typer.echo(f"  {problem}")
     else:
         _table(shown)
-    if batch is not None and not shown[0].open and shown[0].batch.state == "finished":
+    if batch is not None and shown[0].total and not shown[0].open:
         raise typer.Exit(finished_code(shown[0]))
 
 
@@ -230,3 +232,20 @@ def cancel(
         typer.echo(
             f"batch {found.id}: {counts.cancelled:,} jobs cancelled, {counts.asked:,} running ones told to stop"
         )
+
+
+def unhold(batch: Reference, json_: AsJson = False) -> None:
+    """Let the held jobs of a batch go: after a missing model was pulled, or a suspect was looked at.
+
+    Example: caravan unhold @last
+    """
+    settings = settings_for()
+    with opened(settings) as database:
+        with database.read() as conn:
+            found = find_batch(conn, batch)
+        clock = database.clock()
+        jobs = unhold_batch(database, found.id, clock=clock)
+        _wake(settings, database, clock)
+    typer.echo(
+        json.dumps({"batch": found.id, "jobs": jobs}) if json_ else f"batch {found.id}: {jobs:,} jobs let go"
+    )

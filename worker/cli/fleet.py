@@ -84,7 +84,7 @@ def hosts_list(json_: AsJson = False) -> None:
                 [
                     {
                         "name": report.host.name,
-                        "url": report.host.url,
+                        "url": masked(report.host.url),
                         "slots": report.host.slots,
                         "version": report.version,
                         "resident": report.view.resident,
@@ -109,7 +109,7 @@ def hosts_list(json_: AsJson = False) -> None:
         state = report.error or ("serving" if report.view.serving else "idle")
         table.add_row(
             report.host.name,
-            report.host.url,
+            masked(report.host.url),
             str(report.host.slots),
             report.version or "–",
             (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
@@ -213,6 +213,7 @@ def simulate(
             simulator.HostSettings(
                 name=name,
                 port=int(port),
+                bind=bind,
                 models=simulator.demo_models(),
                 num_parallel=slots,
                 time_scale=time_scale,

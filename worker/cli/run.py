@@ -73,7 +73,7 @@ def run(
     Example: caravan run prompts.jsonl --host http://gpu-1:11434 --model qwen3:8b -o answers.jsonl
     """
     settings = settings_for(fail_on_cut=True if fail_on_cut else None)
-    configure("warning" if settings.log_level == "info" else settings.log_level, style=settings.log_style)
+    _log(settings)
     with embedded(settings) as stack:
         path = keep_standard_input(sys.stdin.buffer, settings.home / "input") if str(file) == "-" else file
         key = content_key(path, {"model": model})
@@ -100,7 +100,7 @@ def demo(
     """
     settings = settings_for()
     settings = settings.model_copy(update={"home": settings.home / "demo", "database_url": ""})
-    configure("warning" if settings.log_level == "info" else settings.log_level, style=settings.log_style)
+    _log(settings)
     console = error_console()
     with ExitStack() as exits:
         stack = exits.enter_context(embedded(settings))
@@ -136,6 +136,12 @@ def demo(
             show_answer=True,
         )
     raise typer.Exit(code)
+
+
+def _log(settings: Settings) -> None:
+    """One process that a person looks at: only what is wrong, unless they asked for more."""
+    asked = "log_level" in settings.model_fields_set
+    configure(settings.log_level if asked else "warning", style=settings.log_style)
 
 
 def _host(url: str, slots: int) -> Host:
@@ -198,7 +204,7 @@ def _main_job(
     began = time.monotonic()
     progress = _serve(stack, console, batch, seen)
     seconds = time.monotonic() - began
-    tidy(stack.database, clock=stack.clock, among={look.host.name for look in seen})
+    tidy(stack.database, clock=stack.clock, among={look.host.name for look in seen}, batch_id=batch.id)
     if output is not None and not stack.stop.is_set():
         _write(stack, batch, output, console)
     interrupted = stack.stop.is_set()
@@ -221,7 +227,7 @@ def _serve(stack: Embedded, console: Console, batch: Batch, seen: list[Seen]) ->
         return progress
     if progress.done:
         console.print(f"Going on where it stopped: {progress_line(progress)}")
-    stack.serve([look.host for look in seen])
+    stack.serve([look.host for look in seen], batch_id=batch.id)
     began, first = time.monotonic(), progress.done
     try:
         with batch_progress_shown(console, progress) as show:

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init, worker_shutting_down
 
-from worker.clock import Clock
+from worker.clock import Clock, SystemClock
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable, InputRefused, NotFound
@@ -18,7 +18,7 @@ from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool
 from worker.services.store import Store
-from worker.services.tick import hosts_to_wake, tick, tidy
+from worker.services.tick import Outage, hosts_to_wake, tick, tidy
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host
@@ -72,6 +72,7 @@ class Resources:
 def register_tasks(app: Celery, settings: Settings) -> Resources:
     """Give ``app`` Caravan's tasks, bound to these settings."""
     resources = Resources(settings)
+    outage = Outage(SystemClock(), settings.lease_seconds)
 
     @app.task(name="caravan.serve", shared=False)
     def serve(host: str) -> None:
@@ -80,9 +81,10 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     @app.task(name="caravan.tick", shared=False)
     def tick_task() -> None:
         try:
-            tick(resources.database, clock=resources.clock)
+            tick(resources.database, clock=resources.clock, rescuing=outage.over)
             wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
         except DatabaseUnavailable as error:
+            outage.seen()
             emit("database.unavailable", host="control", message=str(error))
 
     @app.task(name="caravan.tidy", shared=False)

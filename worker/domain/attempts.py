@@ -34,6 +34,8 @@ class Retried:
     at: datetime
     charged: bool
     partial: str = ""
+    lost: bool = False
+    """The host or its runner died or fell silent: nobody is charged, but it is remembered of the job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,5 @@ class ClaimedJob:
     prompt: str
     request: Mapping[str, Any]
     deadline: datetime | None = None
+    losses: int = 0
+    """Attempts that ended with the death or silence of a worker, host or runner."""

@@ -12,6 +12,7 @@ EVENTS: Mapping[str, str] = {
     "job.released": "unstarted jobs were given back: host, jobs",
     "job.rescued": "stale leases were ended: retried, held, cancelled",
     "job.held": "jobs were parked: runner_key, jobs, code",
+    "job.unheld": "parked jobs were let go: batch, jobs",
     "job.failed": "an attempt failed: host, job, attempt, code, message",
     "job.spooled": "outcomes went to the spool, the database is away: host, jobs",
     "host.serving": "a worker took a host's serving lease: host, slots",

@@ -6,7 +6,7 @@ from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.errors import CODES, Code, HostError
 
 LONGEST_WAIT = timedelta(minutes=10)
-SUSPECT_AFTER = 8
+SUSPECT_AFTER = 5
 """Attempts that ended by the host's fault after which the job itself is suspected and parked."""
 
 _MAY_BE_THE_JOB = frozenset(
@@ -24,9 +24,9 @@ def backoff(failures: int, *, jitter: float = 0.0) -> timedelta:
 
 
 def after_failure(
-    error: HostError, *, attempt: int, charged: int, max_attempts: int, now: datetime, jitter: float
+    error: HostError, *, charged: int, losses: int, max_attempts: int, now: datetime, jitter: float
 ) -> Outcome:
-    """Decide what becomes of a job after its ``attempt``-th attempt ended with ``error``.
+    """Decide what becomes of a job whose attempt ended with ``error``.
 
     The job's own fault is charged and limited by ``max_attempts``. A host's or runner's fault is not: the job goes
     back at once for another host, while the one that failed steps back (``host_pause``). A fault that follows the
@@ -43,12 +43,11 @@ def after_failure(
             return Failed(code, message, partial=error.partial)
         wait = backoff(charged + 1, jitter=jitter)
         return Retried(code, message, at=now + wait, charged=True, partial=error.partial)
-    uncharged = attempt - charged
-    if code in _MAY_BE_THE_JOB and uncharged >= SUSPECT_AFTER:
-        return Held(code, f"{uncharged} attempts ended this way, on whichever host: {message}")
-    return Retried(
-        code, message, at=now + timedelta(seconds=1 + jitter), charged=False, partial=error.partial
-    )
+    lost = code in _MAY_BE_THE_JOB
+    if lost and losses + 1 >= SUSPECT_AFTER:
+        return Held(code, f"{losses + 1} attempts ended this way, on whichever host: {message}")
+    at = now + timedelta(seconds=1 + jitter)
+    return Retried(code, message, at=at, charged=False, partial=error.partial, lost=lost)
 
 
 def host_pause(failures: int) -> timedelta:

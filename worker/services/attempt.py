@@ -106,8 +106,8 @@ def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
 def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:
     return after_failure(
         error,
-        attempt=job.attempt,
         charged=job.charged,
+        losses=job.losses,
         max_attempts=job.max_attempts,
         now=clock.now(),
         jitter=random.random() * 0.25,

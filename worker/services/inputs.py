@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from worker.errors import InputRefused, Problem
 
-LINE_LIMIT = 16 * 1024 * 1024
+LINE_LIMIT = 64 * 1024 * 1024
 """Bytes in one line; a longer one is refused without being read whole."""
 
 

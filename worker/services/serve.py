@@ -71,11 +71,13 @@ def serve_host(
     paces: Paces | None = None,
     store: Store | None = None,
     fail_on_cut: bool = False,
+    batch_id: int | None = None,
 ) -> Served:
     """Serve ``host`` until it has no work for ``timings.linger`` seconds, its budget is spent or ``stop`` is set.
 
-    Returns at once when somebody else serves it. ``wake`` cuts a linger short. Never raises for what a host does;
-    raises DatabaseUnavailable when the database is away before anything was claimed.
+    Returns at once when somebody else serves it. ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
+    Never raises for what a host does; raises DatabaseUnavailable when the database is away before anything was
+    claimed.
     """
     token = uuid.uuid4().hex
     now = clock.now()
@@ -83,7 +85,18 @@ def serve_host(
         if not take_host(conn, host=host.name, token=token, now=now, until=now + _seconds(timings.lease)):
             return Served(host.name, 0, 0, "served by another worker")
     serving = _Serving(
-        database, host, gpu, clock, timings, stop, wake, token, paces or Paces(), store, fail_on_cut
+        database,
+        host,
+        gpu,
+        clock,
+        timings,
+        stop,
+        wake,
+        token,
+        paces or Paces(),
+        store or Store(database, host.name, clock=clock),
+        fail_on_cut,
+        batch_id,
     )
     try:
         return serving.run()
@@ -109,13 +122,13 @@ class _Serving:
         wake: threading.Event | None,
         token: str,
         paces: Paces,
-        store: Store | None,
+        store: Store,
         fail_on_cut: bool,
+        batch_id: int | None,
     ) -> None:
         self.database, self.host, self.gpu, self.clock, self.timings = database, host, gpu, clock, timings
         self.stop, self.wake, self.token, self.paces = stop, wake, token, paces
-        self.store = store or Store(database, host.name, clock=clock)
-        self.fail_on_cut = fail_on_cut
+        self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
         self.slots = Slots(host.slots, self._attempt, name=host.name)
         self.models: dict[str, HostModel] = {}
         self.probed_at = float("-inf")
@@ -267,7 +280,7 @@ class _Serving:
             host=mine,
             slots=self.host.slots,
             others=[view for view in views if view.name != self.host.name],
-            backlog=read_backlog(conn, now=now),
+            backlog=read_backlog(conn, now=now, batch_id=self.batch_id),
             now=now,
             paces=self.paces.known,
         )
@@ -288,6 +301,7 @@ class _Serving:
                 now=now,
                 lease_until=now + _seconds(self.timings.lease),
                 priorities=decision.priorities,
+                batch_id=self.batch_id,
             )
         if not claimed:
             return False

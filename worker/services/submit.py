@@ -17,6 +17,7 @@ from worker.errors import Conflict, InputRefused, Problem
 from worker.observability.events import emit
 from worker.storage.batches import create_batch, known_seqs, promote_sealed, refuse_batch, seal_batch
 from worker.storage.engine import Database
+from worker.storage.ids import MOST_JOBS
 from worker.storage.jobs import insert_jobs
 
 CHUNK = 5000
@@ -142,6 +143,13 @@ class _Intake:
         for number, raw in enumerate(lines, start=1):
             if not raw.strip():
                 continue
+            if number > MOST_JOBS:
+                self.refuse(
+                    Problem(
+                        number, "", "too_large", f"a batch takes at most {MOST_JOBS:,} lines; split the input"
+                    )
+                )
+                return
             parsed = read_job_line(raw, line=number, defaults=self._defaults)
             if isinstance(parsed, list):
                 for problem in parsed:

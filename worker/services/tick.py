@@ -9,7 +9,7 @@ from worker.errors import Code
 from worker.observability.events import emit
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
-from worker.storage.claims import rescue_stale
+from worker.storage.claims import Rescued, rescue_stale
 from worker.storage.counts import fold_counts
 from worker.storage.engine import Database
 from worker.storage.hosts import host_views
@@ -36,11 +36,17 @@ class Tidied:
     held: int = 0
 
 
-def tick(database: Database, *, clock: Clock) -> Ticked:
-    """Rescue, promote, expire: what somebody may be waiting for. Each in a transaction of its own."""
+def tick(database: Database, *, clock: Clock, rescuing: bool = True) -> Ticked:
+    """Rescue, promote, expire: what somebody may be waiting for. Each in a transaction of its own.
+
+    ``rescuing`` is false for one lease after the database was away: nobody could renew then, and the workers that are
+    alive have to get their turn first (``Outage``).
+    """
     now = clock.now()
-    with database.write() as conn:
-        rescued = rescue_stale(conn, now=now)
+    rescued = Rescued()
+    if rescuing:
+        with database.write() as conn:
+            rescued = rescue_stale(conn, now=now)
     if rescued.retried or rescued.held or rescued.cancelled:
         emit("job.rescued", retried=rescued.retried, held=rescued.held, cancelled=rescued.cancelled)
     promoted = expired = 0
@@ -56,20 +62,43 @@ def tick(database: Database, *, clock: Clock) -> Ticked:
     return done
 
 
-def tidy(database: Database, *, clock: Clock, among: Collection[str] | None = None) -> Tidied:
+class Outage:
+    """When was the database last away, as this process saw it?"""
+
+    def __init__(self, clock: Clock, lease: float) -> None:
+        self._clock = clock
+        self._lease = lease
+        self._until = float("-inf")
+
+    def seen(self) -> None:
+        """The database could not be reached just now."""
+        self._until = self._clock.monotonic() + self._lease
+
+    @property
+    def over(self) -> bool:
+        """Every worker that is alive has had the time to renew its leases."""
+        return self._clock.monotonic() >= self._until
+
+
+def tidy(
+    database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
+) -> Tidied:
     """Chores that nobody waits for: fold counts, settle finished batches, park what no host can serve.
 
-    ``among`` names the hosts that count; all of the database's where it is None.
+    ``among`` names the hosts that count, all of the database's where it is None; with ``batch_id`` only jobs of that
+    batch are parked.
     """
     now = clock.now()
     with database.write() as conn:
         folded = fold_counts(conn, limit=10 * CHUNK)
     with database.write() as conn:
         finished = len(finish_batches(conn, now=now))
-    return Tidied(finished, folded, hold_unservable(database, clock=clock, among=among))
+    return Tidied(finished, folded, hold_unservable(database, clock=clock, among=among, batch_id=batch_id))
 
 
-def hold_unservable(database: Database, *, clock: Clock, among: Collection[str] | None = None) -> int:
+def hold_unservable(
+    database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
+) -> int:
     """Park the jobs whose model none of the hosts (of those named in ``among``) has.
 
     A host that was never looked at may have any model, so nothing is parked while there is one.
@@ -77,7 +106,7 @@ def hold_unservable(database: Database, *, clock: Clock, among: Collection[str] 
     now = clock.now()
     with database.read() as conn:
         views = [view for view in host_views(conn, now) if among is None or view.name in among]
-        backlog = read_backlog(conn, now=now)
+        backlog = read_backlog(conn, now=now, batch_id=batch_id)
     if not views or any(not view.models for view in views):
         return 0
     held = 0
@@ -90,7 +119,7 @@ def hold_unservable(database: Database, *, clock: Clock, among: Collection[str] 
                     runner_key=waiting.runner_key,
                     code=Code.MODEL_MISSING,
                     reason=f"no host has {waiting.model} (looked at {names}); pull it there, then unhold",
-                    now=now,
+                    batch_id=batch_id,
                     limit=CHUNK,
                 )
             if jobs:

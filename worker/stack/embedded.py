@@ -19,7 +19,7 @@ from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool
 from worker.services.store import Store
-from worker.services.tick import tick, tidy
+from worker.services.tick import Outage, tick, tidy
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.claims import rescue_holder
@@ -40,6 +40,7 @@ class Embedded:
     wakes: dict[str, threading.Event] = field(default_factory=dict)
     threads: list[threading.Thread] = field(default_factory=list)
     hosts: list[Host] = field(default_factory=list)
+    batch_id: int | None = None
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines)
@@ -54,9 +55,10 @@ class Embedded:
         """Tokens generated since the start, as stored."""
         return sum(store.output_tokens for store in self.stores)
 
-    def serve(self, hosts: Sequence[Host]) -> None:
-        """Start a thread per host, and the tick."""
-        self.hosts = list(hosts)
+    def serve(self, hosts: Sequence[Host], *, batch_id: int | None = None) -> None:
+        """Start a thread per host, and the tick. With ``batch_id`` nothing but that batch is worked on: what an
+        earlier, interrupted run left behind waits for its own command."""
+        self.hosts, self.batch_id = list(hosts), batch_id
         for host in hosts:
             self.wakes[host.name] = threading.Event()
             self.gpus[host.name] = self.open_host(host)
@@ -90,6 +92,7 @@ class Embedded:
                     paces=paces,
                     store=store,
                     fail_on_cut=self.settings.fail_on_cut,
+                    batch_id=self.batch_id,
                 )
             except DatabaseUnavailable as error:
                 emit("database.unavailable", host=host.name, message=str(error))
@@ -103,14 +106,16 @@ class Embedded:
     def _tick(self) -> None:
         names = {host.name for host in self.hosts}
         chores_at = self.clock.monotonic()
+        outage = Outage(self.clock, self.settings.lease_seconds)
         while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
             try:
-                if tick(self.database, clock=self.clock).promoted:
+                if tick(self.database, clock=self.clock, rescuing=outage.over).promoted:
                     self.wake()
                 if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
                     chores_at = self.clock.monotonic()
-                    tidy(self.database, clock=self.clock, among=names)
+                    tidy(self.database, clock=self.clock, among=names, batch_id=self.batch_id)
             except DatabaseUnavailable as error:
+                outage.seen()
                 emit("database.unavailable", host="tick", message=str(error))
 
     def abort(self) -> None:

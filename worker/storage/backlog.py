@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
+from worker.storage.ids import id_range
 from worker.storage.tables import jobs, served
 
 BACKLOG = """
@@ -19,7 +20,7 @@ WITH RECURSIVE keys(runner_key) AS (
 )
 SELECT keys.runner_key, tiers.priority,
        (SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
-        AND priority = tiers.priority ORDER BY id LIMIT 1) AS oldest
+        AND priority = tiers.priority AND id >= :low AND id < :high ORDER BY id LIMIT 1) AS oldest
 FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
 WHERE keys.runner_key IS NOT NULL
 """
@@ -27,20 +28,30 @@ WHERE keys.runner_key IS NOT NULL
 
 _BACKLOG = text(BACKLOG)
 
-_TOTALS = text(
-    "SELECT runner_key, priority, sum(jobs) FROM ("
-    "SELECT runner_key, priority, jobs FROM counts WHERE state = 'queued' "
-    "UNION ALL SELECT runner_key, priority, jobs FROM count_deltas WHERE state = 'queued') AS both_ "
-    "GROUP BY runner_key, priority"
-)
+_QUEUED = "SELECT runner_key, priority, jobs FROM {table} WHERE state = 'queued'{batch}"
 
 
-def read_backlog(conn: Connection, *, now: datetime) -> list[Waiting]:
-    """Queued work by runner key and priority. Rows that exist count for at least one job, whatever the totals say."""
-    found = {row.oldest: row for row in conn.execute(_BACKLOG) if row.oldest is not None}
+def _totals(batch: str) -> str:
+    both = " UNION ALL ".join(
+        _QUEUED.format(table=table, batch=batch) for table in ("counts", "count_deltas")
+    )
+    return f"SELECT runner_key, priority, sum(jobs) FROM ({both}) AS both_ GROUP BY runner_key, priority"
+
+
+_TOTALS = text(_totals(""))
+_BATCH_TOTALS = text(_totals(" AND batch_id = :batch"))
+
+
+def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None) -> list[Waiting]:
+    """Queued work by runner key and priority, of one batch where ``batch_id`` is given.
+
+    Rows that exist count for at least one job, whatever the totals say.
+    """
+    found = {row.oldest: row for row in conn.execute(_BACKLOG, id_range(batch_id)) if row.oldest is not None}
     if not found:
         return []
-    totals = {(key, priority): int(n) for key, priority, n in conn.execute(_TOTALS)}
+    counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
+    totals = {(key, priority): int(n) for key, priority, n in counted}
     last = {(key, priority): at for key, priority, at in conn.execute(select(served))}
     j = jobs.c
     oldest = conn.execute(select(j.id, j.model, j.eligible_at, j.submitted_at).where(j.id.in_(sorted(found))))

@@ -16,39 +16,40 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
 from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.ids import id_range
 from worker.storage.tables import hosts, jobs, payloads
 from worker.storage.types import UtcTime
 
 MOST_LOSSES = 3
 """A job whose worker or host died this often while it ran is a suspect and is held."""
 
-_PICK = "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key{tiers} ORDER BY priority, id LIMIT :limit"
+_PICK = (
+    "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
+    "AND id >= :low AND id < :high ORDER BY id LIMIT :limit"
+)
 _TAKE = (
     "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
     "started_at = :now, rescued_token = NULL"
 )
 _GIVE = (
     "RETURNING jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
-    "jobs.charged, jobs.max_attempts, jobs.deadline"
+    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline"
 )
 CLAIM = {
     # MATERIALIZED keeps the planner from running the sub-select again for each row and updating more than LIMIT
-    "postgresql": f"WITH picked AS MATERIALIZED ({_PICK} FOR UPDATE SKIP LOCKED) "
+    "postgresql": f"WITH picked AS MATERIALIZED ({_PICK.format(hint='')} FOR UPDATE SKIP LOCKED) "
     f"UPDATE jobs SET {_TAKE} FROM picked WHERE jobs.id = picked.id {_GIVE}",
-    "sqlite": f"UPDATE jobs SET {_TAKE} WHERE id IN ({_PICK}) {_GIVE}",
+    # without statistics SQLite may prefer the primary key, because of the order
+    "sqlite": f"UPDATE jobs SET {_TAKE} WHERE id IN ({_PICK.format(hint=' INDEXED BY ix_jobs_claim')}) {_GIVE}",
 }
+"""One priority at a time: key, priority and id are then one stretch of the claim index."""
 
-
-def _claim(dialect: str, *, tiers: bool) -> Any:
-    statement = text(CLAIM[dialect].format(tiers=" AND priority IN :priorities" if tiers else ""))
-    if tiers:
-        statement = statement.bindparams(bindparam("priorities", expanding=True))
-    return statement.bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime)).columns(
-        deadline=UtcTime
-    )
-
-
-_CLAIMS = {(dialect, tiers): _claim(dialect, tiers=tiers) for dialect in CLAIM for tiers in (False, True)}
+_CLAIMS = {
+    dialect: text(statement)
+    .bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime))
+    .columns(deadline=UtcTime)
+    for dialect, statement in CLAIM.items()
+}
 
 _SERVED = text(
     "INSERT INTO served (runner_key, priority, at) VALUES (:key, :priority, :at) "
@@ -66,22 +67,26 @@ def claim_jobs(
     now: datetime,
     lease_until: datetime,
     priorities: Sequence[Priority] | None = None,
+    batch_id: int | None = None,
 ) -> list[ClaimedJob]:
     """Take up to ``limit`` queued jobs of a runner key for ``host``: the most urgent first, then in input order.
 
-    Never gives a job to two claimers. ``priorities`` limits what is taken.
+    Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit
+    what is taken.
     """
     values: dict[str, Any] = {
         "key": runner_key,
-        "limit": limit,
         "token": token,
         "until": lease_until,
         "host": host,
         "now": now,
+        **id_range(batch_id),
     }
-    if priorities is not None:
-        values["priorities"] = [int(priority) for priority in priorities]
-    rows = conn.execute(_CLAIMS[conn.dialect.name, priorities is not None], values).all()
+    rows: list[Row[Any]] = []
+    for priority in sorted(priorities or Priority):
+        if len(rows) < limit:
+            values |= {"priority": int(priority), "limit": limit - len(rows)}
+            rows += conn.execute(_CLAIMS[conn.dialect.name], values).all()
     if not rows:
         return []
     asked = {
@@ -116,6 +121,7 @@ def claim_jobs(
             priority=Priority(row.priority),
             attempt=row.attempt,
             charged=row.charged,
+            losses=row.losses,
             max_attempts=row.max_attempts,
             token=token,
             prompt=asked[row.id].prompt,

@@ -99,8 +99,8 @@ def _state(outcome: Outcome) -> JobState:
 _FREE: dict[str, Any] = {"lease_token": None, "lease_until": None, "rescued_token": None}
 
 _RETRY = text(
-    "UPDATE jobs SET state = 'scheduled', eligible_at = :at, charged = charged + :charge, lease_token = NULL, "
-    "lease_until = NULL, rescued_token = NULL, host = NULL, started_at = NULL WHERE id = :job"
+    "UPDATE jobs SET state = 'scheduled', eligible_at = :at, charged = charged + :charge, losses = losses + :lost, "
+    "lease_token = NULL, lease_until = NULL, rescued_token = NULL, host = NULL, started_at = NULL WHERE id = :job"
 ).bindparams(bindparam("at", type_=UtcTime))
 
 _HOLD = text(
@@ -146,8 +146,8 @@ class _Ends:
     def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
         outcome, charged = finish.outcome, False
         match state, outcome:
-            case JobState.SCHEDULED, Retried(at=at, charged=charged):
-                self._retried.append({"job": row.id, "at": at, "charge": int(charged)})
+            case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost):
+                self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
             case JobState.HELD, Held(code=code, message=message):
                 self._held.append({"job": row.id, "code": str(code), "reason": message})
             case JobState.SUCCEEDED, Succeeded(result=result):

@@ -12,3 +12,14 @@ def job_id(batch_id: int, seq: int) -> int:
     50331655
     """
     return (batch_id << SEQ_BITS) + seq
+
+
+def id_range(batch_id: int | None) -> dict[str, int]:
+    """The ids of a batch's jobs, ``low`` up to but not ``high``; of all jobs where it is None.
+
+    >>> id_range(3)
+    {'low': 50331648, 'high': 67108864}
+    """
+    if batch_id is None:
+        return {"low": 0, "high": 2**62}
+    return {"low": job_id(batch_id, 0), "high": job_id(batch_id + 1, 0)}

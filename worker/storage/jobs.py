@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.domain.jobs import FINAL, JobState, NewJob
 from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes, moved
-from worker.storage.ids import job_id
+from worker.storage.ids import id_range, job_id
 from worker.storage.tables import jobs
 from worker.storage.types import UtcTime, utc_text
 
@@ -160,7 +160,8 @@ def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
 
 _HOLD = text(
     "UPDATE jobs SET state = 'held', hold_code = :code, hold_reason = :reason WHERE state = 'queued' AND id IN ("
-    "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key ORDER BY priority, id LIMIT :limit) "
+    "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key AND id >= :low AND id < :high "
+    "ORDER BY priority, id LIMIT :limit) "
     "RETURNING batch_id, runner_key, priority"
 )
 
@@ -171,10 +172,16 @@ _UNHOLD = text(
 
 
 def hold_jobs(
-    conn: Connection, *, runner_key: str, code: str, reason: str, now: datetime, limit: int = 5000
+    conn: Connection,
+    *,
+    runner_key: str,
+    code: str,
+    reason: str,
+    batch_id: int | None = None,
+    limit: int = 5000,
 ) -> int:
-    """Park queued jobs of a runner key with a reason; returns how many."""
-    values = {"key": runner_key, "code": str(code), "reason": reason, "limit": limit}
+    """Park queued jobs of a runner key (of one batch where given) with a reason; returns how many."""
+    values = {"key": runner_key, "code": str(code), "reason": reason, "limit": limit, **id_range(batch_id)}
     return _moved(conn, _HOLD, values, JobState.QUEUED, JobState.HELD)
 
 

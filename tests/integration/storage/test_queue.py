@@ -139,7 +139,7 @@ def test_held_jobs_say_why(store: Store) -> None:
     store.submit(new_job(1), new_job(2, runner_key="other:1"))
 
     with store.database.write() as conn:
-        held = hold_jobs(conn, runner_key=KEY, code="model_missing", reason="no host has it", now=NOW)
+        held = hold_jobs(conn, runner_key=KEY, code="model_missing", reason="no host has it")
 
     assert held == 1
     assert store.counts() == {JobState.HELD: 1, JobState.QUEUED: 1}
@@ -213,14 +213,17 @@ def test_claims_and_backlog_go_along_the_index(store: Store, statement: str) -> 
     store.submit(*(new_job(n, runner_key=f"m{n % 5}:1") for n in range(1, 3001)))
     store.claim(2500, runner_key="m1:1")
     dialect = store.database.dialect
-    query = BACKLOG if statement == "backlog" else CLAIM[dialect].format(tiers="")
+    query = BACKLOG if statement == "backlog" else CLAIM[dialect]
     for name, value in (
         ("key", "'m1:1'"),
+        ("priority", "2"),
         ("limit", "5"),
         ("token", "'t'"),
         ("until", "'2026-11-23'"),
         ("host", "'h'"),
         ("now", "'2026-11-23'"),
+        ("low", "0"),
+        ("high", "99999999999"),
     ):
         query = re.sub(rf":{name}\b", value, query)
 
@@ -279,3 +282,15 @@ def test_ids_are_made_of_batch_and_line() -> None:
 def settled(store: Store) -> list[int]:
     with store.database.write() as conn:
         return finish_batches(conn, now=NOW)
+
+
+def test_a_claim_and_a_backlog_may_keep_to_one_batch(store: Store) -> None:
+    first, second = store.submit(new_job(1), new_job(2)), store.submit(new_job(1))
+
+    with store.database.read() as conn:
+        [waiting] = read_backlog(conn, now=NOW, batch_id=second)
+    claimed = store.claim(batch_id=second)
+
+    assert waiting.jobs == 1
+    assert [job.batch_id for job in claimed] == [second]
+    assert store.counts(first) == {JobState.QUEUED: 2}

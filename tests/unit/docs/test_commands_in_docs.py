@@ -104,3 +104,27 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
     )
 
     assert named <= targets
+
+
+@OUR_PAGES
+def test_what_docker_compose_is_told_stands_in_its_file(page: Path) -> None:
+    told = [words[2:] for _, words in _typed(page) if words[:2] == ["docker", "compose"]]
+    if not told:
+        return
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+
+    for words in told:
+        if "--profile" in words:
+            assert f"profiles: [{words[words.index('--profile') + 1]}]" in text
+        if "run" in words:
+            service = next(word for word in words[words.index("run") + 1 :] if not word.startswith("-"))
+            assert re.search(rf"^  {service}:$", text, flags=re.MULTILINE)
+
+
+@OUR_PAGES
+def test_every_variable_that_is_set_for_docker_compose_is_one_it_reads(page: Path) -> None:
+    named = set(re.findall(r"\b((?:GPU|POSTGRES|STOP)_[A-Z0-9_]+)\b", page.read_text(encoding="utf-8")))
+    if not named:
+        return
+
+    assert named <= set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text(encoding="utf-8")))

@@ -27,7 +27,7 @@ from worker.services.submit import PROBLEMS_SHOWN
 from worker.settings import Settings, load_settings
 from worker.storage.claims import MOST_LOSSES
 
-WORDS = {3: "three", 2: "two", 8: "eight", 20: "twenty", 10: "ten"}
+WORDS = {3: "three", 2: "two", 5: "five", 8: "eight", 20: "twenty", 10: "ten"}
 JOBS = len((ROOT / "examples" / "bulk.jsonl").read_bytes().splitlines())
 
 PHRASES = [

@@ -11,15 +11,15 @@ from worker.policy.retry import SUSPECT_AFTER, after_failure, host_pause, load_p
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def outcome_of(code: Code, *, attempt: int = 1, charged: int = 0, max_attempts: int = 3) -> Outcome:
+def outcome_of(code: Code, *, charged: int = 0, losses: int = 0, max_attempts: int = 3) -> Outcome:
     error = HostError(code, "gpu-1: it failed", partial="so far")
     return after_failure(
-        error, attempt=attempt, charged=charged, max_attempts=max_attempts, now=NOW, jitter=0.0
+        error, charged=charged, losses=losses, max_attempts=max_attempts, now=NOW, jitter=0.0
     )
 
 
 def test_the_jobs_own_fault_is_charged_and_tried_again_later() -> None:
-    outcome = outcome_of(Code.REPEATED_OUTPUT, attempt=2, charged=1)
+    outcome = outcome_of(Code.REPEATED_OUTPUT, charged=1)
 
     assert outcome == Retried(
         Code.REPEATED_OUTPUT, "gpu-1: it failed", NOW + timedelta(seconds=16), charged=True, partial="so far"
@@ -27,7 +27,7 @@ def test_the_jobs_own_fault_is_charged_and_tried_again_later() -> None:
 
 
 def test_a_job_that_used_up_its_attempts_fails_with_the_last_error() -> None:
-    outcome = outcome_of(Code.REPEATED_OUTPUT, attempt=3, charged=2)
+    outcome = outcome_of(Code.REPEATED_OUTPUT, charged=2)
 
     assert outcome == Failed(Code.REPEATED_OUTPUT, "gpu-1: it failed", partial="so far")
 
@@ -37,7 +37,7 @@ def test_a_job_that_used_up_its_attempts_fails_with_the_last_error() -> None:
     [code for code, facts in CODES.items() if facts.fault in ("host", "runner", "caravan") and facts.retried],
 )
 def test_a_fault_of_the_host_or_the_runner_never_charges_the_job(code: Code) -> None:
-    outcome = outcome_of(code, attempt=5, charged=2)
+    outcome = outcome_of(code, charged=2)
 
     assert isinstance(outcome, Retried)
     assert not outcome.charged
@@ -55,13 +55,13 @@ def test_a_cancelled_call_keeps_what_had_come() -> None:
 
 
 def test_a_fault_that_follows_the_job_around_makes_it_a_suspect() -> None:
-    outcome = outcome_of(Code.RUNNER_DIED, attempt=SUSPECT_AFTER + 1, charged=1)
+    outcome = outcome_of(Code.RUNNER_DIED, losses=SUSPECT_AFTER - 1)
 
     assert isinstance(outcome, Held)
 
 
 def test_an_unreachable_host_never_makes_a_job_a_suspect() -> None:
-    assert isinstance(outcome_of(Code.HOST_UNREACHABLE, attempt=500), Retried)
+    assert isinstance(outcome_of(Code.HOST_UNREACHABLE, losses=500), Retried)
 
 
 def test_pauses_grow_and_are_bounded() -> None:
