@@ -42,7 +42,7 @@ def redis_url(_redis: str) -> str:
     import redis
 
     with redis.Redis.from_url(_redis) as client:
-        client.flushall()
+        client.flushdb()
     return _redis
 
 

@@ -14,39 +14,28 @@ from worker.clock import Clock
 from worker.domain.attempts import Retried, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
-from worker.domain.runners import RunnerKey
 from worker.domain.timings import Timings
 from worker.errors import CODES, Code, DatabaseUnavailable, HostError
 from worker.observability.events import emit
 from worker.ollama.client import Call, OllamaHost
 from worker.policy.choose import Facts, LoadRunner, RunJobs, Wait, choose
-from worker.policy.keep_alive import keep_alive_seconds, strongest
-from worker.policy.retry import host_pause, load_pause
+from worker.policy.retry import host_pause
 from worker.services.attempt import Ending, attempt_job
 from worker.services.heartbeat import Heartbeat
-from worker.services.load import load_runner
 from worker.services.pace import Paces
+from worker.services.residency import Residency
 from worker.services.slots import Slots
 from worker.services.store import Store
 from worker.storage.backlog import read_backlog
 from worker.storage.claims import claim_jobs, leave_host, release_jobs, take_host
-from worker.storage.engine import Database
-from worker.storage.hosts import (
-    block_key,
-    clear_block,
-    host_views,
-    lock_fleet,
-    publish_intent,
-    record_probe,
-    record_resident,
-    record_unreachable,
-)
-from worker.storage.runs import close_run, loaded_run, open_run, resume_run
+from worker.storage.engine import Connection, Database
+from worker.storage.hosts import host_views, lock_fleet, record_unreachable
 
-CONFIRM_AFTER = 30.0
-"""Seconds without a call after which a runner is loaded again before it is used: free while it is there (5 ms)."""
 PROBE_EVERY = 60.0
 SHORT_CALL = 0.05
+"""Seconds. Outcomes of shorter calls are stored in groups."""
+AHEAD_BELOW = 0.5
+"""Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +118,14 @@ class _Serving:
         self.database, self.host, self.gpu, self.clock, self.timings = database, host, gpu, clock, timings
         self.stop, self.wake, self.token, self.paces = stop, wake, token, paces
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
+        self.residency = Residency(database, host.name, gpu, clock, timings, paces)
         self.slots = Slots(host.slots, self._attempt, name=host.name)
         self.models: dict[str, HostModel] = {}
         self.probed_at = float("-inf")
-        self.resident: str | None = None
-        self.window: int | None = None
-        self.run_id: int | None = None
-        self.hints: list[float] = []
-        self.used_at = float("-inf")
         self.failures = 0
-        self.load_failures: dict[str, int] = {}
         self.paused_until = float("-inf")
         self.low_water = host.slots
         self.jobs = 0
-        self.loads = 0
 
     # -- the loop ---------------------------------------------------------------------------------------------
 
@@ -165,12 +148,24 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
-                if (self.slots.ready < self.low_water and self._step()) or self.slots.unfinished:
+                done = self._wants_more() and self._step()
+                if done or self.slots.unfinished:
                     idle_since = now
                 elif now - idle_since >= self.timings.linger:
-                    self._apply_keep_alive()
+                    self.residency.apply_keep_alive()
                     return self._served("no work")
-                self._collect()
+                if self.slots.unfinished or not done:
+                    self._collect()
+
+    def _wants_more(self) -> bool:
+        """Short jobs are claimed before a slot idles, long ones when one is free."""
+        if self._may_claim_ahead():
+            return self.slots.ready < self.low_water
+        return self.slots.unfinished < self.slots.count
+
+    def _may_claim_ahead(self) -> bool:
+        pace = self.paces.known.get(self.residency.runner_key or "")
+        return pace is not None and pace.service_seconds < AHEAD_BELOW
 
     def _step(self) -> bool:
         """Ask the policy once and do what it says; False when there was nothing to do, or no database to ask."""
@@ -192,7 +187,7 @@ class _Serving:
             case LoadRunner():
                 # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
                 # host's whole queue behind it. So the slots run dry first.
-                return True if self.slots.unfinished else self._switch()
+                return bool(self.slots.unfinished) or self._switch()
             case Wait():
                 return False
 
@@ -226,13 +221,13 @@ class _Serving:
                 self._take(endings)
 
     def _served(self, reason: str) -> Served:
-        return Served(self.host.name, self.jobs, self.loads, reason)
+        return Served(self.host.name, self.jobs, self.residency.loads, reason)
 
     def leave(self) -> None:
         """Give the serving lease back. What cannot be stored now is in the spool by then."""
         self.slots.close()
         self.store.close()
-        emit("host.left", host=self.host.name, jobs=self.jobs, loads=self.loads)
+        emit("host.left", host=self.host.name, jobs=self.jobs, loads=self.residency.loads)
         try:
             with self.database.write() as conn:
                 leave_host(conn, host=self.host.name, token=self.token, now=self.clock.now())
@@ -253,26 +248,14 @@ class _Serving:
             return False
         self.probed_at = self.clock.monotonic()
         self.models = {model.name: model for model in models}
-        held = {model.name: model for model in loaded}
-        with self.database.write() as conn:
-            record_probe(conn, self.host.name, version=version, models=models, now=self.clock.now())
-            if self.resident is None:
-                mine = next((v for v in host_views(conn, self.clock.now()) if v.name == self.host.name), None)
-                self.resident = mine.resident if mine is not None else None
-            if self.resident is not None and RunnerKey.parse(self.resident).model not in held:
-                self._forget_resident()
-                record_resident(conn, self.host.name, None, now=self.clock.now())
-            if self.resident is not None and self.run_id is None:
-                self.run_id = resume_run(conn, host=self.host.name, runner_key=self.resident)
-        if self.resident is not None:
-            self.window = held[RunnerKey.parse(self.resident).model].context_length
+        self.residency.seen(version, models, loaded)
         return True
 
     def _facts(self) -> Facts:
         with self.database.read() as conn:
             return self._facts_in(conn)
 
-    def _facts_in(self, conn) -> Facts:  # type: ignore[no-untyped-def]
+    def _facts_in(self, conn: Connection) -> Facts:
         now = self.clock.now()
         views = host_views(conn, now)
         mine = next(view for view in views if view.name == self.host.name)
@@ -288,15 +271,18 @@ class _Serving:
     # -- running ----------------------------------------------------------------------------------------------
 
     def _run_jobs(self, decision: RunJobs) -> bool:
-        if not self._confirm(decision.runner_key):
+        if not self.slots.unfinished and not self._ready(
+            decision.runner_key, self.residency.confirm(decision.runner_key)
+        ):
             return False
+        free = self.slots.count - self.slots.unfinished
         now = self.clock.now()
         with self.database.write() as conn:
             claimed = claim_jobs(
                 conn,
                 host=self.host.name,
                 runner_key=decision.runner_key,
-                limit=decision.jobs,
+                limit=decision.jobs if self._may_claim_ahead() else min(decision.jobs, free),
                 token=self.token,
                 now=now,
                 lease_until=now + _seconds(self.timings.lease),
@@ -307,18 +293,9 @@ class _Serving:
             return False
         emit("job.claimed", host=self.host.name, runner_key=decision.runner_key, jobs=len(claimed))
         self.low_water = max(self.host.slots, len(claimed) // 2)
-        for job in claimed:
-            hint = keep_alive_seconds(job.request.get("keep_alive"))
-            if hint is not None:
-                self.hints = [strongest([*self.hints, hint]) or 0.0]
+        self.residency.hinted(claimed)
         self.slots.hand_over(claimed)
         return True
-
-    def _confirm(self, runner_key: str) -> bool:
-        """See that the runner is really there: nothing is loaded as a side effect of a job."""
-        if self.clock.monotonic() - self.used_at < CONFIRM_AFTER or self.slots.unfinished:
-            return True
-        return self._load(runner_key, self.run_id)
 
     def _attempt(self, job: ClaimedJob, call: Call) -> Ending:
         return attempt_job(
@@ -327,9 +304,9 @@ class _Serving:
             call=call,
             host=self.host.name,
             host_model=self.models.get(job.model),
-            window=self.window,
+            window=self.residency.window,
             clock=self.clock,
-            run_id=self.run_id,
+            run_id=self.residency.run_id,
             fail_on_cut=self.fail_on_cut,
         )
 
@@ -338,7 +315,7 @@ class _Serving:
 
         In that order: what a host generated must be safe before anything else may fail.
         """
-        self.used_at = self.clock.monotonic()
+        self.residency.used()
         self.jobs += len(endings)
         self.store.add([ending.finish for ending in endings])
         self.store.flush()
@@ -346,8 +323,8 @@ class _Serving:
             for ending in endings:
                 if isinstance(ending.finish.outcome, Succeeded):
                     self.failures = 0
-                    if self.resident is not None:
-                        self.paces.served(self.resident, ending.seconds)
+                    if self.residency.runner_key is not None:
+                        self.paces.served(self.residency.runner_key, ending.seconds)
                 elif ending.error is not None:
                     self._answer_for(ending, ending.error)
         except DatabaseUnavailable as error:
@@ -367,10 +344,10 @@ class _Serving:
             return
         match CODES[error.code].fault:
             case "host":
-                self.used_at = float("-inf")
+                self.residency.doubted()
                 self._pause(error)
-            case "runner" if self.resident is not None:
-                self._block(self.resident, error)
+            case "runner" if self.residency.runner_key is not None:
+                self._block(self.residency.runner_key, error)
             case _:
                 pass
 
@@ -404,93 +381,22 @@ class _Serving:
             lock_fleet(conn)
             decision = choose(self._facts_in(conn))
             if not isinstance(decision, LoadRunner):
-                return True
-            now = self.clock.now()
-            publish_intent(conn, self.host.name, decision.runner_key, now=now)
-            if self.run_id is not None:
-                close_run(conn, self.run_id, now=now)
-            self.run_id = open_run(
-                conn, host=self.host.name, runner_key=decision.runner_key, reason=decision.reason, now=now
-            )
-        emit("runner.loading", host=self.host.name, runner_key=decision.runner_key, reason=decision.reason)
-        self._forget_resident(keep_run=True)
-        return self._load(decision.runner_key, self.run_id)
+                return isinstance(decision, RunJobs)
+            self.residency.begin(conn, decision)
+        return self._ready(decision.runner_key, self.residency.load(decision.runner_key))
 
-    def _load(self, runner_key: str, run_id: int | None) -> bool:
-        began = self.clock.monotonic()
-        try:
-            loaded = load_runner(
-                self.gpu, RunnerKey.parse(runner_key), host=self.host.name, timings=self.timings
-            )
-        except HostError as error:
-            self._load_failed(runner_key, run_id, error, self.clock.monotonic() - began)
-            return False
-        was_resident = self.resident == runner_key
-        self.resident, self.window, self.used_at = runner_key, loaded.window, self.clock.monotonic()
-        self.load_failures.pop(runner_key, None)
-        if was_resident:
+    def _ready(self, runner_key: str, error: HostError | None) -> bool:
+        """Whether the runner is there; if not, the host or the runner key on it steps back."""
+        if error is None:
             return True
-        self.loads += 1
-        self.paces.loaded(runner_key, loaded.seconds)
-        now = self.clock.now()
-        with self.database.write() as conn:
-            record_resident(conn, self.host.name, runner_key, now=now)
-            publish_intent(conn, self.host.name, None, now=now)
-            clear_block(conn, self.host.name, runner_key)
-            if run_id is not None:
-                loaded_run(conn, run_id, load_time=_seconds(loaded.seconds))
-        emit("runner.loaded", host=self.host.name, runner_key=runner_key, seconds=loaded.seconds)
-        return True
-
-    def _load_failed(self, runner_key: str, run_id: int | None, error: HostError, seconds: float) -> None:
-        """No job pays for a load that failed: none was claimed for it."""
-        emit(
-            "runner.load_failed",
-            host=self.host.name,
-            runner_key=runner_key,
-            code=error.code,
-            message=error.message[:300],
-            seconds=seconds,
-        )
-        self._forget_resident()
-        with self.database.write() as conn:
-            publish_intent(conn, self.host.name, None, now=self.clock.now())
-            record_resident(conn, self.host.name, None, now=self.clock.now())
-            if run_id is not None:
-                close_run(conn, run_id, now=self.clock.now(), error=f"{error.code}: {error.message[:300]}")
         if CODES[error.code].fault == "host":
             self._pause(error)
         else:
             self._block(runner_key, error)
+        return False
 
     def _block(self, runner_key: str, error: HostError) -> None:
-        failures = self.load_failures[runner_key] = self.load_failures.get(runner_key, 0) + 1
-        until = self.clock.now() + load_pause(failures)
         if error.code is Code.MODEL_MISSING:
             self.probed_at = float("-inf")
-        with self.database.write() as conn:
-            block_key(
-                conn,
-                self.host.name,
-                runner_key,
-                until=until,
-                reason=f"{error.code}: {error.message[:300]}",
-                failures=failures,
-            )
+        self.residency.block(runner_key, error)
         self._give_back()
-
-    def _forget_resident(self, *, keep_run: bool = False) -> None:
-        self.resident, self.window, self.used_at, self.hints = None, None, float("-inf"), []
-        if not keep_run:
-            self.run_id = None
-
-    def _apply_keep_alive(self) -> None:
-        """The strongest hint of the run, with the runner's own options: other options would reload it."""
-        hint = strongest(self.hints)
-        if hint is None or self.resident is None:
-            return
-        try:
-            self.gpu.apply_keep_alive(RunnerKey.parse(self.resident), hint)
-        except HostError as error:
-            emit("host.unreachable", host=self.host.name, message=error.message)
-        self.hints = []

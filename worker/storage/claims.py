@@ -17,6 +17,7 @@ from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range
+from worker.storage.picking import change_picked
 from worker.storage.tables import hosts, jobs, payloads
 from worker.storage.types import UtcTime
 
@@ -32,15 +33,13 @@ _TAKE = (
     "started_at = :now, rescued_token = NULL"
 )
 _GIVE = (
-    "RETURNING jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
+    "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
     "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline"
 )
 CLAIM = {
-    # MATERIALIZED keeps the planner from running the sub-select again for each row and updating more than LIMIT
-    "postgresql": f"WITH picked AS MATERIALIZED ({_PICK.format(hint='')} FOR UPDATE SKIP LOCKED) "
-    f"UPDATE jobs SET {_TAKE} FROM picked WHERE jobs.id = picked.id {_GIVE}",
+    "postgresql": change_picked(_PICK.format(hint=""), _TAKE, _GIVE)["postgresql"],
     # without statistics SQLite may prefer the primary key, because of the order
-    "sqlite": f"UPDATE jobs SET {_TAKE} WHERE id IN ({_PICK.format(hint=' INDEXED BY ix_jobs_claim')}) {_GIVE}",
+    "sqlite": change_picked(_PICK.format(hint=" INDEXED BY ix_jobs_claim"), _TAKE, _GIVE)["sqlite"],
 }
 """One priority at a time: key, priority and id are then one stretch of the claim index."""
 
@@ -141,15 +140,20 @@ class Renewed:
     cancel: frozenset[int]
 
 
-_RENEW = text(
-    "UPDATE jobs SET lease_until = :until WHERE lease_token = :token AND state = 'running' "
-    "RETURNING id, cancel_requested_at IS NOT NULL"
-).bindparams(bindparam("until", type_=UtcTime))
+_RENEW = {
+    dialect: text(statement).bindparams(bindparam("until", type_=UtcTime))
+    for dialect, statement in change_picked(
+        "SELECT id FROM jobs WHERE state = 'running' AND lease_token = :token ORDER BY id",
+        "lease_until = :until",
+        "jobs.id, jobs.cancel_requested_at IS NOT NULL",
+        wait=True,
+    ).items()
+}
 
 
 def renew(conn: Connection, *, token: str, now: datetime, lease_until: datetime) -> Renewed:
     """Keep all jobs of ``token``, in one statement; tells which are still ours."""
-    rows = conn.execute(_RENEW, {"token": token, "until": lease_until}).all()
+    rows = conn.execute(_RENEW[conn.dialect.name], {"token": token, "until": lease_until}).all()
     return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1]))
 
 
@@ -163,13 +167,17 @@ def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
     return frozenset(row[0] for row in rows)
 
 
-_RELEASE = text(
-    "UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, "
-    "finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE :now END, "
-    "lease_token = NULL, lease_until = NULL, host = NULL, started_at = NULL "
-    "WHERE id IN :ids AND lease_token = :token AND state = 'running' "
-    "RETURNING batch_id, runner_key, priority, state"
-).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime))
+_RELEASE = {
+    dialect: text(statement).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime))
+    for dialect, statement in change_picked(
+        "SELECT id FROM jobs WHERE id IN :ids AND lease_token = :token AND state = 'running' ORDER BY id",
+        "state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, "
+        "finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE :now END, "
+        "lease_token = NULL, lease_until = NULL, host = NULL, started_at = NULL",
+        "jobs.batch_id, jobs.runner_key, jobs.priority, jobs.state",
+        wait=True,
+    ).items()
+}
 
 
 def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: datetime) -> int:
@@ -177,7 +185,7 @@ def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: d
     ids = list(job_ids)
     if not ids:
         return 0
-    rows = conn.execute(_RELEASE, {"ids": ids, "token": token, "now": now}).all()
+    rows = conn.execute(_RELEASE[conn.dialect.name], {"ids": ids, "token": token, "now": now}).all()
     changes: Counter[Change] = Counter()
     for batch, key, priority, state in rows:
         moved(changes, batch=batch, key=key, priority=priority, old=JobState.RUNNING, new=state)

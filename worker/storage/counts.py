@@ -36,29 +36,21 @@ def fold_counts(conn: Connection, limit: int = 50_000) -> int:
     totals: Counter[Change] = Counter()
     for batch, key, priority, state, jobs in taken:
         totals[batch, key, priority, state] += jobs
-    conn.execute(
-        text(
-            "INSERT INTO counts (batch_id, runner_key, priority, state, jobs) "
-            "VALUES (:batch, :key, :priority, :state, :jobs) "
-            "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = counts.jobs + excluded.jobs"
-        ),
-        [
-            {"batch": batch, "key": key, "priority": priority, "state": state, "jobs": jobs}
-            for (batch, key, priority, state), jobs in sorted(totals.items())
-            if jobs
-        ]
-        or [
-            {
-                "batch": taken[0][0],
-                "key": taken[0][1],
-                "priority": taken[0][2],
-                "state": taken[0][3],
-                "jobs": 0,
-            }
-        ],
-    )
-    conn.execute(delete(counts).where(counts.c.jobs == 0))
+    changed = [
+        {"batch": batch, "key": key, "priority": priority, "state": state, "jobs": jobs}
+        for (batch, key, priority, state), jobs in sorted(totals.items())
+        if jobs
+    ]
+    if changed:
+        conn.execute(_ADD, changed)
+        conn.execute(delete(counts).where(counts.c.jobs == 0))
     return len(taken)
+
+
+_ADD = text(
+    "INSERT INTO counts (batch_id, runner_key, priority, state, jobs) VALUES (:batch, :key, :priority, :state, :jobs) "
+    "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = counts.jobs + excluded.jobs"
+)
 
 
 def batch_counts(conn: Connection, batch_id: int) -> dict[JobState, int]:

@@ -5,6 +5,7 @@ fails with "database is locked" in spite of every time-out. PostgreSQL is spoken
 """
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from typing import Any, Literal
 
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.clock import Clock, OffsetClock
 from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+
+__all__ = ["Connection", "Database", "Dialect", "database_url", "open_database"]
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -69,17 +72,19 @@ class DatabaseClock:
         self._database = database
         self._lock = threading.Lock()
         self._clock = self._ask()
-        self._asked_at = self._clock.monotonic()
+        self._asked_at = self.monotonic()
 
     def now(self) -> datetime:
         with self._lock:
-            if self._clock.monotonic() - self._asked_at > REANCHOR_SECONDS:
-                self._asked_at = self._clock.monotonic()
-                try:
-                    self._clock = self._ask()
-                except DatabaseUnavailable:
-                    pass  # the old anchor is good enough until it is back
-            return self._clock.now()
+            due = self.monotonic() - self._asked_at > REANCHOR_SECONDS
+            if due:
+                self._asked_at = self.monotonic()
+        if due:  # asked outside the lock: a database that is away holds up one caller, not all
+            try:
+                self._clock = self._ask()
+            except DatabaseUnavailable:
+                pass  # the old anchor is good enough until it is back
+        return self._clock.now()
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -98,19 +103,15 @@ def database_url(url: str) -> URL:
 
     Raises SettingsRefused for anything else.
     """
-    if "://" not in url:
-        url = f"sqlite:///{url}"
-    if url.startswith("postgres://"):
-        url = "postgresql://" + url.removeprefix("postgres://")
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise SettingsRefused(
-            "the database URL is none; expected sqlite:///FILE or postgresql://…"
-        ) from error
+    bare = "://" not in url
+    parsed = URL.create("sqlite", database=str(Path(url).expanduser())) if bare else _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
-            return parsed
+            if parsed.database in (None, "", ":memory:"):
+                raise SettingsRefused(
+                    "a database in memory cannot be shared by threads; expected sqlite:///FILE"
+                )
+            return parsed.set(drivername="sqlite")
         case "postgresql":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
@@ -119,8 +120,19 @@ def database_url(url: str) -> URL:
             )
 
 
+def _parsed(url: str) -> URL:
+    if url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
+        raise SettingsRefused(
+            "the database URL is none; expected sqlite:///FILE or postgresql://…"
+        ) from error
+
+
 def open_database(url: str, *, pool_size: int = 5, busy_seconds: float = BUSY_SECONDS) -> Database:
-    """Open ``url`` lazily. Raises SettingsRefused for a URL that is none."""
+    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none."""
     parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
@@ -149,12 +161,11 @@ def open_database(url: str, *, pool_size: int = 5, busy_seconds: float = BUSY_SE
 
 
 def _prepare_file(url: URL) -> None:
-    """Answers are somebody's data: the file is its owner's alone."""
-    if not url.database or url.database == ":memory:":
-        return
-    path = Path(url.database)
-    if not path.exists() and path.parent.is_dir():
+    """Answers are somebody's data: the file, and a folder made for it, are their owner's alone."""
+    path = Path(url.database or "")
+    if not path.exists():
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError:
             return  # opening it says what is wrong
@@ -177,22 +188,45 @@ def _sqlite_begin(conn: Connection) -> None:
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Turn what SQLAlchemy raises about the database itself into our own errors, cause kept, password masked."""
-    shown = url.render_as_string(hide_password=True)
+    """Turn errors about the database itself into our own, cause kept, password masked; a defect stays what it is.
+
+    What COPY and the drivers' executemany raise has not passed SQLAlchemy, so the drivers' own errors are read too.
+    """
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable(f"{shown}: all connections are in use") from error
-    except (OperationalError, InterfaceError, ProgrammingError, DBAPIError) as error:
-        told = str(error.orig).strip().splitlines()[0] if error.orig is not None else str(error)
-        if (
-            "no such table" in told
-            or "no such column" in told
-            or "UndefinedTable" in type(error.orig).__name__
-        ):
+        raise DatabaseUnavailable(f"{_shown(url)}: all connections are in use") from error
+    except Exception as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        kinds = {kind.__name__ for kind in type(cause).__mro__ if kind.__module__.startswith(_DRIVERS)}
+        told = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        if kinds & _OUTDATED or ("Error" in kinds and told.startswith(_OUTDATED_SQLITE)):
             raise SchemaOutdated(
-                f"{shown} has not been set up for this version: run caravan db upgrade"
+                f"{_shown(url)} has not been set up for this version: run caravan db upgrade"
             ) from error
-        if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
-            raise DatabaseUnavailable(f"{shown}: {told}") from error
+        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+        code = _sqlite_code(cause)
+        away = code in _UNAVAILABLE_SQLITE or (kinds & _UNAVAILABLE and code != sqlite3.SQLITE_ERROR)
+        if invalidated or away:
+            raise DatabaseUnavailable(f"{_shown(url)}: {told}") from error
         raise
+
+
+_DRIVERS = ("sqlite3", "psycopg")
+_OUTDATED = {"UndefinedTable", "UndefinedColumn"}
+_OUTDATED_SQLITE = ("no such table", "no such column")
+_UNAVAILABLE = {
+    *("OperationalError", "InterfaceError"),
+    *("IdleInTransactionSessionTimeout", "ReadOnlySqlTransaction", "InsufficientPrivilege"),
+}
+_UNAVAILABLE_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _sqlite_code(cause: object) -> int | None:
+    code = getattr(cause, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF  # without what extends it
+
+
+def _shown(url: URL) -> str:
+    hidden = {name: "***" for name in url.query if "password" in name}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)

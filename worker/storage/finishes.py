@@ -16,7 +16,7 @@ from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.tables import jobs, results
-from worker.storage.types import UtcTime
+from worker.storage.types import UtcTime, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class _Ends:
             case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost):
                 self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
             case JobState.HELD, Held(code=code, message=message):
-                self._held.append({"job": row.id, "code": str(code), "reason": message})
+                self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.SUCCEEDED, Succeeded(result=result):
                 self._final.setdefault(state, []).append(row.id)
                 self._results.append(_result(row, finish, state, result, None, "", self._now))
@@ -222,8 +222,8 @@ def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
         "outcome": kind,
         "charged": charged,
         "code": None if code is None else str(code),
-        "message": message,
-        "partial": _stored(partial or None),
+        "message": None if message is None else storable(message),
+        "partial": storable(partial) if partial else None,
     }
 
 
@@ -244,17 +244,21 @@ def _result(
         "model": row.model,
         "state": str(state),
         "host": finish.host,
-        "digest": finish.digest,
+        "digest": None if finish.digest is None else storable(finish.digest)[:80],
         "error_code": None if code is None else str(code),
-        "error_message": None if code is None else _stored(message),
+        "error_message": None if code is None else storable(message),
         "attempts": finish.attempt,
         "finished_at": now,
         "context": None,
     }
     if result is None:
-        return values | dict.fromkeys(_FIGURES) | {"answer": _stored(partial or None)}
+        return values | dict.fromkeys(_FIGURES) | {"answer": storable(partial) if partial else None}
     values.update((name, getattr(result, name)) for name in _FIGURES)
-    values["answer"], values["reasoning"] = _stored(result.answer), _stored(result.reasoning)
+    values["answer"] = storable(result.answer)
+    if result.reasoning is not None:
+        values["reasoning"] = storable(result.reasoning)
+    if result.done_reason is not None:
+        values["done_reason"] = storable(result.done_reason)[:30]
     if result.context is not None:
         values["context"] = pack_context(result.context)
     return values
@@ -279,10 +283,3 @@ _FIGURES = (
     "prompt_eval_duration",
     "eval_duration",
 )
-
-
-def _stored(value: str | None) -> str | None:
-    """Text as both databases can hold it: PostgreSQL takes no NUL, neither takes a lone surrogate."""
-    if value is None or (value.isascii() and "\0" not in value):
-        return value
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -9,19 +9,33 @@ from sqlalchemy import Row, bindparam, delete, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Host, HostModel, HostReport, HostView
-from worker.errors import NotFound
+from worker.errors import Conflict, NotFound
 from worker.storage.tables import blocks, hosts
-from worker.storage.types import UtcTime
+from worker.storage.types import UtcTime, storable
 
 _ADD = text(
     "INSERT INTO hosts (name, url, slots, added_at) VALUES (:name, :url, :slots, :now) "
-    "ON CONFLICT (name) DO UPDATE SET url = excluded.url, slots = excluded.slots"
+    "ON CONFLICT (name) DO UPDATE SET url = excluded.url, slots = excluded.slots, "
+    + ", ".join(
+        f"{seen} = CASE WHEN hosts.url = excluded.url THEN hosts.{seen} END"
+        for seen in ("version", "models", "last_seen_at", "error", "resident")
+    )
 ).bindparams(bindparam("now", type_=UtcTime))
 
 
 def add_host(conn: Connection, host: Host, *, now: datetime) -> None:
-    """Add a host, or change the URL and slots of the one of that name."""
+    """Add a host, or change the URL and slots of the one of that name. What was seen at another URL is forgotten."""
     conn.execute(_ADD, {"name": host.name, "url": host.url, "slots": host.slots, "now": now})
+
+
+def remove_host(conn: Connection, name: str, *, now: datetime) -> None:
+    """Forget a host; what it did stays. Raises NotFound; Conflict while a worker serves it."""
+    row = conn.execute(select(hosts.c.serving_until).where(hosts.c.name == name)).first()
+    if row is None:
+        raise NotFound(f"no host {name!r}")
+    if row.serving_until is not None and row.serving_until > now:
+        raise Conflict(f"host {name!r} is being served; stop its worker first")
+    conn.execute(delete(hosts).where(hosts.c.name == name))
 
 
 def get_host(conn: Connection, name: str) -> Host:
@@ -83,14 +97,17 @@ def record_probe(
         update(hosts)
         .where(hosts.c.name == name)
         .values(
-            version=version[:50], models=[asdict(model) for model in models], last_seen_at=now, error=None
+            version=storable(version)[:50],
+            models=[asdict(model) for model in models],
+            last_seen_at=now,
+            error=None,
         )
     )
 
 
 def record_unreachable(conn: Connection, name: str, *, message: str, now: datetime) -> None:
     """Keep why the host could not be looked at; what it was last seen to have stays."""
-    conn.execute(update(hosts).where(hosts.c.name == name).values(error=message))
+    conn.execute(update(hosts).where(hosts.c.name == name).values(error=storable(message)))
 
 
 def record_resident(conn: Connection, name: str, runner_key: str | None, *, now: datetime) -> None:
@@ -122,7 +139,14 @@ def block_key(
 ) -> None:
     """Leave a runner key alone on a host for a while."""
     conn.execute(
-        _BLOCK, {"host": host, "key": runner_key, "until": until, "failures": failures, "reason": reason}
+        _BLOCK,
+        {
+            "host": host,
+            "key": runner_key,
+            "until": until,
+            "failures": failures,
+            "reason": storable(reason),
+        },
     )
 
 

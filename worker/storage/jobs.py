@@ -2,21 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
+from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState, NewJob
-from worker.errors import Conflict
+from worker.errors import Conflict, NotFound
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range, job_id
-from worker.storage.tables import jobs
-from worker.storage.types import UtcTime, utc_text
+from worker.storage.picking import change_picked, in_batch
+from worker.storage.tables import batches, jobs
+from worker.storage.types import UtcTime, storable, utc_text
 
 _JOB_COLUMNS = (
     "id",
@@ -40,38 +42,66 @@ _PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata")
 def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: datetime) -> None:
     """Insert a chunk as ``scheduled``; nothing can claim it before the batch is sealed.
 
-    A chunk that is there already (its commit's answer was lost) is left as it is. Raises Conflict where a custom_id
-    stands in the batch already under another line.
+    Lines that are there already (a commit's answer was lost, or somebody submits the same batch at the same time) are
+    left as they are. Raises Conflict, after which the transaction has to be rolled back, where a custom_id stands in
+    the batch already under another line or the batch takes no more jobs; NotFound.
     """
     if not new:
         return
+    state = lock_batch(conn, batch_id)
     first, last = job_id(batch_id, new[0].seq), job_id(batch_id, new[-1].seq)
-    if conn.scalar(select(jobs.c.id).where(jobs.c.id.between(first, last)).limit(1)) is not None:
-        return
+    there = frozenset(conn.scalars(select(jobs.c.id).where(jobs.c.id.between(first, last))))
+    if there:
+        new = [job for job in new if job_id(batch_id, job.seq) not in there]
+        if not new:
+            return
+    if state is not BatchState.RECEIVING:
+        raise Conflict(f"batch {batch_id} is {state}; no jobs can be added to it")
     try:
-        if conn.dialect.name == "postgresql":
-            _copy(conn, "jobs", _JOB_COLUMNS, _job_rows(batch_id, new, now))
-            _copy(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
-        else:
-            at = utc_text(now)
-            _executemany(
-                conn,
-                "jobs",
-                _JOB_COLUMNS,
-                (
-                    (*row[:9], at, None if row[10] is None else utc_text(row[10]), row[11])
-                    for row in _job_rows(batch_id, new, now)
-                ),
-            )
-            _executemany(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
+        # PostgreSQL answers nothing more after an error unless there is a savepoint to go back to. SQLite does; there
+        # a full disk ends the transaction, and going back to a savepoint would hide why.
+        with conn.begin_nested() if conn.dialect.name == "postgresql" else nullcontext():
+            _insert(conn, batch_id, new, now)
     except Exception as error:
-        if _is_integrity(error):
-            raise Conflict(f"a custom_id stands in this batch already: {_first_line(error)}") from error
-        raise
+        if not _is_duplicate(error):
+            raise
+        raise Conflict(_duplicate(conn, batch_id, new)) from error
     changes: Counter[Change] = Counter()
     for job in new:
         changes[batch_id, job.runner_key, int(job.priority), JobState.SCHEDULED.value] += 1
     add_changes(conn, changes)
+
+
+def lock_batch(conn: Connection, batch_id: int) -> BatchState:
+    """Keep the batch as it is until the transaction ends, and tell its state. Raises NotFound.
+
+    Whoever changes many jobs of a batch takes this before the first of them: two that do so at once never wait for
+    each other in a circle, and no job is added to a batch that is being cancelled.
+    """
+    row = conn.execute(
+        select(batches.c.state).where(batches.c.id == batch_id).with_for_update(key_share=True)
+    ).first()
+    if row is None:
+        raise NotFound(f"no batch {batch_id}")
+    return BatchState(row.state)
+
+
+def _insert(conn: Connection, batch_id: int, new: Sequence[NewJob], now: datetime) -> None:
+    if conn.dialect.name == "postgresql":
+        _copy(conn, "jobs", _JOB_COLUMNS, _job_rows(batch_id, new, now))
+        _copy(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
+        return
+    at = utc_text(now)
+    _executemany(
+        conn,
+        "jobs",
+        _JOB_COLUMNS,
+        (
+            (*row[:9], at, None if row[10] is None else utc_text(row[10]), row[11])
+            for row in _job_rows(batch_id, new, now)
+        ),
+    )
+    _executemany(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
 
 
 def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
@@ -123,26 +153,53 @@ def _executemany(
     cursor.close()
 
 
-def _is_integrity(error: Exception) -> bool:
-    return isinstance(error, IntegrityError) or type(error).__name__ in ("IntegrityError", "UniqueViolation")
+def _is_duplicate(error: Exception) -> bool:
+    """The drivers' own errors: what COPY and executemany raise does not pass SQLAlchemy."""
+    return type(error).__name__ == "UniqueViolation" or "UNIQUE constraint failed: jobs.batch_id" in str(
+        error
+    )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+def _duplicate(conn: Connection, batch_id: int, new: Sequence[NewJob]) -> str:
+    lines: dict[tuple[str, str], int] = {}
+    for job in new:
+        first = lines.setdefault((job.custom_id, job.model), job.seq)
+        if first != job.seq:
+            return _stands_already(job.custom_id, job.model, job.seq, first)
+    j = jobs.c
+    for start in range(0, len(new), _MANY):
+        chunk = [job.custom_id for job in new[start : start + _MANY]]
+        rows = conn.execute(
+            select(j.custom_id, j.model, j.id).where(j.batch_id == batch_id, j.custom_id.in_(chunk))
+        )
+        for custom_id, model, job in rows:
+            if (custom_id, model) in lines:
+                return _stands_already(custom_id, model, lines[custom_id, model], job - job_id(batch_id, 0))
+    return "a custom_id stands in this batch already"
 
 
-_PROMOTE_DUE = text(
-    "UPDATE jobs SET state = 'queued' WHERE state = 'scheduled' AND id IN (SELECT jobs.id FROM jobs "
-    "JOIN batches ON batches.id = jobs.batch_id WHERE jobs.state = 'scheduled' AND jobs.eligible_at <= :now "
-    "AND batches.state = 'open' ORDER BY jobs.eligible_at LIMIT :limit) RETURNING batch_id, runner_key, priority"
-).bindparams(bindparam("now", type_=UtcTime))
+def _stands_already(custom_id: str, model: str, line: int, first: int) -> str:
+    return f"line {line}: custom_id {custom_id!r} stands on line {first} already; it must be unique per model ({model})"
 
-_EXPIRE_DUE = text(
-    "UPDATE jobs SET state = 'expired', finished_at = :now, hold_code = NULL, hold_reason = NULL WHERE id IN ("
-    "SELECT id FROM jobs WHERE expires AND finished_at IS NULL AND deadline <= :now AND state <> 'running' "
-    "ORDER BY deadline LIMIT :limit) AND state = :old RETURNING batch_id, runner_key, priority"
-).bindparams(bindparam("now", type_=UtcTime))
+
+_MANY = 500
+"""Values in one IN list."""
+
+_GIVE = "jobs.batch_id, jobs.runner_key, jobs.priority"
+
+_PROMOTE_DUE = change_picked(
+    "SELECT id FROM jobs WHERE state = 'scheduled' AND eligible_at <= :now AND EXISTS (SELECT 1 FROM batches "
+    "WHERE batches.id = jobs.batch_id AND batches.state = 'open') ORDER BY eligible_at LIMIT :limit",
+    "state = 'queued'",
+    _GIVE,
+)
+
+_EXPIRE_DUE = change_picked(
+    "SELECT id FROM jobs WHERE expires AND finished_at IS NULL AND deadline <= :now AND state = :old "
+    "ORDER BY deadline LIMIT :limit",
+    "state = 'expired', finished_at = :now, hold_code = NULL, hold_reason = NULL",
+    _GIVE,
+)
 
 
 def promote_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
@@ -158,17 +215,19 @@ def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     )
 
 
-_HOLD = text(
-    "UPDATE jobs SET state = 'held', hold_code = :code, hold_reason = :reason WHERE state = 'queued' AND id IN ("
+_HOLD = change_picked(
     "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key AND id >= :low AND id < :high "
-    "ORDER BY priority, id LIMIT :limit) "
-    "RETURNING batch_id, runner_key, priority"
+    "ORDER BY priority, id LIMIT :limit",
+    "state = 'held', hold_code = :code, hold_reason = :reason",
+    _GIVE,
 )
 
-_UNHOLD = text(
-    "UPDATE jobs SET state = 'queued', hold_code = NULL, hold_reason = NULL, eligible_at = :now, losses = 0 "
-    "WHERE state = 'held' AND batch_id = :batch RETURNING batch_id, runner_key, priority"
-).bindparams(bindparam("now", type_=UtcTime))
+_UNHOLD = change_picked(
+    "SELECT id FROM jobs WHERE state = 'held' AND id >= :low AND id < :high ORDER BY id",
+    "state = 'queued', hold_code = NULL, hold_reason = NULL, eligible_at = :now, losses = 0",
+    _GIVE,
+    wait=True,
+)
 
 
 def hold_jobs(
@@ -181,17 +240,22 @@ def hold_jobs(
     limit: int = 5000,
 ) -> int:
     """Park queued jobs of a runner key (of one batch where given) with a reason; returns how many."""
-    values = {"key": runner_key, "code": str(code), "reason": reason, "limit": limit, **id_range(batch_id)}
-    return _moved(conn, _HOLD, values, JobState.QUEUED, JobState.HELD)
+    values = {"key": runner_key, "code": str(code), "reason": storable(reason), "limit": limit}
+    return _moved(conn, _HOLD, values | id_range(batch_id), JobState.QUEUED, JobState.HELD)
 
 
 def unhold_jobs(conn: Connection, *, batch_id: int, now: datetime) -> int:
     """Let the held jobs of a batch go; returns how many."""
-    return _moved(conn, _UNHOLD, {"batch": batch_id, "now": now}, JobState.HELD, JobState.QUEUED)
+    return _moved(conn, _UNHOLD, {"now": now, **id_range(batch_id)}, JobState.HELD, JobState.QUEUED)
 
 
-def _moved(conn: Connection, statement: Any, values: dict[str, Any], old: JobState, new: JobState) -> int:
+def _moved(
+    conn: Connection, statements: Mapping[str, str], values: dict[str, Any], old: JobState, new: JobState
+) -> int:
     changes: Counter[Change] = Counter()
+    statement = text(statements[conn.dialect.name])
+    if "now" in values:
+        statement = statement.bindparams(bindparam("now", type_=UtcTime))
     rows = conn.execute(statement, values).all()
     for batch, key, priority in rows:
         moved(changes, batch=batch, key=key, priority=priority, old=old, new=new)
@@ -207,24 +271,54 @@ class CancelCounts:
     asked: int
 
 
-_CANCEL = text(
-    "UPDATE jobs SET state = 'cancelled', finished_at = :now, hold_code = NULL, hold_reason = NULL, "
-    "rescued_token = NULL, cancel_requested_at = :now "
-    "WHERE batch_id = :batch AND state = :old RETURNING batch_id, runner_key, priority"
-).bindparams(bindparam("now", type_=UtcTime))
-
-_ASK = text(
-    "UPDATE jobs SET cancel_requested_at = :now WHERE batch_id = :batch AND state = 'running' "
-    "AND cancel_requested_at IS NULL RETURNING id"
-).bindparams(bindparam("now", type_=UtcTime))
+_WAITING = tuple(str(state) for state in JobState if state not in FINAL and state is not JobState.RUNNING)
 
 
-def cancel_jobs(conn: Connection, *, batch_id: int, now: datetime) -> CancelCounts:
-    """Cancel what waits of a batch, flag what runs. Final: a late answer finds the flag or the state."""
-    asked = len(conn.execute(_ASK, {"batch": batch_id, "now": now}).all())
-    waiting = [state for state in JobState if state not in FINAL and state is not JobState.RUNNING]
-    cancelled = sum(
-        _moved(conn, _CANCEL, {"batch": batch_id, "now": now, "old": str(old)}, old, JobState.CANCELLED)
-        for old in waiting
-    )
-    return CancelCounts(cancelled, asked)
+def cancel_jobs(
+    conn: Connection, *, now: datetime, batch_id: int | None = None, job_ids: Collection[int] | None = None
+) -> CancelCounts:
+    """Cancel what waits of a batch, or of these jobs, and flag what runs. Final: a late answer finds flag or state."""
+    total = CancelCounts(0, 0)
+    for chosen in _chosen(batch_id, job_ids):
+        # All at once before the first change: else a job that is claimed, or given back, meanwhile escapes.
+        open_jobs = select(jobs.c.id).where(chosen, jobs.c.finished_at.is_(None)).order_by(jobs.c.id)
+        if conn.dialect.name == "postgresql":
+            conn.execute(select(func.count()).select_from(open_jobs.with_for_update().subquery()))
+        waits = chosen & jobs.c.state.in_(_WAITING)
+        columns = (jobs.c.batch_id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
+        changes: Counter[Change] = Counter()
+        cancelled = 0
+        for batch, key, priority, state, n in conn.execute(
+            select(*columns, func.count()).where(waits).group_by(*columns)
+        ):
+            changes[batch, key, priority, state] -= n
+            changes[batch, key, priority, str(JobState.CANCELLED)] += n
+            cancelled += n
+        conn.execute(
+            update(jobs)
+            .where(waits)
+            .values(
+                state=JobState.CANCELLED,
+                finished_at=now,
+                cancel_requested_at=now,
+                hold_code=None,
+                hold_reason=None,
+                rescued_token=None,
+            )
+        )
+        asked = conn.execute(
+            update(jobs)
+            .where(chosen, jobs.c.state == JobState.RUNNING, jobs.c.cancel_requested_at.is_(None))
+            .values(cancel_requested_at=now)
+        ).rowcount
+        add_changes(conn, changes)
+        total = CancelCounts(total.cancelled + cancelled, total.asked + asked)
+    return total
+
+
+def _chosen(batch_id: int | None, job_ids: Collection[int] | None) -> Iterator[ColumnElement[bool]]:
+    if batch_id is not None:
+        yield in_batch(batch_id)
+    ordered = sorted(job_ids or ())
+    for start in range(0, len(ordered), _MANY):
+        yield jobs.c.id.in_(ordered[start : start + _MANY])

@@ -39,13 +39,15 @@ def revision(url: str) -> str | None:
 def upgrade(url: str) -> None:
     """Bring ``url`` to ``HEAD``. Many may do so at once: one does the work, the others wait and find it done.
 
-    Raises DatabaseUnavailable.
+    Raises DatabaseUnavailable; SchemaOutdated for a database of a newer version of caravan.
     """
     database = open_database(url)
     try:
         with database.read() as conn:
-            if _revision(conn) == HEAD:
-                return
+            found = _revision(conn)
+        if found == HEAD:
+            return
+        _refuse_newer(database, found)
         from alembic import command
         from alembic.config import Config
 
@@ -62,10 +64,19 @@ def check_schema(database: Database) -> None:
     """Raise SchemaOutdated unless the database is at this version's revision."""
     with database.read() as conn:
         found = _revision(conn)
+    _refuse_newer(database, found)
     if found != HEAD:
         shown = database.url.render_as_string(hide_password=True)
         raise SchemaOutdated(
             f"{shown} is at revision {found or 'none'}, this version needs {HEAD}: caravan db upgrade"
+        )
+
+
+def _refuse_newer(database: Database, found: str | None) -> None:
+    if found is not None and found > HEAD:  # revisions are numbered 0001, 0002, …
+        shown = database.url.render_as_string(hide_password=True)
+        raise SchemaOutdated(
+            f"{shown} is at revision {found}, of a newer version of caravan; this one knows {HEAD}: install the newer"
         )
 
 
@@ -85,6 +96,8 @@ def _locked(database: Database) -> Iterator[Connection]:
     """A transaction in which nobody else upgrades: SQLite's write lock, PostgreSQL's advisory lock."""
     with database.write() as conn:
         if database.dialect == "postgresql":
+            # the limits of everyday work are too short for a large table, and for waiting until somebody else did it
+            conn.execute(text("SET LOCAL statement_timeout = 0"))
+            conn.execute(text("SET LOCAL lock_timeout = '10min'"))
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            conn.execute(text("SET LOCAL lock_timeout = '60s'"))
         yield conn

@@ -12,6 +12,7 @@ from worker.domain.jobs import JobState
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
 from worker.storage.engine import Database
+from worker.storage.picking import in_batch
 from worker.storage.tables import attempts, jobs, payloads, results
 
 PAGE = 500
@@ -87,7 +88,7 @@ def _page(
         )
         .join_from(jobs, payloads, payloads.c.job_id == jobs.c.id)
         .outerjoin(results, results.c.job_id == jobs.c.id)
-        .where(jobs.c.batch_id == batch_id, jobs.c.id > after)
+        .where(in_batch(batch_id), jobs.c.id > after)
         .order_by(jobs.c.id)
         .limit(PAGE)
     )

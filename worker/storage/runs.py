@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Run
 from worker.storage.tables import runs
+from worker.storage.types import storable
 
 
 def open_run(conn: Connection, *, host: str, runner_key: str, reason: str, now: datetime) -> int:
@@ -23,6 +24,7 @@ def loaded_run(conn: Connection, run_id: int, *, load_time: timedelta) -> None:
 
 def close_run(conn: Connection, run_id: int, *, now: datetime, error: str | None = None) -> None:
     """The host left this runner, or it could not be loaded (``error``)."""
+    error = None if error is None else storable(error)
     conn.execute(update(runs).where(runs.c.id == run_id).values(ended_at=now, error=error))
 
 

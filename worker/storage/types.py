@@ -21,9 +21,11 @@ class UtcTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(String(27) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return utc_text(value)
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return utc_text(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -34,8 +36,25 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 def utc_text(value: datetime) -> str:
-    """How a time stands in a SQLite file."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """How a time stands in a SQLite file.
+
+    >>> utc_text(datetime(1, 2, 3, tzinfo=UTC))
+    '0001-02-03T00:00:00.000000Z'
+    """
+    # not strftime: glibc writes the year 1 as "1", which neither sorts nor can be read again
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def storable(value: str) -> str:
+    """Text from elsewhere (a host, an input) as both databases can hold it: PostgreSQL takes no NUL, neither takes a
+    lone surrogate.
+
+    >>> storable("a\\0b") == "a\\ufffdb"
+    True
+    """
+    if value.isascii() and "\0" not in value:
+        return value
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 Json = JSON(none_as_null=True)

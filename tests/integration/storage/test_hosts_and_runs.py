@@ -1,0 +1,119 @@
+"""What is known of hosts, and what they did between two loads."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.storage.conftest import KEY, NOW, Store, ending, new_job
+from worker.domain.hosts import Host, HostModel
+from worker.errors import Conflict, NotFound
+from worker.storage.claims import leave_host, renew_host, take_host
+from worker.storage.finishes import finish_jobs
+from worker.storage.hosts import (
+    add_host,
+    block_key,
+    clear_block,
+    get_host,
+    host_views,
+    list_hosts,
+    publish_intent,
+    record_probe,
+    record_resident,
+    record_unreachable,
+    remove_host,
+)
+from worker.storage.runs import close_run, count_loads, list_runs, loaded_run, open_run, resume_run
+
+LATER = NOW + timedelta(seconds=90)
+
+
+def test_what_a_probe_found_is_seen_by_all(store: Store) -> None:
+    model = HostModel("qwen3:8b", "sha256:abc", thinking=True, trained_context=40960, size=5)
+    with store.database.write() as conn:
+        record_unreachable(conn, "gpu-1", message="connection \0 refused", now=NOW)
+        assert list_hosts(conn, NOW)[0].error == "connection \ufffd refused"
+        record_probe(conn, "gpu-1", version="0.30.1\0", models=[model], now=NOW)
+        record_resident(conn, "gpu-1", KEY, now=NOW)
+        publish_intent(conn, "gpu-1", "other:1", now=NOW)
+
+        report, unseen = list_hosts(conn, NOW)
+
+    assert (report.version, report.error, report.last_seen_at) == ("0.30.1\ufffd", None, NOW)
+    assert (report.view.resident, report.view.intent) == (KEY, "other:1")
+    assert report.view.models == {"qwen3:8b"}
+    assert unseen.view.models == frozenset()
+
+
+def test_what_was_seen_at_another_url_is_forgotten(store: Store) -> None:
+    with store.database.write() as conn:
+        record_probe(conn, "gpu-1", version="0.30.1", models=[], now=NOW)
+        record_resident(conn, "gpu-1", KEY, now=NOW)
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434", slots=4), now=NOW)
+        assert list_hosts(conn, NOW)[0].view.resident == KEY
+
+        add_host(conn, Host("gpu-1", "http://elsewhere:11434", slots=4), now=NOW)
+
+        assert get_host(conn, "gpu-1") == Host("gpu-1", "http://elsewhere:11434", slots=4)
+        assert list_hosts(conn, NOW)[0].view.resident is None
+        assert list_hosts(conn, NOW)[0].version is None
+
+
+def test_a_host_is_removed_unless_somebody_serves_it(store: Store) -> None:
+    with store.database.write() as conn:
+        block_key(conn, "gpu-1", KEY, until=LATER, reason="out of memory", failures=1)
+        take_host(conn, host="gpu-1", token="t", now=NOW, until=LATER)
+        with pytest.raises(Conflict, match="being served"):
+            remove_host(conn, "gpu-1", now=NOW)
+        leave_host(conn, host="gpu-1", token="t", now=NOW)
+
+        remove_host(conn, "gpu-1", now=NOW)
+
+        assert [view.name for view in host_views(conn, NOW)] == ["gpu-2"]
+        with pytest.raises(NotFound, match="gpu-1"):
+            remove_host(conn, "gpu-1", now=NOW)
+        with pytest.raises(NotFound, match="gpu-1"):
+            get_host(conn, "gpu-1")
+
+
+def test_a_serving_lease_that_another_worker_took_cannot_be_renewed(store: Store) -> None:
+    with store.database.write() as conn:
+        take_host(conn, host="gpu-1", token="a", now=NOW, until=NOW)
+        after = NOW + timedelta(seconds=1)
+        assert take_host(conn, host="gpu-1", token="b", now=after, until=LATER)
+
+        assert not renew_host(conn, host="gpu-1", token="a", now=after, until=LATER)
+        assert renew_host(conn, host="gpu-1", token="b", now=after, until=LATER)
+        leave_host(conn, host="gpu-1", token="a", now=after)
+        assert [view.serving for view in host_views(conn, after)] == [True, False]
+
+
+def test_a_key_that_backs_off_on_a_host_is_left_alone_until_its_time(store: Store) -> None:
+    with store.database.write() as conn:
+        block_key(conn, "gpu-1", KEY, until=NOW + timedelta(seconds=5), reason="x", failures=1)
+        block_key(conn, "gpu-1", KEY, until=LATER, reason="x\0", failures=2)
+
+        assert host_views(conn, NOW)[0].blocked == {KEY: LATER}
+        assert host_views(conn, LATER)[0].blocked == {}
+        clear_block(conn, "gpu-1", KEY)
+        assert host_views(conn, NOW)[0].blocked == {}
+
+
+def test_a_run_counts_its_jobs_and_ends_when_the_next_begins(store: Store) -> None:
+    store.submit(new_job(1), new_job(2), new_job(3))
+    with store.database.write() as conn:
+        first = open_run(conn, host="gpu-1", runner_key=KEY, reason="no host holds it", now=NOW)
+        loaded_run(conn, first, load_time=timedelta(seconds=4))
+        assert resume_run(conn, host="gpu-1", runner_key=KEY) == first
+        assert resume_run(conn, host="gpu-2", runner_key=KEY) is None
+    jobs = store.claim()
+    with store.database.write() as conn:
+        finish_jobs(conn, [ending(job, run_id=first) for job in jobs], now=NOW)
+        second = open_run(conn, host="gpu-1", runner_key="other:1", reason="next", now=LATER)
+        close_run(conn, second, now=LATER, error="out_of_memory: \0")
+
+    with store.database.read() as conn:
+        other, run = list_runs(conn, "gpu-1")
+        loads = count_loads(conn, since=NOW)
+    assert (run.jobs, run.load_time, run.ended_at) == (3, timedelta(seconds=4), LATER)
+    assert (other.jobs, other.load_time, other.error) == (0, None, "out_of_memory: \ufffd")
+    assert loads == 1
