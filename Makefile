@@ -8,6 +8,8 @@ STAMP := .venv/.installed
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+# The machine's own certificates where it has any: behind a company's proxy no others will do.
+export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),1,0)
 
 # The first Python that runs and is new enough; PYTHON=… overrides. A shim that only prints an error is passed over.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
@@ -17,11 +19,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
+# An environment whose Python is gone, as after an update of the system, is made anew.
+$(shell test -x $(BIN)/python || rm -f $(STAMP))
+
 venv: $(STAMP) ## Install everything into .venv
 
 $(STAMP): pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "caravan needs Python 3.11 or newer with venv; set PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; }
+	@test -x $(BIN)/python || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv --clear; }
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
 	@test -w "$${HOME:-/}" || export UV_NO_CACHE=1; $(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
 	@touch $(STAMP)

@@ -7,6 +7,7 @@ caches are warm when they count. Those that wait for their turn are idle.
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from benchmarks.figures import Figures
 from benchmarks.places import Place
 from benchmarks.processes import Stuck, clean_environ, group, measure
+from tests.services.children import dies_with_parent
 from worker.domain.hosts import Host
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import register
@@ -23,6 +25,7 @@ from worker.storage.migrate import upgrade
 
 QUEUE = "generate"
 PARKED = "parked"
+SUBMIT_SECONDS = 900.0
 LIMIT_SECONDS = 60.0
 LIMIT_SECONDS_PER_JOB = 0.05
 """A run that takes longer than a minute and this for each job is given up."""
@@ -76,8 +79,12 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
 
         def serve(file: Path, jobs: int) -> Figures:
             before = stored()
-            submit("caravan", file, variables)
-            found = measure([workers, control, beat], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
+            with submitting(
+                "caravan", file, variables
+            ):  # watched from the start: the workers do not wait for its end
+                found = measure(
+                    [workers, control, beat], lambda: stored() - before, jobs=jobs, limit=limit(jobs)
+                )
             check_all_succeeded(place)
             return found
 
@@ -192,15 +199,31 @@ def baseline_environ(place: Place, urls: Sequence[str], *, queue: str) -> dict[s
 
 def submit(into: str, file: Path, variables: Mapping[str, str]) -> Submission:
     """Submit ``file`` from a process of its own, timed in there. Raises RuntimeError when that fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.submitting", into, str(file)],
-        env={**clean_environ(), **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        raise RuntimeError(f"submitting to {into}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return Submission(**json.loads(done.stdout.splitlines()[-1]))
+    with submitting(into, file, variables) as process:
+        told, _ = process.communicate(timeout=SUBMIT_SECONDS)
+    return Submission(**json.loads(told.splitlines()[-1]))
+
+
+@contextmanager
+def submitting(into: str, file: Path, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A process that submits ``file``. Waits for its end, and raises RuntimeError when that was a failure."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.submitting", into, str(file)],
+            env={**clean_environ(), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=dies_with_parent,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.communicate(timeout=SUBMIT_SECONDS)
+            if process.returncode:
+                errors.seek(0)
+                raise RuntimeError(
+                    f"submitting to {into}: exit {process.returncode}\n{errors.read()[-2000:]}"
+                )

@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
+class NoWindow(ValueError):
+    """A run that was over before it could be looked at twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One look at a run: when, how many results were stored by then, and the CPU seconds spent by then per group."""
@@ -28,8 +32,7 @@ class Figures:
 def figures(samples: Sequence[Sample], *, jobs: int, warm: float, peak_rss: Mapping[str, int]) -> Figures:
     """Figures of the window from the first sample with more than ``warm`` (a share) of ``jobs`` stored to the last.
 
-    Starting up, connecting and loading a model lie before the window. Raises ValueError where the samples hold no
-    window: a run that took no longer than a look at it.
+    Starting up, connecting and loading a model lie before the window. Raises NoWindow where the samples hold none.
 
     >>> looks = [Sample(0.0, 0, {"worker": 1.0}), Sample(1.0, 10, {"worker": 1.5}), Sample(3.0, 110, {"worker": 1.7})]
     >>> found = figures(looks, jobs=110, warm=0.05, peak_rss={})
@@ -39,7 +42,7 @@ def figures(samples: Sequence[Sample], *, jobs: int, warm: float, peak_rss: Mapp
     first = next((sample for sample in samples if sample.stored > warm * jobs), None)
     last = next((sample for sample in samples if sample.stored >= jobs), None)
     if first is None or last is None or last.stored <= first.stored:
-        raise ValueError(f"{len(samples)} samples of {jobs} jobs hold no window: take more jobs")
+        raise NoWindow(f"{len(samples)} samples of {jobs} jobs hold no window: take more jobs")
     done, seconds = last.stored - first.stored, last.at - first.at
     cpu = {group: (last.cpu[group] - first.cpu.get(group, 0.0)) * 1000 / done for group in last.cpu}
     return Figures(done, seconds, done / seconds, cpu, peak_rss)

@@ -11,13 +11,14 @@ import platform
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import contenders
 from benchmarks.contenders import Contender, Hosts, Serve, Submission, baseline_environ, caravan_environ
+from benchmarks.figures import NoWindow
 from benchmarks.places import Place, Servers, answering, fresh_place, open_servers
 from benchmarks.report import BASELINE, CARAVAN, LOOP, Results, as_json, missed, text
 from benchmarks.workload import write_jobs
@@ -35,10 +36,10 @@ class Size:
     slots: int = 1
 
 
-QUICK = Size(jobs=2_000, submits=5_000, rounds=3)
-FULL = Size(jobs=10_000, submits=100_000, rounds=5)
+QUICK = Size(jobs=2_000, submits=10_000, rounds=3)
+FULL = Size(jobs=10_000, submits=100_000, rounds=3)
 WARM_UP = 200
-"""Jobs of the round before the first; with fewer a run may end between two looks at it."""
+"""Jobs of the round before the first."""
 
 
 def main() -> int:
@@ -69,14 +70,15 @@ def compare(size: Size, databases: Sequence[str], servers: Servers, scratch: Pat
             _say(f"starting {name}{_on(database)}")
             place = exits.enter_context(fresh_place(database or "sqlite", servers, scratch))
             programme.append((name, database, exits.enter_context(contender(place, hosts))))
-        for number in range(size.rounds + 1):
-            jobs = size.jobs if number else WARM_UP
-            file = write_jobs(scratch, f"round-{number}", jobs)
+        warm = write_jobs(scratch, "warm-up", WARM_UP)
+        for _, _, serve in programme:
+            with suppress(NoWindow):
+                serve(warm, WARM_UP)
+        for number in range(1, size.rounds + 1):
+            file = write_jobs(scratch, f"round-{number}", size.jobs)
             for name, database, serve in programme if number % 2 else reversed(programme):
                 _say(f"round {number} of {size.rounds}: {name}{_on(database)}")
-                found = serve(file, jobs)
-                if number:
-                    results.serve(name, database, found)
+                results.serve(name, database, serve(file, size.jobs))
     file = write_jobs(scratch, "submitted", size.submits)
     for number in range(1, size.rounds + 1):
         for database in ["", *databases] if number % 2 else [*reversed(databases), ""]:

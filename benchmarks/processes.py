@@ -14,9 +14,10 @@ import psutil
 from benchmarks.figures import Figures, Sample, figures
 from tests.services.children import dies_with_parent
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = (0.05, 0.25)
+"""The shortest and the longest pause between two looks at a run."""
 LOOK_SHARE = 0.05
-"""At most this share of the time is spent counting: in a large table that takes a while, and the CPU is shared."""
+"""Between the two, this share of the time is spent counting: in a large table it takes a while, and the CPU is shared."""
 FAMILY_SECONDS = 0.5
 """How often the children of a process are looked up: that reads the whole process table."""
 WARM = 0.05
@@ -165,6 +166,7 @@ def measure(groups: Sequence[Group], stored: Callable[[], int], *, jobs: int, li
             raise Stuck(
                 f"{count:,} of {jobs:,} results after {samples[-1].at - samples[0].at:.0f} s\n{words}"
             )
-        time.sleep(max(LOOK_SECONDS, (time.monotonic() - began) / LOOK_SHARE))
+        shortest, longest = LOOK_SECONDS
+        time.sleep(min(max(shortest, (time.monotonic() - began) / LOOK_SHARE), longest))
     peaks = {kind: size for one in groups for kind, size in one.peak.items()}
     return figures(samples, jobs=jobs, warm=WARM, peak_rss=peaks)

@@ -50,7 +50,8 @@ def postgres_server() -> Iterator[str]:
         yield given
         return
     user = unprivileged()
-    with tempfile.TemporaryDirectory(prefix="caravan-pg-", ignore_cleanup_errors=True) as name:
+    place = None if user is None else "/tmp"  # root's own TMPDIR may be closed to everybody else
+    with tempfile.TemporaryDirectory(prefix="caravan-pg-", dir=place, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": "/"}

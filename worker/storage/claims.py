@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, text, update
+from sqlalchemy import ColumnElement, Row, bindparam, select, text, true, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState, Priority
@@ -140,12 +140,13 @@ class Renewed:
     cancel: frozenset[int]
 
 
+# The column itself, not a test of it: SQLite 3.40 answers 1 to IS NOT NULL within RETURNING, whatever it holds.
 _RENEW = {
     dialect: text(statement).bindparams(bindparam("until", type_=UtcTime))
     for dialect, statement in change_picked(
         "SELECT id FROM jobs WHERE state = 'running' AND lease_token = :token ORDER BY id",
         "lease_until = :until",
-        "jobs.id, jobs.cancel_requested_at IS NOT NULL",
+        "jobs.id, jobs.cancel_requested_at",
         wait=True,
     ).items()
 }
@@ -154,7 +155,7 @@ _RENEW = {
 def renew(conn: Connection, *, token: str, now: datetime, lease_until: datetime) -> Renewed:
     """Keep all jobs of ``token``, in one statement; tells which are still ours."""
     rows = conn.execute(_RENEW[conn.dialect.name], {"token": token, "until": lease_until}).all()
-    return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1]))
+    return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1] is not None))
 
 
 def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
@@ -214,24 +215,26 @@ def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescue
     return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit, losses=1)
 
 
-def rescue_holder(conn: Connection, *, now: datetime) -> Rescued:
-    """End every lease, serving leases too: for whoever knows that all their holders are dead.
+def rescue_holder(conn: Connection, *, now: datetime, host: str | None = None) -> Rescued:
+    """End every lease, serving leases too: for whoever knows that all their holders (or that of ``host``) are dead.
 
     Our own death is not held against the jobs.
     """
-    conn.execute(update(hosts).values(serving_token=None, serving_until=None, intent=None, intent_at=None))
+    served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
+    free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
+    conn.execute(update(hosts).where(served).values(free))
     total = Rescued()
-    while (rescued := _rescue(conn, None, now=now, limit=5000, losses=0)) != Rescued():
+    while (rescued := _rescue(conn, held, now=now, limit=5000, losses=0)) != Rescued():
         total = Rescued(
             total.retried + rescued.retried, total.held + rescued.held, total.cancelled + rescued.cancelled
         )
     return total
 
 
-def _rescue(conn: Connection, condition: Any, *, now: datetime, limit: int, losses: int) -> Rescued:
-    query = select(jobs).where(jobs.c.state == "running")
-    if condition is not None:
-        query = query.where(condition).order_by(jobs.c.lease_until)
+def _rescue(
+    conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int, losses: int
+) -> Rescued:
+    query = select(jobs).where(jobs.c.state == "running", condition).order_by(jobs.c.lease_until)
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
     rows = conn.execute(query.limit(limit)).all()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, select
+from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
@@ -80,7 +80,22 @@ def iter_results(
 def _page(
     conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None
 ) -> list[ResultRow]:
-    query = (
+    query = _rows().where(in_batch(batch_id), jobs.c.id > after).order_by(jobs.c.id).limit(PAGE)
+    if states is not None:
+        query = query.where(jobs.c.state.in_([str(state) for state in states]))
+    return [_row(row) for row in conn.execute(query)]
+
+
+def get_result(conn: Connection, job_id: int) -> ResultRow:
+    """One job and its result, if it has one yet. Raises NotFound."""
+    row = conn.execute(_rows().where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise NotFound(f"no job {job_id}")
+    return _row(row)
+
+
+def _rows() -> Select[Any]:
+    return (
         select(
             jobs,
             *(results.c[name].label(f"r_{name}") for name in _FROM_RESULT),
@@ -88,13 +103,7 @@ def _page(
         )
         .join_from(jobs, payloads, payloads.c.job_id == jobs.c.id)
         .outerjoin(results, results.c.job_id == jobs.c.id)
-        .where(in_batch(batch_id), jobs.c.id > after)
-        .order_by(jobs.c.id)
-        .limit(PAGE)
     )
-    if states is not None:
-        query = query.where(jobs.c.state.in_([str(state) for state in states]))
-    return [_row(row) for row in conn.execute(query)]
 
 
 _FROM_RESULT = (

@@ -231,6 +231,18 @@ def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Cl
         assert running.state()["disconnects"] == 1
 
 
+def test_a_long_answer_outlives_many_renewals_of_its_lease(database: Database, clock: Clock) -> None:
+    often = replace(TENTH, lease=0.9, renew=0.1, cancel_poll=0.05)
+    with simulator.running(simulated(time_scale=0.5)) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(4)])
+
+        serve(database, clock, host, timings=often)
+
+    assert counts(database, batch) == {JobState.SUCCEEDED: 4}
+    assert {line["attempts"] for line in result_lines(database, batch.id)} == {1}
+
+
 def test_keep_alive_hints_are_applied_when_the_run_is_over_and_reload_nothing(
     database: Database, clock: Clock
 ) -> None:

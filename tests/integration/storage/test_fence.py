@@ -212,6 +212,17 @@ def test_renewing_tells_which_jobs_are_still_ours_and_which_to_cancel(store: Sto
     assert rescue(store) == 0
 
 
+def test_renewing_jobs_that_nobody_wants_cancelled_cancels_none(store: Store) -> None:
+    store.submit(new_job(1), new_job(2))
+    jobs = store.claim()
+
+    with store.database.write() as conn:
+        renewed = renew(conn, token="t1", now=store.now, lease_until=store.now + timedelta(seconds=90))
+
+    assert renewed.job_ids == frozenset(job.id for job in jobs)
+    assert renewed.cancel == frozenset()
+
+
 def test_two_claimers_never_share_a_job(store: Store) -> None:
     store.submit(*(new_job(seq) for seq in range(1, 201)))
     taken: list[list[int]] = []

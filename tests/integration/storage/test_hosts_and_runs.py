@@ -6,8 +6,9 @@ import pytest
 
 from tests.integration.storage.conftest import KEY, NOW, Store, ending, new_job
 from worker.domain.hosts import Host, HostModel
+from worker.domain.jobs import JobState
 from worker.errors import Conflict, NotFound
-from worker.storage.claims import leave_host, renew_host, take_host
+from worker.storage.claims import leave_host, renew_host, rescue_holder, take_host
 from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import (
     add_host,
@@ -22,6 +23,7 @@ from worker.storage.hosts import (
     record_unreachable,
     remove_host,
 )
+from worker.storage.results import get_result
 from worker.storage.runs import close_run, count_loads, list_runs, loaded_run, open_run, resume_run
 
 LATER = NOW + timedelta(seconds=90)
@@ -85,6 +87,23 @@ def test_a_serving_lease_that_another_worker_took_cannot_be_renewed(store: Store
         assert renew_host(conn, host="gpu-1", token="b", now=after, until=LATER)
         leave_host(conn, host="gpu-1", token="a", now=after)
         assert [view.serving for view in host_views(conn, after)] == [True, False]
+
+
+def test_the_leases_of_one_dead_holder_end_and_those_of_others_hold(store: Store) -> None:
+    store.submit(new_job(1), new_job(2))
+    [mine], [other] = store.claim(1), store.claim(1, token="t2", host="gpu-2")
+    with store.database.write() as conn:
+        for host in ("gpu-1", "gpu-2"):
+            take_host(conn, host=host, token=host, now=NOW, until=LATER)
+
+        rescued = rescue_holder(conn, now=NOW, host="gpu-1")
+
+        assert rescued.retried == 1
+        assert [view.serving for view in host_views(conn, NOW)] == [False, True]
+        assert get_result(conn, mine.id).state is JobState.SCHEDULED
+        assert get_result(conn, other.id).state is JobState.RUNNING
+        with pytest.raises(NotFound, match="no job 5"):
+            get_result(conn, 5)
 
 
 def test_a_key_that_backs_off_on_a_host_is_left_alone_until_its_time(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.figures import Curve, Sample, Spread, curve, figures, ratios
+from benchmarks.figures import Curve, NoWindow, Sample, Spread, curve, figures, ratios
 
 
 def look(at: float, stored: int, cpu: float) -> Sample:
@@ -23,7 +23,7 @@ def test_starting_up_is_no_part_of_the_window() -> None:
     "samples", [[look(0, 0, 1.0), look(1, 50, 2.0)], [look(0, 0, 1.0), look(1, 100, 2.0)], []]
 )
 def test_a_run_that_was_not_seen_twice_has_no_figures(samples: list[Sample]) -> None:
-    with pytest.raises(ValueError, match="take more jobs"):
+    with pytest.raises(NoWindow, match="take more jobs"):
         figures(samples, jobs=100, warm=0.05, peak_rss={})
 
 
