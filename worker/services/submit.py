@@ -55,7 +55,7 @@ def submit_lines(
     """Submit one job per line; blank lines are passed over but counted.
 
     ``check_models`` is asked once, before the seal, with each model and the first line that names it.
-    Raises InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; raises
+    Raises Conflict where somebody ends the batch meanwhile; InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; raises
     DatabaseUnavailable, after which the same call goes on where it stopped.
     """
     began = clock.monotonic()
@@ -91,6 +91,8 @@ def submit_lines(
         if not intake.problems and chunk:
             _insert(database, batch.id, chunk, clock)
     except Conflict as error:
+        if "custom_id" not in str(error):
+            raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault
         intake.refuse(Problem(0, "custom_id", "duplicate_custom_id", str(error)))
     if intake.problems:
         with database.write() as conn:

@@ -24,10 +24,10 @@ def change_picked(pick: str, change: str, give: str, *, wait: bool = False) -> M
     }
 
 
-def in_batch(batch_id: int) -> ColumnElement[bool]:
+def in_batch(batch_id: int, job: ColumnElement[int] = jobs.c.id) -> ColumnElement[bool]:
     """The jobs of a batch, by their ids: this goes along the primary key, and its rows come in the input's order.
 
     A condition on ``batch_id`` makes PostgreSQL walk the jobs of all earlier batches to have them in order.
     """
     ids = id_range(batch_id)
-    return and_(jobs.c.id >= ids["low"], jobs.c.id < ids["high"])
+    return and_(job >= ids["low"], job < ids["high"])

@@ -1,11 +1,11 @@
 """What came of each job, in the order of the input, in pages: constant memory however large the batch."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
@@ -80,7 +80,7 @@ def iter_results(
 def _page(
     conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None
 ) -> list[ResultRow]:
-    query = _rows().where(in_batch(batch_id), jobs.c.id > after).order_by(jobs.c.id).limit(PAGE)
+    query = _rows(lambda job: in_batch(batch_id, job) & (job > after)).order_by(jobs.c.id).limit(PAGE)
     if states is not None:
         query = query.where(jobs.c.state.in_([str(state) for state in states]))
     return [_row(row) for row in conn.execute(query)]
@@ -88,13 +88,15 @@ def _page(
 
 def get_result(conn: Connection, job_id: int) -> ResultRow:
     """One job and its result, if it has one yet. Raises NotFound."""
-    row = conn.execute(_rows().where(jobs.c.id == job_id)).first()
+    row = conn.execute(_rows(lambda job: job == job_id)).first()
     if row is None:
         raise NotFound(f"no job {job_id}")
     return _row(row)
 
 
-def _rows() -> Select[Any]:
+def _rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> Select[Any]:
+    """The jobs whose ids are ``chosen``. Said of each table: PostgreSQL does not conclude it from the join, and walks
+    the payloads of all earlier batches."""
     return (
         select(
             jobs,
@@ -102,7 +104,8 @@ def _rows() -> Select[Any]:
             payloads.c.metadata.label("job_metadata"),
         )
         .join_from(jobs, payloads, payloads.c.job_id == jobs.c.id)
-        .outerjoin(results, results.c.job_id == jobs.c.id)
+        .outerjoin(results, and_(results.c.job_id == jobs.c.id, chosen(results.c.job_id)))
+        .where(chosen(jobs.c.id), chosen(payloads.c.job_id))
     )
 
 

@@ -60,6 +60,20 @@ def test_a_machine_without_a_python_that_will_do_is_told_so(tmp_path: Path) -> N
     assert "needs Python 3.11 or newer" in done.stderr
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(_makefile(), encoding="utf-8")
+    for name in ("pyproject.toml", "uv.lock", ".venv/bin/uv", ".venv/.installed"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".venv/bin/python").symlink_to(tmp_path / "was-updated-away")
+
+    done = subprocess.run(
+        ["make", "--dry-run", "demo"], cwd=tmp_path, env=MACHINE, capture_output=True, text=True, check=True
+    )
+
+    assert "-m venv .venv --clear" in done.stdout
+
+
 def test_a_python_that_only_prints_an_error_is_passed_over(tmp_path: Path) -> None:
     shims = tmp_path / "shims"
     shims.mkdir()

@@ -70,6 +70,18 @@ def test_a_server_ends_when_its_starter_is_killed(processes: Processes, tmp_path
     wait_until(lambda: not accepts(port), description="the server is gone", timeout=10)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+def test_root_with_a_temporary_folder_of_its_own_gets_a_postgres(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("CARAVAN_TEST_POSTGRES_URL", raising=False)
+
+    with postgres_server() as url:
+        assert url.startswith("postgresql+psycopg://")
+
+
 def test_each_test_is_given_an_empty_redis_and_an_empty_postgres(redis_url: str, postgres_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
