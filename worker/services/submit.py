@@ -55,8 +55,8 @@ def submit_lines(
     """Submit one job per line; blank lines are passed over but counted.
 
     ``check_models`` is asked once, before the seal, with each model and the first line that names it.
-    Raises Conflict where somebody ends the batch meanwhile; InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; raises
-    DatabaseUnavailable, after which the same call goes on where it stopped.
+    Raises InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; Conflict
+    where somebody ends the batch meanwhile; DatabaseUnavailable, after which the same call goes on where it stopped.
     """
     began = clock.monotonic()
     with database.write() as conn:
