@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from worker.clock import Clock
-from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
+from worker.domain.attempts import Failed, Finish, Outcome, Retried, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
-from worker.errors import Code, HostError
+from worker.errors import CODES, Code, HostError
 from worker.ollama.client import Call
 from worker.policy.request import context_problem, wire_request
 from worker.policy.retry import after_failure
@@ -28,6 +28,13 @@ class Ending:
     finish: Finish
     error: HostError | None
     seconds: float
+
+    @property
+    def is_the_hosts(self) -> bool:
+        """The host failed and the job goes back: whatever else waits for this host should not be tried on it now."""
+        if self.error is None or not isinstance(self.finish.outcome, Retried):
+            return False
+        return CODES[self.error.code].fault == "host"
 
 
 def attempt_job(

@@ -148,6 +148,8 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
+                if now >= self.paused_until:
+                    self.slots.resume()
                 done = self._wants_more() and self._step()
                 if done or self.slots.unfinished:
                     idle_since = now
@@ -319,16 +321,24 @@ class _Serving:
         self.jobs += len(endings)
         self.store.add([ending.finish for ending in endings])
         self.store.flush()
+        failed = [ending.error for ending in endings if ending.is_the_hosts and ending.error is not None]
+        if failed:
+            self.residency.doubted()
+            self._pause(failed[-1])
         try:
             for ending in endings:
                 if isinstance(ending.finish.outcome, Succeeded):
-                    self.failures = 0
-                    if self.residency.runner_key is not None:
-                        self.paces.served(self.residency.runner_key, ending.seconds)
+                    self._succeeded(ending.seconds)
                 elif ending.error is not None:
                     self._answer_for(ending, ending.error)
         except DatabaseUnavailable as error:
             emit("database.unavailable", host=self.host.name, message=str(error))
+
+    def _succeeded(self, seconds: float) -> None:
+        if self.clock.monotonic() >= self.paused_until:
+            self.failures = 0
+        if self.residency.runner_key is not None:
+            self.paces.served(self.residency.runner_key, seconds)
 
     def _answer_for(self, ending: Ending, error: HostError) -> None:
         finish = ending.finish
@@ -342,14 +352,8 @@ class _Serving:
         )
         if error.code is Code.WORKER_LOST or not isinstance(finish.outcome, Retried):
             return
-        match CODES[error.code].fault:
-            case "host":
-                self.residency.doubted()
-                self._pause(error)
-            case "runner" if self.residency.runner_key is not None:
-                self._block(self.residency.runner_key, error)
-            case _:
-                pass
+        if CODES[error.code].fault == "runner" and self.residency.runner_key is not None:
+            self._block(self.residency.runner_key, error)
 
     def _pause(self, error: HostError) -> None:
         """The host steps back; jobs that no slot has taken go to whoever is well."""

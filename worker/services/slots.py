@@ -23,7 +23,9 @@ class Slots:
         self.count = count
         self._attempt = attempt
         self._jobs: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
+        self._passed_over: queue.SimpleQueue[ClaimedJob] = queue.SimpleQueue()
         self._endings: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
+        self._halted = False
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
         self._handed = 0
@@ -45,20 +47,34 @@ class Slots:
         return self._jobs.qsize()
 
     def hand_over(self, jobs: Iterable[ClaimedJob]) -> None:
+        self.resume()
         for job in jobs:
             self._handed += 1
             self._jobs.put(job)
 
-    def take_back(self) -> list[ClaimedJob]:
-        """The jobs that no slot has taken yet; they are nobody's then and have to be released."""
-        unstarted: list[ClaimedJob] = []
+    def resume(self) -> None:
+        """Go on after a halt, with what a slot passed over while ``take_back`` had just looked."""
+        if not self._halted:
+            return
+        self._halted = False
         while True:
             try:
-                job = self._jobs.get_nowait()
+                self._jobs.put(self._passed_over.get_nowait())
             except queue.Empty:
-                break
-            if job is not None:
-                unstarted.append(job)
+                return
+
+    def take_back(self) -> list[ClaimedJob]:
+        """The jobs that no slot has taken yet; they are nobody's then and have to be released."""
+        self._halted = True
+        unstarted: list[ClaimedJob] = []
+        for source in (self._jobs, self._passed_over):
+            while True:
+                try:
+                    job = source.get_nowait()
+                except queue.Empty:
+                    break
+                if job is not None:
+                    unstarted.append(job)
         self._handed -= len(unstarted)
         return unstarted
 
@@ -99,6 +115,9 @@ class Slots:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
+            if self._halted:
+                self._passed_over.put(job)
+                continue
             call = Call()
             with self._lock:
                 self._calls[job.id] = call
@@ -107,4 +126,8 @@ class Slots:
             finally:
                 with self._lock:
                     self._calls.pop(job.id, None)
+            if ending.is_the_hosts:
+                # Until the serving thread has taken this in, a host that refuses connections would be handed, and
+                # fail, every job that waits here.
+                self._halted = True
             self._endings.put(ending)

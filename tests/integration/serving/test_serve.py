@@ -321,3 +321,22 @@ def test_a_stop_gives_back_what_no_slot_has_taken(database: Database, clock: Clo
         left = counts(database, batch)
         assert JobState.RUNNING not in left
         assert left[JobState.SUCCEEDED] + left[JobState.QUEUED] == 40
+
+
+def test_a_host_that_goes_away_fails_the_jobs_it_had_and_none_of_those_that_waited(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated(time_scale=0.02)) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(120)])
+        thread = threading.Thread(target=serve, args=(database, clock, host))
+        thread.start()
+        wait_until(lambda: running.state()["completed"] > 8, description="jobs are claimed ahead")
+
+        running.kill()
+        thread.join(timeout=30)
+
+        assert not thread.is_alive()
+    left = counts(database, batch)
+    assert set(left) <= {JobState.SUCCEEDED, JobState.SCHEDULED, JobState.QUEUED}
+    assert left.get(JobState.SCHEDULED, 0) <= 4
