@@ -45,10 +45,12 @@ def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on
     slots.resume()
     assert ended(slots) == [2]
     given: list[int] = []
-    wait_until(
-        lambda: given.extend(one.id for one in slots.take_back()) or given,
-        description="the third is given back",
-    )
+
+    def taken_back() -> bool:
+        given.extend(one.id for one in slots.take_back())
+        return bool(given)
+
+    wait_until(taken_back, description="the third is given back")
     assert given == [3]
     assert slots.unfinished == 0
     slots.close()
