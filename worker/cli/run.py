@@ -19,6 +19,7 @@ from worker.cli.render import batch_progress_shown, error_console, progress_line
 from worker.cli.settings import settings_for
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host
+from worker.errors import DatabaseUnavailable
 from worker.observability.logging import configure
 from worker.policy.first_come import first_come_loads
 from worker.services.hosts import Seen, missing_models
@@ -233,7 +234,10 @@ def _serve(stack: Embedded, console: Console, batch: Batch, seen: list[Seen]) ->
         with batch_progress_shown(console, progress) as show:
             while progress.open:
                 time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
-                progress = _progress(stack, batch)
+                try:
+                    progress = _progress(stack, batch)
+                except DatabaseUnavailable:
+                    continue  # the workers ride it out and say so; so does the bar
                 rate = rates(
                     done=progress.done - first,
                     left=progress.open,

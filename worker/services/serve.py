@@ -180,6 +180,8 @@ class _Serving:
             return False
 
     def _choose_and_do(self) -> bool:
+        if not self.store.flush():
+            return False  # a rescued job must not be asked again while its answer waits here
         stale = self.clock.monotonic() - self.probed_at > PROBE_EVERY
         if stale and not self.slots.unfinished and not self._look():
             return False

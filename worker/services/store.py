@@ -79,6 +79,10 @@ class Store:
 
     def _keep(self) -> None:
         if self._spool is not None:
-            kept = self._spool.write(self._pending)
+            try:
+                kept = self._spool.write(self._pending)
+            except OSError as error:  # it stays in memory and is tried again with the next flush
+                emit("database.unavailable", host=self._host, message=f"spool: {error}")
+                return
             if kept:
                 emit("job.spooled", host=self._host, jobs=kept)

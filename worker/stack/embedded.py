@@ -4,6 +4,7 @@ The code that serves a host is the same as on a fleet. There is no broker: a wak
 in one process a message would only be a slower one.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from worker.stack.home import held_home
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.migrate import upgrade
+
+_log = logging.getLogger("caravan")
 
 
 @dataclass
@@ -96,6 +99,8 @@ class Embedded:
                 )
             except DatabaseUnavailable as error:
                 emit("database.unavailable", host=host.name, message=str(error))
+            except Exception:
+                _log.exception("defect while %s was served; it is served again", host.name)
             else:
                 if served.reason == "budget spent":
                     continue

@@ -37,12 +37,13 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     rows = {row.id: row for row in conn.execute(_rows(conn, finishes))}
     finished, ends = Finished(), _Ends(now)
     for finish in finishes:
-        row = rows.pop(finish.job_id, None)
+        row = rows.get(finish.job_id)
         state = None if row is None else _accepted_state(row, finish)
         if row is None or state is None:
             finished.refused.append(finish.job_id)
             ends.attempts_late.append(_attempt(finish, "late", charged=False))
         else:
+            del rows[finish.job_id]  # a stale finish beside it must not take the row from the fresh one
             finished.accepted.append(finish.job_id)
             ends.add(row, finish, state)
     ends.write(conn)

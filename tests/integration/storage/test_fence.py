@@ -101,6 +101,20 @@ def test_a_late_answer_to_a_job_cancelled_since_is_refused(store: Store) -> None
     assert store.counts() == {JobState.CANCELLED: 1}
 
 
+def test_a_stale_finish_in_the_same_group_does_not_take_the_row_from_the_fresh_one(store: Store) -> None:
+    store.submit(new_job(1))
+    [first] = store.claim(lease=1)
+    store.later(2)
+    rescue(store)
+    [second] = store.claim(token="t2")
+
+    with store.database.write() as conn:
+        finished = finish_jobs(conn, [ending(first), ending(second)], now=store.now)
+
+    assert (finished.accepted, finished.refused) == ([second.id], [first.id])
+    assert store.counts() == {JobState.SUCCEEDED: 1}
+
+
 def test_a_wrong_token_or_attempt_is_refused(store: Store) -> None:
     store.submit(new_job(1))
     [job] = store.claim()
