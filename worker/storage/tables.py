@@ -60,6 +60,11 @@ hosts = Table(
     Column("intent_at", UtcTime),
     Column("serving_token", String(32)),
     Column("serving_until", UtcTime),
+    Column("access", Json),
+    Column("models_at_once", SmallInteger, nullable=False, server_default=text("1")),
+    Column("memory", BigInteger),
+    Column("draining_at", UtcTime),
+    Column("unreachable_since", UtcTime),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
@@ -83,6 +88,11 @@ batches = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("sealed_at", UtcTime),
     Column("finished_at", UtcTime),
+    Column("lineage", String(64)),
+    Column("recipe", Json),
+    Column("max_failures", String(10)),
+    Column("pause_code", String(30)),
+    Column("pause_reason", Text),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -92,6 +102,7 @@ batches = Table(
         sqlite_where=text("state IN ('open', 'paused')"),
         postgresql_where=text("state IN ('open', 'paused')"),
     ),
+    Index("ix_batches_lineage", "lineage", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -202,7 +213,9 @@ payloads = Table(
     Column("prompt", Text, nullable=False),
     Column("request", Json, nullable=False),
     Column("metadata", Json),
+    Column("digest", LargeBinary),
 )
+"""``digest``: 16 bytes of a hash over what is asked, so that a changed input is told from an equal one."""
 
 attempts = Table(
     "attempts",
@@ -318,5 +331,15 @@ served = Table(
     metadata,
     Column("runner_key", String(500), primary_key=True),
     Column("priority", SmallInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("host", String(100), ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("runner_key", String(500), primary_key=True),
+    Column("load_seconds", Float),
+    Column("service_seconds", Float),
     Column("at", UtcTime, nullable=False),
 )

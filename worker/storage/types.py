@@ -1,11 +1,14 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, String
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -47,14 +50,14 @@ def utc_text(value: datetime) -> str:
 
 def storable(value: str) -> str:
     """Text from elsewhere (a host, an input) as both databases can hold it: PostgreSQL takes no NUL, neither takes a
-    lone surrogate.
+    lone surrogate. Both become U+FFFD, as they do in a job line.
 
-    >>> storable("a\\0b") == "a\\ufffdb"
+    >>> storable("a\\0b\\ud800") == "a\\ufffdb\\ufffd"
     True
     """
     if value.isascii() and "\0" not in value:
         return value
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return _UNSTORABLE.sub("\ufffd", value)
 
 
 Json = JSON(none_as_null=True)

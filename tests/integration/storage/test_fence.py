@@ -298,7 +298,7 @@ def test_what_no_database_can_hold_is_replaced_in_an_answer(store: Store) -> Non
     store.finish(job, Succeeded(a_result(answer="a\0b \ud800 😀")))
 
     [row] = iter_results(store.database, batch)
-    assert row.answer == "a\ufffdb ? 😀"
+    assert row.answer == "a\ufffdb \ufffd 😀"
 
 
 def rescue(store: Store) -> int:
