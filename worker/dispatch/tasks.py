@@ -17,6 +17,7 @@ from worker.ollama.client import OllamaHost
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool
+from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
 from worker.settings import Settings
@@ -35,7 +36,7 @@ class Resources:
         self._database: Database | None = None
         self._clock: Clock | None = None
         self._gpus: dict[str, tuple[Host, OllamaHost]] = {}
-        self.paces: dict[str, Paces] = {}
+        self.standings: dict[str, Standing] = {}
 
     @property
     def database(self) -> Database:
@@ -131,7 +132,7 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
             clock=resources.clock,
             timings=resources.settings.timings,
             stop=stop,
-            paces=resources.paces.setdefault(name, Paces()),
+            standing=resources.standings.setdefault(name, Standing(Paces(name))),
             store=Store(resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))),
             fail_on_cut=resources.settings.fail_on_cut,
         )

@@ -36,6 +36,8 @@ class LoadedModel:
     context_length: int | None
     size: int
     size_vram: int
+    expires_at: datetime | None = None
+    """When the host unloads it, unless it is used before; far away where it stays for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,18 @@ class HostView:
     serving: bool
     """Someone holds its serving lease."""
     models: frozenset[str]
-    """Normalised names of what it has on disk; empty where it was never looked at."""
+    """Normalised names of what it has on disk."""
     blocked: Mapping[str, datetime] = field(default_factory=dict)
     """Runner keys that failed there lately, and until when they are left alone."""
+    looked: bool = True
+    """Somebody has seen what it has; where nobody has, it may have anything."""
+    draining: bool = False
+    """It finishes what it runs and takes nothing new."""
+    slots: int = 1
+
+    def may_have(self, model: str) -> bool:
+        """Whether a job of ``model`` could be answered there, as far as is known."""
+        return not self.looked or model in self.models
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a host does next: run jobs of the runner it has, load another one, or wait.
 
-The rules, in their order; each is a function below and gives its reason with the decision:
+A host that drains takes nothing. The rules, in their order; each is a function below and gives its reason with the
+decision:
 
 1. **starved**: a runner key and priority that nobody has served within its patience comes first.
 2. **priority**: more urgent work first; at one priority the resident runner stays as long as it has work
@@ -76,6 +77,9 @@ class Facts:
     patience: Mapping[Priority, timedelta] = field(default_factory=lambda: PATIENCE)
 
 
+LOADS_PER_TURN = 4.0
+"""Patience is at least this many times what loading every waiting runner key takes: with more keys than that one host
+could only ever load, and the starved would take turns in starving each other."""
 CLAIM_AHEAD_SECONDS = 2.0
 """A claim reaches about this far ahead: short jobs are claimed many at a time, long ones as slots free."""
 CLAIM_MOST = 64
@@ -89,6 +93,8 @@ def choose(facts: Facts) -> Decision:
     The result depends on the arguments alone; a caller that means to load must ask again under the fleet's lock,
     so that two hosts never decide for the same runner key from the same picture.
     """
+    if facts.host.draining:
+        return Wait("draining")
     servable = [waiting for waiting in facts.backlog if _can_serve(facts, waiting)]
     if not servable:
         return Wait("no work this host could do" if facts.backlog else "no work")
@@ -99,7 +105,7 @@ def _can_serve(facts: Facts, waiting: Waiting) -> bool:
     """The model is there (or nobody has looked yet) and this runner key is not backing off here."""
     host = facts.host
     until = host.blocked.get(waiting.runner_key)
-    return (not host.models or waiting.model in host.models) and (until is None or until <= facts.now)
+    return host.may_have(waiting.model) and (until is None or until <= facts.now)
 
 
 def _starved(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
@@ -111,7 +117,8 @@ def _starved(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
     def waited(waiting: Waiting) -> timedelta:
         return facts.now - max(waiting.oldest_at, waiting.served_at or waiting.oldest_at)
 
-    starved = [w for w in servable if waited(w) > facts.patience[w.priority]]
+    least = LOADS_PER_TURN * sum(_pace(facts, key).load_seconds for key in {w.runner_key for w in servable})
+    starved = [w for w in servable if waited(w).total_seconds() > max(_patience(facts, w), least)]
     held = _held_elsewhere(facts)
     for waiting in sorted(starved, key=waited, reverse=True):
         reason = (
@@ -122,6 +129,14 @@ def _starved(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
         if waiting.runner_key not in held:
             return LoadRunner(waiting.runner_key, reason)
     return None
+
+
+def _patience(facts: Facts, waiting: Waiting) -> float:
+    return facts.patience[waiting.priority].total_seconds()
+
+
+def _pace(facts: Facts, runner_key: str) -> Pace:
+    return facts.paces.get(runner_key, Pace())
 
 
 def _by_priority(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
@@ -145,9 +160,11 @@ def _join(facts: Facts, servable: Sequence[Waiting]) -> Decision:
     """Help with a runner key that others hold, if what is left outlasts a load by ``JOIN_FACTOR``."""
     gains: dict[str, float] = {}
     for key, jobs in _jobs_by_key(servable).items():
-        pace = facts.paces.get(key, Pace())
-        servers = sum(1 for other in facts.others if key in (other.resident, other.intent))
-        left = jobs * pace.service_seconds / max(1, servers * facts.slots)
+        pace = _pace(facts, key)
+        slots = sum(
+            other.slots for other in facts.others if other.serving and key in (other.resident, other.intent)
+        )
+        left = jobs * pace.service_seconds / max(1, slots)
         if left > JOIN_FACTOR * pace.load_seconds:
             gains[key] = left
     if not gains:

@@ -30,6 +30,11 @@ class Ending:
     seconds: float
 
     @property
+    def has_failed(self) -> bool:
+        """The job ended, and badly."""
+        return isinstance(self.finish.outcome, Failed)
+
+    @property
     def is_the_hosts(self) -> bool:
         """The host failed and the job goes back: whatever else waits for this host should not be tried on it now."""
         if self.error is None or not isinstance(self.finish.outcome, Retried):

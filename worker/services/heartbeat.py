@@ -1,7 +1,7 @@
 """Keeps a worker's leases alive while it generates, and tells it what was cancelled."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from worker.clock import Clock
@@ -13,7 +13,7 @@ from worker.storage.engine import Database
 
 
 class Heartbeat:
-    """A thread that renews the serving lease of ``host`` and the job leases of ``token``.
+    """A thread that renews the serving lease of ``host`` and the leases of the jobs that are ``held``.
 
     A database that is away is no reason to stop: calls go on, and the fence decides later whose outcome counts.
     ``lost`` is set when somebody else serves the host: then nothing more may be claimed.
@@ -27,6 +27,7 @@ class Heartbeat:
         token: str,
         timings: Timings,
         clock: Clock,
+        held: Callable[[], Collection[int]],
         cancel: Callable[[frozenset[int]], None],
     ) -> None:
         self._database = database
@@ -34,6 +35,7 @@ class Heartbeat:
         self._token = token
         self._timings = timings
         self._clock = clock
+        self._held = held
         self._cancel = cancel
         self._stop = threading.Event()
         self.lost = threading.Event()
@@ -72,6 +74,6 @@ class Heartbeat:
         with self._database.write() as conn:
             if not renew_host(conn, host=self._host, token=self._token, now=now, until=until):
                 self.lost.set()
-            renewed = renew(conn, token=self._token, now=now, lease_until=until)
+            renewed = renew(conn, token=self._token, job_ids=self._held(), lease_until=until)
         if renewed.cancel:
             self._cancel(renewed.cancel)

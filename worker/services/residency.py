@@ -19,9 +19,10 @@ from worker.policy.choose import LoadRunner
 from worker.policy.keep_alive import keep_alive_seconds, strongest
 from worker.policy.retry import load_pause
 from worker.services.load import load_runner
-from worker.services.pace import Paces
+from worker.services.standing import Standing
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import (
+    block_failures,
     block_key,
     clear_block,
     host_views,
@@ -39,13 +40,18 @@ class Residency:
     """The runner that a host holds, the run that goes with it, and the hints its jobs gave."""
 
     def __init__(
-        self, database: Database, host: str, gpu: OllamaHost, clock: Clock, timings: Timings, paces: Paces
+        self,
+        database: Database,
+        host: str,
+        gpu: OllamaHost,
+        clock: Clock,
+        timings: Timings,
+        standing: Standing,
     ) -> None:
         self._database, self._host, self._gpu = database, host, gpu
-        self._clock, self._timings, self._paces = clock, timings, paces
+        self._clock, self._timings, self._standing = clock, timings, standing
         self._used_at = float("-inf")
-        self._hints: list[float] = []
-        self._failures: dict[str, int] = {}
+        self._intent: str | None = None
         self.runner_key: str | None = None
         self.window: int | None = None
         """The context length it really has, where the host tells."""
@@ -62,6 +68,9 @@ class Residency:
                 views = {view.name: view for view in host_views(conn, now)}
                 self.runner_key = views[self._host].resident if self._host in views else None
             if self.runner_key is not None and RunnerKey.parse(self.runner_key).model not in held:
+                gone = self.run_id or resume_run(conn, host=self._host, runner_key=self.runner_key)
+                if gone is not None:
+                    close_run(conn, gone, now=now)
                 self._forget()
                 record_resident(conn, self._host, None, now=now)
             if self.runner_key is not None and self.run_id is None:
@@ -86,10 +95,20 @@ class Residency:
             return None
         return self.load(runner_key)
 
+    @property
+    def intent(self) -> str | None:
+        """The runner key that was published to be loaded next."""
+        return self._intent
+
+    def intend(self, conn: Connection, runner_key: str | None) -> None:
+        """Publish what will be loaded once the slots are dry, or that nothing will. Under the fleet's lock."""
+        publish_intent(conn, self._host, runner_key, now=self._clock.now())
+        self._intent = runner_key
+
     def begin(self, conn: Connection, decision: LoadRunner) -> None:
         """Publish what will be loaded, and end the run of what is left. Called under the fleet's lock."""
         now = self._clock.now()
-        publish_intent(conn, self._host, decision.runner_key, now=now)
+        self.intend(conn, decision.runner_key)
         if self.run_id is not None:
             close_run(conn, self.run_id, now=now)
         self._forget()
@@ -111,16 +130,15 @@ class Residency:
         was_there = self.runner_key == runner_key
         self.runner_key, self.window = runner_key, loaded.window
         self.used()
-        self._failures.pop(runner_key, None)
         if was_there:
             return None
         self.loads += 1
-        self._paces.loaded(runner_key, loaded.seconds)
+        self._standing.paces.loaded(runner_key, loaded.seconds)
         emit("runner.loaded", host=self._host, runner_key=runner_key, seconds=loaded.seconds)
         now = self._clock.now()
         with self._database.write() as conn:
             record_resident(conn, self._host, runner_key, now=now)
-            publish_intent(conn, self._host, None, now=now)
+            self.intend(conn, None)
             clear_block(conn, self._host, runner_key)
             if self.run_id is not None:
                 loaded_run(conn, self.run_id, load_time=timedelta(seconds=loaded.seconds))
@@ -139,20 +157,24 @@ class Residency:
         self._forget()
         now = self._clock.now()
         with self._database.write() as conn:
-            publish_intent(conn, self._host, None, now=now)
+            self.intend(conn, None)
             record_resident(conn, self._host, None, now=now)
             if run_id is not None:
                 close_run(conn, run_id, now=now, error=f"{error.code}: {error.message[:300]}")
 
     def block(self, runner_key: str, error: HostError) -> None:
         """Leave a runner key alone on this host for a while, longer with each failure in a row."""
-        failures = self._failures[runner_key] = self._failures.get(runner_key, 0) + 1
+        now = self._clock.now()
         with self._database.write() as conn:
+            failures, until = block_failures(conn, self._host, runner_key)
+            if until is not None and until > now:
+                return  # it failed in several slots at once, of one cause
+            failures += 1
             block_key(
                 conn,
                 self._host,
                 runner_key,
-                until=self._clock.now() + load_pause(failures),
+                until=now + load_pause(failures),
                 reason=f"{error.code}: {error.message[:300]}",
                 failures=failures,
             )
@@ -160,19 +182,20 @@ class Residency:
     def hinted(self, jobs: Iterable[ClaimedJob]) -> None:
         """Remember how long the jobs of this run want the model to stay."""
         hints = [keep_alive_seconds(job.request.get("keep_alive")) for job in jobs]
-        best = strongest([*self._hints, *(hint for hint in hints if hint is not None)])
-        self._hints = [] if best is None else [best]
+        best = strongest([*self._standing.hints, *(hint for hint in hints if hint is not None)])
+        self._standing.hints = [] if best is None else [best]
 
     def apply_keep_alive(self) -> None:
         """The strongest hint of the run, with the runner's own options: other options would reload it."""
-        if not self._hints or self.runner_key is None:
+        if not self._standing.hints or self.runner_key is None:
             return
         try:
-            self._gpu.apply_keep_alive(RunnerKey.parse(self.runner_key), self._hints[0])
+            self._gpu.apply_keep_alive(RunnerKey.parse(self.runner_key), self._standing.hints[0])
         except HostError as error:
             emit("host.unreachable", host=self._host, message=error.message)
-        self._hints = []
+        self._standing.hints = []
 
     def _forget(self) -> None:
-        self.runner_key, self.window, self.run_id, self._hints = None, None, None, []
+        self.runner_key, self.window, self.run_id = None, None, None
+        self._standing.hints = []
         self.doubted()

@@ -19,19 +19,22 @@ from worker.errors import CODES, Code, DatabaseUnavailable, HostError
 from worker.observability.events import emit
 from worker.ollama.client import Call, OllamaHost
 from worker.policy.choose import Facts, LoadRunner, RunJobs, Wait, choose
-from worker.policy.retry import host_pause
 from worker.services.attempt import Ending, attempt_job
 from worker.services.heartbeat import Heartbeat
 from worker.services.pace import Paces
 from worker.services.residency import Residency
 from worker.services.slots import Slots
+from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.backlog import read_backlog
-from worker.storage.claims import claim_jobs, leave_host, release_jobs, take_host
+from worker.storage.claims import claim_jobs, leave_host, release_jobs, release_strays, take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import host_views, lock_fleet, record_unreachable
+from worker.storage.paces import read_paces, save_paces
 
 PROBE_EVERY = 60.0
+PACES_EVERY = 10.0
+"""Seconds between two looks at how fast the other hosts are; a pace that was never known is told at once."""
 SHORT_CALL = 0.05
 """Seconds. Outcomes of shorter calls are stored in groups."""
 AHEAD_BELOW = 0.5
@@ -57,17 +60,21 @@ def serve_host(
     timings: Timings,
     stop: threading.Event,
     wake: threading.Event | None = None,
-    paces: Paces | None = None,
+    standing: Standing | None = None,
     store: Store | None = None,
     fail_on_cut: bool = False,
     batch_id: int | None = None,
 ) -> Served:
     """Serve ``host`` until it has no work for ``timings.linger`` seconds, its budget is spent or ``stop`` is set.
 
-    Returns at once when somebody else serves it. ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
+    Returns at once when somebody else serves it, or where it steps back after a failure. ``standing`` is what this
+    process knows of the host from earlier passes; ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
     Never raises for what a host does; raises DatabaseUnavailable when the database is away before anything was
     claimed.
     """
+    standing = standing or Standing(Paces(host.name))
+    if standing.paused(clock.monotonic()):
+        return Served(host.name, 0, 0, "stepping back")
     token = uuid.uuid4().hex
     now = clock.now()
     with database.write() as conn:
@@ -82,7 +89,7 @@ def serve_host(
         stop,
         wake,
         token,
-        paces or Paces(),
+        standing,
         store or Store(database, host.name, clock=clock),
         fail_on_cut,
         batch_id,
@@ -110,20 +117,21 @@ class _Serving:
         stop: threading.Event,
         wake: threading.Event | None,
         token: str,
-        paces: Paces,
+        standing: Standing,
         store: Store,
         fail_on_cut: bool,
         batch_id: int | None,
     ) -> None:
         self.database, self.host, self.gpu, self.clock, self.timings = database, host, gpu, clock, timings
-        self.stop, self.wake, self.token, self.paces = stop, wake, token, paces
+        self.stop, self.wake, self.token, self.standing = stop, wake, token, standing
+        self.paces = standing.paces
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
-        self.residency = Residency(database, host.name, gpu, clock, timings, paces)
+        self.residency = Residency(database, host.name, gpu, clock, timings, standing)
         self.slots = Slots(host.slots, self._attempt, name=host.name)
         self.models: dict[str, HostModel] = {}
         self.probed_at = float("-inf")
-        self.failures = 0
-        self.paused_until = float("-inf")
+        self.paces_at = float("-inf")
+        self.strays = False
         self.low_water = host.slots
         self.jobs = 0
 
@@ -137,6 +145,7 @@ class _Serving:
             token=self.token,
             timings=self.timings,
             clock=self.clock,
+            held=lambda: self.slots.held | self.store.held,
             cancel=self.slots.abort,
         )
         with heartbeat:
@@ -148,7 +157,7 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
-                if now >= self.paused_until:
+                if not self.standing.paused(now):
                     self.slots.resume()
                 done = self._wants_more() and self._step()
                 if done or self.slots.unfinished:
@@ -166,32 +175,43 @@ class _Serving:
         return self.slots.unfinished < self.slots.count
 
     def _may_claim_ahead(self) -> bool:
-        pace = self.paces.known.get(self.residency.runner_key or "")
-        return pace is not None and pace.service_seconds < AHEAD_BELOW
+        seconds = self.paces.service_seconds(self.residency.runner_key)
+        return seconds is not None and seconds < AHEAD_BELOW
 
     def _step(self) -> bool:
         """Ask the policy once and do what it says; False when there was nothing to do, or no database to ask."""
-        if self.clock.monotonic() < self.paused_until:
+        if self.standing.paused(self.clock.monotonic()):
             return False
         try:
             return self._choose_and_do()
         except DatabaseUnavailable as error:
+            self.strays = True  # a claim may have been committed whose answer was lost
             emit("database.unavailable", host=self.host.name, message=str(error))
             return False
 
     def _choose_and_do(self) -> bool:
         if not self.store.flush():
             return False  # a rescued job must not be asked again while its answer waits here
+        if self.strays:
+            self._release_strays()
+        self._exchange_paces()
         stale = self.clock.monotonic() - self.probed_at > PROBE_EVERY
         if stale and not self.slots.unfinished and not self._look():
             return False
         match choose(self._facts()):
             case RunJobs() as decision:
+                if self.residency.intent is not None:
+                    self._intend(None)
                 return self._run_jobs(decision)
-            case LoadRunner():
+            case LoadRunner() as decision:
                 # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
-                # host's whole queue behind it. So the slots run dry first.
-                return bool(self.slots.unfinished) or self._switch()
+                # host's whole queue behind it. So the slots run dry first; the others see what for, else they
+                # would all run dry for one load.
+                if not self.slots.unfinished:
+                    return self._switch()
+                if self.residency.intent != decision.runner_key:
+                    self._intend(decision.runner_key)
+                return True
             case Wait():
                 return False
 
@@ -200,7 +220,7 @@ class _Serving:
         endings = self.slots.endings(self._wait())
         if endings and endings[-1].seconds < SHORT_CALL and self.slots.unfinished:
             until = self.clock.monotonic() + self.timings.group
-            while self.slots.ready >= self.low_water // 2 and (left := until - self.clock.monotonic()) > 0:
+            while self.slots.ready > self.low_water // 2 and (left := until - self.clock.monotonic()) > 0:
                 endings += self.slots.endings(left)
         if endings:
             self._take(endings)
@@ -272,6 +292,19 @@ class _Serving:
             paces=self.paces.known,
         )
 
+    def _exchange_paces(self) -> None:
+        """Tell the others how fast this host is, and hear it of them."""
+        now = self.clock.monotonic()
+        if now - self.paces_at < PACES_EVERY and not self.paces.newly_known:
+            return
+        seen = self.paces.unsaved()
+        if seen:
+            with self.database.write() as conn:
+                save_paces(conn, seen, now=self.clock.now())
+        with self.database.read() as conn:
+            self.paces.learn(read_paces(conn))
+        self.paces_at = now
+
     # -- running ----------------------------------------------------------------------------------------------
 
     def _run_jobs(self, decision: RunJobs) -> bool:
@@ -337,8 +370,7 @@ class _Serving:
             emit("database.unavailable", host=self.host.name, message=str(error))
 
     def _succeeded(self, seconds: float) -> None:
-        if self.clock.monotonic() >= self.paused_until:
-            self.failures = 0
+        self.standing.answered(self.clock.monotonic())
         if self.residency.runner_key is not None:
             self.paces.served(self.residency.runner_key, seconds)
 
@@ -359,10 +391,9 @@ class _Serving:
 
     def _pause(self, error: HostError) -> None:
         """The host steps back; jobs that no slot has taken go to whoever is well."""
-        self.failures += 1
-        pause = host_pause(self.failures)
-        self.paused_until = self.clock.monotonic() + min(pause.total_seconds(), self.timings.lease / 3)
-        emit("host.paused", host=self.host.name, seconds=pause.total_seconds(), code=error.code)
+        seconds = self.standing.failed(self.clock.monotonic(), at_most=self.timings.lease / 3)
+        if seconds is not None:
+            emit("host.paused", host=self.host.name, seconds=seconds, code=error.code)
         self._give_back()
 
     def _give_back(self) -> None:
@@ -375,11 +406,33 @@ class _Serving:
                     conn, token=self.token, job_ids=[job.id for job in unstarted], now=self.clock.now()
                 )
         except DatabaseUnavailable as error:
+            self.strays = True
             emit("database.unavailable", host=self.host.name, message=str(error))
-            return  # the leases run out and rescue takes them up
+            return
         emit("job.released", host=self.host.name, jobs=len(unstarted))
 
+    def _release_strays(self) -> None:
+        """What bears our token and is in nobody's hands: a claim that was not heard of, a release that failed."""
+        with self.database.write() as conn:
+            jobs = release_strays(
+                conn, token=self.token, held=self.slots.held | self.store.held, now=self.clock.now()
+            )
+        self.strays = False
+        if jobs:
+            emit("job.released", host=self.host.name, jobs=jobs)
+
     # -- loading ----------------------------------------------------------------------------------------------
+
+    def _intend(self, runner_key: str | None) -> None:
+        """Publish the load that the slots run dry for, if it is still the right one seen under the fleet's lock."""
+        with self.database.write() as conn:
+            lock_fleet(conn)
+            if runner_key is not None:
+                decision = choose(self._facts_in(conn))
+                if not isinstance(decision, LoadRunner):
+                    return
+                runner_key = decision.runner_key
+            self.residency.intend(conn, runner_key)
 
     def _switch(self) -> bool:
         """Decide a load under the fleet's lock, publish it, and do it."""

@@ -11,6 +11,9 @@ from worker.services.attempt import Ending
 
 Attempt = Callable[[ClaimedJob, Call], Ending]
 
+MOST_FAILURES = 20
+"""Jobs that fail one after another before the slots halt, for the brakes to be looked at."""
+
 
 class Slots:
     """``count`` threads over one queue of claimed jobs. Only the serving thread calls the methods.
@@ -28,8 +31,8 @@ class Slots:
         self._halted = False
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._handed = 0
-        self._ended = 0
+        self._held: set[int] = set()
+        self._failures = 0
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-slot-{n}", daemon=True) for n in range(count)
         ]
@@ -39,7 +42,13 @@ class Slots:
     @property
     def unfinished(self) -> int:
         """Jobs handed over whose ending has not been taken."""
-        return self._handed - self._ended
+        return len(self._held)
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Ids of the jobs handed over whose ending has not been taken. May be read from any thread."""
+        with self._lock:
+            return frozenset(self._held)
 
     @property
     def ready(self) -> int:
@@ -49,14 +58,18 @@ class Slots:
     def hand_over(self, jobs: Iterable[ClaimedJob]) -> None:
         self.resume()
         for job in jobs:
-            self._handed += 1
+            with self._lock:
+                self._held.add(job.id)
             self._jobs.put(job)
 
     def resume(self) -> None:
-        """Go on after a halt, with what a slot passed over while ``take_back`` had just looked."""
-        if not self._halted:
+        """Go on after a halt, with what a slot passed over while ``take_back`` had just looked.
+
+        Not before the endings that led to the halt have been taken.
+        """
+        if not self._halted or not self._endings.empty():
             return
-        self._halted = False
+        self._halted, self._failures = False, 0
         while True:
             try:
                 self._jobs.put(self._passed_over.get_nowait())
@@ -75,7 +88,7 @@ class Slots:
                     break
                 if job is not None:
                     unstarted.append(job)
-        self._handed -= len(unstarted)
+        self._let_go(job.id for job in unstarted)
         return unstarted
 
     def endings(self, wait: float) -> list[Ending]:
@@ -89,7 +102,7 @@ class Slots:
                 ending = self._endings.get_nowait()
         except queue.Empty:
             pass
-        self._ended += len(taken)
+        self._let_go(ending.finish.job_id for ending in taken)
         return taken
 
     def nudge(self) -> None:
@@ -106,6 +119,10 @@ class Slots:
             )
         for call in calls:
             call.abort(code)
+
+    def _let_go(self, job_ids: Iterable[int]) -> None:
+        with self._lock:
+            self._held.difference_update(job_ids)
 
     def close(self) -> None:
         for _ in self._threads:
@@ -126,8 +143,9 @@ class Slots:
             finally:
                 with self._lock:
                     self._calls.pop(job.id, None)
-            if ending.is_the_hosts:
-                # Until the serving thread has taken this in, a host that refuses connections would be handed, and
-                # fail, every job that waits here.
+            self._failures = self._failures + 1 if ending.has_failed else 0
+            if ending.is_the_hosts or self._failures >= MOST_FAILURES:
+                # Until the serving thread has taken this in, a host that refuses connections, or a template that
+                # no model understands, would be handed, and fail, every job that waits here.
                 self._halted = True
             self._endings.put(ending)

@@ -38,6 +38,11 @@ class Store:
     def pending(self) -> int:
         return len(self._pending)
 
+    @property
+    def held(self) -> frozenset[int]:
+        """Ids of the jobs whose outcomes are not stored yet. May be read from any thread."""
+        return frozenset(finish.job_id for finish in tuple(self._pending))
+
     def add(self, finishes: Sequence[Finish]) -> None:
         self._pending += finishes
 

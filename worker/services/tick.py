@@ -107,7 +107,7 @@ def hold_unservable(
     with database.read() as conn:
         views = [view for view in host_views(conn, now) if among is None or view.name in among]
         backlog = read_backlog(conn, now=now, batch_id=batch_id)
-    if not views or any(not view.models for view in views):
+    if not views or any(not view.looked for view in views):
         return 0
     held = 0
     for waiting in backlog:
@@ -141,4 +141,8 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
             return []
         views = host_views(conn, now)
     models = {waiting.model for waiting in backlog}
-    return [view.name for view in views if not view.serving and (not view.models or models & view.models)]
+    return [
+        view.name
+        for view in views
+        if not view.serving and not view.draining and any(view.may_have(model) for model in models)
+    ]

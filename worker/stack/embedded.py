@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock
 from worker.domain.hosts import Host
@@ -19,6 +19,7 @@ from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool
+from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, tick, tidy
 from worker.settings import Settings
@@ -74,7 +75,9 @@ class Embedded:
         thread.start()
 
     def _serve(self, host: Host) -> None:
-        paces, wake = Paces(), self.wakes[host.name]
+        standing, wake = Standing(Paces(host.name)), self.wakes[host.name]
+        # nobody waits for the end of a pass here, and each would run the slots dry
+        timings = replace(self.settings.timings, budget=float("inf"))
         store = Store(
             self.database,
             host.name,
@@ -84,15 +87,15 @@ class Embedded:
         self.stores.append(store)
         while not self.stop.is_set():
             try:
-                served = serve_host(
+                serve_host(
                     self.database,
                     host,
                     gpu=self.gpus[host.name],
                     clock=self.clock,
-                    timings=self.settings.timings,
+                    timings=timings,
                     stop=self.stop,
                     wake=wake,
-                    paces=paces,
+                    standing=standing,
                     store=store,
                     fail_on_cut=self.settings.fail_on_cut,
                     batch_id=self.batch_id,
@@ -101,9 +104,6 @@ class Embedded:
                 emit("database.unavailable", host=host.name, message=str(error))
             except Exception:
                 _log.exception("defect while %s was served; it is served again", host.name)
-            else:
-                if served.reason == "budget spent":
-                    continue
             if not self.stop.is_set():
                 wake.wait(self.settings.tick_seconds)
             wake.clear()
@@ -122,6 +122,8 @@ class Embedded:
             except DatabaseUnavailable as error:
                 outage.seen()
                 emit("database.unavailable", host="tick", message=str(error))
+            except Exception:
+                _log.exception("defect in the tick; it goes on")
 
     def abort(self) -> None:
         """Cut all running calls: for a second Ctrl-C."""

@@ -142,9 +142,9 @@ class Renewed:
 
 # The column itself, not a test of it: SQLite 3.40 answers 1 to IS NOT NULL within RETURNING, whatever it holds.
 _RENEW = {
-    dialect: text(statement).bindparams(bindparam("until", type_=UtcTime))
+    dialect: text(statement).bindparams(bindparam("ids", expanding=True), bindparam("until", type_=UtcTime))
     for dialect, statement in change_picked(
-        "SELECT id FROM jobs WHERE state = 'running' AND lease_token = :token ORDER BY id",
+        "SELECT id FROM jobs WHERE id IN :ids AND state = 'running' AND lease_token = :token ORDER BY id",
         "lease_until = :until",
         "jobs.id, jobs.cancel_requested_at",
         wait=True,
@@ -152,9 +152,15 @@ _RENEW = {
 }
 
 
-def renew(conn: Connection, *, token: str, now: datetime, lease_until: datetime) -> Renewed:
-    """Keep all jobs of ``token``, in one statement; tells which are still ours."""
-    rows = conn.execute(_RENEW[conn.dialect.name], {"token": token, "until": lease_until}).all()
+def renew(conn: Connection, *, token: str, job_ids: Iterable[int], lease_until: datetime) -> Renewed:
+    """Keep these jobs of ``token``, in one statement; tells which are still ours.
+
+    By name, not all that bear the token: a claim whose commit was not heard of bears it too, and nobody works on it.
+    """
+    ids = list(job_ids)
+    if not ids:
+        return Renewed(frozenset(), frozenset())
+    rows = conn.execute(_RENEW[conn.dialect.name], {"ids": ids, "token": token, "until": lease_until}).all()
     return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1] is not None))
 
 
@@ -192,6 +198,15 @@ def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: d
         moved(changes, batch=batch, key=key, priority=priority, old=JobState.RUNNING, new=state)
     add_changes(conn, changes)
     return len(rows)
+
+
+def release_strays(conn: Connection, *, token: str, held: Iterable[int], now: datetime) -> int:
+    """Give back the jobs that bear ``token`` and are not among those ``held``; returns how many.
+
+    For a worker that could not hear how its last claim or release ended. Only the thread that claims may call it.
+    """
+    rows = conn.execute(select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_token == token))
+    return release_jobs(conn, token=token, job_ids={row[0] for row in rows} - set(held), now=now)
 
 
 # -- what a dead worker left ------------------------------------------------------------------------------------

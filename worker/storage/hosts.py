@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select, text, update
+from sqlalchemy import Row, bindparam, delete, func, literal, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Host, HostModel, HostReport, HostView
@@ -84,8 +84,11 @@ def _view(row: Row[Any], now: datetime, backing_off: dict[str, dict[str, datetim
         resident=row.resident,
         intent=row.intent,
         serving=row.serving_until is not None and row.serving_until > now,
+        looked=row.models is not None,
         models=frozenset(model["name"] for model in row.models or ()),
         blocked=backing_off.get(row.name, {}),
+        draining=row.draining_at is not None,
+        slots=row.slots,
     )
 
 
@@ -101,13 +104,21 @@ def record_probe(
             models=[asdict(model) for model in models],
             last_seen_at=now,
             error=None,
+            unreachable_since=None,
         )
     )
 
 
 def record_unreachable(conn: Connection, name: str, *, message: str, now: datetime) -> None:
-    """Keep why the host could not be looked at; what it was last seen to have stays."""
-    conn.execute(update(hosts).where(hosts.c.name == name).values(error=storable(message)))
+    """Keep why the host could not be looked at, and since when; what it was last seen to have stays."""
+    conn.execute(
+        update(hosts)
+        .where(hosts.c.name == name)
+        .values(
+            error=storable(message),
+            unreachable_since=func.coalesce(hosts.c.unreachable_since, literal(now, UtcTime)),
+        )
+    )
 
 
 def record_resident(conn: Connection, name: str, runner_key: str | None, *, now: datetime) -> None:
@@ -132,6 +143,16 @@ _BLOCK = text(
     "ON CONFLICT (host, runner_key) DO UPDATE SET until = excluded.until, failures = excluded.failures, "
     "reason = excluded.reason"
 ).bindparams(bindparam("until", type_=UtcTime))
+
+
+def block_failures(conn: Connection, host: str, runner_key: str) -> tuple[int, datetime | None]:
+    """How often in a row a runner key failed on a host, and until when it is left alone for the last time."""
+    row = conn.execute(
+        select(blocks.c.failures, blocks.c.until).where(
+            blocks.c.host == host, blocks.c.runner_key == runner_key
+        )
+    ).first()
+    return (0, None) if row is None else (row.failures, row.until)
 
 
 def block_key(

@@ -27,8 +27,10 @@ from worker.services.submit import submit_lines
 from worker.services.tick import tick, tidy
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
+from worker.storage.hosts import block_failures, host_views, record_probe
+from worker.storage.paces import read_paces
 from worker.storage.results import list_attempts
-from worker.storage.runs import count_loads
+from worker.storage.runs import count_loads, list_runs
 
 TENTH = Timings(
     lease=9, renew=2, cancel_poll=0.1, tick=0.5, budget=30, linger=0.0, idle_poll=0.05, group=0.05, unload=3
@@ -286,6 +288,86 @@ def test_a_job_without_a_host_that_has_its_model_is_held_with_the_reason(
 
     assert tidied.held == 1
     assert counts(database, batch) == {JobState.HELD: 1}
+
+
+def test_a_runner_that_fails_to_load_again_is_left_alone_for_longer(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
+        host = add(database, clock, running)
+        submit(database, clock, [{"model": MODELS[0], "prompt": "x"}])
+
+        blocked: list[tuple[int, float]] = []
+        for after in (0, 20, 120):
+            running.set_faults(simulator.Fault("load_failure"))
+            later = OffsetClock(clock.now() + timedelta(seconds=after))
+            serve(database, later, host)
+            with database.read() as conn:
+                failures, until = block_failures(conn, host.name, MODELS[0])
+            assert until is not None
+            blocked.append((failures, round((until - later.now()).total_seconds(), -1)))
+
+    assert blocked == [(1, 10), (2, 60), (3, 240)]
+
+
+def test_jobs_whose_only_model_was_deleted_are_held(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "x"}])
+    with database.write() as conn:
+        record_probe(conn, host.name, version="0.24.0", models=[], now=clock.now())
+
+    tidy(database, clock=clock)
+
+    assert counts(database, batch) == {JobState.HELD: 1}
+
+
+def test_a_runner_that_is_gone_ends_its_run(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        submit(database, clock, mixed(1))
+        serve(database, clock, host)
+        with opened_gpu(host) as gpu:
+            gpu.unload(MODELS[0])
+            wait_until(lambda: not gpu.loaded(), description="it is gone")
+
+        serve(database, clock, host)
+
+    with database.read() as conn:
+        assert [run.ended_at is not None for run in list_runs(conn)] == [True]
+
+
+def test_while_the_slots_run_dry_the_other_hosts_see_what_for(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(time_scale=0.2)) as (running,):
+        host = add(database, clock, running)
+        submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(2)])
+        thread = threading.Thread(target=serve, args=(database, clock, host))
+        thread.start()
+        wait_until(lambda: running.state()["requests"] > 1, description="both slots are busy")
+        submit(database, clock, [{"model": MODELS[1], "prompt": "x"}], key="next")
+
+        def intent() -> str | None:
+            with database.read() as conn:
+                return host_views(conn, clock.now())[0].intent
+
+        wait_until(lambda: intent() == MODELS[1], description="the next load is published")
+        thread.join(timeout=30)
+
+        assert not thread.is_alive()
+        assert intent() is None
+        assert running.state()["loads"] == 2
+
+
+def test_how_fast_a_host_is_outlives_its_process(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        submit(database, clock, mixed(3))
+        serve(database, clock, host)
+        submit(database, clock, mixed(3), key="again")
+        serve(database, clock, host)
+
+    with database.read() as conn:
+        seen = read_paces(conn)
+    assert {pace.runner_key for pace in seen} == set(MODELS)
+    assert all(pace.load_seconds is not None for pace in seen)
 
 
 def test_a_finished_batch_is_settled_by_the_chores(database: Database, clock: Clock) -> None:

@@ -12,6 +12,7 @@ from worker.errors import Code
 from worker.storage.claims import (
     cancel_requested,
     release_jobs,
+    release_strays,
     renew,
     rescue_holder,
     rescue_stale,
@@ -219,7 +220,9 @@ def test_renewing_tells_which_jobs_are_still_ours_and_which_to_cancel(store: Sto
     store.finish(jobs[0])
     with store.database.write() as conn:
         cancel_jobs(conn, batch_id=batch, now=store.now)
-        renewed = renew(conn, token="t1", now=store.now, lease_until=store.now + timedelta(seconds=90))
+        renewed = renew(
+            conn, token="t1", job_ids=[job.id for job in jobs], lease_until=store.now + timedelta(seconds=90)
+        )
 
     assert renewed.job_ids == renewed.cancel == frozenset({jobs[1].id})
     store.later(2)
@@ -231,10 +234,27 @@ def test_renewing_jobs_that_nobody_wants_cancelled_cancels_none(store: Store) ->
     jobs = store.claim()
 
     with store.database.write() as conn:
-        renewed = renew(conn, token="t1", now=store.now, lease_until=store.now + timedelta(seconds=90))
+        renewed = renew(
+            conn, token="t1", job_ids=[job.id for job in jobs], lease_until=store.now + timedelta(seconds=90)
+        )
 
     assert renewed.job_ids == frozenset(job.id for job in jobs)
     assert renewed.cancel == frozenset()
+
+
+def test_a_job_that_bears_the_token_and_is_in_nobodys_hands_is_not_renewed_and_can_be_given_back(
+    store: Store,
+) -> None:
+    store.submit(new_job(1), new_job(2))
+    held, _ = store.claim(lease=9)
+
+    with store.database.write() as conn:
+        renewed = renew(conn, token="t1", job_ids=[held.id], lease_until=store.now + timedelta(seconds=90))
+        given_back = release_strays(conn, token="t1", held=[held.id], now=store.now)
+
+    assert renewed.job_ids == {held.id}
+    assert given_back == 1
+    assert store.counts() == {JobState.RUNNING: 1, JobState.QUEUED: 1}
 
 
 def test_two_claimers_never_share_a_job(store: Store) -> None:

@@ -43,7 +43,7 @@ ASKED: dict[str, Callable[[Connection], object]] = {
     ),
     "backlog": lambda conn: read_backlog(conn, now=NOW),
     "backlog of a batch": lambda conn: read_backlog(conn, now=NOW, batch_id=2),
-    "renew": lambda conn: renew(conn, token="t1", now=NOW, lease_until=UNTIL),
+    "renew": lambda conn: renew(conn, token="t1", job_ids=[1, 2], lease_until=UNTIL),
     "cancel flags": lambda conn: cancel_requested(conn, token="t1"),
     "rescue": lambda conn: rescue_stale(conn, now=UNTIL + timedelta(seconds=1), limit=5),
     "promote due": lambda conn: promote_due(conn, now=NOW, limit=5),

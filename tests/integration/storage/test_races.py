@@ -167,7 +167,7 @@ def test_a_change_of_many_jobs_never_holds_one_while_it_waits_for_an_earlier_one
     put_last(fleet, jobs[0].id)
     ids = [job.id for job in reversed(jobs)]
     changes: dict[str, Callable[[Connection], object]] = {
-        "renew": lambda conn: renew(conn, token="t1", now=NOW, lease_until=LEASE),
+        "renew": lambda conn: renew(conn, token="t1", job_ids=ids, lease_until=LEASE),
         "release": lambda conn: release_jobs(conn, token="t1", job_ids=ids, now=NOW),
         "cancel": lambda conn: cancel_jobs(conn, batch_id=batch, now=NOW),
     }
@@ -210,7 +210,7 @@ def test_claims_finishes_cancels_and_folds_at_once_leave_each_job_ended_once(
         token, accepted = f"w{number}", 0
         while jobs := store.claim(5, token=token, host=f"gpu-{1 + number % 2}"):
             with store.database.write() as conn:
-                renew(conn, token=token, now=NOW, lease_until=LEASE)
+                renew(conn, token=token, job_ids=[job.id for job in jobs], lease_until=LEASE)
             with store.database.write() as conn:
                 accepted += len(finish_jobs(conn, [ending(job) for job in jobs], now=NOW).accepted)
         return accepted

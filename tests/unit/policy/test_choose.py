@@ -13,7 +13,13 @@ NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
 
 def view(name: str = "gpu-1", **fields: object) -> HostView:
-    defaults: dict[str, object] = {"resident": None, "intent": None, "serving": True, "models": frozenset()}
+    defaults: dict[str, object] = {
+        "resident": None,
+        "intent": None,
+        "serving": True,
+        "models": frozenset(),
+        "looked": "models" in fields,
+    }
     return HostView(name=name, **{**defaults, **fields})  # type: ignore[arg-type]
 
 
@@ -110,12 +116,49 @@ def test_equal_or_lower_priority_does_not_interrupt_a_run() -> None:
 @pytest.mark.parametrize("priority", list(Priority))
 def test_whoever_waited_past_its_patience_is_served_though_the_resident_has_work(priority: Priority) -> None:
     starved = waiting("b:1", 1, priority, waited=PATIENCE[priority] + timedelta(seconds=1))
+    quick = {"a:1": Pace(load_seconds=5), "b:1": Pace(load_seconds=5)}
 
-    decision = decide(waiting("a:1", 500, Priority.INTERACTIVE), starved, host=view(resident="a:1"))
+    decision = decide(
+        waiting("a:1", 500, Priority.INTERACTIVE), starved, host=view(resident="a:1"), paces=quick
+    )
 
     assert isinstance(decision, LoadRunner)
     assert decision.runner_key == "b:1"
     assert decision.reason.startswith("starved")
+
+
+def test_keys_whose_loads_together_outlast_the_patience_do_not_take_turns_in_starving() -> None:
+    keys = ("a:1", "b:1", "c:1", "d:1")
+    slow = {key: Pace(load_seconds=20) for key in keys}
+    backlog = [
+        waiting(
+            key, 50, Priority.INTERACTIVE, waited=timedelta(seconds=300), served=timedelta(seconds=served)
+        )
+        for key, served in zip(keys, (1, 100, 200, 310), strict=True)
+    ]
+
+    assert isinstance(decide(*backlog, host=view(resident="a:1"), paces=slow), RunJobs)
+
+    late = waiting("d:1", 50, Priority.INTERACTIVE, waited=timedelta(seconds=330))
+    decision = decide(*backlog[:3], late, host=view(resident="a:1"), paces=slow)
+    assert isinstance(decision, LoadRunner)
+    assert decision.runner_key == "d:1"
+
+
+def test_a_draining_host_takes_nothing() -> None:
+    assert decide(waiting("a:1", 5), host=view(resident="a:1", draining=True)) == Wait("draining")
+
+
+def test_a_host_that_was_seen_to_have_no_model_is_given_none() -> None:
+    assert isinstance(decide(waiting("a:1", 5), host=view(models=frozenset())), Wait)
+
+
+def test_the_slots_of_a_host_that_nobody_serves_do_not_count_for_what_it_holds() -> None:
+    paces = {"b:1": Pace(load_seconds=10, service_seconds=1)}
+    held = view("gpu-2", resident="b:1", slots=2)
+    left = view("gpu-3", resident="b:1", slots=100, serving=False)
+
+    assert isinstance(decide(waiting("b:1", 50), others=(held, left), paces=paces), LoadRunner)
 
 
 def test_a_starved_priority_of_the_resident_gets_a_share_of_its_own() -> None:

@@ -4,12 +4,12 @@ import threading
 from datetime import UTC, datetime
 
 from tests.waiting import wait_until
-from worker.domain.attempts import Cancelled, Finish, Outcome, Retried
+from worker.domain.attempts import Cancelled, Failed, Finish, Outcome, Retried
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
 from worker.services.attempt import Ending
-from worker.services.slots import Slots
+from worker.services.slots import MOST_FAILURES, Slots
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -82,4 +82,43 @@ def test_a_nudge_ends_a_wait_for_endings() -> None:
     slots.nudge()
 
     assert slots.endings(60) == []
+    slots.close()
+
+
+def test_jobs_that_fail_one_after_another_halt_the_slots_for_the_brakes_to_be_looked_at() -> None:
+    tried: list[int] = []
+
+    def fail(job: ClaimedJob, call: Call) -> Ending:
+        tried.append(job.id)
+        failed = Failed(Code.INVALID_REQUEST, "no such option")
+        return Ending(Finish(job.id, 1, "t", 1, "gpu-1", NOW, NOW, failed), None, 0.0)
+
+    slots = Slots(1, fail, name="gpu-1")
+    slots.hand_over([job(number) for number in range(3 * MOST_FAILURES)])
+    wait_until(lambda: slots.ready == 0, description="the waiting jobs are passed over")
+
+    assert len(tried) == MOST_FAILURES
+    assert len(slots.endings(5)) == MOST_FAILURES
+    slots.resume()
+    wait_until(lambda: len(tried) == 2 * MOST_FAILURES, description="they go on until the next halt")
+    slots.take_back()
+    slots.close()
+
+
+def test_a_job_is_held_until_its_ending_was_taken_or_it_was_given_back() -> None:
+    go = threading.Event()
+
+    def answer(job: ClaimedJob, call: Call) -> Ending:
+        go.wait(5)
+        return ending(job)
+
+    slots = Slots(1, answer, name="gpu-1")
+    slots.hand_over([job(1), job(2)])
+    wait_until(lambda: slots.ready == 1, description="the first is taken by the slot")
+
+    slots.take_back()
+    assert slots.held == {1}
+    go.set()
+    assert ended(slots) == [1]
+    assert slots.held == frozenset()
     slots.close()

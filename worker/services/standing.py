@@ -1,0 +1,42 @@
+"""What does a process remember of a host from one pass to the next?"""
+
+from dataclasses import dataclass, field
+
+from worker.policy.retry import host_pause
+from worker.services.pace import Paces
+
+
+@dataclass
+class Standing:
+    """How fast the host is, how often it failed in a row, and how long its runner was asked to stay.
+
+    A pass ends after its budget or when work runs out; what a host did wrong in it is not forgiven by that.
+    """
+
+    paces: Paces = field(default_factory=Paces)
+    failures: int = 0
+    """Incidents in a row; calls that failed together are one."""
+    paused_until: float = float("-inf")
+    """On the process's monotonic clock."""
+    hints: list[float] = field(default_factory=list)
+    """keep_alive seconds that jobs of the run under way asked for; the strongest alone."""
+
+    def paused(self, now: float) -> bool:
+        return now < self.paused_until
+
+    def failed(self, now: float, *, at_most: float) -> float | None:
+        """The host failed: step back, longer with each incident in a row. Returns the seconds.
+
+        None where it steps back already: calls that fail together fail of one cause.
+        """
+        if self.paused(now):
+            return None
+        self.failures += 1
+        pause = min(host_pause(self.failures).total_seconds(), at_most)
+        self.paused_until = now + pause
+        return pause
+
+    def answered(self, now: float) -> None:
+        """The host answered a job, and not one that was sent before it failed."""
+        if not self.paused(now):
+            self.failures = 0
