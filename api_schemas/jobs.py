@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,7 @@ __all__ = [
     "ResultError",
     "ResultLine",
     "check_defaults",
+    "overridden",
     "read_job_line",
 ]
 
@@ -71,7 +72,8 @@ class JobDefaults:
     keep_alive: int | float | str | None = None
     truncate: bool | None = None
     shift: bool | None = None
-    priority: PriorityName = "normal"
+    priority: PriorityName | None = None
+    """A line that says nothing either is normal."""
     deadline: datetime | None = None
 
 
@@ -195,11 +197,29 @@ def _finish(
         fields["custom_id"] or f"line-{line}",
         model,
         fields["prompt"],
-        PRIORITIES[fields["priority"] or defaults.priority],
+        PRIORITIES[fields["priority"] or defaults.priority or "normal"],
         fields["deadline"] or defaults.deadline,
         fields["metadata"],
         request,
         notes,
+    )
+
+
+def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
+    """``parsed`` with everything that ``by`` says in place of what the line said; options one by one."""
+    request = dict(parsed.request)
+    for name in _FILLABLE:
+        value = getattr(by, name)
+        if value is not None and not (request.get("raw") and name in ("system", "template")):
+            request[name] = value
+    if by.options:
+        request["options"] = {**request.get("options", {}), **by.options}
+    return replace(
+        parsed,
+        model=by.model or parsed.model,
+        priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],
+        deadline=by.deadline or parsed.deadline,
+        request=request,
     )
 
 

@@ -75,7 +75,11 @@ class BrokerUnavailable(CaravanError):
 
 
 class AlreadyRunning(CaravanError):
-    """Another process holds this CARAVAN_HOME."""
+    """Another process holds this CARAVAN_HOME: ``command`` of caravan, where it told."""
+
+    def __init__(self, message: str, *, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class NoHost(CaravanError):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.domain.timings import Timings
 from worker.errors import SettingsRefused
-from worker.ollama.client import Deadlines
+from worker.ollama.limits import Deadlines
 
 PREFIX = "CARAVAN_"
 
@@ -45,6 +45,9 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What a worker logs.")
     log_style: Literal["line", "json"] = Field("line", description="Log lines for people or for machines.")
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job that fail by its own fault.")
+    allow_pull: bool = Field(
+        False, description="Producers of a fleet may have models pulled onto its hosts (`--pull-missing`)."
+    )
     fail_on_cut: bool = Field(
         False, description="An answer cut by num_predict or a full window is a failure."
     )
@@ -116,6 +119,13 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
     ``CARAVAN_TEST_*`` belongs to the test suite and is passed over.
     """
+    return settings_with_origins(environ, **overrides)[0]
+
+
+def settings_with_origins(
+    environ: Mapping[str, str] | None = None, **overrides: Any
+) -> tuple[Settings, dict[str, str]]:
+    """The settings, and where each was said: a variable, an option, a line of the file, or ``default``."""
     environ = os.environ if environ is None else environ
     found: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -131,7 +141,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         if name not in found:
             found[name], origin[name] = value, f"{name} in the settings file"
     try:
-        return Settings(**found)
+        return Settings(**found), {name: origin.get(name, "default") for name in Settings.model_fields}
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

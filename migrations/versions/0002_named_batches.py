@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("hosts", sa.Column("memory", sa.BigInteger(), nullable=True))
     op.add_column("hosts", sa.Column("draining_at", UtcTime(), nullable=True))
     op.add_column("hosts", sa.Column("unreachable_since", UtcTime(), nullable=True))
+    op.add_column("hosts", sa.Column("kept", sa.Boolean(), server_default=sa.text("true"), nullable=False))
 
     op.add_column("batches", sa.Column("lineage", sa.String(length=64), nullable=True))
     op.add_column("batches", sa.Column("recipe", Json, nullable=True))
@@ -29,6 +30,13 @@ def upgrade() -> None:
     op.create_index("ix_batches_lineage", "batches", ["lineage", "id"])
 
     op.add_column("payloads", sa.Column("digest", sa.LargeBinary(), nullable=True))
+
+    for index, table, columns, state in (
+        ("ix_jobs_held", "jobs", ["batch_id", "id"], "held"),
+        ("ix_results_failed", "results", ["batch_id", "error_code"], "failed"),
+    ):
+        where = sa.text(f"state = '{state}'")
+        op.create_index(index, table, columns, sqlite_where=where, postgresql_where=where)
 
     op.create_table(
         "paces",
@@ -44,9 +52,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("paces")
+    op.drop_index("ix_results_failed", table_name="results")
+    op.drop_index("ix_jobs_held", table_name="jobs")
     op.drop_column("payloads", "digest")
     op.drop_index("ix_batches_lineage", table_name="batches")
     for column in ("pause_reason", "pause_code", "max_failures", "recipe", "lineage"):
         op.drop_column("batches", column)
-    for column in ("unreachable_since", "draining_at", "memory", "models_at_once", "access"):
+    for column in ("kept", "unreachable_since", "draining_at", "memory", "models_at_once", "access"):
         op.drop_column("hosts", column)

@@ -101,7 +101,7 @@ BAD = {
         json.dumps({"model": "llama3.2:3b", "prompt": "x" * 5_000_000}) + "\n",
         "5,000,000 bytes",
     ),
-    "an empty file": ("", "holds no job"),
+    "an empty file": ("", "the file is empty"),
     "broken JSON on line 7": (
         '{"model": "llama3.2:3b", "prompt": "x"}\n' * 6 + '{"model": \n',
         "line 7: not valid JSON",

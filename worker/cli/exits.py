@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
-from worker.errors import CaravanError, InputRefused, NoHost
+from worker.errors import CaravanError, InputRefused, NoHost, Problem
 
 FAILED_OR_HELD = 3
 
@@ -26,9 +26,15 @@ def explain(error: CaravanError) -> Iterator[str]:
             yield from (f"caravan: {problem}" for problem in error.problems)
             if error.left_out:
                 yield f"caravan: … and {error.left_out:,} more"
-            yield "caravan: the input was refused; nothing of it runs. Correct it and submit it again."
+            if not all(_is_of_the_command(problem) for problem in error.problems):
+                yield "caravan: the input was refused; nothing of it runs. Correct it and submit it again."
         case _:
             yield f"caravan: {error}"
+
+
+def _is_of_the_command(problem: Problem) -> bool:
+    """What is wrong stands on the command line, not in the input."""
+    return problem.field.startswith("--") or problem.field == "output" or problem.code == "changed_input"
 
 
 def finished_code(progress: BatchProgress) -> int:

@@ -1,127 +1,34 @@
-"""The processes and the hosts of a fleet, the database's version, and simulated hosts."""
+"""The processes of a fleet, the database's version, and simulated hosts."""
 
-import json
 import sys
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from worker.cli.render import error_console
-from worker.cli.settings import opened, settings_for
-from worker.domain.hosts import Host
-from worker.observability.logging import configure
-from worker.ollama.client import OllamaHost
-from worker.services.hosts import register
-from worker.settings import Settings, masked
-from worker.storage.hosts import list_hosts
-from worker.storage.migrate import HEAD, revision, upgrade
+# What reads settings and databases is imported within the commands: ``caravan --help`` needs none of it.
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-
-hosts = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The Ollama hosts of this database.")
-database = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database's schema.")
+database = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="The database's schema."
+)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give ``app`` these commands."""
-    app.add_typer(hosts, name="hosts")
-    app.add_typer(database, name="db")
-    app.command("worker")(worker)
-    app.command("control")(control)
-    app.command("beat")(beat)
-    app.command("simulate")(simulate)
+@database.callback()
+def db() -> None:
+    """The database's schema."""  # with a callback a single command stays below its group
 
 
-@hosts.command("add")
-def hosts_add(
-    name: Annotated[str, typer.Argument(help="What to call it; its worker is started with this name.")],
-    url: Annotated[str, typer.Argument(help="Where its Ollama listens, e.g. http://10.0.0.7:11434.")],
-    slots: Annotated[
-        int, typer.Option(min=1, help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL).")
-    ] = 1,
-    json_: AsJson = False,
-) -> None:
-    """Add a host, or change the URL and slots of one; looks at it at once.
+def _started() -> "Settings":
+    """The settings of a process that goes on: logged as they say, and the database is one to work on."""
+    from worker.cli.settings import opened, settings_for
+    from worker.observability.logging import configure
 
-    Example: caravan hosts add gpu-1 http://10.0.0.7:11434 --slots 4
-    """
     settings = settings_for()
-    with opened(settings) as db:
-        seen = register(
-            db,
-            Host(name, url.rstrip("/"), slots),
-            open_host=lambda host: _open(settings, host),
-            clock=db.clock(),
-        )
-    models = [model.name for model in seen.models]
-    if json_:
-        typer.echo(json.dumps({"name": name, "version": seen.version, "models": models, "error": seen.error}))
-    elif seen.error is not None:
-        typer.echo(f"{name}: added, but it cannot be reached now: {seen.error}")
-    else:
-        typer.echo(
-            f"{name}: Ollama {seen.version}, {slots} slots, {len(models)} models: {', '.join(models) or 'none'}"
-        )
-
-
-def _open(settings: Settings, host: Host) -> OllamaHost:
-    return OllamaHost(host.url, slots=host.slots, deadlines=settings.deadlines)
-
-
-@hosts.command("list")
-def hosts_list(json_: AsJson = False) -> None:
-    """List the hosts: what they hold, who serves them, when they were last seen.
-
-    Example: caravan hosts list --json
-    """
-    with opened(settings_for()) as db, db.read() as conn:
-        reports = list_hosts(conn, db.clock().now())
-    if json_:
-        typer.echo(
-            json.dumps(
-                [
-                    {
-                        "name": report.host.name,
-                        "url": masked(report.host.url),
-                        "slots": report.host.slots,
-                        "version": report.version,
-                        "resident": report.view.resident,
-                        "loading": report.view.intent,
-                        "serving": report.view.serving,
-                        "models": sorted(report.view.models),
-                        "last_seen_at": report.last_seen_at.isoformat() if report.last_seen_at else None,
-                        "error": report.error,
-                    }
-                    for report in reports
-                ]
-            )
-        )
-        return
-    if not reports:
-        typer.echo("no hosts yet: caravan hosts add NAME URL")
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "url", "slots", "version", "holds", "state"):
-        table.add_column(column, overflow="fold")
-    for report in reports:
-        state = report.error or ("serving" if report.view.serving else "idle")
-        table.add_row(
-            report.host.name,
-            masked(report.host.url),
-            str(report.host.slots),
-            report.version or "–",
-            (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
-            state,
-        )
-    console = error_console()
-    console.file = sys.stdout
-    console.print(table)
-
-
-def _start(settings: Settings) -> None:
     configure(settings.log_level, style=settings.log_style)
+    with opened(settings):
+        return settings
 
 
 def worker(
@@ -135,11 +42,7 @@ def worker(
     """
     from worker.dispatch.run import run_worker
 
-    settings = settings_for()
-    _start(settings)
-    with opened(settings):
-        pass  # says at once what is wrong with the database
-    raise typer.Exit(run_worker(settings, host))
+    raise typer.Exit(run_worker(_started(), host))
 
 
 def control(
@@ -153,11 +56,7 @@ def control(
     """
     from worker.dispatch.run import run_control
 
-    settings = settings_for()
-    _start(settings)
-    with opened(settings):
-        pass
-    raise typer.Exit(run_control(settings, pool=pool))
+    raise typer.Exit(run_control(_started(), pool=pool))
 
 
 def beat() -> None:
@@ -165,10 +64,12 @@ def beat() -> None:
 
     Example: caravan beat
     """
+    from worker.cli.settings import settings_for
     from worker.dispatch.run import run_beat
+    from worker.observability.logging import configure
 
     settings = settings_for()
-    _start(settings)
+    configure(settings.log_level, style=settings.log_style)
     raise typer.Exit(run_beat(settings))
 
 
@@ -178,6 +79,10 @@ def db_upgrade() -> None:
 
     Example: CARAVAN_DATABASE_URL=postgresql://caravan@db/caravan caravan db upgrade
     """
+    from worker.cli.settings import settings_for
+    from worker.settings import masked
+    from worker.storage.migrate import HEAD, revision, upgrade
+
     settings = settings_for()
     if not settings.database_url:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,24 +1,147 @@
-"""``caravan``: the commands in one app, and what an error looks like."""
+"""``caravan``: the commands in one app, and what an error looks like.
 
-import importlib.metadata
+A command's module is imported when the command is run: ``caravan --help`` needs none of them, ``status`` only its own.
+"""
+
 import sys
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from worker.cli import batches, fleet, run
-from worker.cli.exits import exit_code, explain
 from worker.errors import CaravanError
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "run": (
+        "worker.cli.run",
+        "run",
+        "Answer every prompt in FILE on these hosts and keep the answers in the database.",
+    ),
+    "demo": (
+        "worker.cli.demo",
+        "demo",
+        "Show the main job in under a minute: mixed prompts, three models, two simulated hosts, few model loads.",
+    ),
+    "up": (
+        "worker.cli.up",
+        "up",
+        "Serve every host that was added, and whatever is submitted, until stopped. Hosts added later are picked up.",
+    ),
+    "submit": (
+        "worker.cli.submit",
+        "submit",
+        "Put a batch in the database for whoever serves, and wake them. Prints its number.",
+    ),
+    "status": ("worker.cli.batches", "status", "Show how far a batch, or every batch, has come."),
+    "batches": (
+        "worker.cli.batches",
+        "batches",
+        "List batches, the newest first: name, state, and how far each has come.",
+    ),
+    "watch": (
+        "worker.cli.watch",
+        "watch",
+        "Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.",
+    ),
+    "results": (
+        "worker.cli.batches",
+        "results",
+        "Write the results of a batch, in the order of the input, at any time: JSON lines, CSV or Parquet.",
+    ),
+    "jobs": (
+        "worker.cli.seeing",
+        "jobs",
+        "List jobs of a batch in the order of its input: where each stands, and why it failed or is held.",
+    ),
+    "explain": ("worker.cli.seeing", "explain", "Say what a job or a batch waits for, why, and what helps."),
+    "cancel": (
+        "worker.cli.actions",
+        "cancel",
+        "Cancel what is left of a batch, or some jobs: what waits at once, what runs within seconds. Answers stay.",
+    ),
+    "pause": (
+        "worker.cli.actions",
+        "pause",
+        "Start no more jobs of a batch; those that run end by themselves.",
+    ),
+    "resume": ("worker.cli.actions", "resume", "Let a paused batch go on."),
+    "retry": (
+        "worker.cli.actions",
+        "retry",
+        "Ask jobs again that failed, or those of another --state; earlier attempts stay on record.",
+    ),
+    "set": ("worker.cli.actions", "set_", "Make the jobs of a batch more or less urgent."),
+    "unhold": (
+        "worker.cli.actions",
+        "unhold",
+        "Let held jobs go: after a missing model was pulled, or a suspect was looked at.",
+    ),
+    "hosts": ("worker.cli.hosts", "hosts", "The Ollama hosts of this database."),
+    "ps": (
+        "worker.cli.seeing",
+        "ps",
+        "Show what each host has loaded: how large, how much of it in the GPU, its context window, and until when.",
+    ),
+    "models": (
+        "worker.cli.seeing",
+        "models",
+        "Show which host has which model, as they were last looked at.",
+    ),
+    "worker": (
+        "worker.cli.fleet",
+        "worker",
+        "Serve hosts of a fleet until stopped. One per GPU host, beside it or for it.",
+    ),
+    "control": (
+        "worker.cli.fleet",
+        "control",
+        "Rescue stale jobs, promote retries, wake idle hosts, settle batches. One per fleet; more do no harm.",
+    ),
+    "beat": (
+        "worker.cli.fleet",
+        "beat",
+        "Send the ticks that control works on. One per fleet; more do no harm.",
+    ),
+    "db": ("worker.cli.fleet", "database", "The database's schema."),
+    "simulate": (
+        "worker.cli.fleet",
+        "simulate",
+        "Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.",
+    ),
+    "info": (
+        "worker.cli.info",
+        "info",
+        "Say what this is and what it uses: versions, home, database, broker, who serves, where each setting came from.",
+    ),
+}
+"""Name → module, the function or the group in it, and its help in one line (a test compares it with the docstring)."""
 
 
 class Commands(TyperGroup):
-    """Errors raised on purpose become a line on standard error and an exit code; defects keep their traceback."""
+    """Commands by their table. Errors raised on purpose become a line on standard error and an exit code; defects keep
+    their traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        known = COMMANDS.get(cmd_name)
+        if known is None:
+            return None
+        module, attribute, _ = known
+        return _loaded(cmd_name, getattr(import_module(module), attribute))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except CaravanError as error:
+            from worker.cli.exits import exit_code, explain
+
             for line in explain(error):
                 typer.echo(line, err=True)
             sys.exit(exit_code(error))
@@ -29,6 +152,16 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             sys.exit(130)
+
+
+def _loaded(name: str, found: Any) -> Any:
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_command(found)
+        group.name = name
+        return group
+    one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    one.command(name)(found)
+    return typer.main.get_command(one)
 
 
 app = typer.Typer(
@@ -47,19 +180,29 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        import importlib.metadata
+
         typer.echo(importlib.metadata.version("caravan"))
         raise typer.Exit
 
 
 @app.callback()
 def caravan(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log what happens; -vv logs more.")
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors and results only.")
+    ] = False,
+    log_format: Annotated[
+        Literal["line", "json"] | None, typer.Option("--log-format", help="Log lines for people or machines.")
+    ] = None,
 ) -> None:
     """Bulk text generation on Ollama hosts."""
+    from worker.cli.settings import said_before  # not needed for --help
 
-
-run.add_to(app)
-batches.add_to(app)
-fleet.add_to(app)
+    ctx.with_resource(said_before(verbose=verbose, quiet=quiet, log_format=log_format))

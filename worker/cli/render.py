@@ -1,18 +1,23 @@
 """What a person sees: progress while it runs, the summary when it is done. Plain lines where there is no terminal."""
 
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.settings import said
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.services.situation import HostNow, ModelNow, Situation
 from worker.storage.results import ModelFigures
 
 QUIET_SECONDS = 10.0
@@ -20,8 +25,54 @@ QUIET_SECONDS = 10.0
 
 
 def error_console() -> Console:
-    """Standard error: progress and summaries go there, so that standard output stays for what a script reads."""
-    return Console(stderr=True, highlight=False)
+    """Standard error: progress and summaries go there, so that standard output stays for what a script reads.
+
+    Silent under ``caravan -q``.
+    """
+    return Console(stderr=True, highlight=False, quiet=said().quiet)
+
+
+def output_console() -> Console:
+    """Standard output, for what was asked for. Off a terminal no line is folded: a script reads it."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
+def plain_table(
+    *columns: str, right: Collection[str] = (), fold: Collection[str] = (), cut: Collection[str] = ()
+) -> Table:
+    """A table without lines. ``right`` names the columns of numbers; where the terminal is too narrow those in ``fold``
+    take several lines, and those in ``cut``, made of ``one_line``, lose their ends; the others stay whole."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name not in fold and name not in cut,
+            overflow="fold" if name in fold else "ellipsis",
+        )
+    return table
+
+
+def one_line(text: str) -> Text:
+    """A cell that is cut at the end of its column."""
+    return Text(" ".join(text.split()), no_wrap=True, overflow="ellipsis")
+
+
+def size(n: int) -> str:
+    """Bytes for people.
+
+    >>> [size(n) for n in (0, 900, 5_200_000_000, 43_000_000_000)]
+    ['0 B', '900 B', '5.2 GB', '43 GB']
+    """
+    value = float(n)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +124,180 @@ class _Rate(ProgressColumn):
         )
 
 
-Show = Callable[[BatchProgress, Rates], None]
+class Show(Protocol):
+    """Shows how far the batch is: on a terminal what hosts do beneath the bar, and why nothing moves."""
+
+    def __call__(
+        self,
+        progress: BatchProgress,
+        rates: Rates,
+        *,
+        situation: Situation | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None: ...
 
 
 @contextmanager
 def batch_progress_shown(console: Console, progress: BatchProgress) -> Iterator[Show]:
-    """A bar on a terminal, else a line every ten seconds."""
-    if not console.is_terminal:
-        last = [time.monotonic()]
+    """A bar on a terminal, with what hosts do and the reasons beneath it; else a line every ten seconds, and one each
+    time the reasons change. On a quiet console nothing is shown."""
+    if console.quiet:
+        yield lambda progress, rates, *, situation=None, reasons=(): None
+    elif console.is_terminal:
+        with _Live(console, progress) as live:
+            yield live.show
+    else:
+        yield _Lines(console).show
 
-        def say(progress: BatchProgress, rate: Rates) -> None:
-            if time.monotonic() - last[0] >= QUIET_SECONDS:
-                last[0] = time.monotonic()
-                console.print(progress_line(progress, rate), soft_wrap=True)
 
-        yield say
-        return
-    with Progress(
-        SpinnerColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-        _Rate(),
-        console=console,
-        expand=True,
-    ) as bar:
-        task = bar.add_task("", total=progress.total, completed=progress.done)
+class _Lines:
+    """Progress where nobody looks at it now: few lines, each complete."""
 
-        def show(progress: BatchProgress, rate: Rates) -> None:
-            bar.update(task, total=progress.total, completed=progress.done, rates=rate)
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last_at = time.monotonic()
+        self._reasons: list[str] = []
 
-        yield show
+    def show(
+        self,
+        progress: BatchProgress,
+        rates: Rates,
+        *,
+        situation: Situation | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        if time.monotonic() - self._last_at >= QUIET_SECONDS:
+            self._last_at = time.monotonic()
+            self._print(progress_line(progress, rates))
+        lasting = [without_spans(reason) for reason in reasons]
+        if lasting != self._reasons:
+            self._reasons = lasting
+            for reason in reasons:
+                self._print(f"waiting: {reason}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False)
+
+
+class _Live(Progress):
+    """The bar, and lines beneath it."""
+
+    def __init__(self, console: Console, progress: BatchProgress) -> None:
+        self._beneath: list[RenderableType] = []
+        self._situation: Situation | None = None
+        super().__init__(
+            SpinnerColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            _Rate(),
+            console=console,
+            expand=True,
+        )
+        self._task = self.add_task("", total=progress.total, completed=progress.done)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield from self._beneath
+
+    def show(
+        self,
+        progress: BatchProgress,
+        rates: Rates,
+        *,
+        situation: Situation | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        self._situation = situation or self._situation  # read less often than the counts
+        self._beneath = beneath(self._situation, reasons)
+        if reasons:
+            rates = replace(rates, eta_seconds=None)
+        self.update(self._task, total=progress.total, completed=progress.done, rates=rates)
+
+
+_SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")
+
+
+def without_spans(reason: str) -> str:
+    """A reason without what changes by the second, to see whether it is still the same.
+
+    >>> without_spans("gpu-1 cannot be reached since 14:02:10 (3 min): connection refused")
+    'gpu-1 cannot be reached since 14:02:10: connection refused'
+    """
+    return _SPAN.sub("", reason)
+
+
+MOST_HOSTS = 8
+MOST_REASONS = 6
+
+
+def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[RenderableType]:
+    """What stands under a bar: a line per host, the failures by code, the reasons."""
+    lines: list[RenderableType] = []
+    if situation is not None:
+        if situation.hosts:
+            lines.append(hosts_grid(situation.hosts, most=MOST_HOSTS))
+        failed = failures_line(situation)
+        if failed:
+            lines.append(Text(failed, style="red", overflow="ellipsis", no_wrap=True))
+    for reason in reasons[:MOST_REASONS]:
+        lines.append(Text(f"  {reason}", style="yellow"))
+    if len(reasons) > MOST_REASONS:
+        lines.append(Text(f"  … and {len(reasons) - MOST_REASONS} more reasons", style="yellow"))
+    return lines
+
+
+def hosts_grid(hosts: Sequence[HostNow], *, most: int) -> Group:
+    """``gpu-1  qwen3:8b  42 tok/s  3 running``: at most ``most``, those that do something first."""
+    grid = plain_table("host", "does", "tokens", "jobs", right=("tokens", "jobs"), cut=("host", "does"))
+    grid.show_header = False
+    shown = hosts if len(hosts) <= most else sorted(hosts, key=lambda host: (not host.running, host.name))
+    for host in shown[:most]:
+        grid.add_row(
+            one_line(host.name),
+            one_line(host_does(host)),
+            f"{host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else "",
+            f"{host.running:,} running" if host.running else "",
+        )
+    more = [Text(f"  … and {len(hosts) - most:,} more")] if len(hosts) > most else []
+    return Group(Padding(grid, (0, 0, 0, 2)), *more)
+
+
+def host_does(host: HostNow) -> str:
+    """What a host does, in a few words."""
+    if host.unreachable_since is not None:
+        return "cannot be reached"
+    if host.intent is not None:
+        return f"loading {host.intent}"
+    drained = " (drained)" if host.draining else ""
+    return (host.resident or "nothing loaded") + drained
+
+
+def models_grid(models: Sequence[ModelNow]) -> Padding:
+    """A line per model: jobs by where they stand, and the speed of the last minute."""
+    numbers = ("waiting", "running", "held", "done", "failed", "jobs/s", "tok/s")
+    table = plain_table("model", *numbers, right=numbers, cut=("model",))
+    for model in models:
+        speeds = (model.jobs_per_second, model.tokens_per_second)
+        counts = (model.waiting, model.running, model.held, model.done, model.failed)
+        table.add_row(
+            one_line(model.model),
+            *(f"{n:,}" if n else "–" for n in counts),
+            f"{speeds[0]:,.1f}" if speeds[0] else "–",
+            f"{speeds[1]:,.0f}" if speeds[1] else "–",
+        )
+    return Padding(table, (0, 0, 0, 2))
+
+
+def failures_line(situation: Situation) -> str:
+    """``  failed: 12 context_overflow, 3 cut``; empty where none did."""
+    failed = situation.counts.get(JobState.FAILED, 0)
+    if not failed:
+        return ""
+    parts = [f"{n:,} {code}" for code, n in situation.failures.items()]
+    rest = failed - sum(situation.failures.values())
+    if rest > 0:
+        parts.append(f"{rest:,} {'more' if parts else 'of them'}")
+    return f"  failed: {', '.join(parts)}"
 
 
 def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:

@@ -1,17 +1,66 @@
 """How a command gets its settings and its database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, settings_with_origins
 from worker.storage.engine import Database, open_database
 from worker.storage.migrate import check_schema, upgrade
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What stands before the command: ``caravan -q --log-format json CMD``."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Settings, as ``load_settings`` takes them."""
+    quiet: bool = False
+    """No progress and no summaries; errors and results only."""
+
+
+_SAID: ContextVar[Said | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def said_before(*, verbose: int = 0, quiet: bool = False, log_format: str | None = None) -> Iterator[Said]:
+    """Let the options before the command hold until the block ends (``ctx.with_resource``)."""
+    level = "error" if quiet else {0: None, 1: "info"}.get(verbose, "debug")
+    overrides = {"log_level": level, "log_style": log_format}
+    said = Said({name: value for name, value in overrides.items() if value is not None}, quiet)
+    token = _SAID.set(said)
+    try:
+        yield said
+    finally:
+        _SAID.reset(token)
+
+
+def said() -> Said:
+    """What stands before the command that runs now."""
+    return _SAID.get() or Said()
+
+
 def settings_for(**overrides: Any) -> Settings:
     """The settings with what the command line overrides."""
-    return load_settings(**overrides)
+    return load_settings(**_with_said(overrides))
+
+
+def origins_for(**overrides: Any) -> tuple[Settings, dict[str, str]]:
+    """The same, and where each comes from."""
+    settings, origins = settings_with_origins(**_with_said(overrides))
+    return settings, {
+        name: _WRITTEN.get(name, origin) if name in said().overrides else origin
+        for name, origin in origins.items()
+    }
+
+
+_WRITTEN = {"log_level": "-v or -q", "log_style": "--log-format"}
+
+
+def _with_said(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {**said().overrides, **{name: value for name, value in overrides.items() if value is not None}}
 
 
 @contextmanager

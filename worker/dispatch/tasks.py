@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from celery.signals import worker_process_init, worker_shutting_down
 from worker.clock import Clock, SystemClock
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
-from worker.errors import DatabaseUnavailable, InputRefused, NotFound
+from worker.errors import DatabaseUnavailable, InputRefused, NotFound, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.services.pace import Paces
@@ -22,7 +23,7 @@ from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import get_host
+from worker.storage.hosts import get_host, record_unreachable
 
 _SHUTTING_DOWN = multiprocessing.get_context("fork").Event()
 """Celery tells only its main process that a stop was asked for; the forked child sees this event."""
@@ -51,12 +52,13 @@ class Resources:
         return self._clock
 
     def gpu(self, host: Host) -> OllamaHost:
+        """Raises SettingsRefused where a secret that the host wants is not here."""
         known = self._gpus.get(host.name)
         if known is not None and known[0] == host:
             return known[1]
         if known is not None:
             known[1].close()
-        gpu = OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines)
+        gpu = OllamaHost.of(host, deadlines=self.settings.deadlines)
         self._gpus[host.name] = (host, gpu)
         return gpu
 
@@ -115,8 +117,14 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
     try:
         with resources.database.read() as conn:
             host = get_host(conn, name)
+        gpu = resources.gpu(host)
     except NotFound:
         emit("host.unreachable", host=name, message="no such host in the database: caravan hosts add")
+        return
+    except SettingsRefused as error:
+        emit("host.unreachable", host=name, message=str(error))
+        with suppress(DatabaseUnavailable), resources.database.write() as conn:
+            record_unreachable(conn, name, message=str(error), now=resources.clock.now())
         return
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
@@ -128,7 +136,7 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
         served = serve_host(
             resources.database,
             host,
-            gpu=resources.gpu(host),
+            gpu=gpu,
             clock=resources.clock,
             timings=resources.settings.timings,
             stop=stop,

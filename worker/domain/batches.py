@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from worker.domain.jobs import FINAL, JobState
 
@@ -34,6 +35,22 @@ class Batch:
     finished_at: datetime | None
     jobs: int
     """Jobs accepted into it."""
+    pause_code: str | None = None
+    """Why it is paused, where it paused by itself."""
+    pause_reason: str | None = None
+    """The same in a sentence for people; where somebody paused it, that."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOrigin:
+    """Where a batch comes from, and when it has to stop by itself."""
+
+    lineage: str | None = None
+    """Equal for batches that ask the same input again as it changes: a hash of its name or path."""
+    recipe: Mapping[str, Any] | None = None
+    """What was said once for all rows, as plain values."""
+    max_failures: str | None = None
+    """``N`` or ``P%``: more failures than that pause it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +72,53 @@ class BatchProgress:
     def open(self) -> int:
         """Jobs that can still change by themselves: neither final nor held."""
         return self.total - self.done - self.counts.get(JobState.HELD, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgiven:
+    """Outcomes that a batch's brakes do not look at any more, since somebody let it go on after them."""
+
+    failed: int = 0
+    outcomes: int = 0
+    """Successes and failures."""
+
+    @property
+    def stored(self) -> str | None:
+        """As it stands in ``pause_code`` while the batch is not paused; None for nothing.
+
+        >>> Forgiven(24, 30).stored, Forgiven().stored
+        ('resumed:24/30', None)
+        """
+        return f"resumed:{self.failed}/{self.outcomes}" if self.outcomes else None
+
+    @classmethod
+    def parse(cls, stored: str | None) -> "Forgiven":
+        """What ``stored`` gave; nothing where it is the code of a pause.
+
+        >>> Forgiven.parse("resumed:24/30"), Forgiven.parse("same_failure")
+        (Forgiven(failed=24, outcomes=30), Forgiven(failed=0, outcomes=0))
+        """
+        if stored is None or not stored.startswith("resumed:"):
+            return cls()
+        failed, outcomes = stored.removeprefix("resumed:").split("/")
+        return cls(int(failed), int(outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a batch's brakes go by."""
+
+    state: BatchState
+    failed: int
+    succeeded: int
+    forgiven: Forgiven = Forgiven()
+    max_failures: str | None = None
+
+    @property
+    def failed_since(self) -> int:
+        """Failures that nobody forgave."""
+        return max(0, self.failed - self.forgiven.failed)
+
+    @property
+    def outcomes_since(self) -> int:
+        return max(0, self.failed + self.succeeded - self.forgiven.outcomes)

@@ -1,8 +1,105 @@
 """What a host is, what it has, and what it has loaded."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
+
+from worker.errors import SettingsRefused
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "transfer-encoding"})
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i)?b?|b)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a host, or the proxy before it, wants to see first. No value is here, only where it stands.
+
+    A reference is ``env:NAME`` or ``file:PATH``; it is looked up where the host is served, each time a session opens.
+    ``basic_auth`` refers to ``USER:PASSWORD``. ``ca_file`` (PEM) replaces the authorities that are trusted.
+    Raises SettingsRefused; the message never shows what stands where a reference should, which may be the secret.
+    """
+
+    basic_auth: str | None = None
+    bearer: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Name and reference."""
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.basic_auth is not None and self.bearer is not None:
+            raise SettingsRefused("basic auth and a bearer token are both the Authorization header: give one")
+        taken = {"authorization"} if self.basic_auth is not None or self.bearer is not None else set()
+        for name, _ in self.headers:
+            if not _HEADER.fullmatch(name):
+                raise SettingsRefused(
+                    "a header is NAME=env:VARIABLE or NAME=file:PATH; that is no header's name"
+                )
+            if name.lower() in _OURS | taken:
+                raise SettingsRefused(f"the header {name} is set already, and only once")
+            taken.add(name.lower())
+        for reference in (self.basic_auth, self.bearer, *(reference for _, reference in self.headers)):
+            if reference is not None:
+                _check_reference(reference)
+
+    @property
+    def stored(self) -> dict[str, Any] | None:
+        """As it stands in the database; None for nothing.
+
+        >>> Access(bearer="env:GPU_TOKEN").stored
+        {'bearer': 'env:GPU_TOKEN'}
+        """
+        found: dict[str, Any] = {}
+        for name in ("basic_auth", "bearer", "ca_file"):
+            if (value := getattr(self, name)) is not None:
+                found[name] = value
+        if self.headers:
+            found["headers"] = [list(header) for header in self.headers]
+        return found or None
+
+    @classmethod
+    def parse(cls, stored: Mapping[str, Any] | None) -> "Access":
+        """What ``stored`` gave.
+
+        >>> Access.parse({"headers": [["X-Key", "file:/run/key"]]})
+        Access(basic_auth=None, bearer=None, headers=(('X-Key', 'file:/run/key'),), ca_file=None)
+        """
+        if not stored:
+            return cls()
+        return cls(
+            stored.get("basic_auth"),
+            stored.get("bearer"),
+            tuple((name, reference) for name, reference in stored.get("headers", ())),
+            stored.get("ca_file"),
+        )
+
+
+def _check_reference(text: str) -> None:
+    kind, _, place = text.partition(":")
+    if kind not in ("env", "file") or not place or not place.isprintable() or len(place) > 1000:
+        raise SettingsRefused(
+            "a secret is named, never given: expected env:NAME (a variable) or file:PATH (a file's content)"
+        )
+
+
+def memory_bytes(text: str) -> int:
+    """A size as people write it, in bytes. Raises SettingsRefused.
+
+    >>> memory_bytes("24GB"), memory_bytes("24 GiB"), memory_bytes("1.5t")
+    (24000000000, 25769803776, 1500000000000)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(
+            float(number) * (1024 if binary else 1000) ** ("kmgt".index(unit.lower()) + 1 if unit else 0)
+        )
+    if not 0 < size < 2**63:
+        raise SettingsRefused(f"{text[:40]!r} is no size; expected one such as 24GB or 24GiB")
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +109,13 @@ class Host:
     name: str
     url: str
     slots: int = 1
+    access: Access = Access()
+    models_at_once: int = 1
+    """How many models it holds side by side (its OLLAMA_MAX_LOADED_MODELS)."""
+    memory: int | None = None
+    """Bytes for models, where somebody told."""
+    draining: bool = field(default=False, compare=False)
+    """It finishes what it runs and takes nothing new. The host is the same one, draining or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +181,9 @@ class HostReport:
     last_claim_at: datetime | None
     error: str | None
     """Why it could not be reached when it was last looked at."""
+    kept: bool
+    """It was added for good, not named by a single run."""
+    added_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """What a job is, and which state may follow which."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -46,6 +48,7 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.WAITING, "cancel"): JobState.CANCELLED,
     (JobState.QUEUED, "claim"): JobState.RUNNING,
     (JobState.QUEUED, "hold"): JobState.HELD,
+    (JobState.QUEUED, "pause"): JobState.SCHEDULED,
     (JobState.QUEUED, "cancel"): JobState.CANCELLED,
     (JobState.QUEUED, "expire"): JobState.EXPIRED,
     (JobState.QUEUED, "finish"): JobState.SUCCEEDED,
@@ -56,9 +59,13 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.RUNNING, "rescue"): JobState.SCHEDULED,
     (JobState.RUNNING, "hold"): JobState.HELD,
     (JobState.RUNNING, "cancel"): JobState.CANCELLED,
-    (JobState.HELD, "unhold"): JobState.QUEUED,
+    (JobState.HELD, "unhold"): JobState.SCHEDULED,
+    (JobState.HELD, "retry"): JobState.SCHEDULED,
     (JobState.HELD, "cancel"): JobState.CANCELLED,
     (JobState.HELD, "expire"): JobState.EXPIRED,
+    (JobState.FAILED, "retry"): JobState.SCHEDULED,
+    (JobState.CANCELLED, "retry"): JobState.SCHEDULED,
+    (JobState.EXPIRED, "retry"): JobState.SCHEDULED,
 }
 """(state, verb) → next state. ``docs/job_lifecycle.md`` draws this table and a test compares the two.
 
@@ -88,6 +95,18 @@ class NewJob:
     """Estimated prompt tokens."""
 
 
+def asked_digest(job: NewJob) -> bytes:
+    """16 bytes that tell one question from another: what a host is asked, and of which model.
+
+    Metadata, priority and deadline are not part of it: changing them asks nothing new.
+    """
+    asked = hashlib.blake2b(digest_size=16)
+    asked.update(f"{job.model}\0{job.prompt}\0".encode("utf-8", "surrogatepass"))
+    if job.request:
+        asked.update(json.dumps(job.request, sort_keys=True).encode())
+    return asked.digest()
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
     """A job in a worker's hands, until its lease ends."""
@@ -109,3 +128,30 @@ class ClaimedJob:
     deadline: datetime | None = None
     losses: int = 0
     """Attempts that ended with the death or silence of a worker, host or runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant: every condition that is given has to hold. A batch or jobs have to be named."""
+
+    batch_id: int | None = None
+    job_ids: frozenset[int] | None = None
+    states: frozenset[JobState] | None = None
+    codes: frozenset[str] | None = None
+    """Of the failure, or of what they are held for."""
+    models: frozenset[str] | None = None
+    """Normalised names."""
+
+    def __post_init__(self) -> None:
+        if self.batch_id is None and self.job_ids is None:
+            raise ValueError("a filter needs a batch or jobs")
+
+    @property
+    def whole_batch(self) -> bool:
+        """Nothing but the batch is asked for."""
+        return (self.job_ids, self.states, self.codes, self.models) == (None, None, None, None)
+
+    def among(self, states: Iterable[JobState]) -> "JobFilter":
+        """The same jobs, those in one of ``states`` alone."""
+        wanted = frozenset(states)
+        return replace(self, states=wanted if self.states is None else wanted & self.states)

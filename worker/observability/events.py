@@ -6,19 +6,28 @@ from collections.abc import Mapping
 EVENTS: Mapping[str, str] = {
     "batch.submitted": "a batch was sealed: batch, jobs, seconds",
     "batch.refused": "a batch was refused at the door: batch, problems",
+    "batch.extended": "a changed input was taken into its batch: batch, added, replaced",
     "batch.cancelled": "a batch was cancelled: batch, jobs",
+    "batch.paused": "a batch was paused, or paused by itself, and its queued jobs taken back: batch, code, jobs",
+    "batch.resumed": "a paused batch goes on: batch",
+    "batch.retried": "jobs of a batch that had ended are asked again: batch, jobs",
     "job.claimed": "jobs were claimed: host, runner_key, jobs",
     "job.finished": "outcomes were stored: host, accepted, refused",
     "job.released": "unstarted jobs were given back: host, jobs",
     "job.rescued": "stale leases were ended: retried, held, cancelled",
     "job.held": "jobs were parked: runner_key, jobs, code",
-    "job.unheld": "parked jobs were let go: batch, jobs",
+    "job.unheld": "parked jobs were let go: batches, jobs",
+    "job.cancelled": "some jobs were cancelled: batches, jobs, running",
+    "job.prioritised": "jobs were made more or less urgent: batches, jobs, priority",
     "job.failed": "an attempt failed: host, job, attempt, code, message",
     "job.spooled": "outcomes went to the spool, the database is away: host, jobs",
     "host.serving": "a worker took a host's serving lease: host, slots",
+    "host.joined": "a host that was added is served from now on: host",
+    "host.changed": "a host was set otherwise and is served anew: host",
     "host.left": "a worker gave it back: host, jobs, loads",
     "host.paused": "a host steps back: host, seconds, code",
     "host.unreachable": "a host could not be looked at: host, message",
+    "model.pulled": "a model was pulled onto a host: host, model",
     "runner.loading": "a load was decided: host, runner_key, reason",
     "runner.loaded": "a model was loaded: host, runner_key, seconds",
     "runner.load_failed": "a load failed: host, runner_key, code, message, seconds",
@@ -26,6 +35,7 @@ EVENTS: Mapping[str, str] = {
     "lease.lost": "a finish was refused by the fence: host, jobs",
     "database.unavailable": "the database could not be reached: host, message",
     "broker.unavailable": "a wake-up could not be published: message",
+    "secret.exposed": "a secret's file can be read by every user of the machine: reference",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
 }
 """Event → meaning and fields; ``docs/events.md`` is compared with it."""
@@ -34,6 +44,7 @@ _log = logging.getLogger("caravan")
 
 _WARNINGS = frozenset(
     {
+        "batch.paused",
         "job.failed",
         "job.held",
         "job.rescued",
@@ -44,6 +55,7 @@ _WARNINGS = frozenset(
         "lease.lost",
         "database.unavailable",
         "broker.unavailable",
+        "secret.exposed",
     }
 )
 

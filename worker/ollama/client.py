@@ -1,11 +1,11 @@
 """A host, as the rest of Caravan asks it: generate, load, unload, what is there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.clock import Clock, SystemClock
-from worker.domain.hosts import HostModel, LoadedModel
+from worker.domain.hosts import Access, Host, HostModel, LoadedModel
 from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError
@@ -18,6 +18,7 @@ from worker.ollama.limits import (
     patience_to_generate,
     patience_to_load,
     patience_to_probe,
+    patience_to_pull,
 )
 from worker.ollama.poison import WITHIN_SECONDS, Suspects
 from worker.ollama.probe import Told, read_loaded, read_models, read_version
@@ -30,6 +31,8 @@ __all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
 class OllamaHost:
     """One Ollama server by its URL. Thread-safe. Every method but ``close`` raises HostError and nothing else.
 
+    ``access`` is looked up once, here. Raises SettingsRefused where that fails, or where ``url`` is none.
+
     ``slots`` sizes the connection pool and limits nothing: whoever calls sends no more than that at a time.
     """
 
@@ -37,6 +40,7 @@ class OllamaHost:
         self,
         url: str,
         *,
+        access: Access | None = None,
         slots: int = 1,
         deadlines: Deadlines | None = None,
         bounds: Bounds | None = None,
@@ -45,12 +49,17 @@ class OllamaHost:
         self._deadlines = deadlines or Deadlines()
         self._bounds = bounds or Bounds()
         self._clock = clock or SystemClock()
-        self._wire = Wire(url, slots=slots, bounds=self._bounds, clock=self._clock)
+        self._wire = Wire(url, access=access or Access(), slots=slots, bounds=self._bounds, clock=self._clock)
         self._to_generate = patience_to_generate(self._deadlines)
         self._to_load = patience_to_load(self._deadlines)
         self._to_probe = patience_to_probe(self._deadlines)
         self._suspects = Suspects()
         self._shown: dict[str, Told] = {}
+
+    @classmethod
+    def of(cls, host: Host, *, deadlines: Deadlines | None = None) -> "OllamaHost":
+        """``host`` as the database knows it, with what it wants to see. Raises SettingsRefused."""
+        return cls(host.url, access=host.access, slots=host.slots, deadlines=deadlines)
 
     @property
     def url(self) -> str:
@@ -179,9 +188,45 @@ class OllamaHost:
             patience=patience,
             limit=self._bounds.probe_bytes,
         )
-        answer = parse_object(content, self._bounds)
-        if answer.get("done") is not True or answer.get("done_reason") != reason:
-            raise bad_reply(f"no {reason!r} for an empty prompt", content)
+        with self._wire.discreet():
+            answer = parse_object(content, self._bounds)
+            if answer.get("done") is not True or answer.get("done_reason") != reason:
+                raise bad_reply(f"no {reason!r} for an empty prompt", content)
+
+    # -- pull -----------------------------------------------------------------------------------------------
+
+    def pull(self, model: str, *, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Have ``model`` pulled from its registry; ``progress`` hears the step, and the bytes that came of how many.
+
+        Raises HostError: MODEL_MISSING where the registry does not have it (a 200 with an error line says so).
+        """
+        body = _encoded({"model": model, "stream": True})
+        rest, done = b"", False
+        with self._wire.open(
+            "POST", "/api/pull", body, call=Call(), patience=patience_to_pull(self._deadlines)
+        ) as pieces:
+            for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > self._bounds.line_bytes:
+                    raise bad_reply("an endless line of pull progress", rest[:200])
+                for line in lines:
+                    done = self._pulled(model, line, progress) or done
+        if rest.strip():
+            done = self._pulled(model, rest, progress) or done
+        if not done:
+            raise HostError(Code.REPLY_CUT, f"the pull of {model} ended before it was complete")
+
+    def _pulled(self, model: str, line: bytes, progress: Callable[[str, int, int], None] | None) -> bool:
+        told = parse_object(line, self._bounds)
+        if "error" in told:
+            raise HostError(Code.MODEL_MISSING, f"{model} cannot be pulled: {str(told['error'])[:300]}")
+        status = str(told.get("status", ""))
+        if progress is not None:
+            total, completed = told.get("total"), told.get("completed")
+            progress(
+                status, completed if isinstance(completed, int) else 0, total if isinstance(total, int) else 0
+            )
+        return status == "success"
 
     # -- look -----------------------------------------------------------------------------------------------
 
@@ -205,7 +250,8 @@ class OllamaHost:
             patience=self._to_probe,
             limit=self._bounds.probe_bytes,
         )
-        return parse_object(content, self._bounds)
+        with self._wire.discreet():
+            return parse_object(content, self._bounds)
 
 
 def _load_request(key: RunnerKey, keep_alive: float | str) -> dict[str, Any]:

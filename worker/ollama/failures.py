@@ -23,6 +23,7 @@ from urllib3.exceptions import (
 )
 
 from worker.errors import Code, HostError
+from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
 
 BROKEN = (
@@ -37,6 +38,8 @@ BROKEN = (
 and http.client meet a socket that was closed under them, or a status line that is none, with whatever they trip over."""
 
 _LONGEST_MESSAGE = 2000
+_REFUSALS_OF_US = frozenset({401, 403, 407})
+"""Given by somebody before the host, even where the error looks like an Ollama server's."""
 
 _TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
     # These quote what the producer wrote, which may look like any of the others: they come first, anchored.
@@ -139,10 +142,16 @@ def from_status(status: int, content_type: str, body: bytes) -> HostError:
         return HostError(Code.BAD_REPLY, f"the host sent {what} instead of 200", status=status)
     value = _error_value(body)
     if value is not None:
-        return from_error_value(value, status=status)
+        error = from_error_value(value, status=status)
+        if status in _REFUSALS_OF_US and error.code is _by_status(status):
+            message = f"{proxy_words(status, what, '')}: {error.message}"
+            return HostError(error.code, message, status=status)
+        return error
     text = _one_line(body.decode("utf-8", "replace"))
     plain = not content_type.startswith("text/html") and not text.startswith("<")
-    message = f"{what}: {text}" if plain and text and text.lower() != what.lower() else what
+    message = proxy_words(status, what, text) or what
+    if plain and text and text.lower() not in what.lower():
+        message = f"{message}: {text}"
     return HostError(_by_status(status, known=False, plain=plain), message, status=status)
 
 
@@ -165,6 +174,8 @@ def from_exception(error: BaseException, call: Call, *, answered: bool) -> HostE
         return HostError(call.verdict.code, call.verdict.message)
     causes = list(_causes(error))
     reason = _reason(causes)
+    if not answered and (tls := tls_reason(causes)) is not None:
+        return HostError(Code.HOST_UNREACHABLE, tls)
     if answered and _is_garbage(causes):
         return HostError(Code.BAD_REPLY, f"the host sent a broken body: {reason}")
     if answered:
@@ -228,7 +239,7 @@ def _by_status(status: int | None, *, known: bool = True, plain: bool = True) ->
     match status:
         case 429 | 503:
             return Code.HOST_BUSY
-        case 502 | 504:
+        case 502 | 504 | 520 | 521 | 522 | 523 | 524:
             return Code.HOST_UNREACHABLE  # a proxy speaks, the host behind it is away
         case 401 | 403 | 407:
             return Code.BAD_REPLY

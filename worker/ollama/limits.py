@@ -75,6 +75,20 @@ def patience_to_load(deadlines: Deadlines) -> Patience:
     )
 
 
+def patience_to_pull(deadlines: Deadlines) -> Patience:
+    """A model of hundreds of gigabytes over a slow line takes its hours; silence is what tells that it is stuck."""
+    away = Code.HOST_UNREACHABLE
+    return Patience(
+        deadlines.connect,
+        deadlines.load,
+        deadlines.load,
+        7 * 24 * 3600.0,
+        late=away,
+        silent=away,
+        slow=away,
+    )
+
+
 def patience_to_probe(deadlines: Deadlines) -> Patience:
     away, wait = Code.HOST_UNREACHABLE, deadlines.probe
     return Patience(

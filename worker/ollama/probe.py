@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.hosts import HostModel, LoadedModel
@@ -39,6 +40,7 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
             context_length=_positive(entry.get("context_length")),
             size=_positive(entry.get("size")) or 0,
             size_vram=_positive(entry.get("size_vram")) or 0,
+            expires_at=_moment(entry.get("expires_at")),
         )
         for entry in _models(ask("/api/ps", None))
     ]
@@ -125,6 +127,23 @@ def _text(entry: Mapping[str, Any], *names: str, default: str | None = None) -> 
     if default is None:
         raise bad_reply("a model without a name")
     return default
+
+
+def _moment(value: object) -> datetime | None:
+    """A time as Go writes it (RFC 3339, up to nanoseconds); None for anything else.
+
+    >>> _moment("2026-11-23T05:40:00.123456789+02:00")
+    datetime.datetime(2026, 11, 23, 3, 40, 0, 123456, tzinfo=datetime.timezone.utc)
+    >>> _moment("0001-01-01T00:00:00Z"), _moment(None)
+    (None, None)
+    """
+    if type(value) is not str:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        return at.astimezone(UTC) if at.tzinfo is not None and at.year > 1 else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _positive(value: object) -> int | None:

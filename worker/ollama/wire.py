@@ -7,29 +7,46 @@ import requests
 from urllib3.response import BaseHTTPResponse
 
 from worker.clock import Clock
+from worker.domain.hosts import Access
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
 from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
 from worker.ollama.limits import Bounds, Patience
+from worker.ollama.secrets import resolve
 from worker.ollama.session import checked_url, current, open_session
 
 _READ_BYTES = 64 * 1024
 
 
 class Wire:
-    """The way to one host. Thread-safe; ``close`` ends whatever is under way."""
+    """The way to one host. Thread-safe; ``close`` ends whatever is under way. No HostError of it shows a secret.
 
-    def __init__(self, url: str, *, slots: int, bounds: Bounds, clock: Clock) -> None:
+    Raises SettingsRefused for a URL that is none, and for a secret or an authority that cannot be read.
+    """
+
+    def __init__(self, url: str, *, access: Access, slots: int, bounds: Bounds, clock: Clock) -> None:
         self.url, auth = checked_url(url)
+        self._credentials = resolve(access, url_auth=auth)
         self._bounds, self._clock = bounds, clock
         self._session = open_session(slots)
+        self._session.headers.update(self._credentials.headers)
         self._adapter = self._session.get_adapter(self.url)
         self._bare = {
-            method: self._session.prepare_request(requests.Request(method, self.url, auth=auth))
+            method: self._session.prepare_request(requests.Request(method, self.url))
             for method in ("GET", "POST")
         }
         self._calls: set[Call] = set()
         self._closed = False
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """A host may echo what it was sent: no HostError that leaves the block shows a secret."""
+        try:
+            yield
+        except HostError as error:
+            error.message = self._credentials.hidden(error.message)
+            error.args = (error.message,)
+            raise
 
     @contextmanager
     def open(
@@ -45,6 +62,12 @@ class Wire:
 
         Raises HostError for everything else. The connection is used again only if the body was read to its end.
         """
+        with self.discreet():
+            yield from self._opened(method, path, body, call, patience)
+
+    def _opened(
+        self, method: str, path: str, body: bytes | None, call: Call, patience: Patience
+    ) -> Iterator[Iterator[bytes]]:
         self._calls.add(call)
         raw: BaseHTTPResponse | None = None
         try:
@@ -105,7 +128,9 @@ class Wire:
         current.call = call
         try:
             # Not session.send: even without following a redirect it reads the whole of the redirect's body.
-            return self._adapter.send(request, stream=True, timeout=(patience.connect, None))
+            return self._adapter.send(
+                request, stream=True, timeout=(patience.connect, None), verify=self._credentials.verify
+            )
         except BROKEN as error:
             raise from_exception(error, call, answered=False) from error
         finally:

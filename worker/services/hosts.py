@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 
 from worker.clock import Clock
-from worker.domain.hosts import Host, HostModel
-from worker.errors import HostError, Problem
+from worker.domain.hosts import Access, Host, HostModel
+from worker.errors import HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
 from worker.storage.engine import Database
-from worker.storage.hosts import add_host, record_probe, record_unreachable
+from worker.storage.hosts import add_host, get_host, is_kept, record_probe, record_unreachable, set_host
 
 OpenHost = Callable[[Host], OllamaHost]
 
@@ -25,8 +26,12 @@ class Seen:
 
 
 def look_at(host: Host, *, open_host: OpenHost) -> Seen:
-    """Ask a host for its version and its models. Never raises for what the host does."""
-    gpu = open_host(host)
+    """Ask a host for its version and its models. Never raises for what the host does, nor for a secret that is not
+    here: it may be where the host is served."""
+    try:
+        gpu = open_host(host)
+    except SettingsRefused as error:
+        return Seen(host, None, (), str(error))
     try:
         return Seen(host, gpu.version(), tuple(gpu.models()), None)
     except HostError as error:
@@ -35,16 +40,55 @@ def look_at(host: Host, *, open_host: OpenHost) -> Seen:
         gpu.close()
 
 
-def register(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> Seen:
-    """Add ``host``, or change the slots and URL of one of that name, and keep what a look at it found."""
+def register(database: Database, host: Host, *, open_host: OpenHost, clock: Clock, kept: bool = True) -> Seen:
+    """Add ``host``, or tell anew what one of that name is, and keep what a look at it found.
+
+    Not ``kept``: for one run. A host of that name that was added for good is looked at and left as it was told.
+    """
     seen = look_at(host, open_host=open_host)
     with database.write() as conn:
-        add_host(conn, host, now=clock.now())
-        if seen.error is None and seen.version is not None:
-            record_probe(conn, host.name, version=seen.version, models=seen.models, now=clock.now())
-        else:
-            record_unreachable(conn, host.name, message=seen.error or "no answer", now=clock.now())
+        if kept or not is_kept(conn, host.name):
+            add_host(conn, host, now=clock.now(), kept=kept)
+    _keep(database, seen, clock.now())
     return seen
+
+
+def change(
+    database: Database,
+    name: str,
+    *,
+    open_host: OpenHost,
+    clock: Clock,
+    url: str | None = None,
+    slots: int | None = None,
+    models_at_once: int | None = None,
+    memory: int | None = None,
+    access: Callable[[Access], Access] | None = None,
+) -> Seen:
+    """Change what is given of a host (``memory`` 0 forgets it), and keep what a look at it found. Raises NotFound."""
+    with database.write() as conn:
+        before = get_host(conn, name)
+        host = set_host(
+            conn,
+            name,
+            now=clock.now(),
+            url=url,
+            slots=slots,
+            models_at_once=models_at_once,
+            memory=memory,
+            access=None if access is None else access(before.access),
+        )
+    seen = look_at(host, open_host=open_host)
+    _keep(database, seen, clock.now())
+    return seen
+
+
+def _keep(database: Database, seen: Seen, now: datetime) -> None:
+    with database.write() as conn:
+        if seen.error is None and seen.version is not None:
+            record_probe(conn, seen.host.name, version=seen.version, models=seen.models, now=now)
+        else:
+            record_unreachable(conn, seen.host.name, message=seen.error or "no answer", now=now)
 
 
 def missing_models(wanted: Mapping[str, int], have: Iterable[str]) -> list[Problem]:

@@ -1,14 +1,30 @@
-"""Answers on their way out: one line per job, in the order of the input, in constant memory."""
+"""Answers on their way out: one line or row per job, in the order of the input, in constant memory."""
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, assert_never
 
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code
+from worker.services.writers import (
+    Column,
+    Kind,
+    output_kind,
+    replacing,
+    text_of,
+    write_csv,
+    write_parquet,
+)
+from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
-from worker.storage.results import ResultRow, iter_results
+from worker.storage.results import ResultRow, iter_metadata, iter_results
+
+MOST_INPUT_COLUMNS = 500
+"""JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
 
 
 def result_line(row: ResultRow) -> dict[str, Any]:
@@ -84,18 +100,218 @@ def write_results(
     return lines
 
 
-def write_results_file(
-    database: Database, batch_id: int, path: Path, *, states: Collection[JobState] | None = None
+def write_results_csv(
+    database: Database,
+    batch_id: int,
+    out: TextIO,
+    *,
+    states: Collection[JobState] | None = None,
+    columns: Sequence[str] | None = None,
+    delimiter: str = ",",
+    bom: bool = False,
+    safe: bool = True,
 ) -> int:
-    """Write JSON lines to ``path``, which is replaced only when all are there; returns how many.
+    """Write CSV to ``out``, which must leave line ends as they are; returns how many rows. See ``table_columns``."""
+    table = table_columns(database, batch_id, columns=columns)
+    names = [one.column.name for one in table]
+    rows = _rows(database, batch_id, table, states)
+    return write_csv(out, names, rows, delimiter=delimiter, bom=bom, safe=safe)
 
-    What is no ordinary file (a pipe, ``/dev/stdout``) is written to as it is. Raises OSError.
+
+def write_results_file(
+    database: Database,
+    batch_id: int,
+    path: Path,
+    *,
+    states: Collection[JobState] | None = None,
+    columns: Sequence[str] | None = None,
+    bom: bool = False,
+    safe: bool = True,
+) -> int:
+    """Write what the ending of ``path`` says; the file is replaced only when all is there. Returns how many jobs.
+
+    ``columns`` is the order of the input's, where it is known; ``bom`` and ``safe`` are for CSV (``write_csv``).
+    What is no ordinary file (a pipe, ``/dev/stdout``) is written to as it is. Raises InputRefused, OSError.
     """
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as out:
-            return write_results(database, batch_id, out, states=states)
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("w", encoding="utf-8") as out:
-        lines = write_results(database, batch_id, out, states=states)
-    partial.replace(path)
-    return lines
+    kind = output_kind(path)
+    with replacing(path) as out:
+        match kind.form:
+            case "jsonl":
+                with text_of(out, compressed=kind.compressed) as text:
+                    return write_results(database, batch_id, text, states=states)
+            case "csv" | "tsv":
+                with text_of(out, compressed=kind.compressed) as text:
+                    return write_results_csv(
+                        database,
+                        batch_id,
+                        text,
+                        states=states,
+                        columns=columns,
+                        delimiter="\t" if kind.form == "tsv" else ",",
+                        bom=bom,
+                        safe=safe,
+                    )
+            case "parquet":
+                table = table_columns(database, batch_id, columns=columns, metadata=True)
+                rows = _rows(database, batch_id, table, states)
+                return write_parquet(out, [one.column for one in table], rows)
+            case _:
+                assert_never(kind.form)
+
+
+# -- as a table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A column of a table of results, and where its values come from: texts, numbers, times; of an input, any JSON."""
+
+    column: Column
+    value: Callable[[ResultRow], Any]
+
+
+def table_columns(
+    database: Database, batch_id: int, *, columns: Sequence[str] | None = None, metadata: bool = False
+) -> list[ResultColumn]:
+    """``custom_id``, then the input's own columns, then what came of it.
+
+    The input's are the column that was the id, the prompt (unless a template made it) and the keys of all metadata:
+    those that ``columns`` names in its order, the others as they come first. One that has the name of a column of
+    Caravan's is called ``input_<name>``. ``metadata`` adds all of it as JSON in a last column; it is there in any case
+    where an input has more than ``MOST_INPUT_COLUMNS`` keys.
+    """
+    with database.read() as conn:
+        recipe = recipe_of(conn, batch_id) or {}
+    seen, whole = _kinds_of_metadata(database, batch_id)
+    given: dict[str, ResultColumn] = {}
+    id_column = recipe.get("id_column")
+    if isinstance(id_column, str) and id_column != "custom_id":
+        given[id_column] = _column(id_column, "text", attrgetter("custom_id"))
+    if "prompt" not in recipe and "prompt" not in seen:
+        given["prompt"] = _column("prompt", "text", _PROMPT)
+    for key, kind in seen.items():
+        given[key] = _column(key, _kind(kind), partial(_of_metadata, key))
+    place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
+    inputs = sorted(given.values(), key=lambda one: place.get(one.column.name, len(place)))
+    made = [_column(name, kind, value) for name, kind, value in _OF_RESULT]
+    last = [_column("metadata", "text", _metadata_json)] if metadata or not whole else []
+    ours = {"custom_id", "metadata", *(one.column.name for one in made)}
+    return [_column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *made, *last]
+
+
+def _column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
+    return ResultColumn(Column(name, kind), value)
+
+
+def _renamed(inputs: Sequence[ResultColumn], ours: Collection[str]) -> Iterator[ResultColumn]:
+    taken = {*ours, *(one.column.name for one in inputs if one.column.name not in ours)}
+    for one in inputs:
+        name = one.column.name
+        if name in ours or not name:
+            while name in taken or not name:
+                name = f"input_{name}"
+            taken.add(name)
+        yield _column(name, one.column.kind, one.value)
+
+
+def _of_metadata(key: str, row: ResultRow) -> Any:
+    return None if row.metadata is None else row.metadata.get(key)
+
+
+def _metadata_json(row: ResultRow) -> str | None:
+    return None if row.metadata is None else json.dumps(row.metadata, ensure_ascii=False)
+
+
+def _error_code(row: ResultRow) -> str | None:
+    return (_error(row) or {}).get("code")
+
+
+def _error_message(row: ResultRow) -> str | None:
+    return (_error(row) or {}).get("message")
+
+
+_PROMPT = attrgetter("prompt")
+_OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
+    ("state", "text", lambda row: str(row.state)),
+    ("model", "text", attrgetter("model")),
+    ("answer", "text", attrgetter("answer")),
+    ("reasoning", "text", attrgetter("reasoning")),
+    ("done_reason", "text", attrgetter("done_reason")),
+    ("cut", "truth", attrgetter("cut")),
+    ("prompt_fit", "text", attrgetter("prompt_fit")),
+    ("error_code", "text", _error_code),
+    ("error_message", "text", _error_message),
+    ("host", "text", attrgetter("host")),
+    ("prompt_tokens", "integer", attrgetter("prompt_tokens")),
+    ("output_tokens", "integer", attrgetter("output_tokens")),
+    ("tokens_per_second", "number", attrgetter("tokens_per_second")),
+    ("total_seconds", "number", attrgetter("total_seconds")),
+    ("load_seconds", "number", attrgetter("load_seconds")),
+    ("prompt_eval_seconds", "number", attrgetter("prompt_eval_seconds")),
+    ("eval_seconds", "number", attrgetter("eval_seconds")),
+    ("queued_seconds", "number", attrgetter("queued_seconds")),
+    ("attempts", "integer", attrgetter("attempts")),
+    ("submitted_at", "time", attrgetter("submitted_at")),
+    ("started_at", "time", attrgetter("started_at")),
+    ("finished_at", "time", attrgetter("finished_at")),
+    ("job_id", "integer", attrgetter("job_id")),
+    ("batch", "integer", attrgetter("batch")),
+)
+
+
+# What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,
+# and whole numbers that no column of integers takes.
+_TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT = 1, 2, 4, 8, 16
+
+
+def _kinds_of_metadata(database: Database, batch_id: int) -> tuple[dict[str, int], bool]:
+    """The keys of a batch's metadata with what they hold, and whether these are all keys."""
+    seen: dict[str, int] = {}
+    whole = True
+    for own in iter_metadata(database, batch_id):
+        for key, value in own.items():
+            if key in seen:
+                seen[key] |= _found(value)
+            elif len(seen) < MOST_INPUT_COLUMNS:
+                seen[key] = _found(value)
+            else:
+                whole = False
+    return seen, whole
+
+
+def _found(value: Any) -> int:
+    match value:
+        case None:
+            return 0
+        case bool():
+            return _TRUTH
+        case int():
+            if abs(value) <= 2**53:
+                return _INTEGER
+            return _BIG if -(2**63) <= value < 2**63 else _TEXT
+        case float():
+            return _NUMBER
+        case _:
+            return _TEXT
+
+
+def _kind(found: int) -> Kind:
+    if found == _TRUTH:
+        return "truth"
+    if found in (_INTEGER, _BIG, _INTEGER | _BIG):
+        return "integer"
+    if found in (_NUMBER, _NUMBER | _INTEGER):
+        return "number"
+    return "text"
+
+
+def _rows(
+    database: Database,
+    batch_id: int,
+    table: Sequence[ResultColumn],
+    states: Collection[JobState] | None,
+) -> Iterator[list[Any]]:
+    values = [one.value for one in table]
+    prompts = any(one.value is _PROMPT for one in table)
+    for row in iter_results(database, batch_id, states=states, prompts=prompts):
+        yield [value(row) for value in values]

@@ -6,7 +6,7 @@ no lock between a claim and a finish. Messages never carry work: whoever calls :
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +20,8 @@ from worker.observability.events import emit
 from worker.ollama.client import Call, OllamaHost
 from worker.policy.choose import Facts, LoadRunner, RunJobs, Wait, choose
 from worker.services.attempt import Ending, attempt_job
+from worker.services.brake import apply_brakes, withdraw
+from worker.services.claims import Claims
 from worker.services.heartbeat import Heartbeat
 from worker.services.pace import Paces
 from worker.services.residency import Residency
@@ -27,7 +29,7 @@ from worker.services.slots import Slots
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.backlog import read_backlog
-from worker.storage.claims import claim_jobs, leave_host, release_jobs, release_strays, take_host
+from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import host_views, lock_fleet, record_unreachable
 from worker.storage.paces import read_paces, save_paces
@@ -128,10 +130,19 @@ class _Serving:
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
         self.residency = Residency(database, host.name, gpu, clock, timings, standing)
         self.slots = Slots(host.slots, self._attempt, name=host.name)
+        self.claims = Claims(
+            database,
+            host=host.name,
+            token=token,
+            slots=self.slots,
+            store=store,
+            clock=clock,
+            timings=timings,
+            batch_id=batch_id,
+        )
         self.models: dict[str, HostModel] = {}
         self.probed_at = float("-inf")
         self.paces_at = float("-inf")
-        self.strays = False
         self.low_water = host.slots
         self.jobs = 0
 
@@ -145,7 +156,7 @@ class _Serving:
             token=self.token,
             timings=self.timings,
             clock=self.clock,
-            held=lambda: self.slots.held | self.store.held,
+            held=self.claims.held,
             cancel=self.slots.abort,
         )
         with heartbeat:
@@ -185,15 +196,14 @@ class _Serving:
         try:
             return self._choose_and_do()
         except DatabaseUnavailable as error:
-            self.strays = True  # a claim may have been committed whose answer was lost
+            self.claims.doubted()
             emit("database.unavailable", host=self.host.name, message=str(error))
             return False
 
     def _choose_and_do(self) -> bool:
         if not self.store.flush():
             return False  # a rescued job must not be asked again while its answer waits here
-        if self.strays:
-            self._release_strays()
+        self.claims.release_strays()
         self._exchange_paces()
         stale = self.clock.monotonic() - self.probed_at > PROBE_EVERY
         if stale and not self.slots.unfinished and not self._look():
@@ -238,7 +248,7 @@ class _Serving:
 
     def _drain(self) -> None:
         """Give back what no slot has taken, let the running calls end and store them."""
-        self._give_back()
+        self.claims.give_back()
         while self.slots.unfinished:
             endings = self.slots.endings(self.timings.idle_poll)
             if endings:
@@ -313,22 +323,11 @@ class _Serving:
         ):
             return False
         free = self.slots.count - self.slots.unfinished
-        now = self.clock.now()
-        with self.database.write() as conn:
-            claimed = claim_jobs(
-                conn,
-                host=self.host.name,
-                runner_key=decision.runner_key,
-                limit=decision.jobs if self._may_claim_ahead() else min(decision.jobs, free),
-                token=self.token,
-                now=now,
-                lease_until=now + _seconds(self.timings.lease),
-                priorities=decision.priorities,
-                batch_id=self.batch_id,
-            )
+        claimed = self.claims.claim(
+            decision, limit=decision.jobs if self._may_claim_ahead() else min(decision.jobs, free)
+        )
         if not claimed:
             return False
-        emit("job.claimed", host=self.host.name, runner_key=decision.runner_key, jobs=len(claimed))
         self.low_water = max(self.host.slots, len(claimed) // 2)
         self.residency.hinted(claimed)
         self.slots.hand_over(claimed)
@@ -361,6 +360,7 @@ class _Serving:
             self.residency.doubted()
             self._pause(failed[-1])
         try:
+            self._brake({ending.finish.batch_id for ending in endings if ending.has_failed})
             for ending in endings:
                 if isinstance(ending.finish.outcome, Succeeded):
                     self._succeeded(ending.seconds)
@@ -368,6 +368,12 @@ class _Serving:
                     self._answer_for(ending, ending.error)
         except DatabaseUnavailable as error:
             emit("database.unavailable", host=self.host.name, message=str(error))
+
+    def _brake(self, batch_ids: Collection[int]) -> None:
+        """Batches whose jobs only fail stop here, before more of them is tried."""
+        if batch_ids and apply_brakes(self.database, batch_ids, clock=self.clock):
+            self.claims.give_back()
+            withdraw(self.database)  # what was given back is queued, and its batch is paused
 
     def _succeeded(self, seconds: float) -> None:
         self.standing.answered(self.clock.monotonic())
@@ -394,32 +400,7 @@ class _Serving:
         seconds = self.standing.failed(self.clock.monotonic(), at_most=self.timings.lease / 3)
         if seconds is not None:
             emit("host.paused", host=self.host.name, seconds=seconds, code=error.code)
-        self._give_back()
-
-    def _give_back(self) -> None:
-        unstarted = self.slots.take_back()
-        if not unstarted:
-            return
-        try:
-            with self.database.write() as conn:
-                release_jobs(
-                    conn, token=self.token, job_ids=[job.id for job in unstarted], now=self.clock.now()
-                )
-        except DatabaseUnavailable as error:
-            self.strays = True
-            emit("database.unavailable", host=self.host.name, message=str(error))
-            return
-        emit("job.released", host=self.host.name, jobs=len(unstarted))
-
-    def _release_strays(self) -> None:
-        """What bears our token and is in nobody's hands: a claim that was not heard of, a release that failed."""
-        with self.database.write() as conn:
-            jobs = release_strays(
-                conn, token=self.token, held=self.slots.held | self.store.held, now=self.clock.now()
-            )
-        self.strays = False
-        if jobs:
-            emit("job.released", host=self.host.name, jobs=jobs)
+        self.claims.give_back()
 
     # -- loading ----------------------------------------------------------------------------------------------
 
@@ -458,4 +439,4 @@ class _Serving:
         if error.code is Code.MODEL_MISSING:
             self.probed_at = float("-inf")
         self.residency.block(runner_key, error)
-        self._give_back()
+        self.claims.give_back()

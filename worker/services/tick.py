@@ -1,21 +1,25 @@
 """The regular pass, idempotent and by anyone: end stale leases, promote what became eligible, settle batches."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from worker.clock import Clock
+from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostView
 from worker.errors import Code
 from worker.observability.events import emit
+from worker.services.brake import withdraw
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.claims import Rescued, rescue_stale
 from worker.storage.counts import fold_counts
 from worker.storage.engine import Database
-from worker.storage.hosts import host_views
+from worker.storage.hosts import failing_keys, host_views
 from worker.storage.jobs import expire_due, hold_jobs, promote_due
 
 CHUNK = 5000
+LOADS_TRIED = 3
+"""Failed loads in a row on each host that has the model, after which its jobs are parked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ def tick(database: Database, *, clock: Clock, rescuing: bool = True) -> Ticked:
     if rescued.retried or rescued.held or rescued.cancelled:
         emit("job.rescued", retried=rescued.retried, held=rescued.held, cancelled=rescued.cancelled)
     promoted = expired = 0
+    withdraw(database)  # what came back to the queue after its batch was paused
     with database.write() as conn:
         promoted += promote_due(conn, now=now, limit=CHUNK)
     with database.write() as conn:
@@ -99,7 +104,8 @@ def tidy(
 def hold_unservable(
     database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
 ) -> int:
-    """Park the jobs whose model none of the hosts (of those named in ``among``) has.
+    """Park the jobs that none of the hosts (of those named in ``among``) can do: none has their model, or it failed to
+    load ``LOADS_TRIED`` times in a row on each that has it.
 
     A host that was never looked at may have any model, so nothing is parked while there is one.
     """
@@ -107,29 +113,46 @@ def hold_unservable(
     with database.read() as conn:
         views = [view for view in host_views(conn, now) if among is None or view.name in among]
         backlog = read_backlog(conn, now=now, batch_id=batch_id)
+        failing = failing_keys(conn, now, failures=LOADS_TRIED) if backlog else {}
     if not views or any(not view.looked for view in views):
         return 0
     held = 0
     for waiting in backlog:
-        if not _anyone_has(views, waiting.model):
-            names = ", ".join(sorted(view.name for view in views))
-            with database.write() as conn:
-                jobs = hold_jobs(
-                    conn,
-                    runner_key=waiting.runner_key,
-                    code=Code.MODEL_MISSING,
-                    reason=f"no host has {waiting.model} (looked at {names}); pull it there, then unhold",
-                    batch_id=batch_id,
-                    limit=CHUNK,
-                )
-            if jobs:
-                emit("job.held", runner_key=waiting.runner_key, jobs=jobs, code=Code.MODEL_MISSING)
-            held += jobs
+        found = _unservable(views, waiting, failing)
+        if found is None:
+            continue
+        code, reason = found
+        with database.write() as conn:
+            jobs = hold_jobs(
+                conn,
+                runner_key=waiting.runner_key,
+                code=code,
+                reason=reason,
+                batch_id=batch_id,
+                limit=CHUNK,
+            )
+        if jobs:
+            emit("job.held", runner_key=waiting.runner_key, jobs=jobs, code=code)
+        held += jobs
     return held
 
 
-def _anyone_has(views: list[HostView], model: str) -> bool:
-    return any(model in view.models for view in views)
+def _unservable(
+    views: Collection[HostView], waiting: Waiting, failing: Mapping[tuple[str, str], str]
+) -> tuple[Code, str] | None:
+    """Why no host can do this work, or None."""
+    having = [view.name for view in views if waiting.model in view.models]
+    if not having:
+        names = ", ".join(sorted(view.name for view in views))
+        told = f"no host has {waiting.model} (looked at {names}); pull it there, then unhold"
+        return Code.MODEL_MISSING, told
+    reasons = [failing.get((host, waiting.runner_key)) for host in having]
+    if any(reason is None for reason in reasons):
+        return None
+    written = str(reasons[0])
+    code = written.partition(":")[0]
+    told = f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}; then unhold"
+    return (Code(code) if code in set(Code) else Code.LOAD_FAILED), told
 
 
 def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:

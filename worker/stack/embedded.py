@@ -6,13 +6,13 @@ in one process a message would only be a slower one.
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock
-from worker.domain.hosts import Host
-from worker.errors import DatabaseUnavailable, NoHost
+from worker.domain.hosts import Host, HostReport
+from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import Seen, register
@@ -21,14 +21,35 @@ from worker.services.serve import serve_host
 from worker.services.spool import Spool
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.services.tick import Outage, tick, tidy
+from worker.services.tick import Outage, hosts_to_wake, tick, tidy
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
+from worker.storage.hosts import list_hosts, record_unreachable
 from worker.storage.migrate import upgrade
 
 _log = logging.getLogger("caravan")
+
+Follow = Callable[[HostReport], bool]
+"""Whether a host that is in the database is one to serve."""
+
+
+@dataclass
+class Served:
+    """A host that is being served, and what stops it."""
+
+    host: Host
+    gpu: OllamaHost
+    store: Store
+    stop: threading.Event = field(default_factory=threading.Event)
+    wake: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+    def end(self) -> None:
+        """Have it come to its end: running calls finish, nothing new starts."""
+        self.stop.set()
+        self.wake.set()
 
 
 @dataclass
@@ -38,65 +59,98 @@ class Embedded:
     settings: Settings
     database: Database
     clock: Clock
-    stores: list[Store] = field(default_factory=list)
-    gpus: dict[str, OllamaHost] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
-    wakes: dict[str, threading.Event] = field(default_factory=dict)
-    threads: list[threading.Thread] = field(default_factory=list)
-    hosts: list[Host] = field(default_factory=list)
+    served: dict[str, Served] = field(default_factory=dict)
+    left: list[Served] = field(default_factory=list)
     batch_id: int | None = None
+    ticking: threading.Thread | None = None
 
     def open_host(self, host: Host) -> OllamaHost:
-        return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines)
+        return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the hosts that are served."""
+        return sorted(self.served)
 
     def wake(self) -> None:
         """Have every host look at the database now."""
-        for event in self.wakes.values():
-            event.set()
+        for served in tuple(self.served.values()):
+            served.wake.set()
 
     @property
     def output_tokens(self) -> int:
         """Tokens generated since the start, as stored."""
-        return sum(store.output_tokens for store in self.stores)
+        return sum(served.store.output_tokens for served in (*tuple(self.served.values()), *self.left))
 
-    def serve(self, hosts: Sequence[Host], *, batch_id: int | None = None) -> None:
+    def serve(
+        self, hosts: Sequence[Host], *, batch_id: int | None = None, follow: Follow | None = None
+    ) -> None:
         """Start a thread per host, and the tick. With ``batch_id`` nothing but that batch is worked on: what an
-        earlier, interrupted run left behind waits for its own command."""
-        self.hosts, self.batch_id = list(hosts), batch_id
+        earlier, interrupted run left behind waits for its own command.
+
+        With ``follow`` the hosts in the database are looked at with every tick: one that it takes is served from
+        then on, one that changed is served anew, one that is gone no more.
+        """
+        self.batch_id = batch_id
         for host in hosts:
-            self.wakes[host.name] = threading.Event()
-            self.gpus[host.name] = self.open_host(host)
-            self._start(f"serve-{host.name}", self._serve, host)
-        self._start("tick", self._tick)
+            self._begin(host)
+        self.ticking = threading.Thread(target=self._tick, args=(follow,), name="tick", daemon=True)
+        self.ticking.start()
 
-    def _start(self, name: str, target, *args: object) -> None:  # type: ignore[no-untyped-def]
-        thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-        self.threads.append(thread)
-        thread.start()
+    def join(self, timeout: float) -> None:
+        """Wait for the threads, each up to ``timeout`` seconds."""
+        for served in (*tuple(self.served.values()), *self.left):
+            if served.thread is not None:
+                served.thread.join(timeout)
+        if self.ticking is not None:
+            self.ticking.join(timeout)
 
-    def _serve(self, host: Host) -> None:
-        standing, wake = Standing(Paces(host.name)), self.wakes[host.name]
+    def ask_to_stop(self) -> None:
+        """Running calls may end; nothing new starts."""
+        self.stop.set()
+        for served in tuple(self.served.values()):
+            served.end()
+
+    def abort(self) -> None:
+        """Cut all running calls: for a second Ctrl-C."""
+        self.ask_to_stop()
+        for served in (*tuple(self.served.values()), *self.left):
+            served.gpu.close()
+
+    def _begin(self, host: Host) -> None:
+        try:
+            gpu = self.open_host(host)
+        except SettingsRefused as error:  # a secret that is not here; it may be tomorrow, and others are well
+            emit("host.unreachable", host=host.name, message=str(error))
+            with self.database.write() as conn:
+                record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
+            return
+        spool = Spool(self.settings.home / "spool" / f"{host.name}.jsonl")
+        store = Store(self.database, host.name, clock=self.clock, spool=spool)
+        served = self.served[host.name] = Served(host, gpu, store)
+        served.thread = threading.Thread(
+            target=self._serve, args=(served,), name=f"serve-{host.name}", daemon=True
+        )
+        served.thread.start()
+
+    def _serve(self, served: Served) -> None:
+        host = served.host
+        standing = Standing(Paces(host.name))
         # nobody waits for the end of a pass here, and each would run the slots dry
         timings = replace(self.settings.timings, budget=float("inf"))
-        store = Store(
-            self.database,
-            host.name,
-            clock=self.clock,
-            spool=Spool(self.settings.home / "spool" / f"{host.name}.jsonl"),
-        )
-        self.stores.append(store)
-        while not self.stop.is_set():
+        while not served.stop.is_set():
             try:
                 serve_host(
                     self.database,
                     host,
-                    gpu=self.gpus[host.name],
+                    gpu=served.gpu,
                     clock=self.clock,
                     timings=timings,
-                    stop=self.stop,
-                    wake=wake,
+                    stop=served.stop,
+                    wake=served.wake,
                     standing=standing,
-                    store=store,
+                    store=served.store,
                     fail_on_cut=self.settings.fail_on_cut,
                     batch_id=self.batch_id,
                 )
@@ -104,41 +158,64 @@ class Embedded:
                 emit("database.unavailable", host=host.name, message=str(error))
             except Exception:
                 _log.exception("defect while %s was served; it is served again", host.name)
-            if not self.stop.is_set():
-                wake.wait(self.settings.tick_seconds)
-            wake.clear()
+            if not served.stop.is_set():
+                served.wake.wait(self.settings.tick_seconds)
+            served.wake.clear()
 
-    def _tick(self) -> None:
-        names = {host.name for host in self.hosts}
+    def _tick(self, follow: Follow | None) -> None:
         chores_at = self.clock.monotonic()
         outage = Outage(self.clock, self.settings.lease_seconds)
         while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
             try:
-                if tick(self.database, clock=self.clock, rescuing=outage.over).promoted:
-                    self.wake()
+                tick(self.database, clock=self.clock, rescuing=outage.over)
+                for name in hosts_to_wake(self.database, clock=self.clock):
+                    if name in self.served:
+                        self.served[name].wake.set()
                 if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
                     chores_at = self.clock.monotonic()
-                    tidy(self.database, clock=self.clock, among=names, batch_id=self.batch_id)
+                    tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
+                if follow is not None:
+                    self._follow(follow)
             except DatabaseUnavailable as error:
                 outage.seen()
                 emit("database.unavailable", host="tick", message=str(error))
             except Exception:
                 _log.exception("defect in the tick; it goes on")
 
-    def abort(self) -> None:
-        """Cut all running calls: for a second Ctrl-C."""
-        self.stop.set()
-        for gpu in self.gpus.values():
-            gpu.close()
+    def _follow(self, follow: Follow) -> None:
+        with self.database.read() as conn:
+            known = {
+                report.host.name: (replace(report.host, draining=False), follow(report))
+                for report in list_hosts(conn, self.clock.now())
+            }
+        wanted = {name: host for name, (host, taken) in known.items() if taken}
+        for name, served in tuple(self.served.items()):
+            if name in wanted and wanted[name] != replace(served.host, draining=False):
+                emit("host.changed", host=name)
+                self._retire(name)
+            elif name not in known:
+                self._retire(name)
+        for name, host in wanted.items():
+            if name not in self.served and not any(
+                gone.host.name == name and gone.thread is not None and gone.thread.is_alive()
+                for gone in self.left
+            ):
+                emit("host.joined", host=name)
+                self._begin(host)
+
+    def _retire(self, name: str) -> None:
+        served = self.served.pop(name)
+        served.end()
+        self.left.append(served)
 
 
 @contextmanager
-def embedded(settings: Settings) -> Iterator[Embedded]:
+def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
     """Hold CARAVAN_HOME, open the database at its newest version, and end what a dead predecessor left running.
 
     Raises AlreadyRunning, DatabaseUnavailable.
     """
-    with held_home(settings.home):
+    with held_home(settings.home, command=command):
         upgrade(settings.database)
         database = open_database(settings.database)
         stack = Embedded(settings, database, database.clock())
@@ -148,18 +225,22 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
                     rescue_holder(conn, now=stack.clock.now())
             yield stack
         finally:
-            stack.stop.set()
-            stack.wake()
-            for thread in stack.threads:
-                thread.join(timeout=settings.stop_grace_seconds)
-            for gpu in stack.gpus.values():
-                gpu.close()
+            stack.ask_to_stop()
+            stack.join(settings.stop_grace_seconds)
+            for served in (*stack.served.values(), *stack.left):
+                served.gpu.close()
             database.close()
 
 
-def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[Seen]:
-    """Register these hosts and say what was seen. Raises NoHost when none of them answers."""
-    seen = [register(stack.database, host, open_host=stack.open_host, clock=stack.clock) for host in hosts]
+def join_hosts(stack: Embedded, hosts: Sequence[Host], *, kept: bool = False) -> list[Seen]:
+    """Register these hosts and say what was seen. Raises NoHost when none of them answers.
+
+    ``kept`` hosts stay for other commands; those of one run alone are forgotten by them.
+    """
+    seen = [
+        register(stack.database, host, open_host=stack.open_host, clock=stack.clock, kept=kept)
+        for host in hosts
+    ]
     if all(look.error is not None for look in seen):
         places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
         raise NoHost(

@@ -10,8 +10,10 @@ from worker.errors import AlreadyRunning
 
 
 @contextmanager
-def held_home(home: Path) -> Iterator[Path]:
+def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
     """Hold ``home``, made with mode 0700 where it is missing. Raises AlreadyRunning while another process holds it.
+
+    ``command`` is told to whoever comes meanwhile: beside an ``up``, a ``run`` joins instead of being refused.
 
     The kernel drops the lock with the process, however it died, so there is no stale lock to clean up.
     """
@@ -22,12 +24,14 @@ def held_home(home: Path) -> Iterator[Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            pid, _, holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")
             raise AlreadyRunning(
-                f"{home} is in use by process {pid or 'unknown'}; wait for it, or set CARAVAN_HOME to another folder"
+                f"{home} is in use by process {pid or 'unknown'} (caravan {holder or 'run'}); wait for it, or set "
+                "CARAVAN_HOME to another folder",
+                command=holder,
             ) from error
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {command}\n".encode(), 0)
         yield home
     finally:
         os.close(descriptor)

@@ -1,19 +1,18 @@
 """Batches: made, sealed, refused, found, settled."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Row, bindparam, delete, func, insert, literal, or_, select, text, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from worker.domain.batches import Batch, BatchState
+from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.storage.deltas import add_changes, moved
-from worker.storage.ids import job_id
 from worker.storage.jobs import CancelCounts, cancel_jobs, lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.tables import batches, count_deltas, counts, jobs, rejects
@@ -23,7 +22,13 @@ LONGEST_KEY = 200
 
 
 def create_batch(
-    conn: Connection, *, key: str, name: str, source: str | None, now: datetime
+    conn: Connection,
+    *,
+    key: str,
+    name: str,
+    source: str | None,
+    now: datetime,
+    origin: BatchOrigin = BatchOrigin(),  # noqa: B008 - frozen
 ) -> tuple[Batch, bool]:
     """A batch in state ``receiving``, or the one that has this key already (False). A refused one begins anew.
 
@@ -40,6 +45,9 @@ def create_batch(
             "source": None if source is None else storable(source),
             "state": BatchState.RECEIVING,
             "created_at": now,
+            "lineage": origin.lineage,
+            "recipe": origin.recipe,
+            "max_failures": origin.max_failures,
         }
         try:
             with conn.begin_nested():
@@ -58,10 +66,26 @@ def create_batch(
     return _batch(known), False
 
 
-def known_seqs(conn: Connection, batch_id: int) -> int:
-    """The last input line of a ``receiving`` batch that is stored; chunks are stored in order, each whole."""
-    last = conn.scalar(select(func.max(jobs.c.id)).where(in_batch(batch_id)))
-    return 0 if last is None else last - job_id(batch_id, 0)
+def latest_of_lineage(conn: Connection, lineage: str) -> Batch | None:
+    """The newest batch that asked the same input, as it was then."""
+    row = conn.execute(
+        select(batches)
+        .where(batches.c.lineage == lineage, batches.c.state != BatchState.REFUSED)
+        .order_by(batches.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _batch(row)
+
+
+def recipe_of(conn: Connection, batch_id: int) -> dict[str, Any] | None:
+    """What was said once for all rows of a batch."""
+    return conn.scalar(select(batches.c.recipe).where(batches.c.id == batch_id))
+
+
+def batch_of_key(conn: Connection, key: str) -> Batch | None:
+    """The batch of an idempotency key."""
+    row = conn.execute(select(batches).where(batches.c.key == key)).first()
+    return None if row is None else _batch(row)
 
 
 def seal_batch(conn: Connection, batch_id: int, *, jobs: int, now: datetime) -> Batch:
@@ -156,16 +180,16 @@ def get_batch(conn: Connection, batch_id: int) -> Batch:
 
 
 def find_batch(conn: Connection, reference: str) -> Batch:
-    """The batch by its number, key, name (the newest), ``@last``, or the beginning of a key.
+    """The batch by its number, key, name (the newest), ``@last``, or the beginning of a key or name.
 
-    Raises NotFound; Conflict when a beginning fits several.
+    Raises NotFound; Conflict, which tells the candidates, when a beginning fits several.
     """
     if reference == "@last":
         row = conn.execute(select(batches).order_by(batches.c.id.desc()).limit(1)).first()
         if row is None:
             raise NotFound("there is no batch yet: caravan run FILE, or caravan submit FILE")
         return _batch(row)
-    if reference.isdecimal() and len(reference) < 12:
+    if reference.isascii() and reference.isdecimal() and len(reference) < 12:
         row = conn.execute(select(batches).where(batches.c.id == int(reference))).first()
         if row is not None:
             return _batch(row)
@@ -175,38 +199,70 @@ def find_batch(conn: Connection, reference: str) -> Batch:
         ).first()
         if row is not None:
             return _batch(row)
-    beginning = batches.c.key.startswith(reference, autoescape=True)
-    rows = conn.execute(select(batches).where(beginning).limit(2)).all() if reference else []
-    match len(rows):
-        case 0:
-            raise NotFound(f"no batch {reference!r}; caravan status lists them")
-        case 1:
-            return _batch(rows[0])
-        case _:
-            raise Conflict(f"several batches begin with {reference!r}; give more of the key, or the number")
+    if reference:
+        found = _beginning_with(conn, reference)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            told = ", ".join(f"{batch.id} ({batch.name}, {batch.key[:20]})" for batch in found[:_CANDIDATES])
+            more = ", …" if len(found) > _CANDIDATES else ""
+            raise Conflict(
+                f"several batches begin with {reference!r}: {told}{more}; give more of it, or the number"
+            )
+    raise NotFound(f"no batch {reference!r}; caravan batches lists them")
 
 
-def list_batches(conn: Connection, limit: int = 50) -> list[Batch]:
+_CANDIDATES = 5
+
+
+def _beginning_with(conn: Connection, beginning: str) -> list[Batch]:
+    """The newest first. LIKE of SQLite takes A for a, so what it finds is looked at again."""
+    rows = conn.execute(
+        select(batches)
+        .where(
+            or_(
+                batches.c.key.startswith(beginning, autoescape=True),
+                batches.c.name.startswith(beginning, autoescape=True),
+            )
+        )
+        .order_by(batches.c.id.desc())
+        .limit(50)
+    )
+    return [_batch(row) for row in rows if row.key.startswith(beginning) or row.name.startswith(beginning)]
+
+
+def list_batches(
+    conn: Connection, limit: int = 50, *, states: Collection[BatchState] | None = None
+) -> list[Batch]:
     """The newest first."""
-    return [_batch(row) for row in conn.execute(select(batches).order_by(batches.c.id.desc()).limit(limit))]
+    query = select(batches).order_by(batches.c.id.desc()).limit(limit)
+    if states is not None:
+        query = query.where(batches.c.state.in_(sorted(str(state) for state in states)))
+    return [_batch(row) for row in conn.execute(query)]
 
 
 def finish_batches(conn: Connection, *, now: datetime) -> list[int]:
-    """Settle the open batches whose jobs have all ended; returns their ids. A held job keeps its batch open."""
-    final = ", ".join(f"'{state}'" for state in sorted(FINAL))
-    locked = " FOR NO KEY UPDATE OF b SKIP LOCKED" if conn.dialect.name == "postgresql" else ""
-    rows = conn.execute(
-        text(
-            "UPDATE batches SET state = 'finished', finished_at = :now WHERE state = 'open' AND id IN ("
-            "SELECT b.id FROM batches b WHERE b.state = 'open' AND b.jobs <= ("
-            "SELECT coalesce(sum(c.jobs), 0) FROM counts c WHERE c.batch_id = b.id "
-            f"AND c.state IN ({final})) + ("
-            "SELECT coalesce(sum(d.jobs), 0) FROM count_deltas d WHERE d.batch_id = b.id "
-            f"AND d.state IN ({final})){locked}) RETURNING id"
-        ).bindparams(bindparam("now", type_=UtcTime)),
-        {"now": now},
-    )
-    return [row[0] for row in rows]
+    """Settle the batches, paused ones too, whose jobs have all ended; returns their ids. A held job keeps its batch
+    open."""
+    rows = conn.execute(_ENDED[conn.dialect.name]).all()
+    # Counted again with the batches locked: a job that is asked again meanwhile has opened its batch for longer.
+    finished = conn.execute(_FINISH, {"now": now, "ids": [row[0] for row in rows]}) if rows else ()
+    return [row[0] for row in finished]
+
+
+_FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL))
+_ALL_ENDED = (
+    "state IN ('open', 'paused') AND jobs <= ("
+    f"SELECT coalesce(sum(c.jobs), 0) FROM counts c WHERE c.batch_id = batches.id AND c.state IN ({_FINAL})) + ("
+    f"SELECT coalesce(sum(d.jobs), 0) FROM count_deltas d WHERE d.batch_id = batches.id AND d.state IN ({_FINAL}))"
+)
+_ENDED = {
+    dialect: text(f"SELECT id FROM batches WHERE {_ALL_ENDED}{locked}")
+    for dialect, locked in (("sqlite", ""), ("postgresql", " FOR NO KEY UPDATE OF batches SKIP LOCKED"))
+}
+_FINISH = text(
+    f"UPDATE batches SET state = 'finished', finished_at = :now WHERE id IN :ids AND {_ALL_ENDED} RETURNING id"
+).bindparams(bindparam("now", type_=UtcTime), bindparam("ids", expanding=True))
 
 
 def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelCounts:
@@ -219,7 +275,9 @@ def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelCou
         update(batches)
         .where(batches.c.id == batch_id)
         .values(
-            state=BatchState.CANCELLED, finished_at=now, sealed_at=func.coalesce(batches.c.sealed_at, now)
+            state=BatchState.CANCELLED,
+            finished_at=now,
+            sealed_at=func.coalesce(batches.c.sealed_at, literal(now, UtcTime)),
         )
     )
     return cancelled
@@ -236,4 +294,6 @@ def _batch(row: Row[Any]) -> Batch:
         sealed_at=row.sealed_at,
         finished_at=row.finished_at,
         jobs=row.jobs,
+        pause_code=row.pause_code if row.state == BatchState.PAUSED else None,
+        pause_reason=row.pause_reason if row.state == BatchState.PAUSED else None,
     )

@@ -1,31 +1,96 @@
 """Hosts: who they are, what was seen of them, what they hold and mean to load."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, literal, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.hosts import Host, HostModel, HostReport, HostView
+from worker.domain.hosts import Access, Host, HostModel, HostReport, HostView, Run
 from worker.errors import Conflict, NotFound
+from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, hosts
 from worker.storage.types import UtcTime, storable
 
+_TOLD = ("url", "slots", "access", "models_at_once", "memory")
+_SEEN = ("version", "models", "last_seen_at", "error", "resident", "unreachable_since")
 _ADD = text(
-    "INSERT INTO hosts (name, url, slots, added_at) VALUES (:name, :url, :slots, :now) "
-    "ON CONFLICT (name) DO UPDATE SET url = excluded.url, slots = excluded.slots, "
+    f"INSERT INTO hosts (name, {', '.join(_TOLD)}, added_at, kept) "
+    f"VALUES (:name, {', '.join(f':{told}' for told in _TOLD)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
     + ", ".join(
-        f"{seen} = CASE WHEN hosts.url = excluded.url THEN hosts.{seen} END"
-        for seen in ("version", "models", "last_seen_at", "error", "resident")
+        ["added_at = CASE WHEN hosts.kept THEN hosts.added_at ELSE excluded.added_at END"]
+        + ["kept = hosts.kept OR excluded.kept"]
+        + [f"{told} = excluded.{told}" for told in _TOLD]
+        + [f"{seen} = CASE WHEN hosts.url = excluded.url THEN hosts.{seen} END" for seen in _SEEN]
     )
-).bindparams(bindparam("now", type_=UtcTime))
+).bindparams(bindparam("now", type_=UtcTime), bindparam("access", type_=hosts.c.access.type))
 
 
-def add_host(conn: Connection, host: Host, *, now: datetime) -> None:
-    """Add a host, or change the URL and slots of the one of that name. What was seen at another URL is forgotten."""
-    conn.execute(_ADD, {"name": host.name, "url": host.url, "slots": host.slots, "now": now})
+def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) -> None:
+    """Add a host, or tell anew what the one of that name is. What was seen at another URL is forgotten.
+
+    One that is not ``kept`` was named by a single run, and other commands do not take it for theirs. Whether it is
+    draining stays: see ``drain_host``.
+    """
+    told = {
+        "url": host.url,
+        "slots": host.slots,
+        "access": host.access.stored,
+        "models_at_once": host.models_at_once,
+        "memory": host.memory,
+    }
+    conn.execute(_ADD, {"name": host.name, **told, "now": now, "kept": kept})
+
+
+def is_kept(conn: Connection, name: str) -> bool:
+    """Whether a host of that name was added for good."""
+    return bool(conn.scalar(select(hosts.c.kept).where(hosts.c.name == name)))
+
+
+def set_host(
+    conn: Connection,
+    name: str,
+    *,
+    now: datetime,
+    url: str | None = None,
+    slots: int | None = None,
+    models_at_once: int | None = None,
+    memory: int | None = None,
+    access: Access | None = None,
+) -> Host:
+    """Change what is given of a host and leave the rest; ``memory`` 0 forgets it. Raises NotFound."""
+    host = get_host(conn, name)
+    changed = replace(
+        host,
+        url=host.url if url is None else url,
+        slots=host.slots if slots is None else slots,
+        models_at_once=host.models_at_once if models_at_once is None else models_at_once,
+        memory=host.memory if memory is None else memory or None,
+        access=host.access if access is None else access,
+    )
+    add_host(conn, changed, now=now)
+    return changed
+
+
+def drain_host(conn: Connection, name: str, *, now: datetime) -> None:
+    """From now on the host finishes what it runs and takes nothing new. Twice is once. Raises NotFound."""
+    _mark(conn, name, func.coalesce(hosts.c.draining_at, literal(now, UtcTime)))
+
+
+def resume_host(conn: Connection, name: str) -> None:
+    """The host takes work again. Raises NotFound."""
+    _mark(conn, name, None)
+
+
+def _mark(conn: Connection, name: str, draining_at: Any) -> None:
+    if not conn.execute(update(hosts).where(hosts.c.name == name).values(draining_at=draining_at)).rowcount:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"no host {name!r}: caravan hosts add {name} URL")
 
 
 def remove_host(conn: Connection, name: str, *, now: datetime) -> None:
@@ -40,10 +105,37 @@ def remove_host(conn: Connection, name: str, *, now: datetime) -> None:
 
 def get_host(conn: Connection, name: str) -> Host:
     """Raises NotFound."""
-    row = conn.execute(select(hosts.c.name, hosts.c.url, hosts.c.slots).where(hosts.c.name == name)).first()
+    row = conn.execute(select(hosts).where(hosts.c.name == name)).first()
     if row is None:
-        raise NotFound(f"no host {name!r}: caravan hosts add {name} URL")
-    return Host(*row)
+        raise _unknown(name)
+    return _host(row)
+
+
+def known_host(conn: Connection, url: str) -> Host | None:
+    """The host at ``url`` (as ``host_address`` gives it), the one that was added first; None for none."""
+    row = conn.execute(select(hosts).where(hosts.c.url == url).order_by(hosts.c.added_at).limit(1)).first()
+    return None if row is None else _host(row)
+
+
+def host_history(conn: Connection, name: str, limit: int = 20) -> list[Run]:
+    """What a host did between two loads, the newest first. Raises NotFound for a host that is not there and has no
+    history either."""
+    found = list_runs(conn, name, limit)
+    if not found:
+        get_host(conn, name)
+    return found
+
+
+def _host(row: Row[Any]) -> Host:
+    return Host(
+        row.name,
+        row.url,
+        row.slots,
+        access=Access.parse(row.access),
+        models_at_once=row.models_at_once,
+        memory=row.memory,
+        draining=row.draining_at is not None,
+    )
 
 
 def list_hosts(conn: Connection, now: datetime) -> list[HostReport]:
@@ -51,12 +143,14 @@ def list_hosts(conn: Connection, now: datetime) -> list[HostReport]:
     backing_off = _blocked(conn, now)
     return [
         HostReport(
-            host=Host(row.name, row.url, row.slots),
+            host=_host(row),
             version=row.version,
             view=_view(row, now, backing_off),
             last_seen_at=row.last_seen_at,
             last_claim_at=row.last_claim_at,
             error=row.error,
+            kept=row.kept,
+            added_at=row.added_at,
         )
         for row in conn.execute(select(hosts).order_by(hosts.c.name))
     ]
@@ -143,6 +237,16 @@ _BLOCK = text(
     "ON CONFLICT (host, runner_key) DO UPDATE SET until = excluded.until, failures = excluded.failures, "
     "reason = excluded.reason"
 ).bindparams(bindparam("until", type_=UtcTime))
+
+
+def failing_keys(conn: Connection, now: datetime, *, failures: int) -> dict[tuple[str, str], str]:
+    """(host, runner key) → why, for what failed that often in a row and is being left alone now."""
+    rows = conn.execute(
+        select(blocks.c.host, blocks.c.runner_key, blocks.c.reason).where(
+            blocks.c.until > now, blocks.c.failures >= failures
+        )
+    )
+    return {(host, key): reason for host, key, reason in rows}
 
 
 def block_failures(conn: Connection, host: str, runner_key: str) -> tuple[int, datetime | None]:

@@ -1,4 +1,4 @@
-"""Jobs outside a worker's hands: inserted, promoted, expired, held, let go, cancelled."""
+"""Jobs outside a worker's hands: inserted, promoted, expired, held, cancelled."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
-from worker.domain.jobs import FINAL, JobState, NewJob
+from worker.domain.jobs import FINAL, JobState, NewJob, asked_digest
 from worker.errors import Conflict, NotFound
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range, job_id
@@ -36,7 +36,7 @@ _JOB_COLUMNS = (
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """``json.dumps`` with these arguments would make an encoder for each job."""
-_PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata")
+_PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata", "digest")
 
 
 def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: datetime) -> None:
@@ -61,7 +61,7 @@ def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: 
         # PostgreSQL answers nothing more after an error unless there is a savepoint to go back to. SQLite does; there
         # a full disk ends the transaction, and going back to a savepoint would hide why.
         with conn.begin_nested() if conn.dialect.name == "postgresql" else nullcontext():
-            _insert(conn, batch_id, new, now)
+            insert_rows(conn, batch_id, new, now)
     except Exception as error:
         if not _is_duplicate(error):
             raise
@@ -86,7 +86,8 @@ def lock_batch(conn: Connection, batch_id: int) -> BatchState:
     return BatchState(row.state)
 
 
-def _insert(conn: Connection, batch_id: int, new: Sequence[NewJob], now: datetime) -> None:
+def insert_rows(conn: Connection, batch_id: int, new: Sequence[NewJob], now: datetime) -> None:
+    """The rows alone: no counts, no state of the batch looked at."""
     if conn.dialect.name == "postgresql":
         _copy(conn, "jobs", _JOB_COLUMNS, _job_rows(batch_id, new, now))
         _copy(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
@@ -131,6 +132,7 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
             job.prompt,
             _encode(job.request) if job.request else "{}",
             None if job.metadata is None else _encode(job.metadata),
+            asked_digest(job),
         )
 
 
@@ -222,13 +224,6 @@ _HOLD = change_picked(
     _GIVE,
 )
 
-_UNHOLD = change_picked(
-    "SELECT id FROM jobs WHERE state = 'held' AND id >= :low AND id < :high ORDER BY id",
-    "state = 'queued', hold_code = NULL, hold_reason = NULL, eligible_at = :now, losses = 0",
-    _GIVE,
-    wait=True,
-)
-
 
 def hold_jobs(
     conn: Connection,
@@ -242,11 +237,6 @@ def hold_jobs(
     """Park queued jobs of a runner key (of one batch where given) with a reason; returns how many."""
     values = {"key": runner_key, "code": str(code), "reason": storable(reason), "limit": limit}
     return _moved(conn, _HOLD, values | id_range(batch_id), JobState.QUEUED, JobState.HELD)
-
-
-def unhold_jobs(conn: Connection, *, batch_id: int, now: datetime) -> int:
-    """Let the held jobs of a batch go; returns how many."""
-    return _moved(conn, _UNHOLD, {"now": now, **id_range(batch_id)}, JobState.HELD, JobState.QUEUED)
 
 
 def _moved(

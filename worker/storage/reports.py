@@ -1,11 +1,28 @@
-"""The read side for the command line: what a batch looks like to a person."""
+"""The read side for the command line: what hosts, batches and jobs look like to a person, at a cost that stays flat.
+
+Nothing here walks a batch: totals come from the counts, what runs from the index of leases, and what was answered just
+now from the end of the table.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
 from sqlalchemy.engine import Connection
 
+from worker.domain.jobs import JobState
+from worker.domain.runners import RunnerKey
+from worker.errors import NotFound
 from worker.storage.ids import id_range
+from worker.storage.tables import batches, blocks, count_deltas, counts, hosts, jobs, results
+from worker.storage.types import UtcTime
+
+WINDOW = 5_000
+"""Rows that a look for examples (why jobs failed, why they are held) reads at most."""
+
+MOST_AHEAD = 100_000
+"""Queued jobs that are counted before one; beyond that it is enough to know that there are more."""
 
 
 def runner_keys_in_order(conn: Connection, batch_id: int) -> Iterator[str]:
@@ -17,3 +34,374 @@ def runner_keys_in_order(conn: Connection, batch_id: int) -> Iterator[str]:
     )
     for row in rows:
         yield row[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A runner key that failed on a host and is left alone there until ``until``."""
+
+    runner_key: str
+    until: datetime
+    failures: int
+    reason: str
+
+    @property
+    def model(self) -> str:
+        return RunnerKey.parse(self.runner_key).model
+
+
+@dataclass(frozen=True, slots=True)
+class HostNow:
+    """A host as the database knows it now."""
+
+    name: str
+    url: str
+    slots: int
+    serving: bool
+    resident: str | None
+    """Text of the runner key it holds."""
+    intent: str | None
+    """Text of the runner key it loads now, since ``intent_at``."""
+    intent_at: datetime | None
+    error: str | None
+    unreachable_since: datetime | None
+    draining: bool
+    last_seen_at: datetime | None
+    models: frozenset[str] | None
+    """What it has on disk; None where nobody has looked."""
+    blocks: tuple[Block, ...] = ()
+    running: int = 0
+    """Jobs of all batches that it works on."""
+    tokens_per_second: float = 0.0
+    """What the answers of the last minute come to."""
+
+    def may_have(self, model: str) -> bool:
+        """Whether a job of ``model`` could be answered there, as far as is known."""
+        return self.models is None or model in self.models
+
+
+def read_hosts(conn: Connection, *, now: datetime) -> list[HostNow]:
+    """Every host by name, with what it does; the speed is left at zero."""
+    blocked: dict[str, list[Block]] = {}
+    b = blocks.c
+    rows = conn.execute(
+        select(b.host, b.runner_key, b.until, b.failures, b.reason).where(b.until > now).order_by(b.until)
+    )
+    for host, *block in rows:
+        blocked.setdefault(host, []).append(Block(*block))
+    running = {host: int(n) for host, n in conn.execute(_RUNNING)}
+    return [
+        HostNow(
+            name=row.name,
+            url=row.url,
+            slots=row.slots,
+            serving=row.serving_until is not None and row.serving_until > now,
+            resident=row.resident,
+            intent=row.intent,
+            intent_at=row.intent_at,
+            error=row.error,
+            unreachable_since=row.unreachable_since,
+            draining=row.draining_at is not None,
+            last_seen_at=row.last_seen_at,
+            models=None if row.models is None else frozenset(model["name"] for model in row.models),
+            blocks=tuple(blocked.get(row.name, ())),
+            running=running.get(row.name, 0),
+        )
+        for row in conn.execute(select(hosts).order_by(hosts.c.name))
+    ]
+
+
+_RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one host answered with one model since a moment ago."""
+
+    host: str
+    model: str
+    jobs: int
+    output_tokens: int
+    first_at: datetime
+    """When the first of these answers came."""
+    seconds: float
+    """How long an answer took, on average."""
+
+
+def answered_since(conn: Connection, since: datetime) -> list[Answered]:
+    """What each host answered since ``since`` (moments ago), read from the end of the table of results.
+
+    There is no index over time; new rows stand at the end on both databases. Where rows were deleted PostgreSQL fills
+    the gaps first, and this tells too little.
+    """
+    rows = conn.execute(_LATEST[conn.dialect.name], {"since": since})
+    return [
+        Answered(host, model, int(n), int(tokens), first_at, float(seconds))
+        for host, model, n, tokens, first_at, seconds in rows
+    ]
+
+
+_LATEST_OF = (
+    "SELECT host, model, count(*) AS jobs, coalesce(sum(output_tokens), 0) AS tokens, "
+    "min(finished_at) AS first_at, coalesce(avg(total_seconds), 0) AS seconds FROM results "
+    "WHERE {end} AND finished_at >= :since GROUP BY host, model"
+)
+_LATEST = {
+    dialect: text(_LATEST_OF.format(end=end))
+    .bindparams(bindparam("since", type_=UtcTime))
+    .columns(host=String, model=String, jobs=Integer, tokens=Integer, first_at=UtcTime, seconds=Float)
+    for dialect, end in {
+        "sqlite": "rowid > (SELECT max(rowid) FROM results) - 4000",
+        "postgresql": "ctid >= (SELECT format('(%s,0)', greatest(0, "
+        "pg_relation_size('results') / current_setting('block_size')::int - 200)))::tid",
+    }.items()
+}
+
+
+def jobs_by_runner_key(conn: Connection, batch_id: int | None) -> dict[str, dict[JobState, int]]:
+    """Jobs by runner key and state, of one batch or of all."""
+    both = union_all(
+        *(
+            select(table.c.runner_key, table.c.state, table.c.jobs).where(
+                *(() if batch_id is None else (table.c.batch_id == batch_id,))
+            )
+            for table in (counts, count_deltas)
+        )
+    ).subquery()
+    found: dict[str, dict[JobState, int]] = {}
+    rows = conn.execute(
+        select(both.c.runner_key, both.c.state, func.sum(both.c.jobs))
+        .group_by(both.c.runner_key, both.c.state)
+        .order_by(both.c.runner_key)
+    )
+    for key, state, n in rows:
+        if n:
+            found.setdefault(key, {})[JobState(state)] = int(n)
+    return found
+
+
+def failures_by_code(conn: Connection, batch_id: int, *, most: int = 5) -> dict[str, int]:
+    """The batch's commonest failures, along the index of failed results."""
+    rows = conn.execute(
+        text(
+            "SELECT error_code, count(*) AS n FROM results WHERE batch_id = :batch AND state = 'failed' "
+            "GROUP BY error_code ORDER BY n DESC, error_code LIMIT :most"
+        ),
+        {"batch": batch_id, "most": most},
+    )
+    return {code: int(n) for code, n in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """Held jobs of one reason; ``jobs`` counts those that were looked at."""
+
+    code: str
+    reason: str
+    jobs: int
+
+
+def held_reasons(conn: Connection, batch_id: int, *, most: int = 5) -> list[HeldGroup]:
+    """Why jobs of the batch are held."""
+    rows = conn.execute(
+        text(
+            "SELECT hold_code, hold_reason, count(*) AS n FROM (SELECT hold_code, hold_reason FROM jobs "
+            "WHERE state = 'held' AND batch_id = :batch LIMIT :window) AS found "
+            "GROUP BY hold_code, hold_reason ORDER BY n DESC LIMIT :most"
+        ),
+        {"batch": batch_id, "window": WINDOW, "most": most},
+    )
+    return [HeldGroup(code, reason or "", int(n)) for code, reason, n in rows]
+
+
+def next_retry(conn: Connection, batch_id: int | None) -> datetime | None:
+    """When the first job that waits out its back-off is eligible again."""
+    found: datetime | None = conn.scalar(_NEXT_RETRY, id_range(batch_id))
+    return found
+
+
+_NEXT_RETRY = (
+    # +id: along the index of these jobs, not along those of the batch
+    text(
+        "SELECT eligible_at FROM jobs WHERE state = 'scheduled' AND eligible_at IS NOT NULL "
+        "AND +id >= :low AND +id < :high ORDER BY eligible_at LIMIT 1"
+    ).columns(eligible_at=UtcTime)
+)
+
+
+def pause_of(conn: Connection, batch_id: int) -> tuple[str | None, str | None]:
+    """Why the batch was paused: a code where it paused by itself, and a sentence."""
+    row = conn.execute(
+        select(batches.c.pause_code, batches.c.pause_reason).where(batches.c.id == batch_id)
+    ).first()
+    return (None, None) if row is None else (row.pause_code, row.pause_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A job as a list shows it."""
+
+    job_id: int
+    batch_id: int
+    custom_id: str
+    model: str
+    state: JobState
+    host: str | None
+    attempts: int
+    code: str | None
+    message: str | None
+    """Why it failed, or why it is held."""
+
+
+def list_jobs(
+    conn: Connection,
+    batch_id: int,
+    *,
+    state: JobState | None = None,
+    code: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> list[JobLine]:
+    """Jobs of the batch with an id above ``after``, in the input's order."""
+    j, r = jobs.c, results.c
+    ids = id_range(batch_id)
+    low = max(ids["low"], after + 1)
+    why = func.coalesce(r.error_code, j.hold_code)
+    query = (
+        select(
+            j.id,
+            j.batch_id,
+            j.custom_id,
+            j.model,
+            j.state,
+            func.coalesce(r.host, j.host).label("host"),
+            j.attempt,
+            why.label("code"),
+            func.coalesce(r.error_message, j.hold_reason).label("message"),
+        )
+        .outerjoin_from(jobs, results, (r.job_id == j.id) & (r.job_id >= low) & (r.job_id < ids["high"]))
+        .where(j.id >= low, j.id < ids["high"])
+        .order_by(j.id)
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(j.state == str(state))
+    if code is not None:
+        query = query.where(why == code)
+    return [
+        JobLine(
+            row.id,
+            row.batch_id,
+            row.custom_id,
+            row.model,
+            JobState(row.state),
+            row.host,
+            row.attempt,
+            row.code,
+            row.message,
+        )
+        for row in conn.execute(query)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class JobNow:
+    """Where one job stands."""
+
+    id: int
+    batch_id: int
+    custom_id: str
+    model: str
+    state: JobState
+    priority: int
+    runner_key: str
+    submitted_at: datetime
+    eligible_at: datetime | None
+    deadline: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    charged: int
+    max_attempts: int
+    host: str | None
+    cancelling: bool
+    hold_code: str | None
+    hold_reason: str | None
+
+
+def read_job(conn: Connection, job_id: int) -> JobNow:
+    """Raises NotFound."""
+    row = conn.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise NotFound(f"no job {job_id}")
+    return JobNow(
+        id=row.id,
+        batch_id=row.batch_id,
+        custom_id=row.custom_id,
+        model=row.model,
+        state=JobState(row.state),
+        priority=row.priority,
+        runner_key=row.runner_key,
+        submitted_at=row.submitted_at,
+        eligible_at=row.eligible_at,
+        deadline=row.deadline,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        attempt=row.attempt,
+        charged=row.charged,
+        max_attempts=row.max_attempts,
+        host=row.host,
+        cancelling=row.cancel_requested_at is not None,
+        hold_code=row.hold_code,
+        hold_reason=row.hold_reason,
+    )
+
+
+def jobs_named(conn: Connection, batch_id: int, custom_id: str) -> list[int]:
+    """The ids of the jobs of that custom_id, one per model."""
+    j = jobs.c
+    return list(
+        conn.scalars(select(j.id).where(j.batch_id == batch_id, j.custom_id == custom_id).order_by(j.id))
+    )
+
+
+def jobs_ahead(conn: Connection, job: JobNow) -> int:
+    """Queued jobs of its runner key that are claimed before it, at most ``MOST_AHEAD``."""
+    ahead = conn.scalar(
+        text(
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'queued' AND runner_key = :key "
+            "AND (priority < :priority OR (priority = :priority AND id < :id)) LIMIT :most) AS before_it"
+        ),
+        {"key": job.runner_key, "priority": job.priority, "id": job.id, "most": MOST_AHEAD},
+    )
+    return int(ahead or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that a host has on disk."""
+
+    host: str
+    name: str
+    size: int
+    thinking: bool
+    trained_context: int | None
+    digest: str
+
+
+def list_models(conn: Connection) -> list[KnownModel]:
+    """What each host was last seen to have, by model and host."""
+    rows = conn.execute(select(hosts.c.name, hosts.c.models))
+    listed = [
+        KnownModel(
+            host,
+            model["name"],
+            model.get("size") or 0,
+            bool(model.get("thinking")),
+            model.get("trained_context"),
+            model.get("digest") or "",
+        )
+        for host, found in rows
+        for model in found or ()
+    ]
+    return sorted(listed, key=lambda model: (model.name, model.host))

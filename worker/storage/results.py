@@ -48,6 +48,8 @@ class ResultRow:
     started_at: datetime | None
     finished_at: datetime | None
     metadata: dict[str, Any] | None
+    prompt: str | None = None
+    """Only where it is asked for: it may be long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,17 @@ class ModelFigures:
 
 
 def iter_results(
-    database: Database, batch_id: int, *, after: int = 0, states: Collection[JobState] | None = None
+    database: Database,
+    batch_id: int,
+    *,
+    after: int = 0,
+    states: Collection[JobState] | None = None,
+    prompts: bool = False,
 ) -> Iterator[ResultRow]:
     """Every job of the batch with an id above ``after``, open ones too; each page is a transaction of its own."""
     while True:
         with database.read() as conn:
-            page = _page(conn, batch_id, after, states)
+            page = _page(conn, batch_id, after, states, prompts)
         yield from page
         if len(page) < PAGE:
             return
@@ -78,12 +85,37 @@ def iter_results(
 
 
 def _page(
-    conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None
+    conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None, prompts: bool
 ) -> list[ResultRow]:
     query = _rows(lambda job: in_batch(batch_id, job) & (job > after)).order_by(jobs.c.id).limit(PAGE)
+    if prompts:
+        query = query.add_columns(payloads.c.prompt)
     if states is not None:
         query = query.where(jobs.c.state.in_([str(state) for state in states]))
     return [_row(row) for row in conn.execute(query)]
+
+
+def iter_metadata(database: Database, batch_id: int) -> Iterator[dict[str, Any]]:
+    """The metadata of each job of the batch that has any, in input order, in pages; nothing else is read."""
+    after = 0
+    while True:
+        query = (
+            select(payloads.c.job_id, payloads.c.metadata)
+            .where(
+                in_batch(batch_id, payloads.c.job_id),
+                payloads.c.job_id > after,
+                payloads.c.metadata.is_not(None),
+            )
+            .order_by(payloads.c.job_id)
+            .limit(PAGE)
+        )
+        with database.read() as conn:
+            page = conn.execute(query).all()
+        for row in page:
+            yield row.metadata
+        if len(page) < PAGE:
+            return
+        after = page[-1].job_id
 
 
 def get_result(conn: Connection, job_id: int) -> ResultRow:
@@ -146,6 +178,7 @@ def _row(row: Row[Any]) -> ResultRow:
         started_at=row.started_at,
         finished_at=row.finished_at,
         metadata=row.job_metadata,
+        prompt=getattr(row, "prompt", None),
         **found,
     )
 

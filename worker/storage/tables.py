@@ -65,6 +65,7 @@ hosts = Table(
     Column("memory", BigInteger),
     Column("draining_at", UtcTime),
     Column("unreachable_since", UtcTime),
+    Column("kept", Boolean, nullable=False, server_default=text("true")),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
@@ -190,6 +191,13 @@ jobs = Table(
         postgresql_where=text("state = 'scheduled' AND eligible_at IS NULL"),
     ),
     Index(
+        "ix_jobs_held",
+        "batch_id",
+        "id",
+        sqlite_where=text("state = 'held'"),
+        postgresql_where=text("state = 'held'"),
+    ),
+    Index(
         "ix_jobs_expiring",
         "deadline",
         sqlite_where=text("expires AND finished_at IS NULL"),
@@ -275,6 +283,13 @@ results = Table(
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),
     Index("ix_results_batch_id", "batch_id", "job_id"),
+    Index(
+        "ix_results_failed",
+        "batch_id",
+        "error_code",
+        sqlite_where=text("state = 'failed'"),
+        postgresql_where=text("state = 'failed'"),
+    ),
 )
 
 runs = Table(

@@ -16,10 +16,10 @@ from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobState
+from worker.domain.jobs import JobFilter, JobState
 from worker.domain.timings import Timings
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.cancel import cancel_batches
+from worker.services.actions import cancel_jobs
 from worker.services.hosts import register
 from worker.services.results import result_lines
 from worker.services.serve import Served, serve_host
@@ -225,7 +225,7 @@ def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Cl
         thread.start()
         wait_until(lambda: running.state()["requests"], description="the job runs")
 
-        cancel_batches(database, batch.id, clock=clock)
+        cancel_jobs(database, JobFilter(batch.id), clock=clock)
 
         thread.join(timeout=20)
         assert not thread.is_alive()
@@ -422,3 +422,17 @@ def test_a_host_that_goes_away_fails_the_jobs_it_had_and_none_of_those_that_wait
     left = counts(database, batch)
     assert set(left) <= {JobState.SUCCEEDED, JobState.SCHEDULED, JobState.QUEUED}
     assert left.get(JobState.SCHEDULED, 0) <= 4
+
+
+def test_jobs_whose_model_loads_nowhere_are_held_after_three_tries(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "x"}])
+        for after in (0, 20, 120):
+            running.set_faults(simulator.Fault("load_failure"))
+            later = OffsetClock(clock.now() + timedelta(seconds=after))
+            assert counts(database, batch) == {JobState.QUEUED: 1}
+            serve(database, later, host)
+            tidy(database, clock=later)
+
+    assert counts(database, batch) == {JobState.HELD: 1}

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.jobs import Priority
 from worker.storage.backlog import read_backlog
-from worker.storage.batches import create_batch, known_seqs, promote_sealed, seal_batch
+from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import cancel_requested, claim_jobs, renew, rescue_stale
 from worker.storage.jobs import expire_due, insert_jobs, promote_due
 from worker.storage.results import PAGE, iter_results
@@ -49,7 +49,6 @@ ASKED: dict[str, Callable[[Connection], object]] = {
     "promote due": lambda conn: promote_due(conn, now=NOW, limit=5),
     "promote sealed": lambda conn: promote_sealed(conn, now=NOW, limit=5),
     "expire": lambda conn: expire_due(conn, now=NOW, limit=5),
-    "resume an upload": lambda conn: known_seqs(conn, 2),
 }
 
 

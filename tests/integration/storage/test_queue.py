@@ -12,15 +12,15 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import KEY, NOW, Store, new_job
 from worker.domain.attempts import Failed, Held, Retried
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobState, Priority
+from worker.domain.jobs import JobFilter, JobState, Priority
 from worker.errors import Code, Conflict, DatabaseUnavailable, NotFound, Problem, SchemaOutdated
+from worker.storage.actions import unhold_some
 from worker.storage.backlog import BACKLOG, read_backlog
 from worker.storage.batches import (
     cancel_batch,
     create_batch,
     find_batch,
     finish_batches,
-    known_seqs,
     list_rejects,
     promote_sealed,
     refuse_batch,
@@ -30,7 +30,7 @@ from worker.storage.claims import CLAIM
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
 from worker.storage.ids import job_id
-from worker.storage.jobs import hold_jobs, insert_jobs, unhold_jobs
+from worker.storage.jobs import hold_jobs, insert_jobs
 from worker.storage.migrate import check_schema
 
 
@@ -62,7 +62,6 @@ def test_an_upload_that_was_cut_off_goes_on_after_its_last_chunk(store: Store) -
     with store.database.write() as conn:
         batch, _ = create_batch(conn, key="k", name="b", source=None, now=NOW)
         insert_jobs(conn, batch.id, [new_job(1), new_job(3)], now=NOW)
-        assert known_seqs(conn, batch.id) == 3
         insert_jobs(conn, batch.id, [new_job(1), new_job(3)], now=NOW)  # its commit's answer was lost
 
         assert batch_counts(conn, batch.id) == {JobState.SCHEDULED: 2}
@@ -119,7 +118,8 @@ def test_a_batch_is_finished_when_all_its_jobs_have_ended_and_held_ones_keep_it_
     assert settled(store) == []
 
     with store.database.write() as conn:
-        assert unhold_jobs(conn, batch_id=batch, now=NOW) == 1
+        assert unhold_some(conn, JobFilter(batch), limit=10).changed == 1
+        assert promote_sealed(conn, limit=10, now=NOW) == 1
     store.finish(store.claim(token="t2")[0])
 
     assert settled(store) == [batch]

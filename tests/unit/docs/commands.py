@@ -61,13 +61,14 @@ def check_command(root: Any, words: Sequence[str]) -> None:
     Raises AssertionError or typer's usage error.
     """
     command, rest, path = root, list(words), "caravan"
-    while hasattr(command, "commands"):
+    while hasattr(command, "list_commands"):
         if not rest or rest[0].startswith("-"):
             _check_options(command, rest, path)
             return
         name = rest.pop(0)
-        assert name in command.commands, f"{path} {name}: no such command"
-        command, path = command.commands[name], f"{path} {name}"
+        found = command.get_command(None, name)
+        assert found is not None, f"{path} {name}: no such command"
+        command, path = found, f"{path} {name}"
     if "--help" in rest:
         _check_options(command, rest, path)
         return
@@ -90,11 +91,11 @@ def check_mention(root: Any, words: Sequence[str]) -> None:
     """See that a command named in prose exists, and each option named beside it; arguments may be left out."""
     command, path = root, "caravan"
     for word in words:
-        commands = getattr(command, "commands", None)
-        if commands is None or word.startswith("-") or word in ("…", "COMMAND"):
+        if not hasattr(command, "list_commands") or word.startswith("-") or word in ("…", "COMMAND"):
             break
-        assert word in commands, f"{path} {word}: no such command"
-        command, path = commands[word], f"{path} {word}"
+        found = command.get_command(None, word)
+        assert found is not None, f"{path} {word}: no such command"
+        command, path = found, f"{path} {word}"
     _check_options(
         command,
         [word.strip("[]") for word in words if word.strip("[").startswith("-") and word != "-"],

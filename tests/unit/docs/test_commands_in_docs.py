@@ -63,7 +63,7 @@ def test_the_pages_for_users_show_commands(name: str) -> None:
 
 def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(AssertionError, match="no such command"):
-        check_command(CARAVAN, ["hosts", "remove", "gpu-1"])
+        check_command(CARAVAN, ["hosts", "rename", "gpu-1"])
     with pytest.raises(Exception, match="--ouput"):
         check_command(CARAVAN, ["run", "prompts.jsonl", "--ouput", "answers.jsonl"])
     with pytest.raises(AssertionError, match="no option --fast"):

@@ -23,7 +23,7 @@ from worker.policy.retry import (
     host_pause,
     load_pause,
 )
-from worker.services.submit import PROBLEMS_SHOWN
+from worker.services.intake import PROBLEMS_SHOWN
 from worker.settings import Settings, load_settings
 from worker.storage.claims import MOST_LOSSES
 

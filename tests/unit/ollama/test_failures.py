@@ -17,7 +17,7 @@ from urllib3.exceptions import (
 )
 
 from tests.unit.ollama.recordings import VERSIONS, Exchange, exchange, exchanges
-from worker.errors import Code, HostError
+from worker.errors import CODES, Code, HostError
 from worker.ollama.calls import Call
 from worker.ollama.failures import from_error_value, from_exception, from_status, while_loading
 
@@ -139,7 +139,6 @@ TEXTS = [
     (500, "Failed to create new sequence: no input provided", Code.HOST_ERROR),
     (500, "something new", Code.HOST_ERROR),
     (502, "bad gateway", Code.HOST_UNREACHABLE),
-    (401, "unauthorized", Code.BAD_REPLY),
 ]
 
 
@@ -288,6 +287,29 @@ def test_what_is_no_ollama_error_goes_by_its_status(
     assert error.code is code
     assert str(status) in error.message
     assert "<" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b'{"error": "no token"}', "--basic-auth or --bearer: no token"),
+        (401, b"<html>401 Authorization Required</html>", "the host refuses us (401 Unauthorized)"),
+        (403, b"", "proxy_set_header Host localhost"),
+        (404, b"<html>nginx</html>", "there is no Ollama at this URL (404 Not Found); check its path"),
+        (400, b"<html>The plain HTTP request was sent to HTTPS port</html>", "https://, not http://"),
+        (400, b"Client sent an HTTP request to an HTTPS server.\n", "https://, not http://"),
+        (502, b"<html>Bad Gateway</html>", "a proxy answers in the host's place (502 Bad Gateway)"),
+        (504, b"<html>Gateway Time-out</html>", "a proxy gave up waiting for the host (504 Gateway Timeout)"),
+        (524, b"<html>A timeout occurred</html>", "a proxy gave up waiting"),
+    ],
+)
+def test_a_refusal_of_something_between_says_what_to_do(status: int, body: bytes, words: str) -> None:
+    content_type = "text/html" if body.startswith(b"<") else "application/json"
+
+    error = from_status(status, content_type, body)
+
+    assert words in error.message
+    assert CODES[error.code].fault == "host"
 
 
 def test_an_inner_failure_during_a_load_is_a_failed_load_and_no_jobs_fault() -> None:

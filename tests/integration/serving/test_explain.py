@@ -1,0 +1,277 @@
+"""Why nothing moves and what a job waits for, in words, on both databases."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from tests.integration.storage.conftest import KEY, NOW, Store, a_result, new_job
+from worker.domain.attempts import Failed, Held, Retried, Succeeded
+from worker.domain.hosts import Host, HostModel
+from worker.domain.jobs import JobState
+from worker.errors import Code, Conflict, NotFound
+from worker.services.explain import Explained, explain, why_nothing_moves
+from worker.services.situation import Situation, situation
+from worker.storage.batches import create_batch
+from worker.storage.claims import take_host
+from worker.storage.engine import open_database
+from worker.storage.hosts import (
+    add_host,
+    block_key,
+    publish_intent,
+    record_probe,
+    record_resident,
+    record_unreachable,
+)
+from worker.storage.ids import job_id
+from worker.storage.tables import batches, hosts
+
+OTHER = "llama3.2:3b num_ctx=8192"
+QWEN = HostModel("qwen3:8b", "d", True, 40960)
+
+
+class At:
+    """A clock that stands."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    """Two hosts that are served and have the model; nothing is loaded."""
+    database = open_database(migrated_url)
+    with database.write() as conn:
+        for name in ("gpu-1", "gpu-2"):
+            add_host(conn, Host(name, f"http://{name}:11434"), now=NOW)
+            record_probe(conn, name, version="0.30.1", models=[QWEN], now=NOW)
+            take_host(conn, host=name, token=name, now=NOW, until=NOW + timedelta(hours=1))
+    yield Store(database)
+    database.close()
+
+
+def seen(store: Store, batch: int | None = None, **more: object) -> Situation:
+    return situation(store.database, batch, clock=At(store.now), **more)  # type: ignore[arg-type]
+
+
+def reasons(store: Store, batch: int | None = None, *, embedded: bool = False) -> list[str]:
+    found = seen(store, batch)
+    return why_nothing_moves(found, found.at, zone=UTC, embedded=embedded)
+
+
+def explained(store: Store, reference: str) -> Explained:
+    return explain(store.database, reference, clock=At(store.now), zone=UTC)
+
+
+def test_nothing_is_said_where_nothing_is_in_the_way(store: Store) -> None:
+    batch = store.submit(new_job(1))
+
+    assert reasons(store, batch) == []
+
+
+def test_a_host_that_cannot_be_reached_is_named_with_since_when_and_why(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        record_unreachable(conn, "gpu-1", message="connection refused", now=NOW)
+    store.later(200)
+
+    assert reasons(store, batch) == ["gpu-1 cannot be reached since 02:00:00 (3 min): connection refused"]
+
+
+def test_a_model_that_does_not_load_is_named_with_how_often_and_when_again(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    until = NOW + timedelta(seconds=45)
+    with store.database.write() as conn:
+        block_key(conn, "gpu-1", KEY, until=until, failures=3, reason="out_of_memory: 9 GB")
+        block_key(conn, "gpu-2", "other:1", until=until, failures=1, reason="load_failed: no")
+
+    assert reasons(store, batch) == [
+        "qwen3:8b does not load on gpu-1: out_of_memory: 9 GB; tried 3 times, next try at 02:00:45 (in 45 s)"
+    ]
+
+
+def test_hosts_that_nobody_serves_are_said_in_one_sentence(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.later(7200)
+
+    assert reasons(store, batch) == [
+        "no worker serves gpu-1, gpu-2: caravan worker --host gpu-1 --host gpu-2"
+    ]
+    assert reasons(store, batch, embedded=True) == ["no worker serves gpu-1, gpu-2: caravan up"]
+
+
+def test_a_paused_batch_says_why_and_how_it_goes_on_and_nothing_of_hosts(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        conn.execute(
+            update(batches)
+            .where(batches.c.id == batch)
+            .values(state="paused", pause_code="failures", pause_reason="the first 20 jobs failed with cut")
+        )
+    store.later(7200)
+
+    assert reasons(store, batch) == [
+        f"batch {batch} is paused: the first 20 jobs failed with cut; caravan resume {batch}"
+    ]
+
+
+def test_held_jobs_are_said_with_their_reason_and_the_remedy(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2))
+    for job in store.claim(2):
+        store.finish(job, Held(Code.RUNNER_DIED, "5 attempts ended this way"))
+
+    assert reasons(store, batch) == [
+        f"2 jobs are held: runner_died: 5 attempts ended this way; caravan unhold {batch}"
+    ]
+    assert reasons(store) == ["2 jobs are held; caravan explain BATCH says why"]
+
+
+def test_a_retry_that_is_waited_for_is_said_with_its_time(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    (job,) = store.claim(1)
+    retried = Retried(Code.HOST_ERROR, "500", at=NOW + timedelta(seconds=81), charged=True)
+    store.finish(job, retried)
+
+    assert reasons(store, batch) == ["waiting for a retry at 02:01:21 (in 1 min)"]
+
+
+def test_a_model_that_no_host_has_is_said(store: Store) -> None:
+    batch = store.submit(new_job(1, model="llama3.2:3b", runner_key=OTHER))
+
+    assert reasons(store, batch) == ["no host has llama3.2:3b: ollama pull llama3.2:3b on one of them"]
+
+
+def test_a_host_that_loads_drains_or_works_for_others_is_said(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.submit(new_job(1, model="m:1", runner_key="m:1"))
+    store.claim(1, runner_key="m:1", host="gpu-2")
+    with store.database.write() as conn:
+        publish_intent(conn, "gpu-1", "qwen3:8b num_ctx=4096", now=NOW)
+        record_resident(conn, "gpu-2", "m:1", now=NOW)
+    store.later(12)
+
+    assert reasons(store, batch) == [
+        "gpu-1 is loading qwen3:8b (num_ctx=4096) (12 s)",
+        "gpu-2 works on other jobs, with m:1 loaded",
+    ]
+    with store.database.write() as conn:
+        conn.execute(update(hosts).values(draining_at=NOW))
+    assert reasons(store, batch)[0] == ("gpu-1 is drained and takes no new jobs: caravan hosts resume gpu-1")
+
+
+def test_a_batch_that_is_still_received_says_only_that(store: Store) -> None:
+    with store.database.write() as conn:
+        batch, _ = create_batch(conn, key="k", name="n", source=None, now=NOW)
+
+    assert reasons(store, batch.id) == [
+        f"batch {batch.id} is still being received; its jobs run when its input is complete"
+    ]
+
+
+def test_without_hosts_it_is_said_how_to_add_one(store: Store) -> None:
+    batch = store.submit(new_job(1))
+
+    found = seen(store, batch, among=())
+
+    assert why_nothing_moves(found, NOW) == ["there are no hosts: caravan hosts add NAME URL"]
+
+
+def test_the_situation_has_speeds_by_host_and_by_model(store: Store) -> None:
+    batch = store.submit(*(new_job(seq) for seq in range(1, 5)))
+    for job in store.claim(3):
+        store.finish(job, Succeeded(a_result(output_tokens=100, total_seconds=2.0)))
+    store.later(10)
+
+    found = seen(store, batch)
+
+    one, two = found.hosts
+    assert (one.tokens_per_second, two.tokens_per_second) == (300 / 12, 0)
+    (model,) = found.models
+    assert (model.model, model.done, model.waiting, model.running) == ("qwen3:8b", 3, 1, 0)
+    assert (model.jobs_per_second, model.tokens_per_second) == (3 / 12, 300 / 12)
+    assert found.counts == {JobState.SUCCEEDED: 3, JobState.QUEUED: 1}
+    assert seen(store).counts == found.counts
+
+
+def test_a_queued_job_is_told_its_place_and_what_its_hosts_do(store: Store) -> None:
+    batch = store.submit(*(new_job(seq) for seq in range(1, 5)))
+    store.claim(1)
+    with store.database.write() as conn:
+        record_resident(conn, "gpu-1", KEY, now=NOW)
+        record_resident(conn, "gpu-2", OTHER, now=NOW)
+
+    found = explained(store, f"{batch}:c4")
+
+    assert (found.job_id, found.state) == (job_id(batch, 4), "queued")
+    assert found.sentences == (
+        f"job {job_id(batch, 4)} (c4, qwen3:8b) of batch {batch} is queued",
+        "2 jobs are before it with qwen3:8b (its priority is normal)",
+        "gpu-1 holds it and runs 1",
+        "gpu-2 holds llama3.2:3b (num_ctx=8192); it loads qwen3:8b when that pays",
+    )
+    assert explained(store, str(job_id(batch, 2))).sentences[1] == "it is the next with qwen3:8b"
+
+
+def test_a_failed_and_a_held_job_are_told_what_helps(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2))
+    one, two = store.claim(2)
+    store.finish(one, Failed(Code.CONTEXT_OVERFLOW, "6,000 tokens do not fit 4,096"))
+    store.finish(two, Held(Code.MODEL_MISSING, "no host has it"))
+
+    failed, held = explained(store, f"{batch}:c1"), explained(store, f"{batch}:c2")
+
+    assert failed.sentences[1] == (
+        "context_overflow (the prompt does not fit the context window: raise num_ctx or shorten the prompt)"
+        ": 6,000 tokens do not fit 4,096"
+    )
+    assert [attempt.error_code for attempt in failed.attempts] == ["context_overflow"]
+    assert held.sentences[1:] == (
+        "model_missing (the host does not have the model: ollama pull it there): no host has it",
+        f"then: caravan unhold {batch}",
+    )
+
+
+def test_a_job_that_waits_for_its_retry_and_one_that_runs_are_told_when(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2))
+    one, _ = store.claim(2)
+    store.finish(one, Retried(Code.HOST_ERROR, "500", at=NOW + timedelta(seconds=81), charged=True))
+    store.later(30)
+
+    waits, runs = explained(store, f"{batch}:c1"), explained(store, f"{batch}:c2")
+
+    assert waits.sentences[1] == "it is tried again after host_error at 02:01:21 (in 51 s)"
+    assert runs.sentences[1] == "attempt 1 on gpu-1 since 02:00:00 (30 s)"
+
+
+def test_a_batch_is_told_with_its_counts_its_failures_and_who_works_on_it(store: Store) -> None:
+    batch = store.submit(*(new_job(seq) for seq in range(1, 5)))
+    one, _ = store.claim(2)
+    store.finish(one, Failed(Code.CUT, "cut"))
+    with store.database.write() as conn:
+        record_resident(conn, "gpu-1", KEY, now=NOW)
+
+    assert explained(store, "@last").sentences == (
+        f"batch {batch} (b) is open: 1 failed, 2 queued, 1 running",
+        "1 failed with cut (the answer was cut and --fail-on-cut was set: raise num_predict or num_ctx)",
+        "gpu-1 holds qwen3:8b and runs 1",
+    )
+
+
+def test_what_is_not_there_or_is_several_is_said(store: Store) -> None:
+    batch = store.submit(
+        new_job(1, custom_id="x"), new_job(2, custom_id="x", model="llama3.2:3b", runner_key=OTHER)
+    )
+
+    with pytest.raises(NotFound, match="no batch '99'"):
+        explained(store, "99")
+    with pytest.raises(NotFound, match=f"batch {batch} .* has no job 'y'"):
+        explained(store, f"{batch}:y")
+    with pytest.raises(Conflict, match=rf"one per model: {job_id(batch, 1)} \(qwen3:8b\)"):
+        explained(store, f"{batch}:x")

@@ -1,0 +1,245 @@
+"""``caravan hosts`` as a person types it, on an embedded database and simulated hosts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from simulator import HostSettings, RunningHost, demo_models, running
+from tests.services.proxy import proxying
+from worker.cli.main import app
+from worker.settings import load_settings
+from worker.storage.engine import open_database
+from worker.storage.hosts import get_host, record_resident
+from worker.storage.runs import close_run, loaded_run, open_run
+
+SECRET = "correct-horse"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CARAVAN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GPU_AUTH", f"me:{SECRET}")
+    return tmp_path
+
+
+@pytest.fixture
+def host() -> Iterator[RunningHost]:
+    with running(HostSettings("gpu-1", demo_models(), time_scale=0)) as (one,):
+        yield one
+
+
+def caravan(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def listed() -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(caravan("hosts", "list", "--json").stdout)
+    return found
+
+
+def test_a_host_is_added_in_any_form_and_looked_at(host: RunningHost) -> None:
+    address = host.url.removeprefix("http://")
+
+    done = caravan(
+        "hosts", "add", "gpu-1", f"{address}/", "--slots", "4", "--models", "2", "--memory", "24GB"
+    )
+
+    assert done.exit_code == 0
+    assert "gpu-1: added; Ollama 0.24.0, 4 slots, 3 models" in done.stdout
+    assert "caravan up" in done.stdout
+    (one,) = listed()
+    assert (one["url"], one["slots"], one["models_at_once"]) == (host.url, 4, 2)
+    assert (one["memory"], one["access"], one["draining"]) == (24_000_000_000, None, False)
+
+
+def test_a_host_that_is_away_is_added_and_said_to_be(home: Path) -> None:
+    done = caravan("hosts", "add", "gpu-1", "http://127.0.0.1:1")
+
+    assert done.exit_code == 0
+    assert "added, but it cannot be reached now: connection refused" in done.stdout
+    assert "caravan hosts check gpu-1" in done.stdout
+
+
+def test_on_a_fleet_it_is_said_which_worker_to_start(
+    host: RunningHost, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", f"sqlite:///{home / 'fleet.db'}")
+    assert caravan("db", "upgrade").exit_code == 0
+
+    done = caravan("hosts", "add", "gpu-1", host.url)
+    told = json.loads(caravan("hosts", "add", "gpu-2", host.url, "--json").stdout)
+
+    assert "start its worker: caravan worker --host gpu-1" in done.stdout
+    assert told["start"] == "caravan worker --host gpu-2"
+
+
+def test_credentials_in_the_address_are_refused_with_what_to_do_instead(home: Path) -> None:
+    done = caravan("hosts", "add", "gpu-1", f"https://me:{SECRET}@gpu.example")
+
+    assert done.exit_code == 1
+    assert "--basic-auth env:NAME" in done.stderr
+    assert SECRET not in done.output
+    assert listed() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gpu-1", "http://gpu-1", "--basic-auth", f"me:{SECRET}"),
+        ("gpu-1", "http://gpu-1", "--bearer", SECRET),
+        ("gpu-1", "http://gpu-1", "--header", f"X-Key={SECRET}"),
+        ("gpu-1", "http://gpu-1", "--header", SECRET),
+        ("../gpu", "http://gpu-1"),
+        ("gpu-1", "gpu-1:99999"),
+        ("gpu-1", "gpu-1", "--memory", "much"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_and_no_secret_shown(arguments: tuple[str, ...]) -> None:
+    done = caravan("hosts", "add", *arguments)
+
+    assert done.exit_code == 1
+    assert SECRET not in done.output
+
+
+def test_a_secret_is_stored_as_where_it_stands_and_shown_nowhere(host: RunningHost, home: Path) -> None:
+    with proxying(host.url, user=f"me:{SECRET}", prefix="/ollama", echo=True) as proxy:
+        arguments = ("gpu-1", proxy.url, "--basic-auth", "env:GPU_AUTH", "--ca-file", str(proxy.ca_file))
+        added = caravan("hosts", "add", *arguments)
+        proxy.user = "me:another"
+        refused = caravan("hosts", "add", *arguments)
+
+    assert "Ollama 0.24.0" in added.stdout
+    assert "the host refuses us (401 Unauthorized)" in refused.stdout
+    assert listed()[0]["access"] == {"basic_auth": "env:GPU_AUTH", "ca_file": str(proxy.ca_file)}
+    shown = added.output + refused.output + caravan("hosts", "list").output
+    assert SECRET not in shown
+    for file in (home / "home").rglob("*"):
+        if file.is_file():
+            assert SECRET.encode() not in file.read_bytes()
+
+
+def test_one_thing_of_a_host_is_changed_and_none_takes_it_away(host: RunningHost, home: Path) -> None:
+    caravan("hosts", "add", "gpu-1", host.url, "--bearer", "file:token", "--header", "X-Key=env:GPU_AUTH")
+    assert listed()[0]["access"] == {
+        "bearer": f"file:{Path('token').absolute()}",
+        "headers": [["X-Key", "env:GPU_AUTH"]],
+    }
+
+    done = caravan("hosts", "set", "gpu-1", "--slots", "8", "--basic-auth", "env:GPU_AUTH")
+
+    assert "gpu-1: changed; Ollama 0.24.0, 8 slots" in done.stdout
+    assert listed()[0]["access"] == {"basic_auth": "env:GPU_AUTH", "headers": [["X-Key", "env:GPU_AUTH"]]}
+
+    caravan("hosts", "set", "gpu-1", "--basic-auth", "none", "--header", "X-Key=none", "--memory", "8GiB")
+
+    (one,) = listed()
+    assert (one["access"], one["slots"], one["memory"]) == (None, 8, 8 * 2**30)
+
+
+def test_nothing_to_change_and_nobody_to_change_are_said(home: Path) -> None:
+    assert "nothing to change" in caravan("hosts", "set", "gpu-1").stderr
+    assert "no host 'gpu-1'" in caravan("hosts", "set", "gpu-1", "--slots", "2").stderr
+
+
+def test_a_host_is_drained_and_resumed(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+
+    assert "takes nothing new" in caravan("hosts", "drain", "gpu-1").stdout
+    assert listed()[0]["draining"] is True
+    assert "draining, idle" in caravan("hosts", "list").stdout
+
+    assert "takes work again" in caravan("hosts", "resume", "gpu-1").stdout
+    assert listed()[0]["draining"] is False
+    assert caravan("hosts", "drain", "gpu-2").exit_code == 1
+
+
+def test_a_host_is_removed_only_after_a_yes(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+
+    refused = caravan("hosts", "remove", "gpu-1")
+
+    assert refused.exit_code == 1
+    assert "--yes" in refused.stderr
+    assert len(listed()) == 1
+    assert caravan("hosts", "remove", "gpu-1", "--yes").exit_code == 0
+    assert listed() == []
+
+
+def test_a_second_name_for_the_same_server_is_warned_of(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+
+    done = caravan("hosts", "add", "gpu-2", host.url)
+
+    assert "gpu-1 is at the same address" in done.stderr
+    assert done.exit_code == 0
+
+
+def test_the_history_of_a_host_is_shown_the_newest_first(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+    assert "has loaded nothing yet" in caravan("hosts", "history", "gpu-1").stdout
+    database = open_database(load_settings().database)
+    now = database.clock().now()
+    with database.write() as conn:
+        first = open_run(conn, host="gpu-1", runner_key="qwen3:8b", reason="most waiting", now=now)
+        loaded_run(conn, first, load_time=timedelta(seconds=4.5))
+        close_run(conn, first, now=now + timedelta(minutes=62))
+        second = open_run(conn, host="gpu-1", runner_key="llama3.2:3b", reason="oldest", now=now)
+        close_run(conn, second, now=now, error="load_failed: no room")
+    database.close()
+
+    lines = caravan("hosts", "history", "gpu-1").stdout.splitlines()
+    rows = json.loads(caravan("hosts", "history", "gpu-1", "--json").stdout)
+
+    assert "llama3.2:3b" in lines[1]
+    assert "failed: load_failed: no room" in lines[1]
+    assert all(words in lines[2] for words in ("qwen3:8b", "4.5 s", "1 h 02 min", "most waiting"))
+    assert [(row["runner_key"], row["load_seconds"]) for row in rows] == [
+        ("llama3.2:3b", None),
+        ("qwen3:8b", 4.5),
+    ]
+
+
+def test_a_check_says_what_is_well_and_what_to_do(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+    database = open_database(load_settings().database)
+    with database.write() as conn:
+        record_resident(conn, "gpu-1", "llama3.2:3b num_ctx=4096", now=database.clock().now())
+        assert get_host(conn, "gpu-1").url == host.url
+    database.close()
+
+    done = caravan("hosts", "check", "gpu-1")
+    rows = json.loads(caravan("hosts", "check", "gpu-1", "--json").stdout)
+
+    assert done.exit_code == 0
+    assert "ok    reach" in done.stdout
+    assert [row["what"] for row in rows][:3] == ["reach", "models", "model"]
+
+
+def test_a_check_ends_with_4_where_the_host_cannot_serve_and_with_3_where_it_could_do_better(
+    host: RunningHost,
+) -> None:
+    caravan("hosts", "add", "away", "http://127.0.0.1:1")
+    done = caravan("hosts", "check", "away")
+    assert done.exit_code == 4
+    assert "→ start Ollama there" in done.stdout
+
+    with running(HostSettings("gpu-2", demo_models(), time_scale=0, gpu=False)) as (slow,):
+        caravan("hosts", "add", "gpu-2", slow.url)
+        done = caravan("hosts", "check", "gpu-2")
+    assert done.exit_code == 3
+    assert "runs on the CPU alone" in done.stdout
+
+
+def test_the_commands_for_hosts_are_listed_without_the_database_or_http() -> None:
+    heavy = "{'sqlalchemy', 'requests', 'celery', 'pydantic'}"
+    code = f"import sys, worker.cli.hosts, worker.cli.fleet; print(sorted({heavy} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,321 @@
+"""``caravan cancel``, ``pause``, ``resume``, ``retry``, ``set``, ``unhold``: second thoughts, each asked with a count."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.options import PriorityName, options_of
+from worker.cli.settings import opened, settings_for
+from worker.domain.batches import Batch, BatchState
+from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.runners import normalise_model
+from worker.errors import Conflict, NotFound
+from worker.storage.batches import find_batch, get_batch
+from worker.storage.ids import SEQ_BITS
+
+if TYPE_CHECKING:
+    from worker.clock import Clock
+    from worker.services.actions import Changed
+    from worker.storage.engine import Connection, Database
+
+Target = Annotated[
+    str | None,
+    typer.Argument(metavar="[BATCH]", help="Number, key, name, the beginning of one, or @last; or --job."),
+]
+WholeBatch = Annotated[
+    str, typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last.")
+]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Option("--job", metavar="ID", help="This job: its number, or BATCH:custom_id; repeat for more."),
+]
+States = Annotated[
+    list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
+]
+Codes = Annotated[
+    list[str] | None,
+    typer.Option("--code", help="Only jobs that failed, or are held, with this code; repeat for more."),
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Only jobs of this model; repeat for more.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for, as it was typed."""
+
+    yes: bool
+    dry_run: bool
+    as_json: bool
+    target: str | None = None
+    jobs: list[str] | None = None
+    states: Iterable[JobState] | None = None
+    codes: list[str] | None = None
+    models: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A command over jobs. ``count`` says how many it is about, ``change`` does it."""
+
+    name: str
+    count: "Callable[[Database, JobFilter], int]"
+    change: "Callable[[Database, JobFilter, Clock], Changed]"
+    done: str
+    """What became of the jobs."""
+    kind: str = ""
+    """Which jobs of the batch, where that goes without saying."""
+    wakes: bool = True
+
+
+def cancel(
+    target: Target = None,
+    job: Jobs = None,
+    state: States = None,
+    code: Codes = None,
+    model: Models = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Cancel what is left of a batch, or some jobs: what waits at once, what runs within seconds. Answers stay.
+
+    A whole batch is over with that; without some of its jobs it goes on.
+
+    Example: caravan cancel @last --yes
+    """
+    from worker.services import actions
+
+    act = Act(
+        "cancel",
+        actions.count_cancellable,
+        lambda database, chosen, clock: actions.cancel_jobs(database, chosen, clock=clock),
+        done="cancelled",
+        wakes=False,
+    )
+    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model))
+
+
+def unhold(
+    target: Target = None,
+    job: Jobs = None,
+    code: Codes = None,
+    model: Models = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Let held jobs go: after a missing model was pulled, or a suspect was looked at.
+
+    Example: caravan unhold @last --code model_missing
+    """
+    from worker.services import actions
+
+    act = Act(
+        "unhold",
+        actions.count_held,
+        lambda database, chosen, clock: actions.unhold_jobs(database, chosen, clock=clock),
+        done="let go",
+        kind="held",
+    )
+    _do(act, Asked(yes, dry_run, json_, target, job, None, code, model))
+
+
+def retry(
+    target: Target = None,
+    job: Jobs = None,
+    state: Annotated[
+        list[JobState] | None,
+        typer.Option("--state", help="failed (of a batch only these by default), cancelled, expired, held."),
+    ] = None,
+    code: Codes = None,
+    model: Models = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Ask with this option now, e.g. num_ctx=8192; repeat."
+        ),
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Ask jobs again that failed, or those of another --state; earlier attempts stay on record.
+
+    Each has all its attempts again. A batch that had ended is open again; one that paused by itself goes on, one that
+    somebody paused waits for caravan resume. --set NAME=null takes an option away.
+
+    Example: caravan retry @last --code context_overflow --set num_ctx=16384
+    """
+    from worker.services import actions
+    from worker.storage.actions import RETRIED
+
+    if state is not None and not set(state) <= RETRIED:
+        told = "only jobs that failed, were cancelled, expired or are held can be asked again"
+        raise typer.BadParameter(told, param_hint="--state")
+    states = state or (None if job else [JobState.FAILED])
+    options = options_of(set_ or [])
+    if options:
+        actions.check_options(options)
+    act = Act(
+        "retry",
+        actions.count_retriable,
+        lambda database, chosen, clock: actions.retry_jobs(database, chosen, clock=clock, options=options),
+        done="asked again",
+        kind=" or ".join(states or ()),
+    )
+    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model))
+
+
+def set_(
+    target: Target = None,
+    priority: PriorityName = None,
+    job: Jobs = None,
+    state: States = None,
+    model: Models = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Make the jobs of a batch more or less urgent.
+
+    Example: caravan set @last --priority high
+    """
+    from worker.services import actions
+
+    if priority is None:
+        raise typer.BadParameter(
+            "say what to set: --priority interactive, high, normal or bulk", param_hint="set"
+        )
+    urgency = Priority[priority.upper()]
+    act = Act(
+        f"set to {priority} priority:",
+        actions.count_cancellable,
+        lambda database, chosen, _: actions.prioritise_jobs(database, chosen, urgency),
+        done=f"set to {priority} priority",
+        kind="unfinished",
+    )
+    _do(act, Asked(yes, dry_run, json_, target, job, state, None, model))
+
+
+def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
+    """Start no more jobs of a batch; those that run end by themselves.
+
+    Example: caravan pause @last --yes
+    """
+    from worker.services import actions
+
+    def change(database: "Database", chosen: JobFilter, _: "Clock") -> "Changed":
+        assert chosen.batch_id is not None
+        return actions.Changed(actions.pause_batch(database, chosen.batch_id), batches=(chosen.batch_id,))
+
+    act = Act("pause", actions.count_cancellable, change, done="taken back", kind="unfinished", wakes=False)
+    _do(act, Asked(yes, dry_run, json_, batch))
+
+
+def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
+    """Let a paused batch go on.
+
+    Example: caravan resume @last --yes
+    """
+    from worker.services import actions
+
+    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+        assert chosen.batch_id is not None
+        left = actions.count_cancellable(database, chosen)
+        actions.resume_batch(database, chosen.batch_id, clock=clock)
+        return actions.Changed(left, batches=(chosen.batch_id,))
+
+    act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished")
+    _do(act, Asked(yes, dry_run, json_, batch))
+
+
+def _do(act: Act, asked: Asked) -> None:
+    from worker.cli.wake import wake
+
+    settings = settings_for()
+    with opened(settings) as database:
+        with database.read() as conn:
+            chosen, batch = _chosen(conn, asked)
+        jobs = act.count(database, chosen)
+        where = f"batch {batch.id} ({batch.name})" if batch is not None else "those given"
+        kind = f"{act.kind} " if act.kind else ""
+        about = f"{jobs:,} {kind}job{'' if jobs == 1 else 's'} of {where}"
+        if jobs == 0 or asked.dry_run:
+            told = about if jobs == 0 else f"would {act.name} {about}"
+            _tell(act, asked, batch, {"jobs": jobs, "running": 0, "dry_run": asked.dry_run}, told)
+            return
+        _ask(f"{act.name.capitalize()} {about}?", yes=asked.yes)
+        clock = database.clock()
+        changed = act.change(database, chosen, clock)
+        if act.wakes:
+            wake(settings, database, clock)
+        with database.read() as conn:
+            paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
+    told = f"{where}: {changed.jobs:,} jobs {act.done}"
+    if changed.running:
+        told += f", {changed.running:,} running ones told to stop"
+    if act.wakes and paused:
+        told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
+    _tell(act, asked, batch, {"jobs": changed.jobs, "running": changed.running, "dry_run": False}, told)
+
+
+def _ask(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Conflict(f"{question} Nobody can answer here: give --yes, or --dry-run to see the count")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
+
+
+def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], told: str) -> None:
+    if asked.as_json:
+        name = act.name.split()[0]
+        typer.echo(json.dumps({"action": name, "batch": None if batch is None else batch.id, **figures}))
+    else:
+        typer.echo(told)
+
+
+def _chosen(conn: "Connection", asked: Asked) -> tuple[JobFilter, Batch | None]:
+    """The jobs that are meant, and their batch where one was named."""
+    if (asked.target is None) == (not asked.jobs):
+        raise typer.BadParameter("name a batch, or jobs with --job ID", param_hint="BATCH")
+    batch = None if asked.target is None else find_batch(conn, asked.target)
+    chosen = JobFilter(
+        batch_id=None if batch is None else batch.id,
+        job_ids=frozenset(one for job in asked.jobs for one in find_jobs(conn, job)) if asked.jobs else None,
+        states=None if asked.states is None else frozenset(asked.states),
+        codes=None if asked.codes is None else frozenset(asked.codes),
+        models=None if asked.models is None else frozenset(map(normalise_model, asked.models)),
+    )
+    return chosen, batch
+
+
+def find_jobs(conn: "Connection", reference: str) -> list[int]:
+    """The job of that number, or those of ``BATCH:custom_id``, one per model. Raises NotFound; Conflict."""
+    from worker.storage.reports import jobs_named, read_job
+
+    if reference.isascii() and reference.isdigit():
+        number = int(reference)
+        if not 1 << SEQ_BITS <= number < 1 << 62:
+            raise NotFound(
+                f"no job {reference}; caravan jobs BATCH lists them, and BATCH:custom_id names one"
+            )
+        return [read_job(conn, number).id]
+    batch, colon, custom_id = reference.partition(":")
+    if not colon or not batch:
+        raise NotFound(f"no job {reference!r}: expected its number, or BATCH:custom_id")
+    within = find_batch(conn, batch)
+    ids = jobs_named(conn, within.id, custom_id)
+    if not ids:
+        raise NotFound(f"batch {within.id} ({within.name}) has no job {custom_id!r}")
+    return ids

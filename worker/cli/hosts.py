@@ -1,0 +1,454 @@
+"""``caravan hosts``: add, change, check, drain and remove the Ollama servers of this database."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.domain.hosts import Access, Host, HostReport
+from worker.errors import SettingsRefused
+
+# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
+if TYPE_CHECKING:
+    from worker.ollama.client import OllamaHost
+    from worker.services.hosts import Seen
+    from worker.settings import Settings
+
+_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
+_FORGET = "none"
+_WARN, _BAD = 3, 4
+"""Exit codes of ``check``: it serves worse than it could; it cannot serve."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
+Models = Annotated[
+    int | None,
+    typer.Option(
+        "--models", min=1, max=1000, help="Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1."
+    ),
+]
+Memory = Annotated[
+    str | None, typer.Option("--memory", metavar="SIZE", help="What it has for models, e.g. 24GB.")
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        "--slots", min=1, max=1000, help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); default 1."
+    ),
+]
+BasicAuth = Annotated[
+    str | None,
+    typer.Option("--basic-auth", metavar="REF", help="Where USER:PASSWORD stands: env:NAME or file:PATH."),
+]
+Bearer = Annotated[
+    str | None,
+    typer.Option("--bearer", metavar="REF", help="Where a bearer token stands: env:NAME or file:PATH."),
+]
+Header = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header", metavar="NAME=REF", help="A header, and where its value stands; repeat for more."
+    ),
+]
+CaFile = Annotated[
+    str | None,
+    typer.Option("--ca-file", metavar="FILE", help="PEM: who may have signed the host's certificate."),
+]
+
+hosts = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="The Ollama hosts of this database.",
+)
+
+
+@hosts.command("add")
+def hosts_add(
+    name: Annotated[str, typer.Argument(help="What to call it; its worker is started with this name.")],
+    url: Annotated[str, typer.Argument(help="Its address, in any form that OLLAMA_HOST knows.")],
+    slots: Slots = None,
+    models: Models = None,
+    memory: Memory = None,
+    basic_auth: BasicAuth = None,
+    bearer: Bearer = None,
+    header: Header = None,
+    ca_file: CaFile = None,
+    json_: AsJson = False,
+) -> None:
+    """Add a host, or tell anew what the one of this name is; looks at it at once.
+
+    Secrets are named, never given: env:NAME is a variable, file:PATH a file, read where the host is served.
+
+    Example: caravan hosts add gpu-1 https://gpu.example/ollama --basic-auth env:OLLAMA_AUTH --slots 4
+    """
+    from worker.cli.settings import opened
+    from worker.domain.address import host_address
+    from worker.domain.hosts import memory_bytes
+    from worker.services.hosts import register
+    from worker.storage.hosts import is_kept, known_host
+
+    if not _NAME.fullmatch(name):
+        raise SettingsRefused(f"{name[:100]!r} is no name for a host: letters, digits and . _ : - do")
+    host = Host(
+        name,
+        host_address(url),
+        slots or 1,
+        access=_access(Access(), basic_auth, bearer, header, ca_file),
+        models_at_once=models or 1,
+        memory=None if memory in (None, _FORGET) else memory_bytes(memory or ""),
+    )
+    settings = _settings()
+    with opened(settings) as db:
+        with db.read() as conn:
+            twin = known_host(conn, host.url)
+            doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
+        seen = register(db, host, open_host=_opener(settings), clock=db.clock())
+    if twin is not None and doubled:
+        typer.echo(
+            f"caravan: {twin.name} is at the same address: under two names one server is made to load against itself",
+            err=True,
+        )
+    _report(settings, seen, "added", json_=json_)
+
+
+@hosts.command("set")
+def hosts_set(
+    name: Name,
+    url: Annotated[str | None, typer.Option("--url", help="Its address.")] = None,
+    slots: Slots = None,
+    models: Models = None,
+    memory: Memory = None,
+    basic_auth: BasicAuth = None,
+    bearer: Bearer = None,
+    header: Header = None,
+    ca_file: CaFile = None,
+    json_: AsJson = False,
+) -> None:
+    """Change what is given of a host and leave the rest. "none" takes a secret, a header (X-Key=none) or a size away.
+
+    Example: caravan hosts set gpu-1 --slots 8 --ca-file none
+    """
+    from worker.cli.settings import opened
+    from worker.domain.address import host_address
+    from worker.domain.hosts import memory_bytes
+    from worker.services.hosts import change
+
+    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file)
+    if all(one is None for one in told):
+        raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
+    address = None if url is None else host_address(url)
+    size = None if memory is None else 0 if memory == _FORGET else memory_bytes(memory)
+    settings = _settings()
+    with opened(settings) as db:
+        seen = change(
+            db,
+            name,
+            open_host=_opener(settings),
+            clock=db.clock(),
+            url=address,
+            slots=slots,
+            models_at_once=models,
+            memory=size,
+            access=lambda before: _access(before, basic_auth, bearer, header, ca_file),
+        )
+    _report(settings, seen, "changed", json_=json_)
+
+
+@hosts.command("list")
+def hosts_list(json_: AsJson = False) -> None:
+    """List the hosts: what they hold, who serves them, when they were last seen.
+
+    Example: caravan hosts list --json
+    """
+    from worker.cli.render import output_console, plain_table
+    from worker.cli.settings import opened, settings_for
+    from worker.settings import masked
+    from worker.storage.hosts import list_hosts
+
+    with opened(settings_for()) as db, db.read() as conn:
+        reports = list_hosts(conn, db.clock().now())
+    if json_:
+        typer.echo(json.dumps([_as_json(report) for report in reports]))
+        return
+    if not reports:
+        typer.echo("no hosts yet: caravan hosts add NAME URL")
+        return
+    table = plain_table(
+        *("name", "url", "slots", "version", "holds", "state"),
+        right=("slots",),
+        fold=("name", "url", "holds", "state"),
+    )
+    for report in reports:
+        table.add_row(
+            report.host.name,
+            masked(report.host.url),
+            str(report.host.slots),
+            report.version or "–",
+            (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
+            _state(report),
+        )
+    output_console().print(table)
+
+
+@hosts.command("drain")
+def hosts_drain(name: Name) -> None:
+    """Let a host finish what it runs and take nothing new, until it is resumed.
+
+    Example: caravan hosts drain gpu-1
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.hosts import drain_host
+
+    with opened(settings_for()) as db, db.write() as conn:
+        drain_host(conn, name, now=db.clock().now())
+    typer.echo(
+        f"{name}: takes nothing new, what it runs goes to its end; back with caravan hosts resume {name}"
+    )
+
+
+@hosts.command("resume")
+def hosts_resume(name: Name) -> None:
+    """Let a drained host take work again.
+
+    Example: caravan hosts resume gpu-1
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.hosts import resume_host
+
+    with opened(settings_for()) as db, db.write() as conn:
+        resume_host(conn, name)
+    typer.echo(f"{name}: takes work again")
+
+
+@hosts.command("remove")
+def hosts_remove(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Forget a host. Its answers and its history stay; one that is being served is refused.
+
+    Example: caravan hosts remove gpu-1 --yes
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.settings import masked
+    from worker.storage.hosts import get_host, remove_host
+
+    with opened(settings_for()) as db:
+        with db.read() as conn:
+            host = get_host(conn, name)
+        if not yes and not sys.stdin.isatty():
+            raise SettingsRefused(f"{name} would be removed; without a terminal to ask on, say --yes")
+        if not yes and not typer.confirm(f"Remove {name} ({masked(host.url)})?", err=True):
+            raise typer.Exit(1)
+        with db.write() as conn:
+            remove_host(conn, name, now=db.clock().now())
+    typer.echo(f"{name}: removed")
+
+
+@hosts.command("history")
+def hosts_history(
+    name: Name,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    json_: AsJson = False,
+) -> None:
+    """Show what a host loaded and when, the newest first: how long each load took, why it was, what came of it.
+
+    Example: caravan hosts history gpu-1 --limit 50
+    """
+    from worker.cli.render import one_line, output_console, plain_table
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.hosts import host_history
+
+    with opened(settings_for()) as db, db.read() as conn:
+        runs = host_history(conn, name, limit)
+    if json_:
+        rows = [
+            {
+                "runner_key": run.runner_key,
+                "reason": run.reason,
+                "started_at": run.started_at.isoformat(),
+                "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+                "load_seconds": run.load_time.total_seconds() if run.load_time is not None else None,
+                "jobs": run.jobs,
+                "error": run.error,
+            }
+            for run in runs
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    if not runs:
+        typer.echo(f"{name} has loaded nothing yet")
+        return
+    table = plain_table(
+        *("started", "runner", "load", "jobs", "lasted", "why"),
+        right=("load", "jobs", "lasted"),
+        fold=("runner", "why"),
+    )
+    for run in runs:
+        table.add_row(
+            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            run.runner_key,
+            f"{run.load_time.total_seconds():.1f} s" if run.load_time is not None else "–",
+            f"{run.jobs:,}",
+            _span((run.ended_at - run.started_at).total_seconds()) if run.ended_at else "still",
+            one_line(f"failed: {run.error}" if run.error else run.reason),
+        )
+    output_console().print(table)
+
+
+@hosts.command("check")
+def hosts_check(
+    name: Name,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Ask this one; default: a loaded one, else the smallest.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Look whether a host is set up well, by asking it a few short questions; each finding with what to do about it.
+
+    Reach, TLS and access, version, models, whether a proxy holds answers back, how many answers it gives at once,
+    whether a model lies partly on the CPU. Exit codes: 0 all well, 3 it serves worse than it could, 4 it cannot serve.
+
+    Example: caravan hosts check gpu-1
+    """
+    from worker.cli.settings import opened
+    from worker.domain.runners import RunnerKey
+    from worker.services.check import findings
+    from worker.storage.hosts import get_host, list_hosts
+
+    settings = _settings()
+    with opened(settings) as db, db.read() as conn:
+        host = get_host(conn, name)
+        views = {report.host.name: report.view for report in list_hosts(conn, db.clock().now())}
+    view = views[name]
+    if view.serving:
+        typer.echo(f"{name} is being served now: what is measured is what is left beside that work", err=True)
+    found = []
+    resident = None if view.resident is None else RunnerKey.parse(view.resident)
+    for finding in findings(host, open_host=_opener(settings), model=model, resident=resident):
+        found.append(finding)
+        if not json_:
+            typer.echo(f"{finding.level:<5} {finding.what:<10} {finding.told}")
+            if finding.remedy:
+                typer.echo(f"{'':<16} → {finding.remedy}")
+    if json_:
+        typer.echo(json.dumps([asdict(finding) for finding in found], ensure_ascii=False))
+    levels = {finding.level for finding in found}
+    raise typer.Exit(_BAD if "bad" in levels else _WARN if "warn" in levels else 0)
+
+
+# -- what several of them need --------------------------------------------------------------------------------------
+
+
+def _settings() -> "Settings":
+    """The settings, and a log of what is wrong: a secret that every user can read is told as an event."""
+    from worker.cli.settings import settings_for
+    from worker.observability.logging import configure
+
+    settings = settings_for()
+    asked = "log_level" in settings.model_fields_set
+    configure(settings.log_level if asked else "warning", style=settings.log_style)
+    return settings
+
+
+def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":
+    from worker.ollama.client import OllamaHost
+
+    return lambda host: OllamaHost.of(host, deadlines=settings.deadlines)
+
+
+def _access(
+    before: Access,
+    basic_auth: str | None,
+    bearer: str | None,
+    header: Sequence[str] | None,
+    ca_file: str | None,
+) -> Access:
+    """``before`` with what was told. A bearer token takes the place of basic auth, and the other way round."""
+    headers = dict(before.headers)
+    for one in header or ():
+        name, found, reference = one.partition("=")
+        if not found:
+            raise SettingsRefused("--header is NAME=env:VARIABLE or NAME=file:PATH")
+        headers.pop(name, None)
+        if reference != _FORGET:
+            headers[name] = _absolute(reference)
+    access = replace(before, headers=tuple(headers.items()))
+    if basic_auth is not None or bearer is not None:
+        access = replace(
+            access,
+            basic_auth=None if basic_auth in (None, _FORGET) else _absolute(basic_auth or ""),
+            bearer=None if bearer in (None, _FORGET) else _absolute(bearer or ""),
+        )
+    if ca_file is not None:
+        access = replace(
+            access, ca_file=None if ca_file == _FORGET else str(Path(ca_file).expanduser().absolute())
+        )
+    return access
+
+
+def _absolute(reference: str) -> str:
+    """A file's path as it is from any directory: the host may be served from another."""
+    kind, _, place = reference.partition(":")
+    return f"file:{Path(place).expanduser().absolute()}" if kind == "file" and place else reference
+
+
+def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> None:
+    host, models = seen.host, [model.name for model in seen.models]
+    start = f"caravan worker --host {host.name}" if settings.database_url else None
+    if json_:
+        told = {"name": host.name, "url": host.url, "version": seen.version, "models": models}
+        typer.echo(json.dumps({**told, "error": seen.error, "start": start}))
+        return
+    if seen.error is not None:
+        typer.echo(f"{host.name}: {done}, but it cannot be reached now: {seen.error}")
+        typer.echo(f"what to do: caravan hosts check {host.name}")
+    else:
+        typer.echo(
+            f"{host.name}: {done}; Ollama {seen.version}, {host.slots} slots, "
+            f"{len(models)} models: {', '.join(models) or 'none'}"
+        )
+    if done == "added" and start is not None:
+        typer.echo(f"to serve it, start its worker: {start}")
+    elif done == "added":
+        typer.echo("a running caravan up serves it by itself")
+
+
+def _as_json(report: HostReport) -> dict[str, Any]:
+    from worker.settings import masked
+
+    host, view = report.host, report.view
+    return {
+        "name": host.name,
+        "url": masked(host.url),
+        "slots": host.slots,
+        "models_at_once": host.models_at_once,
+        "memory": host.memory,
+        "access": host.access.stored,
+        "draining": host.draining,
+        "version": report.version,
+        "resident": view.resident,
+        "loading": view.intent,
+        "serving": view.serving,
+        "models": sorted(view.models),
+        "last_seen_at": report.last_seen_at.isoformat() if report.last_seen_at else None,
+        "error": report.error,
+    }
+
+
+def _state(report: HostReport) -> str:
+    state = report.error or ("serving" if report.view.serving else "idle")
+    return f"draining, {state}" if report.view.draining else state
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"

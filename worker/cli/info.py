@@ -1,0 +1,137 @@
+"""``caravan info``: what is this, what does it use, and where was each setting said?"""
+
+import fcntl
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli.render import output_console, plain_table
+from worker.cli.seeing import print_json
+from worker.cli.settings import opened, origins_for
+from worker.errors import CaravanError
+from worker.settings import Settings, masked
+from worker.storage.hosts import list_hosts
+from worker.storage.migrate import HEAD, revision
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def info(json_: AsJson = False) -> None:
+    """Say what this is and what it uses: versions, home, database, broker, who serves, where each setting came from.
+
+    Passwords are never shown. Nothing is made or changed.
+
+    Example: caravan info
+    """
+    found = gathered()
+    if json_:
+        print_json(found)
+        return
+    console = output_console()
+    table = plain_table("", "", fold=("",))
+    table.show_header = False
+    for name, value in found.items():
+        if name != "settings":
+            table.add_row(name.replace("_", " "), _shown(value))
+    console.print(table)
+    console.print()
+    table = plain_table("setting", "value", "from")
+    for name, setting in found["settings"].items():
+        table.add_row(name, _shown(setting["value"]), setting["from"])
+    console.print(table)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None | "" | []:
+            return "–"
+        case list():
+            return ", ".join(str(one) for one in value)
+        case _:
+            return str(value)
+
+
+def gathered() -> dict[str, Any]:
+    """What ``info`` says."""
+    settings, origins = origins_for()
+    database = _database(settings)
+    return {
+        "caravan": importlib.metadata.version("caravan"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "home": str(settings.home),
+        "home_held_by_process": holder(settings.home),
+        "database": secretless(settings.database),
+        **database,
+        "broker": secretless(settings.broker_url) or None,
+        "settings": {
+            name: {"value": _setting(getattr(settings, name)), "from": origin}
+            for name, origin in origins.items()
+        },
+    }
+
+
+def _setting(value: object) -> Any:
+    if isinstance(value, str):
+        return secretless(value)
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
+
+
+def secretless(url: str) -> str:
+    """A URL without its password, wherever it stands.
+
+    >>> secretless("postgresql://me:secret@db/caravan?sslpassword=hidden&sslmode=require")
+    'postgresql://me:***@db/caravan?sslpassword=***&sslmode=require'
+    """
+    return re.sub(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", masked(url))
+
+
+def _database(settings: Settings) -> dict[str, Any]:
+    """The schema's revision and who serves; asks without making a file that is not there."""
+    found: dict[str, Any] = {"schema": None, "serving": [], "hosts": 0}
+    path = settings.database.removeprefix("sqlite:///")
+    if path != settings.database and not Path(path).exists():
+        return {**found, "schema": "not made yet"}
+    try:
+        at = revision(settings.database)
+        if at != HEAD:
+            return {**found, "schema": f"{at or 'empty'}; this version needs {HEAD}: caravan db upgrade"}
+        with opened(settings) as database, database.read() as conn:
+            hosts = list_hosts(conn, database.clock().now())
+    except CaravanError as error:
+        return {**found, "schema": f"cannot be reached: {error}"}
+    serving = [report.host.name for report in hosts if report.view.serving]
+    return {"schema": at, "serving": serving, "hosts": len(hosts)}
+
+
+def holder(home: Path) -> int | None:
+    """The process that holds this CARAVAN_HOME, or None."""
+    try:
+        descriptor = os.open(home / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        pid = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")[0]
+        if not pid.isdigit() or not _alive(int(pid)):
+            return None  # and the lock is not touched: somebody may be about to take it
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(pid)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,276 @@
+"""The main job while a person looks on: serve, show, end when nothing can move any more, sum up."""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from worker.cli.exits import finished_code
+from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchProgress
+from worker.errors import DatabaseUnavailable
+from worker.policy.first_come import first_come_loads
+from worker.policy.outlook import Outlook, outlook
+from worker.services.explain import why_nothing_moves
+from worker.services.results import write_results, write_results_file
+from worker.services.situation import Situation, situation
+from worker.settings import Settings, masked
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Database
+from worker.storage.reports import runner_keys_in_order
+from worker.storage.results import model_figures
+from worker.storage.runs import count_loads
+
+LOOK_SECONDS = 0.25
+SITUATION_SECONDS = 1.0
+SAY_AFTER = 3.0
+"""Seconds without a running job after which it is said why."""
+DATABASE_SECONDS = 30.0
+"""How long the summary waits for a database that is away."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A batch, and where it is looked at."""
+
+    database: Database
+    clock: Clock
+    settings: Settings
+    batch: Batch
+    hosts: Callable[[], Collection[str]]
+    """Names of the hosts that count."""
+    output_tokens: Callable[[], int] | None = None
+    """Generated since the start; None where another process serves, and the results tell how fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How it went."""
+
+    progress: BatchProgress
+    outlook: Outlook
+    reasons: Sequence[str]
+    seconds: float
+
+
+def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -> Watching:
+    """Show progress until nothing of the batch can change by itself any more. Raises KeyboardInterrupt."""
+    progress = read_progress(watched)
+    began = moved_at = looked_at = time.monotonic()
+    first = progress.done
+    outlooked = Outlook.GOING if progress.open else Outlook.DONE
+    reasons: list[str] = []
+    seen: Situation | None = None
+    if not progress.open:
+        return Watching(progress, outlooked, reasons, 0.0)
+    if progress.done:
+        console.print(f"Going on where it stopped: {progress_line(progress)}")
+    with batch_progress_shown(console, progress) as show:
+        while outlooked is Outlook.GOING:
+            time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
+            now = time.monotonic()
+            try:
+                progress = _progress(watched)
+                if seen is None or now - looked_at >= SITUATION_SECONDS:
+                    looked_at = now
+                    seen = situation(
+                        watched.database, watched.batch.id, clock=watched.clock, among=watched.hosts()
+                    )
+                    if any(model.running for model in seen.models):
+                        moved_at = now
+                    reasons = []
+                    if now - moved_at >= SAY_AFTER:
+                        reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+                    outlooked = outlook(
+                        progress,
+                        running=sum(model.running for model in seen.models),
+                        unreachable_since=[host.unreachable_since for host in seen.hosts],
+                        now=seen.at,
+                        wait_hosts=timedelta(seconds=wait_hosts),
+                    )
+                elif not progress.open:
+                    outlooked = Outlook.DONE
+            except DatabaseUnavailable:
+                continue  # the workers ride it out and say so; so does the bar
+            rate = rates(
+                done=progress.done - first,
+                left=progress.open,
+                tokens=0 if watched.output_tokens is None else watched.output_tokens(),
+                seconds=now - began,
+            )
+            if watched.output_tokens is None and seen is not None:
+                rate = replace(rate, tokens_per_second=seen.tokens_per_second)
+            show(progress, rate, situation=seen, reasons=reasons)
+    if outlooked is not Outlook.DONE and seen is not None:
+        reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+    return Watching(progress, outlooked, reasons, time.monotonic() - began)
+
+
+def _progress(watched: Watched) -> BatchProgress:
+    with watched.database.read() as conn:
+        return batch_progress(conn, watched.batch.id)
+
+
+def read_progress(watched: Watched) -> BatchProgress:
+    """How far the batch is, though the database may be away for a while."""
+    return patiently(lambda: _progress(watched))
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """What ``read`` gives, tried for ``DATABASE_SECONDS``. Raises DatabaseUnavailable after that."""
+    until = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            return read()
+        except DatabaseUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOOK_SECONDS)  # noqa: TID251 - a person waits for the summary
+
+
+def write_output(
+    watched: Watched,
+    output: Path | None,
+    console: Console,
+    *,
+    columns: Sequence[str] | None,
+    bom: bool,
+) -> None:
+    """The results, where they were asked for."""
+    if output is None:
+        return
+    if str(output) == "-":
+        patiently(lambda: write_results(watched.database, watched.batch.id, sys.stdout))
+        return
+    lines = patiently(
+        lambda: write_results_file(watched.database, watched.batch.id, output, columns=columns, bom=bom)
+    )
+    console.print(f"{lines:,} results in {output}")
+
+
+def sum_up(
+    watched: Watched,
+    watching: Watching,
+    console: Console,
+    *,
+    as_json: bool,
+    hosts: int,
+    counted: int | None = None,
+    show_answer: bool = False,
+) -> int:
+    """Print the summary and return the exit code. ``counted``: loads as simulated hosts counted them."""
+    if as_json:
+        patiently(lambda: _print_json(watched, watching))
+    else:
+        patiently(lambda: _summarise(watched, watching, console, hosts, counted, show_answer))
+    match watching.outlook:
+        case Outlook.NO_HOST:
+            _say(console, "No host can serve the rest:", watching.reasons)
+            console.print("The same command goes on where it stopped.")
+            return 4
+        case Outlook.PAUSED:
+            _say(console, "The rest waits:", watching.reasons)
+            return 3
+        case _:
+            if watching.reasons and watching.progress.total != watching.progress.done:
+                _say(console, "The rest waits:", watching.reasons)
+            return finished_code(watching.progress)
+
+
+def _say(console: Console, what: str, reasons: Sequence[str]) -> None:
+    console.print(f"[yellow]{what}[/yellow]")
+    for reason in reasons:
+        console.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _print_json(watched: Watched, watching: Watching) -> None:
+    progress = watching.progress
+    with watched.database.read() as conn:
+        loads = count_loads(conn, since=progress.batch.created_at)
+    plain: dict[str, Any] = {
+        "batch": progress.batch.id,
+        "key": progress.batch.key,
+        "name": progress.batch.name,
+        "state": progress.batch.state,
+        "counts": {str(state): n for state, n in progress.counts.items()},
+        "total": progress.total,
+        "seconds": round(watching.seconds, 3),
+        "loads": loads,
+        "ended": watching.outlook,
+        "reasons": list(watching.reasons),
+        "database": masked(watched.settings.database),
+    }
+    typer.echo(json.dumps(plain))
+
+
+def _summarise(
+    watched: Watched,
+    watching: Watching,
+    console: Console,
+    hosts: int,
+    counted: int | None,
+    show_answer: bool,
+) -> None:
+    batch = watching.progress.batch
+    with watched.database.read() as conn:
+        figures = model_figures(conn, batch.id)
+        loads = count_loads(conn, since=batch.created_at)
+        naive = first_come_loads(runner_keys_in_order(conn, batch.id), hosts=max(1, hosts))
+    for table in summary_tables(watching.progress, figures, watching.seconds, plain=not console.is_terminal):
+        console.print(table)
+    by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
+    console.print(f"Model loads: {loads}{by_hosts}; first-come-first-served would have done {naive}.")
+    cut = sum(row.cut for row in figures)
+    if cut:
+        console.print(
+            f"[yellow]{cut:,} answers were cut by num_predict or a full window: --set num_predict=… or "
+            "--set num_ctx=… gives them more room[/yellow]"
+        )
+    if show_answer:
+        _show_one(watched, console)
+    _where(watched.settings, console, batch)
+
+
+def _show_one(watched: Watched, console: Console) -> None:
+    """One answer, its reasoning folded to a line."""
+    from worker.services.results import result_lines
+
+    best: dict[str, Any] | None = None
+    for line in result_lines(watched.database, watched.batch.id):
+        if line["answer"] and (best is None or (line["reasoning"] and not best["reasoning"])):
+            best = line
+            if line["reasoning"]:
+                break
+    if best is None:
+        return
+    console.print(f"\n[bold]{best['custom_id']}[/bold] by {best['model']} on {best['host']}:")
+    if best["reasoning"]:
+        words = " ".join(best["reasoning"].split())
+        console.print(
+            f"  [dim]▸ reasoning ({len(best['reasoning']):,} characters): {words[:60]}…[/dim]", markup=True
+        )
+    console.print(f"  {best['answer'].strip()}", markup=False)
+
+
+def _where(settings: Settings, console: Console, batch: Batch) -> None:
+    query = (
+        f"SELECT model, count(*), sum(output_tokens) FROM results WHERE batch_id = {batch.id} GROUP BY model"
+    )
+    if settings.database.startswith("sqlite:///"):
+        place = settings.database.removeprefix("sqlite:///")
+        console.print(f"\nDatabase: {place}", soft_wrap=True, markup=False)
+        console.print(f'Try: sqlite3 {shlex.quote(place)} "{query}"', soft_wrap=True, markup=False)
+    else:
+        console.print(f"\nDatabase: {masked(settings.database)}", soft_wrap=True, markup=False)
+        console.print(f"Try: {query}", soft_wrap=True, markup=False)

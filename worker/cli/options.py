@@ -1,0 +1,266 @@
+"""What ``run`` and ``submit`` are told about an input, and the recipe that it makes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from worker.errors import InputRefused, Problem
+
+if TYPE_CHECKING:
+    from worker.services.recipe import Recipe
+
+INPUT = "Input"
+ASKED = "What is asked"
+BATCH = "The batch"
+
+File = Annotated[
+    Path, typer.Argument(help="JSONL, CSV or Parquet, one job a row; - reads JSON lines from standard input.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="For rows that name none; repeat to ask each row of several.",
+        rich_help_panel=ASKED,
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        metavar="TEXT|@FILE",
+        help="Prompt of each row, with its columns as {{ column }}.",
+        rich_help_panel=INPUT,
+    ),
+]
+TemplateFile = Annotated[
+    Path | None,
+    typer.Option("--template", metavar="T.j2", help="The same from a file: Jinja2.", rich_help_panel=INPUT),
+]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "--system", metavar="TEXT|@FILE", help="System prompt; may hold columns.", rich_help_panel=INPUT
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option("--id", metavar="COLUMN", help="Column with each row's custom_id.", rich_help_panel=INPUT),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", help="Of the input; found by itself for UTF-8, GB18030, UTF-16.", rich_help_panel=INPUT
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.", rich_help_panel=INPUT),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        "--sample", min=1, metavar="N", help="Only N rows by chance; later the rest.", rich_help_panel=INPUT
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of that chance.", rich_help_panel=INPUT)]
+OnBadLine = Annotated[
+    Literal["refuse", "skip"],
+    typer.Option("--on-bad-line", help="skip: such lines go to a file of rejects.", rich_help_panel=INPUT),
+]
+ShowPrompts = Annotated[
+    int | None,
+    typer.Option(
+        "--show", min=1, metavar="N", help="Print N rendered prompts and send nothing.", rich_help_panel=INPUT
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="An option, e.g. num_ctx=8192; repeat.", rich_help_panel=ASKED
+    ),
+]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think", help="Let models reason; default: those that can.", rich_help_panel=ASKED
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="json|SCHEMA.json", help="What answers have to be.", rich_help_panel=ASKED
+    ),
+]
+KeepAlive = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-alive", help="How long the model stays when its run is over.", rich_help_panel=ASKED
+    ),
+]
+PriorityName = Annotated[
+    Literal["interactive", "high", "normal", "bulk"] | None,
+    typer.Option("--priority", help="How urgent the jobs are.", rich_help_panel=ASKED),
+]
+Override = Annotated[
+    bool,
+    typer.Option(
+        "--override", help="Replace what rows say themselves, not only fill gaps.", rich_help_panel=ASKED
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="What to call the batch; default: the file's.", rich_help_panel=BATCH),
+]
+New = Annotated[
+    bool,
+    typer.Option(
+        "--new", help="A batch of its own, though this input was asked before.", rich_help_panel=BATCH
+    ),
+]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Take a changed input into its batch.", rich_help_panel=BATCH)
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Ask again what failed before.", rich_help_panel=BATCH)
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--max-failures", metavar="N|P%", help="More than that pause the batch.", rich_help_panel=BATCH
+    ),
+]
+PullMissing = Annotated[
+    bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the options does not concern the jobs themselves."""
+
+    name: str | None = None
+    new: bool = False
+    extend: bool = False
+    retry_failed: bool = False
+    max_failures: str | None = None
+    skip_bad: bool = False
+    pull_missing: bool = False
+    key: str | None = None
+    output: Path | None = None
+    bom: bool = False
+    as_json: bool = False
+    wait_hosts: float = 120.0
+    """Seconds."""
+
+
+def recipe_of(
+    *,
+    prompt: str | None,
+    template: Path | None,
+    system: str | None,
+    id_column: str | None,
+    encoding: str | None,
+    models: list[str] | None,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
+    set_: list[str] | None,
+    think: bool | None,
+    format_: str | None,
+    keep_alive: str | None,
+    priority: Any,
+    override: bool,
+) -> "Recipe":
+    """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
+    from api_schemas.jobs import JobDefaults
+    from worker.documents.encodings import read_text, read_text_argument
+    from worker.services.recipe import Recipe
+
+    if prompt is not None and template is not None:
+        raise _refused("--template", "conflict", "--prompt and --template both say what is asked; give one")
+    source = "--prompt"
+    if template is not None:
+        prompt, source = read_text(template), str(template)
+    elif prompt is not None:
+        source = prompt[1:] if prompt.startswith("@") and not prompt.startswith("@@") else source
+        prompt = read_text_argument(prompt)
+    return Recipe(
+        prompt=prompt,
+        prompt_source=source,
+        system=None if system is None else read_text_argument(system),
+        id_column=id_column,
+        encoding=encoding,
+        models=tuple(dict.fromkeys(models or ())),
+        defaults=JobDefaults(
+            options=options_of(set_ or []) or None,
+            think=think,
+            format=None if format_ is None else _format(format_),
+            keep_alive=None if keep_alive is None else _number(keep_alive),
+            priority=priority,
+        ),
+        override=override,
+        limit=limit,
+        sample=sample,
+        seed=seed,
+    )
+
+
+def options_of(pairs: list[str]) -> dict[str, Any]:
+    """``num_ctx=8192`` → ``{"num_ctx": 8192}``; whether there is such an option is checked with the defaults."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not found or not name.strip():
+            raise _refused("--set", "invalid_value", f"--set {pair}: expected NAME=VALUE, e.g. num_ctx=8192")
+        try:
+            options[name.strip()] = json.loads(value)
+        except ValueError:
+            options[name.strip()] = value
+    return options
+
+
+def _number(text: str) -> float | int | str:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number
+
+
+def _format(text: str) -> str | dict[str, Any]:
+    """``json``, or a JSON Schema from a file."""
+    from jsonschema import SchemaError  # half a tenth of a second, needed here alone
+    from jsonschema.validators import validator_for
+
+    from worker.documents.encodings import read_text
+
+    if text == "json":
+        return text
+    path = Path(text.removeprefix("@"))
+    if not path.exists():
+        raise _refused(
+            "--format", "unreadable", f"--format {text}: expected json or the file of a JSON Schema"
+        )
+    try:
+        schema = json.loads(read_text(path))
+    except ValueError as error:
+        raise _refused("--format", "invalid_json", f"{path}: not valid JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise _refused("--format", "invalid_value", f"{path}: expected a JSON Schema, which is an object")
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        where = "/".join(str(part) for part in error.absolute_path)
+        raise _refused(
+            "--format", "invalid_value", f"{path}: no JSON Schema: {where or 'it'}: {error.message}"
+        ) from error
+    return schema
+
+
+def _refused(field: str, code: str, message: str) -> InputRefused:
+    return InputRefused([Problem(0, field, code, message)])

@@ -1,0 +1,301 @@
+"""``caravan jobs``, ``explain``, ``ps``, ``models``: what is there, and what it waits for."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from worker.cli.render import (
+    one_line,
+    output_console,
+    plain_table,
+    size,
+)
+from worker.cli.settings import opened, settings_for
+from worker.domain.hosts import Host, HostReport, LoadedModel
+from worker.domain.jobs import JobState
+from worker.errors import HostError, SettingsRefused
+from worker.ollama.client import Deadlines, OllamaHost
+from worker.services.explain import explain as explain_reference
+from worker.services.explain import moment, span
+from worker.storage.batches import find_batch
+from worker.storage.hosts import list_hosts
+from worker.storage.reports import list_jobs, list_models
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Reference = Annotated[
+    str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
+]
+
+ASK_SECONDS = 4.0
+"""How long ``ps`` waits for a host."""
+FOR_EVER = 20 * 365 * 86400
+"""Seconds; Ollama writes "for ever" as a time centuries away."""
+
+
+def print_json(value: object) -> None:
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    return str(value)
+
+
+# -- jobs -------------------------------------------------------------------------------------------------
+
+
+def jobs(
+    batch: Reference,
+    state: Annotated[
+        JobState | None, typer.Option("--state", help="Only jobs in this state.", case_sensitive=False)
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option("--code", help="Only jobs that failed, or are held, with this code.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    json_: AsJson = False,
+) -> None:
+    """List jobs of a batch in the order of its input: where each stands, and why it failed or is held.
+
+    Example: caravan jobs @last --state failed --code context_overflow
+    """
+    with opened(settings_for()) as database, database.read() as conn:
+        found = find_batch(conn, batch)
+        lines = list_jobs(conn, found.id, state=state, code=code, limit=limit + 1)
+    more, lines = len(lines) > limit, lines[:limit]
+    if json_:
+        print_json([asdict(line) for line in lines])
+        return
+    if not lines:
+        wanted = " of that kind" if state is not None or code is not None else ""
+        typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
+        return
+    table = plain_table(
+        *("job", "custom_id", "model", "state", "host", "tries", "why"),
+        right=("job", "tries"),
+        fold=("why",),
+        cut=("custom_id", "model", "host"),
+    )
+    for line in lines:
+        why = ": ".join(part for part in (line.code, line.message) if part)
+        table.add_row(
+            str(line.job_id),
+            one_line(line.custom_id),
+            one_line(line.model),
+            line.state,
+            one_line(line.host or "–"),
+            str(line.attempts),
+            " ".join(why.split())[:300],
+        )
+    output_console().print(table)
+    if more:
+        typer.echo(f"there are more: --limit {limit * 10}, or --json", err=True)
+
+
+# -- explain ----------------------------------------------------------------------------------------------
+
+
+def explain(
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="JOB|BATCH", help="A job's number, BATCH:custom_id, or a batch in any form."),
+    ],
+    json_: AsJson = False,
+) -> None:
+    """Say what a job or a batch waits for, why, and what helps.
+
+    Example: caravan explain @last:review-17
+    """
+    settings = settings_for()
+    with opened(settings) as database:
+        clock = database.clock()
+        found = explain_reference(database, reference, clock=clock, embedded=not settings.broker_url)
+        now = clock.now()
+    if json_:
+        print_json({**asdict(found), "attempts": [asdict(attempt) for attempt in found.attempts]})
+        return
+    console = output_console()
+    console.print(found.sentences[0])
+    for sentence in found.sentences[1:]:
+        console.print(Text(f"- {sentence}"))
+    if not found.attempts:
+        return
+    console.print("attempts:")
+    table = plain_table("", "host", "ended", "outcome", "why", fold=("why",))
+    for attempt in found.attempts:
+        why = ": ".join(part for part in (attempt.error_code, attempt.error_message) if part)
+        table.add_row(
+            f"  {attempt.attempt}",
+            attempt.host,
+            moment(attempt.ended_at, now),
+            attempt.outcome,
+            " ".join(why.split())[:300],
+        )
+    console.print(table)
+
+
+# -- ps and models ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """What a host said it has loaded; ``error`` where it did not answer in time."""
+
+    report: HostReport
+    loaded: list[LoadedModel] | None = None
+    error: str | None = None
+
+
+def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Asked]:
+    """Ask all hosts at once what they have loaded; no longer than ``seconds`` in all."""
+    asked = [Asked(report) for report in reports]
+
+    def ask(one: Asked) -> None:
+        try:
+            gpu: OllamaHost = open_host(one.report.host)
+        except SettingsRefused as error:  # a secret that is not here
+            one.error = str(error)
+            return
+        try:
+            one.loaded = gpu.loaded()
+        except HostError as error:
+            one.error = error.message
+        finally:
+            gpu.close()
+
+    # daemons: a host that hangs must not keep the command from ending
+    threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in asked]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return [
+        Asked(one.report, one.loaded, one.error or (None if one.loaded is not None else "no answer in time"))
+        for one in asked
+    ]
+
+
+def _open_host(host: Host) -> OllamaHost:
+    return OllamaHost.of(host, deadlines=Deadlines(connect=ASK_SECONDS / 2, probe=ASK_SECONDS - 1))
+
+
+def ps(json_: AsJson = False) -> None:
+    """Show what each host has loaded: how large, how much of it in the GPU, its context window, and until when.
+
+    Asks every host, all at once; of one that does not answer it says what the database knew last.
+
+    Example: caravan ps
+    """
+    with opened(settings_for()) as database:
+        now = database.clock().now()
+        with database.read() as conn:
+            reports = list_hosts(conn, now)
+    asked = ask_hosts(reports, _open_host)
+    if json_:
+        print_json([_asked_plain(one) for one in asked])
+        return
+    if not asked:
+        typer.echo("no hosts yet: caravan hosts add NAME URL")
+        return
+    table = plain_table(
+        *("host", "model", "size", "in GPU", "context", "until"),
+        right=("size", "in GPU", "context"),
+        fold=("until",),
+        cut=("host", "model"),
+    )
+    for one in asked:
+        name = one_line(one.report.host.name)
+        if one.loaded is None:
+            known = one.report.view.resident
+            held = f"{known} as last known" if known else "–"
+            table.add_row(name, one_line(held), "", "", "", f"cannot be reached: {one.error}")
+        elif not one.loaded:
+            table.add_row(name, "–", "", "", "", _doing(one.report))
+        for model in one.loaded or ():
+            share = f"{100 * model.size_vram / model.size:.0f}%" if model.size else "–"
+            context = f"{model.context_length:,}" if model.context_length else "–"
+            table.add_row(
+                name, one_line(model.name), size(model.size), share, context, until(model.expires_at, now)
+            )
+            name = one_line("")
+    output_console().print(table)
+
+
+def _doing(report: HostReport) -> str:
+    return f"loading {report.view.intent}" if report.view.intent else ""
+
+
+def _asked_plain(one: Asked) -> dict[str, Any]:
+    report = one.report
+    return {
+        "host": report.host.name,
+        "reached": one.loaded is not None,
+        "error": one.error,
+        "serving": report.view.serving,
+        "resident": report.view.resident,
+        "loading": report.view.intent,
+        "loaded": [asdict(model) for model in one.loaded or ()],
+    }
+
+
+def until(at: datetime | None, now: datetime) -> str:
+    """When a host unloads a model.
+
+    >>> from datetime import UTC
+    >>> until(datetime(2026, 1, 1, 12, 4, tzinfo=UTC), datetime(2026, 1, 1, 12, 0, tzinfo=UTC))
+    'in 4 min'
+    >>> until(datetime(2318, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    'for ever'
+    """
+    if at is None:
+        return "–"
+    left = (at - now).total_seconds()
+    if left > FOR_EVER:
+        return "for ever"
+    return f"in {span(left)}" if left >= 1 else "now"
+
+
+def models(json_: AsJson = False) -> None:
+    """Show which host has which model, as they were last looked at.
+
+    Example: caravan models --json
+    """
+    with opened(settings_for()) as database, database.read() as conn:
+        found = list_models(conn)
+        named = list_hosts(conn, database.clock().now())
+    if json_:
+        print_json([asdict(model) for model in found])
+        return
+    if not found:
+        typer.echo(
+            "no host has been seen to have a model" if named else "no hosts yet: caravan hosts add NAME URL"
+        )
+        return
+    table = plain_table(
+        *("model", "host", "size", "thinks", "trained on", "digest"),
+        right=("size", "trained on"),
+        cut=("model", "host"),
+    )
+    last = ""
+    for model in found:
+        table.add_row(
+            one_line("" if model.name == last else model.name),
+            one_line(model.host),
+            size(model.size),
+            "yes" if model.thinking else "no",
+            f"{model.trained_context:,}" if model.trained_context else "–",
+            model.digest.removeprefix("sha256:")[:12],
+        )
+        last = model.name
+    output_console().print(table)

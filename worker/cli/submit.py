@@ -1,0 +1,217 @@
+"""``caravan submit``: a batch into the database, for whoever serves."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.options import (
+    Encoding,
+    Extend,
+    File,
+    Format,
+    IdColumn,
+    KeepAlive,
+    Limit,
+    MaxFailures,
+    Models,
+    Name,
+    New,
+    OnBadLine,
+    Override,
+    PriorityName,
+    Prompt,
+    PullMissing,
+    RetryFailed,
+    Sample,
+    Seed,
+    Set,
+    ShowPrompts,
+    System,
+    TemplateFile,
+    Think,
+    Wanted,
+    recipe_of,
+)
+from worker.cli.settings import opened, settings_for
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from worker.clock import Clock
+    from worker.errors import Problem
+    from worker.services.submit import CheckModels
+    from worker.settings import Settings
+    from worker.storage.engine import Database
+
+
+def submit(
+    file: File,
+    model: Models = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    prompt: Prompt = None,
+    template: TemplateFile = None,
+    system: System = None,
+    id_: IdColumn = None,
+    encoding: Encoding = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = 0,
+    on_bad_line: OnBadLine = "refuse",
+    show: ShowPrompts = None,
+    set_: Set = None,
+    think: Think = None,
+    format_: Format = None,
+    keep_alive: KeepAlive = None,
+    priority: PriorityName = None,
+    override: Override = False,
+    pull_missing: PullMissing = False,
+    name: Name = None,
+    new: New = False,
+    extend: Extend = False,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
+) -> None:
+    """Put a batch in the database for whoever serves, and wake them. Prints its number.
+
+    The same input (or key) submitted again is the same batch: nothing is doubled.
+
+    Example: caravan submit prompts.jsonl --model qwen3:8b
+    """
+    import json
+
+    from worker.cli.render import error_console
+    from worker.cli.run import ask_failed_again
+    from worker.cli.take_in import show_prompts, take_in
+    from worker.cli.wake import wake
+
+    recipe = recipe_of(
+        prompt=prompt,
+        template=template,
+        system=system,
+        id_column=id_,
+        encoding=encoding,
+        models=model,
+        limit=limit,
+        sample=sample,
+        seed=seed,
+        set_=set_,
+        think=think,
+        format_=format_,
+        keep_alive=keep_alive,
+        priority=priority,
+        override=override,
+    )
+    if show is not None:
+        show_prompts(file, recipe, show)
+        return
+    if max_failures is not None:
+        from worker.services.brake import parse_max_failures
+
+        parse_max_failures(max_failures)
+    wanted = Wanted(
+        name=name,
+        new=new,
+        extend=extend,
+        retry_failed=retry_failed,
+        max_failures=max_failures,
+        skip_bad=on_bad_line == "skip",
+        pull_missing=pull_missing,
+        key=key,
+    )
+    settings = settings_for()
+    console = error_console()
+    with opened(settings) as database:
+        clock = database.clock()
+        arrived = take_in(
+            database,
+            clock,
+            settings,
+            file,
+            recipe,
+            wanted,
+            console=console,
+            check_models=_models_checked(settings, database, clock, console, pull=pull_missing),
+        )
+        batch = arrived.batch
+        ask_failed_again(database, clock, batch.id, wanted, console)
+        wake(settings, database, clock)
+        served = _served(settings, database, clock)
+    created = arrived.submitted.created
+    if json_:
+        typer.echo(
+            json.dumps(
+                {
+                    "batch": batch.id,
+                    "key": batch.key,
+                    "jobs": batch.jobs,
+                    "created": created,
+                    "served": served,
+                }
+            )
+        )
+    else:
+        typer.echo(batch.id)
+    note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
+    console.print(f"batch {batch.id} ({batch.name}): {batch.jobs:,} jobs{note}; caravan status {batch.id}")
+    if not served:
+        start = "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"
+        console.print(f"[yellow]Nothing serves it now: start {start}[/yellow]")
+
+
+def _models_checked(
+    settings: "Settings", database: "Database", clock: "Clock", console: "Console", *, pull: bool
+) -> "CheckModels":
+    """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
+    from worker.cli.run import kept_hosts
+    from worker.services.hosts import missing_models
+    from worker.storage.hosts import host_views
+
+    def check(wanted: Mapping[str, int]) -> "list[Problem]":
+        with database.read() as conn:
+            views = host_views(conn, clock.now())
+        if not views or any(not view.looked for view in views):
+            return []
+        have = {model for view in views for model in view.models}
+        missing = missing_models(wanted, have)
+        if not missing or not pull:
+            return missing
+        from worker.cli.pulling import pull_models
+        from worker.errors import SettingsRefused
+        from worker.ollama.client import OllamaHost
+
+        if settings.database_url and not settings.allow_pull:
+            raise SettingsRefused(
+                "--pull-missing: this fleet does not allow it; CARAVAN_ALLOW_PULL=true does"
+            )
+        pull_models(
+            [model for model in wanted if model not in have],
+            kept_hosts(database),
+            open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
+            console=console,
+        )
+        return []
+
+    return check
+
+
+def _served(settings: "Settings", database: "Database", clock: "Clock") -> bool:
+    """Whether anybody takes the batch up by itself: a worker now, or ``up``, which may be between two passes."""
+    from worker.storage.hosts import host_views
+
+    with database.read() as conn:
+        if any(view.serving for view in host_views(conn, clock.now())):
+            return True
+    if settings.broker_url:
+        return False
+    from worker.errors import AlreadyRunning
+    from worker.stack.home import held_home
+
+    try:
+        with held_home(settings.home, command="submit"):
+            return False
+    except AlreadyRunning as error:
+        return error.command == "up"

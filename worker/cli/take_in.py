@@ -1,0 +1,159 @@
+"""An input on its way in: what is in force is said, the input is taken in, and what was odd about it told."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from worker.cli.options import Wanted
+from worker.clock import Clock
+from worker.domain.batches import Batch
+from worker.errors import InputRefused, Problem
+from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
+from worker.services.arrival import Answer, Arrived, arrive
+from worker.services.extend import Difference
+from worker.services.inputs import keep_standard_input
+from worker.services.intake import Intake, Reject
+from worker.services.recipe import InputLine, Recipe, open_input
+from worker.services.submit import CheckModels
+from worker.services.writers import RejectsFile, rejects_path
+from worker.settings import Settings
+from worker.storage.engine import Database
+
+
+def take_in(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    file: Path,
+    recipe: Recipe,
+    wanted: Wanted,
+    *,
+    console: Console,
+    check_models: CheckModels | None,
+) -> Arrived:
+    """Take FILE (``-``: standard input) in and say on ``console`` what came of it. Raises as ``arrive`` does."""
+    piped = str(file) == "-"
+    path = keep_standard_input(sys.stdin.buffer, settings.home / "input") if piped else file
+    console.print(f"[dim]{in_force(recipe)}[/dim]", soft_wrap=True)
+    with _rejects(wanted, file) as (rejected, rejects):
+        arrived = arrive(
+            database,
+            path,
+            recipe,
+            name=wanted.name or ("stdin" if piped else None),
+            clock=clock,
+            ask=_asking(wanted, console),
+            new=wanted.new,
+            key=wanted.key,
+            source="-" if piped else str(file),
+            max_attempts=settings.max_attempts,
+            max_failures=wanted.max_failures,
+            reject=rejected,
+            check_models=check_models,
+        )
+        submitted = arrived.submitted
+        for note in submitted.notes:
+            console.print(f"[yellow]{note}[/yellow]")
+        if submitted.noted > len(submitted.notes):
+            console.print(f"[yellow]… {submitted.noted:,} such lines in all[/yellow]")
+        if submitted.rejected:
+            console.print(f"[yellow]{submitted.rejected:,} lines left out; they are in {rejects}[/yellow]")
+    difference = arrived.difference
+    if difference is not None:
+        console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
+        if difference.running:
+            console.print(
+                f"[yellow]{difference.running:,} of the changed ones are being answered just now and were left; "
+                "give the same command again when they are done[/yellow]"
+            )
+    return arrived
+
+
+@contextmanager
+def _rejects(wanted: Wanted, file: Path) -> Iterator[tuple[Reject | None, Path]]:
+    beside = None if wanted.output is None or str(wanted.output) == "-" else wanted.output
+    path = rejects_path(beside, Path("stdin.jsonl") if str(file) == "-" else file)
+    if not wanted.skip_bad:
+        yield None, path
+        return
+    with RejectsFile(path) as rejects:
+
+        def reject(problem: Problem, line: InputLine) -> None:
+            rejects.add(problem, line)
+
+        yield reject, path
+
+
+def _asking(wanted: Wanted, console: Console) -> Callable[[Batch, Difference], Answer | None]:
+    def ask(batch: Batch, difference: Difference) -> Answer | None:
+        if wanted.extend:
+            return "extend"
+        if not (sys.stdin.isatty() and console.is_terminal):
+            return None
+        console.print(f"batch {batch.id} ({batch.name}) asked this input before it changed: {difference}.")
+        answer = typer.prompt(
+            "[e]xtend that batch, [n]ew batch, or [q]uit", default="q", err=True, show_default=True
+        ).lower()
+        match answer[:1]:
+            case "e":
+                return "extend"
+            case "n":
+                return "new"
+            case _:
+                raise typer.Exit(2)
+
+    return ask
+
+
+def in_force(recipe: Recipe) -> str:
+    """What is asked where a row says nothing else: always seen, never guessed.
+
+    >>> in_force(Recipe())[:60]
+    'In force: num_predict 2,048 (8,192 where a model reasons), t'
+    """
+    said, options = recipe.defaults, dict(recipe.defaults.options or {})
+    predict, window = options.pop("num_predict", None), options.pop("num_ctx", None)
+    parts = [
+        f"num_predict {predict:,}"
+        if isinstance(predict, int)
+        else f"num_predict {NUM_PREDICT:,} ({NUM_PREDICT_THINKING:,} where a model reasons)",
+        "think where a model can" if said.think is None else f"think {'on' if said.think else 'off'}",
+        "the host's own window" if window is None else f"window {window:,}",
+    ]
+    if said.format is not None:
+        parts.append("format json" if said.format == "json" else "format by schema")
+    if said.priority is not None:
+        parts.append(f"priority {said.priority}")
+    parts.append(
+        ", ".join(f"{name} {value}" for name, value in options.items())
+        if options
+        else "the model's own sampling"
+    )
+    rest = "whatever rows say" if recipe.override else "where a row says nothing else"
+    return f"In force: {', '.join(parts)}; {rest}."
+
+
+def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
+    """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
+    intake = Intake(
+        replace(recipe.job_defaults, model=recipe.job_defaults.model or "any"),
+        max_attempts=1,
+        override=recipe.override,
+    )
+    shown = 0
+    for job in intake.read(open_input(file, recipe)):
+        if intake.problems or shown == count:
+            break
+        typer.echo(f"── line {job.seq}: {job.custom_id}")
+        if job.request.get("system"):
+            typer.echo(f"[system] {job.request['system']}")
+        typer.echo(job.prompt)
+        shown += 1
+    if intake.problems:
+        raise InputRefused(intake.problems, left_out=intake.left_out)
+    return shown

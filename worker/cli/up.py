@@ -1,0 +1,59 @@
+"""``caravan up``: the whole of Caravan on one machine, until it is stopped."""
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from worker.cli.settings import settings_for
+
+
+def up(
+    host: Annotated[
+        list[str] | None, typer.Option("--host", metavar="URL", help="Add this host first; repeat for more.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option("--slots", min=1, help="Requests those hosts serve at a time.")
+    ] = None,
+) -> None:
+    """Serve every host that was added, and whatever is submitted, until stopped. Hosts added later are picked up.
+
+    Example: caravan up --host http://gpu-1:11434
+    """
+    from worker.cli.render import error_console
+    from worker.cli.run import kept_hosts, say_unreachable, wanted_hosts
+    from worker.observability.logging import configure
+    from worker.services.hosts import register
+    from worker.stack.embedded import embedded
+
+    settings = settings_for()
+    configure(settings.log_level, style=settings.log_style)
+    console = error_console()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with embedded(settings, command="up") as stack:
+        if host:
+            say_unreachable(
+                console,
+                [
+                    register(stack.database, one, open_host=stack.open_host, clock=stack.clock)
+                    for one in wanted_hosts(stack.database, host, slots)
+                ],
+            )
+        hosts = kept_hosts(stack.database)
+        names = ", ".join(one.name for one in hosts)
+        console.print(
+            f"caravan up: serving {names or 'no host yet (caravan hosts add NAME URL)'}; "
+            f"home {settings.home}. Ctrl-C stops: running calls may end.",
+            soft_wrap=True,
+        )
+        stack.serve(hosts, follow=lambda report: report.kept)
+        while not stopped.wait(1.0):
+            pass
+        console.print("Stopping: running calls may end; stop again to cut them.")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stack.abort())
+        stack.ask_to_stop()
+        stack.join(settings.stop_grace_seconds)

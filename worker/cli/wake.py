@@ -1,0 +1,19 @@
+"""Asks a fleet's workers to look at the database; where one process serves, it looks by itself."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.clock import Clock
+    from worker.settings import Settings
+    from worker.storage.engine import Database
+
+
+def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
+    """Wake the hosts that have work and that nobody serves. A broker that is away costs seconds and nothing else."""
+    if not settings.broker_url:
+        return
+    from worker.dispatch.app import make_app  # Celery takes a third of a second to import
+    from worker.dispatch.wake import wake_hosts
+    from worker.services.tick import hosts_to_wake
+
+    wake_hosts(make_app(settings), hosts_to_wake(database, clock=clock))

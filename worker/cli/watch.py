@@ -1,0 +1,180 @@
+"""``caravan watch``: how does it go on, from one look to the next?"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from worker.cli.exits import finished_code
+from worker.cli.render import (
+    Rates,
+    beneath,
+    hosts_grid,
+    models_grid,
+    output_console,
+    progress_line,
+    rates,
+    without_spans,
+)
+from worker.cli.settings import opened, settings_for
+from worker.domain.jobs import JobState
+from worker.errors import DatabaseUnavailable
+from worker.services.explain import why_nothing_moves
+from worker.services.situation import Situation, situation
+from worker.storage.batches import find_batch
+
+RATE_SECONDS = 60.0
+"""Jobs per second are said over this long."""
+
+
+def watch(
+    batch: Annotated[
+        str | None, typer.Argument(metavar="[BATCH]", help="Number, key, name or @last; none: all jobs.")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+) -> None:
+    """Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.
+
+    Off a terminal it prints a line for each change. Exit code as of `caravan status`: 0, or 3 where jobs failed or
+    are held; 130 after Ctrl-C.
+
+    Example: caravan watch @last
+    """
+    settings = settings_for()
+    console = output_console()
+    with opened(settings) as database:
+        clock = database.clock()
+        with database.read() as conn:
+            batch_id = None if batch is None else find_batch(conn, batch).id
+        embedded = not settings.broker_url
+        seen = _Pace()
+        try:
+            screen = _screen(console)
+            with screen:
+                while True:
+                    try:
+                        now = situation(database, batch_id, clock=clock)
+                    except DatabaseUnavailable as error:
+                        screen.away(str(error))
+                    else:
+                        rate = seen.rates(now)
+                        reasons = why_nothing_moves(now, now.at, embedded=embedded)
+                        screen.show(now, rate, [] if _moves(now) else reasons)
+                        if now.progress is not None and not now.progress.open and now.progress.total:
+                            break
+                    time.sleep(interval)  # noqa: TID251 - people look at this
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    assert now.progress is not None
+    raise typer.Exit(finished_code(now.progress))
+
+
+def _moves(now: Situation) -> bool:
+    return now.counts.get(JobState.RUNNING, 0) > 0
+
+
+class _Pace:
+    """Jobs per second over the last minute, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[datetime, int]] = deque()
+
+    def rates(self, now: Situation) -> Rates:
+        total = sum(now.counts.values())
+        done = sum(model.done for model in now.models)
+        self._looks.append((now.at, done))
+        while len(self._looks) > 2 and (now.at - self._looks[0][0]).total_seconds() > RATE_SECONDS:
+            self._looks.popleft()
+        since, first = self._looks[0]
+        left = total - done - now.counts.get(JobState.HELD, 0)
+        found = rates(done=done - first, left=left, tokens=0, seconds=(now.at - since).total_seconds())
+        return Rates(found.jobs_per_second, now.tokens_per_second, found.eta_seconds)
+
+
+class _Screen:
+    """The picture on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> "_Screen":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
+        self._live.update(picture(now, rate, reasons), refresh=True)
+
+    def away(self, message: str) -> None:
+        self._live.update(Text(f"the database is away: {message}", style="yellow"), refresh=True)
+
+
+class _Lines(_Screen):
+    """A line for each change, where nobody looks at it now."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: tuple[object, ...] = ()
+        self._reasons: list[str] = []
+
+    def __enter__(self) -> "_Screen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
+        state = now.progress.batch.state if now.progress else None
+        said = (state, *sorted(now.counts.items()))
+        if said != self._said:
+            self._said = said
+            self._console.print(headline(now, rate))
+        lasting = [without_spans(reason) for reason in reasons]
+        if lasting != self._reasons:
+            self._reasons = lasting
+            for reason in reasons:
+                self._console.print(f"waiting: {reason}")
+
+    def away(self, message: str) -> None:
+        if self._said != (message,):
+            self._said = (message,)
+            self._console.print(f"the database is away: {message}")
+
+
+def _screen(console: Console) -> _Screen:
+    return _Screen(console) if console.is_terminal else _Lines(console)
+
+
+def headline(now: Situation, rate: Rates) -> str:
+    """How far it is, in a line."""
+    if now.progress is not None:
+        return progress_line(now.progress, rate)
+    counts = ", ".join(f"{n:,} {state}" for state, n in sorted(now.counts.items()) if n)
+    return f"all batches: {counts or 'no jobs'}"
+
+
+def picture(now: Situation, rate: Rates, reasons: Sequence[str]) -> Group:
+    """What ``watch`` shows on a terminal."""
+    parts: list[Any] = [Text(headline(now, rate), style="bold")]
+    if now.progress is not None and now.progress.total:
+        parts.append(ProgressBar(total=now.progress.total, completed=now.progress.done))
+    if now.models:
+        parts += [Text(""), models_grid(now.models[:20])]
+        if len(now.models) > 20:
+            parts.append(Text(f"  … and {len(now.models) - 20} more models"))
+    parts.append(Text(""))
+    if len(now.hosts) > 8:
+        parts += [hosts_grid(now.hosts, most=24), *beneath(replace(now, hosts=()), reasons)]
+    else:
+        parts += beneath(now, reasons)
+    return Group(*parts)

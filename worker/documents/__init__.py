@@ -1,0 +1,1 @@
+"""Tables and templates in, prompts out: files of rows, their encodings, sandboxed templates, pilots of a few rows."""

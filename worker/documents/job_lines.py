@@ -1,0 +1,92 @@
+"""Which job does a row mean? A row of a table, rendered or as it stands, as the fields of a job line."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from worker.documents.templates import listed, nearest, written
+from worker.errors import Problem
+
+_TEXTS = frozenset({"prompt", "system", "template", "suffix", "model", "custom_id", "priority", "deadline"})
+"""Fields of a job line that are text; a cell of any other is read as JSON where it is JSON."""
+
+
+def column_problems(columns: Collection[str], *, templated: bool, id_column: str | None) -> list[Problem]:
+    """Why no row of a table with these columns can be a job: no prompt, or no column of the name given as ``--id``."""
+    problems = []
+    if not templated and "prompt" not in columns:
+        message = f"no column named prompt; say how a prompt is made of {listed(columns, as_written=False)}: {_example(columns)}"
+        problems.append(Problem(0, "prompt", "no_prompt", message))
+    if id_column is not None and id_column not in columns:
+        message = f"--id: no column {id_column!r}; {nearest(id_column, columns, as_written=False)}"
+        problems.append(Problem(0, id_column, "missing_column", message))
+    return problems
+
+
+def job_values(
+    values: Mapping[str, Any],
+    *,
+    prompt: str | None,
+    system: str | None,
+    id_column: str | None,
+    reserved: Collection[str],
+) -> dict[str, Any]:
+    """A row as the fields of a job line (``prompt``, ``system``, ``custom_id``, ``metadata`` …).
+
+    With a rendered ``prompt`` every column but the id's becomes metadata, whatever its name. Without one (None) the
+    columns named in ``reserved`` are the job's own fields, an empty cell of them not given, and the others metadata.
+    An id that is empty stays, as an empty ``custom_id``, for the reader of job lines to refuse.
+    """
+    job: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    for column, value in values.items():
+        if column == id_column:
+            continue
+        if prompt is None and column in reserved:
+            if not _is_empty(value):
+                job[column] = _field(column, value)
+        else:
+            metadata[column] = value
+    if prompt is not None:
+        job["prompt"] = prompt
+    elif "prompt" not in job:
+        job["prompt"] = ""  # refused as blank, by its line
+    if system is not None:
+        job["system"] = system
+    if id_column is not None:
+        job["custom_id"] = _id(values.get(id_column))
+    if metadata:
+        own = job.get("metadata")
+        if own is None or isinstance(own, dict):
+            job["metadata"] = metadata | (own or {})
+    return job
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "custom_id":
+        return _id(value)
+    if name in _TEXTS or not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        return json.loads({"TRUE": "true", "FALSE": "false"}.get(text.upper(), text))
+    except ValueError:
+        return text
+
+
+def _id(value: Any) -> str:
+    """An id as text; a whole number that a table holds with a point (12.0) without it."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _example(columns: Collection[str]) -> str:
+    column = next(iter(columns), "text")
+    return f"--prompt '{{{{ {written(column)} }}}}'"

@@ -1,0 +1,199 @@
+"""What may a template do? Jinja2 in its immutable sandbox, with every way to run for ever or fill memory bounded.
+
+Imported only where a template is read: jinja2 is heavy. The bounds are against mistakes and careless templates:
+loops and calls are counted, texts that grow are measured. Values stay what they are: null prints nothing, lists and
+objects print as JSON, nothing is escaped.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from jinja2 import StrictUndefined, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+TEXT_LIMIT = 4 * 1024 * 1024
+"""Characters of any text a template makes on its way, and bytes of what it renders."""
+STEP_LIMIT = 1_000_000
+"""Rounds of loops and calls in one rendering, some seconds of work at most."""
+BITS_LIMIT = 4096
+"""Of a whole number."""
+
+_WIDE = re.compile(r"\d{7,}|%[^a-zA-Z%]*\*")
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment of all templates. ``begin`` starts the count of one rendering; one thread at a time."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            undefined=StrictUndefined,
+            autoescape=False,
+            keep_trailing_newline=True,
+            finalize=_printed,
+        )
+        self._steps = 0
+        del self.globals["lipsum"]
+        self.filters["tojson"] = lambda value, indent=None: _json(value, indent=indent)
+        self.filters = {name: self._measured(name, function) for name, function in self.filters.items()}
+        self.filters["_counted"] = self._counted
+        self.filters["_joined"] = _joined
+
+    def begin(self) -> None:
+        self._steps = 0
+
+    def compile_bounded(self, tree: nodes.Template) -> Any:
+        """A template whose loops and joins are counted; changes ``tree``."""
+        return self.from_string(_Bounds(self).visit(tree))
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Every call a template makes."""
+        self._step()
+        if isinstance(obj, LoopContext) and args:  # loop(children) of a recursive loop
+            args = (self._counted(args[0]), *args[1:])
+        method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format
+        owner = getattr(method, "__self__", None)
+        if isinstance(owner, str):
+            _forecast(method.__name__, (owner, *args))
+            self._work((owner, *args))
+        return _short(super().call(context, obj, *args, **kwargs))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        match operator:
+            case "*":
+                for many, one in ((left, right), (right, left)):
+                    if isinstance(many, str | list | tuple) and isinstance(one, int):
+                        _within(len(many) * one)
+                if isinstance(left, int) and isinstance(right, int):
+                    _countable(left.bit_length() + right.bit_length())
+            case "**":
+                if isinstance(left, int) and isinstance(right, int):
+                    _countable(left.bit_length() * max(right, 0))
+            case "+":
+                if isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+                    _within(len(left) + len(right))
+            case _:
+                if isinstance(left, str):
+                    _not_wide(left)
+        return super().call_binop(context, operator, left, right)
+
+    def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            self._step()
+            yield value
+
+    def _step(self, steps: int = 1) -> None:
+        self._steps += steps
+        if self._steps > STEP_LIMIT:
+            raise SecurityError(f"more than {STEP_LIMIT:,} rounds of loops and calls")
+
+    def _work(self, values: Iterable[Any]) -> None:
+        """Count what a filter or method has to go through: members one by one, texts by 64 characters."""
+        for value in values:
+            if isinstance(value, str):
+                self._step(len(value) // 64)
+            elif isinstance(value, list | tuple | dict | range):
+                self._step(len(value))
+
+    def _measured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)  # carries over what marks it as wanting the context
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            values = (*args, *kwargs.values())
+            _forecast(name, values)
+            self._step()
+            self._work(values)
+            return _short(function(*args, **kwargs))
+
+        return measured
+
+
+class _Bounds(NodeTransformer):
+    """Rewrites loops and ``~`` so that they are counted while they run."""
+
+    def __init__(self, environment: Sandbox) -> None:
+        self._environment = environment
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - jinja2's name
+        self.generic_visit(node)
+        node.iter = self._filter(cast(nodes.Expr, node.iter), "_counted")
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja2's name
+        self.generic_visit(node)
+        return self._filter(nodes.List(node.nodes, lineno=node.lineno), "_joined")
+
+    def _filter(self, node: nodes.Expr, name: str) -> nodes.Filter:
+        made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+        made.set_environment(self._environment)
+        return made
+
+
+def _joined(parts: list[Any]) -> str:
+    texts = [str(part) for part in parts]
+    _within(sum(map(len, texts)))
+    return "".join(texts)
+
+
+def _printed(value: Any) -> Any:
+    if value is None:
+        return ""
+    return _json(value) if isinstance(value, dict | list | tuple) else value
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+_SIZED = frozenset(
+    {"center", "indent", "batch", "slice", "wordwrap", "tojson", "ljust", "rjust", "zfill", "expandtabs"}
+)
+"""Filters and methods of texts whose numbers are sizes of what they make."""
+
+
+def _forecast(name: str, values: tuple[Any, ...]) -> None:
+    """Refuse a filter or a text's method that would make too much, before it does."""
+    texts = [value for value in values if isinstance(value, str)]
+    if name in _SIZED:
+        for value in values:
+            if isinstance(value, int):
+                _within(value)
+    elif name in {"format", "format_map"} and texts:
+        _not_wide(texts[0])
+    elif name == "replace" and len(texts) > 2:
+        text, old, new = texts[:3]
+        _within(len(text) + text.count(old) * (len(new) - len(old)))
+    elif name == "join":
+        for value in values:
+            if isinstance(value, list | tuple):
+                between = max(map(len, texts), default=0)
+                _within(
+                    sum(len(item) if isinstance(item, str) else 1 for item in value) + between * len(value)
+                )
+
+
+def _not_wide(pattern: str) -> None:
+    if _WIDE.search(pattern):
+        raise SecurityError("a format with a width of millions, or one told by *")
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        _within(len(value))
+    return value
+
+
+def _countable(bits: int) -> None:
+    if bits > BITS_LIMIT:
+        raise SecurityError(f"makes a number of {bits:,} bits, at most {BITS_LIMIT:,} are allowed")
+
+
+def _within(size: int) -> None:
+    if size > TEXT_LIMIT:
+        raise SecurityError(f"makes {size:,} characters, at most {TEXT_LIMIT:,} are allowed")

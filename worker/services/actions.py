@@ -1,0 +1,204 @@
+"""What an operator does to a batch or some of its jobs, looped over in chunks: nobody waits long for a lock."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api_schemas.jobs import JobDefaults, check_defaults
+from worker.clock import Clock
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobFilter, Priority
+from worker.errors import InputRefused, Problem
+from worker.observability.events import emit
+from worker.services.brake import withdraw
+from worker.services.submit import promote
+from worker.storage import actions
+from worker.storage.actions import HELD, OPEN, RETRIED, Step, by_batch
+from worker.storage.batches import cancel_batch, get_batch
+from worker.storage.engine import Connection, Database
+
+CHUNK = 2000
+"""Jobs in one transaction."""
+
+BY_HAND = "by hand"
+"""The reason of a pause that somebody asked for."""
+
+Progress = Callable[[int], None]
+"""Told how many jobs were changed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an action came to."""
+
+    jobs: int
+    running: int = 0
+    """Jobs that run and were told to stop; their workers hang up within seconds."""
+    batches: tuple[int, ...] = ()
+    """Those whose jobs were changed."""
+
+
+def count_cancellable(database: Database, chosen: JobFilter) -> int:
+    """Jobs that ``cancel_jobs`` and ``prioritise_jobs`` would change: those that have not ended."""
+    return _count(database, chosen.among(OPEN))
+
+
+def count_held(database: Database, chosen: JobFilter) -> int:
+    """Jobs that ``unhold_jobs`` would let go."""
+    return _count(database, chosen.among(HELD))
+
+
+def count_retriable(database: Database, chosen: JobFilter) -> int:
+    """Jobs that ``retry_jobs`` would ask again: failed, cancelled, expired or held, as the filter says."""
+    return _count(database, chosen.among(RETRIED))
+
+
+def _count(database: Database, chosen: JobFilter) -> int:
+    with database.read() as conn:
+        return actions.count_matching(conn, chosen)
+
+
+def cancel_jobs(
+    database: Database, chosen: JobFilter, *, clock: Clock, progress: Progress | None = None
+) -> Changed:
+    """Cancel jobs that have not ended. A whole batch is cancelled with them and takes no more.
+
+    Cancelling is final until somebody retries: a late answer of a running job is not stored. Raises NotFound;
+    Conflict for a whole batch of which nothing is left to cancel.
+    """
+    if chosen.whole_batch and chosen.batch_id is not None:
+        with database.write() as conn:
+            counts = cancel_batch(conn, chosen.batch_id, now=clock.now())
+        emit("batch.cancelled", batch=chosen.batch_id, jobs=counts.cancelled + counts.asked)
+        return Changed(counts.cancelled, counts.asked, (chosen.batch_id,))
+    changed = _each(
+        database,
+        chosen,
+        lambda conn, part, after: actions.cancel_some(conn, part, now=clock.now(), after=after, limit=CHUNK),
+        progress,
+    )
+    if changed.batches:
+        emit("job.cancelled", batches=list(changed.batches), jobs=changed.jobs, running=changed.running)
+    return changed
+
+
+def unhold_jobs(
+    database: Database, chosen: JobFilter, *, clock: Clock, progress: Progress | None = None
+) -> Changed:
+    """Let held jobs go, as if nothing had befallen them; those of a paused batch wait until it is resumed."""
+    changed = _each(
+        database,
+        chosen,
+        lambda conn, part, after: actions.unhold_some(conn, part, after=after, limit=CHUNK),
+        progress,
+    )
+    promote(database, clock)
+    if changed.batches:
+        emit("job.unheld", batches=list(changed.batches), jobs=changed.jobs)
+    return changed
+
+
+def retry_jobs(
+    database: Database,
+    chosen: JobFilter,
+    *,
+    clock: Clock,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Changed:
+    """Ask jobs again that failed, were cancelled, expired or are held, as the filter's states say.
+
+    ``options`` are set in their requests (None takes one away). A batch that had ended is open again, and one that had
+    paused by itself goes on; one that somebody paused stays so. Raises InputRefused for options no host would take;
+    Conflict for a batch that was never sealed; NotFound.
+    """
+    if options:
+        check_options(options)
+    changed = _each(
+        database,
+        chosen,
+        lambda conn, part, after: actions.retry_some(
+            conn, part, now=clock.now(), options=options, after=after, limit=CHUNK
+        ),
+        progress,
+    )
+    for batch in changed.batches:
+        with database.write() as conn:
+            found = get_batch(conn, batch)
+            if found.state is BatchState.PAUSED and found.pause_code is not None:
+                actions.resume_batch(conn, batch)
+            else:
+                actions.forgive(conn, batch)
+        emit("batch.retried", batch=batch, jobs=changed.jobs)
+    promote(database, clock)
+    return changed
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises InputRefused where no host would take them."""
+    given = {name: value for name, value in options.items() if value is not None}
+    problems = check_defaults(JobDefaults(model="any", options=given))
+    if problems:
+        raise InputRefused([Problem(p.line, p.field, p.code, p.message) for p in problems])
+
+
+def prioritise_jobs(
+    database: Database, chosen: JobFilter, priority: Priority, *, progress: Progress | None = None
+) -> Changed:
+    """Change how urgent jobs are that have not ended; returns how many were otherwise before."""
+    changed = _each(
+        database,
+        chosen,
+        lambda conn, part, after: actions.prioritise_some(conn, part, priority, after=after, limit=CHUNK),
+        progress,
+    )
+    if changed.batches:
+        emit(
+            "job.prioritised",
+            batches=list(changed.batches),
+            jobs=changed.jobs,
+            priority=priority.name.lower(),
+        )
+    return changed
+
+
+def pause_batch(database: Database, batch_id: int, *, reason: str = BY_HAND) -> int:
+    """Start no more jobs of a batch; those that run end by themselves. Returns how many were taken back.
+
+    Paused again, it finishes what an interrupted pause left. Raises Conflict for a batch that is not open; NotFound.
+    """
+    with database.write() as conn:
+        paused = actions.pause_batch(conn, batch_id, code=None, reason=reason)
+    jobs = withdraw(database)
+    if paused:
+        emit("batch.paused", batch=batch_id, code="by_hand", jobs=jobs)
+    return jobs
+
+
+def resume_batch(database: Database, batch_id: int, *, clock: Clock) -> None:
+    """Let a paused batch go on; jobs that waited out a back-off keep their time. Raises Conflict, NotFound."""
+    with database.write() as conn:
+        actions.resume_batch(conn, batch_id)
+    promote(database, clock)
+    emit("batch.resumed", batch=batch_id)
+
+
+def _each(
+    database: Database,
+    chosen: JobFilter,
+    change: Callable[[Connection, JobFilter, int], Step],
+    progress: Progress | None,
+) -> Changed:
+    jobs = running = 0
+    touched: list[int] = []
+    for part in by_batch(chosen):
+        after: int | None = 0
+        while after is not None:
+            with database.write() as conn:
+                step = change(conn, part, after)
+            jobs, running, after = jobs + step.changed, running + step.running, step.after
+            if (step.changed or step.running) and part.batch_id not in touched and part.batch_id is not None:
+                touched.append(part.batch_id)
+            if progress is not None:
+                progress(jobs + running)
+    return Changed(jobs, running, tuple(touched))

@@ -1,0 +1,151 @@
+"""Has this input been here before? As it is, changed, or never; and what is done about it."""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchOrigin, BatchState
+from worker.errors import Conflict, InputRefused, Problem
+from worker.services.extend import Difference, compare, extend
+from worker.services.intake import Intake, Reject
+from worker.services.recipe import Recipe, content_key, open_input
+from worker.services.submit import CheckModels, Submitted, submit_lines
+from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of
+from worker.storage.engine import Database
+
+Answer = Literal["extend", "new"]
+Ask = Callable[[Batch, Difference], Answer | None]
+"""Asked what to do with a changed input. None: nobody can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A batch that was taken in, and how."""
+
+    submitted: Submitted
+    difference: Difference | None = None
+    """What the batch did not have yet, where it was there before."""
+    columns: tuple[str, ...] | None = None
+    """Of the input, where it is a table."""
+
+    @property
+    def batch(self) -> Batch:
+        return self.submitted.batch
+
+
+def arrive(
+    database: Database,
+    path: Path,
+    recipe: Recipe,
+    *,
+    name: str | None,
+    clock: Clock,
+    ask: Ask,
+    new: bool = False,
+    key: str | None = None,
+    source: str | None = None,
+    max_attempts: int = 3,
+    max_failures: str | None = None,
+    reject: Reject | None = None,
+    check_models: CheckModels | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Arrived:
+    """Take an input in under a recipe.
+
+    The same input and recipe are the same batch and go on where it stopped; a pilot's batch takes the rest in. A
+    changed input of the same name (or path) is compared with what was asked before, and ``ask`` decides.
+    ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own.
+    Raises InputRefused, Conflict, DatabaseUnavailable.
+    """
+    source = str(path) if source is None else source
+    rows = open_input(path, recipe)
+    told = key is not None
+    key = key or content_key(path, recipe)
+    lineage = None if told else _lineage(name, source)
+    kept = dict(recipe.kept)
+    if rows.columns is not None:
+        kept["columns"] = list(rows.columns)
+    pilot = {"pilot": True} if recipe.is_pilot else {}
+    origin = BatchOrigin(lineage, kept | pilot, max_failures)
+
+    def intake(*, looking: bool = False) -> Intake:
+        # a first look hands nothing out: the lines are read again
+        return Intake(
+            recipe.job_defaults,
+            max_attempts,
+            models=recipe.models,
+            override=recipe.override,
+            reject=(lambda problem, line: None) if looking and reject is not None else reject,
+        )
+
+    def submitted(key: str) -> Arrived:
+        return Arrived(
+            submit_lines(
+                database,
+                rows,
+                key=key,
+                name=name or Path(source).name,
+                source=source,
+                defaults=recipe.job_defaults,
+                clock=clock,
+                max_attempts=max_attempts,
+                models=recipe.models,
+                override=recipe.override,
+                origin=origin,
+                reject=reject,
+                check_models=check_models,
+                progress=progress,
+            ),
+            columns=rows.columns,
+        )
+
+    def extended(batch: Batch, difference: Difference) -> Arrived:
+        batch, _ = extend(database, batch, rows, intake(), key=key, origin=origin, source=source, clock=clock)
+        return Arrived(Submitted(batch, created=False), difference, rows.columns)
+
+    if new:
+        return submitted(f"{key}-{uuid.uuid4().hex[:8]}")
+    with database.read() as conn:
+        same = batch_of_key(conn, key)
+        before = None if same is not None or lineage is None else latest_of_lineage(conn, lineage)
+    if same is not None:
+        if same.state is BatchState.CANCELLED and not told:
+            raise Conflict(f"batch {same.id} of this very input was cancelled; --new asks it again")
+        if same.state in (BatchState.RECEIVING, BatchState.REFUSED) or told or not _is_pilot(database, same):
+            return submitted(key)
+        difference = compare(database, same, rows, intake(looking=True), check_models)
+        return extended(same, difference)
+    if before is None or before.state in (BatchState.CANCELLED, BatchState.RECEIVING):
+        return submitted(key)
+    difference = compare(database, before, rows, intake(looking=True), check_models)
+    if difference.nothing:
+        return extended(before, difference)
+    match ask(before, difference):
+        case "new":
+            return submitted(key)
+        case "extend":
+            return extended(before, difference)
+        case None:
+            told_so = (
+                f"batch {before.id} ({before.name}) asked this input before it changed: {difference}. "
+                "--extend takes the change into that batch, --new makes a batch of its own"
+            )
+            raise InputRefused([Problem(0, "", "changed_input", told_so)])
+
+
+def _lineage(name: str | None, source: str) -> str | None:
+    """What stays the same while an input changes: the batch's name, or where the file lies. None for standard input."""
+    if name is None and source == "-":
+        return None
+    told = f"name\0{name}" if name is not None else f"path\0{Path(source).resolve()}"
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_pilot(database: Database, batch: Batch) -> bool:
+    with database.read() as conn:
+        recipe: Mapping[str, Any] | None = recipe_of(conn, batch.id)
+    return bool(recipe and recipe.get("pilot"))

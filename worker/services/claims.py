@@ -1,0 +1,93 @@
+"""Which jobs are in our hands? Claimed for the slots of a host, given back unstarted, and looked for when a commit's
+answer was lost."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from worker.clock import Clock
+from worker.domain.jobs import ClaimedJob
+from worker.domain.timings import Timings
+from worker.errors import DatabaseUnavailable
+from worker.observability.events import emit
+from worker.policy.choose import RunJobs
+from worker.services.slots import Slots
+from worker.services.store import Store
+from worker.storage.claims import claim_jobs, release_jobs, release_strays
+from worker.storage.engine import Database
+
+
+class Claims:
+    """The jobs that bear ``token``. Only the serving thread calls the methods, ``held`` apart."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        host: str,
+        token: str,
+        slots: Slots,
+        store: Store,
+        clock: Clock,
+        timings: Timings,
+        batch_id: int | None,
+    ) -> None:
+        self._database, self._host, self._token = database, host, token
+        self._slots, self._store = slots, store
+        self._clock, self._timings, self._batch_id = clock, timings, batch_id
+        self._strays = False
+
+    def held(self) -> frozenset[int]:
+        """Jobs whose leases have to be kept: in a slot, before one, or ended and not stored yet. From any thread."""
+        return self._slots.held | self._store.held
+
+    def doubted(self) -> None:
+        """The database did not answer: a claim may have been committed all the same, a release not."""
+        self._strays = True
+
+    def claim(self, decision: RunJobs, *, limit: int) -> Sequence[ClaimedJob]:
+        """Take up to ``limit`` jobs. Raises DatabaseUnavailable."""
+        now = self._clock.now()
+        with self._database.write() as conn:
+            claimed = claim_jobs(
+                conn,
+                host=self._host,
+                runner_key=decision.runner_key,
+                limit=limit,
+                token=self._token,
+                now=now,
+                lease_until=now + timedelta(seconds=self._timings.lease),
+                priorities=decision.priorities,
+                batch_id=self._batch_id,
+            )
+        if claimed:
+            emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))
+        return claimed
+
+    def give_back(self) -> None:
+        """Release what no slot has taken."""
+        unstarted = self._slots.take_back()
+        if not unstarted:
+            return
+        try:
+            with self._database.write() as conn:
+                release_jobs(
+                    conn,
+                    token=self._token,
+                    job_ids=[job.id for job in unstarted],
+                    now=self._clock.now(),
+                )
+        except DatabaseUnavailable as error:
+            self._strays = True
+            emit("database.unavailable", host=self._host, message=str(error))
+            return
+        emit("job.released", host=self._host, jobs=len(unstarted))
+
+    def release_strays(self) -> None:
+        """Release what bears our token and is in nobody's hands, where that may be. Raises DatabaseUnavailable."""
+        if not self._strays:
+            return
+        with self._database.write() as conn:
+            jobs = release_strays(conn, token=self._token, held=self.held(), now=self._clock.now())
+        self._strays = False
+        if jobs:
+            emit("job.released", host=self._host, jobs=jobs)

@@ -1,0 +1,152 @@
+"""From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from worker.domain.jobs import NewJob, Priority
+from worker.domain.runners import normalise_model, runner_key
+from worker.errors import Problem
+from worker.services.recipe import InputLine
+from worker.storage.ids import MOST_JOBS
+
+PROBLEMS_SHOWN = 20
+NOTES_SHOWN = 3
+
+Reject = Callable[[Problem, InputLine], None]
+
+
+class Intake:
+    """Reads lines into jobs.
+
+    ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
+    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them.
+    """
+
+    def __init__(
+        self,
+        defaults: JobDefaults,
+        max_attempts: int,
+        *,
+        models: tuple[str, ...] = (),
+        override: bool = False,
+        reject: Reject | None = None,
+    ) -> None:
+        self._defaults = defaults
+        self._asked_of = models
+        self._override = override
+        self._max_attempts = max_attempts
+        self._reject = reject
+        self._seen: dict[tuple[str, str], int] = {}
+        self._names: dict[str, str] = {}
+        self.models: dict[str, int] = {}
+        """Each model, and the first line that asks it."""
+        self.problems: list[Problem] = []
+        self.left_out = 0
+        self.accepted = 0
+        self.rejected = 0
+        self.noted = 0
+        self.notes: list[str] = []
+
+    def refuse(self, problem: Problem) -> None:
+        """Something is wrong with the input as a whole, or a line of it where none may be left out."""
+        if len(self.problems) < PROBLEMS_SHOWN:
+            self.problems.append(problem)
+        else:
+            self.left_out += 1
+
+    def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
+        """The jobs, in the order of the lines; blank lines are passed over but counted."""
+        each = max(1, len(self._asked_of))
+        for number, given in enumerate(lines, start=1):
+            line = given if isinstance(given, InputLine) else InputLine(number, given)
+            if line.raw is not None and not line.raw.strip():
+                continue
+            if line.line * each > MOST_JOBS:
+                told = f"a batch takes at most {MOST_JOBS // each:,} lines; split the input"
+                self.refuse(Problem(line.line, "", "too_large", told))
+                return
+            parsed = self._parsed(line)
+            if parsed is None:
+                continue
+            if parsed.notes:
+                self.noted += 1
+                if len(self.notes) < NOTES_SHOWN:
+                    self.notes += [f"line {line.line}: {note}" for note in parsed.notes]
+            for nth, model in enumerate(self._models_of(parsed)):
+                first = self._seen.setdefault((parsed.custom_id, model), line.line)
+                if first != line.line:
+                    told = f"custom_id {parsed.custom_id!r} stands on line {first} already; it must be unique per model"
+                    self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
+                    break
+                self.models.setdefault(model, line.line)
+                self.accepted += 1
+                # by its line, so that a pilot and what goes on from it are stored in the order of the input
+                yield self._job((line.line - 1) * each + nth + 1, model, parsed)
+
+    def _parsed(self, line: InputLine) -> ParsedLine | None:
+        if line.raw is None:
+            if line.problem is not None:
+                self._wrong(line, [line.problem])
+            return None
+        parsed = read_job_line(line.raw, line=line.line, defaults=self._defaults)
+        if isinstance(parsed, list):
+            self._wrong(line, [_problem(problem) for problem in parsed])
+            return None
+        return overridden(parsed, self._defaults) if self._override else parsed
+
+    def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
+        if self._reject is None:
+            for problem in problems:
+                self.refuse(problem)
+            return
+        self.rejected += 1
+        told = "; ".join(problem.message for problem in problems)
+        self._reject(replace(problems[0], message=told), line)
+
+    def _models_of(self, parsed: ParsedLine) -> Iterable[str]:
+        if len(self._asked_of) > 1 and parsed.model == self._defaults.model:
+            return dict.fromkeys(map(self._name, self._asked_of))
+        return (self._name(parsed.model),)
+
+    def _name(self, written: str) -> str:
+        """The normalised name; a file names few models, many times."""
+        known = self._names.get(written)
+        if known is None:
+            known = self._names[written] = normalise_model(written)
+        return known
+
+    def _job(self, seq: int, model: str, parsed: ParsedLine) -> NewJob:
+        request = parsed.request
+        return NewJob(
+            seq=seq,
+            custom_id=parsed.custom_id,
+            model=model,
+            runner_key=runner_key(model, request).text,
+            priority=Priority(parsed.priority),
+            prompt=parsed.prompt,
+            request=request,
+            metadata=parsed.metadata,
+            deadline=parsed.deadline,
+            max_attempts=self._max_attempts,
+            prefix_group=_prefix_group(request),
+            estimate=len(parsed.prompt) // 3 + 1,
+        )
+
+
+def _prefix_group(request: Mapping[str, object]) -> int:
+    """A hash of what stands before the prompt: equal where a host's prefix cache would serve the next job."""
+    system, template = request.get("system"), request.get("template")
+    if not system and not template:
+        return 0
+    return zlib.crc32(f"{system}\0{template}".encode("utf-8", "replace"))
+
+
+def _problem(problem: LineProblem) -> Problem:
+    return Problem(problem.line, problem.field, problem.code, problem.message)
+
+
+def moved_to(job: NewJob, seq: int) -> NewJob:
+    """The same job at another place of its batch."""
+    return replace(job, seq=seq)

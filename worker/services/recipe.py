@@ -1,0 +1,185 @@
+"""How does an input become jobs? What a producer says once for all its rows, and the lines that come of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, JobDefaults, check_defaults
+from worker.documents.job_lines import column_problems, job_values
+from worker.documents.sample import chosen
+from worker.documents.tables import Row, Rows, open_rows
+from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.errors import InputRefused, Problem
+
+_RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What holds for every row of an input."""
+
+    prompt: str | None = None
+    """A template; its variables are the row's columns. Without one the rows are job lines, or have a ``prompt``."""
+    prompt_source: str = "--prompt"
+    """Where the template stands, for messages."""
+    system: str | None = None
+    """A template too. None: as the rows and ``defaults`` say."""
+    id_column: str | None = None
+    encoding: str | None = None
+    models: tuple[str, ...] = ()
+    """For rows that name none; of several, each row is asked of every one."""
+    defaults: JobDefaults = field(default_factory=JobDefaults)
+    override: bool = False
+    """``models`` and ``defaults`` replace what the rows say, instead of filling gaps."""
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+    @property
+    def job_defaults(self) -> JobDefaults:
+        return replace(self.defaults, model=self.models[0] if self.models else self.defaults.model)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What decides what is asked, as plain values: not how many of the rows are taken."""
+        said = asdict(self)
+        for name in ("limit", "sample", "seed", "prompt_source"):
+            del said[name]
+        said["defaults"] = {name: value for name, value in said["defaults"].items() if value is not None}
+        return {name: value for name, value in said.items() if value not in (None, (), {}, False)}
+
+    @property
+    def is_plain(self) -> bool:
+        """Rows are job lines as they stand."""
+        return self.prompt is None and self.system is None and self.id_column is None
+
+    @property
+    def is_pilot(self) -> bool:
+        return self.limit is not None or self.sample is not None
+
+
+@dataclass(frozen=True, slots=True)
+class InputLine:
+    """One line on its way to a job. ``raw`` is the line as a job line; None where ``problem`` says why it is none."""
+
+    line: int
+    raw: bytes | str | None
+    problem: Problem | None = None
+    shown: bytes | str | dict[str, Any] | None = None
+    """As the producer wrote it, for a file of rejects."""
+
+
+def content_key(path: Path, recipe: Recipe) -> str:
+    """The idempotency key of an input under a recipe: the same bytes asked the same way are the same batch.
+
+    A pilot (``limit``, ``sample``) has the key of the whole, which goes on from it. Raises InputRefused when the
+    input cannot be read.
+    """
+    digest = hashlib.sha256(json.dumps(recipe.kept, sort_keys=True, default=str).encode())
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputRefused([Problem(0, "", "unreadable", f"{path}: {error.strerror or error}")]) from error
+    return f"run-{digest.hexdigest()[:32]}"
+
+
+def open_input(path: Path, recipe: Recipe) -> "Input":
+    """The input and the recipe checked against each other, before any row is read.
+
+    Raises InputRefused: an unreadable input, a template that is none, a variable that no column has, defaults that no
+    host would take.
+    """
+    problems = [Problem(*_plain(problem)) for problem in check_defaults(recipe.job_defaults)]
+    if problems:
+        raise InputRefused(problems)
+    rows = open_rows(path, encoding=recipe.encoding)
+    template = None
+    if recipe.prompt is not None:
+        template = prompt_text(recipe.prompt, source=recipe.prompt_source)
+    system = None if recipe.system is None else prompt_template(recipe.system, source="--system")
+    if rows.columns is not None:
+        problems = column_problems(rows.columns, templated=template is not None, id_column=recipe.id_column)
+        for one in (template, system):
+            if one is not None:
+                problems += one.missing(rows.columns)
+        if problems:
+            raise InputRefused(problems)
+    return Input(rows, recipe, template, system)
+
+
+def _plain(problem: Any) -> tuple[int, str, str, str]:
+    return problem.line, problem.field, problem.code, problem.message
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input under a recipe; each iteration reads it anew."""
+
+    rows: Rows
+    recipe: Recipe
+    template: Template | None
+    system: Template | None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Of a table, in its order."""
+        return self.rows.columns
+
+    def __iter__(self) -> Iterator[InputLine]:
+        recipe = self.recipe
+        rows: Iterator[Row] = iter(self.rows)
+        if recipe.is_pilot:
+            rows = chosen(rows, limit=recipe.limit, sample=recipe.sample, seed=recipe.seed)
+        plain = recipe.is_plain
+        for row in rows:
+            if row.problem is not None:
+                yield InputLine(row.line, None, row.problem, shown=row.raw)
+            elif plain and row.values is None:
+                yield InputLine(row.line, row.raw or b"", shown=row.raw)
+            else:
+                yield self._made(row)
+
+    def _made(self, row: Row) -> InputLine:
+        values = row.values
+        if values is None:
+            raw = row.raw or b""
+            if not raw.strip():
+                return InputLine(row.line, b"")
+            try:
+                values = json.loads(raw)
+            except (ValueError, RecursionError):
+                return InputLine(row.line, raw, shown=raw)  # read_job_line says what is wrong with it
+            if not isinstance(values, dict):
+                return InputLine(row.line, raw, shown=raw)
+        prompt, system = (
+            self._rendered(self.template, values, row.line),
+            self._rendered(self.system, values, row.line, blank=True),
+        )
+        for rendered in (prompt, system):
+            if isinstance(rendered, Problem):
+                return InputLine(row.line, None, rendered, shown=values)
+        job = job_values(
+            values,
+            prompt=prompt,  # type: ignore[arg-type]
+            system=system or None,  # type: ignore[arg-type]
+            id_column=self.recipe.id_column,
+            reserved=_RESERVED,
+        )
+        if self.recipe.id_column is not None and not job.get("custom_id"):
+            message = (
+                f"--id: column {self.recipe.id_column!r} is empty here; every row needs an id of its own"
+            )
+            problem = Problem(row.line, self.recipe.id_column, "missing", message)
+            return InputLine(row.line, None, problem, shown=values)
+        return InputLine(row.line, json.dumps(job, ensure_ascii=False), shown=values)
+
+    @staticmethod
+    def _rendered(
+        template: Template | None, values: dict[str, Any], line: int, *, blank: bool = False
+    ) -> str | Problem | None:
+        return None if template is None else template.render(values, line=line, blank=blank)

@@ -1,0 +1,173 @@
+"""How does everything stand now? One cheap read for whoever looks on: a batch's progress, and what each host does."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from worker.clock import Clock
+from worker.domain.batches import BatchProgress
+from worker.domain.jobs import FINAL, JobState
+from worker.domain.runners import RunnerKey
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Connection, Database
+from worker.storage.reports import (
+    Answered,
+    Block,
+    HeldGroup,
+    HostNow,
+    answered_since,
+    failures_by_code,
+    held_reasons,
+    jobs_by_runner_key,
+    next_retry,
+    pause_of,
+    read_hosts,
+)
+
+__all__ = ["Block", "HeldGroup", "HostNow", "ModelNow", "Situation", "read_situation", "situation"]
+
+LATELY = timedelta(seconds=60)
+"""Speeds are what the answers of so long come to, or of so long as there have been some."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNow:
+    """The jobs of one model."""
+
+    model: str
+    counts: Mapping[JobState, int]
+    runner_keys: tuple[str, ...]
+    """Those of its runner keys that jobs wait for or run with."""
+    jobs_per_second: float = 0.0
+    tokens_per_second: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return sum(n for state, n in self.counts.items() if state in FINAL)
+
+    @property
+    def failed(self) -> int:
+        return self.counts.get(JobState.FAILED, 0)
+
+    @property
+    def running(self) -> int:
+        return self.counts.get(JobState.RUNNING, 0)
+
+    @property
+    def held(self) -> int:
+        return self.counts.get(JobState.HELD, 0)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that can still change by themselves and do not run."""
+        return sum(self.counts.values()) - self.done - self.running - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the database said at one moment, of one batch or (``progress`` is None) of all."""
+
+    at: datetime
+    progress: BatchProgress | None
+    hosts: tuple[HostNow, ...]
+    models: tuple[ModelNow, ...]
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """The commonest codes, of the jobs that were looked at."""
+    held: tuple[HeldGroup, ...] = ()
+    next_retry_at: datetime | None = None
+    pause_code: str | None = None
+    pause_reason: str | None = None
+
+    @property
+    def counts(self) -> dict[JobState, int]:
+        """Jobs by state."""
+        if self.progress is not None:
+            return dict(self.progress.counts)
+        total: dict[JobState, int] = {}
+        for model in self.models:
+            for state, n in model.counts.items():
+                total[state] = total.get(state, 0) + n
+        return total
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all hosts together, for whatever batch."""
+        return sum(host.tokens_per_second for host in self.hosts)
+
+
+def situation(
+    database: Database, batch_id: int | None = None, *, clock: Clock, among: Collection[str] | None = None
+) -> Situation:
+    """Read how things stand for a batch, or for all. ``among`` names the hosts that count; None: all.
+
+    Raises NotFound, DatabaseUnavailable.
+    """
+    now = clock.now()
+    with database.read() as conn:
+        return read_situation(conn, batch_id, now=now, among=among)
+
+
+def read_situation(
+    conn: Connection, batch_id: int | None = None, *, now: datetime, among: Collection[str] | None = None
+) -> Situation:
+    """The same within the caller's transaction."""
+    lately = answered_since(conn, now - LATELY)
+    hosts = tuple(
+        replace(host, tokens_per_second=_speed(lately, now, host=host.name)[1])
+        for host in read_hosts(conn, now=now)
+        if among is None or host.name in among
+    )
+    progress = None if batch_id is None else batch_progress(conn, batch_id)
+    models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
+    found = Situation(now, progress, hosts, models)
+    counts = found.counts
+    retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
+    if batch_id is None:
+        return replace(found, next_retry_at=retry)
+    code, reason = pause_of(conn, batch_id)
+    return replace(
+        found,
+        failures=failures_by_code(conn, batch_id) if counts.get(JobState.FAILED) else {},
+        held=tuple(held_reasons(conn, batch_id)) if counts.get(JobState.HELD) else (),
+        next_retry_at=retry,
+        pause_code=code,
+        pause_reason=reason,
+    )
+
+
+def _models(
+    by_key: Mapping[str, Mapping[JobState, int]], lately: Collection[Answered], now: datetime
+) -> tuple[ModelNow, ...]:
+    counts: dict[str, dict[JobState, int]] = {}
+    keys: dict[str, list[str]] = {}
+    for key, states in by_key.items():
+        model = RunnerKey.parse(key).model
+        counts.setdefault(model, {})
+        keys.setdefault(model, [])
+        for state, n in states.items():
+            counts[model][state] = counts[model].get(state, 0) + n
+        if any(state not in FINAL and state is not JobState.HELD for state in states):
+            keys[model].append(key)
+    return tuple(
+        ModelNow(
+            model,
+            states,
+            tuple(keys[model]),
+            *_speed(lately, now, model=model),
+        )
+        for model, states in sorted(counts.items())
+    )
+
+
+def _speed(
+    lately: Collection[Answered], now: datetime, *, host: str | None = None, model: str | None = None
+) -> tuple[float, float]:
+    """Jobs and tokens per second of one host, or with one model."""
+    rows = [
+        row for row in lately if (host is None or row.host == host) and (model is None or row.model == model)
+    ]
+    if not rows:
+        return 0.0, 0.0
+    ago = max((now - row.first_at).total_seconds() + row.seconds for row in rows)
+    seconds = min(max(ago, 1.0), LATELY.total_seconds())
+    return sum(row.jobs for row in rows) / seconds, sum(row.output_tokens for row in rows) / seconds

@@ -1,0 +1,425 @@
+"""What an operator does to many jobs: cancelled, let go, tried again, set; and batches that are paused and resumed.
+
+Each in chunks of one batch: the batch is locked first, then jobs in the order of their ids, as everybody does who
+waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then. Beside the changes stand their counts.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.engine import Connection
+
+from worker.domain.batches import BatchState, Forgiven, Tally
+from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
+from worker.domain.runners import runner_key
+from worker.errors import Conflict
+from worker.storage.counts import batch_counts
+from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.ids import SEQ_BITS, id_range
+from worker.storage.jobs import lock_batch
+from worker.storage.picking import change_picked, in_batch
+from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.types import storable
+
+OPEN = frozenset(JobState) - FINAL
+"""Jobs that can be cancelled, and those whose priority still matters."""
+RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.HELD})
+HELD = frozenset({JobState.HELD})
+
+_MANY = 500
+"""Values in one IN list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a chunk came to."""
+
+    changed: int
+    running: int = 0
+    """Jobs that run: they were told to stop."""
+    after: int | None = None
+    """Where the next chunk begins; None: this was the last."""
+
+
+# -- which jobs -------------------------------------------------------------------------------------------------
+
+
+def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
+    """The same jobs, batch after batch."""
+    if chosen.job_ids is None:
+        yield chosen
+        return
+    for batch, ids in groupby(sorted(chosen.job_ids), key=lambda job: job >> SEQ_BITS):
+        if chosen.batch_id in (None, batch):
+            found = list(ids)
+            for start in range(0, len(found), _MANY):
+                some = frozenset(found[start : start + _MANY])
+                yield JobFilter(batch, some, chosen.states, chosen.codes, chosen.models)
+
+
+def count_matching(conn: Connection, chosen: JobFilter) -> int:
+    """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
+    if chosen.batch_id is not None and (chosen.job_ids, chosen.codes, chosen.models) == (None, None, None):
+        found = batch_counts(conn, chosen.batch_id)
+        return sum(n for state, n in found.items() if chosen.states is None or state in chosen.states)
+    total = 0
+    for part in by_batch(chosen):
+        total += conn.scalar(select(func.count()).select_from(jobs).where(_matches(part))) or 0
+    return total
+
+
+def _matches(chosen: JobFilter) -> ColumnElement[bool]:
+    j, r = jobs.c, results.c
+    wanted: list[ColumnElement[bool]] = [true()]
+    if chosen.batch_id is not None:
+        wanted.append(in_batch(chosen.batch_id))
+    if chosen.job_ids is not None:
+        wanted.append(j.id.in_(sorted(chosen.job_ids)))
+    if chosen.states is not None:
+        wanted.append(j.state.in_(sorted(str(state) for state in chosen.states)))
+    if chosen.models is not None:
+        wanted.append(j.model.in_(sorted(chosen.models)))
+    if chosen.codes is not None:
+        codes = sorted(chosen.codes)
+        failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
+        wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
+    return and_(*wanted)
+
+
+def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequence[Row[Any]]:
+    """The next jobs, in the order of their ids, and locked: they stay as they are told."""
+    j = jobs.c
+    query: Select[Any] = (
+        select(j.id, j.batch_id, j.runner_key, j.priority, j.state, j.model, j.cancel_requested_at)
+        .where(_matches(chosen), j.id > after)
+        .order_by(j.id)
+        .limit(limit)
+        .with_for_update(key_share=True, of=jobs)
+    )
+    return conn.execute(query).all()
+
+
+def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _MANY):
+        yield ids[start : start + _MANY]
+
+
+def _write(conn: Connection, rows: Sequence[Row[Any]], **values: Any) -> None:
+    for ids in _slices([row.id for row in rows]):
+        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(**values))
+
+
+def _step(rows: Sequence[Row[Any]], limit: int, *, changed: int | None = None, running: int = 0) -> Step:
+    after = rows[-1].id if len(rows) == limit else None
+    return Step(len(rows) if changed is None else changed, running, after)
+
+
+def _batch_of(chosen: JobFilter) -> int:
+    if chosen.batch_id is None:
+        raise ValueError("jobs are changed batch by batch: by_batch()")
+    return chosen.batch_id
+
+
+# -- cancel, unhold, retry, set ---------------------------------------------------------------------------------
+
+
+def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: int = 0, limit: int) -> Step:
+    """Cancel what waits of these jobs and flag what runs; their batch goes on with the others."""
+    lock_batch(conn, _batch_of(chosen))
+    rows = _pick(conn, chosen.among(OPEN), after, limit)
+    waiting = [row for row in rows if row.state != JobState.RUNNING]
+    running = [row for row in rows if row.state == JobState.RUNNING and row.cancel_requested_at is None]
+    _write(
+        conn,
+        waiting,
+        state=JobState.CANCELLED,
+        finished_at=now,
+        cancel_requested_at=now,
+        hold_code=None,
+        hold_reason=None,
+        rescued_token=None,
+    )
+    _write(conn, running, cancel_requested_at=now)
+    _count(conn, waiting, JobState.CANCELLED)
+    return _step(rows, limit, changed=len(waiting), running=len(running))
+
+
+def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: int) -> Step:
+    """Let held jobs go, as if nothing had befallen them: ``scheduled`` until they are promoted."""
+    lock_batch(conn, _batch_of(chosen))
+    rows = _pick(conn, chosen.among(HELD), after, limit)
+    _write(
+        conn,
+        rows,
+        state=JobState.SCHEDULED,
+        eligible_at=None,
+        hold_code=None,
+        hold_reason=None,
+        rescued_token=None,
+        losses=0,
+    )
+    _count(conn, rows, JobState.SCHEDULED)
+    return _step(rows, limit)
+
+
+def retry_some(
+    conn: Connection,
+    chosen: JobFilter,
+    *,
+    now: datetime,
+    options: Mapping[str, Any] | None = None,
+    after: int = 0,
+    limit: int,
+) -> Step:
+    """Ask these jobs again that ended without an answer or are held; those that succeeded, wait or run are left alone.
+
+    ``attempt`` and the rows of earlier attempts stay; what they cost is forgiven, and the result that says they failed
+    goes. ``options`` replace those of their requests, none of the others. They are ``scheduled`` until they are
+    promoted; a batch that had ended is open again. Raises Conflict for a batch that was never sealed; NotFound.
+    """
+    batch = _batch_of(chosen)
+    state = lock_batch(conn, batch)
+    if state in (BatchState.RECEIVING, BatchState.REFUSED):
+        raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
+    rows = _pick(conn, chosen.among(RETRIED), after, limit)
+    if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
+        _open_again(conn, batch)
+    _write(
+        conn,
+        rows,
+        state=JobState.SCHEDULED,
+        eligible_at=None,
+        charged=0,
+        losses=0,
+        rescued_token=None,
+        cancel_requested_at=None,
+        hold_code=None,
+        hold_reason=None,
+        host=None,
+        started_at=None,
+        finished_at=None,
+        # its deadline may have passed: who asks again wants the answer all the same
+        expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
+    )
+    for ids in _slices([row.id for row in rows]):
+        conn.execute(delete(results).where(results.c.job_id.in_(ids)))
+    keys = _set_options(conn, rows, options) if options else {}
+    changes: Counter[Change] = Counter()
+    for row in rows:
+        changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
+        changes[row.batch_id, keys.get(row.id, row.runner_key), row.priority, str(JobState.SCHEDULED)] += 1
+    add_changes(conn, changes)
+    return _step(rows, limit)
+
+
+def _open_again(conn: Connection, batch_id: int) -> None:
+    # one that was cancelled during its upload was never sealed with a number of jobs
+    known = sum(batch_counts(conn, batch_id).values())
+    conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(
+            state=BatchState.OPEN,
+            finished_at=None,
+            jobs=case((batches.c.jobs > known, batches.c.jobs), else_=known),
+        )
+    )
+
+
+def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[str, Any]) -> Mapping[int, str]:
+    """Their runner keys with ``options`` in their requests.
+
+    The digest stays as it is: it tells what the input asked, and the input did not change.
+    """
+    models = {row.id: row.model for row in rows}
+    keys: dict[int, str] = {}
+    by_key: dict[str, list[int]] = {}
+    for ids in _slices(list(models)):
+        asked = conn.execute(select(payloads.c.job_id, payloads.c.request).where(payloads.c.job_id.in_(ids)))
+        for job, old in asked.all():
+            merged = {**(old.get("options") or {}), **options}
+            request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
+            keys[job] = runner_key(models[job], request).text
+            by_key.setdefault(keys[job], []).append(job)
+            conn.execute(update(payloads).where(payloads.c.job_id == job).values(request=request))
+    for key, those in sorted(by_key.items()):
+        for ids in _slices(those):
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))
+    return keys
+
+
+def prioritise_some(
+    conn: Connection, chosen: JobFilter, priority: Priority, *, after: int = 0, limit: int
+) -> Step:
+    """Change how urgent jobs are that have not ended."""
+    lock_batch(conn, _batch_of(chosen))
+    rows = _pick(conn, chosen.among(OPEN), after, limit)
+    others = [row for row in rows if row.priority != priority]
+    _write(conn, others, priority=int(priority))
+    changes: Counter[Change] = Counter()
+    for row in others:
+        changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
+        changes[row.batch_id, row.runner_key, int(priority), row.state] += 1
+    add_changes(conn, changes)
+    return _step(rows, limit, changed=len(others))
+
+
+def _count(conn: Connection, rows: Collection[Row[Any]], new: JobState) -> None:
+    changes: Counter[Change] = Counter()
+    for row in rows:
+        moved(changes, batch=row.batch_id, key=row.runner_key, priority=row.priority, old=row.state, new=new)
+    add_changes(conn, changes)
+
+
+# -- pause and resume -------------------------------------------------------------------------------------------
+
+
+def pause_batch(conn: Connection, batch_id: int, *, code: str | None, reason: str) -> bool:
+    """Nothing more of it is promoted; ``withdraw_paused`` takes back what is queued. False: it is paused already.
+
+    Raises Conflict for a batch that is not open; NotFound.
+    """
+    state = lock_batch(conn, batch_id)
+    if state is BatchState.PAUSED:
+        return False
+    if state is not BatchState.OPEN:
+        raise Conflict(f"batch {batch_id} is {state} and cannot be paused")
+    conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(state=BatchState.PAUSED, pause_code=code, pause_reason=storable(reason))
+    )
+    return True
+
+
+def resume_batch(conn: Connection, batch_id: int) -> None:
+    """Let a paused batch go on; ``promote_sealed`` makes its jobs eligible again. Its brakes begin anew.
+
+    Raises Conflict for a batch that is not paused; NotFound.
+    """
+    state = lock_batch(conn, batch_id)
+    if state is not BatchState.PAUSED:
+        raise Conflict(f"batch {batch_id} is {state}, not paused")
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.OPEN))
+    forgive(conn, batch_id)
+
+
+def forgive(conn: Connection, batch_id: int) -> None:
+    """The brakes of a batch that is not paused look only at what comes from now on."""
+    lock_batch(conn, batch_id)
+    found = batch_counts(conn, batch_id)
+    failed = found.get(JobState.FAILED, 0)
+    forgiven = Forgiven(failed, failed + found.get(JobState.SUCCEEDED, 0))
+    conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.state != BatchState.PAUSED)
+        .values(pause_code=forgiven.stored, pause_reason=None)
+    )
+
+
+_QUEUED_OF_PAUSED = text(
+    "SELECT batch_id, runner_key, priority FROM (SELECT batch_id, runner_key, priority, jobs FROM counts "
+    "WHERE state = 'queued' AND batch_id IN (SELECT id FROM batches WHERE state = 'paused') UNION ALL "
+    "SELECT batch_id, runner_key, priority, jobs FROM count_deltas WHERE state = 'queued' "
+    "AND batch_id IN (SELECT id FROM batches WHERE state = 'paused')) AS found "
+    "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
+)
+
+_PICK_QUEUED = (
+    "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
+    "AND id >= :low AND id < :high ORDER BY id LIMIT :limit"
+)
+_WITHDRAW = {
+    dialect: text(
+        change_picked(_PICK_QUEUED.format(hint=hint), "state = 'scheduled', eligible_at = NULL", "jobs.id")[
+            dialect
+        ]
+    )
+    # without statistics SQLite may prefer the primary key, because of the order
+    for dialect, hint in (("postgresql", ""), ("sqlite", " INDEXED BY ix_jobs_claim"))
+}
+
+
+def withdraw_paused(conn: Connection, *, limit: int) -> int:
+    """Queued jobs of paused batches are ``scheduled`` again, at most ``limit``; returns how many.
+
+    Idempotent and by anyone. What a worker gives back, or a promoter that saw the batch open still queues, after the
+    batch was paused is found by the next pass.
+    """
+    changes: Counter[Change] = Counter()
+    total = 0
+    for batch, key, priority in conn.execute(_QUEUED_OF_PAUSED).all():
+        if total == limit:
+            break
+        if lock_batch(conn, batch) is not BatchState.PAUSED:
+            continue
+        values = {"key": key, "priority": priority, "limit": limit - total, **id_range(batch)}
+        found = len(conn.execute(_WITHDRAW[conn.dialect.name], values).all())
+        changes[batch, key, priority, str(JobState.QUEUED)] -= found
+        changes[batch, key, priority, str(JobState.SCHEDULED)] += found
+        total += found
+    add_changes(conn, changes)
+    return total
+
+
+# -- what the brakes go by --------------------------------------------------------------------------------------
+
+_TALLY = text(
+    "SELECT b.state, b.pause_code, b.max_failures, c.state AS outcome, sum(c.jobs) AS jobs FROM batches b LEFT JOIN ("
+    "SELECT state, jobs FROM counts WHERE batch_id = :batch AND state IN ('failed', 'succeeded') UNION ALL "
+    "SELECT state, jobs FROM count_deltas WHERE batch_id = :batch AND state IN ('failed', 'succeeded')) AS c "
+    "ON true WHERE b.id = :batch GROUP BY b.state, b.pause_code, b.max_failures, c.state"
+)
+
+
+def batch_tally(conn: Connection, batch_id: int) -> Tally | None:
+    """How the batch's jobs ended so far, by the counts; None where there is no such batch."""
+    rows = conn.execute(_TALLY, {"batch": batch_id}).all()
+    if not rows:
+        return None
+    by_outcome = {row.outcome: int(row.jobs) for row in rows if row.outcome is not None}
+    first = rows[0]
+    return Tally(
+        BatchState(first.state),
+        failed=by_outcome.get("failed", 0),
+        succeeded=by_outcome.get("succeeded", 0),
+        forgiven=Forgiven.parse(first.pause_code),
+        max_failures=first.max_failures,
+    )
+
+
+def lock_tally(conn: Connection, batch_id: int) -> Tally | None:
+    """The same, with the batch locked until the transaction ends. Raises NotFound."""
+    lock_batch(conn, batch_id)
+    return batch_tally(conn, batch_id)
+
+
+def first_failure(conn: Connection, batch_id: int, code: str) -> str | None:
+    """What the first job in the input's order that failed with ``code`` failed of, among some of them."""
+    found: str | None = conn.scalar(
+        text(
+            "SELECT error_message FROM (SELECT job_id, error_message FROM results WHERE batch_id = :batch "
+            "AND state = 'failed' AND error_code = :code LIMIT 2000) AS some ORDER BY job_id LIMIT 1"
+        ),
+        {"batch": batch_id, "code": code},
+    )
+    return found

@@ -1,0 +1,178 @@
+"""A batch that is asked again with a changed input: what it has, what is added, what is asked anew."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, case, delete, func, select, text, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.batches import BatchOrigin, BatchState
+from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.errors import Conflict
+from worker.storage.deltas import Change, add_changes
+from worker.storage.ids import job_id
+from worker.storage.jobs import insert_rows, lock_batch
+from worker.storage.picking import in_batch
+from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.types import storable
+
+_MANY = 500
+"""Values in one IN list."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job that a batch has: its id, the digest of what was asked (none in rows of old), and its state."""
+
+    id: int
+    digest: bytes | None
+    state: JobState
+
+
+def stored_jobs(
+    conn: Connection, batch_id: int, custom_ids: Iterable[str]
+) -> dict[tuple[str, str], StoredJob]:
+    """The jobs of a batch by (custom_id, model), those of ``custom_ids`` alone."""
+    wanted = list(dict.fromkeys(custom_ids))
+    found: dict[tuple[str, str], StoredJob] = {}
+    j, p = jobs.c, payloads.c
+    for start in range(0, len(wanted), _MANY):
+        rows = conn.execute(
+            select(j.custom_id, j.model, j.id, p.digest, j.state)
+            .join_from(jobs, payloads, j.id == p.job_id)
+            .where(j.batch_id == batch_id, j.custom_id.in_(wanted[start : start + _MANY]))
+        )
+        for custom_id, model, job, digest, state in rows:
+            found[custom_id, model] = StoredJob(job, digest, JobState(state))
+    return found
+
+
+def taken_places(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozenset[int]:
+    """Which of these places in a batch a job has already."""
+    base = job_id(batch_id, 0)
+    found: set[int] = set()
+    for start in range(0, len(seqs), _MANY):
+        ids = [base + seq for seq in seqs[start : start + _MANY]]
+        found.update(id_ - base for id_ in conn.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids))))
+    return frozenset(found)
+
+
+def last_place(conn: Connection, batch_id: int) -> int:
+    """The last place in a batch that a job has."""
+    last = conn.scalar(select(func.max(jobs.c.id)).where(in_batch(batch_id)))
+    return 0 if last is None else last - job_id(batch_id, 0)
+
+
+def rename_batch(
+    conn: Connection, batch_id: int, *, key: str, origin: BatchOrigin, source: str | None
+) -> None:
+    """The batch answers to another key and recipe from now on. Raises Conflict where another batch has that key."""
+    other = conn.scalar(select(batches.c.id).where(batches.c.key == key, batches.c.id != batch_id))
+    if other is not None:
+        raise Conflict(f"batch {other} has been asked this very input already; run it with --new")
+    conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(key=key, recipe=origin.recipe, source=None if source is None else storable(source))
+    )
+
+
+def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: datetime) -> None:
+    """Add jobs to a batch that is sealed; one that was finished is open again.
+
+    They are ``scheduled`` until they are promoted. Raises Conflict where the batch takes no more, or a place or a
+    custom_id is taken; NotFound.
+    """
+    if not new:
+        return
+    _open_again(conn, batch_id)
+    insert_rows(conn, batch_id, new, now)
+    changes: Counter[Change] = Counter()
+    for job in new:
+        changes[batch_id, job.runner_key, int(job.priority), JobState.SCHEDULED.value] += 1
+    add_changes(conn, changes)
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(jobs=batches.c.jobs + len(new)))
+
+
+_REPLACE = text(
+    "UPDATE jobs SET state = 'scheduled', eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
+    "prefix_group = :prefix_group, estimate = :estimate, charged = 0, losses = 0, rescued_token = NULL, "
+    "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
+    "hold_reason = NULL WHERE id = :id AND state <> 'running'"
+)
+
+
+def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, NewJob]]) -> int:
+    """Ask these jobs (by id) anew: what they answered goes, their attempts stay. Returns how many.
+
+    A running job is left as it is. Raises Conflict, NotFound.
+    """
+    if not changed:
+        return 0
+    _open_again(conn, batch_id)
+    wanted = dict(changed)
+    j = jobs.c
+    rows = conn.execute(
+        select(j.id, j.runner_key, j.priority, j.state)
+        .where(j.id.in_(sorted(wanted)), j.state != JobState.RUNNING)
+        .order_by(j.id)
+        .with_for_update(key_share=True)
+    ).all()
+    changes: Counter[Any] = Counter()
+    for row in rows:
+        new = wanted[row.id]
+        conn.execute(
+            _REPLACE,
+            {
+                "id": row.id,
+                "priority": int(new.priority),
+                "runner_key": new.runner_key,
+                "prefix_group": new.prefix_group,
+                "estimate": new.estimate,
+            },
+        )
+        changes[batch_id, row.runner_key, row.priority, row.state] -= 1
+        changes[batch_id, new.runner_key, int(new.priority), JobState.SCHEDULED.value] += 1
+    ids = [row.id for row in rows]
+    conn.execute(delete(results).where(results.c.job_id.in_(ids)))
+    if ids:
+        conn.execute(
+            update(payloads)
+            .where(payloads.c.job_id == bindparam("job"))
+            .values(
+                prompt=bindparam("new_prompt"),
+                request=bindparam("new_request"),
+                metadata=bindparam("new_metadata"),
+                digest=bindparam("new_digest"),
+            ),
+            [
+                {
+                    "job": id_,
+                    "new_prompt": wanted[id_].prompt,
+                    "new_request": dict(wanted[id_].request),
+                    "new_metadata": wanted[id_].metadata,
+                    "new_digest": asked_digest(wanted[id_]),
+                }
+                for id_ in ids
+            ],
+        )
+    add_changes(conn, changes)
+    return len(ids)
+
+
+def _open_again(conn: Connection, batch_id: int) -> None:
+    state = lock_batch(conn, batch_id)
+    if state not in (BatchState.OPEN, BatchState.PAUSED, BatchState.FINISHED):
+        raise Conflict(f"batch {batch_id} is {state}; nothing can be added to it: --new starts another")
+    finished = batches.c.state == BatchState.FINISHED
+    conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(
+            state=case((finished, BatchState.OPEN.value), else_=batches.c.state),
+            finished_at=case((finished, None), else_=batches.c.finished_at),
+        )
+    )
