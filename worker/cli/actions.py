@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str | None,
-    typer.Argument(metavar="[BATCH]", help="Number, key, name, the beginning of one, or @last; or --job."),
+    typer.Argument(metavar="BATCH", help="Number, key, name, the beginning of one, or @last; or --job."),
 ]
 WholeBatch = Annotated[
     str, typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last.")
@@ -246,9 +246,8 @@ def _do(act: Act, asked: Asked) -> None:
         with database.read() as conn:
             chosen, batch = _chosen(conn, asked)
         jobs = act.count(database, chosen)
-        where = f"batch {batch.id} ({batch.name})" if batch is not None else "those given"
-        kind = f"{act.kind} " if act.kind else ""
-        about = f"{jobs:,} {kind}job{'' if jobs == 1 else 's'} of {where}"
+        where = "" if batch is None else f"batch {batch.id} ({batch.name})"
+        about = f"{_jobs(jobs, act.kind)} of {where}" if where else _jobs(jobs, act.kind)
         if jobs == 0 or asked.dry_run:
             told = about if jobs == 0 else f"would {act.name} {about}"
             _tell(act, asked, batch, {"jobs": jobs, "running": 0, "dry_run": asked.dry_run}, told)
@@ -260,7 +259,8 @@ def _do(act: Act, asked: Asked) -> None:
             wake(settings, database, clock)
         with database.read() as conn:
             paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
-    told = f"{where}: {changed.jobs:,} jobs {act.done}"
+    told = f"{where}: " if where else ""
+    told += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
         told += f", {changed.running:,} running ones told to stop"
     if act.wakes and paused:
@@ -268,13 +268,22 @@ def _do(act: Act, asked: Asked) -> None:
     _tell(act, asked, batch, {"jobs": changed.jobs, "running": changed.running, "dry_run": False}, told)
 
 
+def _jobs(n: int, kind: str = "") -> str:
+    """``37 failed jobs``, ``1 job``."""
+    return f"{n:,} {kind}{' ' if kind else ''}job{'' if n == 1 else 's'}"
+
+
 def _ask(question: str, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise Conflict(f"{question} Nobody can answer here: give --yes, or --dry-run to see the count")
     if not typer.confirm(question, err=True):
         raise typer.Exit(1)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], told: str) -> None:

@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 
 def status(
     batch: Annotated[
-        str | None, typer.Argument(metavar="[BATCH]", help="Number, key, name or @last; none: all.")
+        str | None, typer.Argument(metavar="BATCH", help="Number, key, name or @last; none: all.")
     ] = None,
     json_: AsJson = False,
 ) -> None:
@@ -68,7 +68,7 @@ def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any
     """The commonest failures, and what the first job that failed so failed of."""
     if not progress.counts.get(JobState.FAILED):
         return []
-    from worker.storage.actions import first_failure
+    from worker.storage.pauses import first_failure
     from worker.storage.reports import failures_by_code
 
     batch = progress.batch.id

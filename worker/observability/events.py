@@ -8,7 +8,8 @@ EVENTS: Mapping[str, str] = {
     "batch.refused": "a batch was refused at the door: batch, problems",
     "batch.extended": "a changed input was taken into its batch: batch, added, replaced",
     "batch.cancelled": "a batch was cancelled: batch, jobs",
-    "batch.paused": "a batch was paused, or paused by itself, and its queued jobs taken back: batch, code, jobs",
+    "batch.paused": "a batch was paused by hand and its queued jobs taken back: batch, jobs",
+    "batch.braked": "a batch paused by itself: batch, code, jobs",
     "batch.resumed": "a paused batch goes on: batch",
     "batch.retried": "jobs of a batch that had ended are asked again: batch, jobs",
     "job.claimed": "jobs were claimed: host, runner_key, jobs",
@@ -44,7 +45,7 @@ _log = logging.getLogger("caravan")
 
 _WARNINGS = frozenset(
     {
-        "batch.paused",
+        "batch.braked",
         "job.failed",
         "job.held",
         "job.rescued",

@@ -12,7 +12,7 @@ from worker.errors import InputRefused, Problem
 from worker.observability.events import emit
 from worker.services.brake import withdraw
 from worker.services.submit import promote
-from worker.storage import actions
+from worker.storage import actions, pauses
 from worker.storage.actions import HELD, OPEN, RETRIED, Step, by_batch
 from worker.storage.batches import cancel_batch, get_batch
 from worker.storage.engine import Connection, Database
@@ -126,9 +126,9 @@ def retry_jobs(
         with database.write() as conn:
             found = get_batch(conn, batch)
             if found.state is BatchState.PAUSED and found.pause_code is not None:
-                actions.resume_batch(conn, batch)
+                pauses.resume_batch(conn, batch)
             else:
-                actions.forgive(conn, batch)
+                pauses.forgive(conn, batch)
         emit("batch.retried", batch=batch, jobs=changed.jobs)
     promote(database, clock)
     return changed
@@ -168,17 +168,17 @@ def pause_batch(database: Database, batch_id: int, *, reason: str = BY_HAND) -> 
     Paused again, it finishes what an interrupted pause left. Raises Conflict for a batch that is not open; NotFound.
     """
     with database.write() as conn:
-        paused = actions.pause_batch(conn, batch_id, code=None, reason=reason)
+        paused = pauses.pause_batch(conn, batch_id, code=None, reason=reason)
     jobs = withdraw(database)
     if paused:
-        emit("batch.paused", batch=batch_id, code="by_hand", jobs=jobs)
+        emit("batch.paused", batch=batch_id, jobs=jobs)
     return jobs
 
 
 def resume_batch(database: Database, batch_id: int, *, clock: Clock) -> None:
     """Let a paused batch go on; jobs that waited out a back-off keep their time. Raises Conflict, NotFound."""
     with database.write() as conn:
-        actions.resume_batch(conn, batch_id)
+        pauses.resume_batch(conn, batch_id)
     promote(database, clock)
     emit("batch.resumed", batch=batch_id)
 

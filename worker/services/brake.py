@@ -5,21 +5,29 @@ than its producer allowed. A batch that somebody let go on is judged anew, by wh
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.domain.batches import BatchState, Tally
 from worker.errors import InputRefused, Problem
 from worker.observability.events import emit
-from worker.storage.actions import batch_tally, first_failure, lock_tally, pause_batch, withdraw_paused
 from worker.storage.engine import Connection, Database
-from worker.storage.reports import failures_by_code
+from worker.storage.pauses import (
+    batch_tally,
+    first_failure,
+    latest_codes,
+    lock_tally,
+    pause_batch,
+    withdraw_paused,
+)
 
 FIRST = 20
 """Outcomes that are enough to judge by."""
-LOOKED_AT = 2000
-"""Failures; a batch that came so far was not stopped by the first brake, and its codes are not counted any more."""
+LOOKED_AT = 500
+"""Failures; a batch that came so far was not stopped by the first brake, and its codes are not looked at any more."""
+MOST = 20_000
+"""Failures of a batch that was let go on again and again; to look at its latest would take too long."""
 WITHDRAWN = 20_000
 """Jobs in one transaction."""
 
@@ -91,7 +99,7 @@ def apply_brakes(database: Database, batch_ids: Collection[int], *, clock: Clock
                 continue
             pause_batch(conn, batch_id, code=found.code, reason=found.reason)
         jobs = withdraw(database)
-        emit("batch.paused", batch=batch_id, code=found.code, jobs=jobs)
+        emit("batch.braked", batch=batch_id, code=found.code, jobs=jobs)
         braked.append(found)
     return braked
 
@@ -118,23 +126,15 @@ def _why(conn: Connection, batch_id: int, tally: Tally) -> Braked | None:
             f"allows; caravan status {batch_id} says with what, then: caravan resume {batch_id}"
         )
         return Braked(batch_id, "max_failures", reason)
-    if tally.succeeded or not FIRST <= failed <= LOOKED_AT:
+    if tally.succeeded or not FIRST <= failed <= LOOKED_AT or tally.failed > MOST:
         return None
-    code = one_code(failures_by_code(conn, batch_id, most=1), failed)
-    if code is None:
+    codes = latest_codes(conn, batch_id, failed)
+    if len(codes) != 1:
         return None
+    (code,) = codes
     message = " ".join((first_failure(conn, batch_id, code) or "").split())[:300]
     reason = (
         f"{failed:,} of {failed:,} outcomes failed{since} with {code}{': ' if message else ''}{message}; "
         f"correct it, then: caravan resume {batch_id}, or caravan retry {batch_id} --state failed"
     )
     return Braked(batch_id, "same_failure", reason)
-
-
-def one_code(failures: Mapping[str, int], failed: int) -> str | None:
-    """The code that ``failed`` failures can all have; failures forgiven before are among those counted.
-
-    >>> one_code({"model_missing": 24}, 20), one_code({"cut": 12, "too_slow": 8}, 20)
-    ('model_missing', None)
-    """
-    return next((code for code, jobs in failures.items() if jobs >= failed), None)

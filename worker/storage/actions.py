@@ -1,4 +1,4 @@
-"""What an operator does to many jobs: cancelled, let go, tried again, set; and batches that are paused and resumed.
+"""What an operator does to many jobs: they are cancelled, let go, tried again, made more urgent.
 
 Each in chunks of one batch: the batch is locked first, then jobs in the order of their ids, as everybody does who
 waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then. Beside the changes stand their counts.
@@ -16,29 +16,28 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     exists,
     func,
     or_,
     select,
-    text,
     true,
     update,
 )
 from sqlalchemy.engine import Connection
 
-from worker.domain.batches import BatchState, Forgiven, Tally
+from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.storage.counts import batch_counts
 from worker.storage.deltas import Change, add_changes, moved
-from worker.storage.ids import SEQ_BITS, id_range
+from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
-from worker.storage.picking import change_picked, in_batch
+from worker.storage.picking import in_batch
 from worker.storage.tables import batches, jobs, payloads, results
-from worker.storage.types import storable
 
 OPEN = frozenset(JobState) - FINAL
 """Jobs that can be cancelled, and those whose priority still matters."""
@@ -255,12 +254,17 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     by_key: dict[str, list[int]] = {}
     for ids in _slices(list(models)):
         asked = conn.execute(select(payloads.c.job_id, payloads.c.request).where(payloads.c.job_id.in_(ids)))
+        new = []
         for job, old in asked.all():
             merged = {**(old.get("options") or {}), **options}
             request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
             keys[job] = runner_key(models[job], request).text
             by_key.setdefault(keys[job], []).append(job)
-            conn.execute(update(payloads).where(payloads.c.job_id == job).values(request=request))
+            new.append({"job": job, "new": request})
+        conn.execute(
+            update(payloads).where(payloads.c.job_id == bindparam("job")).values(request=bindparam("new")),
+            new,
+        )
     for key, those in sorted(by_key.items()):
         for ids in _slices(those):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))
@@ -288,138 +292,3 @@ def _count(conn: Connection, rows: Collection[Row[Any]], new: JobState) -> None:
     for row in rows:
         moved(changes, batch=row.batch_id, key=row.runner_key, priority=row.priority, old=row.state, new=new)
     add_changes(conn, changes)
-
-
-# -- pause and resume -------------------------------------------------------------------------------------------
-
-
-def pause_batch(conn: Connection, batch_id: int, *, code: str | None, reason: str) -> bool:
-    """Nothing more of it is promoted; ``withdraw_paused`` takes back what is queued. False: it is paused already.
-
-    Raises Conflict for a batch that is not open; NotFound.
-    """
-    state = lock_batch(conn, batch_id)
-    if state is BatchState.PAUSED:
-        return False
-    if state is not BatchState.OPEN:
-        raise Conflict(f"batch {batch_id} is {state} and cannot be paused")
-    conn.execute(
-        update(batches)
-        .where(batches.c.id == batch_id)
-        .values(state=BatchState.PAUSED, pause_code=code, pause_reason=storable(reason))
-    )
-    return True
-
-
-def resume_batch(conn: Connection, batch_id: int) -> None:
-    """Let a paused batch go on; ``promote_sealed`` makes its jobs eligible again. Its brakes begin anew.
-
-    Raises Conflict for a batch that is not paused; NotFound.
-    """
-    state = lock_batch(conn, batch_id)
-    if state is not BatchState.PAUSED:
-        raise Conflict(f"batch {batch_id} is {state}, not paused")
-    conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.OPEN))
-    forgive(conn, batch_id)
-
-
-def forgive(conn: Connection, batch_id: int) -> None:
-    """The brakes of a batch that is not paused look only at what comes from now on."""
-    lock_batch(conn, batch_id)
-    found = batch_counts(conn, batch_id)
-    failed = found.get(JobState.FAILED, 0)
-    forgiven = Forgiven(failed, failed + found.get(JobState.SUCCEEDED, 0))
-    conn.execute(
-        update(batches)
-        .where(batches.c.id == batch_id, batches.c.state != BatchState.PAUSED)
-        .values(pause_code=forgiven.stored, pause_reason=None)
-    )
-
-
-_QUEUED_OF_PAUSED = text(
-    "SELECT batch_id, runner_key, priority FROM (SELECT batch_id, runner_key, priority, jobs FROM counts "
-    "WHERE state = 'queued' AND batch_id IN (SELECT id FROM batches WHERE state = 'paused') UNION ALL "
-    "SELECT batch_id, runner_key, priority, jobs FROM count_deltas WHERE state = 'queued' "
-    "AND batch_id IN (SELECT id FROM batches WHERE state = 'paused')) AS found "
-    "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
-)
-
-_PICK_QUEUED = (
-    "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
-    "AND id >= :low AND id < :high ORDER BY id LIMIT :limit"
-)
-_WITHDRAW = {
-    dialect: text(
-        change_picked(_PICK_QUEUED.format(hint=hint), "state = 'scheduled', eligible_at = NULL", "jobs.id")[
-            dialect
-        ]
-    )
-    # without statistics SQLite may prefer the primary key, because of the order
-    for dialect, hint in (("postgresql", ""), ("sqlite", " INDEXED BY ix_jobs_claim"))
-}
-
-
-def withdraw_paused(conn: Connection, *, limit: int) -> int:
-    """Queued jobs of paused batches are ``scheduled`` again, at most ``limit``; returns how many.
-
-    Idempotent and by anyone. What a worker gives back, or a promoter that saw the batch open still queues, after the
-    batch was paused is found by the next pass.
-    """
-    changes: Counter[Change] = Counter()
-    total = 0
-    for batch, key, priority in conn.execute(_QUEUED_OF_PAUSED).all():
-        if total == limit:
-            break
-        if lock_batch(conn, batch) is not BatchState.PAUSED:
-            continue
-        values = {"key": key, "priority": priority, "limit": limit - total, **id_range(batch)}
-        found = len(conn.execute(_WITHDRAW[conn.dialect.name], values).all())
-        changes[batch, key, priority, str(JobState.QUEUED)] -= found
-        changes[batch, key, priority, str(JobState.SCHEDULED)] += found
-        total += found
-    add_changes(conn, changes)
-    return total
-
-
-# -- what the brakes go by --------------------------------------------------------------------------------------
-
-_TALLY = text(
-    "SELECT b.state, b.pause_code, b.max_failures, c.state AS outcome, sum(c.jobs) AS jobs FROM batches b LEFT JOIN ("
-    "SELECT state, jobs FROM counts WHERE batch_id = :batch AND state IN ('failed', 'succeeded') UNION ALL "
-    "SELECT state, jobs FROM count_deltas WHERE batch_id = :batch AND state IN ('failed', 'succeeded')) AS c "
-    "ON true WHERE b.id = :batch GROUP BY b.state, b.pause_code, b.max_failures, c.state"
-)
-
-
-def batch_tally(conn: Connection, batch_id: int) -> Tally | None:
-    """How the batch's jobs ended so far, by the counts; None where there is no such batch."""
-    rows = conn.execute(_TALLY, {"batch": batch_id}).all()
-    if not rows:
-        return None
-    by_outcome = {row.outcome: int(row.jobs) for row in rows if row.outcome is not None}
-    first = rows[0]
-    return Tally(
-        BatchState(first.state),
-        failed=by_outcome.get("failed", 0),
-        succeeded=by_outcome.get("succeeded", 0),
-        forgiven=Forgiven.parse(first.pause_code),
-        max_failures=first.max_failures,
-    )
-
-
-def lock_tally(conn: Connection, batch_id: int) -> Tally | None:
-    """The same, with the batch locked until the transaction ends. Raises NotFound."""
-    lock_batch(conn, batch_id)
-    return batch_tally(conn, batch_id)
-
-
-def first_failure(conn: Connection, batch_id: int, code: str) -> str | None:
-    """What the first job in the input's order that failed with ``code`` failed of, among some of them."""
-    found: str | None = conn.scalar(
-        text(
-            "SELECT error_message FROM (SELECT job_id, error_message FROM results WHERE batch_id = :batch "
-            "AND state = 'failed' AND error_code = :code LIMIT 2000) AS some ORDER BY job_id LIMIT 1"
-        ),
-        {"batch": batch_id, "code": code},
-    )
-    return found

@@ -13,7 +13,7 @@ from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, ending, new_job
 from tests.integration.storage.test_races import in_a_transaction, waits_for_a_lock
 from tests.waiting import wait_until
-from worker.domain.attempts import Cancelled, Failed, Held, Retried
+from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState, NewJob, Priority
 from worker.errors import Code, Conflict, InputRefused, NotFound
@@ -29,7 +29,7 @@ from worker.services.actions import (
     unhold_jobs,
 )
 from worker.services.brake import withdraw
-from worker.storage import actions
+from worker.storage import actions, pauses
 from worker.storage.batches import (
     cancel_batch,
     create_batch,
@@ -128,8 +128,8 @@ def test_a_pause_goes_in_chunks_and_can_be_gone_on_with(
 ) -> None:
     batch = store.submit(*(new_job(n, runner_key=f"m{n % 3}:1") for n in range(1, 31)))
     with store.database.write() as conn:
-        assert actions.pause_batch(conn, batch, code=None, reason="by hand")
-        assert actions.withdraw_paused(conn, limit=7) == 7
+        assert pauses.pause_batch(conn, batch, code=None, reason="by hand")
+        assert pauses.withdraw_paused(conn, limit=7) == 7
     with store.database.write() as conn:
         fold_counts(conn, limit=5)
 
@@ -225,7 +225,11 @@ def test_a_late_answer_of_an_attempt_before_the_retry_is_refused(store: Store) -
 def test_each_way_to_end_without_an_answer_can_be_tried_again(store: Store, state: str) -> None:
     batch = store.submit(*lines(2))
     ended, running = store.claim()
-    outcomes = {"failed": FAILURE, "cancelled": Cancelled(), "held": Held(Code.RUNNER_DIED, "x")}
+    outcomes: dict[str, Outcome] = {
+        "failed": FAILURE,
+        "cancelled": Cancelled(),
+        "held": Held(Code.RUNNER_DIED, "x"),
+    }
     if state == "expired":
         store.finish(ended, FAILURE)
         with store.database.write() as conn:
@@ -301,7 +305,7 @@ def test_a_retry_in_a_batch_that_somebody_paused_waits_and_one_that_paused_by_it
             store.finish(job, FAILURE)
     pause_batch(store.database, by_hand)
     with store.database.write() as conn:
-        actions.pause_batch(conn, by_itself, code="max_failures", reason="too many")
+        pauses.pause_batch(conn, by_itself, code="max_failures", reason="too many")
 
     for batch in (by_hand, by_itself):
         assert retry_jobs(store.database, JobFilter(batch, states=FAILED), clock=CLOCK).jobs == 1

@@ -1,0 +1,149 @@
+"""``caravan up``: a service on one machine, what is submitted to it, and a run beside it."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import simulator
+from tests.acceptance.conftest import MODELS, caravan, write_jobs
+from tests.processes import CARAVAN, Processes, Started
+from tests.waiting import wait_until
+
+Environment = dict[str, str]
+Hosts = tuple[simulator.RunningHost, ...]
+
+
+@pytest.fixture
+def up(environment: Environment, hosts: Hosts, processes: Processes) -> Iterator[Started]:
+    started = processes.start(
+        [*CARAVAN, "up", "--host", hosts[0].url, "--slots", "2"], name="up", env=environment
+    )
+    started.wait_for("serving 127.0.0.1")
+    yield started
+    started.terminate()
+    assert started.wait() == 0
+
+
+def status(environment: Environment, batch: str) -> dict[str, Any]:
+    shown = caravan("status", batch, "--json", env=environment, check=False)
+    return json.loads(shown.stdout) if shown.stdout else {}
+
+
+def finished(environment: Environment, batch: str) -> dict[str, Any]:
+    def done() -> dict[str, Any]:
+        seen = status(environment, batch)
+        return seen if seen.get("state") == "finished" else {}
+
+    return wait_until(done, description=f"batch {batch} finishes", timeout=60, interval=0.2)
+
+
+def test_what_is_submitted_is_served_and_submit_prints_its_number_alone(
+    environment: Environment, up: Started, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 12)
+
+    done = caravan("submit", str(file), env=environment)
+
+    batch = done.stdout.strip()
+    assert batch.isdecimal()
+    assert "Nothing serves it" not in done.stderr
+    assert finished(environment, batch)["counts"] == {"succeeded": 12}
+
+
+def test_submit_says_so_where_nothing_serves(environment: Environment, tmp_path: Path) -> None:
+    done = caravan("submit", str(write_jobs(tmp_path / "jobs.jsonl", 2)), env=environment)
+
+    assert "Nothing serves it now: start caravan up" in done.stderr
+
+
+def test_a_run_beside_it_joins_and_a_second_up_is_refused_by_name(
+    environment: Environment, up: Started, hosts: Hosts, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+
+    joined = caravan("run", str(write_jobs(tmp_path / "j.jsonl", 9)), "-o", str(out), env=environment)
+    second = caravan("up", env=environment, check=False)
+
+    assert "this run joins it" in joined.stderr
+    assert len(out.read_text().splitlines()) > 9
+    assert second.returncode == 1
+    assert f"in use by process {up.pid} (caravan up)" in second.stderr
+
+
+def test_a_host_that_is_added_is_served_without_a_restart(
+    environment: Environment, up: Started, hosts: Hosts, tmp_path: Path
+) -> None:
+    caravan("hosts", "add", "gpu-2", hosts[1].url, "--slots", "2", env=environment)
+    caravan("hosts", "drain", "127.0.0.1:" + hosts[0].url.rpartition(":")[2], env=environment)
+
+    batch = caravan("submit", str(write_jobs(tmp_path / "j.jsonl", 6)), env=environment).stdout.strip()
+
+    assert finished(environment, batch)["counts"] == {"succeeded": 6}
+    assert int(hosts[1].state()["completed"]) >= 6
+    assert hosts[0].state()["completed"] == 0
+
+
+def test_a_host_whose_secret_is_missing_stops_nobody_else(
+    environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
+) -> None:
+    caravan("hosts", "add", "gpu-1", hosts[0].url, env=environment)
+    caravan("hosts", "add", "gpu-2", hosts[1].url, "--bearer", "env:NOT_SET_ANYWHERE", env=environment)
+    started = processes.start([*CARAVAN, "up"], name="up", env=environment)
+    started.wait_for("serving gpu-1, gpu-2")
+
+    batch = caravan("submit", str(write_jobs(tmp_path / "j.jsonl", 3)), env=environment).stdout.strip()
+
+    assert finished(environment, batch)["counts"] == {"succeeded": 3}
+    assert "NOT_SET_ANYWHERE" in caravan("hosts", "list", env=environment).stdout
+    started.terminate()
+    assert started.wait() == 0
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_mistake_costs_some_twenty_outcomes_and_the_batch_says_why(
+    environment: Environment, tmp_path: Path, slots: int
+) -> None:
+    settings = simulator.HostSettings(
+        name="gpu-1", models=simulator.demo_models()[:1], num_parallel=slots, time_scale=0.0
+    )
+    with simulator.running(settings) as (host,):
+        file = write_jobs(tmp_path / "j.jsonl", 600, suffix="a suffix needs a model that can insert")
+        lines = file.read_text().replace(MODELS[1], MODELS[0]).replace(MODELS[2], MODELS[0])
+        file.write_text(lines)
+
+        done = caravan(
+            "run", str(file), "--host", host.url, "--slots", str(slots), env=environment, check=False
+        )
+
+        assert done.returncode == 3
+        assert "20 outcomes failed" in done.stderr or "outcomes failed with unsupported" in done.stderr
+        assert "caravan resume" in done.stderr
+        counts = status(environment, "@last")["counts"]
+        assert 20 <= counts["failed"] <= 20 + 2 * slots
+        assert counts["failed"] + counts["scheduled"] == 600
+
+
+def test_a_run_ends_when_its_only_host_has_been_away_for_as_long_as_it_may(
+    environment: Environment, processes: Processes, tmp_path: Path
+) -> None:
+    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.05)
+    with simulator.running(settings) as (host,):
+        file = write_jobs(tmp_path / "j.jsonl", 200)
+        run = processes.start(
+            [*CARAVAN, "run", str(file), "--host", host.url, "--wait-hosts", "2"], name="run", env=environment
+        )
+        wait_until(lambda: host.state()["completed"] > 5, description="some are answered")
+        host.kill()
+
+    assert run.wait(60) == 4
+    assert "No host can serve the rest" in run.output()
+    assert "cannot be reached" in run.output()
+
+
+def test_commands_read_a_home_that_nobody_made_yet(environment: Environment) -> None:
+    assert "no batches yet" in caravan("status", env=environment).stdout
+    assert os.path.isdir(environment["CARAVAN_HOME"])

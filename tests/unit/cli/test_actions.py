@@ -1,0 +1,203 @@
+"""Second thoughts on the command line: asked with a count, refused where nobody can answer, and never half said."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from worker.cli.main import app
+from worker.domain.attempts import Failed, Held
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobState
+from worker.errors import Code
+from worker.services.brake import apply_brakes
+from worker.storage.batches import get_batch
+from worker.storage.engine import open_database
+from worker.storage.finishes import finish_jobs
+
+Shell = Callable[..., Result]
+
+
+@pytest.fixture
+def store(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_sqlite_url)
+    database = open_database(migrated_sqlite_url)
+    yield Store(database)
+    database.close()
+
+
+@pytest.fixture
+def shell() -> Shell:
+    return lambda *arguments: CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+
+
+@pytest.fixture
+def reviews(store: Store) -> int:
+    """Of 30 jobs 20 failed, 2 are held, 1 succeeded and 7 are queued."""
+    batch = store.submit(*(new_job(seq) for seq in range(1, 31)), key="reviews-1")
+    jobs = store.claim(23)
+    ends = [ending(job, Failed(Code.CONTEXT_OVERFLOW, "the prompt is too\nlong")) for job in jobs[:19]]
+    ends.append(ending(jobs[19], Failed(Code.UNSUPPORTED, "no vision")))
+    ends += [ending(job, Held(Code.RUNNER_DIED, "it died")) for job in jobs[20:22]]
+    with store.database.write() as conn:
+        finish_jobs(conn, [*ends, ending(jobs[22])], now=NOW)
+    return batch
+
+
+def state(store: Store, batch: int) -> BatchState:
+    with store.database.read() as conn:
+        return get_batch(conn, batch).state
+
+
+def test_a_retry_asks_with_a_count_and_does_what_it_says(
+    store: Store, shell: Shell, reviews: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("worker.cli.actions._can_ask", lambda: True)
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return len(asked) > 1
+
+    monkeypatch.setattr("typer.confirm", confirm)
+
+    refused = shell("retry", "reviews", "--code", "context_overflow")
+    assert (refused.exit_code, store.counts()[JobState.FAILED]) == (1, 20)
+    done = shell("retry", "reviews", "--code", "context_overflow", "--set", "num_ctx=8192")
+
+    assert asked == [f"Retry 19 failed jobs of batch {reviews} (b)?"] * 2
+    assert (done.exit_code, done.stdout) == (0, f"batch {reviews} (b): 19 jobs asked again\n")
+    assert len(store.claim(runner_key="qwen3:8b num_ctx=8192")) == 19
+
+
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [
+        (["cancel", "@last"], "Cancel 9 jobs of batch 1 (b)?"),
+        (["pause", "@last"], "Pause 9 unfinished jobs of batch 1 (b)?"),
+        (["retry", "@last", "--state", "held"], "Retry 2 held jobs of batch 1 (b)?"),
+        (["unhold", "@last"], "Unhold 2 held jobs of batch 1 (b)?"),
+        (
+            ["set", "@last", "--priority", "high"],
+            "Set to high priority: 9 unfinished jobs of batch 1 (b)?",
+        ),
+        (["cancel", "--job", "@last:c30"], "Cancel 1 job?"),
+    ],
+)
+def test_without_a_terminal_a_command_refuses_and_says_which_flag(
+    store: Store, shell: Shell, reviews: int, command: list[str], question: str
+) -> None:
+    before = store.counts()
+
+    run = shell(*command)
+
+    assert run.exit_code == 1
+    assert question in run.stderr
+    assert "--yes" in run.stderr and "--dry-run" in run.stderr
+    assert store.counts() == before and state(store, reviews) is BatchState.OPEN
+
+
+def test_a_dry_run_says_how_many_and_changes_nothing(store: Store, shell: Shell, reviews: int) -> None:
+    before = store.counts()
+
+    told = shell("retry", "@last", "--dry-run").stdout
+    plain = json.loads(shell("cancel", "@last", "--dry-run", "--json").stdout)
+
+    assert told == f"would retry 20 failed jobs of batch {reviews} (b)\n"
+    assert plain == {"action": "cancel", "batch": reviews, "jobs": 9, "running": 0, "dry_run": True}
+    assert store.counts() == before
+
+
+def test_where_nothing_matches_it_says_so_and_that_is_no_error(shell: Shell, reviews: int) -> None:
+    run = shell("retry", "@last", "--code", "cut")
+
+    assert (run.exit_code, run.stdout) == (0, f"0 failed jobs of batch {reviews} (b)\n")
+
+
+def test_each_command_does_its_part_and_tells_a_script(store: Store, shell: Shell, reviews: int) -> None:
+    def told(*arguments: str) -> tuple[str, int]:
+        run = shell(*arguments, "--yes", "--json")
+        assert run.exit_code == 0, run.stderr
+        plain = json.loads(run.stdout)
+        return plain["action"], plain["jobs"]
+
+    assert told("pause", "@last") == ("pause", 7)
+    assert state(store, reviews) is BatchState.PAUSED
+    assert told("unhold", str(reviews)) == ("unhold", 2)
+    assert told("resume", "@last") == ("resume", 9)
+    assert told("set", "@last", "--priority", "high") == ("set", 9)
+    assert told("retry", "--job", "@last:c1", "--job", "@last:c20") == ("retry", 2)
+    assert told("cancel", "@last", "--state", "queued", "--model", "qwen3:8b") == ("cancel", 11)
+    assert state(store, reviews) is BatchState.OPEN
+    assert told("cancel", "@last") == ("cancel", 0)
+    assert store.counts() == {JobState.FAILED: 18, JobState.SUCCEEDED: 1, JobState.CANCELLED: 11}
+
+
+def test_a_retry_in_a_paused_batch_says_what_lets_it_run(shell: Shell, reviews: int) -> None:
+    shell("pause", "@last", "--yes")
+
+    run = shell("retry", "@last", "--yes")
+
+    assert run.stdout.endswith(f"batch {reviews} is paused: caravan resume {reviews}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cancel"],
+        ["cancel", "@last", "--job", "@last:c1"],
+        ["retry", "@last", "--state", "succeeded"],
+        ["retry", "@last", "--set", "num_ctx=wide", "--yes"],
+        ["set", "@last"],
+        ["set", "@last", "--priority", "soon"],
+    ],
+)
+def test_what_makes_no_sense_is_refused(store: Store, shell: Shell, reviews: int, command: list[str]) -> None:
+    before = store.counts()
+
+    run = shell(*command)
+
+    assert run.exit_code == 2
+    assert store.counts() == before
+
+
+@pytest.mark.parametrize("job", ["7", "nothing", ":c1", "@last:c99", str(2**24 + 999), "zzz:c1"])
+def test_a_job_that_is_not_there_is_named(shell: Shell, reviews: int, job: str) -> None:
+    run = shell("cancel", "--job", job, "--yes")
+
+    assert run.exit_code == 1
+    assert run.stderr.startswith("caravan: no ") or "has no job" in run.stderr
+
+
+def test_status_says_why_a_batch_is_paused_and_what_its_jobs_failed_with(store: Store, shell: Shell) -> None:
+    batch = store.submit(*(new_job(seq) for seq in range(1, 31)))
+    for job in store.claim(20):
+        store.finish(job, Failed(Code.CONTEXT_OVERFLOW, "too\nlong"))
+    [braked] = apply_brakes(store.database, [batch], clock=store.database.clock())
+
+    text = shell("status", "@last").stdout
+    plain = json.loads(shell("status", "@last", "--json").stdout)
+
+    assert "[paused]" in text and f"  paused: {braked.reason}" in text
+    assert "  20 failed with context_overflow: too long" in text
+    assert (plain["pause_code"], plain["pause_reason"]) == ("same_failure", braked.reason)
+    assert plain["failures"] == [{"code": "context_overflow", "jobs": 20, "message": "too\nlong"}]
+
+
+def test_batches_are_listed_newest_first_with_why_they_are_paused(store: Store, shell: Shell) -> None:
+    assert "no batches yet" in shell("batches").stdout
+    first, second = store.submit(new_job(1)), store.submit(new_job(1))
+    shell("pause", str(first), "--yes")
+
+    lines = shell("batches").stdout.splitlines()
+    plain = json.loads(shell("batches", "--json", "--limit", "1").stdout)
+
+    assert [line.split()[0] for line in lines] == ["batch", str(second), str(first)]
+    assert "paused: by hand" in lines[2]
+    assert [one["batch"] for one in plain] == [second]
+    assert [one["batch"] for one in json.loads(shell("batches", "--state", "paused", "--json").stdout)] == [
+        first
+    ]
+    assert "no batches in that state" in shell("batches", "--state", "refused").stdout
