@@ -11,7 +11,7 @@ EVENTS: Mapping[str, str] = {
     "batch.paused": "a batch was paused by hand and its queued jobs taken back: batch, jobs",
     "batch.braked": "a batch paused by itself: batch, code, jobs",
     "batch.resumed": "a paused batch goes on: batch",
-    "batch.retried": "jobs of a batch that had ended are asked again: batch, jobs",
+    "batch.retried": "jobs that had ended are asked again: batches, jobs",
     "job.claimed": "jobs were claimed: host, runner_key, jobs",
     "job.finished": "outcomes were stored: host, accepted, refused",
     "job.released": "unstarted jobs were given back: host, jobs",

@@ -129,8 +129,9 @@ def retry_jobs(
                 pauses.resume_batch(conn, batch)
             else:
                 pauses.forgive(conn, batch)
-        emit("batch.retried", batch=batch, jobs=changed.jobs)
     promote(database, clock)
+    if changed.batches:
+        emit("batch.retried", batches=list(changed.batches), jobs=changed.jobs)
     return changed
 
 

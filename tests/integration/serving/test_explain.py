@@ -269,8 +269,8 @@ def test_what_is_not_there_or_is_several_is_said(store: Store) -> None:
         new_job(1, custom_id="x"), new_job(2, custom_id="x", model="llama3.2:3b", runner_key=OTHER)
     )
 
-    with pytest.raises(NotFound, match="no batch '99'"):
-        explained(store, "99")
+    with pytest.raises(NotFound, match="no batch 'no-such'"):
+        explained(store, "no-such")
     with pytest.raises(NotFound, match=f"batch {batch} .* has no job 'y'"):
         explained(store, f"{batch}:y")
     with pytest.raises(Conflict, match=rf"one per model: {job_id(batch, 1)} \(qwen3:8b\)"):

@@ -28,6 +28,7 @@ def shell_lines(block: Block) -> Iterator[str]:
 
 def programs(line: str) -> Iterator[list[str]]:
     """The words of each program on a shell line, without variables set before it and without redirections."""
+    line = re.sub(r"(?<=\s)\d(?=[<>])", "", line)  # 2> redirects as > does
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
     lexer.whitespace_split = True
     words: list[str] = []
