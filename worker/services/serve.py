@@ -263,6 +263,7 @@ class _Serving:
         self.store.close()
         emit("host.left", host=self.host.name, jobs=self.jobs, loads=self.residency.loads)
         try:
+            self.claims.release_strays()
             with self.database.write() as conn:
                 leave_host(conn, host=self.host.name, token=self.token, now=self.clock.now())
         except DatabaseUnavailable as error:

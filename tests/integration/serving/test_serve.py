@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +19,16 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.timings import Timings
+from worker.errors import DatabaseUnavailable
 from worker.ollama.client import Deadlines, OllamaHost
+from worker.policy.choose import RunJobs
 from worker.services.actions import cancel_jobs
+from worker.services.claims import Claims
 from worker.services.hosts import register
 from worker.services.results import result_lines
 from worker.services.serve import Served, serve_host
+from worker.services.spool import Spool
+from worker.services.store import Store
 from worker.services.submit import submit_lines
 from worker.services.tick import tick, tidy
 from worker.storage.counts import batch_progress
@@ -436,3 +442,42 @@ def test_jobs_whose_model_loads_nowhere_are_held_after_three_tries(database: Dat
             tidy(database, clock=later)
 
     assert counts(database, batch) == {JobState.HELD: 1}
+
+
+def test_nothing_is_claimed_while_an_answer_waits_to_be_stored(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(1))
+        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        store.flush = lambda: False  # type: ignore[method-assign]
+
+        serve(database, clock, host, store=store)
+
+        assert counts(database, batch) == {JobState.QUEUED: 1}
+        assert running.state()["requests"] == 0
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, mixed(3))
+        lost: list[int] = []
+
+        class Forgetful(Claims):
+            def claim(self, decision: RunJobs, *, limit: int) -> Any:
+                claimed = super().claim(decision, limit=limit)
+                if not lost and claimed:
+                    lost.extend(job.id for job in claimed)
+                    raise DatabaseUnavailable("the connection broke after the commit")
+                return claimed
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("worker.services.serve.Claims", Forgetful)
+            serve(database, clock, host)
+            assert JobState.RUNNING not in counts(database, batch)
+            serve(database, clock, host)
+
+    assert lost
+    assert counts(database, batch) == {JobState.SUCCEEDED: 3}

@@ -90,3 +90,26 @@ def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, t
     first.close()
 
     assert (second.accepted, first.accepted) == (1, 0)
+
+
+def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stored(
+    queue: Queue, fickle: Fickle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.submit(new_job(1))
+    clock = FakeClock(NOW)
+    store = a_store(fickle, tmp_path, clock)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spool, "write", full)
+
+    store.add([ending(job) for job in queue.claim()])
+    assert not store.flush()
+    assert store.held
+    fickle.away = False
+    clock.advance(2)
+
+    assert store.flush()
+    assert queue.counts() == {JobState.SUCCEEDED: 1}
+    assert not store.held
