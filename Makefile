@@ -51,5 +51,6 @@ fmt: $(STAMP) ## Format and mend what can be mended
 
 bench: $(STAMP) ## Measure Caravan beside a plain Celery worker and a bare loop
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
+	$(BIN)/python -m benchmarks.startup
 
 .PHONY: help venv demo test lint check fmt bench

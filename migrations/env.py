@@ -3,13 +3,13 @@
 from alembic import context
 
 from worker.storage.engine import open_database
-from worker.storage.tables import metadata
+from worker.storage.tables import with_dialect_options
 
 
 def run(connection: object) -> None:
     context.configure(
         connection=connection,  # type: ignore[arg-type]
-        target_metadata=metadata,
+        target_metadata=with_dialect_options(),
         render_as_batch=True,
         compare_type=True,
         transactional_ddl=True,

@@ -11,7 +11,7 @@ from worker.errors import SchemaOutdated
 from worker.storage.engine import database_url as parsed
 from worker.storage.engine import open_database
 from worker.storage.migrate import HEAD, check_schema, upgrade
-from worker.storage.tables import metadata
+from worker.storage.tables import with_dialect_options
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
@@ -25,7 +25,7 @@ def test_what_the_migrations_make_is_what_the_tables_say(
         else f"sqlite:///{request.getfixturevalue('tmp_path') / 'models.db'}"
     )
     engine = create_engine(parsed(url))
-    metadata.create_all(engine)
+    with_dialect_options().create_all(engine)
     engine.dispose()
 
     assert migrated == catalog(url)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.exits import finished_code
+from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobState
@@ -106,13 +108,7 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
             else "no batches yet: caravan run FILE, or caravan submit FILE"
         )
         return
-    from worker.cli.render import one_line, output_console, plain_table
-
-    table = plain_table(
-        *("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created"),
-        right=("batch", "jobs", "done", "failed", "held", "running"),
-        cut=("name", "state"),
-    )
+    rows = []
     for progress in shown:
         counts, batch = progress.counts, progress.batch
         numbers = (
@@ -120,14 +116,20 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
             progress.done,
             *(counts.get(state, 0) for state in (JobState.FAILED, JobState.HELD, JobState.RUNNING)),
         )
-        table.add_row(
-            str(batch.id),
-            one_line(batch.name),
-            one_line(_state(batch)),
-            *(f"{n:,}" for n in numbers),
-            batch.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+        rows.append(
+            [
+                str(batch.id),
+                batch.name,
+                _state(batch),
+                *(f"{n:,}" for n in numbers),
+                batch.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            ]
         )
-    output_console().print(table)
+    right = ("batch", "jobs", "done", "failed", "held", "running")
+    names = ("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines(names, rows, right=right, width=width):
+        typer.echo(line)
 
 
 def _state(batch: Batch) -> str:

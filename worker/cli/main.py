@@ -3,6 +3,7 @@
 A command's module is imported when the command is run: ``caravan --help`` needs none of them, ``status`` only its own.
 """
 
+import gc
 import sys
 from importlib import import_module
 from typing import Annotated, Any, Literal
@@ -130,7 +131,12 @@ class Commands(TyperGroup):
         if known is None:
             return None
         module, attribute, _ = known
-        return _loaded(cmd_name, getattr(import_module(module), attribute))
+        gc.disable()  # what imports make stays; looking through it time and again is a tenth of a short command
+        try:
+            found = getattr(import_module(module), attribute)
+        finally:
+            gc.enable()
+        return _loaded(cmd_name, found)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.settings import Settings, load_settings, settings_with_origins
 from worker.storage.engine import Database, open_database
-from worker.storage.migrate import check_schema, upgrade
+from worker.storage.migrate import check_schema, is_current, upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,12 @@ def opened(settings: Settings) -> Iterator[Database]:
     """
     if not settings.database_url:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        upgrade(settings.database)
     database = open_database(settings.database)
     try:
-        check_schema(database)
+        if not is_current(database):
+            if not settings.database_url:
+                upgrade(settings.database)
+            check_schema(database)
         yield database
     finally:
         database.close()

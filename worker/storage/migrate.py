@@ -60,6 +60,12 @@ def upgrade(url: str) -> None:
         database.close()
 
 
+def is_current(database: Database) -> bool:
+    """Whether there is nothing to upgrade, as far as its revision tells."""
+    with database.read() as conn:
+        return _revision(conn) == HEAD
+
+
 def check_schema(database: Database) -> None:
     """Raise SchemaOutdated unless the database is at this version's revision."""
     with database.read() as conn:

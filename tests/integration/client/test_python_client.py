@@ -1,0 +1,147 @@
+"""``from caravan import Caravan``: as the page for it shows, and what may be given to it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from pydantic import BaseModel
+
+import simulator
+from caravan import Caravan, InputRefused, NoHost
+from tests.unit.docs.pages import DOCS, blocks
+
+MODEL = "llama3.2:3b"
+
+
+@pytest.fixture
+def host() -> Iterator[simulator.RunningHost]:
+    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.0)
+    with simulator.running(settings) as (running,):
+        yield running
+
+
+def test_the_examples_of_the_page_run(
+    host: simulator.RunningHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(DOCS / "python.md", "python"):
+        exec(block.text.replace("http://gpu-1:11434", host.url), names)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("line-1 succeeded ")
+    assert any(line.startswith("tea succeeded ") for line in printed)
+    assert printed[-1] == "3 jobs in batch moods"
+    assert names["same"].id == names["batch"].id
+
+
+def test_a_table_becomes_jobs_and_results_a_table(host: simulator.RunningHost, tmp_path: Path) -> None:
+    table = pandas.DataFrame(
+        {"custom_id": ["a", "b"], "prompt": ["x", "y"], "stars": [5, None], "priority": ["high", None]}
+    )
+    heard: list[int] = []
+
+    with Caravan(home=tmp_path) as caravan:
+        batch = caravan.run(
+            table, hosts=[host.url], model=MODEL, callback=lambda progress: heard.append(progress.done)
+        )
+        found = batch.to_dataframe()
+
+    assert list(found["custom_id"]) == ["a", "b"]
+    assert list(found["state"]) == ["succeeded", "succeeded"]
+    assert list(found["metadata"]) == [{"stars": 5.0}, {"stars": None}]
+    assert heard[-1] == 2
+
+
+def test_the_same_jobs_are_the_same_batch_and_a_finished_one_asks_no_host(
+    host: simulator.RunningHost, tmp_path: Path
+) -> None:
+    with Caravan(home=tmp_path) as caravan:
+        first = caravan.run(["x"], hosts=[host.url], model=MODEL)
+        second = caravan.run(["x"], hosts=[host.url], model=MODEL)
+
+    assert first.id == second.id
+    assert host.state()["requests"] == 1
+
+
+def test_jobs_may_be_models_and_a_shape_a_class(tmp_path: Path) -> None:
+    class Job(BaseModel):
+        custom_id: str
+        prompt: str
+        priority: str | None = None
+
+    class Shape(BaseModel):
+        mood: str
+
+    with Caravan(home=tmp_path) as caravan:
+        batch = caravan.submit([Job(custom_id="a", prompt="x")], model=MODEL, format=Shape)
+
+        assert [line["custom_id"] for line in batch] == ["a"]
+        assert caravan.batch("@last").id == batch.id
+        assert batch.cancel() == 1
+        assert batch.retry({"cancelled"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ({"promt": "x"}, "did you mean prompt"),
+        (7, "got int"),
+        ({"prompt": "x", "metadata": {"a": {1, 2}}}, "cannot be written as JSON"),
+    ],
+)
+def test_bad_jobs_are_refused_by_their_place(tmp_path: Path, job: Any, told: str) -> None:
+    with Caravan(home=tmp_path) as caravan, pytest.raises(InputRefused) as refused:
+        caravan.submit([{"prompt": "fine"}, job], model=MODEL)
+
+    assert {problem.line for problem in refused.value.problems} == {2}
+    assert any(told in str(problem) for problem in refused.value.problems)
+
+
+def test_without_a_host_that_answers_nothing_is_submitted(tmp_path: Path) -> None:
+    with Caravan(home=tmp_path) as caravan:
+        with pytest.raises(NoHost, match="no host can be reached"):
+            caravan.run(["x"], hosts=["http://127.0.0.1:9"], model=MODEL)
+        assert caravan.batches() == []
+
+
+def test_waiting_ends_after_its_time(tmp_path: Path) -> None:
+    with Caravan(home=tmp_path) as caravan, pytest.raises(TimeoutError, match="1 jobs left"):
+        caravan.submit(["x"], model=MODEL).wait(timeout=0.01, poll=0.01)
+
+
+def test_a_file_of_the_users_that_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text("print('mine')\n")
+    script = "import sys; sys.path.insert(0, '.'); from caravan import Caravan"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(DOCS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert f"Python finds {tmp_path / 'worker.py'} first; rename that file" in done.stderr
+    assert "mine" not in done.stdout
+
+
+def test_importing_the_name_alone_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, caravan; print(sorted({'sqlalchemy', 'pandas', 'celery', 'worker'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(DOCS.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == "[]"
