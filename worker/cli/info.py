@@ -1,8 +1,6 @@
 """``caravan info``: what is this, what does it use, and where was each setting said?"""
 
-import fcntl
 import importlib.metadata
-import os
 import platform
 import re
 from pathlib import Path
@@ -15,6 +13,7 @@ from worker.cli.seeing import print_json
 from worker.cli.settings import opened, origins_for
 from worker.errors import CaravanError
 from worker.settings import Settings, masked
+from worker.stack.home import holder
 from worker.storage.hosts import list_hosts
 from worker.storage.migrate import HEAD, revision
 
@@ -107,31 +106,3 @@ def _database(settings: Settings) -> dict[str, Any]:
         return {**found, "schema": f"cannot be reached: {error}"}
     serving = [report.host.name for report in hosts if report.view.serving]
     return {"schema": at, "serving": serving, "hosts": len(hosts)}
-
-
-def holder(home: Path) -> int | None:
-    """The process that holds this CARAVAN_HOME, or None."""
-    try:
-        descriptor = os.open(home / "lock", os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        pid = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")[0]
-        if not pid.isdigit() or not _alive(int(pid)):
-            return None  # and the lock is not touched: somebody may be about to take it
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(pid)
-    finally:
-        os.close(descriptor)
-    return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -17,7 +17,7 @@ from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
-from worker.services.spool import Spool
+from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
@@ -63,7 +63,7 @@ class Resources:
         return gpu
 
     def spool(self, host: str) -> Path:
-        return self.settings.home / "spool" / f"{host}.jsonl"
+        return spool_path(self.settings.home, host)
 
     def forget(self) -> None:
         """After a fork: what the parent opened is not ours to use or to close."""

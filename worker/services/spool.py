@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -13,6 +14,11 @@ from worker.domain.replies import Result
 from worker.errors import Code
 
 _OUTCOMES: Mapping[str, type] = {cls.__name__: cls for cls in (Succeeded, Failed, Retried, Held, Cancelled)}
+
+
+def spool_path(home: Path, host: str) -> Path:
+    """Where the spool of ``host`` lies under ``home``; its name may hold what a file's must not (``gpu-1:11434``)."""
+    return home / "spool" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', host)}.jsonl"
 
 
 class Spool:

@@ -18,7 +18,7 @@ from worker.ollama.client import OllamaHost
 from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
-from worker.services.spool import Spool
+from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
@@ -126,7 +126,7 @@ class Embedded:
             with self.database.write() as conn:
                 record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
             return
-        spool = Spool(self.settings.home / "spool" / f"{host.name}.jsonl")
+        spool = Spool(spool_path(self.settings.home, host.name))
         store = Store(self.database, host.name, clock=self.clock, spool=spool)
         served = self.served[host.name] = Served(host, gpu, store)
         served.thread = threading.Thread(

@@ -1,37 +1,89 @@
 """Who owns this CARAVAN_HOME? An OS lock tells: its next holder knows that the last one is dead."""
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from worker.errors import AlreadyRunning
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        """A byte beyond what is written: a locked one could not be read by whoever comes meanwhile."""
+        os.lseek(descriptor, 4096, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 @contextmanager
 def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
     """Hold ``home``, made with mode 0700 where it is missing. Raises AlreadyRunning while another process holds it.
 
-    ``command`` is told to whoever comes meanwhile: beside an ``up``, a ``run`` joins instead of being refused.
-
-    The kernel drops the lock with the process, however it died, so there is no stale lock to clean up.
+    ``command`` is told to whoever comes meanwhile: beside an ``up``, a ``run`` joins instead of being refused. The
+    kernel drops the lock with the process, however it died, so there is no stale lock to clean up.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = home / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except OSError as error:
-            pid, _, holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")
+            pid, holder = told(descriptor)
             raise AlreadyRunning(
                 f"{home} is in use by process {pid or 'unknown'} (caravan {holder or 'run'}); wait for it, or set "
                 "CARAVAN_HOME to another folder",
                 command=holder,
             ) from error
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {command}\n".encode(), 0)
+        os.truncate(path, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"{os.getpid()} {command}\n".encode())
         yield home
     finally:
         os.close(descriptor)
+
+
+def told(descriptor: int) -> tuple[str, str]:
+    """Process and command of the last holder, as it wrote them into the lock's file."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    pid, _, command = os.read(descriptor, 64).decode(errors="replace").strip("\0\n ").partition(" ")
+    return pid, command
+
+
+def holder(home: Path) -> int | None:
+    """The process that holds this CARAVAN_HOME, or None."""
+    try:
+        descriptor = os.open(home / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        pid, _ = told(descriptor)
+        if not pid.isdigit() or not _alive(int(pid)):
+            return None  # and the lock is not touched: somebody may be about to take it
+        if sys.platform == "win32":
+            return int(pid)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(pid)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # os.kill ends a process there, whatever the signal
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -22,6 +22,7 @@ from worker.domain.hosts import Host, HostReport, HostView, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import Code, HostError
 from worker.services.situation import HostNow, ModelNow, Situation
+from worker.stack import home as home_lock
 from worker.stack.home import held_home
 from worker.storage.engine import open_database
 from worker.storage.migrate import HEAD, upgrade
@@ -269,7 +270,7 @@ def test_info_names_the_schema_and_the_process_that_holds_the_home(tmp_path: Pat
         found = json.loads(said_by("info", "--json"))
 
     assert (found["schema"], found["home_held_by_process"], found["serving"]) == (HEAD, os.getpid(), [])
-    assert info.holder(home) is None
+    assert home_lock.holder(home) is None
 
 
 def test_info_names_a_database_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

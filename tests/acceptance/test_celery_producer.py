@@ -1,0 +1,31 @@
+"""An application that knows only the broker puts jobs in with the snippet of its page."""
+
+import json
+from typing import Any
+
+from tests.acceptance.conftest import MODELS, Fleet
+from tests.unit.docs.pages import DOCS, blocks
+from tests.waiting import wait_until
+
+
+def test_the_snippet_submits_a_batch_once_and_bad_jobs_are_refused_by_their_lines(fleet: Fleet) -> None:
+    fleet.start_all()
+    [snippet] = blocks(DOCS / "celery_producers.md", "python")
+    names: dict[str, Any] = {}
+    code = snippet.text.replace("redis://redis.internal:6379/0", fleet.env["CARAVAN_BROKER_URL"])
+
+    exec(code, names)
+    fleet.wait_finished("reviews-2026-11-23")
+    exec(code, names)
+    send = names["app"].send_task
+    bad = [{"model": MODELS[0], "prompt": "fine"}, {"model": MODELS[0], "promt": "misspelt"}]
+    send("caravan.submit", kwargs={"key": "bad", "jobs": bad}, queue="tick")
+    many = [{"model": MODELS[0], "prompt": "x"}] * 1001
+    send("caravan.submit", kwargs={"key": "many", "jobs": many}, queue="tick")
+
+    for key, told in (("bad", "line 2"), ("many", "at most 1000 are taken")):
+        wait_until(lambda key=key: fleet.status(key)["state"] == "refused", description=f"{key} is refused")
+        assert told in fleet.run("status", key, check=False).stdout
+    assert [line["custom_id"] for line in fleet.results("reviews-2026-11-23")] == ["r1", "r2"]
+    listed = json.loads(fleet.run("batches", "--json").stdout)
+    assert sorted(batch["key"] for batch in listed) == ["bad", "many", "reviews-2026-11-23"]
