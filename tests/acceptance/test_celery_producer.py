@@ -8,6 +8,12 @@ from tests.unit.docs.pages import DOCS, blocks
 from tests.waiting import wait_until
 
 
+def refused(fleet: Fleet, key: str) -> str:
+    """What ``caravan status`` says once the batch is refused."""
+    wait_until(lambda: fleet.status(key)["state"] == "refused", description=f"{key} is refused")
+    return fleet.run("status", key, check=False).stdout
+
+
 def test_the_snippet_submits_a_batch_once_and_bad_jobs_are_refused_by_their_lines(fleet: Fleet) -> None:
     fleet.start_all()
     [snippet] = blocks(DOCS / "celery_producers.md", "python")
@@ -23,9 +29,8 @@ def test_the_snippet_submits_a_batch_once_and_bad_jobs_are_refused_by_their_line
     many = [{"model": MODELS[0], "prompt": "x"}] * 1001
     send("caravan.submit", kwargs={"key": "many", "jobs": many}, queue="tick")
 
-    for key, told in (("bad", "line 2"), ("many", "at most 1000 are taken")):
-        wait_until(lambda key=key: fleet.status(key)["state"] == "refused", description=f"{key} is refused")
-        assert told in fleet.run("status", key, check=False).stdout
+    assert "line 2" in refused(fleet, "bad")
+    assert "at most 1000 are taken" in refused(fleet, "many")
     assert [line["custom_id"] for line in fleet.results("reviews-2026-11-23")] == ["r1", "r2"]
     listed = json.loads(fleet.run("batches", "--json").stdout)
     assert sorted(batch["key"] for batch in listed) == ["bad", "many", "reviews-2026-11-23"]
