@@ -13,11 +13,10 @@ from pathlib import Path
 
 def submit_to_caravan(path: Path) -> int:
     """Submit and wake as ``caravan submit`` does; the jobs that were taken in."""
-    from api_schemas.jobs import JobDefaults
     from worker.dispatch.app import make_app
     from worker.dispatch.wake import wake_hosts
-    from worker.services.inputs import content_key, read_lines
-    from worker.services.submit import submit_lines
+    from worker.services.arrival import arrive
+    from worker.services.recipe import Recipe
     from worker.services.tick import hosts_to_wake
     from worker.settings import load_settings
     from worker.storage.engine import open_database
@@ -28,19 +27,18 @@ def submit_to_caravan(path: Path) -> int:
     app = make_app(settings) if settings.broker_url else None
 
     def submit() -> int:
-        submitted = submit_lines(
+        arrived = arrive(
             database,
-            read_lines(path),
-            key=content_key(path, {"model": None}),
+            path,
+            Recipe(),
             name=path.name,
-            source=str(path),
-            defaults=JobDefaults(),
             clock=clock,
+            ask=lambda batch, difference: None,
             max_attempts=settings.max_attempts,
         )
         if app is not None:
             wake_hosts(app, hosts_to_wake(database, clock=clock))
-        return submitted.batch.jobs
+        return arrived.batch.jobs
 
     try:
         return _timed(submit)

@@ -17,7 +17,10 @@ ASKED = "What is asked"
 BATCH = "The batch"
 
 File = Annotated[
-    Path, typer.Argument(help="JSONL, CSV or Parquet, one job a row; - reads JSON lines from standard input.")
+    Path,
+    typer.Argument(
+        help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+    ),
 ]
 Models = Annotated[
     list[str] | None,

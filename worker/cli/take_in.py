@@ -38,7 +38,9 @@ def take_in(
 ) -> Arrived:
     """Take FILE (``-``: standard input) in and say on ``console`` what came of it. Raises as ``arrive`` does."""
     piped = str(file) == "-"
-    path = keep_standard_input(sys.stdin.buffer, settings.home / "input") if piped else file
+    path = file
+    if piped:
+        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not recipe.is_plain)
     console.print(f"[dim]{in_force(recipe)}[/dim]", soft_wrap=True)
     with _rejects(wanted, file) as (rejected, rejects):
         arrived = arrive(
