@@ -75,12 +75,10 @@ def engine() -> Engine:
 
 
 def _write_ahead(connection: Any, _record: object) -> None:
-    connection.execute(
-        "PRAGMA busy_timeout=30000"
-    )  # first: two processes that begin at once both want to change the mode
+    # first: two processes that begin at once both want to change the mode
+    connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=30000")
 
 
 @cache

@@ -138,6 +138,17 @@ class Commands(TyperGroup):
             gc.enable()
         return _loaded(cmd_name, found)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Names by the table: importing every command for one tab would be felt."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        CompletionItem = _completion_item()  # noqa: N806 - a class
+        return [
+            CompletionItem(name, help=told)
+            for name, (_, _, told) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
@@ -160,6 +171,14 @@ class Commands(TyperGroup):
             sys.exit(130)
 
 
+def _completion_item() -> Any:
+    """Typer brings a Click of its own by now, and needed the real one before."""
+    try:
+        return import_module("typer._click.shell_completion").CompletionItem
+    except ModuleNotFoundError:
+        return import_module("click.shell_completion").CompletionItem
+
+
 def _loaded(name: str, found: Any) -> Any:
     if isinstance(found, typer.Typer):
         group = typer.main.get_command(found)
@@ -174,7 +193,6 @@ app = typer.Typer(
     name="caravan",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Bulk text generation on Ollama hosts: prompts in, answers in a SQL database, few model loads.\n\n"
