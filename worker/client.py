@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,7 @@ from worker.clock import Clock
 from worker.documents.job_lines import job_values
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobFilter, JobState
-from worker.errors import DatabaseUnavailable, InputRefused, Problem
+from worker.errors import DatabaseUnavailable, InputRefused, Problem, SettingsRefused
 from worker.services.actions import cancel_jobs, retry_jobs
 from worker.services.intake import PROBLEMS_SHOWN
 from worker.services.recipe import InputLine, Recipe
@@ -154,6 +155,7 @@ class Client:
         broker_url: str | None = None,
         **settings: Any,
     ) -> None:
+        _see_known(settings)
         self.settings: Settings = load_settings(
             home=home, database_url=database_url, broker_url=broker_url, **settings
         )
@@ -264,6 +266,14 @@ class Client:
 
     def _handle(self, batch: Batch) -> BatchHandle:
         return BatchHandle(batch.id, batch.key, batch.name, self)
+
+
+def _see_known(settings: Mapping[str, Any]) -> None:
+    """Raises SettingsRefused for a name that is none."""
+    for name in settings:
+        if name not in Settings.model_fields:
+            near = get_close_matches(name, Settings.model_fields, n=1)
+            raise SettingsRefused(f"unknown setting {name}{f', did you mean {near[0]}?' if near else ''}")
 
 
 # -- from Python's values to job lines --------------------------------------------------------------------------------
