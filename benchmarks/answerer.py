@@ -118,7 +118,13 @@ class State:
 
     def _show(self, fields: dict[str, Any]) -> bytes:
         info = {"general.architecture": "bench", "bench.context_length": TRAINED}
-        return whole({"model_info": info, "capabilities": ["completion"], "details": _details()})
+        return whole(
+            {
+                "model_info": info,
+                "capabilities": ["completion"],
+                "details": _details(str(fields.get("model"))),
+            }
+        )
 
 
 def whole(answer: dict[str, Any], *, status: str = "200 OK") -> bytes:
@@ -170,8 +176,8 @@ def _last(model: str, response: str) -> dict[str, Any]:
     }
 
 
-def _details() -> dict[str, Any]:
-    return {"family": "bench", "parameter_size": "1.2B", "context_length": TRAINED}
+def _details(name: str) -> dict[str, Any]:
+    return {"family": name, "parameter_size": "1.2B", "context_length": TRAINED}
 
 
 def _tag(name: str) -> dict[str, Any]:
@@ -180,7 +186,7 @@ def _tag(name: str) -> dict[str, Any]:
         "model": name,
         "size": SIZE,
         "digest": name.encode().hex().ljust(64, "0"),
-        "details": _details(),
+        "details": _details(name),
         "capabilities": ["completion"],
     }
 

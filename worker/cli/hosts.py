@@ -38,7 +38,10 @@ Memory = Annotated[
 Slots = Annotated[
     int | None,
     typer.Option(
-        "--slots", min=1, max=1000, help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); default 1."
+        "--slots",
+        min=1,
+        max=1000,
+        help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); found out where not told.",
     ),
 ]
 BasicAuth = Annotated[
@@ -58,6 +61,12 @@ Header = Annotated[
 CaFile = Annotated[
     str | None,
     typer.Option("--ca-file", metavar="FILE", help="PEM: who may have signed the host's certificate."),
+]
+Shared = Annotated[
+    bool | None,
+    typer.Option(
+        "--shared/--not-shared", help="Other people use it too: let them in, and step back for them."
+    ),
 ]
 
 hosts = typer.Typer(
@@ -79,6 +88,7 @@ def hosts_add(
     bearer: Bearer = None,
     header: Header = None,
     ca_file: CaFile = None,
+    shared: Shared = None,
     json_: AsJson = False,
 ) -> None:
     """Add a host, or tell anew what the one of this name is; looks at it at once.
@@ -102,6 +112,8 @@ def hosts_add(
         access=_access(Access(), basic_auth, bearer, header, ca_file),
         models_at_once=models or 1,
         memory=None if memory in (None, _FORGET) else memory_bytes(memory or ""),
+        shared=bool(shared),
+        slots_told=slots is not None,
     )
     settings = _settings()
     with opened(settings) as db:
@@ -128,6 +140,7 @@ def hosts_set(
     bearer: Bearer = None,
     header: Header = None,
     ca_file: CaFile = None,
+    shared: Shared = None,
     json_: AsJson = False,
 ) -> None:
     """Change what is given of a host and leave the rest. "none" takes a secret, a header (X-Key=none) or a size away.
@@ -139,7 +152,7 @@ def hosts_set(
     from worker.domain.hosts import memory_bytes
     from worker.services.hosts import change
 
-    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file)
+    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared)
     if all(one is None for one in told):
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
     address = None if url is None else host_address(url)
@@ -156,6 +169,7 @@ def hosts_set(
             models_at_once=models,
             memory=size,
             access=lambda before: _access(before, basic_auth, bearer, header, ca_file),
+            shared=shared,
         )
     _report(settings, seen, "changed", json_=json_)
 
@@ -188,7 +202,7 @@ def hosts_list(json_: AsJson = False) -> None:
         table.add_row(
             report.host.name,
             masked(report.host.url),
-            str(report.host.slots),
+            str(report.host.slots) if report.host.slots_told else "auto",
             report.version or "–",
             (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
             _state(report),
@@ -410,13 +424,19 @@ def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> No
         typer.echo(f"what to do: caravan hosts check {host.name}")
     else:
         typer.echo(
-            f"{host.name}: {done}; Ollama {seen.version}, {host.slots} slots, "
+            f"{host.name}: {done}; Ollama {seen.version}, {_slots(host)}, "
             f"{len(models)} models: {', '.join(models) or 'none'}"
         )
     if done == "added" and start is not None:
         typer.echo(f"to serve it, start its worker: {start}")
     elif done == "added":
         typer.echo("a running caravan up serves it by itself")
+
+
+def _slots(host: Host) -> str:
+    if not host.slots_told:
+        return "slots to be found out"
+    return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
 
 
 def _as_json(report: HostReport) -> dict[str, Any]:
@@ -427,12 +447,15 @@ def _as_json(report: HostReport) -> dict[str, Any]:
         "name": host.name,
         "url": masked(host.url),
         "slots": host.slots,
+        "slots_told": host.slots_told,
+        "shared": host.shared,
         "models_at_once": host.models_at_once,
         "memory": host.memory,
         "access": host.access.stored,
         "draining": host.draining,
         "version": report.version,
         "resident": view.resident,
+        "residents": sorted(view.residents),
         "loading": view.intent,
         "serving": view.serving,
         "models": sorted(view.models),

@@ -348,7 +348,7 @@ def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None
     if not urls:
         added = kept_hosts(database)
         if added:
-            return [one if slots is None else replace(one, slots=slots) for one in added]
+            return [one if slots is None else replace(one, slots=slots, slots_told=True) for one in added]
         urls = [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]  # noqa: TID251 - Ollama's variable
     found = []
     with database.read() as conn:
@@ -358,8 +358,8 @@ def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None
                 one = get_host(conn, url)
             else:
                 address = host_address(url)
-                one = known_host(conn, address) or Host(host_name(address), address)
-            found.append(one if slots is None else replace(one, slots=slots))
+                one = known_host(conn, address) or Host(host_name(address), address, slots_told=False)
+            found.append(one if slots is None else replace(one, slots=slots, slots_told=True))
     return found
 
 

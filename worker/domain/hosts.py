@@ -114,6 +114,10 @@ class Host:
     """How many models it holds side by side (its OLLAMA_MAX_LOADED_MODELS)."""
     memory: int | None = None
     """Bytes for models, where somebody told."""
+    shared: bool = False
+    """Other people use it too: they get their turn, and what they have loaded is not pushed out."""
+    slots_told: bool = True
+    """Somebody told how many slots there are; else they are found out."""
     draining: bool = field(default=False, compare=False)
     """It finishes what it runs and takes nothing new. The host is the same one, draining or not."""
 
@@ -129,6 +133,9 @@ class HostModel:
     size: int = 0
     vocabulary: int | None = None
     """Token ids are below this, where the host tells (``/api/show``)."""
+    weights: str | None = None
+    """What it shares with its other names: the files and the load-time parameters, where the host tells. Names with
+    equal weights share a runner (``server/sched.go``: runners are known by the model's path)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,19 @@ class HostView:
     draining: bool = False
     """It finishes what it runs and takes nothing new."""
     slots: int = 1
+    residents: Mapping[str, int | None] = field(default_factory=dict)
+    """All runner keys it has loaded → the bytes each takes, where known; ``resident`` is the one it uses."""
+    models_at_once: int = 1
+    memory: int | None = None
+    shared: bool = False
+    intent_until: datetime | None = None
+    """When the load under way is expected to be done."""
+    intent_starved: bool = False
+    loaded_at: datetime | None = None
+    """When its last load ended, and how many seconds it took."""
+    loaded_seconds: float | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Model → what it shares with its other names, where the host tells."""
 
     def may_have(self, model: str) -> bool:
         """Whether a job of ``model`` could be answered there, as far as is known."""

@@ -128,6 +128,12 @@ class ClaimedJob:
     deadline: datetime | None = None
     losses: int = 0
     """Attempts that ended with the death or silence of a worker, host or runner."""
+    prefix_group: int = 0
+    """Equal for jobs that begin alike: one after another on a slot, they find their prefix in the host's cache."""
+    estimate: int = 0
+    """Tokens that it is expected to take, prompt and answer."""
+    widened: bool = False
+    """It was too long for its first window and has a larger one since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What must be equal for two jobs to follow each other on a host without a reload."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 RUNNER_OPTIONS = (
@@ -44,6 +44,8 @@ class RunnerKey:
     model: str
     options: tuple[tuple[str, int | bool], ...] = ()
     shift: bool = False
+    at_least: bool = False
+    """``num_ctx`` is what the job needs: a larger window serves it too. False where the producer named it."""
 
     @property
     def text(self) -> str:
@@ -54,7 +56,8 @@ class RunnerKey:
         """
         parts = [self.model]
         parts += [
-            f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+            f"{name}{'>=' if self.at_least and name == 'num_ctx' else '='}"
+            f"{str(value).lower() if isinstance(value, bool) else value}"
             for name, value in self.options
         ]
         if self.shift:
@@ -65,19 +68,46 @@ class RunnerKey:
     def parse(cls, text: str) -> "RunnerKey":
         """The key that ``text`` was made from.
 
-        >>> RunnerKey.parse("qwen3:8b num_ctx=8192 use_mmap=true shift=true")
-        RunnerKey(model='qwen3:8b', options=(('num_ctx', 8192), ('use_mmap', True)), shift=True)
+        >>> RunnerKey.parse("qwen3:8b use_mmap=true num_ctx>=8192").options
+        (('use_mmap', True), ('num_ctx', 8192))
         """
         model, *parts = text.split(" ")
         options: list[tuple[str, int | bool]] = []
-        shift = False
+        shift = at_least = False
         for part in parts:
             name, _, value = part.partition("=")
+            if name.endswith(">"):
+                at_least, name = True, name.removesuffix(">")
             if name == "shift":
                 shift = value == "true"
             else:
                 options.append((name, value == "true" if value in ("true", "false") else int(value)))
-        return cls(model, tuple(options), shift)
+        return cls(model, tuple(options), shift, at_least)
+
+
+def covers(resident: RunnerKey, wanted: RunnerKey) -> bool:
+    """Whether a job of ``wanted`` can be asked of ``resident`` without a reload.
+
+    >>> loaded = RunnerKey("m:1", (("num_ctx", 8192),))
+    >>> covers(loaded, RunnerKey.parse("m:1 num_ctx>=4096")), covers(loaded, RunnerKey.parse("m:1 num_ctx=4096"))
+    (True, False)
+    """
+    if not wanted.at_least:
+        return resident == wanted
+    if resident.at_least or (resident.model, resident.shift) != (wanted.model, wanted.shift):
+        return False
+    there, asked = dict(resident.options), dict(wanted.options)
+    window, needed = there.pop("num_ctx", 0), asked.pop("num_ctx", 0)
+    return there == asked and window >= needed
+
+
+def concrete(key: RunnerKey) -> RunnerKey:
+    """What is loaded for ``key``: the window it needs, exactly.
+
+    >>> concrete(RunnerKey.parse("m:1 num_ctx>=4096")).text
+    'm:1 num_ctx=4096'
+    """
+    return replace(key, at_least=False)
 
 
 def runner_key(model: str, request: Mapping[str, Any]) -> RunnerKey:

@@ -1,12 +1,14 @@
 """What is a host, what does it have, what has it loaded? Answers of the small endpoints → domain values."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.hosts import HostModel, LoadedModel
-from worker.domain.runners import normalise_model
+from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
 from worker.ollama.failures import bad_reply
 
@@ -22,6 +24,11 @@ class Told:
     trained_context: int | None = None
     vocabulary: int | None = None
     generates: bool = True
+    weights: str | None = None
+    """See ``HostModel.weights``."""
+
+
+_LOAD_TIME = frozenset(RUNNER_OPTIONS) - {"num_ctx"}
 
 
 def read_version(ask: Ask) -> str:
@@ -55,14 +62,14 @@ def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
     entries = [entry for entry in _models(ask("/api/tags", None)) if not _is_remote(entry)]
     found = []
     seen = set()
+    alike = Counter(_kind(entry) for entry in entries)
     for entry in entries:
         name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
         seen.add(digest)
-        told = _told(entry)
-        if told is None:
-            told = known.get(digest)
-        if told is None:
-            told = _shown(ask, name)
+        told = known.get(digest) or _told(entry)
+        if told is None or (told.weights is None and digest not in known and alike[_kind(entry)] > 1):
+            # asked too where another model could be the same one under another name
+            told = _shown(ask, name) or told
             if digest and told is not None:
                 known[digest] = told
         told = told or Told()
@@ -70,7 +77,13 @@ def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
             size = _positive(entry.get("size")) or 0
             found.append(
                 HostModel(
-                    normalise_model(name), digest, told.thinking, told.trained_context, size, told.vocabulary
+                    normalise_model(name),
+                    digest,
+                    told.thinking,
+                    told.trained_context,
+                    size,
+                    told.vocabulary,
+                    told.weights,
                 )
             )
     for digest in set(known) - seen:
@@ -100,9 +113,44 @@ def _shown(ask: Ask, name: str) -> Told | None:
         architecture = info.get("general.architecture")
         trained = _positive(info.get(f"{architecture}.context_length"))
         vocabulary = _positive(info.get(f"{architecture}.vocab_size"))
+    weights = _weights(answer.get("modelfile"))
     if not isinstance(capabilities, list) or not capabilities:
-        return Told(False, trained, vocabulary)  # a server older than capabilities
-    return Told("thinking" in capabilities, trained, vocabulary, "completion" in capabilities)
+        return Told(False, trained, vocabulary, weights=weights)  # a server older than capabilities
+    return Told("thinking" in capabilities, trained, vocabulary, "completion" in capabilities, weights)
+
+
+def _kind(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What two names of one model have in common in a listing."""
+    details = entry.get("details")
+    fields = details if isinstance(details, dict) else {}
+    return tuple(
+        str(fields.get(field)) for field in ("format", "family", "parameter_size", "quantization_level")
+    )
+
+
+def _weights(modelfile: object) -> str | None:
+    """A hash of what decides whether two names share a runner: files, adapters, load-time parameters.
+
+    The window is not part of it: a job always names its own.
+
+    >>> _weights("FROM /blobs/sha256-a\nPARAMETER top_k 3") == _weights("# x\nFROM /blobs/sha256-a")
+    True
+    """
+    if not isinstance(modelfile, str):
+        return None
+    lines = [line.split() for line in modelfile.splitlines()]
+    told = sorted(
+        " ".join(words)
+        for words in lines
+        if len(words) > 1
+        and (
+            words[0].upper() in ("FROM", "ADAPTER", "DRAFT")
+            or (words[0].upper() == "PARAMETER" and words[1].lower() in _LOAD_TIME)
+        )
+    )
+    if not any(one.upper().startswith("FROM ") for one in told):
+        return None
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

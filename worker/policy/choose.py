@@ -1,90 +1,24 @@
-"""What a host does next: run jobs of the runner it has, load another one, or wait.
+"""What a host does next: run jobs of a runner it has, load another one, or wait.
 
-A host that drains takes nothing. The rules, in their order; each is a function below and gives its reason with the
-decision:
+A host that drains takes nothing. The rules, in their order, each a function of its own that says why:
 
 1. **starved**: a runner key and priority that nobody has served within its patience comes first.
-2. **priority**: more urgent work first; at one priority the resident runner stays as long as it has work
-   (a switch costs a load), and only then a runner key that no other host holds is loaded, the largest first.
-3. **join**: a host with nothing of its own helps another host's runner key if what is left there outlasts a load.
+2. **interactive**: oldest first, on a runner that is here; else where it is done soonest.
+3. **deadlines**: work that its deadline does not let wait, the earliest first (``policy.deadlines``).
+4. **priorities**: more urgent work first, but a load has to pay itself back.
+
+The pseudocode, the numbers and what they were tuned on are in docs/scheduling.md.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
-from worker.domain.backlog import Waiting
-from worker.domain.hosts import HostView
 from worker.domain.jobs import Priority
-
-
-@dataclass(frozen=True, slots=True)
-class RunJobs:
-    """Claim ``jobs`` of ``runner_key``, which is resident; of ``priorities`` alone where that is given."""
-
-    runner_key: str
-    jobs: int
-    reason: str
-    priorities: tuple[Priority, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadRunner:
-    """Drain, unload what is resident and load ``runner_key``."""
-
-    runner_key: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do here now."""
-
-    reason: str
-
-
-Decision = RunJobs | LoadRunner | Wait
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What is known of a runner key's speed: seconds a load takes, seconds one job keeps a slot."""
-
-    load_seconds: float = 20.0
-    service_seconds: float = 1.0
-
-
-PATIENCE: Mapping[Priority, timedelta] = {
-    Priority.INTERACTIVE: timedelta(seconds=60),
-    Priority.HIGH: timedelta(minutes=5),
-    Priority.NORMAL: timedelta(minutes=20),
-    Priority.BULK: timedelta(hours=2),
-}
-"""How long work of a runner key may wait without any of it being served."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a choice depends on."""
-
-    host: HostView
-    slots: int
-    others: Sequence[HostView]
-    backlog: Sequence[Waiting]
-    now: datetime
-    paces: Mapping[str, Pace] = field(default_factory=dict)
-    patience: Mapping[Priority, timedelta] = field(default_factory=lambda: PATIENCE)
-
+from worker.policy.claim_size import claim
+from worker.policy.deadlines import by_deadline
+from worker.policy.facts import Decision, Facts, LoadRunner, RunJobs, Wait, Work
+from worker.policy.picture import Picture, can_hold, jobs_up_to, load_seconds, rate
 
 LOADS_PER_TURN = 4.0
 """Patience is at least this many times what loading every waiting runner key takes: with more keys than that one host
 could only ever load, and the starved would take turns in starving each other."""
-CLAIM_AHEAD_SECONDS = 2.0
-"""A claim reaches about this far ahead: short jobs are claimed many at a time, long ones as slots free."""
-CLAIM_MOST = 64
-JOIN_FACTOR = 2.0
-"""A second host joins a runner key if the work left there would take this many loads' time."""
 
 
 def choose(facts: Facts) -> Decision:
@@ -95,112 +29,192 @@ def choose(facts: Facts) -> Decision:
     """
     if facts.host.draining:
         return Wait("draining")
-    servable = [waiting for waiting in facts.backlog if _can_serve(facts, waiting)]
-    if not servable:
-        return Wait("no work this host could do" if facts.backlog else "no work")
-    return _starved(facts, servable) or _by_priority(facts, servable) or _join(facts, servable)
+    picture = Picture(facts)
+    if not picture.candidates:
+        return Wait("no work this host could do" if facts.work else "no work")
+    return (
+        _starved(picture)
+        or _interactive(picture)
+        or by_deadline(picture)
+        or _by_priority(picture)
+        or Wait("others hold what waits, and a load here would not pay")
+    )
 
 
-def _can_serve(facts: Facts, waiting: Waiting) -> bool:
-    """The model is there (or nobody has looked yet) and this runner key is not backing off here."""
-    host = facts.host
-    until = host.blocked.get(waiting.runner_key)
-    return host.may_have(waiting.model) and (until is None or until <= facts.now)
+# -- starved ------------------------------------------------------------------------------------------------------
 
 
-def _starved(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
+def _starved(picture: Picture) -> Decision | None:
     """Whoever waited past the patience of its priority is served, the longest first.
 
     The clock starts anew with each claim of that key and priority, so a starved key gets a share, not the host.
     """
-
-    def waited(waiting: Waiting) -> timedelta:
-        return facts.now - max(waiting.oldest_at, waiting.served_at or waiting.oldest_at)
-
-    least = LOADS_PER_TURN * sum(_pace(facts, key).load_seconds for key in {w.runner_key for w in servable})
-    starved = [w for w in servable if waited(w).total_seconds() > max(_patience(facts, w), least)]
-    held = _held_elsewhere(facts)
-    for waiting in sorted(starved, key=waited, reverse=True):
-        reason = (
-            f"starved: {waiting.priority.name.lower()} work waited {waited(waiting).total_seconds():.0f} s"
-        )
-        if waiting.runner_key == facts.host.resident:
-            return RunJobs(waiting.runner_key, min(facts.slots, waiting.jobs), reason, (waiting.priority,))
-        if waiting.runner_key not in held:
-            return LoadRunner(waiting.runner_key, reason)
+    facts, host = picture.facts, picture.host
+    patience = facts.parameters.patience
+    least = LOADS_PER_TURN * sum(load_seconds(host, work) for work in picture.candidates)
+    found = [
+        (since, work, priority)
+        for work in picture.candidates
+        for priority, tier in work.tiers.items()
+        if facts.now - (since := max(tier.oldest_at, tier.served_at or tier.oldest_at))
+        > max(patience[priority], least)
+    ]
+    for since, work, priority in sorted(found, key=lambda one: (one[0], one[1].runner_key)):
+        waited = facts.now - since
+        reason = f"starved: {priority.name.lower()} work waited {waited:.0f} s"
+        if work.runner_key in host.resident:
+            jobs = min(host.slots, work.tiers[priority].jobs)
+            return RunJobs(work.runner_key, jobs, reason, (priority,))
+        loading = sum(1 for other in facts.others if other.loading is not None and other.loading_starved)
+        if not picture.holders(work.runner_key) and loading < max(1, (1 + len(facts.others)) / 2):
+            return LoadRunner(work.runner_key, reason, picture.setup(work).evict, starved=True)
     return None
 
 
-def _patience(facts: Facts, waiting: Waiting) -> float:
-    return facts.patience[waiting.priority].total_seconds()
+# -- interactive --------------------------------------------------------------------------------------------------
 
 
-def _pace(facts: Facts, runner_key: str) -> Pace:
-    return facts.paces.get(runner_key, Pace())
+def _interactive(picture: Picture) -> Decision | None:
+    """Somebody waits for these: at once where the runner is, else loaded where they are done soonest."""
+    host = picture.host
+    waiting = [work for work in picture.candidates if Priority.INTERACTIVE in work.tiers]
+    waiting.sort(key=lambda work: (work.tiers[Priority.INTERACTIVE].oldest_at, work.runner_key))
+    for work in waiting:
+        jobs = work.tiers[Priority.INTERACTIVE].jobs
+        if work.runner_key in host.resident:
+            free = host.slots + picture.parameters.overcommit - host.in_flight
+            told = f"interactive: {jobs} wait"
+            return RunJobs(work.runner_key, max(1, min(jobs, free)), told, (Priority.INTERACTIVE,))
+        setup = picture.setup(work)
+        soonest = _soonest_elsewhere(picture, work, jobs)
+        if setup.seconds + work.service_seconds / host.speed >= soonest:
+            continue
+        if picture.has_local and _cheaper_elsewhere(picture, work):
+            continue
+        told = f"interactive: {jobs} wait and no host would have them done sooner"
+        return LoadRunner(work.runner_key, told, setup.evict)
+    return None
 
 
-def _by_priority(facts: Facts, servable: Sequence[Waiting]) -> Decision | None:
-    """More urgent work first; the resident runner before a load; the largest unheld key before smaller ones."""
-    held = _held_elsewhere(facts)
+def _soonest_elsewhere(picture: Picture, work: Work, jobs: int) -> float:
+    """Seconds until a host that holds it, or loads it, could have the jobs done."""
+    soonest = float("inf")
+    for other in picture.holders(work.runner_key):
+        if not can_hold(other, work, picture.now):
+            continue
+        ready = picture.next_free(other)
+        if work.runner_key not in other.resident:
+            until = other.loading_until
+            ready = load_seconds(other, work) if until is None else max(0.0, until - picture.now)
+        soonest = min(soonest, ready + work.service_seconds / other.speed + (jobs - 1) / rate(other, work))
+    return soonest
+
+
+def _cheaper_elsewhere(picture: Picture, work: Work) -> bool:
+    """Whether another host gives up less for it."""
+
+    def price(seconds: float, regret: float) -> float:
+        return seconds + picture.parameters.interactive_regret * regret
+
+    mine = picture.setup(work)
+    own = (price(mine.seconds, mine.regret), picture.host.name)
+    for other in picture.facts.others:
+        if not other.serving or other.loading is not None or not can_hold(other, work, picture.now):
+            continue
+        theirs = picture.setup(work, other)
+        if (price(theirs.seconds, theirs.regret), other.name) < own:
+            return True
+    return False
+
+
+# -- priorities ---------------------------------------------------------------------------------------------------
+
+
+def _by_priority(picture: Picture) -> Decision | None:
+    """What is here before what would have to be loaded, at each priority; and a load only where it pays."""
+    may_load = not (picture.has_local and _just_loaded(picture))
     for priority in Priority:
-        urgent = [w for w in servable if w.priority <= priority]
-        at_hand = [w for w in urgent if w.runner_key == facts.host.resident]
-        if at_hand:
-            key = at_hand[0].runner_key
-            rest = sum(w.jobs for w in at_hand)
-            return RunJobs(key, claim_size(facts, key, rest), f"resident, {rest} jobs wait")
-        totals = _jobs_by_key(w for w in urgent if w.runner_key not in held)
-        if totals:
-            key = max(totals, key=lambda k: (totals[k], k))
-            return LoadRunner(key, f"{priority.name.lower()}: {totals[key]} jobs and no host holds it")
+        here = [work for work in picture.local if jobs_up_to(work, priority)]
+        if here:
+            work = min(here, key=lambda one: (_first_due(one), _clear_seconds(picture, one), one.runner_key))
+            jobs = jobs_up_to(work, priority)
+            return claim(picture, work, f"resident, {jobs} jobs wait")
+        decision = _load(picture, priority) if may_load else None
+        if decision is not None:
+            return decision
     return None
 
 
-def _join(facts: Facts, servable: Sequence[Waiting]) -> Decision:
-    """Help with a runner key that others hold, if what is left outlasts a load by ``JOIN_FACTOR``."""
-    gains: dict[str, float] = {}
-    for key, jobs in _jobs_by_key(servable).items():
-        pace = _pace(facts, key)
-        slots = sum(
-            other.slots for other in facts.others if other.serving and key in (other.resident, other.intent)
-        )
-        left = jobs * pace.service_seconds / max(1, slots)
-        if left > JOIN_FACTOR * pace.load_seconds:
-            gains[key] = left
-    if not gains:
-        return Wait("others hold what waits, and a load here would not pay")
-    key = max(gains, key=lambda k: (gains[k], k))
-    return LoadRunner(key, f"join: about {gains[key]:.0f} s of work left for those who hold it")
+def _just_loaded(picture: Picture) -> bool:
+    host = picture.host
+    if host.loaded_at is None:
+        return False
+    return picture.now - host.loaded_at < picture.parameters.settle * host.loaded_seconds
 
 
-def claim_size(facts: Facts, runner_key: str, rest: int) -> int:
-    """How many jobs to claim at once: enough to keep all slots busy, not so many that others find none.
-
-    At most half of a server's share of the rest, so that the end of a backlog is spread evenly (guided
-    self-scheduling); at least one job a slot.
-    """
-    pace = facts.paces.get(runner_key)
-    servers = 1 + sum(1 for other in facts.others if other.resident == runner_key and other.serving)
-    ahead = facts.slots
-    if pace is not None:
-        ahead = math.ceil(CLAIM_AHEAD_SECONDS / max(pace.service_seconds, 1e-3)) * facts.slots
-    share = math.ceil(rest / (2 * servers)) if servers > 1 else rest
-    return max(1, min(rest, max(facts.slots, min(ahead, CLAIM_MOST, share))))
+def _first_due(work: Work) -> float:
+    return work.due[0].at if work.due else float("inf")
 
 
-def _held_elsewhere(facts: Facts) -> frozenset[str]:
-    """Runner keys that another serving host has loaded or is loading."""
-    return frozenset(
-        key
-        for other in facts.others
-        if other.serving
-        for key in (other.resident, other.intent)
-        if key is not None
+def _clear_seconds(picture: Picture, work: Work) -> float:
+    """Until nothing of it waits, if this host and those that serve it go on."""
+    return work.jobs / (picture.served_rate(work) + rate(picture.host, work))
+
+
+def _load(picture: Picture, priority: Priority) -> LoadRunner | None:
+    """The runner key that is worth a load: one that nobody holds first, then the one where help is worth most."""
+    unheld: list[tuple[Work, int]] = []
+    joins: list[tuple[float, Work, int]] = []
+    for work in picture.candidates:
+        jobs = jobs_up_to(work, priority)
+        if not jobs or work.runner_key in picture.host.resident:
+            continue
+        useful = useful_seconds(picture, work, jobs)
+        held = bool(picture.holders(work.runner_key))
+        if not _pays(picture, work, useful, priority, held=held):
+            continue
+        if held:
+            joins.append((useful, work, jobs))
+        else:
+            unheld.append((work, jobs))
+    name = priority.name.lower()
+    if unheld:
+        work, jobs = min(unheld, key=lambda one: _urgency(picture, *one))
+        return _loading(picture, work, f"{name}: {jobs} jobs wait and no host holds it")
+    if joins:
+        useful, work, jobs = max(joins, key=lambda one: (one[0], one[1].runner_key))
+        return _loading(picture, work, f"join: {useful:.0f} s of {name} work left to share")
+    return None
+
+
+def _loading(picture: Picture, work: Work, reason: str) -> LoadRunner:
+    return LoadRunner(work.runner_key, reason, picture.setup(work).evict)
+
+
+def useful_seconds(picture: Picture, work: Work, jobs: int) -> float:
+    """For how long this host would have jobs of it after a load, while those who serve it go on."""
+    theirs = picture.served_rate(work)
+    return (jobs - theirs * picture.setup(work).seconds) / (theirs + rate(picture.host, work))
+
+
+def _pays(picture: Picture, work: Work, useful: float, priority: Priority, *, held: bool) -> bool:
+    setup = picture.setup(work)
+    price = setup.seconds + setup.regret
+    if not picture.has_local:
+        return useful > 0 and (not held or useful >= picture.parameters.payback_idle * price)
+    if useful < picture.parameters.payback[priority] * price:
+        return False
+    return not any(
+        other.serving
+        and other.loading is None
+        and can_hold(other, work, picture.now)
+        and picture.dry_in(other) <= setup.seconds
+        for other in picture.facts.others
     )
 
 
-def _jobs_by_key(waiting: Iterable[Waiting]) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for row in waiting:
-        totals[row.runner_key] = totals.get(row.runner_key, 0) + row.jobs
-    return totals
+def _urgency(picture: Picture, work: Work, jobs: int) -> tuple[float, int, float, int, str]:
+    """Which of the keys that nobody holds is loaded first."""
+    capable = 1 + sum(1 for other in picture.facts.others if can_hold(other, work, picture.now))
+    oldest = min(tier.oldest_at for tier in work.tiers.values())
+    return _first_due(work), capable, oldest, -jobs, work.runner_key

@@ -9,7 +9,7 @@ from worker.domain.jobs import ClaimedJob
 from worker.domain.timings import Timings
 from worker.errors import DatabaseUnavailable
 from worker.observability.events import emit
-from worker.policy.choose import RunJobs
+from worker.policy.facts import RunJobs
 from worker.services.slots import Slots
 from worker.services.store import Store
 from worker.storage.claims import claim_jobs, release_jobs, release_strays
@@ -44,20 +44,25 @@ class Claims:
         """The database did not answer: a claim may have been committed all the same, a release not."""
         self._strays = True
 
-    def claim(self, decision: RunJobs, *, limit: int) -> Sequence[ClaimedJob]:
-        """Take up to ``limit`` jobs. Raises DatabaseUnavailable."""
+    def claim(
+        self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
+    ) -> Sequence[ClaimedJob]:
+        """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves. Raises
+        DatabaseUnavailable."""
         now = self._clock.now()
         with self._database.write() as conn:
             claimed = claim_jobs(
                 conn,
                 host=self._host,
-                runner_key=decision.runner_key,
+                runner_keys=runner_keys,
                 limit=limit,
                 token=self._token,
                 now=now,
                 lease_until=now + timedelta(seconds=self._timings.lease),
                 priorities=decision.priorities,
                 batch_id=self._batch_id,
+                order=decision.order,
+                dated=dated,
             )
         if claimed:
             emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))

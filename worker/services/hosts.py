@@ -64,6 +64,7 @@ def change(
     models_at_once: int | None = None,
     memory: int | None = None,
     access: Callable[[Access], Access] | None = None,
+    shared: bool | None = None,
 ) -> Seen:
     """Change what is given of a host (``memory`` 0 forgets it), and keep what a look at it found. Raises NotFound."""
     with database.write() as conn:
@@ -77,6 +78,7 @@ def change(
             models_at_once=models_at_once,
             memory=memory,
             access=None if access is None else access(before.access),
+            shared=shared,
         )
     seen = look_at(host, open_host=open_host)
     _keep(database, seen, clock.now())

@@ -1,7 +1,6 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
@@ -130,17 +129,8 @@ class Intake:
             metadata=parsed.metadata,
             deadline=parsed.deadline,
             max_attempts=self._max_attempts,
-            prefix_group=_prefix_group(request),
             estimate=len(parsed.prompt) // 3 + 1,
         )
-
-
-def _prefix_group(request: Mapping[str, object]) -> int:
-    """A hash of what stands before the prompt: equal where a host's prefix cache would serve the next job."""
-    system, template = request.get("system"), request.get("template")
-    if not system and not template:
-        return 0
-    return zlib.crc32(f"{system}\0{template}".encode("utf-8", "replace"))
 
 
 def _problem(problem: LineProblem) -> Problem:

@@ -1,6 +1,7 @@
-"""Loads a runner on purpose: unload what is there, see it gone, load with the exact options, see what came of it."""
+"""Loads a runner on purpose: unload what has to go, see it gone, load with the exact options, see what came of it."""
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from worker.domain.hosts import LoadedModel
@@ -13,30 +14,41 @@ from worker.policy.keep_alive import PRELOAD_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A runner that is there. ``window`` is the context length it really has (``/api/ps``), where the host tells."""
+    """A runner that is there, and what ``/api/ps`` said of it, where it lists it."""
 
     seconds: float
-    window: int | None
+    seen: LoadedModel | None
+
+    @property
+    def window(self) -> int | None:
+        """The context length it really has."""
+        return None if self.seen is None else self.seen.context_length
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that it takes."""
+        return None if self.seen is None or not self.seen.size else self.seen.size
 
 
-def load_runner(gpu: OllamaHost, key: RunnerKey, *, host: str, timings: Timings) -> Loaded:
+def load_runner(
+    gpu: OllamaHost, key: RunnerKey, *, host: str, timings: Timings, keep: Collection[str] = ()
+) -> Loaded:
     """Have ``key`` loaded on a host whose slots are dry. Costs 5 ms where it is loaded already.
 
-    Whatever else is loaded is unloaded first and seen gone: a load beside a model that is still there lets the
-    server pick its own victim (``server/sched.go findRunnerToUnload``: the shortest keep_alive, not the oldest).
-    Raises HostError when the load fails.
+    Whatever else is loaded, but for the models in ``keep``, is unloaded first and seen gone: a load for which there is
+    no room lets the server pick its own victim (``server/sched.go findRunnerToUnload``: the shortest keep_alive, not
+    the oldest). Raises HostError when the load fails.
     """
-    for other in _others(gpu.loaded(), key.model):
+    for other in _others(gpu.loaded(), {key.model, *keep}):
         gpu.unload(other.name)
         emit("runner.unloaded", host=host, model=other.name)
         _see_gone(gpu, other.name, timings)
     seconds = gpu.load(key, keep_alive=PRELOAD_SECONDS)
-    window = next((m.context_length for m in gpu.loaded() if m.name == key.model), None)
-    return Loaded(seconds, window)
+    return Loaded(seconds, next((model for model in gpu.loaded() if model.name == key.model), None))
 
 
-def _others(loaded: list[LoadedModel], model: str) -> list[LoadedModel]:
-    return [other for other in loaded if other.name != model]
+def _others(loaded: list[LoadedModel], keep: Collection[str]) -> list[LoadedModel]:
+    return [other for other in loaded if other.name not in keep]
 
 
 def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> None:
@@ -45,7 +57,9 @@ def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> None:
     Gives up after ``timings.unload`` seconds: somebody else may keep it busy, and the load then waits its turn.
     The pauses grow to half a second: reading ``/api/ps`` often can crash a server before 0.32.4.
     """
-    pause, waited, step = threading.Event(), 0.0, 0.02
+    pause, waited, step = threading.Event(), 0.0, 0.05
+    pause.wait(step)  # it is gone after about 50 ms where there is no GPU's memory to wait for
     while any(model.name == name for model in gpu.loaded()) and waited < timings.unload:
+        step = min(step * 4, 0.5)
         pause.wait(step)
-        waited, step = waited + step, min(step * 2, 0.5)
+        waited += step

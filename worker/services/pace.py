@@ -1,87 +1,196 @@
-"""How fast is a runner key here? Learned from what was seen, the newest counting most; other hosts' where it was not."""
+"""How fast is a runner key here, and on the other hosts? Learned from what was seen, the newest counting most."""
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from statistics import fmean
 
-from worker.policy.choose import Pace
+from worker.policy.parallel import MOST_UNTOLD, Parallel, Waited, learn
 from worker.storage.paces import PaceSeen
 
-WEIGHT = 0.3
+LOAD_WEIGHT = 0.5
+"""Loads are few, and a warm page cache makes them ten times as fast: the last one counts half."""
+SERVICE_WEIGHT = 0.05
+LOAD_PRIOR, BYTES_PER_SECOND = 2.0, 1e9
+"""A load that nobody has seen is taken to last 2 s and to read 1 GB/s."""
+UNKNOWN_SIZE = 18e9
+SERVICE_PRIOR = 5.0
+"""Seconds: 200 tokens at 40 tokens/s. Too much is safer than too little, for deadlines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What to expect of a runner key on a host of mean speed."""
+
+    load_seconds: float
+    service_seconds: float
+    memory: int | None
+    tried: bool
+    """A job of it was seen somewhere."""
+
+
+@dataclass
+class _Own:
+    """What was seen of a key on this host."""
+
+    load: float | None = None
+    service: float | None = None
+    memory: int | None = None
+    jobs: int = 0
+    parallel: Parallel | None = None
+    waits: list[Waited] = field(default_factory=list)
 
 
 class Paces:
-    """Load and service seconds per runner key on ``host``, exponentially weighted.
+    """Load and service seconds, memory and slots per runner key on ``host``, and what the other hosts saw.
 
     Only the thread that serves the host calls the methods.
     """
 
     def __init__(self, host: str = "") -> None:
         self._host = host
-        self._loads: dict[str, float] = {}
-        self._services: dict[str, float] = {}
-        self._elsewhere: dict[str, Pace] = {}
-        self._known: dict[str, Pace] | None = {}
+        self._own: dict[str, _Own] = {}
+        self._elsewhere: list[PaceSeen] = []
+        self._by_key: dict[str, list[PaceSeen]] = {}
+        self._loads_of: dict[str, dict[str, float]] = {}
         self._unsaved: set[str] = set()
+        self._speeds: dict[str, float] | None = None
         self.newly_known = False
         """A key was seen for the first time: worth telling the other hosts at once."""
 
-    @property
-    def known(self) -> Mapping[str, Pace]:
-        """What to expect of each key that was seen anywhere."""
-        if self._known is None:
-            keys = self._loads.keys() | self._services.keys() | self._elsewhere.keys()
-            self._known = {key: self._pace(key) for key in keys}
-        return self._known
-
     def service_seconds(self, runner_key: str | None) -> float | None:
         """Seconds that one job keeps a slot here; None before one has."""
-        return None if runner_key is None else self._services.get(runner_key)
+        own = None if runner_key is None else self._own.get(runner_key)
+        return None if own is None else own.service
+
+    def slots(self, runner_key: str | None, *, told: int, is_told: bool) -> int:
+        """Jobs of the key that are sent at once: as many as were told, fewer where they were seen to wait."""
+        own = None if runner_key is None else self._own.get(runner_key)
+        known = None if own is None else own.parallel
+        if known is None:
+            return told
+        return min(known.slots, told) if is_told else known.slots
 
     def served(self, runner_key: str, seconds: float) -> None:
         """One job of ``runner_key`` kept a slot for ``seconds``."""
-        self._see(self._services, runner_key, seconds)
+        own = self._seen(runner_key, new=self.service_seconds(runner_key) is None)
+        own.jobs += 1
+        weight = max(SERVICE_WEIGHT, 1 / (own.jobs + 2))
+        own.service = seconds if own.service is None else own.service + weight * (seconds - own.service)
 
-    def loaded(self, runner_key: str, seconds: float) -> None:
-        """A load of ``runner_key`` took ``seconds``."""
-        self._see(self._loads, runner_key, seconds)
+    def loaded(self, runner_key: str, seconds: float, memory: int | None = None) -> None:
+        """A load of ``runner_key`` took ``seconds``, and the runner takes ``memory`` bytes."""
+        own = self._own.get(runner_key)
+        own = self._seen(runner_key, new=own is None or own.load is None)
+        own.load = seconds if own.load is None else own.load + LOAD_WEIGHT * (seconds - own.load)
+        own.memory = memory or own.memory
+
+    def waited(self, runner_key: str, waits: Iterable[Waited], *, told: int, is_told: bool) -> int | None:
+        """Answers that were given while all its slots were in use. Returns how many slots it has now, where that
+        changed."""
+        own = self._own.setdefault(runner_key, _Own())
+        known = own.parallel or Parallel(told)
+        own.waits += waits
+        learned = learn(known, own.waits, most=told if is_told else MOST_UNTOLD)
+        if learned == known:
+            own.waits = own.waits[-64:]
+            return None
+        own.parallel, own.waits = learned, []
+        self._unsaved.add(runner_key)
+        return learned.slots
+
+    def _seen(self, runner_key: str, *, new: bool) -> _Own:
+        if new:
+            self.newly_known = True
+        self._unsaved.add(runner_key)
+        self._speeds = None
+        return self._own.setdefault(runner_key, _Own())
+
+    # -- what is expected ----------------------------------------------------------------------------------------
+
+    def estimate(self, runner_key: str, *, size: int | None = None) -> Estimate:
+        """What was seen of it here and elsewhere; ``size`` is the model's, in bytes, for the load that nobody saw."""
+        others = self._by_key.get(runner_key, ())
+        own = self._own.get(runner_key, _Own())
+        loads = [seen.load_seconds for seen in others if seen.load_seconds is not None]
+        if own.load is not None:
+            loads.append(own.load)
+        services = [
+            seen.service_seconds * self.speed(seen.host)
+            for seen in others
+            if seen.service_seconds is not None
+        ]
+        if own.service is not None:  # exact for this host; for the others their speed makes up the difference
+            services = [own.service * self.speed(self._host)]
+        sizes = [seen.memory for seen in others if seen.memory is not None]
+        prior = LOAD_PRIOR + (UNKNOWN_SIZE if size is None else size) / BYTES_PER_SECOND
+        return Estimate(
+            load_seconds=fmean(loads) if loads else prior,
+            service_seconds=fmean(services) if services else SERVICE_PRIOR,
+            memory=own.memory or max(sizes, default=None),
+            tried=bool(services),
+        )
+
+    def loads(self, host: str) -> Mapping[str, float]:
+        """Runner key → seconds that a load of it takes on ``host``, where one was seen."""
+        if host == self._host:
+            return {key: own.load for key, own in self._own.items() if own.load is not None}
+        return self._loads_of.get(host, {})
+
+    def speed(self, host: str) -> float:
+        """How many times faster than the mean of those who ran the same keys ``host`` was; 1 where that is not known.
+
+        Geometric means of ratios: a host that runs short jobs is not a fast one.
+        """
+        if self._speeds is None:
+            self._speeds = _speeds(self._all())
+        return self._speeds.get(host, 1.0)
+
+    def _all(self) -> list[tuple[str, str, float]]:
+        own = [(self._host, key, one.service) for key, one in self._own.items() if one.service]
+        return own + [
+            (one.host, one.runner_key, one.service_seconds) for one in self._elsewhere if one.service_seconds
+        ]
+
+    # -- the database --------------------------------------------------------------------------------------------
 
     def learn(self, seen: Iterable[PaceSeen]) -> None:
         """Take in what the database knows: this host's own from an earlier process, and the other hosts'."""
-        loads: dict[str, list[float]] = {}
-        services: dict[str, list[float]] = {}
+        self._elsewhere, self._by_key, self._loads_of = [], {}, {}
         for pace in seen:
-            if pace.host == self._host:
+            if pace.host != self._host:
+                self._elsewhere.append(pace)
+                self._by_key.setdefault(pace.runner_key, []).append(pace)
                 if pace.load_seconds is not None:
-                    self._loads.setdefault(pace.runner_key, pace.load_seconds)
-                if pace.service_seconds is not None:
-                    self._services.setdefault(pace.runner_key, pace.service_seconds)
-                continue
-            if pace.load_seconds is not None:
-                loads.setdefault(pace.runner_key, []).append(pace.load_seconds)
-            if pace.service_seconds is not None:
-                services.setdefault(pace.runner_key, []).append(pace.service_seconds)
-        self._elsewhere = {
-            key: Pace(
-                fmean(loads[key]) if key in loads else Pace().load_seconds,
-                fmean(services[key]) if key in services else Pace().service_seconds,
-            )
-            for key in loads.keys() | services.keys()
-        }
-        self._known = None
+                    self._loads_of.setdefault(pace.host, {})[pace.runner_key] = pace.load_seconds
+            elif pace.runner_key not in self._own:
+                self._own[pace.runner_key] = _Own(
+                    pace.load_seconds,
+                    pace.service_seconds,
+                    pace.memory,
+                    pace.jobs,
+                    None if pace.slots is None else Parallel(pace.slots, pace.slots + 1),
+                )
+        self._speeds = None
 
     def unsaved(self) -> list[PaceSeen]:
         """What changed since it was last asked for, to be written down."""
         changed, self._unsaved, self.newly_known = sorted(self._unsaved), set(), False
-        return [PaceSeen(self._host, key, self._loads.get(key), self._services.get(key)) for key in changed]
+        return [self._as_seen(key, self._own[key]) for key in changed]
 
-    def _see(self, known: dict[str, float], runner_key: str, seconds: float) -> None:
-        old = known.get(runner_key)
-        if old is None:
-            self.newly_known = True
-        known[runner_key] = seconds if old is None else old + WEIGHT * (seconds - old)
-        self._unsaved.add(runner_key)
-        self._known = None
+    def _as_seen(self, key: str, own: _Own) -> PaceSeen:
+        slots = None if own.parallel is None else own.parallel.slots
+        return PaceSeen(self._host, key, own.load, own.service, slots, own.memory, own.jobs)
 
-    def _pace(self, key: str) -> Pace:
-        prior = self._elsewhere.get(key, Pace())
-        return Pace(self._loads.get(key, prior.load_seconds), self._services.get(key, prior.service_seconds))
+
+def _speeds(seen: list[tuple[str, str, float]]) -> dict[str, float]:
+    by_key: dict[str, list[tuple[str, float]]] = {}
+    for host, key, seconds in seen:
+        by_key.setdefault(key, []).append((host, seconds))
+    ratios: dict[str, list[float]] = {}
+    for rows in by_key.values():
+        if len(rows) > 1:
+            mean = fmean(math.log(seconds) for _, seconds in rows)
+            for host, seconds in rows:
+                ratios.setdefault(host, []).append(mean - math.log(seconds))
+    return {host: math.exp(fmean(logs)) for host, logs in ratios.items()}

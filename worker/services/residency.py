@@ -4,8 +4,9 @@ A load is a decision: published for the other hosts to see, done by an empty pro
 the slots are dry, timed, and kept as a run. A load that fails costs no job anything: none was claimed for it.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from worker.clock import Clock
 from worker.domain.hosts import HostModel, LoadedModel
@@ -15,7 +16,7 @@ from worker.domain.timings import Timings
 from worker.errors import HostError
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
-from worker.policy.choose import LoadRunner
+from worker.policy.facts import LoadRunner
 from worker.policy.keep_alive import keep_alive_seconds, strongest
 from worker.policy.retry import load_pause
 from worker.services.load import load_runner
@@ -27,8 +28,10 @@ from worker.storage.hosts import (
     clear_block,
     host_views,
     publish_intent,
+    record_load,
     record_probe,
-    record_resident,
+    record_residents,
+    record_use,
 )
 from worker.storage.runs import close_run, loaded_run, open_run, resume_run
 
@@ -36,8 +39,21 @@ CONFIRM_AFTER = 30.0
 """Seconds without a call after which a runner is loaded again before it is used: free while it is there (5 ms)."""
 
 
+@dataclass
+class Runner:
+    """One that the host has loaded."""
+
+    key: RunnerKey
+    run_id: int | None = None
+    window: int | None = None
+    """The context length it really has, where the host tells."""
+    memory: int | None = None
+    used_at: float = float("-inf")
+    """When it answered last, on the process's monotonic clock."""
+
+
 class Residency:
-    """The runner that a host holds, the run that goes with it, and the hints its jobs gave."""
+    """The runners that a host holds, the runs that go with them, and the hints their jobs gave."""
 
     def __init__(
         self,
@@ -50,117 +66,196 @@ class Residency:
     ) -> None:
         self._database, self._host, self._gpu = database, host, gpu
         self._clock, self._timings, self._standing = clock, timings, standing
-        self._used_at = float("-inf")
         self._intent: str | None = None
-        self.runner_key: str | None = None
-        self.window: int | None = None
-        """The context length it really has, where the host tells."""
-        self.run_id: int | None = None
+        self._started = False
+        self._runners: dict[str, Runner] = {}
+        self._loading: Runner | None = None
+        self.used: str | None = None
+        """The runner key that jobs were last claimed for."""
+        self.strangers: Mapping[str, float] = {}
+        """Models that somebody else has loaded here → when a look saw last that they had been used."""
+        self._expiry: Mapping[str, datetime | None] = {}
         self.loads = 0
 
+    @property
+    def held(self) -> Sequence[str]:
+        """Runner keys of all that is loaded."""
+        return list(self._runners)
+
+    def runner(self, runner_key: str) -> Runner:
+        """The runner of that key; one that nothing is known of where it has gone."""
+        return self._runners.get(runner_key) or Runner(RunnerKey.parse(runner_key))
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
     def seen(self, version: str, models: Sequence[HostModel], loaded: Sequence[LoadedModel]) -> None:
-        """Keep what a look at the host found; a runner that is no longer there is forgotten."""
-        held = {model.name: model for model in loaded}
+        """Keep what a look at the host found; runners that are no longer there are forgotten."""
+        there = {model.name: model for model in loaded}
         now = self._clock.now()
         with self._database.write() as conn:
             record_probe(conn, self._host, version=version, models=models, now=now)
-            if self.runner_key is None:
-                views = {view.name: view for view in host_views(conn, now)}
-                self.runner_key = views[self._host].resident if self._host in views else None
-            if self.runner_key is not None and RunnerKey.parse(self.runner_key).model not in held:
-                gone = self.run_id or resume_run(conn, host=self._host, runner_key=self.runner_key)
-                if gone is not None:
-                    close_run(conn, gone, now=now)
-                self._forget()
-                record_resident(conn, self._host, None, now=now)
-            if self.runner_key is not None and self.run_id is None:
-                self.run_id = resume_run(conn, host=self._host, runner_key=self.runner_key)
-        if self.runner_key is not None:
-            self.window = held[RunnerKey.parse(self.runner_key).model].context_length
+            if not self._started:
+                self._remember(conn)
+            for key, runner in list(self._runners.items()):
+                found = there.get(runner.key.model)
+                if found is None:
+                    gone = runner.run_id or resume_run(conn, host=self._host, runner_key=key)
+                    if gone is not None:
+                        close_run(conn, gone, now=now)
+                    self._forget(key)
+                    continue
+                runner.window, runner.memory = found.context_length, found.size or runner.memory
+                if runner.run_id is None:
+                    runner.run_id = resume_run(conn, host=self._host, runner_key=key)
+            self._record(conn)
+        self._see_strangers(there)
 
-    def used(self) -> None:
+    def _see_strangers(self, there: Mapping[str, LoadedModel]) -> None:
+        """A model is in use while the time at which the host would unload it moves."""
+        ours = {runner.key.model for runner in self._runners.values()}
+        expiry = {name: model.expires_at for name, model in there.items() if name not in ours}
+        now = self._clock.monotonic()
+        self.strangers = {
+            name: self.strangers[name] if name in self.strangers and at == self._expiry.get(name) else now
+            for name, at in expiry.items()
+        }
+        self._expiry = expiry
+
+    def _remember(self, conn: Connection) -> None:
+        """What an earlier worker of this host left loaded, as the database knows it."""
+        self._started = True
+        view = next((one for one in host_views(conn, self._clock.now()) if one.name == self._host), None)
+        if view is None:
+            return
+        for key, memory in view.residents.items():
+            self._runners[key] = Runner(RunnerKey.parse(key), memory=memory)
+        self.used = view.resident
+
+    def answered(self, runner_key: str) -> None:
         """It answered just now, so it is there."""
-        self._used_at = self._clock.monotonic()
+        if runner_key in self._runners:
+            self._runners[runner_key].used_at = self._clock.monotonic()
 
     def doubted(self) -> None:
-        """It failed: whether it is still there has to be seen before it is used again."""
-        self._used_at = float("-inf")
+        """The host failed: whether anything is still there has to be seen before it is used again."""
+        for runner in self._runners.values():
+            runner.used_at = float("-inf")
 
-    def confirm(self, runner_key: str) -> HostError | None:
+    def confirm(self, runner_key: str, *, dry: bool) -> HostError | None:
         """See that the runner is really there, so that nothing is loaded as a side effect of a job.
 
-        Called while the slots are dry.
+        While the slots are ``dry`` it is loaded again where it has gone. While others run it is only looked for: a load
+        must not be sent then, and what has gone is forgotten, for the next choice to see. Raises DatabaseUnavailable.
         """
-        if self._clock.monotonic() - self._used_at < CONFIRM_AFTER:
+        if self._clock.monotonic() - self.runner(runner_key).used_at < CONFIRM_AFTER:
             return None
-        return self.load(runner_key)
+        if dry:
+            return self.load(runner_key)
+        try:
+            if any(model.name == self.runner(runner_key).key.model for model in self._gpu.loaded()):
+                self.answered(runner_key)
+                return None
+        except HostError as error:
+            return error
+        self._forget(runner_key)
+        with self._database.write() as conn:
+            self._record(conn)
+        return None
+
+    def use(self, runner_key: str) -> None:
+        """Jobs are claimed for it from now on; the other hosts see that. Raises DatabaseUnavailable."""
+        if self.used == runner_key:
+            return
+        with self._database.write() as conn:
+            record_use(conn, self._host, runner_key)
+        self.used = runner_key
+
+    # -- loading --------------------------------------------------------------------------------------------------
 
     @property
     def intent(self) -> str | None:
         """The runner key that was published to be loaded next."""
         return self._intent
 
-    def intend(self, conn: Connection, runner_key: str | None) -> None:
-        """Publish what will be loaded once the slots are dry, or that nothing will. Under the fleet's lock."""
-        publish_intent(conn, self._host, runner_key, now=self._clock.now())
+    def intend(
+        self, conn: Connection, runner_key: str | None, *, seconds: float = 0.0, starved: bool = False
+    ) -> None:
+        """Publish what will be loaded, in about ``seconds``, or that nothing will. Under the fleet's lock."""
+        now = self._clock.now()
+        until = None if runner_key is None else now + timedelta(seconds=seconds)
+        publish_intent(conn, self._host, runner_key, now=now, until=until, starved=starved)
         self._intent = runner_key
 
-    def begin(self, conn: Connection, decision: LoadRunner) -> None:
-        """Publish what will be loaded, and end the run of what is left. Called under the fleet's lock."""
+    def begin(self, conn: Connection, decision: LoadRunner, *, seconds: float) -> None:
+        """Publish what will be loaded, and end the runs of what is left. Called under the fleet's lock."""
         now = self._clock.now()
-        self.intend(conn, decision.runner_key)
-        if self.run_id is not None:
-            close_run(conn, self.run_id, now=now)
-        self._forget()
-        self.run_id = open_run(
-            conn, host=self._host, runner_key=decision.runner_key, reason=decision.reason, now=now
+        self.intend(conn, decision.runner_key, seconds=seconds, starved=decision.starved)
+        for key in decision.evict:
+            run_id = self.runner(key).run_id
+            if run_id is not None:
+                close_run(conn, run_id, now=now)
+            self._forget(key)
+        run_id = open_run(
+            conn,
+            host=self._host,
+            runner_key=decision.runner_key,
+            reason=decision.reason,
+            now=now,
+            beside=self._runners,
         )
+        self._loading = Runner(RunnerKey.parse(decision.runner_key), run_id)
+        self._record(conn)
         emit("runner.loading", host=self._host, runner_key=decision.runner_key, reason=decision.reason)
 
     def load(self, runner_key: str) -> HostError | None:
         """Load it, or see that it is there; the failure where that does not work. Raises DatabaseUnavailable."""
         began = self._clock.monotonic()
+        was_there = self._runners.get(runner_key)
+        runner = was_there or self._loading
+        if runner is None or runner.key.text != runner_key:
+            runner = Runner(RunnerKey.parse(runner_key))
+        keep = {other.key.model for other in self._runners.values()}
         try:
-            loaded = load_runner(
-                self._gpu, RunnerKey.parse(runner_key), host=self._host, timings=self._timings
-            )
+            loaded = load_runner(self._gpu, runner.key, host=self._host, timings=self._timings, keep=keep)
         except HostError as error:
-            self._load_failed(runner_key, error, self._clock.monotonic() - began)
+            self._load_failed(runner, error, self._clock.monotonic() - began)
             return error
-        was_there = self.runner_key == runner_key
-        self.runner_key, self.window = runner_key, loaded.window
-        self.used()
-        if was_there:
+        runner.window, runner.memory = loaded.window, loaded.memory or runner.memory
+        self._runners[runner_key], self._loading = runner, None
+        self.answered(runner_key)
+        if was_there is not None:
             return None
         self.loads += 1
-        self._standing.paces.loaded(runner_key, loaded.seconds)
+        self.used = runner_key
+        self._standing.paces.loaded(runner_key, loaded.seconds, loaded.memory)
         emit("runner.loaded", host=self._host, runner_key=runner_key, seconds=loaded.seconds)
         now = self._clock.now()
         with self._database.write() as conn:
-            record_resident(conn, self._host, runner_key, now=now)
+            self._record(conn)
             self.intend(conn, None)
+            record_load(conn, self._host, seconds=loaded.seconds, now=now)
             clear_block(conn, self._host, runner_key)
-            if self.run_id is not None:
-                loaded_run(conn, self.run_id, load_time=timedelta(seconds=loaded.seconds))
+            if runner.run_id is not None:
+                loaded_run(conn, runner.run_id, load_time=timedelta(seconds=loaded.seconds))
         return None
 
-    def _load_failed(self, runner_key: str, error: HostError, seconds: float) -> None:
+    def _load_failed(self, runner: Runner, error: HostError, seconds: float) -> None:
         emit(
             "runner.load_failed",
             host=self._host,
-            runner_key=runner_key,
+            runner_key=runner.key.text,
             code=error.code,
             message=error.message[:300],
             seconds=seconds,
         )
-        run_id = self.run_id
-        self._forget()
+        self._forget(runner.key.text)
+        self._loading = None
         now = self._clock.now()
         with self._database.write() as conn:
             self.intend(conn, None)
-            record_resident(conn, self._host, None, now=now)
-            if run_id is not None:
-                close_run(conn, run_id, now=now, error=f"{error.code}: {error.message[:300]}")
+            self._record(conn)
+            if runner.run_id is not None:
+                close_run(conn, runner.run_id, now=now, error=f"{error.code}: {error.message[:300]}")
 
     def block(self, runner_key: str, error: HostError) -> None:
         """Leave a runner key alone on this host for a while, longer with each failure in a row."""
@@ -179,6 +274,8 @@ class Residency:
                 failures=failures,
             )
 
+    # -- how long it stays ----------------------------------------------------------------------------------------
+
     def hinted(self, jobs: Iterable[ClaimedJob]) -> None:
         """Remember how long the jobs of this run want the model to stay."""
         hints = [keep_alive_seconds(job.request.get("keep_alive")) for job in jobs]
@@ -187,15 +284,20 @@ class Residency:
 
     def apply_keep_alive(self) -> None:
         """The strongest hint of the run, with the runner's own options: other options would reload it."""
-        if not self._standing.hints or self.runner_key is None:
+        if not self._standing.hints or self.used is None or self.used not in self._runners:
             return
         try:
-            self._gpu.apply_keep_alive(RunnerKey.parse(self.runner_key), self._standing.hints[0])
+            self._gpu.apply_keep_alive(self._runners[self.used].key, self._standing.hints[0])
         except HostError as error:
             emit("host.unreachable", host=self._host, message=error.message)
         self._standing.hints = []
 
-    def _forget(self) -> None:
-        self.runner_key, self.window, self.run_id = None, None, None
-        self._standing.hints = []
-        self.doubted()
+    def _forget(self, runner_key: str) -> None:
+        self._runners.pop(runner_key, None)
+        if self.used == runner_key:
+            self.used = None
+            self._standing.hints = []
+
+    def _record(self, conn: Connection) -> None:
+        held = {key: runner.memory for key, runner in self._runners.items()}
+        record_residents(conn, self._host, held, self.used, now=self._clock.now())

@@ -12,35 +12,42 @@ from datetime import timedelta
 
 from worker.clock import Clock
 from worker.domain.attempts import Retried, Succeeded
-from worker.domain.hosts import Host, HostModel
-from worker.domain.jobs import ClaimedJob
+from worker.domain.hosts import Host
+from worker.domain.jobs import ClaimedJob, Priority
+from worker.domain.replies import Result
 from worker.domain.timings import Timings
 from worker.errors import CODES, Code, DatabaseUnavailable, HostError
 from worker.observability.events import emit
 from worker.ollama.client import Call, OllamaHost
-from worker.policy.choose import Facts, LoadRunner, RunJobs, Wait, choose
+from worker.policy.choose import choose
+from worker.policy.facts import LoadRunner, RunJobs, Wait
+from worker.policy.parallel import Waited
+from worker.policy.picture import Picture
+from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
 from worker.services.attempt import Ending, attempt_job
 from worker.services.brake import apply_brakes, withdraw
 from worker.services.claims import Claims
+from worker.services.facts import Seen
 from worker.services.heartbeat import Heartbeat
 from worker.services.pace import Paces
 from worker.services.residency import Residency
-from worker.services.slots import Slots
+from worker.services.sight import Sight
+from worker.services.slots import Ended, Slots
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.storage.backlog import read_backlog
 from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import host_views, lock_fleet, record_unreachable
-from worker.storage.paces import read_paces, save_paces
+from worker.storage.hosts import lock_fleet, record_unreachable
 
 PROBE_EVERY = 60.0
-PACES_EVERY = 10.0
-"""Seconds between two looks at how fast the other hosts are; a pace that was never known is told at once."""
+SHARED_PROBE_EVERY = 5.0
+"""Seconds between two looks at a host, and at one that other people use too; only while nothing runs on it."""
 SHORT_CALL = 0.05
 """Seconds. Outcomes of shorter calls are stored in groups."""
 AHEAD_BELOW = 0.5
 """Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
+SURPRISE = 1.0
+"""Seconds. A job that says it waited longer for a load met a runner that was not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,19 @@ def serve_host(
         serving.leave()
 
 
+def _waited(result: Result) -> Waited:
+    """What the reply's total says beyond its parts: the request waited for a place."""
+    spent = result.load_seconds + result.prompt_eval_seconds + result.eval_seconds
+    return Waited(max(0.0, result.total_seconds - spent), result.total_seconds)
+
+
+def _until_loaded(seen: Seen, decision: LoadRunner) -> float:
+    """Seconds until the load is done, as it is expected."""
+    picture = Picture(seen.facts)
+    work = picture.work.get(decision.runner_key)
+    return 0.0 if work is None else picture.setup(work).seconds
+
+
 def _seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 
@@ -140,9 +160,10 @@ class _Serving:
             timings=timings,
             batch_id=batch_id,
         )
-        self.models: dict[str, HostModel] = {}
+        self.sight = Sight(database, host, self.paces, clock=clock, batch_id=batch_id)
         self.probed_at = float("-inf")
-        self.paces_at = float("-inf")
+        self.dry_at = clock.monotonic()
+        self.interactive_at = float("-inf")
         self.low_water = host.slots
         self.jobs = 0
 
@@ -171,6 +192,8 @@ class _Serving:
                 if not self.standing.paused(now):
                     self.slots.resume()
                 done = self._wants_more() and self._step()
+                if not done and self.slots.unfinished >= self.slots.limit:
+                    done = self._let_interactive_in()
                 if done or self.slots.unfinished:
                     idle_since = now
                 elif now - idle_since >= self.timings.linger:
@@ -181,12 +204,16 @@ class _Serving:
 
     def _wants_more(self) -> bool:
         """Short jobs are claimed before a slot idles, long ones when one is free."""
-        if self._may_claim_ahead():
+        if self.slots.unfinished and must_run_dry(
+            self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic()
+        ):
+            return False
+        if self._may_claim_ahead(self.residency.used):
             return self.slots.ready < self.low_water
-        return self.slots.unfinished < self.slots.count
+        return self.slots.unfinished < self.slots.limit
 
-    def _may_claim_ahead(self) -> bool:
-        seconds = self.paces.service_seconds(self.residency.runner_key)
+    def _may_claim_ahead(self, runner_key: str | None) -> bool:
+        seconds = self.paces.service_seconds(runner_key)
         return seconds is not None and seconds < AHEAD_BELOW
 
     def _step(self) -> bool:
@@ -204,15 +231,15 @@ class _Serving:
         if not self.store.flush():
             return False  # a rescued job must not be asked again while its answer waits here
         self.claims.release_strays()
-        self._exchange_paces()
-        stale = self.clock.monotonic() - self.probed_at > PROBE_EVERY
-        if stale and not self.slots.unfinished and not self._look():
+        self.sight.exchange_paces()
+        if not self.slots.unfinished and not self._look_again():
             return False
-        match choose(self._facts()):
+        seen = self._see()
+        match choose(seen.facts):
             case RunJobs() as decision:
                 if self.residency.intent is not None:
                     self._intend(None)
-                return self._run_jobs(decision)
+                return self._run_jobs(decision, seen)
             case LoadRunner() as decision:
                 # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
                 # host's whole queue behind it. So the slots run dry first; the others see what for, else they
@@ -221,14 +248,31 @@ class _Serving:
                     return self._switch()
                 if self.residency.intent != decision.runner_key:
                     self._intend(decision.runner_key)
+                    self.claims.give_back()
                 return True
             case Wait():
                 return False
 
+    def _let_interactive_in(self) -> bool:
+        """All slots are in use. An interactive job whose runner is here is asked beside them all the same."""
+        now = self.clock.monotonic()
+        if now - self.interactive_at < self.timings.idle_poll or self.slots.unfinished > self.slots.limit:
+            return False
+        self.interactive_at = now
+        try:
+            seen = self._see()
+            decision = choose(seen.facts)
+            if isinstance(decision, RunJobs) and decision.priorities == (Priority.INTERACTIVE,):
+                return self._run_jobs(decision, seen)
+        except DatabaseUnavailable as error:
+            self.claims.doubted()
+            emit("database.unavailable", host=self.host.name, message=str(error))
+        return False
+
     def _collect(self) -> None:
         """Wait for endings and store them, short calls in groups."""
         endings = self.slots.endings(self._wait())
-        if endings and endings[-1].seconds < SHORT_CALL and self.slots.unfinished:
+        if endings and endings[-1].ending.seconds < SHORT_CALL and self.slots.unfinished:
             until = self.clock.monotonic() + self.timings.group
             while self.slots.ready > self.low_water // 2 and (left := until - self.clock.monotonic()) > 0:
                 endings += self.slots.endings(left)
@@ -269,6 +313,24 @@ class _Serving:
         except DatabaseUnavailable as error:
             emit("database.unavailable", host=self.host.name, message=str(error))
 
+    def _look_again(self) -> bool:
+        """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
+        now = self.clock.monotonic()
+        every = SHARED_PROBE_EVERY if self.host.shared else PROBE_EVERY
+        if must_run_dry(self.host.shared, dry_at=self.dry_at, now=now):
+            # A request that waits for another model gets in only if none of ours follows at once.
+            self.stop.wait(LET_IN)
+            every = 0.0
+        self.dry_at = now
+        if now - self.probed_at > every and not self._look():
+            return False
+        strangers = self.residency.strangers
+        if others_are_at_work(self.host.shared, strangers.values(), now=now):
+            self.standing.step_back(now, STEP_BACK)
+            emit("host.yielded", host=self.host.name, models=sorted(strangers), seconds=STEP_BACK)
+            return False
+        return True
+
     # -- looking ----------------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
@@ -282,77 +344,60 @@ class _Serving:
             self._pause(error)
             return False
         self.probed_at = self.clock.monotonic()
-        self.models = {model.name: model for model in models}
+        self.sight.models = {model.name: model for model in models}
         self.residency.seen(version, models, loaded)
         return True
 
-    def _facts(self) -> Facts:
-        with self.database.read() as conn:
-            return self._facts_in(conn)
-
-    def _facts_in(self, conn: Connection) -> Facts:
-        now = self.clock.now()
-        views = host_views(conn, now)
-        mine = next(view for view in views if view.name == self.host.name)
-        return Facts(
-            host=mine,
-            slots=self.host.slots,
-            others=[view for view in views if view.name != self.host.name],
-            backlog=read_backlog(conn, now=now, batch_id=self.batch_id),
-            now=now,
-            paces=self.paces.known,
-        )
-
-    def _exchange_paces(self) -> None:
-        """Tell the others how fast this host is, and hear it of them."""
-        now = self.clock.monotonic()
-        if now - self.paces_at < PACES_EVERY and not self.paces.newly_known:
-            return
-        seen = self.paces.unsaved()
-        if seen:
-            with self.database.write() as conn:
-                save_paces(conn, seen, now=self.clock.now())
-        with self.database.read() as conn:
-            self.paces.learn(read_paces(conn))
-        self.paces_at = now
+    def _see(self, conn: Connection | None = None) -> Seen:
+        return self.sight.facts(self.slots.in_flight, self.residency.used, conn)
 
     # -- running ----------------------------------------------------------------------------------------------
 
-    def _run_jobs(self, decision: RunJobs) -> bool:
-        if not self.slots.unfinished and not self._ready(
-            decision.runner_key, self.residency.confirm(decision.runner_key)
-        ):
+    def _run_jobs(self, decision: RunJobs, seen: Seen) -> bool:
+        key = decision.runner_key
+        if not self._ready(key, self.residency.confirm(key, dry=not self.slots.unfinished)):
             return False
-        free = self.slots.count - self.slots.unfinished
+        if key not in self.residency.held:
+            return True  # it has gone while others run: to be decided anew
+        self.residency.use(key)
+        self.slots.limit = self.sight.slots_of(key)
+        free = max(1, self.slots.limit - self.slots.unfinished)
+        members = seen.members.get(key, (key,))
         claimed = self.claims.claim(
-            decision, limit=decision.jobs if self._may_claim_ahead() else min(decision.jobs, free)
+            decision,
+            members,
+            limit=decision.jobs if self._may_claim_ahead(key) else min(decision.jobs, free),
+            dated=self.sight.is_dated(members),
         )
         if not claimed:
             return False
-        self.low_water = max(self.host.slots, len(claimed) // 2)
+        self.low_water = max(self.slots.limit, len(claimed) // 2)
         self.residency.hinted(claimed)
-        self.slots.hand_over(claimed)
+        self.slots.hand_over(claimed, key)
         return True
 
-    def _attempt(self, job: ClaimedJob, call: Call) -> Ending:
+    def _attempt(self, job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+        runner = self.residency.runner(runner_key)
         return attempt_job(
             job,
             ask=lambda request, call: self.gpu.generate(request, call=call),
             call=call,
             host=self.host.name,
-            host_model=self.models.get(job.model),
-            window=self.residency.window,
+            host_model=self.sight.models.get(job.model),
+            window=runner.window,
             clock=self.clock,
-            run_id=self.residency.run_id,
+            run_id=runner.run_id,
             fail_on_cut=self.fail_on_cut,
         )
 
-    def _take(self, endings: Sequence[Ending]) -> None:
+    def _take(self, ended: Sequence[Ended]) -> None:
         """Store how jobs ended, then learn from it and let the host answer for its faults.
 
         In that order: what a host generated must be safe before anything else may fail.
         """
-        self.residency.used()
+        for one in ended:
+            self.residency.answered(one.runner_key)
+        endings = [one.ending for one in ended]
         self.jobs += len(endings)
         self.store.add([ending.finish for ending in endings])
         self.store.flush()
@@ -362,11 +407,11 @@ class _Serving:
             self._pause(failed[-1])
         try:
             self._brake({ending.finish.batch_id for ending in endings if ending.has_failed})
-            for ending in endings:
-                if isinstance(ending.finish.outcome, Succeeded):
-                    self._succeeded(ending.seconds)
-                elif ending.error is not None:
-                    self._answer_for(ending, ending.error)
+            for one in ended:
+                if isinstance(one.ending.finish.outcome, Succeeded):
+                    self._succeeded(one, one.ending.finish.outcome.result)
+                elif one.ending.error is not None:
+                    self._answer_for(one, one.ending.error)
         except DatabaseUnavailable as error:
             emit("database.unavailable", host=self.host.name, message=str(error))
 
@@ -376,13 +421,28 @@ class _Serving:
             self.claims.give_back()
             withdraw(self.database)  # what was given back is queued, and its batch is paused
 
-    def _succeeded(self, seconds: float) -> None:
+    def _succeeded(self, one: Ended, result: Result) -> None:
         self.standing.answered(self.clock.monotonic())
-        if self.residency.runner_key is not None:
-            self.paces.served(self.residency.runner_key, seconds)
+        self.paces.served(one.runner_key, one.ending.seconds)
+        if result.load_seconds > SURPRISE:
+            emit(
+                "runner.reloaded",
+                host=self.host.name,
+                runner_key=one.runner_key,
+                seconds=result.load_seconds,
+            )
+        if not one.full:
+            return
+        slots = self.paces.waited(
+            one.runner_key, [_waited(result)], told=self.host.slots, is_told=self.host.slots_told
+        )
+        if slots is not None:
+            emit("host.slots_learned", host=self.host.name, runner_key=one.runner_key, slots=slots)
+            if one.runner_key == self.residency.used:
+                self.slots.limit = slots
 
-    def _answer_for(self, ending: Ending, error: HostError) -> None:
-        finish = ending.finish
+    def _answer_for(self, one: Ended, error: HostError) -> None:
+        finish = one.ending.finish
         emit(
             "job.failed",
             host=self.host.name,
@@ -393,8 +453,8 @@ class _Serving:
         )
         if error.code is Code.WORKER_LOST or not isinstance(finish.outcome, Retried):
             return
-        if CODES[error.code].fault == "runner" and self.residency.runner_key is not None:
-            self._block(self.residency.runner_key, error)
+        if CODES[error.code].fault == "runner":
+            self._block(one.runner_key, error)
 
     def _pause(self, error: HostError) -> None:
         """The host steps back; jobs that no slot has taken go to whoever is well."""
@@ -409,21 +469,24 @@ class _Serving:
         """Publish the load that the slots run dry for, if it is still the right one seen under the fleet's lock."""
         with self.database.write() as conn:
             lock_fleet(conn)
-            if runner_key is not None:
-                decision = choose(self._facts_in(conn))
-                if not isinstance(decision, LoadRunner):
-                    return
-                runner_key = decision.runner_key
-            self.residency.intend(conn, runner_key)
+            if runner_key is None:
+                self.residency.intend(conn, None)
+                return
+            seen = self._see(conn)
+            decision = choose(seen.facts)
+            if isinstance(decision, LoadRunner):
+                seconds = _until_loaded(seen, decision)
+                self.residency.intend(conn, decision.runner_key, seconds=seconds, starved=decision.starved)
 
     def _switch(self) -> bool:
         """Decide a load under the fleet's lock, publish it, and do it."""
         with self.database.write() as conn:
             lock_fleet(conn)
-            decision = choose(self._facts_in(conn))
+            seen = self._see(conn)
+            decision = choose(seen.facts)
             if not isinstance(decision, LoadRunner):
                 return isinstance(decision, RunJobs)
-            self.residency.begin(conn, decision)
+            self.residency.begin(conn, decision, seconds=_until_loaded(seen, decision))
         return self._ready(decision.runner_key, self.residency.load(decision.runner_key))
 
     def _ready(self, runner_key: str, error: HostError | None) -> bool:

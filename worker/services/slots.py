@@ -2,107 +2,135 @@
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from worker.domain.jobs import ClaimedJob
+from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code
 from worker.ollama.client import Call
+from worker.policy.streams import next_job
 from worker.services.attempt import Ending
 
-Attempt = Callable[[ClaimedJob, Call], Ending]
+Attempt = Callable[[ClaimedJob, str, Call], Ending]
+"""A job, the runner key that serves it, and the call to be aborted by."""
 
 MOST_FAILURES = 20
 """Jobs that fail one after another before the slots halt, for the brakes to be looked at."""
+OVERCOMMIT = 1
+"""Slots more than there are, for interactive jobs alone: theirs is then the next answer, whatever runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job ended, on which runner, and whether all of that runner's slots were in use when it began."""
+
+    ending: Ending
+    runner_key: str
+    full: bool
 
 
 class Slots:
-    """``count`` threads over one queue of claimed jobs. Only the serving thread calls the methods.
+    """Up to ``limit`` jobs at a time, of those that were claimed. Only the serving thread calls the methods.
 
     A job is *unstarted* until a slot takes it: unstarted jobs can be given back, the others end by themselves or are
     aborted.
     """
 
-    def __init__(self, count: int, attempt: Attempt, *, name: str) -> None:
-        self.count = count
-        self._attempt = attempt
-        self._jobs: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
-        self._passed_over: queue.SimpleQueue[ClaimedJob] = queue.SimpleQueue()
-        self._endings: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
-        self._halted = False
-        self._lock = threading.Lock()
+    def __init__(self, limit: int, attempt: Attempt, *, name: str) -> None:
+        self._limit = limit
+        self._attempt, self._name = attempt, name
+        self._changed = threading.Condition()
+        self._waiting: list[ClaimedJob] = []
+        self._runner_of: dict[int, str] = {}
+        """Of every job handed over whose ending has not been taken."""
+        self._running: dict[int, ClaimedJob] = {}
         self._calls: dict[int, Call] = {}
-        self._held: set[int] = set()
+        self._endings: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._untaken = 0
+        self._halted = self._closed = False
         self._failures = 0
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-slot-{n}", daemon=True) for n in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def limit(self) -> int:
+        """Jobs that are asked at a time."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        with self._changed:
+            self._limit = limit
+            self._changed.notify_all()
 
     @property
     def unfinished(self) -> int:
         """Jobs handed over whose ending has not been taken."""
-        return len(self._held)
+        return len(self._runner_of)
 
     @property
     def held(self) -> frozenset[int]:
         """Ids of the jobs handed over whose ending has not been taken. May be read from any thread."""
-        with self._lock:
-            return frozenset(self._held)
+        with self._changed:
+            return frozenset(self._runner_of)
+
+    @property
+    def in_flight(self) -> Counter[str]:
+        """Runner key → its jobs that are asked, or wait for a slot."""
+        with self._changed:
+            return Counter(self._runner_of.values())
 
     @property
     def ready(self) -> int:
         """Jobs no slot has taken yet."""
-        return self._jobs.qsize()
+        return len(self._waiting)
 
-    def hand_over(self, jobs: Iterable[ClaimedJob]) -> None:
+    def hand_over(self, jobs: Iterable[ClaimedJob], runner_key: str) -> None:
+        """Jobs that were claimed, in the order they are to be run in; ``runner_key`` is resident."""
         self.resume()
-        for job in jobs:
-            with self._lock:
-                self._held.add(job.id)
-            self._jobs.put(job)
+        with self._changed:
+            for job in jobs:
+                self._runner_of[job.id] = runner_key
+                self._waiting.append(job)
+            wanted = min(len(self._runner_of), self._limit + OVERCOMMIT) - len(self._threads)
+            self._changed.notify_all()
+        for _ in range(wanted):
+            thread = threading.Thread(
+                target=self._work, name=f"{self._name}-slot-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
 
     def resume(self) -> None:
-        """Go on after a halt, with what a slot passed over while ``take_back`` had just looked.
-
-        Not before the endings that led to the halt have been taken.
-        """
-        if not self._halted or not self._endings.empty():
-            return
-        self._halted, self._failures = False, 0
-        while True:
-            try:
-                self._jobs.put(self._passed_over.get_nowait())
-            except queue.Empty:
-                return
+        """Go on after a halt. Not before the endings that led to the halt have been taken."""
+        with self._changed:
+            if self._halted and not self._untaken:
+                self._halted, self._failures = False, 0
+                self._changed.notify_all()
 
     def take_back(self) -> list[ClaimedJob]:
         """The jobs that no slot has taken yet; they are nobody's then and have to be released."""
-        self._halted = True
-        unstarted: list[ClaimedJob] = []
-        for source in (self._jobs, self._passed_over):
-            while True:
-                try:
-                    job = source.get_nowait()
-                except queue.Empty:
-                    break
-                if job is not None:
-                    unstarted.append(job)
-        self._let_go(job.id for job in unstarted)
+        with self._changed:
+            unstarted, self._waiting = self._waiting, []
+            for job in unstarted:
+                del self._runner_of[job.id]
         return unstarted
 
-    def endings(self, wait: float) -> list[Ending]:
+    def endings(self, wait: float) -> list[Ended]:
         """All endings that are there; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
-        taken: list[Ending] = []
+        taken: list[Ended] = []
         try:
-            ending = self._endings.get(timeout=wait) if wait > 0 else self._endings.get_nowait()
+            ended = self._endings.get(timeout=wait) if wait > 0 else self._endings.get_nowait()
             while True:
-                if ending is not None:
-                    taken.append(ending)
-                ending = self._endings.get_nowait()
+                if ended is not None:
+                    taken.append(ended)
+                ended = self._endings.get_nowait()
         except queue.Empty:
             pass
-        self._let_go(ending.finish.job_id for ending in taken)
+        with self._changed:
+            self._untaken -= len(taken)
+            for one in taken:
+                self._runner_of.pop(one.ending.finish.job_id, None)
         return taken
 
     def nudge(self) -> None:
@@ -111,7 +139,7 @@ class Slots:
 
     def abort(self, job_ids: Iterable[int] | None = None, *, code: Code = Code.CANCELLED) -> None:
         """Cut the connections of these running jobs, or of all. May be called from any thread."""
-        with self._lock:
+        with self._changed:
             calls = (
                 list(self._calls.values())
                 if job_ids is None
@@ -120,32 +148,52 @@ class Slots:
         for call in calls:
             call.abort(code)
 
-    def _let_go(self, job_ids: Iterable[int]) -> None:
-        with self._lock:
-            self._held.difference_update(job_ids)
-
     def close(self) -> None:
-        for _ in self._threads:
-            self._jobs.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._halted:
-                self._passed_over.put(job)
-                continue
-            call = Call()
-            with self._lock:
-                self._calls[job.id] = call
+        ran: int | None = None
+        while (taken := self._take(ran)) is not None:
+            job, call, full = taken
+            ran = job.prefix_group
+            runner_key = self._runner_of[job.id]
+            ending: Ending | None = None
             try:
-                ending = self._attempt(job, call)
+                ending = self._attempt(job, runner_key, call)
             finally:
-                with self._lock:
-                    self._calls.pop(job.id, None)
-            self._failures = self._failures + 1 if ending.has_failed else 0
-            if ending.is_the_hosts or self._failures >= MOST_FAILURES:
-                # Until the serving thread has taken this in, a host that refuses connections, or a template that
-                # no model understands, would be handed, and fail, every job that waits here.
-                self._halted = True
-            self._endings.put(ending)
+                self._put(job, runner_key, ending, full)
+
+    def _take(self, ran: int | None) -> tuple[ClaimedJob, Call, bool] | None:
+        """Wait for a job and take it; None when the slots are closed."""
+        with self._changed:
+            while not self._closed:
+                if self._waiting and not self._halted:
+                    at = {job.prefix_group for job in self._running.values()}
+                    place = next_job(self._waiting, ran, at)
+                    job = self._waiting[place]
+                    over = OVERCOMMIT if job.priority == Priority.INTERACTIVE else 0
+                    if len(self._running) < self._limit + over:
+                        del self._waiting[place]
+                        self._running[job.id] = job
+                        call = self._calls[job.id] = Call()
+                        return job, call, len(self._running) >= self._limit
+                self._changed.wait()
+            return None
+
+    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending | None, full: bool) -> None:
+        with self._changed:
+            self._calls.pop(job.id, None)
+            self._running.pop(job.id, None)
+            if ending is not None:
+                self._failures = self._failures + 1 if ending.has_failed else 0
+                if ending.is_the_hosts or self._failures >= MOST_FAILURES:
+                    # Until the serving thread has taken this in, a host that refuses connections, or a template that
+                    # no model understands, would be handed, and fail, every job that waits here.
+                    self._halted = True
+                self._untaken += 1
+                self._endings.put(Ended(ending, runner_key, full))
+            self._changed.notify()

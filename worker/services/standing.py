@@ -36,6 +36,10 @@ class Standing:
         self.paused_until = now + pause
         return pause
 
+    def step_back(self, now: float, seconds: float) -> None:
+        """Leave the host alone for a while, through no fault of its own."""
+        self.paused_until = max(self.paused_until, now + seconds)
+
     def answered(self, now: float) -> None:
         """The host answered a job, and not one that was sent before it failed."""
         if not self.paused(now):

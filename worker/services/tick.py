@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from worker.clock import Clock
 from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostView
+from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.observability.events import emit
 from worker.services.brake import withdraw
@@ -146,7 +147,8 @@ def _unservable(
         names = ", ".join(sorted(view.name for view in views))
         told = f"no host has {waiting.model} (looked at {names}); pull it there, then unhold"
         return Code.MODEL_MISSING, told
-    reasons = [failing.get((host, waiting.runner_key)) for host in having]
+    loaded = concrete(RunnerKey.parse(waiting.runner_key)).text
+    reasons = [failing.get((host, loaded)) for host in having]
     if any(reason is None for reason in reasons):
         return None
     written = str(reasons[0])

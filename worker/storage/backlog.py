@@ -9,6 +9,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
 from worker.storage.ids import id_range
 from worker.storage.tables import jobs, served
+from worker.storage.types import UtcTime
 
 BACKLOG = """
 WITH RECURSIVE keys(runner_key) AS (
@@ -20,7 +21,8 @@ WITH RECURSIVE keys(runner_key) AS (
 )
 SELECT keys.runner_key, tiers.priority,
        (SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
-        AND priority = tiers.priority AND id >= :low AND id < :high ORDER BY id LIMIT 1) AS oldest
+        AND priority = tiers.priority AND prefix_group >= :low AND prefix_group < :high
+        ORDER BY prefix_group, id LIMIT 1) AS oldest
 FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
 WHERE keys.runner_key IS NOT NULL
 """
@@ -52,7 +54,7 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
         return []
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
     totals = {(key, priority): int(n) for key, priority, n in counted}
-    last = {(key, priority): at for key, priority, at in conn.execute(select(served))}
+    last = served_at(conn)
     j = jobs.c
     oldest = conn.execute(select(j.id, j.model, j.eligible_at, j.submitted_at).where(j.id.in_(sorted(found))))
     waiting = [
@@ -67,3 +69,38 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
         for job, model, eligible, submitted in oldest
     ]
     return sorted(waiting, key=lambda row: (row.runner_key, row.priority))
+
+
+def served_at(conn: Connection) -> dict[tuple[str, int], datetime]:
+    """(runner key, priority) → when one of them was last claimed, by any host."""
+    rows = conn.execute(select(served.c.runner_key, served.c.priority, served.c.at))
+    return {(key, priority): at for key, priority, at in rows}
+
+
+MOST_DUE = 8
+"""Groups of deadlines that are told apart for a runner key."""
+
+_DUE = text(
+    "SELECT runner_key, deadline, count(*) AS jobs FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL "
+    "AND prefix_group >= :low AND prefix_group < :high GROUP BY runner_key, deadline ORDER BY runner_key, deadline"
+).columns(deadline=UtcTime)
+
+
+def read_due(conn: Connection, *, batch_id: int | None = None) -> dict[str, list[tuple[datetime, int]]]:
+    """Queued jobs that have a deadline, by runner key: (deadline, jobs), the earliest first, at most ``MOST_DUE``.
+
+    Neighbours are put together under the earlier deadline. Counts rows: 0.1 s for 500,000 of them; not for each choice.
+    """
+    found: dict[str, list[tuple[datetime, int]]] = {}
+    for key, deadline, number in conn.execute(_DUE, id_range(batch_id)):
+        found.setdefault(key, []).append((deadline, int(number)))
+    return {key: _grouped(dated) for key, dated in found.items()}
+
+
+def _grouped(dated: list[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
+    """The same jobs in at most ``MOST_DUE`` groups, each under the earliest deadline in it."""
+    each = -(-len(dated) // MOST_DUE)
+    return [
+        (dated[start][0], sum(jobs for _, jobs in dated[start : start + each]))
+        for start in range(0, len(dated), each)
+    ]

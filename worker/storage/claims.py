@@ -5,9 +5,9 @@ PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, select, text, true, update
@@ -15,18 +15,33 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
+from worker.policy.facts import Order
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
-from worker.storage.tables import hosts, jobs, payloads
+from worker.storage.tables import hosts, jobs, payloads, served
 from worker.storage.types import UtcTime
 
+LATEST = datetime.max.replace(tzinfo=UTC)
 MOST_LOSSES = 3
 """A job whose worker or host died this often while it ran is a suspect and is held."""
 
-_PICK = (
+TURN = timedelta(seconds=30)
+"""How long one batch is claimed from before the next of the same runner key and priority has its turn: a small batch is
+not stuck behind a giant one, and prompts that begin alike still follow each other."""
+
+_QUEUED = (
     "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
-    "AND id >= :low AND id < :high ORDER BY id LIMIT :limit"
+    "AND prefix_group >= :low AND prefix_group < :high "
+    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused') "
+)
+_PICK = {
+    Order.GROUP: _QUEUED + "ORDER BY prefix_group, id LIMIT :limit",
+    Order.LONGEST: _QUEUED + "ORDER BY estimate DESC, prefix_group, id LIMIT :limit",
+}
+_PICK_DATED = (
+    _QUEUED.replace("AND prefix_group", "AND deadline IS NOT NULL AND prefix_group", 1)
+    + "ORDER BY deadline, prefix_group, id LIMIT :limit"
 )
 _TAKE = (
     "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
@@ -34,47 +49,65 @@ _TAKE = (
 )
 _GIVE = (
     "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
-    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline"
+    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened"
 )
-CLAIM = {
-    "postgresql": change_picked(_PICK.format(hint=""), _TAKE, _GIVE)["postgresql"],
-    # without statistics SQLite may prefer the primary key, because of the order
-    "sqlite": change_picked(_PICK.format(hint=" INDEXED BY ix_jobs_claim"), _TAKE, _GIVE)["sqlite"],
-}
-"""One priority at a time: key, priority and id are then one stretch of the claim index."""
+
+
+def _taking(pick: str, index: str) -> dict[str, str]:
+    """The statement by dialect. Without statistics SQLite may prefer the primary key, because of the order."""
+    return {
+        "postgresql": change_picked(pick.format(hint=""), _TAKE, _GIVE)["postgresql"],
+        "sqlite": change_picked(pick.format(hint=f" INDEXED BY {index}"), _TAKE, _GIVE)["sqlite"],
+    }
+
+
+CLAIM = _taking(_PICK[Order.GROUP], "ix_jobs_claim")
+"""One priority at a time: key, priority and prefix group are then one stretch of the claim index."""
+
+
+def _prepared(statements: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        dialect: text(statement)
+        .bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime))
+        .columns(deadline=UtcTime)
+        for dialect, statement in statements.items()
+    }
+
 
 _CLAIMS = {
-    dialect: text(statement)
-    .bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime))
-    .columns(deadline=UtcTime)
-    for dialect, statement in CLAIM.items()
+    Order.GROUP: _prepared(CLAIM),
+    Order.LONGEST: _prepared(_taking(_PICK[Order.LONGEST], "ix_jobs_claim")),
 }
+_CLAIMS_DATED = _prepared(_taking(_PICK_DATED, "ix_jobs_dated"))
 
 _SERVED = text(
-    "INSERT INTO served (runner_key, priority, at) VALUES (:key, :priority, :at) "
-    "ON CONFLICT (runner_key, priority) DO UPDATE SET at = excluded.at"
-).bindparams(bindparam("at", type_=UtcTime))
+    "INSERT INTO served (runner_key, priority, at, batch_id, batch_at) VALUES (:key, :priority, :at, :batch, :since) "
+    "ON CONFLICT (runner_key, priority) DO UPDATE SET at = excluded.at, batch_id = excluded.batch_id, "
+    "batch_at = excluded.batch_at"
+).bindparams(bindparam("at", type_=UtcTime), bindparam("since", type_=UtcTime))
 
 
 def claim_jobs(
     conn: Connection,
     *,
     host: str,
-    runner_key: str,
+    runner_keys: Sequence[str],
     limit: int,
     token: str,
     now: datetime,
     lease_until: datetime,
     priorities: Sequence[Priority] | None = None,
     batch_id: int | None = None,
+    order: Order = Order.GROUP,
+    dated: bool = True,
 ) -> list[ClaimedJob]:
-    """Take up to ``limit`` queued jobs of a runner key for ``host``: the most urgent first, then in input order.
+    """Take up to ``limit`` queued jobs that one runner serves, for ``host``; jobs of paused batches are passed over.
 
-    Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit
-    what is taken.
+    The most urgent first; then those with a deadline by it (``dated`` is false where there are none); then as ``order``
+    says, where batches take turns. Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit what is
+    taken.
     """
     values: dict[str, Any] = {
-        "key": runner_key,
         "token": token,
         "until": lease_until,
         "host": host,
@@ -83,19 +116,23 @@ def claim_jobs(
     }
     rows: list[Row[Any]] = []
     for priority in sorted(priorities or Priority):
-        if len(rows) < limit:
-            values |= {"priority": int(priority), "limit": limit - len(rows)}
-            rows += conn.execute(_CLAIMS[conn.dialect.name], values).all()
+        for key in runner_keys:
+            left = limit - len(rows)
+            if left <= 0:
+                break
+            asked = values | {"key": key, "priority": int(priority)}
+            found = (
+                conn.execute(_CLAIMS_DATED[conn.dialect.name], asked | {"limit": left}).all() if dated else []
+            )
+            rows += found
+            if len(found) < left:
+                rows += _in_turn(
+                    conn, order, asked, left - len(found), now, batch_id=batch_id, took=bool(found)
+                )
+            elif found:
+                _keep_served(conn, asked, now, _turn(conn, asked))
     if not rows:
         return []
-    asked = {
-        row.job_id: row
-        for row in conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(
-                payloads.c.job_id.in_([row.id for row in rows])
-            )
-        )
-    }
     changes: Counter[Change] = Counter()
     for row in rows:
         moved(
@@ -107,9 +144,69 @@ def claim_jobs(
             new=JobState.RUNNING,
         )
     add_changes(conn, changes)
-    for priority in sorted({row.priority for row in rows}):
-        conn.execute(_SERVED, {"key": runner_key, "priority": priority, "at": now})
     conn.execute(update(hosts).where(hosts.c.name == host).values(last_claim_at=now))
+    return _claimed(conn, rows, token, order)
+
+
+def _in_turn(
+    conn: Connection,
+    order: Order,
+    asked: dict[str, Any],
+    limit: int,
+    now: datetime,
+    *,
+    batch_id: int | None,
+    took: bool,
+) -> list[Row[Any]]:
+    """Jobs of the batch whose turn it is, then of those after it, then of those before it."""
+    statement = _CLAIMS[order][conn.dialect.name]
+    batch, since = _turn(conn, asked)
+    if batch_id is not None or order is Order.LONGEST or batch is None:
+        rows = list(conn.execute(statement, asked | {"limit": limit}).all())
+    else:
+        over = since is None or now - since >= TURN
+        start = id_range(batch + 1 if over else batch)["low"]
+        rows = list(conn.execute(statement, asked | {"limit": limit, "low": start}).all())
+        if len(rows) < limit:
+            before = asked | {"limit": limit - len(rows), "high": start}
+            rows += conn.execute(statement, before).all()
+    if rows or took:
+        last = max((row.batch_id for row in rows), default=batch)
+        goes_on = last == batch and since is not None and now - since < TURN
+        _keep_served(conn, asked, now, (last, since if goes_on else now))
+    return rows
+
+
+def _turn(conn: Connection, asked: dict[str, Any]) -> tuple[int | None, datetime | None]:
+    """Whose turn it is, and since when."""
+    row = conn.execute(
+        select(served.c.batch_id, served.c.batch_at).where(
+            served.c.runner_key == asked["key"], served.c.priority == asked["priority"]
+        )
+    ).first()
+    return (None, None) if row is None else (row.batch_id, row.batch_at)
+
+
+def _keep_served(
+    conn: Connection, asked: dict[str, Any], now: datetime, turn: tuple[int | None, datetime | None]
+) -> None:
+    batch, since = turn
+    conn.execute(
+        _SERVED,
+        {"key": asked["key"], "priority": asked["priority"], "at": now, "batch": batch, "since": since},
+    )
+
+
+def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Order) -> list[ClaimedJob]:
+    """The rows with what is asked, in the order they are to be run in."""
+    asked = {
+        row.job_id: row
+        for row in conn.execute(
+            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(
+                payloads.c.job_id.in_([row.id for row in rows])
+            )
+        )
+    }
     claimed = [
         ClaimedJob(
             id=row.id,
@@ -126,10 +223,15 @@ def claim_jobs(
             prompt=asked[row.id].prompt,
             request=asked[row.id].request,
             deadline=row.deadline,
+            prefix_group=row.prefix_group,
+            estimate=row.estimate,
+            widened=bool(row.widened),
         )
         for row in rows
     ]
-    return sorted(claimed, key=lambda job: (job.priority, job.id))
+    if order is Order.LONGEST:
+        return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, -job.estimate, job.id))
+    return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, job.prefix_group, job.id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                 "id": row.id,
                 "priority": int(new.priority),
                 "runner_key": new.runner_key,
-                "prefix_group": new.prefix_group,
+                "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else row.id,
                 "estimate": new.estimate,
             },
         )

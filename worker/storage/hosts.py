@@ -1,6 +1,6 @@
 """Hosts: who they are, what was seen of them, what they hold and mean to load."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection
 from worker.domain.hosts import Access, Host, HostModel, HostReport, HostView, Run
 from worker.errors import Conflict, NotFound
 from worker.storage.runs import list_runs
-from worker.storage.tables import blocks, hosts
+from worker.storage.tables import blocks, hosts, residents
 from worker.storage.types import UtcTime, storable
 
-_TOLD = ("url", "slots", "access", "models_at_once", "memory")
+_TOLD = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
 _SEEN = ("version", "models", "last_seen_at", "error", "resident", "unreachable_since")
 _ADD = text(
     f"INSERT INTO hosts (name, {', '.join(_TOLD)}, added_at, kept) "
@@ -40,6 +40,8 @@ def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) 
         "access": host.access.stored,
         "models_at_once": host.models_at_once,
         "memory": host.memory,
+        "shared": host.shared,
+        "slots_told": host.slots_told,
     }
     conn.execute(_ADD, {"name": host.name, **told, "now": now, "kept": kept})
 
@@ -59,6 +61,7 @@ def set_host(
     models_at_once: int | None = None,
     memory: int | None = None,
     access: Access | None = None,
+    shared: bool | None = None,
 ) -> Host:
     """Change what is given of a host and leave the rest; ``memory`` 0 forgets it. Raises NotFound."""
     host = get_host(conn, name)
@@ -66,6 +69,8 @@ def set_host(
         host,
         url=host.url if url is None else url,
         slots=host.slots if slots is None else slots,
+        slots_told=host.slots_told or slots is not None,
+        shared=host.shared if shared is None else shared,
         models_at_once=host.models_at_once if models_at_once is None else models_at_once,
         memory=host.memory if memory is None else memory or None,
         access=host.access if access is None else access,
@@ -134,18 +139,20 @@ def _host(row: Row[Any]) -> Host:
         access=Access.parse(row.access),
         models_at_once=row.models_at_once,
         memory=row.memory,
+        shared=row.shared,
+        slots_told=row.slots_told,
         draining=row.draining_at is not None,
     )
 
 
 def list_hosts(conn: Connection, now: datetime) -> list[HostReport]:
     """All hosts by name, as an operator sees them."""
-    backing_off = _blocked(conn, now)
+    backing_off, held = _blocked(conn, now), _residents(conn)
     return [
         HostReport(
             host=_host(row),
             version=row.version,
-            view=_view(row, now, backing_off),
+            view=_view(row, now, backing_off, held),
             last_seen_at=row.last_seen_at,
             last_claim_at=row.last_claim_at,
             error=row.error,
@@ -158,8 +165,8 @@ def list_hosts(conn: Connection, now: datetime) -> list[HostReport]:
 
 def host_views(conn: Connection, now: datetime) -> list[HostView]:
     """All hosts by name, as they see each other."""
-    backing_off = _blocked(conn, now)
-    return [_view(row, now, backing_off) for row in conn.execute(select(hosts).order_by(hosts.c.name))]
+    backing_off, held = _blocked(conn, now), _residents(conn)
+    return [_view(row, now, backing_off, held) for row in conn.execute(select(hosts).order_by(hosts.c.name))]
 
 
 def _blocked(conn: Connection, now: datetime) -> dict[str, dict[str, datetime]]:
@@ -172,7 +179,21 @@ def _blocked(conn: Connection, now: datetime) -> dict[str, dict[str, datetime]]:
     return found
 
 
-def _view(row: Row[Any], now: datetime, backing_off: dict[str, dict[str, datetime]]) -> HostView:
+def _residents(conn: Connection) -> dict[str, dict[str, int | None]]:
+    found: dict[str, dict[str, int | None]] = {}
+    for host, key, memory in conn.execute(
+        select(residents.c.host, residents.c.runner_key, residents.c.memory).order_by(residents.c.runner_key)
+    ):
+        found.setdefault(host, {})[key] = memory
+    return found
+
+
+def _view(
+    row: Row[Any],
+    now: datetime,
+    backing_off: dict[str, dict[str, datetime]],
+    held: dict[str, dict[str, int | None]],
+) -> HostView:
     return HostView(
         name=row.name,
         resident=row.resident,
@@ -183,6 +204,15 @@ def _view(row: Row[Any], now: datetime, backing_off: dict[str, dict[str, datetim
         blocked=backing_off.get(row.name, {}),
         draining=row.draining_at is not None,
         slots=row.slots,
+        residents=held.get(row.name, {}),
+        models_at_once=row.models_at_once,
+        memory=row.memory,
+        shared=row.shared,
+        intent_until=row.intent_until,
+        intent_starved=row.intent_starved,
+        loaded_at=row.loaded_at,
+        loaded_seconds=row.loaded_seconds,
+        weights={m["name"]: m["weights"] for m in row.models or () if m.get("weights")},
     )
 
 
@@ -216,14 +246,55 @@ def record_unreachable(conn: Connection, name: str, *, message: str, now: dateti
 
 
 def record_resident(conn: Connection, name: str, runner_key: str | None, *, now: datetime) -> None:
-    """What the host holds now."""
+    """The host holds this runner now, and no other."""
+    record_residents(conn, name, {} if runner_key is None else {runner_key: None}, runner_key, now=now)
+
+
+def record_residents(
+    conn: Connection, name: str, held: Mapping[str, int | None], used: str | None, *, now: datetime
+) -> None:
+    """The host holds these runners now (→ the bytes each takes, where known) and uses ``used``."""
+    conn.execute(update(hosts).where(hosts.c.name == name).values(resident=used))
+    conn.execute(
+        delete(residents).where(residents.c.host == name, residents.c.runner_key.not_in(sorted(held)))
+    )
+    if held:
+        rows = [{"host": name, "key": key, "memory": memory, "now": now} for key, memory in held.items()]
+        conn.execute(_HOLDS, rows)
+
+
+_HOLDS = text(
+    "INSERT INTO residents (host, runner_key, memory, since) VALUES (:host, :key, :memory, :now) "
+    "ON CONFLICT (host, runner_key) DO UPDATE SET memory = coalesce(excluded.memory, residents.memory)"
+).bindparams(bindparam("now", type_=UtcTime))
+
+
+def record_use(conn: Connection, name: str, runner_key: str) -> None:
+    """Which of the runners it holds the host uses."""
     conn.execute(update(hosts).where(hosts.c.name == name).values(resident=runner_key))
 
 
-def publish_intent(conn: Connection, name: str, runner_key: str | None, *, now: datetime) -> None:
-    """What the host is about to load, for the others to see."""
+def record_load(conn: Connection, name: str, *, seconds: float, now: datetime) -> None:
+    """A load of the host has ended after ``seconds``."""
+    conn.execute(update(hosts).where(hosts.c.name == name).values(loaded_at=now, loaded_seconds=seconds))
+
+
+def publish_intent(
+    conn: Connection,
+    name: str,
+    runner_key: str | None,
+    *,
+    now: datetime,
+    until: datetime | None = None,
+    starved: bool = False,
+) -> None:
+    """What the host is about to load, and until when about, for the others to see."""
     at = None if runner_key is None else now
-    conn.execute(update(hosts).where(hosts.c.name == name).values(intent=runner_key, intent_at=at))
+    conn.execute(
+        update(hosts)
+        .where(hosts.c.name == name)
+        .values(intent=runner_key, intent_at=at, intent_until=until, intent_starved=starved)
+    )
 
 
 def lock_fleet(conn: Connection) -> None:

@@ -116,7 +116,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             "scheduled",
             int(job.priority),
             job.runner_key,
-            job.prefix_group,
+            base + (job.prefix_group or job.seq),
             job.estimate,
             now,
             job.deadline,
@@ -218,8 +218,8 @@ def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
 
 
 _HOLD = change_picked(
-    "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key AND id >= :low AND id < :high "
-    "ORDER BY priority, id LIMIT :limit",
+    "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key "
+    "AND prefix_group >= :low AND prefix_group < :high ORDER BY priority, prefix_group, id LIMIT :limit",
     "state = 'held', hold_code = :code, hold_reason = :reason",
     _GIVE,
 )

@@ -1,7 +1,7 @@
 """How fast each runner key is on each host, for the other hosts and the next process to know."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, text
@@ -19,28 +19,26 @@ class PaceSeen:
     runner_key: str
     load_seconds: float | None
     service_seconds: float | None
+    slots: int | None = None
+    """Answers it really gives at once, where that was found out."""
+    memory: int | None = None
+    """Bytes that the loaded runner takes, of GPUs and CPU together (``/api/ps`` size)."""
+    jobs: int = 0
+    """How many were seen."""
 
 
 _SAVE = text(
-    "INSERT INTO paces (host, runner_key, load_seconds, service_seconds, at) "
-    "VALUES (:host, :runner_key, :load_seconds, :service_seconds, :now) "
+    "INSERT INTO paces (host, runner_key, load_seconds, service_seconds, slots, memory, jobs, at) "
+    "VALUES (:host, :runner_key, :load_seconds, :service_seconds, :slots, :memory, :jobs, :now) "
     "ON CONFLICT (host, runner_key) DO UPDATE SET load_seconds = excluded.load_seconds, "
-    "service_seconds = excluded.service_seconds, at = excluded.at"
+    "service_seconds = excluded.service_seconds, slots = excluded.slots, memory = excluded.memory, "
+    "jobs = excluded.jobs, at = excluded.at"
 ).bindparams(bindparam("now", type_=UtcTime))
 
 
 def save_paces(conn: Connection, seen: Iterable[PaceSeen], *, now: datetime) -> None:
     """Keep what was seen; a host writes its own rows only."""
-    rows = [
-        {
-            "host": pace.host,
-            "runner_key": pace.runner_key,
-            "load_seconds": pace.load_seconds,
-            "service_seconds": pace.service_seconds,
-            "now": now,
-        }
-        for pace in seen
-    ]
+    rows = [asdict(pace) | {"now": now} for pace in seen]
     if rows:
         conn.execute(_SAVE, rows)
 
@@ -51,6 +49,8 @@ def read_paces(conn: Connection) -> list[PaceSeen]:
     return [
         PaceSeen(*row)
         for row in conn.execute(
-            select(c.host, c.runner_key, c.load_seconds, c.service_seconds).order_by(c.host, c.runner_key)
+            select(
+                c.host, c.runner_key, c.load_seconds, c.service_seconds, c.slots, c.memory, c.jobs
+            ).order_by(c.host, c.runner_key)
         )
     ]

@@ -1,5 +1,6 @@
 """Runs: what each host did between two loads."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select, update
@@ -10,9 +11,13 @@ from worker.storage.tables import runs
 from worker.storage.types import storable
 
 
-def open_run(conn: Connection, *, host: str, runner_key: str, reason: str, now: datetime) -> int:
-    """A load was decided; returns the run's number. A run that was never closed ends here."""
-    conn.execute(update(runs).where(runs.c.host == host, runs.c.ended_at.is_(None)).values(ended_at=now))
+def open_run(
+    conn: Connection, *, host: str, runner_key: str, reason: str, now: datetime, beside: Collection[str] = ()
+) -> int:
+    """A load was decided; returns the run's number. The host's other runs end here, but those of the keys ``beside``
+    it: their runners stay loaded."""
+    others = runs.c.host == host, runs.c.ended_at.is_(None), runs.c.runner_key.not_in(sorted(beside))
+    conn.execute(update(runs).where(*others).values(ended_at=now))
     values = {"host": host, "runner_key": runner_key, "reason": reason, "started_at": now}
     return int(conn.execute(insert(runs).values(**values).returning(runs.c.id)).scalar_one())
 

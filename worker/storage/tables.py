@@ -66,9 +66,25 @@ hosts = Table(
     Column("draining_at", UtcTime),
     Column("unreachable_since", UtcTime),
     Column("kept", Boolean, nullable=False, server_default=text("true")),
+    Column("shared", Boolean, nullable=False, server_default=text("false")),
+    Column("slots_told", Boolean, nullable=False, server_default=text("true")),
+    Column("intent_until", UtcTime),
+    Column("intent_starved", Boolean, nullable=False, server_default=text("false")),
+    Column("loaded_at", UtcTime),
+    Column("loaded_seconds", Float),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
+
+residents = Table(
+    "residents",
+    metadata,
+    Column("host", String(100), ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("runner_key", String(500), primary_key=True),
+    Column("memory", BigInteger),
+    Column("since", UtcTime, nullable=False),
+)
+"""What each host has loaded; ``hosts.resident`` is the one of them that it uses."""
 
 fleet = Table(
     "fleet",
@@ -94,6 +110,7 @@ batches = Table(
     Column("max_failures", String(10)),
     Column("pause_code", String(30)),
     Column("pause_reason", Text),
+    Column("deadline", UtcTime),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -148,6 +165,7 @@ jobs = Table(
     Column("hold_reason", Text),
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
+    Column("widened", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("batch_id", "custom_id", "model"),
     CheckConstraint(_one_of("state", JobState), name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
@@ -160,8 +178,18 @@ jobs = Table(
         "ix_jobs_claim",
         "runner_key",
         "priority",
+        "prefix_group",
         "id",
         info={"where": "state = 'queued'"},
+    ),
+    Index(
+        "ix_jobs_dated",
+        "runner_key",
+        "priority",
+        "deadline",
+        "prefix_group",
+        "id",
+        info={"where": "state = 'queued' AND deadline IS NOT NULL"},
     ),
     Index(
         "ix_jobs_lease",
@@ -204,7 +232,8 @@ jobs = Table(
         }
     },
 )
-"""``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input."""
+"""``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input. ``prefix_group`` is the id of
+the first job that begins like this one, so that it sorts by batch, then by first appearance."""
 
 payloads = Table(
     "payloads",
@@ -340,7 +369,10 @@ served = Table(
     Column("runner_key", String(500), primary_key=True),
     Column("priority", SmallInteger, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
+    Column("batch_id", BigInteger),
+    Column("batch_at", UtcTime),
 )
+"""When each runner key and priority was last claimed, and which batch has its turn since when."""
 
 paces = Table(
     "paces",
@@ -350,6 +382,9 @@ paces = Table(
     Column("load_seconds", Float),
     Column("service_seconds", Float),
     Column("at", UtcTime, nullable=False),
+    Column("slots", SmallInteger),
+    Column("memory", BigInteger),
+    Column("jobs", Integer, nullable=False, server_default=text("0")),
 )
 
 

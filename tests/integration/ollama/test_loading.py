@@ -1,5 +1,6 @@
 """Loads, unloads and looks at a host, byte for byte."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -210,13 +211,37 @@ def test_what_a_real_server_has_is_read(version: str) -> None:
 
 
 def test_a_newer_server_says_it_all_in_the_list() -> None:
-    with scripted(recorded_answers("ollama-0.33.0-rc2")) as host:
+    recorded = exchanges("ollama-0.33.0-rc2", "other-endpoints")
+    told = next(one.body for one in recorded if one.path == "/api/tags")
+    alone = json.loads(told)["models"][:1]
+    with scripted(answers(tags=body({"models": alone}))) as host:
         gpu = OllamaHost(host.url)
 
         gpu.models()
         gpu.close()
 
     assert host.paths() == ["/api/tags"]
+
+
+def test_models_that_could_be_one_under_two_names_are_asked_about_once() -> None:
+    details = {"format": "gguf", "family": "qwen3", "parameter_size": "8B", "quantization_level": "Q4_K_M"}
+    entries = [
+        {"name": f"{name}:1", "digest": name, "details": {**details, "context_length": 40_960}}
+        for name in "ab"
+    ]
+    show = {
+        "capabilities": ["completion"],
+        "modelfile": "FROM /models/blobs/sha256-1\nPARAMETER num_ctx 4096",
+    }
+    with scripted(answers(tags=body({"models": entries}), show=body(show))) as host:
+        gpu = OllamaHost(host.url)
+
+        first, second = gpu.models()
+        gpu.models()
+        gpu.close()
+
+    assert first.weights == second.weights is not None
+    assert host.paths() == ["/api/tags", "/api/show", "/api/show", "/api/tags"]
 
 
 def test_an_older_server_is_asked_about_each_model_once() -> None:

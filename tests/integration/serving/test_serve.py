@@ -21,7 +21,6 @@ from worker.domain.jobs import JobFilter, JobState
 from worker.domain.timings import Timings
 from worker.errors import DatabaseUnavailable
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.policy.choose import RunJobs
 from worker.services.actions import cancel_jobs
 from worker.services.claims import Claims
 from worker.services.hosts import register
@@ -466,8 +465,8 @@ def test_a_claim_whose_answer_was_lost_is_given_back(database: Database, clock: 
         lost: list[int] = []
 
         class Forgetful(Claims):
-            def claim(self, decision: RunJobs, *, limit: int) -> Any:
-                claimed = super().claim(decision, limit=limit)
+            def claim(self, *args: Any, **options: Any) -> Any:
+                claimed = super().claim(*args, **options)
                 if not lost and claimed:
                     lost.extend(job.id for job in claimed)
                     raise DatabaseUnavailable("the connection broke after the commit")

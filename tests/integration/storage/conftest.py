@@ -82,7 +82,8 @@ class Store:
     def claim(
         self, limit: int = 100, *, token: str = "t1", lease: float = 90, **more: Any
     ) -> list[ClaimedJob]:
-        arguments: dict[str, Any] = {"host": "gpu-1", "runner_key": KEY, **more}
+        key = more.pop("runner_key", KEY)
+        arguments: dict[str, Any] = {"host": "gpu-1", "runner_keys": [key], **more}
         with self.database.write() as conn:
             return claim_jobs(
                 conn,

@@ -540,7 +540,7 @@ def in_hands(conn: Any) -> Any:
     return claim_jobs(
         conn,
         host="gpu-1",
-        runner_key="qwen3:8b",
+        runner_keys=["qwen3:8b"],
         limit=1,
         token="t1",
         now=NOW,

@@ -26,12 +26,12 @@ UNTIL = NOW + timedelta(seconds=90)
 
 ASKED: dict[str, Callable[[Connection], object]] = {
     "claim": lambda conn: claim_jobs(
-        conn, host="gpu-1", runner_key="m1:1", limit=4, token="t", now=NOW, lease_until=UNTIL
+        conn, host="gpu-1", runner_keys=["m1:1"], limit=4, token="t", now=NOW, lease_until=UNTIL
     ),
     "claim of some priorities": lambda conn: claim_jobs(
         conn,
         host="gpu-1",
-        runner_key="m1:1",
+        runner_keys=["m1:1"],
         limit=4,
         token="t",
         now=NOW,
@@ -39,7 +39,7 @@ ASKED: dict[str, Callable[[Connection], object]] = {
         priorities=[Priority.NORMAL, Priority.BULK],
     ),
     "claim of a batch": lambda conn: claim_jobs(
-        conn, host="gpu-1", runner_key="m1:1", limit=4, token="t", now=NOW, lease_until=UNTIL, batch_id=2
+        conn, host="gpu-1", runner_keys=["m1:1"], limit=4, token="t", now=NOW, lease_until=UNTIL, batch_id=2
     ),
     "backlog": lambda conn: read_backlog(conn, now=NOW),
     "backlog of a batch": lambda conn: read_backlog(conn, now=NOW, batch_id=2),

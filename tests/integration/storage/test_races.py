@@ -54,7 +54,7 @@ def test_a_job_that_is_claimed_while_its_batch_is_cancelled_is_flagged(
     batch = fleet.submit(new_job(1), new_job(2))
     with fleet.database.write() as claimer:
         [job] = claim_jobs(
-            claimer, host="gpu-1", runner_key="qwen3:8b", limit=1, token="t1", now=NOW, lease_until=LEASE
+            claimer, host="gpu-1", runner_keys=["qwen3:8b"], limit=1, token="t1", now=NOW, lease_until=LEASE
         )
         cancelling = threads.submit(in_a_transaction(fleet, lambda conn: cancel_batch(conn, batch, now=NOW)))
         waits_for_a_lock(fleet)

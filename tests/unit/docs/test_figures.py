@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from datetime import timedelta
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,8 @@ from tests.unit.docs.pages import DOCS, ROOT, blocks
 from worker.cli.exits import explain
 from worker.dispatch.app import CHORES_QUEUE
 from worker.dispatch.submit import MOST_JOBS
-from worker.domain.jobs import Priority
 from worker.errors import InputRefused, Problem, SettingsRefused
-from worker.policy.choose import JOIN_FACTOR, PATIENCE
+from worker.policy.facts import Parameters
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.policy.retry import (
     LONGEST_WAIT,
@@ -52,7 +51,6 @@ PHRASES = [
         f"{load_pause(1).seconds} seconds to {load_pause(99).seconds // 60} minutes",
     ),
     ("docs/architecture.md", f"at most {MOST_JOBS:,} jobs"),
-    ("docs/architecture.md", f"would outlast {WORDS[int(JOIN_FACTOR)]} loads"),
     ("docs/job_lifecycle.md", f"at most {WORDS[LONGEST_WAIT.seconds // 60]} minutes"),
     (
         "docs/job_lifecycle.md",
@@ -72,18 +70,21 @@ def test_a_figure_in_the_prose_is_that_of_the_code(page: str, phrase: str) -> No
     assert phrase in " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
 
-def test_the_patience_of_each_priority_is_told() -> None:
-    told = " ".join((DOCS / "architecture.md").read_text(encoding="utf-8").split())
+def test_the_policy_s_numbers_are_told() -> None:
+    page = (DOCS / "scheduling.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| ([a-z_]+) \| ([^|]+?) \|", page, re.MULTILINE))
+    told.pop("name")
 
-    for priority in Priority:
-        assert f"{priority.name.lower()} {_span(PATIENCE[priority])}" in told
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    if seconds >= 3600:
-        return f"{seconds // 3600} h"
-    return f"{seconds // 60} min" if seconds > 60 else f"{seconds} s"
+    numbers = asdict(Parameters())
+    assert set(told) == set(numbers)
+    for name, value in numbers.items():
+        words = told[name].replace(",", "")
+        if isinstance(value, dict):
+            for priority, each in value.items():
+                shown = "–" if each == float("inf") else f"{each:g}"
+                assert f"{priority.name.lower()} {shown}" in words
+        else:
+            assert words.split()[0] == f"{value:g}"
 
 
 def test_the_back_off_is_the_fourth_power_that_the_page_tells() -> None:

@@ -67,7 +67,9 @@ def _fill(database: Database) -> None:
 
 def _answer(conn: Connection, endings: list[Outcome], run: int) -> None:
     until = NOW + timedelta(minutes=1)
-    claimed = claim_jobs(conn, host="gpu-1", runner_key=KEY, limit=9, token="t", now=NOW, lease_until=until)
+    claimed = claim_jobs(
+        conn, host="gpu-1", runner_keys=[KEY], limit=9, token="t", now=NOW, lease_until=until
+    )
     assert len(claimed) == len(endings)
     finished = finish_jobs(
         conn,

@@ -1,17 +1,25 @@
 """What is learned of a host's speed, and how it steps back."""
 
-from worker.policy.choose import Pace
-from worker.services.pace import Paces
+from worker.policy.parallel import Waited
+from worker.services.pace import SERVICE_PRIOR, Paces
 from worker.services.standing import Standing
 from worker.storage.paces import PaceSeen
+
+
+def test_what_nobody_has_seen_is_guessed_from_the_model_s_size() -> None:
+    guess = Paces("gpu-1").estimate("a:1", size=5_000_000_000)
+
+    assert (guess.load_seconds, guess.service_seconds, guess.tried) == (7.0, SERVICE_PRIOR, False)
 
 
 def test_the_first_load_counts_though_no_job_was_served_yet() -> None:
     paces = Paces("gpu-1")
 
-    paces.loaded("a:1", 3.0)
+    paces.loaded("a:1", 3.0, 900)
 
-    assert paces.known["a:1"] == Pace(3.0, Pace().service_seconds)
+    assert paces.estimate("a:1").load_seconds == 3.0
+    assert paces.estimate("a:1").memory == 900
+    assert not paces.estimate("a:1").tried
 
 
 def test_the_newest_counts_most() -> None:
@@ -19,25 +27,40 @@ def test_the_newest_counts_most() -> None:
     for seconds in (1.0, 2.0):
         paces.served("a:1", seconds)
 
-    assert 1.0 < paces.known["a:1"].service_seconds < 1.5
+    assert 1.2 < paces.estimate("a:1").service_seconds < 1.5
 
 
 def test_what_other_hosts_saw_fills_in_for_what_was_not_seen_here() -> None:
     paces = Paces("gpu-1")
     paces.loaded("a:1", 4.0)
 
-    paces.learn([PaceSeen("gpu-2", "a:1", 10.0, 2.0), PaceSeen("gpu-3", "a:1", None, 4.0)])
+    paces.learn([PaceSeen("gpu-2", "a:1", 10.0, 2.0), PaceSeen("gpu-3", "a:1", None, 2.0)])
 
-    assert paces.known["a:1"] == Pace(4.0, 3.0)
+    assert paces.estimate("a:1").load_seconds == 7.0
+    assert paces.estimate("a:1").service_seconds == 2.0
+    assert paces.loads("gpu-2") == {"a:1": 10.0}
     assert paces.service_seconds("a:1") is None
+
+
+def test_a_host_that_takes_twice_as_long_for_the_same_keys_is_known_to_be_slow() -> None:
+    paces = Paces("gpu-1")
+    for key, seconds in (("a:1", 1.0), ("b:1", 10.0)):
+        paces.served(key, seconds)
+
+    paces.learn([PaceSeen("gpu-2", "a:1", None, 4.0), PaceSeen("gpu-2", "b:1", None, 40.0)])
+
+    assert round(paces.speed("gpu-1") / paces.speed("gpu-2"), 6) == 4.0
+    assert round(paces.estimate("a:1").service_seconds / paces.speed("gpu-1"), 6) == 1.0
+    assert paces.speed("gpu-3") == 1.0
 
 
 def test_a_new_process_goes_on_from_what_the_last_one_saw_here() -> None:
     paces = Paces("gpu-1")
 
-    paces.learn([PaceSeen("gpu-1", "a:1", 4.0, 0.1)])
+    paces.learn([PaceSeen("gpu-1", "a:1", 4.0, 0.1, slots=2, memory=7, jobs=40)])
 
     assert paces.service_seconds("a:1") == 0.1
+    assert paces.slots("a:1", told=4, is_told=True) == 2
     assert paces.unsaved() == []
 
 
@@ -46,9 +69,35 @@ def test_only_what_changed_is_written_down() -> None:
     paces.served("a:1", 1.0)
     assert paces.newly_known
 
-    assert paces.unsaved() == [PaceSeen("gpu-1", "a:1", None, 1.0)]
+    assert paces.unsaved() == [PaceSeen("gpu-1", "a:1", None, 1.0, jobs=1)]
     assert paces.unsaved() == []
     assert not paces.newly_known
+
+
+def test_answers_that_wait_for_each_other_teach_that_there_are_fewer_slots() -> None:
+    paces = Paces("gpu-1")
+
+    learned = [paces.waited("a:1", [Waited(1.5, 2.0)], told=4, is_told=True) for _ in range(8)]
+
+    assert learned == [None] * 7 + [1]
+    assert paces.slots("a:1", told=4, is_told=True) == 1
+    assert paces.slots("b:1", told=4, is_told=True) == 4
+    assert paces.unsaved()[0].slots == 1
+
+
+def test_slots_that_nobody_told_grow_until_answers_wait() -> None:
+    paces = Paces("gpu-1")
+    really = 3
+    found = []
+
+    for _ in range(400):
+        slots = paces.slots("a:1", told=1, is_told=False)
+        wait = max(0.0, 1 - really / slots)
+        learned = paces.waited("a:1", [Waited(2.0 * wait, 2.0)], told=1, is_told=False)
+        if learned is not None:
+            found.append(learned)
+
+    assert found == [2, 3, 4, 3]
 
 
 def test_calls_that_fail_together_are_one_incident() -> None:

@@ -1,6 +1,7 @@
 """The slots of a host, without a host."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.waiting import wait_until
@@ -24,34 +25,26 @@ def ending(job: ClaimedJob, error: HostError | None = None) -> Ending:
 
 
 def ended(slots: Slots) -> list[int]:
-    return [one.finish.job_id for one in slots.endings(5)]
+    return [one.ending.finish.job_id for one in slots.endings(5)]
 
 
 def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on() -> None:
     tried: list[int] = []
 
-    def refuse(job: ClaimedJob, call: Call) -> Ending:
+    def refuse(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         tried.append(job.id)
         return ending(job, HostError(Code.HOST_UNREACHABLE, "connection refused"))
 
     slots = Slots(1, refuse, name="gpu-1")
-    slots.hand_over([job(1), job(2), job(3)])
+    slots.hand_over([job(1), job(2), job(3)], "m:1")
 
     assert ended(slots) == [1]
-    wait_until(lambda: slots.ready == 0, description="the waiting jobs are passed over")
-    wait_until(lambda: slots.unfinished == 2, description="they are still nobody's else")
+    assert slots.unfinished == slots.ready == 2
     assert tried == [1]
 
     slots.resume()
     assert ended(slots) == [2]
-    given: list[int] = []
-
-    def taken_back() -> bool:
-        given.extend(one.id for one in slots.take_back())
-        return bool(given)
-
-    wait_until(taken_back, description="the third is given back")
-    assert given == [3]
+    assert [one.id for one in slots.take_back()] == [3]
     assert slots.unfinished == 0
     slots.close()
 
@@ -59,13 +52,13 @@ def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on
 def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
     started = threading.Event()
 
-    def hang(job: ClaimedJob, call: Call) -> Ending:
+    def hang(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         started.set()
         wait_until(lambda: call.verdict, description="the call is aborted")
         return ending(job)
 
     slots = Slots(1, hang, name="gpu-1")
-    slots.hand_over([job(1), job(2)])
+    slots.hand_over([job(1), job(2)], "m:1")
     assert started.wait(5)
 
     assert [one.id for one in slots.take_back()] == [2]
@@ -77,7 +70,7 @@ def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
 
 
 def test_a_nudge_ends_a_wait_for_endings() -> None:
-    slots = Slots(1, lambda job, call: ending(job), name="gpu-1")
+    slots = Slots(1, lambda job, key, call: ending(job), name="gpu-1")
 
     slots.nudge()
 
@@ -88,17 +81,22 @@ def test_a_nudge_ends_a_wait_for_endings() -> None:
 def test_jobs_that_fail_one_after_another_halt_the_slots_for_the_brakes_to_be_looked_at() -> None:
     tried: list[int] = []
 
-    def fail(job: ClaimedJob, call: Call) -> Ending:
+    def fail(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         tried.append(job.id)
         failed = Failed(Code.INVALID_REQUEST, "no such option")
         return Ending(Finish(job.id, 1, "t", 1, "gpu-1", NOW, NOW, failed), None, 0.0)
 
     slots = Slots(1, fail, name="gpu-1")
-    slots.hand_over([job(number) for number in range(3 * MOST_FAILURES)])
-    wait_until(lambda: slots.ready == 0, description="the waiting jobs are passed over")
+    slots.hand_over([job(number) for number in range(3 * MOST_FAILURES)], "m:1")
+    found: list[int] = []
 
+    def all_ended() -> bool:
+        found.extend(ended(slots))
+        return len(found) == MOST_FAILURES
+
+    wait_until(all_ended, description="the slots halt")
     assert len(tried) == MOST_FAILURES
-    assert len(slots.endings(5)) == MOST_FAILURES
+    assert slots.ready == 2 * MOST_FAILURES
     slots.resume()
     wait_until(lambda: len(tried) == 2 * MOST_FAILURES, description="they go on until the next halt")
     slots.take_back()
@@ -108,12 +106,12 @@ def test_jobs_that_fail_one_after_another_halt_the_slots_for_the_brakes_to_be_lo
 def test_a_job_is_held_until_its_ending_was_taken_or_it_was_given_back() -> None:
     go = threading.Event()
 
-    def answer(job: ClaimedJob, call: Call) -> Ending:
+    def answer(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         go.wait(5)
         return ending(job)
 
     slots = Slots(1, answer, name="gpu-1")
-    slots.hand_over([job(1), job(2)])
+    slots.hand_over([job(1), job(2)], "m:1")
     wait_until(lambda: slots.ready == 1, description="the first is taken by the slot")
 
     slots.take_back()
@@ -121,4 +119,48 @@ def test_a_job_is_held_until_its_ending_was_taken_or_it_was_given_back() -> None
     go.set()
     assert ended(slots) == [1]
     assert slots.held == frozenset()
+    slots.close()
+
+
+def test_a_slot_goes_on_with_the_prefix_it_ran_and_two_slots_run_two_prefixes() -> None:
+    order: list[tuple[str, int]] = []
+    both = threading.Barrier(2, timeout=5)
+
+    def answer(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+        order.append((threading.current_thread().name, job.prefix_group))
+        if len(order) <= 2:
+            both.wait()
+        return ending(job)
+
+    slots = Slots(2, answer, name="gpu-1")
+    slots.hand_over([replace(job(n), prefix_group=1 + n // 3) for n in range(6)], "m:1")
+    found: list[int] = []
+
+    def all_ended() -> bool:
+        found.extend(ended(slots))
+        return len(found) == 6
+
+    wait_until(all_ended, description="all are answered")
+    slots.close()
+
+    assert {group for _, group in order[:2]} == {1, 2}
+
+
+def test_an_interactive_job_is_asked_beside_full_slots_and_no_other_is() -> None:
+    go = threading.Event()
+    asked: list[int] = []
+
+    def answer(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+        asked.append(job.id)
+        go.wait(5)
+        return ending(job)
+
+    slots = Slots(1, answer, name="gpu-1")
+    slots.hand_over([job(1), job(2)], "m:1")
+    wait_until(lambda: asked == [1], description="the slot is full")
+    slots.hand_over([replace(job(3), priority=Priority.INTERACTIVE)], "m:1")
+    wait_until(lambda: asked == [1, 3], description="the interactive job is asked")
+
+    assert slots.ready == 1
+    go.set()
     slots.close()

@@ -1,0 +1,54 @@
+"""How many answers does a host really give at once? Found out from how long requests wait for each other.
+
+A request that a runner has no room for waits inside the host, after the load and before its prompt is evaluated: what a
+reply's total says beyond its parts is that wait (``server/routes.go``: the total counts from the request's arrival).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_UNTOLD = 8
+"""Slots that are tried at most where nobody told how many there are."""
+SAMPLES = 8
+NOTICED = 0.02
+"""Seconds. Shorter waits than this are a busy machine's, and change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """One answer: seconds that its request waited inside the host, and seconds it took there in all."""
+
+    wait: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """``slots`` in use for a runner key. From ``too_many`` on, requests were seen to wait."""
+
+    slots: int
+    too_many: int | None = None
+
+
+def learn(known: Parallel, seen: Sequence[Waited], *, most: int) -> Parallel:
+    """What ``seen`` teaches: answers given while all ``known.slots`` were in use; at least ``SAMPLES`` of them.
+
+    Fewer where they waited for each other, one more where none did, up to ``most``.
+
+    >>> learn(Parallel(4), [Waited(3.0, 4.0)] * 8, most=4)
+    Parallel(slots=1, too_many=2)
+    >>> learn(Parallel(1), [Waited(0.0, 4.0)] * 8, most=8)
+    Parallel(slots=2, too_many=None)
+    """
+    if len(seen) < max(SAMPLES, 2 * known.slots):
+        return known
+    wait, total = sum(one.wait for one in seen), sum(one.total for one in seen)
+    if total <= 0:
+        return known
+    share = wait / total
+    if wait / len(seen) > NOTICED and share > 0.5 / known.slots:
+        slots = max(1, min(known.slots - 1, round(known.slots * (1 - share))))
+        return Parallel(slots, slots + 1) if known.slots > 1 else known
+    if known.slots < most and (known.too_many is None or known.slots + 1 < known.too_many):
+        return Parallel(known.slots + 1, known.too_many)
+    return known

@@ -1,0 +1,155 @@
+"""What does the policy get to see? The database's rows and what is learned of speeds, as facts for ``policy.choose``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.domain.backlog import Waiting
+from worker.domain.hosts import HostModel, HostView
+from worker.domain.jobs import Priority
+from worker.policy.coalesce import coalesce
+from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
+from worker.services.pace import Paces
+from worker.storage.backlog import read_backlog, served_at
+from worker.storage.engine import Connection
+from worker.storage.hosts import host_views
+
+Dated = Mapping[str, Sequence[tuple[datetime, int]]]
+"""Runner key → (deadline, jobs), as ``read_due`` gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a host knows of itself better than the database does."""
+
+    name: str
+    in_flight: Mapping[str, int]
+    """Runner key → jobs in its slots, or before them."""
+    slots: int
+    models: Mapping[str, HostModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The facts, and which of the queued runner keys each runner serves."""
+
+    facts: Facts
+    members: Mapping[str, tuple[str, ...]]
+
+
+def see(
+    conn: Connection,
+    own: Own,
+    *,
+    paces: Paces,
+    now: datetime,
+    dated: Dated,
+    batch_id: int | None = None,
+    parameters: Parameters | None = None,
+) -> Seen:
+    """The facts as they stand now; under the fleet's lock where a load is to be decided."""
+    views = host_views(conn, now)
+    mine = next(view for view in views if view.name == own.name)
+    others = [view for view in views if view.name != own.name]
+    backlog = read_backlog(conn, now=now, batch_id=batch_id)
+    groups = coalesce(
+        list(dict.fromkeys(waiting.runner_key for waiting in backlog)),
+        resident=list(mine.residents),
+        elsewhere={key for view in others if view.serving for key in (*view.residents, view.intent) if key},
+        blocked=list(mine.blocked),
+        weights=mine.weights,
+    )
+    by_key: dict[str, list[Waiting]] = {}
+    for waiting in backlog:
+        by_key.setdefault(waiting.runner_key, []).append(waiting)
+    work = []
+    for group in groups:
+        rows = [row for member in group.members for row in by_key[member]]
+        due = sorted(one for member in group.members for one in dated.get(member, ()))
+        work.append(_work(group.runner_key, rows, due, paces, own.models))
+    last = {
+        key: at.timestamp()
+        for (key, priority), at in served_at(conn).items()
+        if priority == Priority.INTERACTIVE
+    }
+    facts = Facts(
+        host=_mine(mine, own, paces),
+        others=[_other(view, paces) for view in others],
+        work=work,
+        now=now.timestamp(),
+        interactive_at=last,
+        parameters=parameters or Parameters(),
+    )
+    oldest = {row.runner_key: row.oldest_at for row in reversed(backlog)}
+    members = {
+        group.runner_key: tuple(sorted(group.members, key=lambda key: (oldest[key], key))) for group in groups
+    }
+    return Seen(facts, members)
+
+
+def _work(
+    key: str,
+    rows: Sequence[Waiting],
+    due: Sequence[tuple[datetime, int]],
+    paces: Paces,
+    models: Mapping[str, HostModel],
+) -> Work:
+    tiers: dict[Priority, Tier] = {}
+    for row in rows:
+        served = None if row.served_at is None else row.served_at.timestamp()
+        one = Tier(row.jobs, row.oldest_at.timestamp(), served)
+        tiers[row.priority] = _together(tiers.get(row.priority), one)
+    model = key.split(" ", 1)[0]
+    known = models.get(model)
+    estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
+    return Work(
+        key,
+        tiers,
+        model=model,
+        due=[Due(at.timestamp(), jobs) for at, jobs in due],
+        load_seconds=estimate.load_seconds,
+        service_seconds=estimate.service_seconds,
+        memory=estimate.memory,
+        tried=estimate.tried,
+    )
+
+
+def _together(one: Tier | None, other: Tier) -> Tier:
+    """Two windows' jobs at one priority. The one that was served longest ago counts: it must not starve beside the other."""
+    if one is None:
+        return other
+    served = None if one.served_at is None or other.served_at is None else min(one.served_at, other.served_at)
+    return Tier(one.jobs + other.jobs, min(one.oldest_at, other.oldest_at), served)
+
+
+def _mine(view: HostView, own: Own, paces: Paces) -> HostFacts:
+    resident = {key: own.in_flight.get(key, 0) for key in view.residents}
+    resident |= {key: jobs for key, jobs in own.in_flight.items() if key not in resident}
+    return replace(_facts(view, paces), slots=own.slots, resident=resident, loading=None)
+
+
+def _other(view: HostView, paces: Paces) -> HostFacts:
+    """Another host: what it uses is taken to fill its slots, since nobody counts its calls."""
+    busy = {key: (view.slots if key == view.resident and view.serving else 0) for key in view.residents}
+    return replace(_facts(view, paces), resident=busy)
+
+
+def _facts(view: HostView, paces: Paces) -> HostFacts:
+    return HostFacts(
+        name=view.name,
+        slots=view.slots,
+        speed=paces.speed(view.name),
+        models_at_once=view.models_at_once,
+        memory=view.memory,
+        sizes={key: size for key, size in view.residents.items() if size is not None},
+        loading=view.intent,
+        loading_until=None if view.intent_until is None else view.intent_until.timestamp(),
+        loading_starved=view.intent_starved,
+        serving=view.serving,
+        models=view.models if view.looked else None,
+        blocked={key: until.timestamp() for key, until in view.blocked.items()},
+        draining=view.draining,
+        loads=paces.loads(view.name),
+        loaded_at=None if view.loaded_at is None else view.loaded_at.timestamp(),
+        loaded_seconds=view.loaded_seconds or 0.0,
+    )
