@@ -12,7 +12,7 @@ from simulator.faults import Fault, FaultScript
 from simulator.http import JSON, Connection, Reply, Request
 from simulator.models import Disk, LocalModel
 from simulator.options import RunnerOptions
-from simulator.runner import Runner
+from simulator.runner import Gpu, Runner
 from simulator.scheduler import Scheduler
 from simulator.settings import HostSettings
 from simulator.speech import Voice, voice_of
@@ -36,6 +36,7 @@ class Host:
         self._voices: dict[str, Voice] = {}
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._gpu = Gpu()
         self.scheduler = self._new_scheduler()
         self._scheduling: asyncio.Task[None] | None = None
 
@@ -60,6 +61,7 @@ class Host:
 
     def start(self) -> None:
         """Start to work, without a port: for connections handed in by :meth:`connection`."""
+        self._gpu = Gpu()
         self.scheduler = self._new_scheduler()
         self._scheduling = self.clock.loop.create_task(self.scheduler.run())
 
@@ -112,7 +114,7 @@ class Host:
             voice = self._voices[model.blob] = voice_of(model.model, self.settings.seed)
         size = model.memory(options.num_ctx, self.settings.num_parallel)
         off_gpu = max(0.0, 1 - self.settings.memory_bytes / size) if self.settings.gpu else 0.0
-        return Runner(model.model, options, self.settings, self.clock, voice, off_gpu=off_gpu)
+        return Runner(model.model, options, self.settings, self.clock, voice, gpu=self._gpu, off_gpu=off_gpu)
 
     def _client_gone(self) -> None:
         self.counters.disconnects += 1

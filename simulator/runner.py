@@ -30,7 +30,7 @@ BREATH_TOKENS = 256
 PING_SECONDS = 10.0
 """How long the scheduler waits for a runner to answer before it counts as broken."""
 
-__all__ = ["Completion", "Ending", "LogProb", "Piece", "PromptTooLong", "Runner", "RunnerBroke"]
+__all__ = ["Completion", "Ending", "Gpu", "LogProb", "Piece", "PromptTooLong", "Runner", "RunnerBroke"]
 
 
 class RunnerBroke(Exception):
@@ -83,6 +83,13 @@ class Ending:
 
 
 @dataclass(slots=True)
+class Gpu:
+    """What the runners of one host share. ``busy`` counts the sequences at work in all of them."""
+
+    busy: int = 0
+
+
+@dataclass(slots=True)
 class _Sequence:
     """One completion at work."""
 
@@ -106,6 +113,7 @@ class Runner:
         clock: Clock,
         voice: Voice,
         *,
+        gpu: Gpu,
         off_gpu: float = 0.0,
     ) -> None:
         self.process = Process(clock)
@@ -119,6 +127,7 @@ class Runner:
         self._free_slots = asyncio.Semaphore(settings.num_parallel)
         self._cache = PromptCache([Slot() for _ in range(settings.num_parallel)], settings.line)
         self._busy = 0
+        self._gpu = gpu
 
     async def load(self) -> None:
         """Read the weights.
@@ -168,6 +177,7 @@ class Runner:
         slot, cached = self._cache.take(prompt)
         sequence = _Sequence(slot, prompt)
         self._busy += 1
+        self._gpu.busy += 1
         try:
             return await self._run(asked, cached, limit, sequence, say)
         except RunnerDied:
@@ -185,6 +195,7 @@ class Runner:
 
     def _free(self, sequence: _Sequence) -> None:
         self._busy -= 1
+        self._gpu.busy -= 1
         self._cache.give_back(sequence.slot, [*sequence.prompt, *sequence.said])
         self._free_slots.release()
 
@@ -270,8 +281,13 @@ class Runner:
         return sequence.repeats > REPEAT_LIMIT
 
     def _crowded(self, seconds: float) -> float:
-        """What a token costs when other slots are at work too, or part of the model is not on the GPU."""
-        return seconds * self._slowness * (1 + self._slot_cost * (self._busy - 1))
+        """What a token costs when other slots are at work too, or part of the model is not on the GPU.
+
+        Sequences of one runner are evaluated together, which costs each a little; several runners take turns, and
+        each gets time for as many sequences as it has.
+        """
+        together = 1 + self._slot_cost * (self._busy - 1)
+        return seconds * self._slowness * together * self._gpu.busy / self._busy
 
     def _answer_seconds(self, measured: float, count: int) -> float:
         """O starts to count at the first token, so that a single one takes no time at all; H never says 0."""

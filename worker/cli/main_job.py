@@ -17,6 +17,7 @@ from worker.cli.exits import finished_code
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
+from worker.domain.runners import without_window
 from worker.errors import DatabaseUnavailable
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
@@ -226,7 +227,9 @@ def _summarise(
     with watched.database.read() as conn:
         figures = model_figures(conn, batch.id)
         loads = count_loads(conn, since=batch.created_at)
-        naive = first_come_loads(runner_keys_in_order(conn, batch.id), hosts=max(1, hosts))
+        naive = first_come_loads(
+            map(without_window, runner_keys_in_order(conn, batch.id)), hosts=max(1, hosts)
+        )
     for table in summary_tables(watching.progress, figures, watching.seconds, plain=not console.is_terminal):
         console.print(table)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"

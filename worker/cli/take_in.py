@@ -125,7 +125,7 @@ def in_force(recipe: Recipe) -> str:
         if isinstance(predict, int)
         else f"num_predict {NUM_PREDICT:,} ({NUM_PREDICT_THINKING:,} where a model reasons)",
         "think where a model can" if said.think is None else f"think {'on' if said.think else 'off'}",
-        "the host's own window" if window is None else f"window {window:,}",
+        "a window that fits" if window is None else f"window {window:,}",
     ]
     if said.format is not None:
         parts.append("format json" if said.format == "json" else "format by schema")

@@ -34,6 +34,8 @@ class Retried:
     at: datetime
     charged: bool
     partial: str = ""
+    runner_key: str | None = None
+    """The larger window it goes to, once."""
     lost: bool = False
     """The host or its runner died or fell silent: nobody is charged, but it is remembered of the job."""
 

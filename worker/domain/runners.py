@@ -110,11 +110,14 @@ def concrete(key: RunnerKey) -> RunnerKey:
     return replace(key, at_least=False)
 
 
-def runner_key(model: str, request: Mapping[str, Any]) -> RunnerKey:
-    """The runner key of a job that asks ``model`` with these generate fields.
+def runner_key(model: str, request: Mapping[str, Any], *, window: int | None = None) -> RunnerKey:
+    """The runner key of a job that asks ``model`` with these generate fields; one that names no ``num_ctx`` needs a
+    ``window`` of at least that many tokens, where given.
 
     >>> runner_key("qwen3", {"options": {"temperature": 0, "num_ctx": 4096}}).text
     'qwen3:latest num_ctx=4096'
+    >>> runner_key("qwen3", {}, window=8192).text
+    'qwen3:latest num_ctx>=8192'
     """
     options = request.get("options")
     chosen: tuple[tuple[str, int | bool], ...] = ()
@@ -124,4 +127,25 @@ def runner_key(model: str, request: Mapping[str, Any]) -> RunnerKey:
             for name in RUNNER_OPTIONS
             if options.get(name) is not None
         )
-    return RunnerKey(normalise_model(model), chosen, shift=request.get("shift") is True)
+    at_least = window is not None and not any(name == "num_ctx" for name, _ in chosen)
+    if at_least and window is not None:
+        chosen = (("num_ctx", window), *chosen)
+    return RunnerKey(normalise_model(model), chosen, shift=request.get("shift") is True, at_least=at_least)
+
+
+def without_window(text: str) -> str:
+    """A queued key as somebody who names no window would have asked it.
+
+    >>> without_window("m:1 num_ctx>=4096 num_gpu=2"), without_window("m:1 num_ctx=4096")
+    ('m:1 num_gpu=2', 'm:1 num_ctx=4096')
+    """
+    return " ".join(part for part in text.split(" ") if not part.startswith("num_ctx>="))
+
+
+def serves(resident: str | None, queued: str) -> bool:
+    """Whether a job queued under ``queued`` can be asked of the runner ``resident``, both as they stand in the database.
+
+    >>> serves("m:1 num_ctx=8192", "m:1 num_ctx>=4096"), serves(None, "m:1")
+    (True, False)
+    """
+    return resident is not None and covers(RunnerKey.parse(resident), RunnerKey.parse(queued))

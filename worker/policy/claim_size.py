@@ -22,13 +22,14 @@ def claim(
     rest = work.jobs if priorities is None else sum(work.tiers[one].jobs for one in priorities)
     servers = 1 + len(picture.servers(work.runner_key))
     order = Order.LONGEST if rest <= WAVES_LEFT * slots * servers and work.group <= 1 else Order.GROUP
+    whole = work.group > 1
+    alike = min(math.ceil(slots * work.group), picture.parameters.claim_most)
     if not work.tried:
-        return RunJobs(work.runner_key, min(rest, slots), reason, priorities, order)
+        return RunJobs(work.runner_key, min(rest, alike), reason, priorities, order, whole)
     per_job = max(work.service_seconds / slots / picture.host.speed, 1e-4)
     ahead = math.ceil(picture.parameters.claim_seconds / per_job)
-    jobs = max(slots, min(ahead, picture.parameters.claim_most))
-    if work.group > 1:
-        jobs = max(jobs, math.ceil(slots * work.group))
+    jobs = max(slots, min(ahead, picture.parameters.claim_most), alike)
     share = rest if servers == 1 else math.ceil(rest / (2 * servers))
     free = max(1, slots - picture.host.in_flight)
-    return RunJobs(work.runner_key, max(1, min(rest, jobs, max(free, share))), reason, priorities, order)
+    jobs = max(1, min(rest, jobs, max(free, share)))
+    return RunJobs(work.runner_key, jobs, reason, priorities, order, whole)

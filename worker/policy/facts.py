@@ -113,6 +113,8 @@ class RunJobs:
     reason: str
     priorities: tuple[Priority, ...] | None = None
     order: Order = Order.GROUP
+    whole: bool = False
+    """They belong together: claim them all, though each of them takes long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MOST_UNTOLD = 8
 """Slots that are tried at most where nobody told how many there are."""
 SAMPLES = 8
-NOTICED = 0.02
+NOTICED = 0.005
 """Seconds. Shorter waits than this are a busy machine's, and change nothing."""
 
 

@@ -18,6 +18,7 @@ def wire_request(
     host_model: HostModel | None,
     *,
     window: int | None = None,
+    num_ctx: int | None = None,
 ) -> dict[str, Any]:
     """The body of ``POST /api/generate`` for one job, without ``stream``.
 
@@ -26,6 +27,7 @@ def wire_request(
       ``/api/generate`` the grammar holds from the first token and would lock the reasoning in.
     - ``num_predict`` is explicit and positive: 2,048, or 8,192 for a model that reasons; what the producer sets to
       0 or below means the rest of the window (a server would take ten windows, ``llm/server.go Completion``).
+    - ``num_ctx`` is the window that is loaded, where the job names none: any other would reload the model.
     - ``keep_alive`` stays out: it is applied per run, a job's own 0 would reload the model for the next job.
     """
     body: dict[str, Any] = {"model": model, "prompt": prompt}
@@ -36,6 +38,8 @@ def wire_request(
     if body.get("think") is None:
         body["think"] = capable and not body.get("format")
     options = dict(body.get("options") or {})
+    if num_ctx is not None:
+        options.setdefault("num_ctx", num_ctx)
     num_predict = options.get("num_predict")
     if num_predict is None:
         options["num_predict"] = NUM_PREDICT_THINKING if body["think"] else NUM_PREDICT

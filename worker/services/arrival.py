@@ -16,6 +16,7 @@ from worker.services.recipe import Recipe, content_key, open_input
 from worker.services.submit import CheckModels, Submitted, submit_lines
 from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of
 from worker.storage.engine import Database
+from worker.storage.models import known_models
 
 Answer = Literal["extend", "new"]
 Ask = Callable[[Batch, Difference], Answer | None]
@@ -72,6 +73,9 @@ def arrive(
     pilot = {"pilot": True} if recipe.is_pilot else {}
     origin = BatchOrigin(lineage, kept | pilot, max_failures)
 
+    with database.read() as conn:
+        told_of_models = known_models(conn)
+
     def intake(*, looking: bool = False) -> Intake:
         # a first look hands nothing out: the lines are read again
         return Intake(
@@ -80,6 +84,7 @@ def arrive(
             models=recipe.models,
             override=recipe.override,
             reject=(lambda problem, line: None) if looking and reject is not None else reject,
+            told=told_of_models,
         )
 
     def submitted(key: str) -> Arrived:

@@ -10,8 +10,10 @@ from worker.domain.attempts import Failed, Finish, Outcome, Retried, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
+from worker.domain.runners import RunnerKey
 from worker.errors import CODES, Code, HostError
 from worker.ollama.client import Call
+from worker.policy.context_window import widened
 from worker.policy.request import context_problem, wire_request
 from worker.policy.retry import after_failure
 from worker.replies.read import read_reply
@@ -53,16 +55,17 @@ def attempt_job(
     clock: Clock,
     run_id: int | None = None,
     fail_on_cut: bool = False,
+    num_ctx: int | None = None,
 ) -> Ending:
     """Ask the host once. Every ending is an outcome; nothing is raised, whatever a host or a defect does."""
     started_at, began = clock.now(), clock.monotonic()
     error: HostError | None = None
     outcome: Outcome
     try:
-        outcome = _ask(job, ask, call, host_model, window, fail_on_cut)
+        outcome = _ask(job, ask, call, host_model, window, num_ctx, fail_on_cut)
     except HostError as failure:
         error = failure
-        outcome = _after(job, failure, clock)
+        outcome = _larger(job, failure, host_model, window or num_ctx, clock) or _after(job, failure, clock)
     except Exception as defect:
         _log.exception("defect while job %s was asked", job.id)
         error = HostError(Code.INTERNAL, f"{type(defect).__name__}: {defect}")
@@ -86,12 +89,18 @@ def attempt_job(
 
 
 def _ask(
-    job: ClaimedJob, ask: Ask, call: Call, host_model: HostModel | None, window: int | None, fail_on_cut: bool
+    job: ClaimedJob,
+    ask: Ask,
+    call: Call,
+    host_model: HostModel | None,
+    window: int | None,
+    num_ctx: int | None,
+    fail_on_cut: bool,
 ) -> Outcome:
     problem = context_problem(job.request, host_model)
     if problem is not None:
         return Failed(Code.CONTEXT_MISMATCH, problem)
-    body = wire_request(job.model, job.prompt, job.request, host_model, window=window)
+    body = wire_request(job.model, job.prompt, job.request, host_model, window=window, num_ctx=num_ctx)
     reply = ask(body, call)
     result = read_reply(
         reply,
@@ -113,6 +122,25 @@ def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
     if body.get("raw") or body.get("template"):
         return None
     return True if body.get("think") else None
+
+
+def _larger(
+    job: ClaimedJob, error: HostError, host_model: HostModel | None, window: int | None, clock: Clock
+) -> Outcome | None:
+    """Once more in a larger window, for a prompt that turned out longer than estimated; None where that is no use."""
+    if error.code is not Code.CONTEXT_OVERFLOW or job.widened:
+        return None
+    key = widened(
+        RunnerKey.parse(job.runner_key),
+        window,
+        error.message,
+        job.request,
+        thinking=host_model is not None and host_model.thinking,
+        trained=None if host_model is None else host_model.trained_context,
+    )
+    if key is None:
+        return None
+    return Retried(error.code, error.message, clock.now(), charged=False, runner_key=key.text)
 
 
 def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:

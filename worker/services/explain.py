@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState, Priority
-from worker.domain.runners import RunnerKey
+from worker.domain.runners import RunnerKey, serves, without_window
 from worker.errors import CODES, Code, Conflict, NotFound
 from worker.services.situation import HostNow, Situation, read_situation
 from worker.storage.batches import find_batch
@@ -154,7 +154,7 @@ def _host_in_the_way(
         yield f"{host.name} is drained and takes no new jobs: caravan hosts resume {host.name}"
         return
     for block in host.blocks:
-        if block.runner_key in wanted and block.until > now:
+        if any(serves(block.runner_key, key) for key in wanted) and block.until > now:
             times = "once" if block.failures == 1 else f"{block.failures} times"
             yield (
                 f"{_short(block.runner_key)} does not load on {host.name}: {block.reason}; "
@@ -162,8 +162,13 @@ def _host_in_the_way(
             )
     if host.intent is not None:
         yield f"{host.name} is loading {_short(host.intent)}{_for(host.intent_at, now)}"
-    elif host.running and host.resident is not None and host.resident not in wanted:
+    elif host.running and host.resident is not None and not _holds(host, wanted):
         yield f"{host.name} works on other jobs, with {_short(host.resident)} loaded"
+
+
+def _holds(host: HostNow, wanted: Collection[str]) -> bool:
+    """Whether it has a runner loaded for one of these queued keys."""
+    return any(serves(host.resident, key) for key in wanted)
 
 
 def _short(runner_key: str) -> str:
@@ -172,7 +177,7 @@ def _short(runner_key: str) -> str:
     >>> _short("qwen3:8b num_ctx=8192")
     'qwen3:8b (num_ctx=8192)'
     """
-    model, _, options = runner_key.partition(" ")
+    model, _, options = without_window(runner_key).partition(" ")
     return f"{model} ({options})" if options else model
 
 
@@ -262,7 +267,7 @@ def _explain_batch(
 def _at_work(found: Situation) -> Iterator[str]:
     wanted = {key for model in found.models for key in model.runner_keys}
     for host in found.hosts:
-        if host.serving and host.running and host.resident in wanted:
+        if host.serving and host.running and _holds(host, wanted):
             yield f"{host.name} holds {_short(host.resident or '')} and runs {host.running}{_speed(host)}"
 
 
@@ -365,7 +370,7 @@ def _what_hosts_do(
     for host in having:
         if not host.serving or any(_host_in_the_way(host, {job.runner_key}, now, zone)):
             continue
-        if host.resident == job.runner_key:
+        if serves(host.resident, job.runner_key):
             yield f"{host.name} holds it and runs {host.running}{_speed(host)}"
         elif host.resident is not None:
             yield f"{host.name} holds {_short(host.resident)}; it loads {_short(job.runner_key)} when that pays"

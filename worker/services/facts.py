@@ -111,6 +111,7 @@ def _work(
         service_seconds=estimate.service_seconds,
         memory=estimate.memory,
         tried=estimate.tried,
+        group=max(row.group for row in rows),
     )
 
 

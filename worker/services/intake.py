@@ -1,16 +1,23 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 
 from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.runners import normalise_model, runner_key
 from worker.errors import Problem
+from worker.policy.context_window import answer_tokens, bucket, prompt_tokens
+from worker.policy.prefix import SAMPLE, Prefixes, common_start
 from worker.services.recipe import InputLine
 from worker.storage.ids import MOST_JOBS
+from worker.storage.models import ModelTold
 
 PROBLEMS_SHOWN = 20
+EXPECTED_ANSWER = 512
+"""Tokens: few answers use all that num_predict allows."""
+_NOTHING_TOLD = ModelTold()
 NOTES_SHOWN = 3
 
 Reject = Callable[[Problem, InputLine], None]
@@ -20,7 +27,8 @@ class Intake:
     """Reads lines into jobs.
 
     ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
-    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them.
+    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``told``: what
+    the hosts say of the models, for the window that a job needs.
     """
 
     def __init__(
@@ -31,14 +39,17 @@ class Intake:
         models: tuple[str, ...] = (),
         override: bool = False,
         reject: Reject | None = None,
+        told: Mapping[str, ModelTold] | None = None,
     ) -> None:
         self._defaults = defaults
         self._asked_of = models
         self._override = override
         self._max_attempts = max_attempts
         self._reject = reject
+        self._told = told or {}
         self._seen: dict[tuple[str, str], int] = {}
         self._names: dict[str, str] = {}
+        self._keys: dict[tuple[str, int], str] = {}
         self.models: dict[str, int] = {}
         """Each model, and the first line that asks it."""
         self.problems: list[Problem] = []
@@ -58,6 +69,28 @@ class Intake:
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
         each = max(1, len(self._asked_of))
+        ahead = self._good(lines, each)
+        first = list(islice(ahead, SAMPLE))
+        prefixes = Prefixes(common_start([parsed.prompt for _, parsed in first]))
+        for line, parsed in chain(first, ahead):
+            if parsed.notes:
+                self.noted += 1
+                if len(self.notes) < NOTES_SHOWN:
+                    self.notes += [f"line {line.line}: {note}" for note in parsed.notes]
+            # by its line, so that a pilot and what goes on from it are stored in the order of the input
+            base = (line.line - 1) * each + 1
+            group = prefixes.group(
+                base, parsed.prompt, parsed.request.get("system"), parsed.request.get("template")
+            )
+            for nth, model in enumerate(self._models_of(parsed)):
+                self.models.setdefault(model, line.line)
+                self.accepted += 1
+                yield self._job(base + nth, model, parsed, group)
+
+    def _good(
+        self, lines: Iterable[bytes | str | InputLine], each: int
+    ) -> Iterator[tuple[InputLine, ParsedLine]]:
+        """The lines that are jobs."""
         for number, given in enumerate(lines, start=1):
             line = given if isinstance(given, InputLine) else InputLine(number, given)
             if line.raw is not None and not line.raw.strip():
@@ -67,22 +100,17 @@ class Intake:
                 self.refuse(Problem(line.line, "", "too_large", told))
                 return
             parsed = self._parsed(line)
-            if parsed is None:
-                continue
-            if parsed.notes:
-                self.noted += 1
-                if len(self.notes) < NOTES_SHOWN:
-                    self.notes += [f"line {line.line}: {note}" for note in parsed.notes]
-            for nth, model in enumerate(self._models_of(parsed)):
-                first = self._seen.setdefault((parsed.custom_id, model), line.line)
-                if first != line.line:
-                    told = f"custom_id {parsed.custom_id!r} stands on line {first} already; it must be unique per model"
-                    self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
-                    break
-                self.models.setdefault(model, line.line)
-                self.accepted += 1
-                # by its line, so that a pilot and what goes on from it are stored in the order of the input
-                yield self._job((line.line - 1) * each + nth + 1, model, parsed)
+            if parsed is not None and self._is_new(line, parsed):
+                yield line, parsed
+
+    def _is_new(self, line: InputLine, parsed: ParsedLine) -> bool:
+        for model in self._models_of(parsed):
+            first = self._seen.setdefault((parsed.custom_id, model), line.line)
+            if first != line.line:
+                told = f"custom_id {parsed.custom_id!r} stands on line {first} already; it must be unique per model"
+                self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
+                return False
+        return True
 
     def _parsed(self, line: InputLine) -> ParsedLine | None:
         if line.raw is None:
@@ -116,21 +144,35 @@ class Intake:
             known = self._names[written] = normalise_model(written)
         return known
 
-    def _job(self, seq: int, model: str, parsed: ParsedLine) -> NewJob:
+    def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
         request = parsed.request
+        tokens = prompt_tokens(parsed.prompt, request)
+        told = self._told.get(model, _NOTHING_TOLD)
+        answer = answer_tokens(request, thinking=told.thinking)
+        window = bucket(tokens + answer, trained=told.trained_context)
         return NewJob(
             seq=seq,
             custom_id=parsed.custom_id,
             model=model,
-            runner_key=runner_key(model, request).text,
+            runner_key=self._key(model, request, window),
             priority=Priority(parsed.priority),
             prompt=parsed.prompt,
             request=request,
             metadata=parsed.metadata,
             deadline=parsed.deadline,
             max_attempts=self._max_attempts,
-            estimate=len(parsed.prompt) // 3 + 1,
+            prefix_group=group,
+            estimate=tokens + min(answer, EXPECTED_ANSWER),
         )
+
+    def _key(self, model: str, request: Mapping[str, object], window: int) -> str:
+        """The runner key's text; most jobs of an input name the same options, and few windows."""
+        if not request.get("options") and request.get("shift") is None:
+            known = self._keys.get((model, window))
+            if known is None:
+                known = self._keys[model, window] = runner_key(model, request, window=window).text
+            return known
+        return runner_key(model, request, window=window).text
 
 
 def _problem(problem: LineProblem) -> Problem:

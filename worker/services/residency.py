@@ -48,6 +48,13 @@ class Runner:
     window: int | None = None
     """The context length it really has, where the host tells."""
     memory: int | None = None
+
+    @property
+    def num_ctx(self) -> int | None:
+        """The window it was loaded with, as the requests have to name it."""
+        window = dict(self.key.options).get("num_ctx")
+        return None if window is None else int(window)
+
     used_at: float = float("-inf")
     """When it answered last, on the process's monotonic clock."""
 

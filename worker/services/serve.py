@@ -46,6 +46,8 @@ SHORT_CALL = 0.05
 """Seconds. Outcomes of shorter calls are stored in groups."""
 AHEAD_BELOW = 0.5
 """Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
+GROUPS_AHEAD = 16
+"""Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
 SURPRISE = 1.0
 """Seconds. A job that says it waited longer for a load met a runner that was not there any more."""
 
@@ -165,6 +167,7 @@ class _Serving:
         self.dry_at = clock.monotonic()
         self.interactive_at = float("-inf")
         self.low_water = host.slots
+        self.grouped = False
         self.jobs = 0
 
     # -- the loop ---------------------------------------------------------------------------------------------
@@ -208,6 +211,8 @@ class _Serving:
             self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic()
         ):
             return False
+        if self.grouped and self.slots.unfinished <= GROUPS_AHEAD * self.slots.limit:
+            return not self.slots.fresh
         if self._may_claim_ahead(self.residency.used):
             return self.slots.ready < self.low_water
         return self.slots.unfinished < self.slots.limit
@@ -308,6 +313,7 @@ class _Serving:
         emit("host.left", host=self.host.name, jobs=self.jobs, loads=self.residency.loads)
         try:
             self.claims.release_strays()
+            self.sight.keep_paces()
             with self.database.write() as conn:
                 leave_host(conn, host=self.host.name, token=self.token, now=self.clock.now())
         except DatabaseUnavailable as error:
@@ -366,9 +372,10 @@ class _Serving:
         claimed = self.claims.claim(
             decision,
             members,
-            limit=decision.jobs if self._may_claim_ahead(key) else min(decision.jobs, free),
+            limit=decision.jobs if decision.whole or self._may_claim_ahead(key) else min(decision.jobs, free),
             dated=self.sight.is_dated(members),
         )
+        self.grouped = decision.whole and bool(claimed)
         if not claimed:
             return False
         self.low_water = max(self.slots.limit, len(claimed) // 2)
@@ -388,6 +395,7 @@ class _Serving:
             clock=self.clock,
             run_id=runner.run_id,
             fail_on_cut=self.fail_on_cut,
+            num_ctx=runner.num_ctx,
         )
 
     def _take(self, ended: Sequence[Ended]) -> None:

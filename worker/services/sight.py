@@ -68,15 +68,19 @@ class Sight:
             self._dated_until = now + max(DATED_EVERY, 20 * (now - began))
         return self._dated
 
+    def keep_paces(self) -> None:
+        """Write down what was learned of this host. Raises DatabaseUnavailable."""
+        seen = self._paces.unsaved()
+        if seen:
+            with self._database.write() as conn:
+                save_paces(conn, seen, now=self._clock.now())
+
     def exchange_paces(self) -> None:
         """Tell the others how fast this host is, and hear it of them. Raises DatabaseUnavailable."""
         now = self._clock.monotonic()
         if now - self._paces_at < PACES_EVERY and not self._paces.newly_known:
             return
-        seen = self._paces.unsaved()
-        if seen:
-            with self._database.write() as conn:
-                save_paces(conn, seen, now=self._clock.now())
+        self.keep_paces()
         with self._database.read() as conn:
             self._paces.learn(read_paces(conn))
         self._paces_at = now

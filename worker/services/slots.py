@@ -85,6 +85,13 @@ class Slots:
         """Jobs no slot has taken yet."""
         return len(self._waiting)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether a job waits that begins otherwise than all that run: for the next slot that is done with its prefix."""
+        with self._changed:
+            at = {job.prefix_group for job in self._running.values()}
+            return any(job.prefix_group not in at for job in self._waiting)
+
     def hand_over(self, jobs: Iterable[ClaimedJob], runner_key: str) -> None:
         """Jobs that were claimed, in the order they are to be run in; ``runner_key`` is resident."""
         self.resume()

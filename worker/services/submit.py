@@ -19,6 +19,7 @@ from worker.storage.batches import create_batch, promote_sealed, refuse_batch, s
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
 from worker.storage.jobs import insert_jobs
+from worker.storage.models import known_models
 
 CHUNK = 5000
 
@@ -79,7 +80,9 @@ def submit_lines(
             pass
         case _:
             return Submitted(batch, created=False)
-    intake = Intake(defaults, max_attempts, models=models, override=override, reject=reject)
+    with database.read() as conn:
+        models_told = known_models(conn)
+    intake = Intake(defaults, max_attempts, models=models, override=override, reject=reject, told=models_told)
     chunk: list[NewJob] = []
     try:
         for job in intake.read(lines):

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
 from worker.storage.ids import id_range
-from worker.storage.tables import jobs, served
+from worker.storage.tables import served
 from worker.storage.types import UtcTime
 
 BACKLOG = """
@@ -29,6 +29,16 @@ WHERE keys.runner_key IS NOT NULL
 """A skip-scan: one index probe per runner key and priority. The oldest job is null where there is none."""
 
 _BACKLOG = text(BACKLOG)
+
+_FIRST = (
+    text(
+        "SELECT j.id, j.model, j.eligible_at, j.submitted_at, (SELECT count(*) FROM (SELECT 1 FROM jobs g "
+        "WHERE g.state = 'queued' AND g.runner_key = j.runner_key AND g.priority = j.priority "
+        "AND g.prefix_group = j.prefix_group LIMIT 64) AS alike) AS alike FROM jobs j WHERE j.id IN :ids"
+    )
+    .bindparams(bindparam("ids", expanding=True))
+    .columns(eligible_at=UtcTime, submitted_at=UtcTime)
+)
 
 _QUEUED = "SELECT runner_key, priority, jobs FROM {table} WHERE state = 'queued'{batch}"
 
@@ -55,8 +65,7 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
     totals = {(key, priority): int(n) for key, priority, n in counted}
     last = served_at(conn)
-    j = jobs.c
-    oldest = conn.execute(select(j.id, j.model, j.eligible_at, j.submitted_at).where(j.id.in_(sorted(found))))
+    oldest = conn.execute(_FIRST, {"ids": sorted(found)})
     waiting = [
         Waiting(
             runner_key=found[job].runner_key,
@@ -64,9 +73,10 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
             priority=Priority(found[job].priority),
             jobs=max(1, totals.get((found[job].runner_key, found[job].priority), 1)),
             oldest_at=min(eligible or submitted, now),
+            group=max(1, group),
             served_at=last.get((found[job].runner_key, found[job].priority)),
         )
-        for job, model, eligible, submitted in oldest
+        for job, model, eligible, submitted, group in oldest
     ]
     return sorted(waiting, key=lambda row: (row.runner_key, row.priority))
 

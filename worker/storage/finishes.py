@@ -14,7 +14,7 @@ from worker.domain.jobs import JobState
 from worker.domain.replies import Result
 from worker.errors import Code
 from worker.replies.contexts import pack_context
-from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.deltas import Change, add_changes
 from worker.storage.tables import jobs, results
 from worker.storage.types import UtcTime, storable
 
@@ -104,6 +104,8 @@ _RETRY = text(
     "lease_token = NULL, lease_until = NULL, rescued_token = NULL, host = NULL, started_at = NULL WHERE id = :job"
 ).bindparams(bindparam("at", type_=UtcTime))
 
+_WIDEN = text("UPDATE jobs SET runner_key = :key, widened = true WHERE id = :job")
+
 _HOLD = text(
     "UPDATE jobs SET state = 'held', hold_code = :code, hold_reason = :reason, lease_token = NULL, "
     "lease_until = NULL, rescued_token = NULL WHERE id = :job"
@@ -137,6 +139,7 @@ class _Ends:
         self._final: dict[JobState, list[int]] = {}
         self._charged: list[int] = []
         self._retried: list[dict[str, Any]] = []
+        self._widened: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
         self._results: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
@@ -145,10 +148,13 @@ class _Ends:
         self._runs: Counter[int] = Counter()
 
     def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
-        outcome, charged = finish.outcome, False
+        outcome, charged, new_key = finish.outcome, False, row.runner_key
         match state, outcome:
-            case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost):
+            case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost, runner_key=key):
                 self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
+                if key is not None:
+                    new_key = key
+                    self._widened.append({"job": row.id, "key": key})
             case JobState.HELD, Held(code=code, message=message):
                 self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.SUCCEEDED, Succeeded(result=result):
@@ -165,14 +171,8 @@ class _Ends:
             self._runs[finish.run_id] += 1
         kind = "retried" if state is JobState.SCHEDULED else str(state)
         self._attempts.append(_attempt(finish, kind, charged=charged))
-        moved(
-            self._changes,
-            batch=row.batch_id,
-            key=row.runner_key,
-            priority=row.priority,
-            old=row.state,
-            new=state,
-        )
+        self._changes[row.batch_id, row.runner_key, row.priority, str(row.state)] -= 1
+        self._changes[row.batch_id, new_key, row.priority, str(state)] += 1
 
     def write(self, conn: Connection) -> None:
         for state, ids in self._final.items():
@@ -183,6 +183,7 @@ class _Ends:
             conn.execute(update(jobs).where(jobs.c.id.in_(self._charged)).values(charged=jobs.c.charged + 1))
         for statement, rows in (
             (_RETRY, self._retried),
+            (_WIDEN, self._widened),
             (_HOLD, self._held),
             (insert(results), self._results),
             (_ATTEMPT, self._attempts),

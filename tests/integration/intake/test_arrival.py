@@ -80,7 +80,13 @@ def claimed(database: Database, clock: Clock, limit: int = 99) -> list[ClaimedJo
     now = clock.now()
     with database.write() as conn:
         return claim_jobs(
-            conn, host="gpu-1", runner_keys=["m:1"], limit=limit, token="t", now=now, lease_until=now
+            conn,
+            host="gpu-1",
+            runner_keys=["m:1 num_ctx>=4096"],
+            limit=limit,
+            token="t",
+            now=now,
+            lease_until=now,
         )
 
 

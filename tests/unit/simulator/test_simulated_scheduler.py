@@ -217,6 +217,21 @@ def test_slots_serve_side_by_side_and_the_next_waits() -> None:
     assert third == pytest.approx(2 * first, abs=0.3)
 
 
+def test_two_models_at_work_share_the_gpu() -> None:
+    async def scenario(stage: Stage) -> list[float]:
+        await stage.generate("a")
+        await stage.generate("b")
+        began = stage.now
+        await stage.generate("a", tokens=21)
+        alone = stage.now - began
+        await asyncio.gather(*(stage.generate(name, tokens=21) for name in ("a", "b")))
+        return [alone, stage.now - began - alone]
+
+    alone, beside = on_stage(scenario, model("a"), model("b"), max_loaded_models=2, slot_cost=0.25)
+
+    assert beside == pytest.approx(2 * alone, rel=0.05)
+
+
 def test_a_model_too_large_beside_another_takes_its_place() -> None:
     async def scenario(stage: Stage) -> list[list[str]]:
         await stage.generate("a")
