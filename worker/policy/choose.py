@@ -20,6 +20,9 @@ LOADS_PER_TURN = 4.0
 """Patience is at least this many times what loading every waiting runner key takes: with more keys than that one host
 could only ever load, and the starved would take turns in starving each other."""
 
+UNDER_WAY = 0.5
+"""A load that another host has begun is not overtaken for less than half of the wait: estimates are not that good."""
+
 
 def choose(facts: Facts) -> Decision:
     """Decide what ``facts.host`` does next.
@@ -86,12 +89,18 @@ def _interactive(picture: Picture) -> Decision | None:
             told = f"interactive: {jobs} wait"
             return RunJobs(work.runner_key, max(1, min(jobs, free)), told, (Priority.INTERACTIVE,))
         setup = picture.setup(work)
+        told = f"interactive: {jobs} wait and no host would have them done sooner"
+        if host.loading == work.runner_key and not picture.holders(
+            work.runner_key
+        ):  # its slots run dry for it already: to begin anew elsewhere takes longer
+            return LoadRunner(work.runner_key, told, setup.evict)
         soonest = _soonest_elsewhere(picture, work, jobs)
+        if any(other.loading == work.runner_key for other in picture.facts.others):
+            soonest *= UNDER_WAY
         if setup.seconds + work.service_seconds / host.speed >= soonest:
             continue
         if picture.has_local and _cheaper_elsewhere(picture, work):
             continue
-        told = f"interactive: {jobs} wait and no host would have them done sooner"
         return LoadRunner(work.runner_key, told, setup.evict)
     return None
 
@@ -133,7 +142,7 @@ def _cheaper_elsewhere(picture: Picture, work: Work) -> bool:
 def _by_priority(picture: Picture) -> Decision | None:
     """What is here before what would have to be loaded, at each priority; and a load only where it pays."""
     may_load = not (picture.has_local and _just_loaded(picture))
-    for priority in Priority:
+    for priority in (Priority.HIGH, Priority.NORMAL, Priority.BULK):
         here = [work for work in picture.local if jobs_up_to(work, priority)]
         if here:
             work = min(here, key=lambda one: (_first_due(one), _clear_seconds(picture, one), one.runner_key))
@@ -201,7 +210,11 @@ def _pays(picture: Picture, work: Work, useful: float, priority: Priority, *, he
     setup = picture.setup(work)
     price = setup.seconds + setup.regret
     if not picture.has_local:
-        return useful > 0 and (not held or useful >= picture.parameters.payback_idle * price)
+        if not held:
+            return useful > 0
+        wanted = any(picture.is_wanted(key) for key in setup.evict)
+        limits = picture.parameters
+        return useful >= (limits.payback[priority] if wanted else limits.payback_idle) * price
     if useful < picture.parameters.payback[priority] * price:
         return False
     return not any(

@@ -110,7 +110,8 @@ def _start(picture: Picture, work: Work, able: _Able) -> tuple[float, float]:
     if together:
         return 0.0, together
     held = picture.holders(work.runner_key)
-    return (0.0 if held else min(wait for wait, _ in able.each)), max(each for _, each in able.each)
+    fastest = max(each for _, each in able.each)
+    return (0.0 if held else min(wait for wait, _ in able.each) + picture.drain(picture.host)), fastest
 
 
 def _one(picture: Picture, work: Work, at: float, jobs: int, seconds: float) -> Dated:

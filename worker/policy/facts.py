@@ -72,7 +72,7 @@ class HostFacts:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Bytes that each resident takes, where the host tells."""
     loading: str | None = None
-    """The runner key it loads, or runs dry for."""
+    """The runner key it loads, or runs dry for; of the host that decides, what it runs dry for."""
     loading_until: float | None = None
     """When that load is expected to be done."""
     loading_starved: bool = False
@@ -170,8 +170,8 @@ class Parameters:
     deadline_share: float = 0.5
     """Dated work comes first from when it needs this share of what the fleet can do until its deadline."""
     deadline_margin: float = 0.15
-    deadline_seconds: float = 20.0
-    deadline_tails: float = 2.0
+    deadline_seconds: float = 30.0
+    deadline_tails: float = 3.0
     """Slack kept before a deadline: a share of the need, seconds, and jobs' lengths."""
     claim_seconds: float = 10.0
     """A claim reaches about this far ahead."""

@@ -126,7 +126,7 @@ def _together(one: Tier | None, other: Tier) -> Tier:
 def _mine(view: HostView, own: Own, paces: Paces) -> HostFacts:
     resident = {key: own.in_flight.get(key, 0) for key in view.residents}
     resident |= {key: jobs for key, jobs in own.in_flight.items() if key not in resident}
-    return replace(_facts(view, paces), slots=own.slots, resident=resident, loading=None)
+    return replace(_facts(view, paces), slots=own.slots, resident=resident)
 
 
 def _other(view: HostView, paces: Paces) -> HostFacts:

@@ -165,7 +165,7 @@ class _Serving:
         self.sight = Sight(database, host, self.paces, clock=clock, batch_id=batch_id)
         self.probed_at = float("-inf")
         self.dry_at = clock.monotonic()
-        self.interactive_at = float("-inf")
+        self.urgent_at = float("-inf")
         self.low_water = host.slots
         self.grouped = False
         self.jobs = 0
@@ -196,7 +196,7 @@ class _Serving:
                     self.slots.resume()
                 done = self._wants_more() and self._step()
                 if not done and self.slots.unfinished >= self.slots.limit:
-                    done = self._let_interactive_in()
+                    done = self._let_urgent_in()
                 if done or self.slots.unfinished:
                     idle_since = now
                 elif now - idle_since >= self.timings.linger:
@@ -246,29 +246,35 @@ class _Serving:
                     self._intend(None)
                 return self._run_jobs(decision, seen)
             case LoadRunner() as decision:
-                # Ollama never kills a busy runner: a load sent now would wait for the running jobs with the
-                # host's whole queue behind it. So the slots run dry first; the others see what for, else they
-                # would all run dry for one load.
                 if not self.slots.unfinished:
                     return self._switch()
-                if self.residency.intent != decision.runner_key:
-                    self._intend(decision.runner_key)
-                    self.claims.give_back()
+                self._run_dry(decision)
                 return True
             case Wait():
                 return False
 
-    def _let_interactive_in(self) -> bool:
-        """All slots are in use. An interactive job whose runner is here is asked beside them all the same."""
+    def _run_dry(self, decision: LoadRunner) -> None:
+        """Ollama never kills a busy runner: a load sent now would wait for the running jobs with the host's whole queue
+        behind it. So the slots run dry first; the others see what for, else they would all run dry for one load.
+        """
+        if self.residency.intent != decision.runner_key:
+            self._intend(decision.runner_key)
+            self.claims.give_back()
+
+    def _let_urgent_in(self) -> bool:
+        """The host has jobs enough. An interactive one whose runner is here is asked beside them all the same, and for
+        one that needs a load, or work that must not wait, the slots run dry."""
         now = self.clock.monotonic()
-        if now - self.interactive_at < self.timings.idle_poll or self.slots.unfinished > self.slots.limit:
+        if now - self.urgent_at < self.timings.idle_poll or self.residency.intent is not None:
             return False
-        self.interactive_at = now
+        self.urgent_at = now
         try:
             seen = self._see()
-            decision = choose(seen.facts)
-            if isinstance(decision, RunJobs) and decision.priorities == (Priority.INTERACTIVE,):
-                return self._run_jobs(decision, seen)
+            match choose(seen.facts):
+                case RunJobs(priorities=(Priority.INTERACTIVE,)) as decision:
+                    return self.slots.unfinished <= self.slots.limit and self._run_jobs(decision, seen)
+                case LoadRunner() as decision:
+                    self._run_dry(decision)
         except DatabaseUnavailable as error:
             self.claims.doubted()
             emit("database.unavailable", host=self.host.name, message=str(error))

@@ -51,10 +51,12 @@ def clock(database: Database) -> Clock:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """The events, as they are emitted by the serving loop."""
     found: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(
-        "worker.services.serve.emit",
-        lambda event, **fields: found.append((event, fields)) or events.emit(event, **fields),
-    )
+
+    def hear(event: str, **fields: Any) -> None:
+        found.append((event, fields))
+        events.emit(event, **fields)
+
+    monkeypatch.setattr("worker.services.serve.emit", hear)
     return found
 
 
