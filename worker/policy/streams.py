@@ -19,15 +19,15 @@ def next_job(waiting: Sequence[ClaimedJob], ran: int | None, running: Collection
     first. Only jobs as urgent as the first, and due as early, are compared: the claim's order comes before the prefix.
     """
     first = waiting[0]
-    for place, job in enumerate(waiting):
-        if job.priority == INTERACTIVE and first.priority != INTERACTIVE:
-            return place
     fresh: int | None = None
     for place, job in enumerate(waiting):
-        if job.priority != first.priority or job.deadline != first.deadline:
+        if job.priority is not first.priority or job.deadline != first.deadline:
+            if job.priority is INTERACTIVE:
+                return place
             continue
-        if ran is not None and job.prefix_group == ran:
+        group = job.prefix_group
+        if group == ran:
             return place
-        if fresh is None and job.prefix_group not in running:
+        if fresh is None and group not in running:
             fresh = place
     return 0 if fresh is None else fresh

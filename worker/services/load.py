@@ -11,6 +11,8 @@ from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.policy.keep_alive import PRELOAD_SECONDS
 
+LOOK_EVERY = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -55,11 +57,10 @@ def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> None:
     """Wait until ``/api/ps`` no longer lists ``name``; the acknowledgement comes before the unload happens.
 
     Gives up after ``timings.unload`` seconds: somebody else may keep it busy, and the load then waits its turn.
-    The pauses grow to half a second: reading ``/api/ps`` often can crash a server before 0.32.4.
+    Looks twice a second: reading ``/api/ps`` often can crash a server before 0.32.4.
     """
-    pause, waited, step = threading.Event(), 0.0, 0.05
-    pause.wait(step)  # it is gone after about 50 ms where there is no GPU's memory to wait for
+    pause, waited = threading.Event(), 0.05
+    pause.wait(waited)  # it is gone after about 50 ms where there is no GPU's memory to wait for
     while any(model.name == name for model in gpu.loaded()) and waited < timings.unload:
-        step = min(step * 4, 0.5)
-        pause.wait(step)
-        waited += step
+        pause.wait(LOOK_EVERY)
+        waited += LOOK_EVERY

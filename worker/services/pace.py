@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from worker.policy.parallel import MOST_UNTOLD, Parallel, Waited, learn
+from worker.policy.parallel import MOST_UNTOLD, SAMPLES, Parallel, Waited, learn
 from worker.storage.paces import PaceSeen
 
 LOAD_WEIGHT = 0.5
@@ -91,6 +91,8 @@ class Paces:
         own = self._own.setdefault(runner_key, _Own())
         known = own.parallel or Parallel(told)
         own.waits += waits
+        if len(own.waits) % SAMPLES:
+            return None
         learned = learn(known, own.waits, most=told if is_told else MOST_UNTOLD)
         if learned == known:
             own.waits = own.waits[-64:]

@@ -445,8 +445,8 @@ class _Serving:
                 runner_key=one.runner_key,
                 seconds=result.load_seconds,
             )
-        if not one.full:
-            return
+        if one.at_once < self.sight.slots_of(one.runner_key):
+            return  # not all slots were in use, so that it could not tell whether there are as many
         slots = self.paces.waited(
             one.runner_key, [_waited(result)], told=self.host.slots, is_told=self.host.slots_told
         )

@@ -23,11 +23,11 @@ OVERCOMMIT = 1
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended, on which runner, and whether all of that runner's slots were in use when it began."""
+    """How a job ended, on which runner, and how many were asked at once when it began, itself included."""
 
     ending: Ending
     runner_key: str
-    full: bool
+    at_once: int
 
 
 class Slots:
@@ -40,7 +40,7 @@ class Slots:
     def __init__(self, limit: int, attempt: Attempt, *, name: str) -> None:
         self._limit = limit
         self._attempt, self._name = attempt, name
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._waiting: list[ClaimedJob] = []
         self._runner_of: dict[int, str] = {}
         """Of every job handed over whose ending has not been taken."""
@@ -165,16 +165,16 @@ class Slots:
     def _work(self) -> None:
         ran: int | None = None
         while (taken := self._take(ran)) is not None:
-            job, call, full = taken
+            job, call, at_once = taken
             ran = job.prefix_group
             runner_key = self._runner_of[job.id]
             ending: Ending | None = None
             try:
                 ending = self._attempt(job, runner_key, call)
             finally:
-                self._put(job, runner_key, ending, full)
+                self._put(job, runner_key, ending, at_once)
 
-    def _take(self, ran: int | None) -> tuple[ClaimedJob, Call, bool] | None:
+    def _take(self, ran: int | None) -> tuple[ClaimedJob, Call, int] | None:
         """Wait for a job and take it; None when the slots are closed."""
         with self._changed:
             while not self._closed:
@@ -187,11 +187,11 @@ class Slots:
                         del self._waiting[place]
                         self._running[job.id] = job
                         call = self._calls[job.id] = Call()
-                        return job, call, len(self._running) >= self._limit
+                        return job, call, len(self._running)
                 self._changed.wait()
             return None
 
-    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending | None, full: bool) -> None:
+    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending | None, at_once: int) -> None:
         with self._changed:
             self._calls.pop(job.id, None)
             self._running.pop(job.id, None)
@@ -202,5 +202,5 @@ class Slots:
                     # no model understands, would be handed, and fail, every job that waits here.
                     self._halted = True
                 self._untaken += 1
-                self._endings.put(Ended(ending, runner_key, full))
-            self._changed.notify()
+                self._endings.put(Ended(ending, runner_key, at_once))
+        # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself
