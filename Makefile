@@ -49,8 +49,12 @@ fmt: $(STAMP) ## Format and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## Measure Caravan beside a plain Celery worker and a bare loop
+bench: $(STAMP) ## Measure how close to the shortest night it comes, simulated and in real processes
+	$(BIN)/python -m benchmarks.scheduling --check
+	$(BIN)/python -m benchmarks.nights --results --check
+
+overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery worker and a bare loop
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test lint check fmt bench
+.PHONY: help venv demo test lint check fmt bench overhead

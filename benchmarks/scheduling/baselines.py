@@ -9,22 +9,59 @@ from worker.domain.jobs import Priority
 VISIT = 16
 
 
-def first_come(sim: Sim, host: SimHost) -> Act:
-    """The oldest job next, whatever it needs."""
-    return _next_of(sim, host, _oldest(sim, host, urgent_first=False))
+class Next:
+    """One job after another, as ``pick`` chooses; a host that has to load for its job holds it meanwhile."""
+
+    def __init__(self, pick: Callable[[Sim, SimHost], Job | None], otherwise: Policy | None = None) -> None:
+        self._pick, self._otherwise = pick, otherwise
+        self._held: dict[str, Job] = {}
+
+    def __call__(self, sim: Sim, host: SimHost) -> Act:
+        held = self._held.get(host.name)
+        if held is not None:
+            if held.key not in host.resident:
+                return _load(sim, host, held.key)
+            del self._held[host.name]
+            sim.waiting -= 1
+            return Take([held])
+        job = self._pick(sim, host)
+        if job is None:
+            return None if self._otherwise is None else self._otherwise(sim, host)
+        sim.take([job])
+        if job.key in host.resident:
+            return Take([job])
+        self._held[host.name] = job
+        sim.waiting += 1  # it still has to be served
+        return _load(sim, host, job.key)
 
 
-def first_come_urgent(sim: Sim, host: SimHost) -> Act:
-    """The oldest urgent job, else the oldest."""
-    return _next_of(sim, host, _oldest(sim, host, urgent_first=True))
+def oldest(sim: Sim, host: SimHost) -> Job | None:
+    """First come, first served."""
+    return _oldest(sim, host, urgent_first=False)
 
 
-def _next_of(sim: Sim, host: SimHost, job: Job | None) -> Act:
-    if job is None:
-        return None
-    if job.key in host.resident:
-        return Take(sim.take([job]))
-    return _load(sim, host, job.key)
+def oldest_urgent_first(sim: Sim, host: SimHost) -> Job | None:
+    """The oldest of the most urgent."""
+    return _oldest(sim, host, urgent_first=True)
+
+
+def urgent(sim: Sim, host: SimHost) -> Job | None:
+    """The oldest interactive job."""
+    job = _oldest(sim, host, urgent_first=True)
+    return job if job is not None and job.priority == Priority.INTERACTIVE else None
+
+
+def due_first(sim: Sim, host: SimHost) -> Job | None:
+    """The job that is due first; of those, one whose model is here."""
+    dated = [
+        job
+        for key, tiers in sim.queued.items()
+        if any(sim.dated[key].values()) and _can(sim, host, key)
+        for jobs in tiers.values()
+        for job in jobs
+        if job.deadline is not None
+    ]
+    return min(dated, key=lambda job: (job.deadline, job.key not in host.resident, job.number), default=None)
 
 
 class RoundRobin:
@@ -83,29 +120,6 @@ def collate(sim: Sim, host: SimHost) -> Act:
     return _exhaustive(sim, host, lambda key: -min(jobs[0].number for jobs in sim.queued[key].values()))
 
 
-def urgent_preempts(sim: Sim, host: SimHost) -> Act:
-    """Exhaustive, and an urgent job goes before all else."""
-    urgent = _oldest(sim, host, urgent_first=True)
-    if urgent is not None and urgent.priority == Priority.INTERACTIVE:
-        return _next_of(sim, host, urgent)
-    return longest_queue(sim, host)
-
-
-def earliest_deadline(sim: Sim, host: SimHost) -> Act:
-    """Strictly the job that is due first; without dated work exhaustive."""
-    dated = [
-        job
-        for key, tiers in sim.queued.items()
-        if any(sim.dated[key].values()) and _can(sim, host, key)
-        for jobs in tiers.values()
-        for job in jobs
-        if job.deadline is not None
-    ]
-    if not dated:
-        return longest_queue(sim, host)
-    return _next_of(sim, host, min(dated, key=lambda job: (job.deadline, job.key, job.number)))
-
-
 def _exhaustive(sim: Sim, host: SimHost, worth: Callable[[str], float]) -> Act:
     keys = [key for key in sim.queued if sim.queued[key] and _can(sim, host, key)]
     here = [key for key in keys if key in host.resident]
@@ -153,12 +167,12 @@ def _load(sim: Sim, host: SimHost, key: str) -> Load:
 
 
 BASELINES: dict[str, Callable[[], Policy]] = {
-    "first come": lambda: first_come,
-    "first come, urgent first": lambda: first_come_urgent,
+    "first come": lambda: Next(oldest),
+    "first come, urgent first": lambda: Next(oldest_urgent_first),
     "round robin 16": RoundRobin,
     "plain Celery": CeleryPull,
     "exhaustive": lambda: longest_queue,
-    "exhaustive, urgent preempts": lambda: urgent_preempts,
+    "exhaustive, urgent preempts": lambda: Next(urgent, longest_queue),
     "collate (llama-swap)": lambda: collate,
-    "strict EDF": lambda: earliest_deadline,
+    "strict EDF": lambda: Next(due_first, longest_queue),
 }

@@ -111,8 +111,9 @@ def _dated(name: str, about: str, seed: int, size: float, *, late: bool) -> Nigh
             jobs.add(models[n].key, _mean(n), release=release, deadline=due, priority=Priority.NORMAL)
     for _ in range(10 if late else 0):
         n, release = chance.randrange(8), chance.uniform(0.1, 0.7) * total
+        due = release + chance.uniform(100, 160)
         for _ in range(max(1, int(8 * size))):
-            jobs.add(models[n].key, _mean(n), release=release, deadline=release + chance.uniform(100, 160))
+            jobs.add(models[n].key, _mean(n), release=release, deadline=due)
     jobs.made.sort(key=lambda job: job.release)
     return Night(name, about, models, _hosts(3), jobs.made)
 
