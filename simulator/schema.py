@@ -21,7 +21,7 @@ def schema_rules(schema: Mapping[str, Any], *, space_at_end: bool) -> dict[str, 
     """The rules of a schema; after each value there may be white space, at the very end only on O.
 
     Raises:
-        BadSchema: an unknown type or an unresolvable reference.
+        BadSchema: an unknown type, an unresolvable reference or a pattern that may match within a text.
     """
     blank, newline = frozenset(b" \t"), frozenset(b"\n")
     rules: dict[str, Sequence[Sequence[Element]]] = {
@@ -72,6 +72,8 @@ class _Builder:
         if "enum" in schema:
             return [[*_literal(one), "space"] for one in schema["enum"]]
         kind = schema.get("type", "object" if "properties" in schema else None)
+        if kind in (None, "string") and "pattern" in schema:
+            _anchored(schema["pattern"])
         if isinstance(kind, list):
             return [[self.rule({**schema, "type": one}, name)] for one in kind]
         match kind:
@@ -119,6 +121,11 @@ class _Builder:
         some = f"{name}-some"
         self._rules[some] = [[*filled, more]] if fewest else [[], [item, more]]
         return [frozenset(b"["), "space", some, frozenset(b"]"), "space"]
+
+
+def _anchored(pattern: Any) -> None:
+    if not (isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")):
+        raise BadSchema("Pattern must start with '^' and end with '$'")
 
 
 def resolve(root: Mapping[str, Any], reference: str) -> Any:

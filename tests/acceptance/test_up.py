@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import simulator
+from caravan import Caravan
 from tests.acceptance.conftest import MODELS, caravan, write_jobs
 from tests.processes import CARAVAN, Processes, Started
 from tests.waiting import wait_until
@@ -74,6 +75,19 @@ def test_a_run_beside_it_joins_and_a_second_up_is_refused_by_name(
     assert f"in use by process {up.pid} (caravan up)" in second.stderr
 
 
+def test_a_program_beside_it_joins_as_well(
+    environment: Environment, up: Started, hosts: Hosts, tmp_path: Path
+) -> None:
+    with Caravan(environment["CARAVAN_HOME"]) as joining:
+        batch = joining.run((f"Say {n}." for n in range(6)), model=list(MODELS[:2]), poll=0.1)
+        lines = list(batch)
+
+    assert [line["state"] for line in lines] == ["succeeded"] * 12
+    assert {line["model"] for line in lines} == set(MODELS[:2])
+    assert hosts[0].state()["completed"] >= 12
+    assert up.running
+
+
 def test_a_host_that_is_added_is_served_without_a_restart(
     environment: Environment, up: Started, hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -125,6 +139,75 @@ def test_a_mistake_costs_some_twenty_outcomes_and_the_batch_says_why(
         counts = status(environment, "@last")["counts"]
         assert 20 <= counts["failed"] <= 20 + 2 * slots
         assert counts["failed"] + counts["scheduled"] == 600
+
+
+@pytest.mark.parametrize("line", ["O", "H"])
+def test_a_schema_that_no_host_takes_costs_some_twenty_outcomes(
+    environment: Environment, tmp_path: Path, line: Literal["O", "H"]
+) -> None:
+    # a right schema, but hosts want patterns that begin with ^ and end with $
+    schema = {
+        "type": "object",
+        "properties": {"sku": {"type": "string", "pattern": "[a-z]+"}},
+        "required": ["sku"],
+    }
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    file = write_jobs(tmp_path / "j.jsonl", 300, model=MODELS[0])
+    settings = simulator.HostSettings(
+        name="gpu-1", models=simulator.demo_models()[:1], num_parallel=2, time_scale=0.0, line=line
+    )
+    with simulator.running(settings) as (host,):
+        done = caravan(
+            *(
+                "run",
+                str(file),
+                "--format",
+                str(tmp_path / "schema.json"),
+                "--host",
+                host.url,
+                "--slots",
+                "2",
+            ),
+            env=environment,
+            check=False,
+        )
+
+        assert done.returncode == 3
+        assert "outcomes failed with invalid_request" in " ".join(done.stderr.split())
+        counts = status(environment, "@last")["counts"]
+        assert 20 <= counts["failed"] <= 24
+        assert counts["failed"] + counts["scheduled"] == 300
+        (failed,) = caravan(
+            "jobs", "@last", "--state", "failed", "--json", "--limit", "1", env=environment
+        ).stdout.splitlines()
+        assert ("Pattern must start with" if line == "H" else "invalid JSON schema in format") in failed
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"type": "nonsense"}, "no JSON Schema: type: 'nonsense' is not valid"),
+        ({"properties": {"a": {"$ref": "#/$defs/A"}}}, '"#/$defs/A" points at nothing in the schema'),
+    ],
+)
+def test_a_schema_that_is_none_is_refused_at_the_door(
+    environment: Environment, hosts: Hosts, tmp_path: Path, schema: dict[str, Any], told: str
+) -> None:
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    file = write_jobs(tmp_path / "j.jsonl", 3)
+    on_lines = write_jobs(tmp_path / "l.jsonl", 3, format=schema)
+
+    for_all = caravan(
+        *("run", str(file), "--format", str(tmp_path / "schema.json"), "--host", hosts[0].url),
+        env=environment,
+        check=False,
+    )
+    by_line = caravan("run", str(on_lines), "--host", hosts[0].url, env=environment, check=False)
+
+    assert (for_all.returncode, by_line.returncode) == (2, 2)
+    assert told in for_all.stderr
+    assert by_line.stderr.count("format:") == 3
+    assert hosts[0].state()["requests"] == 0
 
 
 def test_a_run_ends_when_its_only_host_has_been_away_for_as_long_as_it_may(

@@ -26,6 +26,9 @@ Reference = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
+NARROW = 110
+"""Columns of a terminal below which a list of batches has no room for why one is paused."""
+
 
 def status(
     batch: Annotated[
@@ -108,6 +111,8 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
             else "no batches yet: caravan run FILE, or caravan submit FILE"
         )
         return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    narrow = width is not None and width < NARROW
     rows = []
     for progress in shown:
         counts, batch = progress.counts, progress.batch
@@ -120,15 +125,14 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
             [
                 str(batch.id),
                 batch.name,
-                _state(batch),
+                str(batch.state) if narrow else _state(batch),
                 *(f"{n:,}" for n in numbers),
-                batch.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+                batch.created_at.astimezone().strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M"),
             ]
         )
     right = ("batch", "jobs", "done", "failed", "held", "running")
     names = ("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in lines(names, rows, right=right, width=width):
+    for line in lines(names, rows, right=right, whole=("created",), width=width):
         typer.echo(line)
 
 

@@ -68,7 +68,7 @@ def demo(
             Recipe(),
             Wanted(name="demo", key=key),
             console=console,
-            check_models=models_checked(stack.open_host, seen, console, pull=False),
+            check_models=models_checked(stack.database, stack.open_host, seen, console, pull=False),
         ).batch
         watched = Watched(
             stack.database, stack.clock, settings, batch, lambda: stack.hosts, lambda: stack.output_tokens

@@ -2,39 +2,51 @@
 
 from collections.abc import Sequence
 
+SHORTEST = 8
+"""Columns of a terminal that are left of a cut column."""
+
 
 def lines(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     right: Sequence[str] = (),
+    whole: Sequence[str] = (),
     width: int | None = None,
 ) -> list[str]:
-    """The columns aligned, two spaces apart; those in ``right`` to the right. With ``width`` the widest column that is
-    not in ``right`` is cut so that a line fits.
+    """The columns aligned, two spaces apart; those in ``right`` to the right. With ``width`` columns that are neither in
+    ``right`` nor in ``whole`` are cut, the widest first, so that a line fits.
 
     >>> lines(["name", "jobs"], [["茶", "1"], ["ads", "20"]], right=["jobs"])
     ['name  jobs', '茶       1', 'ads     20']
+    >>> lines(["name", "model"], [["a-long-name", "a-longer-model"]], width=20)
+    ['name       model', 'a-long-n…  a-longer…']
     """
     table = [list(columns), *([" ".join(cell.split()) for cell in row] for row in rows)]
     widths = [max(cells(row[at]) for row in table) for at in range(len(columns))]
-    over = 0 if width is None else sum(widths) + 2 * (len(widths) - 1) - width
-    if over > 0:
-        widest = max(
-            (at for at, name in enumerate(columns) if name not in right),
-            key=lambda at: widths[at],
-            default=None,
-        )
-        if widest is not None:
-            widths[widest] = max(8, widths[widest] - over)
-            for row in table:
-                row[widest] = _cut(row[widest], widths[widest])
+    if width is not None:
+        kept = {*right, *whole}
+        widths = _fitted(widths, [at for at, name in enumerate(columns) if name not in kept], width)
     return [
         "  ".join(
-            _padded(cell, widths[at], right=columns[at] in right) for at, cell in enumerate(row)
+            _padded(_cut(cell, widths[at]), widths[at], right=columns[at] in right)
+            for at, cell in enumerate(row)
         ).rstrip()
         for row in table
     ]
+
+
+def _fitted(widths: list[int], cut: Sequence[int], width: int) -> list[int]:
+    """The widths of a line that is ``width`` wide, as far as the columns in ``cut`` allow that."""
+    fitted = list(widths)
+    over = sum(fitted) + 2 * (len(fitted) - 1) - width
+    while over > 0:
+        widest = max(cut, key=lambda at: fitted[at], default=None)
+        if widest is None or fitted[widest] <= SHORTEST:
+            break
+        fitted[widest] -= 1
+        over -= 1
+    return fitted
 
 
 def cells(text: str) -> int:

@@ -1,6 +1,6 @@
 """Pulls models onto hosts while a person looks on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,9 +12,17 @@ from worker.services.hosts import OpenHost
 
 
 def pull_models(
-    models: Sequence[str], hosts: Sequence[Host], *, open_host: OpenHost, console: Console
+    models: Sequence[str],
+    hosts: Sequence[Host],
+    *,
+    open_host: OpenHost,
+    look_again: Callable[[Host], object],
+    console: Console,
 ) -> None:
-    """Pull each model onto every host. Raises NoHost where none of them has it in the end."""
+    """Pull each model onto every host, and ``look_again`` at each that took one: its jobs are parked as long as nobody
+    knows that it has the model. Raises NoHost where none of them has it in the end.
+    """
+    took: dict[str, Host] = {}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -23,10 +31,23 @@ def pull_models(
         console=console,
         disable=not console.is_terminal,
     ) as bars:
+        nowhere = []
         for model in models:
-            failed = [why for host in hosts if (why := _pull(model, host, open_host, bars, console))]
+            failed = []
+            for host in hosts:
+                why = _pull(model, host, open_host, bars, console)
+                if why is None:
+                    took[host.name] = host
+                else:
+                    failed.append(why)
             if len(failed) == len(hosts):
-                raise NoHost(f"{model} could not be pulled onto any host: {'; '.join(failed)}")
+                nowhere.append(
+                    f"{model} could not be pulled onto any host: {'; '.join(failed) or 'there is none'}"
+                )
+    for host in took.values():
+        look_again(host)
+    if nowhere:
+        raise NoHost(". ".join(nowhere))
 
 
 def _pull(model: str, host: Host, open_host: OpenHost, bars: Progress, console: Console) -> str | None:

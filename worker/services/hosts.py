@@ -53,6 +53,13 @@ def register(database: Database, host: Host, *, open_host: OpenHost, clock: Cloc
     return seen
 
 
+def look_again(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> Seen:
+    """Keep what a look at a host that is known already finds now."""
+    seen = look_at(host, open_host=open_host)
+    _keep(database, seen, clock.now())
+    return seen
+
+
 def change(
     database: Database,
     name: str,

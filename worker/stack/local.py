@@ -1,28 +1,33 @@
-"""The main job from Python: submit and serve in this process until it is done."""
+"""The main job from Python: submit and serve in this process until it is done, or beside the ``caravan up`` that serves."""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.client import BatchHandle, Client, Jobs, OnProgress, defaults_of
+from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
-from worker.errors import NoHost, SettingsRefused
+from worker.errors import AlreadyRunning, DatabaseUnavailable, NoHost, SettingsRefused
+from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
 from worker.services.explain import why_nothing_moves
-from worker.services.hosts import missing_models
+from worker.services.hosts import Seen, look_at, missing_models, register
 from worker.services.situation import situation
 from worker.services.tick import tidy
 from worker.stack.embedded import Embedded, embedded, join_hosts
+from worker.stack.home import holder
 from worker.storage.hosts import get_host, known_host, list_hosts
 
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
     from worker.domain.batches import BatchProgress
     from worker.errors import Problem
+    from worker.services.submit import CheckModels
     from worker.storage.engine import Database
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
@@ -43,14 +48,24 @@ class Caravan(Client):
         *,
         hosts: Sequence[str] | None = None,
         slots: int | None = None,
-        model: str | None = None,
-        name: str | None = None,
-        key: str | None = None,
+        model: str | Iterable[str] | None = None,
+        prompt: str | None = None,
+        template: str | Path | None = None,
+        id_column: str | None = None,
+        system: str | None = None,
         format: Any = None,
         options: Mapping[str, Any] | None = None,
         think: bool | str | None = None,
         priority: "PriorityName | None" = None,
-        system: str | None = None,
+        deadline: datetime | None = None,
+        expires: bool | None = None,
+        limit: int | None = None,
+        name: str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        extend: bool = False,
+        retry_failed: bool = False,
+        max_failures: int | str | None = None,
         callback: OnProgress | None = None,
         poll: float = 0.25,
         wait_hosts: float = 120.0,
@@ -59,68 +74,173 @@ class Caravan(Client):
 
         ``hosts`` are URLs, or names of hosts that were added; None: all that were added, else the one at OLLAMA_HOST.
         ``slots``: requests each serves at a time; None: as it was added, else 1. ``callback`` hears of the progress
-        every ``poll`` seconds.
+        every ``poll`` seconds. Where ``caravan up`` serves this home, ``hosts`` are added to it, and it does the work
+        while this waits.
 
-        Interrupted, running calls may end (a second Ctrl-C cuts them); the same call goes on where it stopped. Raises
-        NoHost where no host answers, at the start or for ``wait_hosts`` seconds; AlreadyRunning where another process
-        serves this home (``submit`` to it); SettingsRefused where a broker is set: there a fleet serves; InputRefused,
-        also for a model that none of the hosts has.
+        Interrupted, running calls may end (a second Ctrl-C cuts them; those of ``caravan up`` go on); the same call goes
+        on where it stopped. Raises NoHost where no host answers, at the start or for ``wait_hosts`` seconds, or
+        ``caravan up`` is gone for so long; AlreadyRunning where another ``run`` serves this home; SettingsRefused where a
+        broker is set: there a fleet serves; else as ``submit``, InputRefused also for a model that none of the hosts has.
         """
         if self.settings.broker_url:
             raise SettingsRefused(
                 "broker_url: a fleet serves here, so nothing runs in this process; use submit()"
             )
-        defaults = defaults_of(
-            model=model, system=system, format=format, options=options, think=think, priority=priority
+        said = asked(
+            model=model,
+            prompt=prompt,
+            template=template,
+            id_column=id_column,
+            system=system,
+            format=format,
+            options=options,
+            think=think,
+            priority=priority,
+            deadline=deadline,
+            expires=expires,
+            limit=limit,
+            name=name,
+            key=key,
+            new=new,
+            extend=extend,
+            retry_failed=retry_failed,
+            max_failures=max_failures,
         )
-        with embedded(self.settings, command="run") as stack:
-            seen = join_hosts(stack, wanted_hosts(self.database, hosts, slots))
-            have = {model.name for look in seen for model in look.models}
-
-            def check_models(wanted: "Mapping[str, int]") -> "list[Problem]":
-                return missing_models(wanted, have)
-
-            batch = self.take_in(jobs, defaults, name=name, key=key, check_models=check_models)
-            try:
-                stack.serve([look.host for look in seen], batch_id=batch.id)
-                batch.wait(_looking(stack, batch.id, callback, wait_hosts), poll=poll)
-                tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id)
-            except KeyboardInterrupt:
-                _stop(stack)
+        try:
+            with embedded(self.settings, command="run") as stack:
+                seen = join_hosts(stack, wanted_hosts(self.database, hosts, slots))
+                batch = self.take_in(jobs, said, check_models=_models_checked(seen))
+                _serve(stack, [look.host for look in seen], batch, callback, poll, wait_hosts)
+                return batch
+        except AlreadyRunning as error:
+            if error.command != "up":
                 raise
+        return self._beside_up(jobs, said, hosts, slots, callback, poll, wait_hosts)
+
+    def _beside_up(
+        self,
+        jobs: Jobs,
+        said: Asked,
+        hosts: Sequence[str] | None,
+        slots: int | None,
+        callback: OnProgress | None,
+        poll: float,
+        wait_hosts: float,
+    ) -> BatchHandle:
+        """Submit to the ``caravan up`` that holds this home, and wait."""
+
+        def open_host(host: Host) -> OllamaHost:
+            return OllamaHost.of(host, deadlines=self.settings.deadlines)
+
+        if hosts is None:
+            seen = [look_at(one, open_host=open_host) for one in kept_hosts(self.database)]
+        else:
+            seen = [
+                register(self.database, one, open_host=open_host, clock=self.clock)
+                for one in wanted_hosts(self.database, hosts, slots)
+            ]
+        if all(look.error is not None for look in seen):
+            places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
+            raise NoHost(
+                f"no host that caravan up serves can be reached ({places})"
+                if seen
+                else "caravan up serves no host yet: give hosts=, or caravan hosts add NAME URL"
+            )
+        batch = self.take_in(jobs, said, check_models=_models_checked(seen))
+        look = _looking(
+            self, batch.id, {one.host.name for one in seen}, callback, wait_hosts, serving=self._up_is_there
+        )
+        batch.wait(look, poll=poll)
         return batch
+
+    def _up_is_there(self) -> bool:
+        return holder(self.settings.home) is not None
+
+
+def _models_checked(seen: Collection[Seen]) -> "CheckModels":
+    have = {model.name for look in seen for model in look.models}
+
+    def check(wanted: Mapping[str, int]) -> "list[Problem]":
+        return missing_models(wanted, have)
+
+    return check
+
+
+def _serve(
+    stack: Embedded,
+    hosts: Sequence[Host],
+    batch: BatchHandle,
+    callback: OnProgress | None,
+    poll: float,
+    wait_hosts: float,
+) -> None:
+    try:
+        stack.serve(hosts, batch_id=batch.id)
+        look = _looking(stack, batch.id, {host.name for host in hosts}, callback, wait_hosts)
+        batch.wait(look, poll=poll)
+        with suppress(DatabaseUnavailable):  # the work is done; whoever serves next settles the batch
+            tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id)
+    except KeyboardInterrupt:
+        _stop(stack)
+        raise
+
+
+def kept_hosts(database: "Database") -> list[Host]:
+    """The hosts that were added for good and take work."""
+    with database.read() as conn:
+        reports = list_hosts(conn, database.clock().now())
+    return [report.host for report in reports if report.kept and not report.host.draining]
 
 
 def wanted_hosts(database: "Database", said: Sequence[str] | None, slots: int | None) -> list[Host]:
     """The hosts that are meant. Raises ValueError for what is neither a name nor a URL."""
     places = [said] if isinstance(said, str) else said
-    with database.read() as conn:
-        reports = list_hosts(conn, database.clock().now())
-        found = [report.host for report in reports if report.kept and not report.host.draining]
-        if places is not None or not found:
-            names = {report.host.name for report in reports}
-            found = []
+    found = [] if places is not None else kept_hosts(database)
+    if not found:
+        with database.read() as conn:
+            names = {report.host.name for report in list_hosts(conn, database.clock().now())}
             for place in places or [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]:  # noqa: TID251 - Ollama's
                 if place in names:
                     found.append(get_host(conn, place))
                 else:
                     address = host_address(place)
-                    found.append(known_host(conn, address) or Host(host_name(address), address))
-    return [one if slots is None else replace(one, slots=slots) for one in found]
+                    found.append(
+                        known_host(conn, address) or Host(host_name(address), address, slots_told=False)
+                    )
+    return [one if slots is None else replace(one, slots=slots, slots_told=True) for one in found]
 
 
-def _looking(stack: Embedded, batch_id: int, callback: OnProgress | None, wait_hosts: float) -> OnProgress:
-    """Tells ``callback``, and raises NoHost once every host has been away for ``wait_hosts`` seconds."""
-    looked_at = time.monotonic()
+def _looking(
+    place: "Client | Embedded",
+    batch_id: int,
+    hosts: Collection[str],
+    callback: OnProgress | None,
+    wait_hosts: float,
+    *,
+    serving: Callable[[], bool] = lambda: True,
+) -> OnProgress:
+    """Tells ``callback``, and raises NoHost once every host, or whoever serves them, has been away for ``wait_hosts``
+    seconds."""
+    looked_at = served_at = time.monotonic()
 
     def look(progress: "BatchProgress") -> None:
-        nonlocal looked_at
+        nonlocal looked_at, served_at
         if callback is not None:
             callback(progress)
-        if not progress.open or time.monotonic() - looked_at < min(SITUATION_SECONDS, wait_hosts):
+        now = time.monotonic()
+        if not progress.open or now - looked_at < min(SITUATION_SECONDS, wait_hosts):
             return
-        looked_at = time.monotonic()
-        seen = situation(stack.database, batch_id, clock=stack.clock, among=stack.hosts)
+        looked_at = now
+        if serving():
+            served_at = now
+        elif now - served_at >= wait_hosts:
+            raise NoHost(
+                f"nobody serves the rest of batch {batch_id}: caravan up has ended; the same call goes on with it"
+            )
+        try:
+            seen = situation(place.database, batch_id, clock=place.clock, among=hosts)
+        except DatabaseUnavailable:
+            return  # the wait rides it out
         found = outlook(
             progress,
             running=sum(model.running for model in seen.models),

@@ -39,6 +39,8 @@ def test_the_examples_of_the_page_run(
         "0 are asked again",
         "{'custom_id': ['a', 'b'], 'state': ['succeeded', 'succeeded']}",
     ]
+    assert "tea llama3.2:3b 5" in printed
+    assert "pot qwen2.5:7b 3" in printed
     assert names["same"].progress().total == 3
 
 

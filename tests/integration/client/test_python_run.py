@@ -145,8 +145,8 @@ def test_where_a_fleet_serves_nothing_runs_here(tmp_path: Path) -> None:
             caravan.run(["x"], hosts=[GONE], model=MODEL)
 
 
-def test_a_home_that_is_served_already_is_not_served_twice(caravan: Caravan) -> None:
-    with held_home(caravan.settings.home, command="up"), pytest.raises(AlreadyRunning, match="caravan up"):
+def test_a_home_that_another_run_serves_is_not_served_twice(caravan: Caravan) -> None:
+    with held_home(caravan.settings.home, command="run"), pytest.raises(AlreadyRunning, match="caravan run"):
         caravan.run(["x"], hosts=[GONE], model=MODEL)
 
 
@@ -197,7 +197,7 @@ def test_waiting_rides_out_a_database_that_is_away(caravan: Caravan, monkeypatch
     monkeypatch.setattr(Database, "read", away)
 
     assert batch.wait(poll=0).batch.state is State.CANCELLED
-    monkeypatch.setattr("worker.client.DATABASE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.client.handle.DATABASE_SECONDS", 0.0)
     times = iter([True] * 1000)
     with pytest.raises(DatabaseUnavailable):
         batch.wait(poll=0.001)
@@ -210,7 +210,8 @@ def test_what_is_cancelled_can_be_asked_again(caravan: Caravan, host: simulator.
     assert batch.wait().batch.state is State.CANCELLED
     with pytest.raises(Conflict):
         batch.cancel()
-    assert states(caravan.run(["x", "y"], hosts=[host.url], model=MODEL)) == ["cancelled", "cancelled"]
+    with pytest.raises(Conflict, match=r"batch 1 of these very jobs was cancelled; new=True asks them"):
+        caravan.run(["x", "y"], hosts=[host.url], model=MODEL)
     assert batch.retry(states=["cancelled"]) == 2
     assert states(caravan.run(["x", "y"], hosts=[host.url], model=MODEL)) == ["succeeded", "succeeded"]
     assert batch.retry() == 0
@@ -293,11 +294,7 @@ def test_no_job_at_all_is_refused(caravan: Caravan, jobs: Any) -> None:
         caravan.submit(jobs, model=MODEL)
 
 
-def test_many_jobs_are_kept_in_a_file_until_all_are_there(
-    caravan: Caravan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.client.IN_MEMORY", 1000)
-
+def test_jobs_may_come_one_by_one_and_be_many(caravan: Caravan) -> None:
     batch = caravan.submit((f"Say {n}." for n in range(6000)), model=MODEL)
 
     assert batch.progress().counts == {JobState.QUEUED: 6000}

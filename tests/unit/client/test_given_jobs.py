@@ -1,4 +1,4 @@
-"""What a producer may give as jobs, and what becomes of it: job lines, a key, problems by place."""
+"""What a producer may give as jobs, and what becomes of it: job lines, rows, problems by place."""
 
 import io
 import json
@@ -11,27 +11,21 @@ import pandas
 import pytest
 from pydantic import BaseModel
 
-from api_schemas.jobs import JobDefaults
-from worker.client import _written, defaults_of
+from worker.client.given import write_lines
 from worker.errors import InputRefused, Problem
-from worker.services.recipe import Recipe
-
-RECIPE = Recipe(defaults=JobDefaults(model="m"))
 
 
-def written(jobs: Any, recipe: Recipe = RECIPE) -> list[Any]:
+def written(jobs: Any, *, rows: bool = False) -> list[Any]:
     out = io.BytesIO()
-    _, problems = _written(jobs, out, recipe)
+    count, problems = write_lines(jobs, out, rows=rows)
+    lines = out.getvalue().splitlines()
     assert problems == {}
-    return [json.loads(line) for line in out.getvalue().splitlines()]
-
-
-def key(jobs: Any, recipe: Recipe = RECIPE) -> str:
-    return _written(jobs, io.BytesIO(), recipe)[0]
+    assert count == len(lines)
+    return [json.loads(line) for line in lines]
 
 
 def problems(jobs: Any) -> dict[int, Problem]:
-    return _written(jobs, io.BytesIO(), RECIPE)[1]
+    return write_lines(jobs, io.BytesIO(), rows=False)[1]
 
 
 class Shape(BaseModel):
@@ -148,13 +142,12 @@ def test_a_lone_surrogate_is_written_escaped() -> None:
     assert written(["a\ud800"]) == [{"prompt": "a\ud800"}]
 
 
-def test_the_key_is_of_the_jobs_and_how_they_are_asked() -> None:
-    other = Recipe(defaults=defaults_of(model="m", format=Shape, options={"seed": numpy.int64(1)}))
+def test_rows_stay_as_they_are_with_what_they_leave_empty() -> None:
+    table = pandas.DataFrame({"title": ["x", "y"], "stars": [5, None], "options": ["a", None]})
 
-    assert key(["x", "y"]) == key(iter([{"prompt": "x"}, "y"]))
-    assert len({key(["x", "y"]), key(["y", "x"]), key(["xy"]), key(["x", "y"], other)}) == 4
-
-
-def test_options_that_json_does_not_know_are_refused() -> None:
-    with pytest.raises(InputRefused, match="options: a value of type set"):
-        defaults_of(format=None, options={"stop": {"a"}})
+    assert written(table, rows=True) == [
+        {"title": "x", "stars": 5.0, "options": "a"},
+        {"title": "y", "stars": None, "options": None},
+    ]
+    assert written([Job(prompt="x")], rows=True) == [{"prompt": "x", "priority": None, "deadline": None}]
+    assert written(["a text"], rows=True) == [{"prompt": "a text"}]

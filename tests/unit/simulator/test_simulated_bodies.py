@@ -220,6 +220,10 @@ def test_a_constrained_answer_fits_its_schema(schema: dict[str, Any], line: Line
         ("xml", 'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object'),
         (3, 'invalid format: "3"; expected "json" or a valid JSON Schema object'),
         ({"type": "nonsense"}, "invalid JSON schema in format"),
+        (
+            {"properties": {"a": {"type": "string", "pattern": "[a-z]+"}}, "required": ["a"]},
+            "invalid JSON schema in format",
+        ),
     ],
 )
 def test_a_bad_format_is_refused(format: object, error: str) -> None:

@@ -1,0 +1,101 @@
+"""``--pull-missing``: a model that no host has is pulled first, where a registry has it and the fleet allows it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import simulator
+from tests.acceptance.conftest import MODELS, Fleet, caravan, write_jobs
+from tests.processes import CARAVAN, Processes
+
+Environment = dict[str, str]
+
+HERE, PULLED = simulator.demo_models()[0], simulator.demo_models()[1]
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[simulator.RunningHost, ...]]:
+    """Two hosts that have the first model; the registry has the second, and not the third."""
+    settings = [
+        simulator.HostSettings(
+            name=name, models=(HERE,), pullable=(PULLED,), num_parallel=2, time_scale=0.001
+        )
+        for name in ("gpu-1", "gpu-2")
+    ]
+    with simulator.running(*settings) as running:
+        yield running
+
+
+def one_model(path: Path, model: str, jobs: int = 4) -> Path:
+    return write_jobs(path, jobs, model=model)
+
+
+def test_what_the_registry_has_is_pulled_onto_each_host_and_answers(
+    environment: Environment, hosts: tuple[simulator.RunningHost, ...], tmp_path: Path
+) -> None:
+    file = one_model(tmp_path / "j.jsonl", PULLED.name)
+    places = [argument for host in hosts for argument in ("--host", host.url)]
+
+    refused = caravan("run", str(file), *places, env=environment, check=False)
+    done = caravan("run", str(file), *places, "--pull-missing", env=environment)
+
+    assert refused.returncode == 2
+    assert f"no host has the model '{PULLED.name}'" in refused.stderr
+    assert done.stderr.count(f"pulling {PULLED.name} onto") == 2
+    assert caravan("results", "@last", env=environment).stdout.count('"succeeded"') == 4
+
+
+def test_what_no_registry_has_ends_with_the_reason_before_anything_is_asked(
+    environment: Environment, hosts: tuple[simulator.RunningHost, ...], tmp_path: Path
+) -> None:
+    file = one_model(tmp_path / "j.jsonl", MODELS[2])
+
+    done = caravan("run", str(file), "--host", hosts[0].url, "--pull-missing", env=environment, check=False)
+
+    assert done.returncode == 4
+    assert f"{MODELS[2]} could not be pulled onto any host" in done.stderr
+    assert "pull model manifest: file does not exist" in done.stderr
+    assert hosts[0].state()["requests"] == 0
+
+
+def test_what_is_submitted_beside_up_is_pulled_and_served(
+    environment: Environment,
+    hosts: tuple[simulator.RunningHost, ...],
+    processes: Processes,
+    tmp_path: Path,
+) -> None:
+    up = processes.start([*CARAVAN, "up", "--host", hosts[0].url], name="up", env=environment)
+    up.wait_for("serving 127.0.0.1")
+
+    done = caravan(
+        "run", str(one_model(tmp_path / "j.jsonl", PULLED.name)), "--pull-missing", env=environment
+    )
+
+    assert "this run joins it" in done.stderr
+    assert caravan("results", "@last", env=environment).stdout.count('"succeeded"') == 4
+    up.terminate()
+    assert up.wait() == 0
+
+
+def test_a_fleet_pulls_where_it_is_allowed(fleet: Fleet, tmp_path: Path) -> None:
+    file = one_model(tmp_path / "j.jsonl", PULLED.name)
+    fleet.start_all()
+
+    forbidden = fleet.run("submit", str(file), "--pull-missing", check=False)
+    fleet.env["CARAVAN_ALLOW_PULL"] = "true"
+    fleet.run("submit", str(file), "--pull-missing")
+
+    assert forbidden.returncode == 1
+    assert "CARAVAN_ALLOW_PULL=true does" in forbidden.stderr
+    assert fleet.wait_finished()["counts"] == {"succeeded": 4}
+
+
+def test_a_fleet_without_the_model_anywhere_says_so(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.env["CARAVAN_ALLOW_PULL"] = "true"
+
+    done = fleet.run("submit", str(one_model(tmp_path / "j.jsonl", MODELS[2])), "--pull-missing", check=False)
+
+    assert done.returncode == 4
+    assert f"{MODELS[2]} could not be pulled onto any host: gpu-1: " in done.stderr
+    assert "gpu-2: " in done.stderr

@@ -1,0 +1,103 @@
+"""What one pass over a host leaves to the next, and what it does not wait for."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import simulator
+from tests.integration.serving.test_serve import (
+    MODELS,
+    TENTH,
+    add,
+    counts,
+    opened_gpu,
+    serve,
+    simulated,
+    submit,
+)
+from worker.clock import Clock
+from worker.domain.hosts import Host
+from worker.domain.jobs import JobState
+from worker.services.pace import Paces
+from worker.services.spool import Spool
+from worker.services.standing import Standing
+from worker.services.store import Store
+from worker.storage.engine import Database, open_database
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    opened = open_database(migrated_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock(database: Database) -> Clock:
+    return database.clock()
+
+
+class Until(threading.Event):
+    """A stop that is asked for as soon as something has happened."""
+
+    def __init__(self, happened: Callable[[], bool]) -> None:
+        super().__init__()
+        self._happened = happened
+
+    def is_set(self) -> bool:
+        return self._happened()
+
+
+def stays(running: simulator.RunningHost, clock: Clock) -> timedelta:
+    """For how long the host will keep the one model that it has loaded."""
+    with opened_gpu(running_host(running)) as gpu:
+        (model,) = gpu.loaded()
+    assert model.expires_at is not None
+    return model.expires_at - clock.now()
+
+
+def running_host(running: simulator.RunningHost) -> Host:
+    return Host(running.name, running.url, 1)
+
+
+def test_a_hint_of_a_pass_that_was_stopped_is_kept_for_when_the_run_is_over(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        jobs = [
+            {"model": MODELS[0], "prompt": f"Say {n}.", "keep_alive": hint}
+            for n, hint in enumerate(("2h", 5, 5, 5, 5, 5))
+        ]
+        batch = submit(database, clock, jobs)
+        standing = Standing(Paces(host.name))
+        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+
+        first = serve(
+            database, clock, host, standing=standing, store=store, stop=Until(lambda: store.accepted > 0)
+        )
+        after_first = stays(running, clock)
+        second = serve(database, clock, host, standing=standing)
+
+        assert (first.reason, second.reason) == ("stopped", "no work")
+        assert first.jobs < 6
+        assert after_first < timedelta(minutes=11)
+        assert timedelta(minutes=110) < stays(running, clock) <= timedelta(hours=2)
+        assert counts(database, batch) == {JobState.SUCCEEDED: 6}
+        assert running.state()["loads"] == 1
+
+
+def test_a_lone_slot_does_not_wait_for_its_group(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(5)])
+        began = clock.monotonic()
+
+        serve(database, clock, host, timings=replace(TENTH, group=60.0))
+
+        assert clock.monotonic() - began < 30
+        assert counts(database, batch) == {JobState.SUCCEEDED: 5}

@@ -1,0 +1,123 @@
+"""What a producer says in Python beside the jobs themselves: how they are asked, and which batch they are."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api_schemas.jobs import JobDefaults, check_defaults
+from worker.client.given import plain_value, schema_of
+from worker.documents.encodings import read_text
+from worker.errors import InputRefused, Problem
+from worker.services.brake import parse_max_failures
+from worker.services.recipe import Recipe
+
+if TYPE_CHECKING:
+    from api_schemas.jobs import PriorityName
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the jobs are asked, and which batch they are."""
+
+    recipe: Recipe
+    name: str | None = None
+    key: str | None = None
+    new: bool = False
+    extend: bool = False
+    retry_failed: bool = False
+    max_failures: str | None = None
+
+
+def asked(
+    *,
+    model: str | Iterable[str] | None = None,
+    prompt: str | None = None,
+    template: str | Path | None = None,
+    id_column: str | None = None,
+    system: str | None = None,
+    format: Any = None,
+    options: Mapping[str, Any] | None = None,
+    think: bool | str | None = None,
+    priority: "PriorityName | None" = None,
+    deadline: datetime | None = None,
+    expires: bool | None = None,
+    limit: int | None = None,
+    name: str | None = None,
+    key: str | None = None,
+    new: bool = False,
+    extend: bool = False,
+    retry_failed: bool = False,
+    max_failures: int | str | None = None,
+) -> Asked:
+    """Raises InputRefused for what contradicts itself, cannot be read or JSON does not know."""
+    if max_failures is not None:
+        parse_max_failures(str(max_failures))
+    if limit is not None and limit < 1:
+        raise refused("limit", f"limit: expected a whole number from 1, got {limit}")
+    source, text = _prompt(prompt, template)
+    models = (model,) if isinstance(model, str) else tuple(dict.fromkeys(model or ()))
+    for one in models:
+        _check(JobDefaults(model=one))
+    defaults = JobDefaults(
+        # a row without a template says its own system, if it has one; with a template there is one for all
+        system=system if text is None else None,
+        format=schema_of(format),
+        options=None if options is None else _plain(options),
+        think=think,
+        priority=priority,
+        deadline=deadline,
+        expires=expires,
+    )
+    _check(defaults)
+    recipe = Recipe(
+        prompt=text,
+        prompt_source=source,
+        system=None if text is None else system,
+        id_column=id_column,
+        encoding="utf-8",
+        models=models,
+        defaults=defaults,
+        limit=limit,
+    )
+    return Asked(
+        recipe,
+        name=name,
+        key=key,
+        new=new,
+        extend=extend,
+        retry_failed=retry_failed,
+        max_failures=None if max_failures is None else str(max_failures),
+    )
+
+
+def _prompt(prompt: str | None, template: str | Path | None) -> tuple[str, str | None]:
+    """Where the template stands, and its text."""
+    if template is None:
+        return "prompt", prompt
+    if prompt is not None:
+        raise refused("template", "prompt and template both say what is asked; give one", code="conflict")
+    if isinstance(template, str) and ("{{" in template or "{%" in template):
+        return "template", template
+    return str(template), read_text(Path(template))
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(options), default=plain_value))
+    except (TypeError, ValueError) as error:
+        raise refused("options", f"options: {error}") from error
+    return plain
+
+
+def _check(defaults: JobDefaults) -> None:
+    wrong = [Problem(p.line, p.field, p.code, p.message) for p in check_defaults(defaults)]
+    if wrong:
+        raise InputRefused(wrong)
+
+
+def refused(field: str, message: str, *, code: str = "invalid_value") -> InputRefused:
+    """Something that was given by name cannot be taken."""
+    return InputRefused([Problem(0, field, code, message)])

@@ -1,0 +1,129 @@
+"""A batch in Python: how far it is, its results, and what can be done about it."""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from worker.clock import Clock
+from worker.domain.batches import BatchProgress, BatchState
+from worker.domain.jobs import JobFilter, JobState
+from worker.errors import DatabaseUnavailable
+from worker.services.actions import cancel_jobs, retry_jobs
+from worker.services.results import result_lines
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Database
+
+if TYPE_CHECKING:
+    import pandas
+
+OnProgress = Callable[[BatchProgress], None]
+
+DATABASE_SECONDS = 60.0
+"""How long a wait rides out a database that is away."""
+
+
+class Place(Protocol):
+    """Where a batch is kept."""
+
+    database: Database
+    clock: Clock
+
+    def wake(self) -> None:
+        """Have whoever serves look at the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandle:
+    """A batch, from outside. Good for as long as the ``Caravan`` that gave it is open."""
+
+    id: int
+    key: str
+    name: str
+    _place: "Place" = field(repr=False, compare=False)
+
+    def progress(self) -> BatchProgress:
+        """Its jobs by state, now. Raises DatabaseUnavailable."""
+        with self._place.database.read() as conn:
+            return batch_progress(conn, self.id)
+
+    def wait(
+        self, callback: OnProgress | None = None, timeout: float | None = None, poll: float = 1.0
+    ) -> BatchProgress:
+        """Wait until nothing of it can change by itself any more: all ended or held, or it is paused and nothing runs.
+
+        ``callback`` hears of each look, every ``poll`` seconds; what it raises ends the wait. Raises TimeoutError after
+        ``timeout`` seconds, DatabaseUnavailable when the database is away for longer than ``DATABASE_SECONDS``.
+        """
+        began = read_at = time.monotonic()
+        while True:
+            try:
+                progress = self.progress()
+                read_at = time.monotonic()
+            except DatabaseUnavailable:
+                if time.monotonic() - read_at > DATABASE_SECONDS:
+                    raise
+            else:
+                if callback is not None:
+                    callback(progress)
+                if _at_rest(progress):
+                    return progress
+            left = math.inf if timeout is None else began + timeout - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"batch {self.id} is not done after {timeout:g} s")
+            time.sleep(min(poll, left))  # noqa: TID251 - the producer waits
+
+    def results(self, states: Collection[JobState | str] | None = None) -> Iterator[dict[str, Any]]:
+        """Result lines in the order of the input, in constant memory, open jobs too; with ``states`` those in them.
+
+        Raises ValueError for a state that is none.
+        """
+        wanted = None if states is None else _states(states)
+        return result_lines(self._place.database, self.id, states=wanted)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.results()
+
+    def to_dataframe(self, states: Collection[JobState | str] | None = None) -> "pandas.DataFrame":
+        """The results as a table in memory. Raises ImportError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        from api_schemas.jobs import ResultLine
+
+        return pandas.DataFrame(list(self.results(states)), columns=list(ResultLine.model_fields))
+
+    def cancel(self) -> int:
+        """Cancel what has not ended; returns how many jobs. Those that run stop within seconds.
+
+        Raises Conflict where nothing is left.
+        """
+        done = cancel_jobs(self._place.database, JobFilter(batch_id=self.id), clock=self._place.clock)
+        return done.jobs + done.running
+
+    def retry(self, states: Collection[JobState | str] = (JobState.FAILED,)) -> int:
+        """Ask the jobs in ``states`` again (of failed, cancelled, expired, held); returns how many.
+
+        Raises ValueError for a state that is none; Conflict for a batch that was never complete.
+        """
+        chosen = JobFilter(batch_id=self.id, states=frozenset(_states(states)))
+        again = retry_jobs(self._place.database, chosen, clock=self._place.clock).jobs
+        self._place.wake()
+        return again
+
+
+def _states(names: Collection[JobState | str]) -> set[JobState]:
+    return {JobState(name) for name in ([names] if isinstance(names, str) else names)}
+
+
+def _at_rest(progress: BatchProgress) -> bool:
+    """Whether nothing can change by itself. A batch that somebody is sending just now is not."""
+    match progress.batch.state:
+        case BatchState.RECEIVING:
+            return False
+        case BatchState.PAUSED:
+            return not progress.counts.get(JobState.RUNNING, 0)
+        case _:
+            return not progress.open

@@ -1,0 +1,249 @@
+"""Caravan's database, for a program that has jobs: they are taken in here, and found again."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker.client.asked import Asked, asked, refused
+from worker.client.given import Jobs, write_lines
+from worker.client.handle import BatchHandle
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchState
+from worker.domain.jobs import JobFilter, JobState
+from worker.errors import Conflict, InputRefused, Problem, SettingsRefused
+from worker.services.actions import retry_jobs
+from worker.services.arrival import Answer, Ask, arrive
+from worker.services.extend import Difference
+from worker.services.intake import Intake
+from worker.services.recipe import InputLine, Recipe, content_key, open_input
+from worker.services.submit import CheckModels
+from worker.settings import Settings, load_settings
+from worker.storage.batches import batch_of_key, find_batch, list_batches
+from worker.storage.engine import Database, open_database
+from worker.storage.migrate import check_schema, is_current, upgrade
+from worker.storage.types import storable
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from api_schemas.jobs import PriorityName
+
+SOURCE = "python"
+
+
+class Client:
+    """Caravan's database, for a producer. Threads may share it; ``close`` it, or use ``with``.
+
+    Without ``database_url`` it is the embedded database in ``home``, made where it is missing, and ``caravan up`` or a
+    ``run`` serves it. What is not given comes from ``CARAVAN_*`` and ``caravan.toml``, and so do other ``settings``,
+    by their names. Raises SettingsRefused, DatabaseUnavailable, SchemaOutdated.
+    """
+
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        database_url: str | None = None,
+        broker_url: str | None = None,
+        **settings: Any,
+    ) -> None:
+        _see_known(settings)
+        self.settings: Settings = load_settings(
+            home=home, database_url=database_url, broker_url=broker_url, **settings
+        )
+        embedded = not self.settings.database_url
+        if embedded:
+            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.database: Database = open_database(self.settings.database)
+        try:
+            if not is_current(self.database):
+                if embedded:
+                    upgrade(self.settings.database)
+                check_schema(self.database)
+        except BaseException:
+            self.database.close()
+            raise
+        self.clock: Clock = self.database.clock()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def submit(
+        self,
+        jobs: Jobs,
+        *,
+        model: str | Iterable[str] | None = None,
+        prompt: str | None = None,
+        template: str | Path | None = None,
+        id_column: str | None = None,
+        system: str | None = None,
+        format: Any = None,
+        options: Mapping[str, Any] | None = None,
+        think: bool | str | None = None,
+        priority: "PriorityName | None" = None,
+        deadline: datetime | None = None,
+        expires: bool | None = None,
+        limit: int | None = None,
+        name: str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        extend: bool = False,
+        retry_failed: bool = False,
+        max_failures: int | str | None = None,
+    ) -> BatchHandle:
+        """Store the jobs as a batch, and wake the workers of a fleet.
+
+        What is given by name fills gaps of the jobs; of several ``model`` each job that names none is asked.
+        ``format``: ``"json"``, a JSON Schema or a pydantic class. With ``prompt``, a Jinja2 text, or ``template``, its
+        file or its text, the jobs are rows: their fields are its variables and become metadata, ``system`` may hold them
+        too, and ``id_column`` names the one that holds the ``custom_id``.
+
+        The same jobs given again in the same way are the same batch, and with ``limit`` (only the first so many) the
+        beginning of it; with ``key`` those of that key are, whatever they say. Jobs that changed since a batch of this
+        ``name`` go into it with ``extend``, and ``new`` makes a batch of its own of any. ``retry_failed`` asks again
+        what failed before. More than ``max_failures`` (a number, or ``"5%"``) pause the batch.
+
+        Raises InputRefused with every problem (at most 20 are kept), by the job's place from 1; Conflict where the batch
+        was cancelled, or the jobs changed and nobody said what to do; DatabaseUnavailable, after which the same call goes
+        on where it stopped.
+        """
+        return self.take_in(
+            jobs,
+            asked(
+                model=model,
+                prompt=prompt,
+                template=template,
+                id_column=id_column,
+                system=system,
+                format=format,
+                options=options,
+                think=think,
+                priority=priority,
+                deadline=deadline,
+                expires=expires,
+                limit=limit,
+                name=name,
+                key=key,
+                new=new,
+                extend=extend,
+                retry_failed=retry_failed,
+                max_failures=max_failures,
+            ),
+        )
+
+    def take_in(self, jobs: Jobs, said: Asked, *, check_models: CheckModels | None = None) -> BatchHandle:
+        """``submit`` for whoever serves, too: ``check_models`` as ``submit_lines`` takes it."""
+        if said.key is not None and (not said.key or storable(said.key) != said.key):
+            raise refused("key", "key: expected characters other than NUL and lone surrogates")
+        recipe = said.recipe
+        # a file, since jobs may be many and are read more than once: for their key, to compare, to store
+        with tempfile.TemporaryDirectory(prefix="caravan-") as folder:
+            path = Path(folder) / "jobs.jsonl"
+            with path.open("wb") as out:
+                count, bad = write_lines(jobs, out, rows=not recipe.is_plain)
+            if not count:
+                raise refused("", "the input holds no job", code="empty")
+            if bad:
+                raise _problems(path, recipe, bad)
+            self._see_not_cancelled(said, content_key(path, recipe) if said.key is None else said.key)
+            arrived = arrive(
+                self.database,
+                path,
+                recipe,
+                name=said.name,
+                clock=self.clock,
+                ask=_asking(said),
+                new=said.new,
+                key=said.key,
+                source=SOURCE,
+                max_attempts=self.settings.max_attempts,
+                max_failures=said.max_failures,
+                check_models=check_models,
+            )
+        if said.retry_failed:
+            failed = JobFilter(batch_id=arrived.batch.id, states=frozenset({JobState.FAILED}))
+            retry_jobs(self.database, failed, clock=self.clock)
+        self.wake()
+        return self._handle(arrived.batch)
+
+    def batch(self, reference: str | int) -> BatchHandle:
+        """A batch by number, key, name, the beginning of one, or ``@last``. Raises NotFound, Conflict."""
+        with self.database.read() as conn:
+            return self._handle(find_batch(conn, str(reference)))
+
+    def batches(self, limit: int = 50) -> list[BatchHandle]:
+        """The newest first."""
+        with self.database.read() as conn:
+            return [self._handle(batch) for batch in list_batches(conn, limit)]
+
+    def wake(self) -> None:
+        """Have a fleet's workers look at the database; where one process serves, it looks by itself.
+
+        A broker that is away costs seconds and nothing else.
+        """
+        if not self.settings.broker_url:
+            return
+        from worker.dispatch.app import make_app  # Celery takes a third of a second to import
+        from worker.dispatch.wake import wake_hosts
+        from worker.services.tick import hosts_to_wake
+
+        wake_hosts(make_app(self.settings), hosts_to_wake(self.database, clock=self.clock))
+
+    def _see_not_cancelled(self, said: Asked, key: str) -> None:
+        """A batch that somebody cancelled is not taken for one that is being answered. Raises Conflict."""
+        if said.new:
+            return
+        with self.database.read() as conn:
+            same = batch_of_key(conn, key)
+        if same is not None and same.state is BatchState.CANCELLED:
+            whose = "of these very jobs" if said.key is None else f"with the key {said.key!r}"
+            raise Conflict(
+                f"batch {same.id} {whose} was cancelled; new=True asks them in a batch of its own, "
+                f"batch({same.id}).retry(states=['cancelled']) goes on with that one"
+            )
+
+    def _handle(self, batch: Batch) -> BatchHandle:
+        return BatchHandle(batch.id, batch.key, batch.name, self)
+
+
+def _asking(said: Asked) -> Ask:
+    def ask(batch: Batch, difference: Difference) -> Answer | None:
+        if said.extend:
+            return "extend"
+        raise Conflict(
+            f"batch {batch.id} ({batch.name}) asked these jobs before they changed: {difference}. extend=True takes the "
+            "change into that batch, new=True makes a batch of its own"
+        )
+
+    return ask
+
+
+def _problems(path: Path, recipe: Recipe, bad: Mapping[int, Problem]) -> InputRefused:
+    """What is wrong with all of the jobs, where some could not even be written as lines."""
+    intake = Intake(recipe.job_defaults, 1, models=recipe.models)
+    for _ in intake.read(_with(open_input(path, recipe), bad)):
+        pass
+    return InputRefused(intake.problems, left_out=intake.left_out)
+
+
+def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[InputLine]:
+    for line in lines:
+        yield replace(line, raw=None, problem=bad[line.line]) if line.line in bad else line
+
+
+def _see_known(settings: Mapping[str, Any]) -> None:
+    """Raises SettingsRefused for a name that is none."""
+    for name in settings:
+        if name not in Settings.model_fields:
+            near = get_close_matches(name, Settings.model_fields, n=1)
+            raise SettingsRefused(f"unknown setting {name}{f', did you mean {near[0]}?' if near else ''}")
