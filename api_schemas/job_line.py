@@ -76,7 +76,11 @@ class JobLine(GenerateFields):
     )
     deadline: Deadline | None = Field(
         default=None,
-        description="ISO 8601 with an offset: when the answer is wanted. Kept with the job; nothing acts on it yet.",
+        description="ISO 8601 with an offset: when the answer is wanted; it is started early enough where that can be.",
+    )
+    expires: bool | None = Field(
+        default=None,
+        description="true: not asked at all where it has not been started by its deadline. Default: it is late then.",
     )
     metadata: Metadata | None = Field(
         default=None,
@@ -89,7 +93,7 @@ class JobLine(GenerateFields):
     )
 
 
-CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "metadata"})
+CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "metadata"})
 """Fields of a line that are no part of its request."""
 
 FIELDS = tuple(JobLine.model_fields)

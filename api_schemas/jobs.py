@@ -75,6 +75,8 @@ class JobDefaults:
     priority: PriorityName | None = None
     """A line that says nothing either is normal."""
     deadline: datetime | None = None
+    expires: bool | None = None
+    """Of a line that has a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class ParsedLine:
     """All other generate fields, defaults filled in; what was null is not in it."""
     notes: tuple[str, ...] = ()
     """What was odd and taken all the same."""
+    expires: bool = False
+    """It ends unasked at its deadline."""
 
 
 _FILLABLE = ("system", "template", "format", "think", "keep_alive", "truncate", "shift")
@@ -188,6 +192,10 @@ def _finish(
         _fill(request, defaults)
     if request.get("raw") or "context" in request:
         problems += _conflicts(request, line)
+    deadline, expires = fields["deadline"] or defaults.deadline, fields["expires"]
+    if expires and deadline is None:
+        message = "deadline: missing; say when the job expires"
+        problems.append(LineProblem(line, "deadline", "missing", message))
     if size > limits.max_prompt_bytes:
         problems += _too_large(fields, limits.max_prompt_bytes, line)
     if problems or model is None:
@@ -198,10 +206,11 @@ def _finish(
         model,
         fields["prompt"],
         PRIORITIES[fields["priority"] or defaults.priority or "normal"],
-        fields["deadline"] or defaults.deadline,
+        deadline,
         fields["metadata"],
         request,
         notes,
+        deadline is not None and bool(defaults.expires if expires is None else expires),
     )
 
 
@@ -214,11 +223,13 @@ def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
             request[name] = value
     if by.options:
         request["options"] = {**request.get("options", {}), **by.options}
+    deadline = by.deadline or parsed.deadline
     return replace(
         parsed,
         model=by.model or parsed.model,
         priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],
-        deadline=by.deadline or parsed.deadline,
+        deadline=deadline,
+        expires=parsed.expires if by.expires is None else by.expires and deadline is not None,
         request=request,
     )
 

@@ -7,6 +7,7 @@ from worker.domain.jobs import JobState
 from worker.errors import CaravanError, InputRefused, NoHost, Problem
 
 FAILED_OR_HELD = 3
+TOO_LATE = 5
 
 
 def exit_code(error: CaravanError) -> int:

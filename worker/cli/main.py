@@ -34,6 +34,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "submit",
         "Put a batch in the database for whoever serves, and wake them. Prints its number.",
     ),
+    "quote": (
+        "worker.cli.quote",
+        "quote",
+        "Say what FILE takes before it is submitted: jobs, loads, when each host and all of it is done, and how sure that is.",
+    ),
     "status": ("worker.cli.batches", "status", "Show how far a batch, or every batch, has come."),
     "batches": (
         "worker.cli.batches",
@@ -198,7 +203,7 @@ app = typer.Typer(
     help="Bulk text generation on Ollama hosts: prompts in, answers in a SQL database, few model loads.\n\n"
     "First: caravan demo. For real: caravan run prompts.jsonl --host http://gpu-1:11434 -o answers.jsonl\n\n"
     "Exit codes: 0 all succeeded, 1 error, 2 input refused, 3 finished with failed or held jobs, 4 no host can serve,"
-    " 130 interrupted.",
+    " 5 the deadline will be missed, 130 interrupted.",
 )
 
 

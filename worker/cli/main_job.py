@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import typer
 from rich.console import Console
 
+from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.clock import Clock
@@ -22,6 +23,7 @@ from worker.errors import DatabaseUnavailable
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
 from worker.services.explain import why_nothing_moves
+from worker.services.quote import Quoted
 from worker.services.results import write_results, write_results_file
 from worker.services.situation import Situation, situation
 from worker.settings import Settings, masked
@@ -53,6 +55,8 @@ class Watched:
     """Names of the hosts that count."""
     output_tokens: Callable[[], int] | None = None
     """Generated since the start; None where another process serves, and the results tell how fast."""
+    rest: Callable[[], Quoted] | None = None
+    """What the rest of it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
     seen: Situation | None = None
     if not progress.open:
         return Watching(progress, outlooked, reasons, 0.0)
+    eta = None if watched.rest is None else Eta(watched.rest)
     if progress.done:
         console.print(f"Going on where it stopped: {progress_line(progress)}")
     with batch_progress_shown(console, progress) as show:
@@ -112,6 +117,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
             )
             if watched.output_tokens is None and seen is not None:
                 rate = replace(rate, tokens_per_second=seen.tokens_per_second)
+            if eta is not None and progress.open:
+                rate = eta.into(rate)
             show(progress, rate, situation=seen, reasons=reasons)
     if outlooked is not Outlook.DONE and seen is not None:
         reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)

@@ -1,12 +1,15 @@
 """What ``run`` and ``submit`` are told about an input, and the recipe that it makes."""
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from worker.clock import SystemClock
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
@@ -137,6 +140,22 @@ MaxFailures = Annotated[
         "--max-failures", metavar="N|P%", help="More than that pause the batch.", rich_help_panel=BATCH
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        "--deadline",
+        metavar="TIME",
+        help="When all is wanted: 08:00 (the next one here), or a date and time.",
+        rich_help_panel=BATCH,
+    ),
+]
+Expire = Annotated[
+    bool,
+    typer.Option(
+        "--expire", help="What has not been started by then is not asked any more.", rich_help_panel=BATCH
+    ),
+]
 PullMissing = Annotated[
     bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
 ]
@@ -159,6 +178,8 @@ class Wanted:
     as_json: bool = False
     wait_hosts: float = 120.0
     """Seconds."""
+    quiet: bool = False
+    """No summary: what comes of it is said otherwise."""
 
 
 def recipe_of(
@@ -178,6 +199,8 @@ def recipe_of(
     keep_alive: str | None,
     priority: Any,
     override: bool,
+    by: str | None = None,
+    expire: bool = False,
 ) -> "Recipe":
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
@@ -205,12 +228,48 @@ def recipe_of(
             format=None if format_ is None else _format(format_),
             keep_alive=None if keep_alive is None else _number(keep_alive),
             priority=priority,
+            deadline=None if by is None else deadline_of(by, SystemClock().now()),
+            expires=True if expire else None,
         ),
         override=override,
         limit=limit,
         sample=sample,
         seed=seed,
     )
+
+
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+
+
+def deadline_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """``08:00``, the next one after ``now``, or an ISO 8601 time, in UTC. Without an offset it is meant in ``zone``; None:
+    this machine's. Raises InputRefused.
+    """
+    here = now.astimezone(zone)
+    clock = _CLOCK.fullmatch(text.strip())
+    try:
+        if clock is not None:
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            naive = here.replace(tzinfo=None).replace(hour=hour, minute=minute, second=second, microsecond=0)
+            found = _in_zone(naive, zone)
+            if found <= now:
+                found = _in_zone(naive + timedelta(days=1), zone)
+        else:
+            found = datetime.fromisoformat(text.strip())
+            if found.tzinfo is None:
+                found = _in_zone(found, zone)
+        found = found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        told = f"--by {text[:40]}: expected a time such as 08:00, 2026-12-01T08:00 or 2026-12-01T08:00+01:00"
+        raise _refused("--by", "invalid_value", told) from error
+    if found <= now:
+        told = f"--by {text[:40]}: that time has passed"
+        raise _refused("--by", "out_of_range", told)
+    return found
+
+
+def _in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
+    return naive.astimezone() if zone is None else naive.replace(tzinfo=zone)
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:

@@ -82,13 +82,15 @@ class Rates:
     jobs_per_second: float
     tokens_per_second: float
     eta_seconds: float | None
+    eta_between: tuple[float, float] | None = None
+    """At the earliest and at the latest, where that is known."""
 
 
 def rates(*, done: int, left: int, tokens: int, seconds: float) -> Rates:
     """Rates over ``seconds``; no ETA before anything is done.
 
-    >>> rates(done=10, left=30, tokens=500, seconds=5)
-    Rates(jobs_per_second=2.0, tokens_per_second=100.0, eta_seconds=15.0)
+    >>> rates(done=10, left=30, tokens=500, seconds=5).eta_seconds
+    15.0
     """
     if seconds <= 0:
         return Rates(0.0, 0.0, None)
@@ -113,13 +115,45 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def eta(rate: Rates) -> str:
+    """How much longer, as a range where one is known.
+
+    >>> eta(Rates(1, 1, 400.0, (310.0, 520.0))), eta(Rates(1, 1, 90.0))
+    ('5–9 min', '1 min 30 s')
+    """
+    if rate.eta_seconds is None or rate.eta_between is None:
+        return duration(rate.eta_seconds)
+    return span_between(*rate.eta_between)
+
+
+def span_between(low: float, high: float) -> str:
+    """Two spans in a few characters.
+
+    >>> [span_between(*pair) for pair in ((12, 31), (80, 130), (3000, 9000), (5000, 5100), (90_000, 300_000))]
+    ['12–31 s', '1–2 min', '50 min–2.5 h', '1.4 h', '1–3.5 d']
+    """
+    (first, unit), (last, other) = _short(low), _short(high)
+    if (first, unit) == (last, other):
+        return f"{first} {unit}"
+    return f"{first}–{last} {unit}" if unit == other else f"{first} {unit}–{last} {other}"
+
+
+def _short(seconds: float) -> tuple[str, str]:
+    if seconds < 59.5:
+        return f"{seconds:.0f}", "s"
+    if seconds < 59.5 * 60:
+        return f"{seconds / 60:.0f}", "min"
+    unit, length = ("h", 3600) if seconds < 86400 else ("d", 86400)
+    return f"{seconds / length:.1f}".removesuffix(".0"), unit
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         rate: Rates | None = task.fields.get("rates")
         if rate is None:
             return Text("")
         return Text(
-            f"{rate.jobs_per_second:.1f} jobs/s  {rate.tokens_per_second:,.0f} tok/s  ETA {duration(rate.eta_seconds)}",
+            f"{rate.jobs_per_second:.1f} jobs/s  {rate.tokens_per_second:,.0f} tok/s  ETA {eta(rate)}",
             no_wrap=True,
         )
 
@@ -210,7 +244,7 @@ class _Live(Progress):
         self._situation = situation or self._situation  # read less often than the counts
         self._beneath = beneath(self._situation, reasons)
         if reasons:
-            rates = replace(rates, eta_seconds=None)
+            rates = replace(rates, eta_seconds=None, eta_between=None)
         self.update(self._task, total=progress.total, completed=progress.done, rates=rates)
 
 
@@ -306,7 +340,7 @@ def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
     parts = [f"{progress.done:,} of {progress.total:,} done"]
     parts += [f"{counts[state]:,} {state}" for state in _NOTEWORTHY if counts.get(state)]
     if rate is not None and rate.eta_seconds is not None and progress.open:
-        parts.append(f"{rate.jobs_per_second:.1f} jobs/s, about {duration(rate.eta_seconds)} left")
+        parts.append(f"{rate.jobs_per_second:.1f} jobs/s, about {eta(rate)} left")
     return f"batch {batch.id} ({batch.name}): {', '.join(parts)}"
 
 
@@ -319,11 +353,11 @@ def _box(plain: bool) -> box.Box | None:
 
 def summary_tables(
     progress: BatchProgress, figures: Sequence[ModelFigures], seconds: float | None, *, plain: bool
-) -> list[Table]:
+) -> list[RenderableType]:
     """Jobs per state, and what each model did; without lines where ``plain``."""
-    states = Table(
-        box=_box(plain), title=f"batch {progress.batch.id} ({progress.batch.name})", title_justify="left"
-    )
+    # a title of its own: a table's would be folded to the width of the table
+    title = Text(f"batch {progress.batch.id} ({progress.batch.name})", style="italic")
+    states = Table(box=_box(plain))
     states.add_column("state")
     states.add_column("jobs", justify="right")
     for state in JobState:
@@ -334,11 +368,11 @@ def summary_tables(
     models = Table(box=_box(plain), title="models", title_justify="left")
     models.add_column("model", overflow="fold")
     for name in ("jobs", "failed", "cut", "prompt tok", "output tok", "tok/s"):
-        models.add_column(name, justify="right")
+        models.add_column(name, justify="right", no_wrap=True)
     for row in figures:
         speed = row.output_tokens / row.eval_seconds if row.eval_seconds else None
         models.add_row(
-            row.model,
+            row.model if plain else one_line(row.model),
             f"{row.jobs:,}",
             f"{row.failed:,}",
             f"{row.cut:,}",
@@ -346,4 +380,4 @@ def summary_tables(
             f"{row.output_tokens:,}",
             "–" if speed is None else f"{speed:,.1f}",
         )
-    return [states, models]
+    return [title, states, models]

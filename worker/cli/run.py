@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    By,
     Encoding,
+    Expire,
     Extend,
     File,
     Format,
@@ -112,6 +114,8 @@ def run(
     extend: Extend = False,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    by: By = None,
+    expire: Expire = False,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -139,6 +143,8 @@ def run(
         keep_alive=keep_alive,
         priority=priority,
         override=override,
+        by=by,
+        expire=expire,
     )
     if show is not None:
         show_prompts(file, recipe, show)
@@ -204,7 +210,17 @@ def _serving(
     slots: int | None,
 ) -> int:
     """Serve the hosts in this process until the batch has come to its end."""
-    from worker.cli.main_job import Watched, Watching, read_progress, sum_up, watch_to_the_end, write_output
+    from worker.cli.exits import finished_code
+    from worker.cli.main_job import (
+        Watched,
+        Watching,
+        patiently,
+        read_progress,
+        sum_up,
+        watch_to_the_end,
+        write_output,
+    )
+    from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.take_in import take_in
     from worker.policy.outlook import Outlook
     from worker.services.tick import tidy
@@ -222,12 +238,16 @@ def _serving(
         recipe,
         wanted,
         console=console,
-        check_models=models_checked(stack.open_host, seen, console, pull=wanted.pull_missing),
+        check_models=models_checked(stack.database, stack.open_host, seen, console, pull=wanted.pull_missing),
     )
     batch = arrived.batch
     ask_failed_again(stack.database, stack.clock, batch.id, wanted, console)
+    names = [look.host.name for look in seen]
+    rest = rest_of(stack.database, stack.clock, batch, names, alone=True)
+    if not wanted.quiet:
+        warn_of_deadline(console, rest(), batch.deadline)
     watched = Watched(
-        stack.database, stack.clock, settings, batch, lambda: stack.hosts, lambda: stack.output_tokens
+        stack.database, stack.clock, settings, batch, lambda: stack.hosts, lambda: stack.output_tokens, rest
     )
     try:
         stack.serve(
@@ -236,7 +256,7 @@ def _serving(
             follow=lambda report: report.kept and report.added_at >= began_at,
         )
         watching = watch_to_the_end(watched, console, wait_hosts=wanted.wait_hosts)
-        tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id)
+        patiently(lambda: tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id))
     except KeyboardInterrupt:
         _stop(stack, console)
         progress = read_progress(watched)
@@ -249,6 +269,8 @@ def _serving(
         )
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
+    if wanted.quiet and watching.outlook is Outlook.DONE:
+        return finished_code(watching.progress)
     write_output(watched, wanted.output, console, columns=arrived.columns, bom=wanted.bom)
     return sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(stack.hosts))
 
@@ -274,6 +296,7 @@ def _beside_up(
 ) -> int:
     """Submit to the ``caravan up`` that holds this home, and look on until it is done."""
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end, write_output
+    from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.settings import opened
     from worker.cli.take_in import take_in
     from worker.ollama.client import OllamaHost
@@ -299,11 +322,13 @@ def _beside_up(
             recipe,
             wanted,
             console=console,
-            check_models=models_checked(open_host, seen, console, pull=wanted.pull_missing),
+            check_models=models_checked(database, open_host, seen, console, pull=wanted.pull_missing),
         )
         ask_failed_again(database, clock, arrived.batch.id, wanted, console)
         names = [look.host.name for look in seen]
-        watched = Watched(database, clock, settings, arrived.batch, lambda: names)
+        rest = rest_of(database, clock, arrived.batch, names)
+        warn_of_deadline(console, rest(), arrived.batch.deadline)
+        watched = Watched(database, clock, settings, arrived.batch, lambda: names, rest=rest)
         try:
             watching = watch_to_the_end(watched, console, wait_hosts=wanted.wait_hosts)
         except KeyboardInterrupt:
@@ -385,10 +410,10 @@ def say_unreachable(console: "Console", seen: "list[Seen]") -> None:
 
 
 def models_checked(
-    open_host: "OpenHost", seen: "list[Seen]", console: "Console", *, pull: bool
+    database: "Database", open_host: "OpenHost", seen: "list[Seen]", console: "Console", *, pull: bool
 ) -> "CheckModels":
     """Refuses models that none of the hosts has, or pulls them first."""
-    from worker.services.hosts import missing_models
+    from worker.services.hosts import look_again, missing_models
 
     have = {model.name for look in seen for model in look.models}
 
@@ -402,6 +427,7 @@ def models_checked(
             [model for model in wanted if model not in have],
             [look.host for look in seen if look.error is None],
             open_host=open_host,
+            look_again=lambda host: look_again(database, host, open_host=open_host, clock=database.clock()),
             console=console,
         )
         return []

@@ -9,8 +9,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
+from worker.cli.plain import lines
 from worker.cli.render import (
     one_line,
     output_console,
@@ -25,14 +28,18 @@ from worker.ollama.client import Deadlines, OllamaHost
 from worker.services.explain import explain as explain_reference
 from worker.services.explain import moment, span
 from worker.storage.batches import find_batch
+from worker.storage.engine import Database
 from worker.storage.hosts import list_hosts
-from worker.storage.reports import list_jobs, list_models
+from worker.storage.reports import JobLine, list_jobs, list_models
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Reference = Annotated[
     str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
 ]
 
+JOB_COLUMNS = ("job", "custom_id", "model", "state", "host", "tries")
+WHY = 300
+"""Characters of a reason that are shown."""
 ASK_SECONDS = 4.0
 """How long ``ps`` waits for a host."""
 FOR_EVER = 20 * 365 * 86400
@@ -71,35 +78,57 @@ def jobs(
     """
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
-        lines = list_jobs(conn, found.id, state=state, code=code, limit=limit + 1)
-    more, lines = len(lines) > limit, lines[:limit]
+        listed = list_jobs(conn, found.id, state=state, code=code, limit=limit + 1)
+    more, listed = len(listed) > limit, listed[:limit]
     if json_:
-        print_json([asdict(line) for line in lines])
+        print_json([asdict(line) for line in listed])
         return
-    if not lines:
+    if not listed:
         wanted = " of that kind" if state is not None or code is not None else ""
         typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
         return
-    table = plain_table(
-        *("job", "custom_id", "model", "state", "host", "tries", "why"),
-        right=("job", "tries"),
-        fold=("why",),
-        cut=("custom_id", "model", "host"),
-    )
-    for line in lines:
-        why = ": ".join(part for part in (line.code, line.message) if part)
-        table.add_row(
-            str(line.job_id),
-            one_line(line.custom_id),
-            one_line(line.model),
-            line.state,
-            one_line(line.host or "–"),
-            str(line.attempts),
-            " ".join(why.split())[:300],
-        )
-    output_console().print(table)
+    console = output_console()
+    if console.is_terminal:
+        _print_narrow(listed, console)
+    else:
+        _print_wide(listed, console)
     if more:
         typer.echo(f"there are more: --limit {limit * 10}, or --json", err=True)
+
+
+def _print_wide(found: Sequence[JobLine], console: Console) -> None:
+    """A line a job, whatever it takes: a script reads it."""
+    table = plain_table(*JOB_COLUMNS, "why", right=("job", "tries"))
+    for job in found:
+        table.add_row(*map(one_line, (*_cells(job), _why(job))))
+    console.print(table)
+
+
+def _print_narrow(found: Sequence[JobLine], console: Console) -> None:
+    """A line a job, and beneath the first of those that failed alike why they did."""
+    rows = [[*_cells(job), job.code or ""] for job in found]
+    head, *printed = lines(
+        (*JOB_COLUMNS, "code"),
+        rows,
+        right=("job", "tries"),
+        whole=("state", "code"),
+        width=console.width,
+    )
+    console.print(Text(head, style="bold"), soft_wrap=True)
+    said = ""
+    for job, line in zip(found, printed, strict=True):
+        console.print(Text(line), soft_wrap=True)
+        if job.message and job.message != said:
+            console.print(Padding(Text(" ".join(job.message.split())[:WHY]), (0, 0, 0, 4)))
+        said = job.message or ""
+
+
+def _cells(job: JobLine) -> tuple[str, ...]:
+    return str(job.job_id), job.custom_id, job.model, job.state, job.host or "–", str(job.attempts)
+
+
+def _why(job: JobLine) -> str:
+    return " ".join(": ".join(part for part in (job.code, job.message) if part).split())[:WHY]
 
 
 # -- explain ----------------------------------------------------------------------------------------------
@@ -119,7 +148,13 @@ def explain(
     settings = settings_for()
     with opened(settings) as database:
         clock = database.clock()
-        found = explain_reference(database, reference, clock=clock, embedded=not settings.broker_url)
+        found = explain_reference(
+            database,
+            reference,
+            clock=clock,
+            embedded=not settings.broker_url,
+            loaded=lambda: _loaded_now(database, clock.now()),
+        )
         now = clock.now()
     if json_:
         print_json({**asdict(found), "attempts": [asdict(attempt) for attempt in found.attempts]})
@@ -139,7 +174,7 @@ def explain(
             attempt.host,
             moment(attempt.ended_at, now),
             attempt.outcome,
-            " ".join(why.split())[:300],
+            " ".join(why.split())[:WHY],
         )
     console.print(table)
 
@@ -184,6 +219,13 @@ def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float =
         Asked(one.report, one.loaded, one.error or (None if one.loaded is not None else "no answer in time"))
         for one in asked
     ]
+
+
+def _loaded_now(database: Database, now: datetime) -> dict[str, list[LoadedModel]]:
+    """What the hosts that somebody serves have loaded, as they say; those that do not answer are left out."""
+    with database.read() as conn:
+        reports = [report for report in list_hosts(conn, now) if report.view.serving]
+    return {one.report.host.name: one.loaded for one in ask_hosts(reports, _open_host) if one.loaded}
 
 
 def _open_host(host: Host) -> OllamaHost:

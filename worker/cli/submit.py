@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    By,
     Encoding,
+    Expire,
     Extend,
     File,
     Format,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from worker.clock import Clock
+    from worker.domain.hosts import Host
     from worker.errors import Problem
     from worker.services.submit import CheckModels
     from worker.settings import Settings
@@ -74,6 +77,11 @@ def submit(
     extend: Extend = False,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    by: By = None,
+    expire: Expire = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
+    ] = False,
 ) -> None:
     """Put a batch in the database for whoever serves, and wake them. Prints its number.
 
@@ -83,6 +91,7 @@ def submit(
     """
     import json
 
+    from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.render import error_console
     from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
@@ -104,10 +113,18 @@ def submit(
         keep_alive=keep_alive,
         priority=priority,
         override=override,
+        by=by,
+        expire=expire,
     )
     if show is not None:
         show_prompts(file, recipe, show)
         return
+    if dry_run:
+        from worker.cli.quote import quote_file
+
+        raise typer.Exit(
+            quote_file(settings_for(), file, recipe, skip_bad=on_bad_line == "skip", as_json=json_)
+        )
     if max_failures is not None:
         from worker.services.brake import parse_max_failures
 
@@ -140,6 +157,8 @@ def submit(
         ask_failed_again(database, clock, batch.id, wanted, console)
         wake(settings, database, clock)
         served = _served(settings, database, clock)
+        deadline = arrived.batch.deadline
+        quoted = None if deadline is None else rest_of(database, clock, batch)()
     created = arrived.submitted.created
     if json_:
         typer.echo(
@@ -157,6 +176,8 @@ def submit(
         typer.echo(batch.id)
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
     console.print(f"batch {batch.id} ({batch.name}): {batch.jobs:,} jobs{note}; caravan status {batch.id}")
+    if quoted is not None:
+        warn_of_deadline(console, quoted, deadline)
     if not served:
         start = "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"
         console.print(f"[yellow]Nothing serves it now: start {start}[/yellow]")
@@ -167,7 +188,7 @@ def _models_checked(
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.cli.run import kept_hosts
-    from worker.services.hosts import missing_models
+    from worker.services.hosts import look_again, missing_models
     from worker.storage.hosts import host_views
 
     def check(wanted: Mapping[str, int]) -> "list[Problem]":
@@ -187,10 +208,15 @@ def _models_checked(
             raise SettingsRefused(
                 "--pull-missing: this fleet does not allow it; CARAVAN_ALLOW_PULL=true does"
             )
+
+        def open_host(host: "Host") -> OllamaHost:
+            return OllamaHost.of(host, deadlines=settings.deadlines)
+
         pull_models(
             [model for model in wanted if model not in have],
             kept_hosts(database),
-            open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
+            open_host=open_host,
+            look_again=lambda host: look_again(database, host, open_host=open_host, clock=clock),
             console=console,
         )
         return []

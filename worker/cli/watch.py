@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.render import (
     Rates,
@@ -25,11 +26,14 @@ from worker.cli.render import (
     without_spans,
 )
 from worker.cli.settings import opened, settings_for
+from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable
 from worker.services.explain import why_nothing_moves
+from worker.services.quote import Quoted, quote_batch
 from worker.services.situation import Situation, situation
 from worker.storage.batches import find_batch
+from worker.storage.engine import Database
 
 RATE_SECONDS = 60.0
 """Jobs per second are said over this long."""
@@ -56,6 +60,7 @@ def watch(
             batch_id = None if batch is None else find_batch(conn, batch).id
         embedded = not settings.broker_url
         seen = _Pace()
+        eta = Eta(_rest(database, clock, batch_id))
         try:
             screen = _screen(console)
             with screen:
@@ -65,7 +70,7 @@ def watch(
                     except DatabaseUnavailable as error:
                         screen.away(str(error))
                     else:
-                        rate = seen.rates(now)
+                        rate = eta.into(seen.rates(now))
                         reasons = why_nothing_moves(now, now.at, embedded=embedded)
                         screen.show(now, rate, [] if _moves(now) else reasons)
                         if now.progress is not None and not now.progress.open and now.progress.total:
@@ -75,6 +80,14 @@ def watch(
             raise typer.Exit(130) from None
     assert now.progress is not None
     raise typer.Exit(finished_code(now.progress))
+
+
+def _rest(database: Database, clock: Clock, batch_id: int | None) -> Callable[[], Quoted]:
+    def read() -> Quoted:
+        with database.read() as conn:
+            return quote_batch(conn, batch_id, now=clock.now())
+
+    return read
 
 
 def _moves(now: Situation) -> bool:

@@ -39,6 +39,8 @@ class Batch:
     """Why it is paused, where it paused by itself."""
     pause_reason: str | None = None
     """The same in a sentence for people; where somebody paused it, that."""
+    deadline: datetime | None = None
+    """When all of it is wanted, where somebody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class BatchOrigin:
     """What was said once for all rows, as plain values."""
     max_failures: str | None = None
     """``N`` or ``P%``: more failures than that pause it."""
+    deadline: datetime | None = None
+    """When all of it is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ class NewJob:
     """Hash of what the prompt shares with its neighbours (system, template); equal groups follow each other."""
     estimate: int = 0
     """Estimated prompt tokens."""
+    expires: bool = False
+    """It ends unasked where it has not been started by its deadline."""
 
 
 def asked_digest(job: NewJob) -> bytes:

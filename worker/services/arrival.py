@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +13,18 @@ from worker.errors import Conflict, InputRefused, Problem
 from worker.services.extend import Difference, compare, extend
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import Recipe, content_key, open_input
-from worker.services.submit import CheckModels, Submitted, submit_lines
+from worker.services.submit import CHUNK, CheckModels, Submitted, submit_lines
 from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of
+from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
 from worker.storage.models import known_models
 
 Answer = Literal["extend", "new"]
 Ask = Callable[[Batch, Difference], Answer | None]
 """Asked what to do with a changed input. None: nobody can answer."""
+
+NO_FILES = ("-", "python")
+"""Sources: standard input, and a program. What comes from there next may be anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def arrive(
     if rows.columns is not None:
         kept["columns"] = list(rows.columns)
     pilot = {"pilot": True} if recipe.is_pilot else {}
-    origin = BatchOrigin(lineage, kept | pilot, max_failures)
+    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline)
 
     with database.read() as conn:
         told_of_models = known_models(conn)
@@ -110,7 +114,14 @@ def arrive(
 
     def extended(batch: Batch, difference: Difference) -> Arrived:
         batch, _ = extend(database, batch, rows, intake(), key=key, origin=origin, source=source, clock=clock)
+        batch = _with_deadline(database, batch, recipe)
         return Arrived(Submitted(batch, created=False), difference, rows.columns)
+
+    def known(arrived: Arrived) -> Arrived:
+        if arrived.submitted.created:
+            return arrived
+        batch = _with_deadline(database, arrived.batch, recipe)
+        return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
 
     if new:
         return submitted(f"{key}-{uuid.uuid4().hex[:8]}")
@@ -121,7 +132,7 @@ def arrive(
         if same.state is BatchState.CANCELLED and not told:
             raise Conflict(f"batch {same.id} of this very input was cancelled; --new asks it again")
         if same.state in (BatchState.RECEIVING, BatchState.REFUSED) or told or not _is_pilot(database, same):
-            return submitted(key)
+            return known(submitted(key))
         difference = compare(database, same, rows, intake(looking=True), check_models)
         return extended(same, difference)
     if before is None or before.state in (BatchState.CANCELLED, BatchState.RECEIVING):
@@ -143,11 +154,37 @@ def arrive(
 
 
 def _lineage(name: str | None, source: str) -> str | None:
-    """What stays the same while an input changes: the batch's name, or where the file lies. None for standard input."""
-    if name is None and source == "-":
+    """What stays the same while an input changes: the batch's name, or where the file lies. None for what is no file."""
+    if name is None and source in NO_FILES:
         return None
     told = f"name\0{name}" if name is not None else f"path\0{Path(source).resolve()}"
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
+    """A batch that was there already is wanted by another time from now on, where one is given."""
+    deadline = recipe.defaults.deadline
+    if deadline is None:
+        return batch
+    with database.read() as conn:
+        before = batch_deadline(conn, batch.id)
+    if before == deadline and recipe.defaults.expires is None:
+        return batch
+    after: int | None = 0
+    while after is not None:
+        with database.write() as conn:
+            after = give_deadline(
+                conn,
+                batch.id,
+                deadline,
+                instead_of=before,
+                expires=recipe.defaults.expires,
+                after=after,
+                limit=CHUNK,
+            )
+    with database.write() as conn:
+        keep_deadline(conn, batch.id, deadline)
+    return replace(batch, deadline=deadline)
 
 
 def _is_pilot(database: Database, batch: Batch) -> bool:

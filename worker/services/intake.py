@@ -160,6 +160,7 @@ class Intake:
             request=request,
             metadata=parsed.metadata,
             deadline=parsed.deadline,
+            expires=parsed.expires,
             max_attempts=self._max_attempts,
             prefix_group=group,
             estimate=tokens + min(answer, EXPECTED_ANSWER),

@@ -44,10 +44,12 @@ class Recipe:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What decides what is asked, as plain values: not how many of the rows are taken."""
+        """What decides what is asked, as plain values: not how many of the rows are taken, nor by when."""
         said = asdict(self)
         for name in ("limit", "sample", "seed", "prompt_source"):
             del said[name]
+        for name in ("deadline", "expires"):
+            del said["defaults"][name]
         said["defaults"] = {name: value for name, value in said["defaults"].items() if value is not None}
         return {name: value for name, value in said.items() if value not in (None, (), {}, False)}
 

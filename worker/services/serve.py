@@ -251,6 +251,8 @@ class _Serving:
                 self._run_dry(decision)
                 return True
             case Wait():
+                if self.residency.intent is not None:  # what it ran dry for is no longer worth a load
+                    self._intend(None)
                 return False
 
     def _run_dry(self, decision: LoadRunner) -> None:

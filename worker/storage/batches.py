@@ -48,6 +48,7 @@ def create_batch(
             "lineage": origin.lineage,
             "recipe": origin.recipe,
             "max_failures": origin.max_failures,
+            "deadline": origin.deadline,
         }
         try:
             with conn.begin_nested():
@@ -60,7 +61,9 @@ def create_batch(
     if known.state == BatchState.REFUSED:
         conn.execute(delete(rejects).where(rejects.c.batch_id == known.id))
         conn.execute(
-            update(batches).where(batches.c.id == known.id).values(state=BatchState.RECEIVING, created_at=now)
+            update(batches)
+            .where(batches.c.id == known.id)
+            .values(state=BatchState.RECEIVING, created_at=now, deadline=origin.deadline)
         )
         return get_batch(conn, known.id), True
     return _batch(known), False
@@ -296,4 +299,5 @@ def _batch(row: Row[Any]) -> Batch:
         jobs=row.jobs,
         pause_code=row.pause_code if row.state == BatchState.PAUSED else None,
         pause_reason=row.pause_reason if row.state == BatchState.PAUSED else None,
+        deadline=row.deadline,
     )

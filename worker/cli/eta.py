@@ -1,0 +1,43 @@
+"""How much longer? What is expected of the rest, read now and then, beside what was seen since the start."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from worker.cli.render import Rates
+from worker.errors import DatabaseUnavailable
+from worker.services.quote import Quoted
+
+ETA_SECONDS = 5.0
+"""Between two estimates."""
+
+Read = Callable[[], Quoted | None]
+
+
+class Eta:
+    """Puts the estimate into rates. Between two looks time is taken off it."""
+
+    def __init__(self, read: Read, *, every: float = ETA_SECONDS) -> None:
+        self._read, self._every = read, every
+        self._read_at = float("-inf")
+        self._quoted: Quoted | None = None
+
+    def into(self, rates: Rates) -> Rates:
+        """``rates`` with the estimate for the rest; as they are where nothing is known that they do not tell."""
+        now = time.monotonic()
+        if now - self._read_at >= self._every:
+            self._read_at = now
+            try:
+                self._quoted = self._read()
+            except DatabaseUnavailable:
+                pass  # whoever looks on says so
+        found = self._quoted
+        if found is None or not found.jobs or found.quote.unplaced or not found.hosts:
+            return rates
+        if found.guessed and rates.eta_seconds is not None:
+            return rates  # what was seen since the start is worth more than a guess
+        age = now - self._read_at
+        low, expected, high = (
+            max(1.0, seconds - age) for seconds in (found.quote.low, found.quote.expected, found.quote.high)
+        )
+        return replace(rates, eta_seconds=expected, eta_between=(low, high))

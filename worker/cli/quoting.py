@@ -1,0 +1,186 @@
+"""A quote in words: when it is done, on which hosts, and whether that is in time."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+from rich.console import Console
+
+from worker.cli.render import duration, one_line, output_console, plain_table, span_between
+from worker.clock import Clock
+from worker.domain.batches import Batch
+from worker.domain.runners import RunnerKey
+from worker.services.explain import moment
+from worker.services.quote import Quoted, quote_batch
+from worker.storage.engine import Database
+
+MOST_HOSTS = 24
+
+
+def as_json(found: Quoted, deadline: datetime | None, *, sampled: int = 0) -> dict[str, Any]:
+    """The same for a script; times in UTC, spans in seconds."""
+    return {
+        "at": found.at.isoformat(),
+        "jobs": found.jobs,
+        "sampled": sampled,
+        "jobs_before": found.before,
+        "jobs_beside": found.beside,
+        "loads": found.quote.loads,
+        "seconds": _views(found.quote.low, found.quote.expected, found.quote.high),
+        "done_at": {
+            name: at.isoformat() for name, at in _views(found.low, found.expected, found.high).items()
+        },
+        "deadline": None if deadline is None else deadline.isoformat(),
+        "in_time": None if deadline is None else found.meets(deadline),
+        "guessed": list(found.guessed),
+        "unplaced": list(found.quote.unplaced),
+        "advice": found.advice,
+        "hosts": [
+            {
+                "host": host.host,
+                "loads": host.loads,
+                "jobs": host.jobs,
+                "busy_seconds": round(host.busy_seconds, 1),
+                "runners": [
+                    {
+                        "runner_key": part.runner_key,
+                        "jobs": part.jobs,
+                        "load_seconds": round(part.load_seconds, 1),
+                        "seconds": round(part.seconds, 1),
+                    }
+                    for part in host.parts
+                ],
+            }
+            for host in found.hosts
+        ],
+    }
+
+
+def _views(low: Any, expected: Any, high: Any) -> dict[str, Any]:
+    return {
+        name: round(value, 1) if isinstance(value, float) else value
+        for name, value in (("low", low), ("expected", expected), ("high", high))
+    }
+
+
+def print_quote(found: Quoted, deadline: datetime | None, *, sampling: str | None = None) -> None:
+    """For people, on standard output. ``sampling``: the command that would know better."""
+    console = output_console()
+    for line in _head(found):
+        console.print(line, soft_wrap=True)
+    if found.hosts and found.jobs:
+        console.print(_table(found))
+    for line in said(found, deadline, sampling=sampling):
+        console.print(line, soft_wrap=True)
+
+
+def _head(found: Quoted) -> Iterator[str]:
+    loads = "1 load" if found.quote.loads == 1 else f"{found.quote.loads:,} loads"
+    hosts = "1 host" if len(found.hosts) == 1 else f"{len(found.hosts):,} hosts"
+    yield f"{_jobs(found.jobs)}, {loads}, {hosts}"
+    if found.before:
+        yield f"{_jobs(found.before)} of a higher priority come before"
+    if found.beside:
+        yield f"{_jobs(found.beside)} of the same priority wait already"
+
+
+def _jobs(n: int) -> str:
+    return "1 job" if n == 1 else f"{n:,} jobs"
+
+
+def _table(found: Quoted) -> Any:
+    table = plain_table(
+        "host", "jobs", "loads", "busy", "models", right=("jobs", "loads", "busy"), cut=("host", "models")
+    )
+    for host in found.hosts[:MOST_HOSTS]:
+        models = dict.fromkeys(_model(part.runner_key) for part in host.parts)
+        table.add_row(
+            one_line(host.host),
+            f"{host.jobs:,}",
+            f"{host.loads:,}",
+            duration(host.busy_seconds) if host.parts else "–",
+            one_line(", ".join(models) or "–"),
+        )
+    if len(found.hosts) > MOST_HOSTS:
+        table.add_row(one_line(f"… {len(found.hosts) - MOST_HOSTS} more"), "", "", "", "")
+    return table
+
+
+def said(
+    found: Quoted, deadline: datetime | None, *, sampling: str | None = None, zone: tzinfo | None = None
+) -> Iterator[str]:
+    """When it is done, whether that is in time, how sure that is, and what would make it shorter."""
+    if found.quote.unplaced:
+        names = _some([_model(key) for key in found.quote.unplaced])
+        yield f"Never: no host has, or can hold, {names}; caravan models says which host has what"
+    if found.jobs and len(found.quote.unplaced) < _wanted(found):
+        yield f"Expected {expected(found, zone=zone)}"
+    if deadline is not None:
+        yield whether_in_time(found, deadline, zone=zone)
+    if found.guessed:
+        names = _some([_model(key) for key in found.guessed])
+        hint = f"; {sampling} runs ten of the jobs to know better" if sampling else ""
+        yield f"This is a guess: nobody has seen {names} at work here{hint}"
+    if found.advice:
+        yield found.advice[:1].upper() + found.advice[1:]
+
+
+def _wanted(found: Quoted) -> int:
+    return len(found.quote.unplaced) + (1 if found.hosts and found.quote.expected else 0)
+
+
+def expected(found: Quoted, *, zone: tzinfo | None = None) -> str:
+    """``at 03:10:00, in 2 h 4 min (1.7–2.9 h)``"""
+    at = moment(found.expected, found.at, zone)
+    return f"at {at}, in {duration(found.quote.expected)} ({span_between(found.quote.low, found.quote.high)})"
+
+
+def whether_in_time(found: Quoted, deadline: datetime, *, zone: tzinfo | None = None) -> str:
+    """One sentence about a deadline."""
+    by = moment(deadline, found.at, zone)
+    left = (deadline - found.expected).total_seconds()
+    if found.quote.unplaced:
+        return f"Not in time for {by}: some of it cannot be done at all"
+    if left < 0:
+        sure = "cannot be met" if found.low > deadline else "will be missed, as it looks"
+        return f"The deadline {by} {sure}: {duration(-left)} too late"
+    if found.high > deadline:
+        return f"In time for {by}, with {duration(left)} to spare, if all goes as expected"
+    return f"In time for {by}, with {duration(left)} to spare"
+
+
+def _model(runner_key: str) -> str:
+    return RunnerKey.parse(runner_key).model
+
+
+def _some(names: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    more = f" and {len(distinct) - 4} more" if len(distinct) > 4 else ""
+    return ", ".join(distinct[:4]) + more
+
+
+def rest_of(
+    database: Database,
+    clock: Clock,
+    batch: Batch,
+    among: Collection[str] | None = None,
+    *,
+    alone: bool = False,
+) -> Callable[[], Quoted]:
+    """Reads what the rest of a batch takes, each time it is called; the arguments are those of ``quote_batch``."""
+
+    def read() -> Quoted:
+        with database.read() as conn:
+            return quote_batch(conn, batch.id, now=clock.now(), among=among, alone=alone)
+
+    return read
+
+
+def warn_of_deadline(console: Console, found: Quoted, deadline: datetime | None) -> None:
+    """For a batch on its way: whether it is in time, where it is to be."""
+    if deadline is None or not found.jobs or not found.hosts:
+        return
+    late = not found.meets(deadline)
+    guess = " (a guess: nobody has seen these models at work here)" if found.guessed else ""
+    told = whether_in_time(found, deadline) + guess
+    console.print(told, style="yellow" if late else None, soft_wrap=True, markup=False)
