@@ -75,6 +75,23 @@ def test_a_run_beside_it_joins_and_a_second_up_is_refused_by_name(
     assert f"in use by process {up.pid} (caravan up)" in second.stderr
 
 
+def test_a_run_beside_it_ends_when_it_has_been_gone_for_as_long_as_it_may(
+    environment: Environment, processes: Processes, tmp_path: Path
+) -> None:
+    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.5)
+    with simulator.running(settings) as (host,):
+        up = processes.start([*CARAVAN, "up", "--host", host.url], name="up", env=environment)
+        up.wait_for("serving 127.0.0.1")
+        file = write_jobs(tmp_path / "j.jsonl", 200)
+        run = processes.start([*CARAVAN, "run", str(file), "--wait-hosts", "2"], name="run", env=environment)
+        wait_until(lambda: host.state()["completed"] > 1, description="some are answered", timeout=30)
+        up.terminate()
+        up.wait()
+
+        assert run.wait(60) == 4
+        assert "the caravan up that served it has ended" in run.output()
+
+
 def test_a_program_beside_it_joins_as_well(
     environment: Environment, up: Started, hosts: Hosts, tmp_path: Path
 ) -> None:

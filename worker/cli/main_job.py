@@ -57,6 +57,8 @@ class Watched:
     """Generated since the start; None where another process serves, and the results tell how fast."""
     rest: Callable[[], Quoted] | None = None
     """What the rest of it takes."""
+    served: Callable[[], bool] | None = None
+    """Whether the process that serves the batch is still there; None where it is this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Watching:
 def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -> Watching:
     """Show progress until nothing of the batch can change by itself any more. Raises KeyboardInterrupt."""
     progress = read_progress(watched)
-    began = moved_at = looked_at = time.monotonic()
+    began = moved_at = looked_at = served_at = time.monotonic()
     first = progress.done
     outlooked = Outlook.GOING if progress.open else Outlook.DONE
     reasons: list[str] = []
@@ -98,6 +100,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                     reasons = []
                     if now - moved_at >= SAY_AFTER:
                         reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+                    if watched.served is None or watched.served():
+                        served_at = now
                     outlooked = outlook(
                         progress,
                         running=sum(model.running for model in seen.models),
@@ -105,6 +109,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                         now=seen.at,
                         wait_hosts=timedelta(seconds=wait_hosts),
                     )
+                    if outlooked is Outlook.GOING and now - served_at >= wait_hosts:
+                        outlooked = Outlook.NO_HOST
                 elif not progress.open:
                     outlooked = Outlook.DONE
             except DatabaseUnavailable:
@@ -122,6 +128,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
             show(progress, rate, situation=seen, reasons=reasons)
     if outlooked is not Outlook.DONE and seen is not None:
         reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+        if watched.served is not None and not watched.served():
+            reasons = ["the caravan up that served it has ended"]
     return Watching(progress, outlooked, reasons, time.monotonic() - began)
 
 

@@ -301,6 +301,7 @@ def _beside_up(
     from worker.cli.take_in import take_in
     from worker.ollama.client import OllamaHost
     from worker.services.hosts import look_at, register
+    from worker.stack.home import holder
 
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
@@ -328,7 +329,15 @@ def _beside_up(
         names = [look.host.name for look in seen]
         rest = rest_of(database, clock, arrived.batch, names)
         warn_of_deadline(console, rest(), arrived.batch.deadline)
-        watched = Watched(database, clock, settings, arrived.batch, lambda: names, rest=rest)
+        watched = Watched(
+            database,
+            clock,
+            settings,
+            arrived.batch,
+            lambda: names,
+            rest=rest,
+            served=lambda: holder(settings.home) is not None,
+        )
         try:
             watching = watch_to_the_end(watched, console, wait_hosts=wanted.wait_hosts)
         except KeyboardInterrupt:

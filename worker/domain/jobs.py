@@ -90,9 +90,9 @@ class NewJob:
     deadline: datetime | None = None
     max_attempts: int = 3
     prefix_group: int = 0
-    """Hash of what the prompt shares with its neighbours (system, template); equal groups follow each other."""
+    """``seq`` of the first job of the batch that begins like this one (0: of this one); equal groups follow each other."""
     estimate: int = 0
-    """Estimated prompt tokens."""
+    """Tokens that it is expected to take, prompt and answer."""
     expires: bool = False
     """It ends unasked where it has not been started by its deadline."""
 

@@ -33,9 +33,9 @@ def estimate_tokens(text: str) -> int:
 
 
 def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:
-    """Tokens before the answer: prompt, system, suffix, images and an earlier context."""
+    """Tokens before the answer: prompt, system, the producer's own template, suffix, images and an earlier context."""
     tokens = OVERHEAD + estimate_tokens(prompt)
-    for field in ("system", "suffix"):
+    for field in ("system", "template", "suffix"):
         if text := request.get(field):
             tokens += estimate_tokens(str(text))
     if context := request.get("context"):

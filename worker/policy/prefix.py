@@ -3,6 +3,7 @@
 Recorded: a prompt of 907 tokens that follows one with the same document is evaluated 29 to 147 times faster.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ PREFIX = 512
 """Characters, after what all have in common, by which prompts are told apart: a prefix that is shorter is evaluated in
 no time."""
 MOST = 100_000
+"""Beginnings that are remembered."""
 WORTH = 400
 """Characters that two prompts should share before it is worth to keep them together."""
 
@@ -33,19 +35,24 @@ def common_start(prompts: Sequence[str]) -> int:
 
 
 class Prefixes:
-    """Gives jobs that begin alike one number: that of the first of them. Remembers the last ``MOST`` beginnings."""
+    """Gives jobs that begin alike one number: that of the first of them. Remembers the ``MOST`` beginnings seen last."""
 
     def __init__(self, common: int) -> None:
         self._length = common + PREFIX
-        self._first: dict[int, int] = {}
+        # a plain dictionary looks for its oldest entry past all that were taken out before: 20 µs each
+        self._first: OrderedDict[int, int] = OrderedDict()
 
     def group(self, number: int, prompt: str, system: str | None, template: str | None) -> int:
         """The number of the first job that begins like this one, which is ``number`` itself where it is new."""
         start = hash((prompt[: self._length], system, template))
-        first = self._first.setdefault(start, number)
+        first = self._first.get(start)
+        if first is not None:
+            self._first.move_to_end(start)
+            return first
+        self._first[start] = number
         if len(self._first) > MOST:
-            del self._first[next(iter(self._first))]
-        return first
+            self._first.popitem(last=False)
+        return number
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,12 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
+from worker.policy.context_window import window_for
 from worker.storage.counts import batch_counts
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
+from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
 from worker.storage.tables import batches, jobs, payloads, results
 
@@ -209,6 +211,7 @@ def retry_some(
         eligible_at=None,
         charged=0,
         losses=0,
+        widened=False,
         rescued_token=None,
         cancel_requested_at=None,
         hold_code=None,
@@ -245,20 +248,25 @@ def _open_again(conn: Connection, batch_id: int) -> None:
 
 
 def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[str, Any]) -> Mapping[int, str]:
-    """Their runner keys with ``options`` in their requests.
+    """Their runner keys with ``options`` in their requests: a window for a job that names none, as at its intake.
 
     The digest stays as it is: it tells what the input asked, and the input did not change.
     """
     models = {row.id: row.model for row in rows}
+    told, nothing = known_models(conn), ModelTold()
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
     for ids in _slices(list(models)):
-        asked = conn.execute(select(payloads.c.job_id, payloads.c.request).where(payloads.c.job_id.in_(ids)))
+        asked = conn.execute(
+            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(payloads.c.job_id.in_(ids))
+        )
         new = []
-        for job, old in asked.all():
+        for job, prompt, old in asked.all():
             merged = {**(old.get("options") or {}), **options}
             request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
-            keys[job] = runner_key(models[job], request).text
+            model = told.get(models[job], nothing)
+            window = window_for(prompt, request, thinking=model.thinking, trained=model.trained_context)
+            keys[job] = runner_key(models[job], request, window=window).text
             by_key.setdefault(keys[job], []).append(job)
             new.append({"job": job, "new": request})
         conn.execute(

@@ -100,7 +100,7 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
 _REPLACE = text(
     "UPDATE jobs SET state = 'scheduled', eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
     "prefix_group = :prefix_group, estimate = :estimate, deadline = :deadline, expires = :expires, charged = 0, "
-    "losses = 0, rescued_token = NULL, "
+    "losses = 0, widened = false, rescued_token = NULL, "
     "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
     "hold_reason = NULL WHERE id = :id AND state <> 'running'"
 ).bindparams(bindparam("deadline", type_=UtcTime))

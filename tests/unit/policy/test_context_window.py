@@ -34,6 +34,7 @@ def test_what_stands_before_the_answer_counts() -> None:
     alone = prompt_tokens("x" * 300, {})
 
     assert prompt_tokens("x" * 300, {"system": "y" * 300}) == alone + 100
+    assert prompt_tokens("x" * 300, {"template": "z" * 30}) == alone + 10
     assert prompt_tokens("x" * 300, {"context": [1] * 50}) == alone + 50
     assert prompt_tokens("x" * 300, {"images": ["…"]}) > alone + 500
 

@@ -33,11 +33,14 @@ def test_another_system_prompt_is_another_prefix() -> None:
 
 def test_only_so_many_beginnings_are_remembered() -> None:
     prefixes = Prefixes(0)
-    for n in range(MOST + 1):
+    for n in range(MOST):
         prefixes.group(n, str(n), None, None)
 
-    assert prefixes.group(-1, "1", None, None) == 1
-    assert prefixes.group(-1, "0", None, None) == -1
+    assert prefixes.group(-1, "0", None, None) == 0
+    prefixes.group(MOST, "one more", None, None)
+
+    assert prefixes.group(-1, "0", None, None) == 0, "seen again just before, so it is not the one that goes"
+    assert prefixes.group(-1, "1", None, None) == -1
 
 
 def test_a_question_before_the_document_is_noticed() -> None:
