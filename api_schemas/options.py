@@ -32,9 +32,9 @@ class Options(BaseModel):
     # Load-time options: one that changes costs a reload.
     num_ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
         default=None,
-        description="Context window in tokens: prompt and answer together. Default: the server's choice by "
-        "GPU memory (4,096, 32,768 or 262,144), not above what the model was trained for. Reloads the "
-        "model when it changes.",
+        description="Context window in tokens: prompt and answer together. Default: what the job needs, "
+        "rounded up, not above what the model was trained for; a loaded window that is larger does too. One that is "
+        "named is exact, and reloads the model when it changes.",
     )
     num_batch: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
         default=None,

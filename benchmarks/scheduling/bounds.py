@@ -28,9 +28,10 @@ def shortest(night: Night) -> float:
     return max(_area(night), _path(night), _capability(night), _set_ups(night))
 
 
-def fewest_loads(night: Night) -> int:
-    """Loads, at least, of a schedule that ends after ``shortest`` seconds, from empty hosts."""
-    work, until = _by_runner(night, work_by_key(night)), shortest(night)
+def fewest_loads(night: Night, until: float) -> int:
+    """Loads, at least, of a schedule that ends after ``until`` seconds, from empty hosts: one host can give a key no
+    more than what is left of the night after its load."""
+    work = _by_runner(night, work_by_key(night))
     fastest = _capacity(night, most=True)
     loads = 0
     for key, seconds in work.items():
@@ -55,9 +56,12 @@ def _by_runner(night: Night, work: Mapping[str, float]) -> dict[str, float]:
 
 def _capacity(night: Night, *, most: bool = False) -> float:
     """Host-seconds of work done in a second: of all hosts, or of the fastest."""
+    return max(_capacities(night)) if most else sum(_capacities(night))
+
+
+def _capacities(night: Night) -> list[float]:
     slots = max(host.slots for host in night.hosts)
-    each = [host.speed * together(host.slots) / together(slots) for host in night.hosts]
-    return max(each) if most else sum(each)
+    return [host.speed * together(host.slots) / together(slots) for host in night.hosts]
 
 
 def _area(night: Night) -> float:
@@ -76,13 +80,10 @@ def _area(night: Night) -> float:
 
 
 def _path(night: Night) -> float:
-    """No job is faster than alone on the fastest host, and a model is loaded before its first."""
+    """No job is faster than alone on the fastest host, after its submission and a load of its model."""
     fastest = max(host.speed for host in night.hosts)
     return max(
-        max(job.release, 0.0)
-        + (night.by_key[job.key].load_seconds if job.release == 0 else 0.0)
-        + job.work / fastest
-        for job in night.jobs
+        max(job.release, night.by_key[job.key].load_seconds) + job.work / fastest for job in night.jobs
     )
 
 
@@ -106,7 +107,7 @@ def _set_ups(night: Night) -> float:
     """
     work = _by_runner(night, work_by_key(night))
     capacity, fastest = _capacity(night), _capacity(night, most=True)
-    slowest = min(host.speed for host in night.hosts)
+    slowest = min(_capacities(night))  # the host that is missed least while it loads
     loads = {key: night.by_key[key].load_seconds for key in work}
 
     def fits(until: float) -> bool:

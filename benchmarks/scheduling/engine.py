@@ -2,6 +2,7 @@
 
 Busy slots of a host share it: each of ``n`` goes at ``n ** (SHARING - 1)`` of the host's speed, so a job's end is known
 in the host's own virtual time. A load begins only when nothing runs on the host, and nothing starts while it loads.
+A request more than there are slots waits at the host for the next of them: slots are what a host can do at once.
 """
 
 import heapq
@@ -46,6 +47,8 @@ class SimHost:
     intent: str | None = None
     """What the slots run dry for."""
     running: dict[int, Running] = field(default_factory=dict)
+    knocking: list[Job] = field(default_factory=list)
+    """Sent to the host while all its slots were busy: theirs is the next slot."""
     buffer: list[Job] = field(default_factory=list)
     """Claimed and not started."""
     slots: list[Slot] = field(default_factory=list)
@@ -69,11 +72,10 @@ class SimHost:
     def rate(self) -> float:
         return float(self.spec.speed * len(self.running) ** (SHARING - 1))
 
-    def in_flight(self) -> dict[str, int]:
-        found = dict.fromkeys(self.resident, 0)
-        for running in self.running.values():
-            found[running.job.key] = found.get(running.job.key, 0) + 1
-        return found
+    @property
+    def claimed(self) -> list[Job]:
+        """Jobs that are this host's now: running, sent, or waiting for a slot."""
+        return [*(running.job for running in self.running.values()), *self.knocking, *self.buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Sim:
         self.only_urgent = False
         """The host has jobs enough: only an interactive one, or a load, is worth a thought."""
         self.chance = random.Random(seed)
-        self.hosts = [SimHost(spec, slots=[Slot() for _ in range(spec.slots + 1)]) for spec in night.hosts]
+        self.hosts = [SimHost(spec, slots=[Slot() for _ in range(spec.slots)]) for spec in night.hosts]
         self.queued: dict[str, dict[Priority, list[Job]]] = defaultdict(lambda: defaultdict(list))
         self.waiting = 0
         self.outcome = Outcome()
@@ -223,6 +225,8 @@ class Sim:
             self._left -= 1
             for hear in self.finished:
                 hear(host, job, self.now - running.began)
+            if host.knocking:
+                self._start(host, host.knocking.pop(0), running.slot)
         self._next_end(host)
         return {host.name}
 
@@ -256,7 +260,7 @@ class Sim:
         while host.loading is None:
             self._start_buffered(host)
             urgent = self.sees_urgent and any(Priority.INTERACTIVE in tiers for tiers in self.queued.values())
-            free = host.spec.slots - len(host.running)
+            free = host.spec.slots - len(host.running) - len(host.knocking)
             self.only_urgent = bool(host.buffer) and not self._only_doubled(host)
             if self.only_urgent and not urgent:
                 return
@@ -296,8 +300,9 @@ class Sim:
 
     def _start_buffered(self, host: SimHost, *, doubled: bool = False) -> None:
         while host.buffer:
-            over = 1 if host.buffer[0].priority == Priority.INTERACTIVE else 0
-            if len(host.running) >= host.spec.slots + over:
+            if len(host.running) >= host.spec.slots:
+                if host.buffer[0].priority == Priority.INTERACTIVE and not host.knocking:
+                    host.knocking.append(host.buffer.pop(0))
                 return
             busy = {running.slot for running in host.running.values()}
             idle = [n for n in range(len(host.slots)) if n not in busy]
@@ -307,6 +312,7 @@ class Sim:
                 if not doubled and self._only_doubled(host):
                     return
                 picked = host.buffer[0], idle[0]
+            host.buffer.remove(picked[0])
             self._start(host, *picked)
 
     def _pick(
@@ -328,7 +334,6 @@ class Sim:
         return None
 
     def _start(self, host: SimHost, job: Job, slot: int) -> None:
-        host.buffer.remove(job)
         host.advance(self.now)
         work = job.work
         if job.prefix is not None:

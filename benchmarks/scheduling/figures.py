@@ -29,10 +29,9 @@ class Figures:
     """T/LB of each seed."""
     loads: list[int] = field(default_factory=list)
     fewest: list[int] = field(default_factory=list)
+    """Of any schedule that takes as long."""
     share: list[float] = field(default_factory=list)
     """Load seconds, of all host seconds."""
-    urgent: list[float] = field(default_factory=list)
-    """Seconds from submission to end of every interactive job."""
     missed: int = 0
     dated: int = 0
     missed_but_met: int = 0
@@ -40,6 +39,8 @@ class Figures:
     prefixes: int = 0
     documents: int = 0
     wait: float = 0.0
+    flows: dict[Priority, list[float]] = field(default_factory=dict)
+    """Seconds from submission to end of every job."""
 
     @property
     def time_ratio(self) -> float:
@@ -49,8 +50,17 @@ class Figures:
     def load_ratio(self) -> float:
         return sum(self.loads) / sum(self.fewest)
 
+    @property
+    def urgent(self) -> list[float]:
+        """Of the interactive jobs."""
+        return self.flows.get(Priority.INTERACTIVE, [])
+
     def urgent_at(self, share: float) -> float | None:
         return percentile(self.urgent, share) if self.urgent else None
+
+    def mean_flow(self, priority: Priority) -> float | None:
+        flows = self.flows.get(priority)
+        return fmean(flows) if flows else None
 
     @property
     def prefix_ratio(self) -> float | None:
@@ -80,12 +90,12 @@ def measure(
         heard(workload)
         for seed in seeds:
             night = WORKLOADS[workload](seed, size)
-            bound, loads = shortest(night), fewest_loads(night)
+            bound = shortest(night)
             met: set[int] = set()
             for policy in policies or _policies_for(night):
                 outcome = simulate(night, policy, seed)
                 one = found.setdefault((workload, policy), Figures(workload, policy, night.about))
-                _add(one, night, outcome, bound, loads)
+                _add(one, night, outcome, bound)
                 if policy == EDF:
                     met = {job.number for job in night.jobs if job.deadline is not None} - outcome.missed
                 if policy == OURS:
@@ -112,12 +122,13 @@ def _policies_for(night: Night) -> list[str]:
     return [*(name for name in BASELINES if name not in left_out), OURS]
 
 
-def _add(one: Figures, night: Night, outcome: Outcome, bound: float, fewest: int) -> None:
+def _add(one: Figures, night: Night, outcome: Outcome, bound: float) -> None:
     one.time.append(outcome.seconds / bound)
     one.loads.append(outcome.loads)
-    one.fewest.append(fewest)
+    one.fewest.append(fewest_loads(night, outcome.seconds))
     one.share.append(outcome.load_seconds / (len(night.hosts) * outcome.seconds))
-    one.urgent += outcome.waits.get(Priority.INTERACTIVE, [])
+    for priority, flows in outcome.waits.items():
+        one.flows.setdefault(priority, []).extend(flows)
     one.missed += len(outcome.missed)
     one.dated += sum(1 for job in night.jobs if job.deadline is not None)
     one.prefixes += outcome.prefixes

@@ -135,10 +135,9 @@ class Planner:
         )
 
     def _host(self, sim: Sim, host: SimHost, mine: SimHost, paces: Paces) -> HostFacts:
-        resident = host.in_flight()
-        for job in host.buffer:
-            runner = sim.runner_of(host, job)
-            resident[runner] = resident.get(runner, 0) + 1
+        resident = dict.fromkeys(host.resident, 0)
+        for job in host.claimed:
+            resident[sim.runner_of(host, job)] += 1
         models = frozenset(
             model.of or model.key
             for model in self._night.models

@@ -1,12 +1,14 @@
-"""How figures are shown: tables, a picture, and what was promised beside what came."""
+"""How figures are shown: tables, and what was promised beside what came."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.scheduling.figures import OURS, Figures
+from worker.domain.jobs import Priority
 
 WITH_LOADS = ("W1", "W2", "W3", "W4", "W6", "W7")
 """Where a bound on loads says something; with arrivals over time it does not."""
+FLOW = (Priority.HIGH, Priority.NORMAL, Priority.BULK)
 BEGIN, END = "<!-- simulation -->", "<!-- end of simulation -->"
 
 
@@ -24,6 +26,8 @@ def tables(found: Sequence[Figures]) -> str:
             columns.append("deadlines missed")
         if any(one.documents for one in rows):
             columns.append("prefixes / least")
+        if any(one.mean_flow(Priority.HIGH) for one in rows):
+            columns.append("mean time high / normal / bulk")
         columns.append("longest wait")
         head = f"| {workload} | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}"
         body = [f"| {_name(one)} | {' | '.join(_cell(one, column) for column in columns)} |" for one in rows]
@@ -51,6 +55,9 @@ def _cell(one: Figures, column: str) -> str:
             return f"{100 * one.missed / one.dated:.1f} %" if one.dated else "–"
         case "prefixes / least":
             return f"{one.prefix_ratio:.3f}" if one.prefix_ratio is not None else "–"
+        case "mean time high / normal / bulk":
+            means = [one.mean_flow(priority) for priority in FLOW]
+            return " / ".join("–" if mean is None else f"{mean:.0f} s" for mean in means)
         case _:
             return f"{one.wait:.0f} s"
 
@@ -88,49 +95,3 @@ def write_results(path: Path, text: str, *, begin: str = BEGIN, end: str = END) 
     else:
         section = whole.rstrip("\n") + "\n\n" + section
     path.write_text(section, encoding="utf-8")
-
-
-# -- the picture --------------------------------------------------------------------------------------------------
-
-WIDTH, ROW, LEFT, TOP = 900, 18, 240, 40
-INK, MUTED, BAR, OWN = "#1f2933", "#7b8794", "#b8c4ce", "#0b7285"
-
-
-def picture(found: Sequence[Figures]) -> str:
-    """T/LB of every policy on every workload, as bars from 1; what is off the scale says its number."""
-    most = 3.0
-    lines, y = [], TOP
-    scale = (WIDTH - LEFT - 70) / (most - 1)
-    for workload in dict.fromkeys(one.workload for one in found):
-        rows = [one for one in found if one.workload == workload]
-        lines.append(_text(10, y, f"{workload}: {rows[0].about}", weight="bold"))
-        y += ROW
-        for one in rows:
-            own = one.policy == OURS
-            length = max(1.0, min(one.time_ratio, most) - 1) * scale if one.time_ratio > most else 0.0
-            length = (min(one.time_ratio, most) - 1) * scale
-            lines.append(_text(LEFT - 8, y, one.policy, anchor="end", fill=INK if own else MUTED))
-            lines.append(
-                f'<rect x="{LEFT}" y="{y - 10}" width="{max(1.0, length):.1f}" height="12" rx="2" '
-                f'fill="{OWN if own else BAR}"/>'
-            )
-            lines.append(
-                _text(LEFT + max(1.0, length) + 6, y, f"{one.time_ratio:.2f}", fill=INK if own else MUTED)
-            )
-            y += ROW
-        y += ROW // 2
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" '
-        'font-family="system-ui, sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>'
-    )
-    title = _text(
-        10, 20, "Time of the whole night, in times the lower bound (1 is the left edge)", weight="bold"
-    )
-    return "\n".join([head, title, *lines, "</svg>"]) + "\n"
-
-
-def _text(
-    x: float, y: float, text: str, *, anchor: str = "start", fill: str = INK, weight: str = "normal"
-) -> str:
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}">{escaped}</text>'
