@@ -35,6 +35,8 @@ def estimate_tokens(text: str) -> int:
 def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:
     """Tokens before the answer: prompt, system, the producer's own template, suffix, images and an earlier context."""
     tokens = OVERHEAD + estimate_tokens(prompt)
+    if not request:
+        return tokens
     for field in ("system", "template", "suffix"):
         if text := request.get(field):
             tokens += estimate_tokens(str(text))
@@ -48,8 +50,8 @@ def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:
 def answer_tokens(request: Mapping[str, Any], *, thinking: bool) -> int:
     """``num_predict`` as it will be sent (``policy.request``); for "the rest of the window" what a model gets where
     nothing was said."""
-    options = request.get("options") or {}
-    given = options.get("num_predict")
+    options = request.get("options")
+    given = options.get("num_predict") if options else None
     if isinstance(given, int) and given > 0:
         return given
     think = request.get("think")

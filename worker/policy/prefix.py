@@ -45,14 +45,12 @@ class Prefixes:
     def group(self, number: int, prompt: str, system: str | None, template: str | None) -> int:
         """The number of the first job that begins like this one, which is ``number`` itself where it is new."""
         start = hash((prompt[: self._length], system, template))
-        first = self._first.get(start)
-        if first is not None:
+        first = self._first.setdefault(start, number)
+        if first != number:
             self._first.move_to_end(start)
-            return first
-        self._first[start] = number
-        if len(self._first) > MOST:
+        elif len(self._first) > MOST:
             self._first.popitem(last=False)
-        return number
+        return first
 
 
 @dataclass(frozen=True, slots=True)
