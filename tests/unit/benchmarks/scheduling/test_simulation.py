@@ -1,17 +1,19 @@
-"""The simulation and its bounds, on nights that can be worked out by hand."""
+"""The simulation, on nights that can be worked out by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.scheduling.baselines import BASELINES
-from benchmarks.scheduling.bounds import fewest_loads, shortest
 from benchmarks.scheduling.engine import Sim
-from benchmarks.scheduling.figures import OURS, measure, simulate
+from benchmarks.scheduling.figures import OURS, Figures, measure, simulate
 from benchmarks.scheduling.night import HostSpec, Job, Model, Night, together
 from benchmarks.scheduling.picture import picture
-from benchmarks.scheduling.report import tables, write_results
+from benchmarks.scheduling.report import promises, tables, write_results
 from benchmarks.scheduling.workloads import WORKLOADS
 from worker.domain.jobs import Priority
 
@@ -31,40 +33,6 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.scheduling.engine.LOAD_NOISE", 0.0)
 
 
-def test_one_host_loads_each_model_once_at_best() -> None:
-    one = night(alternating(8))
-
-    assert shortest(one) == pytest.approx(10 + 20 + 8 * 5)
-    assert fewest_loads(one, shortest(one)) == 2
-
-
-def test_all_slots_together_do_less_than_each_alone() -> None:
-    one = night([Job(n, A.key, 6.0) for n in range(1, 9)], HostSpec("gpu-1", slots=4), models=(A,))
-
-    assert shortest(one) == pytest.approx(10 + 8 * 6 / together(4))
-
-
-def test_a_prefix_counts_once_in_the_bound() -> None:
-    jobs = [Job(n, A.key, 2.0, prefix=1, prefix_work=3.0) for n in range(1, 5)]
-
-    assert shortest(night(jobs, models=(A,))) == pytest.approx(10 + 4 * 2 + 3)
-
-
-def test_what_is_submitted_late_is_done_late() -> None:
-    jobs = [Job(1, A.key, 1.0), Job(2, A.key, 7.0, release=100.0)]
-
-    assert shortest(night(jobs, models=(A,))) == pytest.approx(107)
-
-
-def test_a_model_that_one_host_can_hold_bounds_the_night() -> None:
-    only = Model("a:1", 10.0, hosts=frozenset({"gpu-1"}))
-    jobs = [Job(n, "a:1", 10.0) for n in range(1, 11)]
-
-    assert (
-        shortest(night(jobs, HostSpec("gpu-1", slots=1), HostSpec("gpu-2", slots=1), models=(only,))) == 110
-    )
-
-
 @pytest.mark.parametrize(
     ("policy", "loads"),
     [("first come", 8), ("plain Celery", 8), ("exhaustive", 2), ("collate (llama-swap)", 2), (OURS, 2)],
@@ -80,6 +48,19 @@ def test_busy_slots_share_the_host() -> None:
     one = night([Job(n, A.key, 6.0) for n in (1, 2)], HostSpec("gpu-1", slots=2), models=(A,))
 
     assert simulate(one, "exhaustive", 1).seconds == pytest.approx(10 + 2 * 6 / together(2))
+
+
+def test_a_request_more_than_there_are_slots_waits_at_the_host_for_the_next() -> None:
+    bulk = [Job(1, A.key, 6.0, priority=Priority.BULK), Job(2, A.key, 9.0, priority=Priority.BULK)]
+    urgent = Job(3, A.key, 1.0, release=12.0, priority=Priority.INTERACTIVE)
+    one = night([*bulk, urgent], HostSpec("gpu-1", slots=1), models=(A,))
+
+    waits = simulate(one, OURS, 1).waits
+
+    assert waits[Priority.INTERACTIVE] == [
+        pytest.approx(4 + 1)
+    ]  # the first ends at 16, the second begins at 17
+    assert sorted(waits[Priority.BULK]) == [pytest.approx(16), pytest.approx(26)]
 
 
 def test_a_slot_remembers_its_prefix() -> None:
@@ -150,7 +131,50 @@ def test_results_are_written_between_their_marks(tmp_path: Path) -> None:
 
 
 def test_tables_and_picture_name_every_policy() -> None:
-    found = measure(["W1"], [7], size=0.02)
+    found = measure(["W1", "W10"], [7], size=0.02)
 
-    assert all(one.policy in tables(found) for one in found)
-    assert picture(found).count("<rect") == 1 + len(found)
+    text, drawn = tables(found), picture(found)
+
+    assert all(one.policy in text for one in found)
+    assert drawn.count("<rect") == 1 + len(found) + sum(1 for one in found if one.workload == "W10")
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_no_schedule_needs_fewer_loads_than_its_bound() -> None:
+    found = measure(["W1", "W2", "W4", "W6", "W7"], [7, 8], size=0.05)
+
+    assert all(one.load_ratio >= 1 for one in found)
+
+
+def test_time_by_priority_is_shown_where_work_is_of_several() -> None:
+    bulk, high = Job(1, A.key, 4.0, priority=Priority.BULK), Job(2, A.key, 6.0, priority=Priority.HIGH)
+    waits = simulate(night([bulk, high], models=(A,)), OURS, 1).waits
+
+    one = Figures("W9", OURS, time=[1.0], loads=[1], fewest=[1], share=[0.5], flows=dict(waits))
+
+    assert "16 s / – / 20 s" in tables([one])
+
+
+@pytest.mark.parametrize(
+    ("workload", "worse", "broken"),
+    [
+        ("W1", {"time": [1.05]}, ["W1 T/LB: 1.050, at most 1.02"]),
+        ("W2", {"loads": [4]}, ["W2 loads/LB: 1.333, at most 1.3"]),
+        ("W4", {"flows": {Priority.INTERACTIVE: [30.0]}}, ["W4 urgent p99, seconds: 30.000, at most 20"]),
+        ("W5", {"missed_but_met": 1}, ["W5 deadlines missed that strict EDF meets: 1.000, at most 0"]),
+        ("W7", {"prefixes": 104}, ["W7 prefixes / least: 1.040, at most 1.03"]),
+        ("W4", {}, []),
+    ],
+)
+def test_a_promise_that_is_not_kept_is_named(
+    workload: str, worse: Mapping[str, Any], broken: Sequence[str]
+) -> None:
+    good = Figures(
+        workload, OURS, time=[1.0], loads=[3], fewest=[3], share=[0.0], prefixes=100, documents=100
+    )
+    good.flows = {Priority.INTERACTIVE: [5.0]}
+
+    told = promises([replace(good, **worse)])
+
+    assert told
+    assert [text for text, kept in told if not kept] == broken
