@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from simulator.faults import Fault
-from simulator.host import Host
+from simulator.host import Host, settled
 from simulator.settings import HostSettings
 
 T = TypeVar("T")
@@ -152,6 +152,7 @@ async def _ended(hosts: Sequence[Host]) -> None:
     """Kill the hosts and wait until what they were doing is over."""
     for host in hosts:
         host.kill()
+    await settled()
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()

@@ -39,6 +39,7 @@ class Host:
         self._gpu = Gpu()
         self.scheduler = self._new_scheduler()
         self._scheduling: asyncio.Task[None] | None = None
+        self._lives = 0
 
     @property
     def running(self) -> bool:
@@ -54,8 +55,11 @@ class Host:
         Raises:
             OSError: the port is taken.
         """
-        loop = self.clock.loop
-        self._server = await loop.create_server(self.connection, self.settings.bind, self.port, backlog=1_024)
+        loop, life = self.clock.loop, self._lives
+        await settled()
+        self._server = await loop.create_server(
+            lambda: self._connection(life), self.settings.bind, self.port, backlog=1_024
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         self.start()
 
@@ -67,12 +71,19 @@ class Host:
 
     def connection(self) -> Connection:
         """A protocol that serves one connection."""
-        return Connection(self._handle, self._connections, self._client_gone, self.clock.loop)
+        return self._connection(self._lives)
+
+    def _connection(self, life: int) -> Connection:
+        # the server may die between the moment it accepts a connection and that in which it is made
+        return Connection(
+            self._handle, self._connections, self._client_gone, self.clock.loop, lambda: self._lives == life
+        )
 
     def kill(self) -> None:
         """Die as a killed process does: connections break, nobody listens, nothing is loaded any more."""
+        self._lives += 1
         if self._server is not None:
-            self._server.close()
+            _close(self._server, self.clock.loop)
             self._server = None
         if self._scheduling is not None:
             self._scheduling.cancel()
@@ -126,3 +137,17 @@ class Host:
             traceback.print_exc(file=sys.stderr)
             if not reply.started:
                 reply.send(500, JSON, error_body("the simulator itself failed, see its log"))
+
+
+def _close(server: asyncio.Server, loop: asyncio.AbstractEventLoop) -> None:
+    """Accept nothing more, and close when what was accepted just now has its transport: asyncio makes that one turn of
+    the loop later, and leaks the socket of a server that has closed meanwhile."""
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    loop.call_soon(loop.call_soon, server.close)
+
+
+async def settled() -> None:
+    """Let the loop turn until what was killed is closed."""
+    for _ in range(4):
+        await asyncio.sleep(0)

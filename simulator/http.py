@@ -142,8 +142,11 @@ class Connection(asyncio.Protocol):
         connections: set["Connection"],
         on_gone: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``is_open`` is asked once: whether the server that accepted the connection still lives when it is made."""
         self.loop = loop
+        self._is_open = is_open
         self._handler = handler
         self._connections = connections
         self._on_gone = on_gone
@@ -158,6 +161,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if not self._is_open():
+            self._transport.abort()
+            return
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

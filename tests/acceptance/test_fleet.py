@@ -55,7 +55,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
 
     assert started["gpu-1"].wait() == 0
     assert fleet.wait_finished()["counts"] == {"succeeded": 400}
-    assert {result["attempts"] for result in fleet.results()} <= {1, 2}
+    assert sum(host.state()["completed"] for host in fleet.hosts) == 400, "an answer was generated twice"
 
 
 def test_a_cancelled_batch_stops_within_seconds(fleet: Fleet, tmp_path: Path) -> None:

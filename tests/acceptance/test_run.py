@@ -36,7 +36,7 @@ def test_every_prompt_is_answered_in_the_order_of_the_input(
 def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
     environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path, how: str
 ) -> None:
-    file = write_jobs(tmp_path / "jobs.jsonl", 300, options={"num_predict": 20})
+    file = write_jobs(tmp_path / "jobs.jsonl", 300, options={"num_predict": 80})
     command = ["run", str(file), *on(hosts), "-o", str(tmp_path / "out.jsonl")]
     first = processes.start([*CARAVAN, *command], name="run", env=environment)
 
