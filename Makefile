@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 	&& { echo $$p; break; }; done)
 
 help: ## Show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # An environment whose Python is gone, as after an update of the system, is made anew.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
@@ -34,8 +34,14 @@ $(STAMP): pyproject.toml uv.lock
 demo: $(STAMP) ## Run the main job on two simulated hosts, in under a minute
 	@$(BIN)/caravan demo
 
-test: $(STAMP) ## Run all tests, on a real Redis and a real PostgreSQL brought up for them
+test: $(STAMP) ## Run the tests, on a real Redis and a real PostgreSQL brought up for them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(STAMP) ## Provoke every fault of docs/reliability.md
+	$(BIN)/python -m pytest -m fault $(ARGS)
+
+test-all: $(STAMP) ## Run every test there is, the slow ones too
+	$(BIN)/python -m pytest -m "thorough or not thorough" $(ARGS)
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check
@@ -57,4 +63,4 @@ overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test lint check fmt bench overhead
+.PHONY: help venv demo test test-faults test-all lint check fmt bench overhead

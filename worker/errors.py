@@ -107,6 +107,7 @@ class Code(StrEnum):
     REPEATED_OUTPUT = "repeated_output"
     REPLY_TOO_LONG = "reply_too_long"
     TOO_SLOW = "too_slow"
+    BELOW_FLOOR = "below_floor"
     CUT = "cut"
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
@@ -191,10 +192,16 @@ CODES: Mapping[Code, CodeFacts] = {
     ),
     Code.REPLY_TOO_LONG: CodeFacts("the reply passed the size limit", "job", False, "lower num_predict"),
     Code.TOO_SLOW: CodeFacts(
-        "the reply passed its deadline or the tokens/s floor",
+        "the reply passed its deadline",
         "job",
         True,
         "lower num_predict or raise CARAVAN_REPLY_SECONDS",
+    ),
+    Code.BELOW_FLOOR: CodeFacts(
+        "the host generated fewer tokens a second than CARAVAN_FLOOR_TOKENS_PER_SECOND",
+        "host",
+        True,
+        "look at the host's GPU; lower the floor for a model that is slow by nature",
     ),
     Code.CUT: CodeFacts(
         "the answer was cut and --fail-on-cut was set", "job", False, "raise num_predict or num_ctx"

@@ -78,7 +78,11 @@ class Settings(BaseModel):
     silence_seconds: float = Field(120, gt=0, description="Longest silence within a reply.")
     reply_seconds: float = Field(3600, gt=0, description="Time for a whole reply.")
     load_timeout_seconds: float = Field(660, gt=0, description="Time for a load; above OLLAMA_LOAD_TIMEOUT.")
-    floor_tokens_per_second: float = Field(0, ge=0, description="A slower reply is given up; 0: none is.")
+    floor_tokens_per_second: float = Field(
+        0.1,
+        ge=0,
+        description="A reply that is slower for a minute is given up, and its runner unloaded; 0: none is.",
+    )
     stop_grace_seconds: float = Field(
         30, ge=0, description="How long running calls may end after a fast stop."
     )

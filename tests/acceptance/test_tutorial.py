@@ -68,6 +68,7 @@ def test_a_line_that_is_not_as_shown_is_found() -> None:
     assert differs(["…", "z"], ["a"]) == "never printed: 'z'"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     [made] = blocks(PAGE, "python")

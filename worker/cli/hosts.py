@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
-from worker.domain.hosts import Access, Host, HostReport
+from worker.domain.hosts import Access, Health, Host, HostReport
 from worker.errors import SettingsRefused
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
@@ -453,6 +453,9 @@ def _as_json(report: HostReport) -> dict[str, Any]:
         "memory": host.memory,
         "access": host.access.stored,
         "draining": host.draining,
+        "health": str(view.health),
+        "health_reason": view.health_reason,
+        "quarantined_until": view.quarantined_until.isoformat() if view.quarantined_until else None,
         "version": report.version,
         "resident": view.resident,
         "residents": sorted(view.residents),
@@ -465,8 +468,19 @@ def _as_json(report: HostReport) -> dict[str, Any]:
 
 
 def _state(report: HostReport) -> str:
-    state = report.error or ("serving" if report.view.serving else "idle")
-    return f"draining, {state}" if report.view.draining else state
+    state, view = "serving" if report.view.serving else "idle", report.view
+    match view.health:
+        case Health.DRAINING:
+            return f"draining, {report.error or state}"
+        case Health.READY:
+            return f"ready, {state}"
+        case Health.QUARANTINED:
+            assert view.quarantined_until is not None
+            return f"quarantined until {view.quarantined_until.astimezone():%H:%M}: {view.health_reason}"
+        case Health.SLOW | Health.UNREACHABLE:
+            return f"{view.health}: {view.health_reason}"
+        case _:
+            assert_never(view.health)
 
 
 def _span(seconds: float) -> str:

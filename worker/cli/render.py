@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from rich import box
@@ -269,7 +270,7 @@ def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[Re
     lines: list[RenderableType] = []
     if situation is not None:
         if situation.hosts:
-            lines.append(hosts_grid(situation.hosts, most=MOST_HOSTS))
+            lines.append(hosts_grid(situation.hosts, most=MOST_HOSTS, now=situation.at))
         failed = failures_line(situation)
         if failed:
             lines.append(Text(failed, style="red", overflow="ellipsis", no_wrap=True))
@@ -280,7 +281,7 @@ def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[Re
     return lines
 
 
-def hosts_grid(hosts: Sequence[HostNow], *, most: int) -> Group:
+def hosts_grid(hosts: Sequence[HostNow], *, most: int, now: datetime) -> Group:
     """``gpu-1  qwen3:8b  42 tok/s  3 running``: at most ``most``, those that do something first."""
     grid = plain_table("host", "does", "tokens", "jobs", right=("tokens", "jobs"), cut=("host", "does"))
     grid.show_header = False
@@ -288,7 +289,7 @@ def hosts_grid(hosts: Sequence[HostNow], *, most: int) -> Group:
     for host in shown[:most]:
         grid.add_row(
             one_line(host.name),
-            one_line(host_does(host)),
+            one_line(host_does(host, now)),
             f"{host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else "",
             f"{host.running:,} running" if host.running else "",
         )
@@ -296,14 +297,16 @@ def hosts_grid(hosts: Sequence[HostNow], *, most: int) -> Group:
     return Group(Padding(grid, (0, 0, 0, 2)), *more)
 
 
-def host_does(host: HostNow) -> str:
+def host_does(host: HostNow, now: datetime) -> str:
     """What a host does, in a few words."""
     if host.unreachable_since is not None:
         return "cannot be reached"
     if host.intent is not None:
         return f"loading {host.intent}"
-    drained = " (drained)" if host.draining else ""
-    return (host.resident or "nothing loaded") + drained
+    if host.quarantined_until is not None and host.quarantined_until > now:
+        return f"in quarantine: {host.quarantine_reason}"
+    mark = " (drained)" if host.draining else " (slow)" if host.slow_reason is not None else ""
+    return (host.resident or "nothing loaded") + mark
 
 
 def models_grid(models: Sequence[ModelNow]) -> Padding:

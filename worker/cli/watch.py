@@ -187,7 +187,7 @@ def picture(now: Situation, rate: Rates, reasons: Sequence[str]) -> Group:
             parts.append(Text(f"  … and {len(now.models) - 20} more models"))
     parts.append(Text(""))
     if len(now.hosts) > 8:
-        parts += [hosts_grid(now.hosts, most=24), *beneath(replace(now, hosts=()), reasons)]
+        parts += [hosts_grid(now.hosts, most=24, now=now.at), *beneath(replace(now, hosts=()), reasons)]
     else:
         parts += beneath(now, reasons)
     return Group(*parts)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from worker.errors import SettingsRefused
@@ -151,6 +152,20 @@ class LoadedModel:
     """When the host unloads it, unless it is used before; far away where it stays for ever."""
 
 
+class Health(StrEnum):
+    """The state of a host, the gravest first."""
+
+    DRAINING = "draining"
+    """An operator wants nothing new started there."""
+    QUARANTINED = "quarantined"
+    """It answers, and does not generate: left alone for a while, then tried with one job at a time."""
+    UNREACHABLE = "unreachable"
+    """The last look at it failed."""
+    SLOW = "slow"
+    """It generates much more slowly than it did; its pace is what the planner counts with."""
+    READY = "ready"
+
+
 @dataclass(frozen=True, slots=True)
 class HostView:
     """A host as the others see it in the database: what it holds and what it means to load."""
@@ -170,6 +185,10 @@ class HostView:
     """Somebody has seen what it has; where nobody has, it may have anything."""
     draining: bool = False
     """It finishes what it runs and takes nothing new."""
+    health: Health = Health.READY
+    health_reason: str | None = None
+    """Why it is slow, unreachable or in quarantine."""
+    quarantined_until: datetime | None = None
     slots: int = 1
     residents: Mapping[str, int | None] = field(default_factory=dict)
     """All runner keys it has loaded → the bytes each takes, where known; ``resident`` is the one it uses."""

@@ -59,6 +59,7 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.RUNNING, "rescue"): JobState.SCHEDULED,
     (JobState.RUNNING, "hold"): JobState.HELD,
     (JobState.RUNNING, "cancel"): JobState.CANCELLED,
+    (JobState.HELD, "finish"): JobState.SUCCEEDED,
     (JobState.HELD, "unhold"): JobState.SCHEDULED,
     (JobState.HELD, "retry"): JobState.SCHEDULED,
     (JobState.HELD, "cancel"): JobState.CANCELLED,
@@ -69,7 +70,7 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
 }
 """(state, verb) → next state. ``docs/job_lifecycle.md`` draws this table and a test compares the two.
 
-``finish`` from queued or scheduled is the late finish: the job was rescued from exactly this attempt and nobody
+``finish`` from queued, scheduled or held is the late finish: the job was rescued from exactly this attempt and nobody
 has claimed it since, so the text that its host did generate is kept.
 """
 

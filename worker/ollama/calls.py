@@ -33,6 +33,8 @@ class Call:
         self.first_byte_at: float | None = None
         self.last_byte_at: float | None = None
         self.chunks = 0
+        self.pace_mark: tuple[float, int] | None = None
+        """When the pace was last found good, and the chunks that had come by then."""
         self.verdict: Verdict | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None

@@ -76,7 +76,8 @@ class OllamaHost:
         """Send ``request`` (all fields of ``/api/generate`` but ``stream``) and wait for the whole reply.
 
         Returns only for a ``done:true`` record. Raises HostError otherwise; ``partial`` is the text that had come.
-        A connection that drops before any answer is ``host_unreachable``; with a ``context`` see ``poison``.
+        A connection that drops before any answer is ``reply_cut``: the request had been sent, and may be what the
+        server died of; with a ``context`` see ``poison``.
         """
         call = call or Call()
         body = _encoded({**request, "stream": True})
@@ -86,7 +87,7 @@ class OllamaHost:
         try:
             return self._generate(body, call)
         except HostError as error:
-            if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
+            if error.code is Code.REPLY_CUT and is_dropped(error.__cause__):
                 raise self._dropped_with_context(call, error) from error
             raise
         finally:
@@ -112,6 +113,8 @@ class OllamaHost:
                 call.chunks = reader.chunks
                 return reply
         except HostError as error:
+            if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
+                raise HostError(Code.REPLY_CUT, error.message) from error.__cause__
             error.partial = reader.partial
             raise
 
@@ -119,12 +122,17 @@ class OllamaHost:
         floor = self._deadlines.floor_tokens_per_second
         if not floor or call.first_byte_at is None:
             return
-        seconds = self._clock.monotonic() - call.first_byte_at
-        if seconds >= self._deadlines.floor_after and call.chunks < floor * seconds:
+        now = self._clock.monotonic()
+        since, chunks = call.pace_mark or (call.first_byte_at, 0)
+        seconds, came = now - since, call.chunks - chunks
+        if seconds < self._deadlines.floor_after:
+            return
+        if came < floor * seconds:
             raise HostError(
-                Code.TOO_SLOW,
-                f"{call.chunks / seconds:.2f} tokens/s after {seconds:.0f} s; the floor is {floor:g}",
+                Code.BELOW_FLOOR,
+                f"{came} tokens in {seconds:.0f} s, after {chunks} before them; the floor is {floor:g} tokens/s",
             )
+        call.pace_mark = (now, call.chunks)
 
     def _dropped_with_context(self, call: Call, error: HostError) -> HostError:
         now = self._clock.monotonic()

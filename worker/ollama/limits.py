@@ -10,8 +10,9 @@ class Deadlines:
     """Seconds. ``load`` stands above the server's own OLLAMA_LOAD_TIMEOUT (5 minutes), so that the server gives up first
     and says why. ``first_byte`` has to cover the evaluation of a long prompt on a slow host.
 
-    ``floor_tokens_per_second`` (0: none) is judged over the whole stream from ``floor_after`` seconds after its first
-    byte on. What is counted is chunks: a chunk holds at least a token, seldom more.
+    ``floor_tokens_per_second`` (0: none) is judged over each stretch of ``floor_after`` seconds of a stream, for a
+    time-out between chunks never fires where they drip. What is counted is chunks: a chunk holds at least a token,
+    seldom more.
     """
 
     connect: float = 5
@@ -19,8 +20,8 @@ class Deadlines:
     silence: float = 120
     total: float = 3600
     load: float = 660
-    floor_tokens_per_second: float = 0
-    floor_after: float = 30
+    floor_tokens_per_second: float = 0.1
+    floor_after: float = 60
     probe: float = 10
 
 

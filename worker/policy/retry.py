@@ -6,12 +6,28 @@ from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.errors import CODES, Code, HostError
 
 LONGEST_WAIT = timedelta(minutes=10)
-SUSPECT_AFTER = 5
-"""Attempts that ended by the host's fault after which the job itself is suspected and parked."""
+SUSPECT_AFTER = 2
+"""Deaths of a host or a worker that a job ran on, after which it is a suspect: it runs alone on an idle host, so that
+the next death tells whether it was the job."""
+MOST_LOSSES = 3
+"""Deaths after which it is held."""
 
 _MAY_BE_THE_JOB = frozenset(
-    {Code.RUNNER_DIED, Code.REPLY_CUT, Code.REPLY_STALLED, Code.NO_FIRST_BYTE, Code.BAD_REPLY, Code.INTERNAL}
+    {
+        Code.RUNNER_DIED,
+        Code.REPLY_CUT,
+        Code.REPLY_STALLED,
+        Code.NO_FIRST_BYTE,
+        Code.BELOW_FLOOR,
+        Code.BAD_REPLY,
+        Code.INTERNAL,
+    }
 )
+
+
+def is_suspect(losses: int) -> bool:
+    """Whether a job that was running when its host or worker died so often has to run alone."""
+    return losses >= SUSPECT_AFTER
 
 
 def backoff(failures: int, *, jitter: float = 0.0) -> timedelta:
@@ -30,7 +46,7 @@ def after_failure(
 
     The job's own fault is charged and limited by ``max_attempts``. A host's or runner's fault is not: the job goes
     back at once for another host, while the one that failed steps back (``host_pause``). A fault that follows the
-    job around makes it a suspect: it is held.
+    job around makes it a suspect, which runs alone; at the next one it is held.
     """
     code, message = error.code, error.message
     facts = CODES[code]
@@ -44,8 +60,11 @@ def after_failure(
         wait = backoff(charged + 1, jitter=jitter)
         return Retried(code, message, at=now + wait, charged=True, partial=error.partial)
     lost = code in _MAY_BE_THE_JOB
-    if lost and losses + 1 >= SUSPECT_AFTER:
-        return Held(code, f"{losses + 1} attempts ended this way, on whichever host: {message}")
+    if lost and losses + 1 >= MOST_LOSSES:
+        return Held(
+            code,
+            f"its host or worker failed {losses + 1} times while it ran, last when it ran alone: {message}",
+        )
     at = now + timedelta(seconds=1 + jitter)
     return Retried(code, message, at=at, charged=False, partial=error.partial, lost=lost)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from worker.clock import Clock
-from worker.domain.attempts import Failed, Finish, Outcome, Retried, Succeeded
+from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
@@ -38,8 +38,8 @@ class Ending:
 
     @property
     def is_the_hosts(self) -> bool:
-        """The host failed and the job goes back: whatever else waits for this host should not be tried on it now."""
-        if self.error is None or not isinstance(self.finish.outcome, Retried):
+        """The host failed, and the job goes back or is held: what else waits for this host is not tried on it now."""
+        if self.error is None or not isinstance(self.finish.outcome, Retried | Held):
             return False
         return CODES[self.error.code].fault == "host"
 

@@ -12,7 +12,7 @@ from worker.observability.events import emit
 from worker.policy.facts import RunJobs
 from worker.services.slots import Slots
 from worker.services.store import Store
-from worker.storage.claims import claim_jobs, release_jobs, release_strays
+from worker.storage.claims import claim_jobs, claim_suspect, release_jobs, release_strays
 from worker.storage.engine import Database
 
 
@@ -66,6 +66,23 @@ class Claims:
             )
         if claimed:
             emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))
+        return claimed
+
+    def claim_suspect(self, runner_keys: Sequence[str]) -> Sequence[ClaimedJob]:
+        """Take one job that has to run alone; the slots are dry. Raises DatabaseUnavailable."""
+        now = self._clock.now()
+        with self._database.write() as conn:
+            claimed = claim_suspect(
+                conn,
+                host=self._host,
+                runner_keys=runner_keys,
+                token=self._token,
+                now=now,
+                lease_until=now + timedelta(seconds=self._timings.lease),
+                batch_id=self._batch_id,
+            )
+        for job in claimed:
+            emit("job.suspected", host=self._host, job=job.id, losses=job.losses)
         return claimed
 
     def give_back(self) -> None:

@@ -42,18 +42,25 @@ def load_runner(
     the oldest). Raises HostError when the load fails.
     """
     for other in _others(gpu.loaded(), {key.model, *keep}):
-        gpu.unload(other.name)
-        emit("runner.unloaded", host=host, model=other.name)
-        _see_gone(gpu, other.name, timings)
+        unload_runner(gpu, other.name, host=host, timings=timings)
     seconds = gpu.load(key, keep_alive=PRELOAD_SECONDS)
     return Loaded(seconds, next((model for model in gpu.loaded() if model.name == key.model), None))
+
+
+def unload_runner(gpu: OllamaHost, model: str, *, host: str, timings: Timings) -> bool:
+    """Have ``model`` unloaded, and look whether it goes: False where it does not. Raises HostError."""
+    gpu.unload(model)
+    gone = _see_gone(gpu, model, timings)
+    if gone:
+        emit("runner.unloaded", host=host, model=model)
+    return gone
 
 
 def _others(loaded: list[LoadedModel], keep: Collection[str]) -> list[LoadedModel]:
     return [other for other in loaded if other.name not in keep]
 
 
-def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> None:
+def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> bool:
     """Wait until ``/api/ps`` no longer lists ``name``; the acknowledgement comes before the unload happens.
 
     Gives up after ``timings.unload`` seconds: somebody else may keep it busy, and the load then waits its turn.
@@ -61,6 +68,9 @@ def _see_gone(gpu: OllamaHost, name: str, timings: Timings) -> None:
     """
     pause, waited = threading.Event(), 0.05
     pause.wait(waited)  # it is gone after about 50 ms where there is no GPU's memory to wait for
-    while any(model.name == name for model in gpu.loaded()) and waited < timings.unload:
+    while any(model.name == name for model in gpu.loaded()):
+        if waited >= timings.unload:
+            return False
         pause.wait(LOOK_EVERY)
         waited += LOOK_EVERY
+    return True

@@ -177,6 +177,15 @@ class Residency:
             record_use(conn, self._host, runner_key)
         self.used = runner_key
 
+    def gone(self, runner_key: str) -> None:
+        """It was unloaded, or is taken to be dead. Raises DatabaseUnavailable."""
+        run_id = self.runner(runner_key).run_id
+        self._forget(runner_key)
+        with self._database.write() as conn:
+            if run_id is not None:
+                close_run(conn, run_id, now=self._clock.now())
+            self._record(conn)
+
     # -- loading --------------------------------------------------------------------------------------------------
 
     @property

@@ -26,6 +26,7 @@ from worker.policy.picture import Picture
 from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
 from worker.services.attempt import Ending, attempt_job
 from worker.services.brake import apply_brakes, withdraw
+from worker.services.breaker import Breaker
 from worker.services.claims import Claims
 from worker.services.facts import Seen
 from worker.services.heartbeat import Heartbeat
@@ -37,7 +38,7 @@ from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import lock_fleet, record_unreachable
+from worker.storage.hosts import lock_fleet, quarantine_of, record_unreachable
 
 PROBE_EVERY = 60.0
 SHARED_PROBE_EVERY = 5.0
@@ -89,6 +90,9 @@ def serve_host(
     token = uuid.uuid4().hex
     now = clock.now()
     with database.write() as conn:
+        standing.quarantines, until = quarantine_of(conn, host.name)
+        if until is not None and until > now:
+            return Served(host.name, 0, 0, "in quarantine")
         if not take_host(conn, host=host.name, token=token, now=now, until=now + _seconds(timings.lease)):
             return Served(host.name, 0, 0, "served by another worker")
     serving = _Serving(
@@ -151,6 +155,7 @@ class _Serving:
         self.paces = standing.paces
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
         self.residency = Residency(database, host.name, gpu, clock, timings, standing)
+        self.breaker = Breaker(database, host.name, gpu, self.residency, standing, clock, timings)
         self.slots = Slots(host.slots, self._attempt, name=host.name)
         self.claims = Claims(
             database,
@@ -168,6 +173,8 @@ class _Serving:
         self.urgent_at = float("-inf")
         self.low_water = host.slots
         self.grouped = False
+        self.alone = False
+        """A suspect runs, and nothing beside it."""
         self.jobs = 0
 
     # -- the loop ---------------------------------------------------------------------------------------------
@@ -192,6 +199,8 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
+                if self.breaker.due and not self.slots.unfinished and not self._mend():
+                    return self._served("in quarantine")
                 if not self.standing.paused(now):
                     self.slots.resume()
                 done = self._wants_more() and self._step()
@@ -205,8 +214,18 @@ class _Serving:
                 if self.slots.unfinished or not done:
                     self._collect()
 
+    def _mend(self) -> bool:
+        """Unload what fell silent; False where the host goes into quarantine."""
+        try:
+            return self.breaker.mend()
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host=self.host.name, message=str(error))
+            return True
+
     def _wants_more(self) -> bool:
         """Short jobs are claimed before a slot idles, long ones when one is free."""
+        if self.breaker.due or (self.alone and self.slots.unfinished):
+            return False
         if self.slots.unfinished and must_run_dry(
             self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic()
         ):
@@ -268,6 +287,8 @@ class _Serving:
         one that needs a load, or work that must not wait, the slots run dry."""
         now = self.clock.monotonic()
         if now - self.urgent_at < self.timings.idle_poll or self.residency.intent is not None:
+            return False
+        if self.alone or self.breaker.due:
             return False
         self.urgent_at = now
         try:
@@ -374,22 +395,37 @@ class _Serving:
         if key not in self.residency.held:
             return True  # it has gone while others run: to be decided anew
         self.residency.use(key)
-        self.slots.limit = self.sight.slots_of(key)
-        free = max(1, self.slots.limit - self.slots.unfinished)
-        members = seen.members.get(key, (key,))
-        claimed = self.claims.claim(
-            decision,
-            members,
-            limit=decision.jobs if decision.whole or self._may_claim_ahead(key) else min(decision.jobs, free),
-            dated=self.sight.is_dated(members),
-        )
-        self.grouped = decision.whole and bool(claimed)
+        self.slots.limit = 1 if self.standing.quarantines else self.sight.slots_of(key)
+        claimed = self._claim(decision, seen.members.get(key, (key,)))
+        self.grouped = decision.whole and bool(claimed) and not self.alone
         if not claimed:
             return False
         self.low_water = max(self.slots.limit, len(claimed) // 2)
         self.residency.hinted(claimed)
         self.slots.hand_over(claimed, key)
         return True
+
+    def _claim(self, decision: RunJobs, members: tuple[str, ...]) -> Sequence[ClaimedJob]:
+        """Jobs of these runner keys. While the slots are dry a suspect is claimed first, and after one other jobs are:
+        many suspects must not hold up everything else."""
+        dry, after_suspect, self.alone = not self.slots.unfinished, self.alone, False
+        if dry and not after_suspect and decision.priorities is None:
+            claimed = self.claims.claim_suspect(members)
+            if claimed:
+                self.alone = True
+                return claimed
+        free = max(1, self.slots.limit - self.slots.unfinished)
+        ahead = decision.whole or self._may_claim_ahead(decision.runner_key)
+        claimed = self.claims.claim(
+            decision,
+            members,
+            limit=decision.jobs if ahead else min(decision.jobs, free),
+            dated=self.sight.is_dated(members),
+        )
+        if dry and not claimed:
+            claimed = self.claims.claim_suspect(members)
+            self.alone = bool(claimed)
+        return claimed
 
     def _attempt(self, job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         runner = self.residency.runner(runner_key)
@@ -417,10 +453,15 @@ class _Serving:
         self.jobs += len(endings)
         self.store.add([ending.finish for ending in endings])
         self.store.flush()
-        failed = [ending.error for ending in endings if ending.is_the_hosts and ending.error is not None]
+        failed = [
+            (one.runner_key, one.ending.error)
+            for one in ended
+            if one.ending.is_the_hosts and one.ending.error is not None
+        ]
         if failed:
             self.residency.doubted()
-            self._pause(failed[-1])
+            self.breaker.failed(failed)
+            self.claims.give_back()
         try:
             self._brake({ending.finish.batch_id for ending in endings if ending.has_failed})
             for one in ended:
@@ -438,7 +479,7 @@ class _Serving:
             withdraw(self.database)  # what was given back is queued, and its batch is paused
 
     def _succeeded(self, one: Ended, result: Result) -> None:
-        self.standing.answered(self.clock.monotonic())
+        self.breaker.answered(one.runner_key, result.output_tokens, result.tokens_per_second)
         self.paces.served(one.runner_key, one.ending.seconds)
         if result.load_seconds > SURPRISE:
             emit(
@@ -474,9 +515,7 @@ class _Serving:
 
     def _pause(self, error: HostError) -> None:
         """The host steps back; jobs that no slot has taken go to whoever is well."""
-        seconds = self.standing.failed(self.clock.monotonic(), at_most=self.timings.lease / 3)
-        if seconds is not None:
-            emit("host.paused", host=self.host.name, seconds=seconds, code=error.code)
+        self.breaker.failed([("", error)])
         self.claims.give_back()
 
     # -- loading ----------------------------------------------------------------------------------------------

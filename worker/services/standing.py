@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from worker.errors import HostError
+from worker.policy.health import Speeds
 from worker.policy.retry import host_pause
 from worker.services.pace import Paces
 
@@ -18,6 +20,17 @@ class Standing:
     """Incidents in a row; calls that failed together are one."""
     paused_until: float = float("-inf")
     """On the process's monotonic clock."""
+    broken: int = 0
+    """Incidents in a row that say that the host does not generate, whatever its other endpoints answer."""
+    wedges: int = 0
+    """Those among them in which its runner fell silent and had to be unloaded."""
+    quarantines: int = 0
+    """How often in a row it was left alone for that; above 0 it is tried with one job at a time."""
+    wedged: dict[str, HostError] = field(default_factory=dict)
+    """Runner keys that fell silent, to be unloaded when the slots are dry."""
+    condemned: str | None = None
+    """Why the host goes into quarantine when the slots are dry."""
+    speeds: Speeds = field(default_factory=Speeds)
     hints: list[float] = field(default_factory=list)
     """keep_alive seconds that jobs of the run under way asked for; the strongest alone."""
 
@@ -43,4 +56,4 @@ class Standing:
     def answered(self, now: float) -> None:
         """The host answered a job, and not one that was sent before it failed."""
         if not self.paused(now):
-            self.failures = 0
+            self.failures = self.broken = self.wedges = self.quarantines = 0

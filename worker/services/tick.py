@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.domain.backlog import Waiting
-from worker.domain.hosts import HostView
+from worker.domain.hosts import Health, HostView
 from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.observability.events import emit
@@ -169,5 +169,8 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
     return [
         view.name
         for view in views
-        if not view.serving and not view.draining and any(view.may_have(model) for model in models)
+        if not view.serving
+        and not view.draining
+        and view.health is not Health.QUARANTINED
+        and any(view.may_have(model) for model in models)
     ]

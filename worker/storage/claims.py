@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
 from worker.policy.facts import Order
+from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
@@ -23,9 +24,6 @@ from worker.storage.tables import hosts, jobs, payloads, served
 from worker.storage.types import UtcTime
 
 LATEST = datetime.max.replace(tzinfo=UTC)
-MOST_LOSSES = 3
-"""A job whose worker or host died this often while it ran is a suspect and is held."""
-
 TURN = timedelta(seconds=30)
 """How long one batch is claimed from before the next of the same runner key and priority has its turn: a small batch is
 not stuck behind a giant one, and prompts that begin alike still follow each other."""
@@ -35,6 +33,12 @@ _QUEUED = (
     "AND prefix_group >= :low AND prefix_group < :high "
     "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused') "
 )
+_ORDINARY = f"AND losses < {SUSPECT_AFTER} "
+_PICK_SUSPECT = (
+    _QUEUED.replace("AND prefix_group", f"AND losses >= {SUSPECT_AFTER} AND prefix_group", 1)
+    + "ORDER BY id LIMIT 1"
+)
+_QUEUED += _ORDINARY
 _PICK = {
     Order.GROUP: _QUEUED + "ORDER BY prefix_group, id LIMIT :limit",
     Order.LONGEST: _QUEUED + "ORDER BY estimate DESC, prefix_group, id LIMIT :limit",
@@ -79,6 +83,7 @@ _CLAIMS = {
     Order.LONGEST: _prepared(_taking(_PICK[Order.LONGEST], "ix_jobs_claim")),
 }
 _CLAIMS_DATED = _prepared(_taking(_PICK_DATED, "ix_jobs_dated"))
+_CLAIM_SUSPECT = _prepared(_taking(_PICK_SUSPECT, "ix_jobs_suspects"))
 
 _SERVED = text(
     "INSERT INTO served (runner_key, priority, at, batch_id, batch_at) VALUES (:key, :priority, :at, :batch, :since) "
@@ -101,7 +106,8 @@ def claim_jobs(
     order: Order = Order.GROUP,
     dated: bool = True,
 ) -> list[ClaimedJob]:
-    """Take up to ``limit`` queued jobs that one runner serves, for ``host``; jobs of paused batches are passed over.
+    """Take up to ``limit`` queued jobs that one runner serves, for ``host``. Jobs of paused batches are passed over,
+    and suspects (``claim_suspect``).
 
     The most urgent first; then those with a deadline by it (``dated`` is false where there are none); then as ``order``
     says, where batches take turns. Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit what is
@@ -131,6 +137,37 @@ def claim_jobs(
                 )
             elif found:
                 _keep_served(conn, asked, now, _turn(conn, asked))
+    return _taken(conn, rows, host, token, order, now)
+
+
+def claim_suspect(
+    conn: Connection,
+    *,
+    host: str,
+    runner_keys: Sequence[str],
+    token: str,
+    now: datetime,
+    lease_until: datetime,
+    batch_id: int | None = None,
+) -> list[ClaimedJob]:
+    """Take one job that was running when its host or worker died, twice: for a host on which nothing else runs.
+
+    ``claim_jobs`` passes over such jobs.
+    """
+    asked = {"token": token, "until": lease_until, "host": host, "now": now, **id_range(batch_id)}
+    for priority in Priority:
+        for key in runner_keys:
+            rows = conn.execute(
+                _CLAIM_SUSPECT[conn.dialect.name], asked | {"key": key, "priority": int(priority)}
+            ).all()
+            if rows:
+                return _taken(conn, rows, host, token, Order.GROUP, now)
+    return []
+
+
+def _taken(
+    conn: Connection, rows: Sequence[Row[Any]], host: str, token: str, order: Order, now: datetime
+) -> list[ClaimedJob]:
     if not rows:
         return []
     changes: Counter[Change] = Counter()
@@ -329,35 +366,33 @@ def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescue
     Goes by the lease's age alone: a worker that was cut off from the database but still generates may be doubled. Its
     late answer is stored if nobody claimed the job since, else refused.
     """
-    return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit, losses=1)
+    return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit)
 
 
 def rescue_holder(conn: Connection, *, now: datetime, host: str | None = None) -> Rescued:
     """End every lease, serving leases too: for whoever knows that all their holders (or that of ``host``) are dead.
 
-    Our own death is not held against the jobs.
+    They ran when their worker died, as after ``rescue_stale``.
     """
     served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
     free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
     conn.execute(update(hosts).where(served).values(free))
     total = Rescued()
-    while (rescued := _rescue(conn, held, now=now, limit=5000, losses=0)) != Rescued():
+    while (rescued := _rescue(conn, held, now=now, limit=5000)) != Rescued():
         total = Rescued(
             total.retried + rescued.retried, total.held + rescued.held, total.cancelled + rescued.cancelled
         )
     return total
 
 
-def _rescue(
-    conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int, losses: int
-) -> Rescued:
+def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int) -> Rescued:
     query = select(jobs).where(jobs.c.state == "running", condition).order_by(jobs.c.lease_until)
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
     rows = conn.execute(query.limit(limit)).all()
     by_state: dict[JobState, list[Row[Any]]] = {}
     for row in rows:
-        by_state.setdefault(_rescued_state(row, losses), []).append(row)
+        by_state.setdefault(_rescued_state(row), []).append(row)
     changes: Counter[Change] = Counter()
     for state, group in by_state.items():
         conn.execute(
@@ -368,11 +403,11 @@ def _rescue(
                 rescued_token=jobs.c.lease_token,
                 lease_token=None,
                 lease_until=None,
-                losses=jobs.c.losses + losses,
+                losses=jobs.c.losses + 1,
                 eligible_at=now if state is JobState.SCHEDULED else jobs.c.eligible_at,
                 finished_at=now if state is JobState.CANCELLED else None,
                 hold_code=str(Code.WORKER_LOST) if state is JobState.HELD else None,
-                hold_reason=f"its worker or host died {MOST_LOSSES} times while it ran"
+                hold_reason=f"its host or worker died {MOST_LOSSES} times while it ran, last when it ran alone"
                 if state is JobState.HELD
                 else None,
             )
@@ -414,10 +449,10 @@ _LOST = text(
 ).bindparams(bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
 
 
-def _rescued_state(row: Row[Any], losses: int) -> JobState:
+def _rescued_state(row: Row[Any]) -> JobState:
     if row.cancel_requested_at is not None:
         return JobState.CANCELLED
-    return JobState.HELD if losses and row.losses + losses >= MOST_LOSSES else JobState.SCHEDULED
+    return JobState.HELD if row.losses + 1 >= MOST_LOSSES else JobState.SCHEDULED
 
 
 # -- the right to serve a host ----------------------------------------------------------------------------------

@@ -75,7 +75,11 @@ def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:
         return None
     if row.state == JobState.RUNNING and row.lease_token == finish.token:
         return JobState.CANCELLED if row.cancel_requested_at is not None else _state(finish.outcome)
-    late = row.state in (JobState.QUEUED, JobState.SCHEDULED) and row.rescued_token == finish.token
+    late = row.rescued_token == finish.token and row.state in (
+        JobState.QUEUED,
+        JobState.SCHEDULED,
+        JobState.HELD,
+    )
     if late and isinstance(finish.outcome, Succeeded):
         return JobState.SUCCEEDED
     return None
@@ -97,7 +101,13 @@ def _state(outcome: Outcome) -> JobState:
             assert_never(outcome)
 
 
-_FREE: dict[str, Any] = {"lease_token": None, "lease_until": None, "rescued_token": None}
+_FREE: dict[str, Any] = {
+    "lease_token": None,
+    "lease_until": None,
+    "rescued_token": None,
+    "hold_code": None,
+    "hold_reason": None,
+}
 
 _RETRY = text(
     "UPDATE jobs SET state = 'scheduled', eligible_at = :at, charged = charged + :charge, losses = losses + :lost, "

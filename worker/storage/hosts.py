@@ -8,14 +8,26 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, func, literal, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.hosts import Access, Host, HostModel, HostReport, HostView, Run
+from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
 from worker.errors import Conflict, NotFound
+from worker.policy.health import health_of
 from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, hosts, residents
 from worker.storage.types import UtcTime, storable
 
 _TOLD = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
-_SEEN = ("version", "models", "last_seen_at", "error", "resident", "unreachable_since")
+_SEEN = (
+    "version",
+    "models",
+    "last_seen_at",
+    "error",
+    "resident",
+    "unreachable_since",
+    "slow_since",
+    "slow_reason",
+    "quarantined_until",
+    "quarantine_reason",
+)
 _ADD = text(
     f"INSERT INTO hosts (name, {', '.join(_TOLD)}, added_at, kept) "
     f"VALUES (:name, {', '.join(f':{told}' for told in _TOLD)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
@@ -87,6 +99,44 @@ def drain_host(conn: Connection, name: str, *, now: datetime) -> None:
 def resume_host(conn: Connection, name: str) -> None:
     """The host takes work again. Raises NotFound."""
     _mark(conn, name, None)
+    end_quarantine(conn, name)
+
+
+def quarantine_host(conn: Connection, name: str, *, until: datetime, reason: str) -> None:
+    """Nothing is sent to the host before ``until``: it answers, and does not generate."""
+    conn.execute(
+        update(hosts)
+        .where(hosts.c.name == name)
+        .values(
+            quarantined_until=until,
+            quarantine_reason=storable(reason),
+            quarantines=hosts.c.quarantines + 1,
+        )
+    )
+
+
+def end_quarantine(conn: Connection, name: str) -> None:
+    """It answered a job, or an operator says that it is well."""
+    conn.execute(
+        update(hosts)
+        .where(hosts.c.name == name)
+        .values(quarantined_until=None, quarantine_reason=None, quarantines=0)
+    )
+
+
+def quarantine_of(conn: Connection, name: str) -> tuple[int, datetime | None]:
+    """How often in a row the host was quarantined, and until when the last time."""
+    row = conn.execute(
+        select(hosts.c.quarantines, hosts.c.quarantined_until).where(hosts.c.name == name)
+    ).first()
+    return (0, None) if row is None else (row.quarantines, row.quarantined_until)
+
+
+def record_slow(conn: Connection, name: str, reason: str | None, *, now: datetime) -> None:
+    """The host generates more slowly than it did, or (``reason`` is None) no longer does."""
+    since = None if reason is None else func.coalesce(hosts.c.slow_since, literal(now, UtcTime))
+    told = None if reason is None else storable(reason)
+    conn.execute(update(hosts).where(hosts.c.name == name).values(slow_since=since, slow_reason=told))
 
 
 def _mark(conn: Connection, name: str, draining_at: Any) -> None:
@@ -194,6 +244,13 @@ def _view(
     backing_off: dict[str, dict[str, datetime]],
     held: dict[str, dict[str, int | None]],
 ) -> HostView:
+    health = health_of(
+        now=now,
+        draining=row.draining_at is not None,
+        quarantined_until=row.quarantined_until,
+        unreachable_since=row.unreachable_since,
+        slow_since=row.slow_since,
+    )
     return HostView(
         name=row.name,
         resident=row.resident,
@@ -203,6 +260,13 @@ def _view(
         models=frozenset(model["name"] for model in row.models or ()),
         blocked=backing_off.get(row.name, {}),
         draining=row.draining_at is not None,
+        quarantined_until=row.quarantined_until,
+        health=health,
+        health_reason={
+            Health.QUARANTINED: row.quarantine_reason,
+            Health.UNREACHABLE: row.error,
+            Health.SLOW: row.slow_reason,
+        }.get(health),
         slots=row.slots,
         residents=held.get(row.name, {}),
         models_at_once=row.models_at_once,

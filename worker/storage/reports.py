@@ -69,6 +69,11 @@ class HostNow:
     last_seen_at: datetime | None
     models: frozenset[str] | None
     """What it has on disk; None where nobody has looked."""
+    quarantined_until: datetime | None = None
+    """While that is to come, nothing is sent there: it answers, and does not generate."""
+    quarantine_reason: str | None = None
+    slow_reason: str | None = None
+    """Why it is called slow, while it is."""
     blocks: tuple[Block, ...] = ()
     running: int = 0
     """Jobs of all batches that it works on."""
@@ -104,6 +109,9 @@ def read_hosts(conn: Connection, *, now: datetime) -> list[HostNow]:
             draining=row.draining_at is not None,
             last_seen_at=row.last_seen_at,
             models=None if row.models is None else frozenset(model["name"] for model in row.models),
+            quarantined_until=row.quarantined_until,
+            quarantine_reason=row.quarantine_reason,
+            slow_reason=row.slow_reason,
             blocks=tuple(blocked.get(row.name, ())),
             running=running.get(row.name, 0),
         )

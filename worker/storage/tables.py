@@ -72,6 +72,11 @@ hosts = Table(
     Column("intent_starved", Boolean, nullable=False, server_default=text("false")),
     Column("loaded_at", UtcTime),
     Column("loaded_seconds", Float),
+    Column("slow_since", UtcTime),
+    Column("slow_reason", Text),
+    Column("quarantined_until", UtcTime),
+    Column("quarantine_reason", Text),
+    Column("quarantines", SmallInteger, nullable=False, server_default=text("0")),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
@@ -190,6 +195,13 @@ jobs = Table(
         "prefix_group",
         "id",
         info={"where": "state = 'queued' AND deadline IS NOT NULL"},
+    ),
+    Index(
+        "ix_jobs_suspects",
+        "runner_key",
+        "priority",
+        "id",
+        info={"where": "state = 'queued' AND losses >= 2"},
     ),
     Index(
         "ix_jobs_lease",
@@ -386,6 +398,15 @@ paces = Table(
     Column("memory", BigInteger),
     Column("jobs", Integer, nullable=False, server_default=text("0")),
 )
+
+pulses = Table(
+    "pulses",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("detail", Json),
+)
+"""When each process that has to run (beat, tick, chores) was last seen to, and what it said then."""
 
 
 def with_dialect_options() -> MetaData:

@@ -271,8 +271,19 @@ def test_a_reply_slower_than_the_floor_is_given_up() -> None:
 
     error = failure([Send(STREAM_HEAD), drip], deadlines=deadlines)
 
-    assert error.code is Code.TOO_SLOW
+    assert error.code is Code.BELOW_FLOOR
     assert "tokens/s" in error.message
+
+
+def test_a_stream_that_begins_well_and_drips_then_is_given_up_all_the_same() -> None:
+    deadlines = Deadlines(floor_tokens_per_second=50, floor_after=0.1)
+    began = Drip(record("a") * 1000, 0.0, at_once=len(record("a")) * 100)
+    drip = Drip(record("b") * 100, 0.05, at_once=len(record("b")))
+
+    error = failure([Send(STREAM_HEAD), began, drip], deadlines=deadlines)
+
+    assert error.code is Code.BELOW_FLOOR
+    assert error.partial.startswith("a" * 1000)
 
 
 def test_a_long_prompt_may_take_longer_to_send_than_a_connection_to_make() -> None:
@@ -487,8 +498,8 @@ def test_an_unknown_name_is_an_unreachable_host(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("ending", [Close(), Reset()])
-def test_a_connection_dropped_without_an_answer_is_an_unreachable_host(ending: Action) -> None:
-    assert failure([ending]).code is Code.HOST_UNREACHABLE
+def test_a_connection_dropped_without_an_answer_may_be_the_jobs_doing(ending: Action) -> None:
+    assert failure([ending]).code is Code.REPLY_CUT
 
 
 def _has_closed(host: ScriptedHost, connections: int) -> bool:

@@ -146,6 +146,7 @@ def test_results_come_out_in_input_order_with_figures_and_reasoning_apart(
     assert all(line["reasoning"] for line in reasoned)
 
 
+@pytest.mark.fault(9)
 def test_a_second_worker_for_the_same_host_returns_at_once(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(time_scale=0.02)) as (running,):
         host = add(database, clock, running)
@@ -162,6 +163,7 @@ def test_a_second_worker_for_the_same_host_returns_at_once(database: Database, c
         assert second.reason == "served by another worker"
 
 
+@pytest.mark.fault(20)
 def test_a_load_that_fails_costs_no_job_an_attempt(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
         host = add(database, clock, running)
@@ -282,6 +284,7 @@ def test_a_host_that_is_down_is_said_to_be_unreachable_and_keeps_no_job(
     assert counts(database, batch) == {JobState.QUEUED: 3}
 
 
+@pytest.mark.fault(19)
 def test_a_job_without_a_host_that_has_its_model_is_held_with_the_reason(
     database: Database, clock: Clock
 ) -> None:
@@ -295,6 +298,7 @@ def test_a_job_without_a_host_that_has_its_model_is_held_with_the_reason(
     assert counts(database, batch) == {JobState.HELD: 1}
 
 
+@pytest.mark.fault(20)
 def test_a_runner_that_fails_to_load_again_is_left_alone_for_longer(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
         host = add(database, clock, running)
@@ -313,6 +317,7 @@ def test_a_runner_that_fails_to_load_again_is_left_alone_for_longer(database: Da
     assert blocked == [(1, 10), (2, 60), (3, 240)]
 
 
+@pytest.mark.fault(19)
 def test_jobs_whose_only_model_was_deleted_are_held(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
         host = add(database, clock, running)
@@ -429,6 +434,7 @@ def test_a_host_that_goes_away_fails_the_jobs_it_had_and_none_of_those_that_wait
     assert left.get(JobState.SCHEDULED, 0) <= 4
 
 
+@pytest.mark.fault(20)
 def test_jobs_whose_model_loads_nowhere_are_held_after_three_tries(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(models=simulator.demo_models()[:1])) as (running,):
         host = add(database, clock, running)

@@ -196,22 +196,49 @@ def test_a_job_given_back_unstarted_is_queued_again_and_nothing_is_charged(store
 def test_a_third_loss_holds_a_job(store: Store) -> None:
     store.submit(new_job(1))
     for token in ("t1", "t2", "t3"):
-        store.claim(token=token, lease=1)
+        assert store.claim(token=token, lease=1) or store.claim_suspect(token=token, lease=1)
         store.later(2)
         rescue(store)
 
     assert store.counts() == {JobState.HELD: 1}
 
 
-def test_our_own_death_is_not_held_against_the_jobs(store: Store) -> None:
+def test_the_answer_of_a_job_that_was_held_meanwhile_is_kept(store: Store) -> None:
     store.submit(new_job(1))
-    for token in ("t1", "t2", "t3", "t4"):
+    for token in ("t1", "t2", "t3"):
+        claimed = store.claim(token=token, lease=1) or store.claim_suspect(token=token, lease=1)
+        store.later(2)
+        rescue(store)
+
+    assert store.finish(claimed[0]).accepted == [claimed[0].id]
+    assert store.counts() == {JobState.SUCCEEDED: 1}
+
+
+def test_a_job_that_ran_at_two_deaths_is_claimed_alone_and_never_with_others(store: Store) -> None:
+    store.submit(new_job(1))
+    for token in ("t1", "t2"):
+        assert store.claim(token=token, lease=1)
+        store.later(2)
+        rescue(store)
+    store.submit(new_job(1), new_job(2))
+
+    ordinary = store.claim(token="t3")
+    suspects = store.claim_suspect(token="t3") + store.claim_suspect(token="t3")
+
+    assert [job.losses for job in ordinary] == [0, 0]
+    assert [job.losses for job in suspects] == [2]
+
+
+def test_the_jobs_of_a_process_that_died_were_running_when_it_died(store: Store) -> None:
+    store.submit(new_job(1))
+    for token in ("t1", "t2"):
         assert store.claim(token=token)
         with store.database.write() as conn:
             assert rescue_holder(conn, now=store.now).retried == 1
         promoted(store)
 
-    assert store.counts() == {JobState.QUEUED: 1}
+    assert not store.claim(token="t3")
+    assert [job.losses for job in store.claim_suspect(token="t3")] == [2]
 
 
 def test_renewing_tells_which_jobs_are_still_ours_and_which_to_cancel(store: Store) -> None:

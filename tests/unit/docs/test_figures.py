@@ -17,6 +17,7 @@ from worker.policy.facts import Parameters
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.policy.retry import (
     LONGEST_WAIT,
+    MOST_LOSSES,
     SUSPECT_AFTER,
     backoff,
     host_pause,
@@ -24,7 +25,6 @@ from worker.policy.retry import (
 )
 from worker.services.intake import PROBLEMS_SHOWN
 from worker.settings import Settings, load_settings
-from worker.storage.claims import MOST_LOSSES
 
 WORDS = {3: "three", 2: "two", 5: "five", 8: "eight", 20: "twenty", 10: "ten"}
 JOBS = len((ROOT / "examples" / "bulk.jsonl").read_bytes().splitlines())
@@ -60,8 +60,8 @@ PHRASES = [
         "docs/job_lifecycle.md",
         f"({load_pause(1).seconds} s to {load_pause(99).seconds // 60} min)",
     ),
-    ("docs/job_lifecycle.md", f"its worker died {WORDS[MOST_LOSSES]} times"),
-    ("docs/job_lifecycle.md", f"whose attempts ended {WORDS[SUSPECT_AFTER]} times"),
+    ("docs/job_lifecycle.md", f"its host or worker died {WORDS[MOST_LOSSES]} times"),
+    ("docs/job_lifecycle.md", {2: "that happened twice is a suspect"}[SUSPECT_AFTER]),
 ]
 
 

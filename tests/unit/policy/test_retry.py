@@ -6,7 +6,7 @@ import pytest
 
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.errors import CODES, Code, HostError
-from worker.policy.retry import SUSPECT_AFTER, after_failure, host_pause, load_pause
+from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER, after_failure, host_pause, load_pause
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -54,10 +54,13 @@ def test_a_cancelled_call_keeps_what_had_come() -> None:
     assert outcome_of(Code.CANCELLED) == Cancelled(partial="so far")
 
 
-def test_a_fault_that_follows_the_job_around_makes_it_a_suspect() -> None:
-    outcome = outcome_of(Code.RUNNER_DIED, losses=SUSPECT_AFTER - 1)
+def test_a_fault_that_follows_the_job_around_makes_it_a_suspect_and_then_holds_it() -> None:
+    suspected = outcome_of(Code.RUNNER_DIED, losses=SUSPECT_AFTER - 1)
+    held = outcome_of(Code.RUNNER_DIED, losses=MOST_LOSSES - 1)
 
-    assert isinstance(outcome, Held)
+    assert isinstance(suspected, Retried)
+    assert suspected.lost
+    assert isinstance(held, Held)
 
 
 def test_an_unreachable_host_never_makes_a_job_a_suspect() -> None:

@@ -107,7 +107,11 @@ def in_the_way(
     embedded: bool = False,
 ) -> Iterator[str]:
     """What keeps ``hosts`` from answering jobs of the runner keys ``wanted``."""
-    unserved = [host.name for host in hosts if not host.serving and host.unreachable_since is None]
+    unserved = [
+        host.name
+        for host in hosts
+        if not host.serving and host.unreachable_since is None and not _in_quarantine(host, now)
+    ]
     if unserved:
         remedy = (
             "caravan up" if embedded else "caravan worker" + "".join(f" --host {n}" for n in unserved[:4])
@@ -140,6 +144,14 @@ def host_in_the_way(
     if host.draining:
         yield f"{host.name} is drained and takes no new jobs: caravan hosts resume {host.name}"
         return
+    if _in_quarantine(host, now):
+        yield (
+            f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
+            f"when it is well again: caravan hosts resume {host.name}"
+        )
+        return
+    if host.slow_reason is not None:
+        yield f"{host.name} is slow: {host.slow_reason}"
     for block in host.blocks:
         if any(serves(block.runner_key, key) for key in wanted) and block.until > now:
             times = "once" if block.failures == 1 else f"{block.failures} times"
@@ -151,6 +163,10 @@ def host_in_the_way(
         yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
     elif host.running and host.resident is not None and not holds(host, wanted):
         yield f"{host.name} works on other jobs, with {short(host.resident)} loaded"
+
+
+def _in_quarantine(host: HostNow, now: datetime) -> bool:
+    return host.quarantined_until is not None and host.quarantined_until > now
 
 
 def holds(host: HostNow, wanted: Collection[str]) -> bool:
@@ -172,6 +188,8 @@ def for_so_long(since: datetime | None, now: datetime) -> str:
     return "" if since is None else f" ({span((now - since).total_seconds())})"
 
 
-def until(at: datetime, now: datetime, zone: tzinfo | None) -> str:
+def until(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
+    if at is None:
+        return "then"
     left = (at - now).total_seconds()
     return f"{moment(at, now, zone)} ({f'in {span(left)}' if left >= 1 else 'now'})"
