@@ -335,6 +335,8 @@ class JobNow:
     cancelling: bool
     hold_code: str | None
     hold_reason: str | None
+    losses: int = 0
+    """How often its host or worker died while it ran."""
 
 
 def read_job(conn: Connection, job_id: int) -> JobNow:
@@ -362,6 +364,7 @@ def read_job(conn: Connection, job_id: int) -> JobNow:
         cancelling=row.cancel_requested_at is not None,
         hold_code=row.hold_code,
         hold_reason=row.hold_reason,
+        losses=row.losses,
     )
 
 

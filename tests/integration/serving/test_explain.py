@@ -20,12 +20,14 @@ from worker.storage.hosts import (
     add_host,
     block_key,
     publish_intent,
+    quarantine_host,
     record_probe,
     record_resident,
+    record_slow,
     record_unreachable,
 )
 from worker.storage.ids import job_id
-from worker.storage.tables import batches, hosts
+from worker.storage.tables import batches, hosts, jobs
 
 OTHER = "llama3.2:3b num_ctx=8192"
 QWEN = HostModel("qwen3:8b", "d", True, 40960)
@@ -275,3 +277,35 @@ def test_what_is_not_there_or_is_several_is_said(store: Store) -> None:
         explained(store, f"{batch}:y")
     with pytest.raises(Conflict, match=rf"one per model: {job_id(batch, 1)} \(qwen3:8b\)"):
         explained(store, f"{batch}:x")
+
+
+def test_a_host_in_quarantine_is_named_with_why_and_until_when(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        until = NOW + timedelta(minutes=2)
+        quarantine_host(conn, "gpu-1", until=until, reason="qwen3:8b fell silent twice")
+
+    told = " ".join(reasons(store, batch))
+
+    assert "gpu-1 is in quarantine until 02:02:00 (in 2 min): qwen3:8b fell silent twice" in told
+    assert "caravan hosts resume gpu-1" in told
+
+
+def test_a_slow_host_is_named_with_its_figures(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        record_slow(conn, "gpu-1", "qwen3:8b: 4.0 tokens/s lately, 40.0 as a rule", now=NOW)
+
+    told = reasons(store, batch)
+
+    assert "gpu-1 is slow: qwen3:8b: 4.0 tokens/s lately, 40.0 as a rule" in told
+
+
+def test_a_suspect_is_said_to_wait_until_it_can_run_alone(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        conn.execute(update(jobs).values(losses=2))
+
+    told = explained(store, str(job_id(batch, 1)))
+
+    assert "its host or worker died 2 times while it ran: it runs alone" in " ".join(told.sentences)

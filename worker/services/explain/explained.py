@@ -10,6 +10,7 @@ from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import JobState, Priority
 from worker.domain.runners import RunnerKey, serves
 from worker.errors import CODES, Code, Conflict, NotFound
+from worker.policy.retry import is_suspect
 from worker.services.explain.costs import read_costs, what_costs_time
 from worker.services.explain.reasons import (
     for_so_long,
@@ -204,6 +205,13 @@ def _advised(code: str) -> str:
 def _explain_queued(
     conn: Connection, job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
 ) -> Iterator[str]:
+    if is_suspect(job.losses):
+        yield (
+            f"its host or worker died {job.losses} times while it ran: it runs alone, on a host on which nothing else "
+            "runs, after other work or between two loads"
+        )
+        yield from _what_hosts_do(job, found, now, zone=zone, embedded=embedded)
+        return
     ahead = jobs_ahead(conn, job)
     priority = Priority(job.priority).name.lower()
     if ahead:
