@@ -16,7 +16,8 @@ class Heartbeat:
     """A thread that renews the serving lease of ``host`` and the leases of the jobs that are ``held``.
 
     A database that is away is no reason to stop: calls go on, and the fence decides later whose outcome counts.
-    ``lost`` is set when somebody else serves the host: then nothing more may be claimed.
+    ``lost`` is set when somebody else serves the host: then nothing more may be claimed. ``renewed`` is told after each
+    renewal: the jobs that turned out not to be ours any more, and the monotonic time until which the others are.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Heartbeat:
         clock: Clock,
         held: Callable[[], Collection[int]],
         cancel: Callable[[frozenset[int]], None],
+        renewed: Callable[[frozenset[int], float], None],
     ) -> None:
         self._database = database
         self._host = host
@@ -37,6 +39,7 @@ class Heartbeat:
         self._clock = clock
         self._held = held
         self._cancel = cancel
+        self._renewed = renewed
         self._stop = threading.Event()
         self.lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"{host}-heartbeat", daemon=True)
@@ -69,11 +72,12 @@ class Heartbeat:
             self._cancel(flagged)
 
     def _renew(self) -> None:
-        now = self._clock.now()
-        until = now + timedelta(seconds=self._timings.lease)
+        now, began = self._clock.now(), self._clock.monotonic()
+        until, held = now + timedelta(seconds=self._timings.lease), frozenset(self._held())
         with self._database.write() as conn:
             if not renew_host(conn, host=self._host, token=self._token, now=now, until=until):
                 self.lost.set()
-            renewed = renew(conn, token=self._token, job_ids=self._held(), lease_until=until)
+            renewed = renew(conn, token=self._token, job_ids=held, lease_until=until)
+        self._renewed(held - renewed.job_ids, began + self._timings.lease)
         if renewed.cancel:
             self._cancel(renewed.cancel)

@@ -156,7 +156,13 @@ class _Serving:
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
         self.residency = Residency(database, host.name, gpu, clock, timings, standing)
         self.breaker = Breaker(database, host.name, gpu, self.residency, standing, clock, timings)
-        self.slots = Slots(host.slots, self._attempt, name=host.name)
+        self.slots = Slots(
+            host.slots,
+            self._attempt,
+            name=host.name,
+            clock=clock,
+            leased_until=clock.monotonic() + timings.lease,
+        )
         self.claims = Claims(
             database,
             host=host.name,
@@ -189,6 +195,7 @@ class _Serving:
             clock=self.clock,
             held=self.claims.held,
             cancel=self.slots.abort,
+            renewed=self._renewed,
         )
         with heartbeat:
             if not self._look():
@@ -213,6 +220,12 @@ class _Serving:
                     return self._served("no work")
                 if self.slots.unfinished or not done:
                     self._collect()
+
+    def _renewed(self, lost: frozenset[int], leased_until: float) -> None:
+        """Told by the heartbeat's thread. What seems lost may have been claimed anew just now: then it is a stray."""
+        self.slots.renewed(lost, leased_until)
+        if lost:
+            self.claims.doubted()
 
     def _mend(self) -> bool:
         """Unload what fell silent; False where the host goes into quarantine."""

@@ -3,9 +3,10 @@
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from worker.clock import Clock
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code
 from worker.ollama.client import Call
@@ -37,9 +38,13 @@ class Slots:
     aborted.
     """
 
-    def __init__(self, limit: int, attempt: Attempt, *, name: str) -> None:
+    def __init__(
+        self, limit: int, attempt: Attempt, *, name: str, clock: Clock, leased_until: float = float("inf")
+    ) -> None:
+        """``leased_until`` is on the monotonic clock of ``clock``; see ``renewed``."""
         self._limit = limit
         self._attempt, self._name = attempt, name
+        self._clock, self._leased_until = clock, leased_until
         self._changed = threading.Condition(threading.Lock())
         self._waiting: list[ClaimedJob] = []
         self._runner_of: dict[int, str] = {}
@@ -115,6 +120,23 @@ class Slots:
                 self._halted, self._failures = False, 0
                 self._changed.notify_all()
 
+    def renewed(self, lost: Collection[int], leased_until: float) -> None:
+        """The leases of the jobs hold until then, but those of the jobs that are ``lost`` were ended by others: they are
+        not asked any more. May be called from any thread.
+
+        A process that was stopped, or whose machine slept, wakes with jobs that somebody else has answered meanwhile;
+        so no job is begun on a lease that may have run out.
+        """
+        with self._changed:
+            self._leased_until = leased_until
+            gone = [job for job in self._waiting if job.id in lost]
+            self._waiting = [job for job in self._waiting if job.id not in lost]
+            for job in gone:
+                del self._runner_of[job.id]
+            self._changed.notify_all()
+        if gone:
+            self.nudge()
+
     def take_back(self) -> list[ClaimedJob]:
         """The jobs that no slot has taken yet; they are nobody's then and have to be released."""
         with self._changed:
@@ -178,7 +200,7 @@ class Slots:
         """Wait for a job and take it; None when the slots are closed."""
         with self._changed:
             while not self._closed:
-                if self._waiting and not self._halted:
+                if self._waiting and not self._halted and self._clock.monotonic() < self._leased_until:
                     at = {job.prefix_group for job in self._running.values()}
                     place = next_job(self._waiting, ran, at)
                     job = self._waiting[place]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.waiting import wait_until
+from worker.clock import SystemClock
 from worker.domain.attempts import Cancelled, Failed, Finish, Outcome, Retried
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
@@ -35,7 +36,7 @@ def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on
         tried.append(job.id)
         return ending(job, HostError(Code.HOST_UNREACHABLE, "connection refused"))
 
-    slots = Slots(1, refuse, name="gpu-1")
+    slots = Slots(1, refuse, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2), job(3)], "m:1")
 
     assert ended(slots) == [1]
@@ -57,7 +58,7 @@ def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
         wait_until(lambda: call.verdict, description="the call is aborted")
         return ending(job)
 
-    slots = Slots(1, hang, name="gpu-1")
+    slots = Slots(1, hang, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     assert started.wait(5)
 
@@ -70,7 +71,7 @@ def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
 
 
 def test_a_nudge_ends_a_wait_for_endings() -> None:
-    slots = Slots(1, lambda job, key, call: ending(job), name="gpu-1")
+    slots = Slots(1, lambda job, key, call: ending(job), name="gpu-1", clock=SystemClock())
 
     slots.nudge()
 
@@ -86,7 +87,7 @@ def test_jobs_that_fail_one_after_another_halt_the_slots_for_the_brakes_to_be_lo
         failed = Failed(Code.INVALID_REQUEST, "no such option")
         return Ending(Finish(job.id, 1, "t", 1, "gpu-1", NOW, NOW, failed), None, 0.0)
 
-    slots = Slots(1, fail, name="gpu-1")
+    slots = Slots(1, fail, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(number) for number in range(3 * MOST_FAILURES)], "m:1")
     found: list[int] = []
 
@@ -110,7 +111,7 @@ def test_a_job_is_held_until_its_ending_was_taken_or_it_was_given_back() -> None
         go.wait(5)
         return ending(job)
 
-    slots = Slots(1, answer, name="gpu-1")
+    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     wait_until(lambda: slots.ready == 1, description="the first is taken by the slot")
 
@@ -132,7 +133,7 @@ def test_a_slot_goes_on_with_the_prefix_it_ran_and_two_slots_run_two_prefixes() 
             both.wait()
         return ending(job)
 
-    slots = Slots(2, answer, name="gpu-1")
+    slots = Slots(2, answer, name="gpu-1", clock=SystemClock())
     slots.hand_over([replace(job(n), prefix_group=1 + n // 3) for n in range(6)], "m:1")
     found: list[int] = []
 
@@ -155,7 +156,7 @@ def test_an_interactive_job_is_asked_beside_full_slots_and_no_other_is() -> None
         go.wait(5)
         return ending(job)
 
-    slots = Slots(1, answer, name="gpu-1")
+    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     wait_until(lambda: asked == [1], description="the slot is full")
     slots.hand_over([replace(job(3), priority=Priority.INTERACTIVE)], "m:1")
@@ -163,4 +164,38 @@ def test_an_interactive_job_is_asked_beside_full_slots_and_no_other_is() -> None
 
     assert slots.ready == 1
     go.set()
+    slots.close()
+
+
+class Stopped:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def test_a_process_that_slept_through_its_leases_asks_nothing_before_it_knows_what_is_still_its_own() -> None:
+    clock, asked = Stopped(), list[int]()
+
+    def answer(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+        asked.append(job.id)
+        return ending(job)
+
+    slots = Slots(1, answer, name="gpu-1", clock=clock, leased_until=90.0)
+    clock.at = 100.0
+    slots.hand_over([job(1), job(2), job(3)], "m:1")
+    assert slots.endings(0.05) == []
+    assert asked == []
+
+    slots.renewed({1, 3}, 190.0)
+
+    assert wait_until(lambda: ended(slots), description="what is still its own is asked") == [2]
+    assert asked == [2]
+    assert slots.unfinished == 0
     slots.close()
