@@ -179,6 +179,9 @@ class _Serving:
         self.urgent_at = float("-inf")
         self.low_water = host.slots
         self.grouped = False
+        self.leases_lost = threading.Event()
+        """Jobs that run here are no longer ours. The pass ends: what is claimed anew bears a new token, so that a late
+        answer of the old one is told from it, and its attempt is not overwritten by our own claim."""
         self.alone = False
         """A suspect runs, and nothing beside it."""
         self.jobs = 0
@@ -206,6 +209,9 @@ class _Serving:
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
+                if self.leases_lost.is_set():
+                    self._drain()
+                    return self._served("leases lost")
                 if self.breaker.due and not self.slots.unfinished and not self._mend():
                     return self._served("in quarantine")
                 if not self.standing.paused(now):
@@ -226,6 +232,8 @@ class _Serving:
         self.slots.renewed(lost, leased_until)
         if lost:
             self.claims.doubted()
+        if lost & self.slots.held:
+            self.leases_lost.set()
 
     def _mend(self) -> bool:
         """Unload what fell silent; False where the host goes into quarantine."""
@@ -255,7 +263,7 @@ class _Serving:
 
     def _step(self) -> bool:
         """Ask the policy once and do what it says; False when there was nothing to do, or no database to ask."""
-        if self.standing.paused(self.clock.monotonic()):
+        if self.standing.paused(self.clock.monotonic()) or not self.slots.leased:
             return False
         try:
             return self._choose_and_do()
@@ -301,7 +309,7 @@ class _Serving:
         now = self.clock.monotonic()
         if now - self.urgent_at < self.timings.idle_poll or self.residency.intent is not None:
             return False
-        if self.alone or self.breaker.due:
+        if self.alone or self.breaker.due or not self.slots.leased:
             return False
         self.urgent_at = now
         try:

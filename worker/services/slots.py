@@ -69,6 +69,12 @@ class Slots:
             self._changed.notify_all()
 
     @property
+    def leased(self) -> bool:
+        """Whether the leases of what was handed over still hold, as far as is known."""
+        with self._changed:
+            return self._clock.monotonic() < self._leased_until
+
+    @property
     def unfinished(self) -> int:
         """Jobs handed over whose ending has not been taken."""
         return len(self._runner_of)
@@ -187,16 +193,15 @@ class Slots:
     def _work(self) -> None:
         ran: int | None = None
         while (taken := self._take(ran)) is not None:
-            job, call, at_once = taken
+            job, runner_key, call, at_once = taken
             ran = job.prefix_group
-            runner_key = self._runner_of[job.id]
             ending: Ending | None = None
             try:
                 ending = self._attempt(job, runner_key, call)
             finally:
                 self._put(job, runner_key, ending, at_once)
 
-    def _take(self, ran: int | None) -> tuple[ClaimedJob, Call, int] | None:
+    def _take(self, ran: int | None) -> tuple[ClaimedJob, str, Call, int] | None:
         """Wait for a job and take it; None when the slots are closed."""
         with self._changed:
             while not self._closed:
@@ -209,7 +214,7 @@ class Slots:
                         del self._waiting[place]
                         self._running[job.id] = job
                         call = self._calls[job.id] = Call()
-                        return job, call, len(self._running)
+                        return job, self._runner_of[job.id], call, len(self._running)
                 self._changed.wait()
             return None
 
