@@ -8,12 +8,14 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.domain.health import HealthLimits, Telling
 from worker.domain.timings import Timings
 from worker.errors import SettingsRefused
 from worker.ollama.limits import Deadlines
@@ -86,6 +88,29 @@ class Settings(BaseModel):
     stop_grace_seconds: float = Field(
         30, ge=0, description="How long running calls may end after a fast stop."
     )
+    hang_seconds: float = Field(
+        600, gt=0, description="A serving loop that does not turn for so long, loads aside, ends its process."
+    )
+    disk_free_mb: int = Field(
+        500, ge=0, description="`caravan health`: less room than this on a disk of ours is a fault."
+    )
+    oldest_job_hours: float = Field(
+        24, ge=0, description="`caravan health`: a queued job older than this is a fault; 0: none is."
+    )
+    health_address: str = Field(
+        "",
+        description="`caravan up` and `control` answer `GET /healthz` here, e.g. `127.0.0.1:9464`; "
+        "a port alone is for this machine.",
+    )
+    smtp_url: str = Field(
+        "",
+        description="Mail server for what `caravan health` finds: `smtp://USER@HOST:587/?from=…&password=env:NAME`.",
+    )
+    mail_to: str = Field("", description="Who gets those mails, with commas between.")
+    ping_url: str = Field(
+        "",
+        description="Asked every minute while all is well, with `/fail` behind it when not: silence is noticed there.",
+    )
 
     @property
     def database(self) -> str:
@@ -105,6 +130,15 @@ class Settings(BaseModel):
             group=self.group_seconds,
             unload=self.unload_seconds,
         )
+
+    @property
+    def health_limits(self) -> HealthLimits:
+        oldest = timedelta(hours=self.oldest_job_hours) if self.oldest_job_hours else None
+        return HealthLimits(disk_free=self.disk_free_mb * 1_000_000, oldest_job=oldest)
+
+    @property
+    def telling(self) -> Telling:
+        return Telling(self.smtp_url, self.mail_to, self.ping_url, self.health_address)
 
     @property
     def deadlines(self) -> Deadlines:

@@ -55,7 +55,7 @@ def postgres_server() -> Iterator[str]:
         folder = Path(name)
         folder.chmod(0o755)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": "/"}
-        binaries = _runnable(postgres_binaries(), user, folder, environment)
+        binaries = runnable(postgres_binaries(), user, folder, environment)
         data = _cluster(binaries, user, folder, environment)
         port = free_port()
         flags = ["-D", str(data), "-p", str(port), "-k", "", "-h", "127.0.0.1"]
@@ -92,7 +92,7 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _runnable(binaries: Path, user: pwd.struct_passwd | None, folder: Path, env: dict[str, str]) -> Path:
+def runnable(binaries: Path, user: pwd.struct_passwd | None, folder: Path, env: dict[str, str]) -> Path:
     """``binaries`` where ``user`` can run them: a copy in ``folder`` where they lie in somebody's home."""
     try:
         run_as(user, [binaries / "postgres", "--version"], env)

@@ -1,4 +1,4 @@
-"""The processes of a fleet, the database's version, and simulated hosts."""
+"""The processes of a fleet, and simulated hosts."""
 
 import sys
 import threading
@@ -9,15 +9,6 @@ import typer
 # What reads settings and databases is imported within the commands: ``caravan --help`` needs none of it.
 if TYPE_CHECKING:
     from worker.settings import Settings
-
-database = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="The database's schema."
-)
-
-
-@database.callback()
-def db() -> None:
-    """The database's schema."""  # with a callback a single command stays below its group
 
 
 def _started() -> "Settings":
@@ -47,7 +38,7 @@ def worker(
 
 def control(
     pool: Annotated[
-        str | None, typer.Option("--pool", help="Only this pool: tick or chores; default: both.")
+        str | None, typer.Option("--pool", help="Only this pool: tick, chores or health; default: all.")
     ] = None,
 ) -> None:
     """Rescue stale jobs, promote retries, wake idle hosts, settle batches. One per fleet; more do no harm.
@@ -71,24 +62,6 @@ def beat() -> None:
     settings = settings_for()
     configure(settings.log_level, style=settings.log_style)
     raise typer.Exit(run_beat(settings))
-
-
-@database.command("upgrade")
-def db_upgrade() -> None:
-    """Bring the database to this version's schema. Safe to run by many at once.
-
-    Example: CARAVAN_DATABASE_URL=postgresql://caravan@db/caravan caravan db upgrade
-    """
-    from worker.cli.settings import settings_for
-    from worker.settings import masked
-    from worker.storage.migrate import HEAD, revision, upgrade
-
-    settings = settings_for()
-    if not settings.database_url:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    before = revision(settings.database)
-    upgrade(settings.database)
-    typer.echo(f"{masked(settings.database)}: {before or 'empty'} → {HEAD}")
 
 
 def simulate(

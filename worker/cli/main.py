@@ -109,12 +109,22 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "beat",
         "Send the ticks that control works on. One per fleet; more do no harm.",
     ),
-    "db": ("worker.cli.fleet", "database", "The database's schema."),
+    "db": (
+        "worker.cli.db",
+        "database",
+        "The database: its schema, a check of what it promises, backups, and moving it.",
+    ),
     "simulate": (
         "worker.cli.fleet",
         "simulate",
         "Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.",
     ),
+    "health": (
+        "worker.cli.health",
+        "health",
+        "Say whether all is well: processes, database, disks, hosts, what waits too long. Exit code 1 when something is not.",
+    ),
+    "notify": ("worker.cli.health", "notify", "Those who are told when something is not well."),
     "info": (
         "worker.cli.info",
         "info",

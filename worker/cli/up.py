@@ -34,6 +34,7 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with embedded(settings, command="up") as stack:
+        stack.watch_health()
         if host:
             say_unreachable(
                 console,

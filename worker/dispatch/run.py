@@ -1,15 +1,27 @@
 """The processes of a fleet: a worker for hosts, control with its two pools, beat."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from celery import Celery
+from celery.beat import Scheduler
 
 from worker.dispatch.app import CHORES_QUEUE, TICK_QUEUE, host_queue, make_app
 from worker.dispatch.tasks import register_tasks
+from worker.errors import DatabaseUnavailable
+from worker.observability.events import emit
+from worker.services.health.facts import Place
+from worker.services.health.pulse import Heart
+from worker.services.health.watch import Watch
 from worker.settings import Settings
+from worker.storage.engine import open_database
+
+HEALTH_POOL = "health"
 
 
 def fleet_app(settings: Settings) -> Celery:
@@ -27,15 +39,50 @@ def run_worker(settings: Settings, hosts: Sequence[str]) -> int:
 
 
 def run_control(settings: Settings, *, pool: str | None = None) -> int:
-    """Tick and chores, each in a pool of its own, so that chores never hold up a rescue."""
+    """Tick and chores, each in a pool of its own, so that chores never hold up a rescue; and where somebody is to be told
+    how it is, a process that looks. Raises SettingsRefused."""
+    if pool == HEALTH_POOL:
+        return _run_health(settings)
     if pool is not None:
         return _work(settings, f"control-{pool}", [pool], concurrency=1)
-    chores = subprocess.Popen([sys.executable, "-m", "worker", "control", "--pool", CHORES_QUEUE])
+    pools = [CHORES_QUEUE]
+    if settings.telling.anybody:
+        _watch_of(settings)  # what is set wrong is refused here, not in the log of a child
+        pools.append(HEALTH_POOL)
+    children = [
+        subprocess.Popen([sys.executable, "-m", "worker", "control", "--pool", name]) for name in pools
+    ]
     try:
         return _work(settings, f"control-{TICK_QUEUE}", [TICK_QUEUE], concurrency=1)
     finally:
-        chores.terminate()
-        chores.wait(timeout=60)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait(timeout=60)
+
+
+def _watch_of(settings: Settings) -> Watch:
+    place = Place(settings.database, settings.home, fleet=True)
+    return Watch(place, settings.health_limits, settings.telling)
+
+
+def _run_health(settings: Settings) -> int:
+    """Look and tell until told to stop, or the process that started this one has gone.
+
+    A process of its own, without Celery: a dead broker, or a beat that sends nothing, must not silence it.
+    """
+    stop, parent = threading.Event(), os.getppid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def end_with_parent() -> None:
+        while not stop.wait(1.0):
+            if os.getppid() != parent:
+                stop.set()
+
+    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
+    _watch_of(settings).run(stop)
+    return 0
 
 
 def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: int) -> int:
@@ -59,5 +106,35 @@ def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: 
 def run_beat(settings: Settings) -> int:
     """Send ticks until told to stop. Two beats are harmless: a tick is idempotent."""
     app = fleet_app(settings)
-    app.Beat(loglevel="WARNING", logfile=None, schedule=None, quiet=True).run()
+    turned = threading.Event()
+
+    class Turning(Scheduler):
+        """Says with every turn that it turns."""
+
+        def tick(self, *args: Any, **kwargs: Any) -> Any:
+            turned.set()
+            return super().tick(*args, **kwargs)
+
+    # a thread of its own: a database that is away must not keep the ticks from being sent
+    threading.Thread(target=_pulse, args=(settings, turned), name="pulse", daemon=True).start()
+    app.Beat(
+        loglevel="WARNING",
+        logfile=None,
+        schedule=None,
+        quiet=True,
+        scheduler_cls=Turning,  # type: ignore[arg-type]  # a name or a class (celery.utils.imports.symbol_by_name)
+    ).run()
     return 0
+
+
+def _pulse(settings: Settings, turned: threading.Event) -> None:
+    database, heart, clock = open_database(settings.database, pool_size=1), None, None
+    while True:
+        turned.wait()
+        turned.clear()
+        try:
+            clock = clock or database.clock()
+            heart = heart or Heart("beat", every=max(settings.tick_seconds, 1.0))
+            heart.beat(database, clock)
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host="beat", message=str(error))

@@ -24,10 +24,14 @@ def submit_message(
     name: str | None,
 ) -> Submitted:
     """Store the jobs as the batch ``key``. A refusal is stored as a batch in state ``refused`` and raised."""
-    if len(jobs) > MOST_JOBS:
+    problem = None
+    if not isinstance(jobs, list):
+        problem = Problem(0, "jobs", "wrong_type", f"jobs: expected a list, got {type(jobs).__name__}")
+    elif len(jobs) > MOST_JOBS:
         problem = Problem(
             0, "jobs", "too_large", f"{len(jobs)} jobs in one message; at most {MOST_JOBS} are taken"
         )
+    if problem is not None:
         with database.write() as conn:
             batch, _ = create_batch(conn, key=key, name=name or key, source="celery", now=clock.now())
             refuse_batch(conn, batch.id, [problem], now=clock.now())

@@ -2,7 +2,8 @@
 
 import multiprocessing
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable, InputRefused, NotFound, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
+from worker.services.health.pulse import Heart
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
+from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host, record_unreachable
@@ -38,6 +41,7 @@ class Resources:
         self._clock: Clock | None = None
         self._gpus: dict[str, tuple[Host, OllamaHost]] = {}
         self.standings: dict[str, Standing] = {}
+        self.watchdog = Watchdog(seconds=settings.hang_seconds, clock=SystemClock())
 
     @property
     def database(self) -> Database:
@@ -76,6 +80,8 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     """Give ``app`` Caravan's tasks, bound to these settings."""
     resources = Resources(settings)
     outage = Outage(SystemClock(), settings.lease_seconds)
+    ticks = Heart("tick", every=settings.tick_seconds)
+    chores = Heart("chores", every=settings.chores_seconds)
 
     @app.task(name="caravan.serve", shared=False)
     def serve(host: str) -> None:
@@ -85,6 +91,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     def tick_task() -> None:
         try:
             tick(resources.database, clock=resources.clock, rescuing=outage.over)
+            ticks.beat(resources.database, resources.clock)
             wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
         except DatabaseUnavailable as error:
             outage.seen()
@@ -94,6 +101,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     def tidy_task() -> None:
         try:
             tidy(resources.database, clock=resources.clock)
+            chores.beat(resources.database, resources.clock)
         except DatabaseUnavailable as error:
             emit("database.unavailable", host="control", message=str(error))
 
@@ -129,29 +137,49 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
         return
-    stop = threading.Event()
+    stop = Asked()
     watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
     watcher.start()
     try:
-        served = serve_host(
-            resources.database,
-            host,
-            gpu=gpu,
-            clock=resources.clock,
-            timings=resources.settings.timings,
-            stop=stop,
-            standing=resources.standings.setdefault(name, Standing(Paces(name))),
-            store=Store(resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))),
-            fail_on_cut=resources.settings.fail_on_cut,
-        )
+        with _watched(resources, name, stop):
+            served = serve_host(
+                resources.database,
+                host,
+                gpu=gpu,
+                clock=resources.clock,
+                timings=resources.settings.timings,
+                stop=stop,
+                standing=resources.standings.setdefault(name, Standing(Paces(name))),
+                store=Store(
+                    resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))
+                ),
+                fail_on_cut=resources.settings.fail_on_cut,
+            )
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
         return
     finally:
         stopped = stop.is_set()
         stop.set()
-    if served.reason == "budget spent" and not stopped:
+    if served.reason in ("budget spent", "leases lost") and not stopped:
         wake_hosts(app, [name])
+
+
+@contextmanager
+def _watched(resources: Resources, name: str, stop: Asked) -> Iterator[None]:
+    """End this process if the serving loop no longer turns. Loads take their time within a turn, and so do the running
+    calls once the loop comes to its end."""
+    settings = resources.settings
+    load = settings.load_timeout_seconds + settings.unload_seconds
+    began = resources.clock.monotonic()
+    with resources.watchdog.watching(f"serve-{name}", allowing=load) as turned:
+
+        def told(stopping: bool) -> None:
+            ending = stopping or resources.clock.monotonic() - began > settings.budget_seconds - 5
+            turned(allowing=load + (settings.reply_seconds if ending else 0.0))
+
+        with stop.asked_here(told):
+            yield
 
 
 def _watch(stop: threading.Event) -> None:

@@ -45,6 +45,12 @@ EVENTS: Mapping[str, str] = {
     "database.unavailable": "the database could not be reached: host, message",
     "broker.unavailable": "a wake-up could not be published: message",
     "secret.exposed": "a secret's file can be read by every user of the machine: reference",
+    "health.listening": "whether all is well is answered at: url",
+    "health.unheard": "the address for that is taken; it is tried again: address, message",
+    "health.told": "somebody was told how it is: channel, subject",
+    "health.untold": "somebody could not be told; it is tried again: channel, message",
+    "health.failed": "whether all is well could not be found out: message",
+    "process.hung": "a loop did not turn any more, and its process ends itself: name, seconds",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
 }
 """Event → meaning and fields; ``docs/events.md`` is compared with it."""
@@ -69,6 +75,10 @@ _WARNINGS = frozenset(
         "database.unavailable",
         "broker.unavailable",
         "secret.exposed",
+        "health.unheard",
+        "health.untold",
+        "health.failed",
+        "process.hung",
     }
 )
 

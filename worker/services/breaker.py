@@ -53,7 +53,8 @@ class Breaker:
         if not own:
             return
         now = self._clock.monotonic()
-        seconds = self._standing.failed(now, at_most=self._timings.lease / 3)
+        asked = max(error.numbers.get("retry_after", 0) for error in own)
+        seconds = self._standing.failed(now, at_most=self._timings.lease / 3, asked=asked)
         if seconds is None:
             return  # it steps back already: what fails together fails of one cause
         emit("host.paused", host=self._host, seconds=seconds, code=own[-1].code)

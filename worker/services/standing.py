@@ -37,15 +37,16 @@ class Standing:
     def paused(self, now: float) -> bool:
         return now < self.paused_until
 
-    def failed(self, now: float, *, at_most: float) -> float | None:
-        """The host failed: step back, longer with each incident in a row. Returns the seconds.
+    def failed(self, now: float, *, at_most: float, asked: float = 0.0) -> float | None:
+        """The host failed: step back, longer with each incident in a row, or as long as it ``asked`` for. Returns the
+        seconds.
 
         None where it steps back already: calls that fail together fail of one cause.
         """
         if self.paused(now):
             return None
         self.failures += 1
-        pause = min(host_pause(self.failures).total_seconds(), at_most)
+        pause = min(max(host_pause(self.failures).total_seconds(), asked), at_most)
         self.paused_until = now + pause
         return pause
 

@@ -7,7 +7,7 @@ in one process a message would only be a slower one.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock
@@ -15,6 +15,7 @@ from worker.domain.hosts import Host, HostReport
 from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
+from worker.services.health.pulse import Heart
 from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
@@ -22,12 +23,14 @@ from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import Outage, hosts_to_wake, tick, tidy
+from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import list_hosts, record_unreachable
 from worker.storage.migrate import upgrade
+from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
 
@@ -42,7 +45,7 @@ class Served:
     host: Host
     gpu: OllamaHost
     store: Store
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Asked = field(default_factory=Asked)
     wake: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -59,6 +62,9 @@ class Embedded:
     settings: Settings
     database: Database
     clock: Clock
+    watchdog: Watchdog
+    heart: Heart | None = None
+    """Where it is meant to run for good, it is missed when it does not."""
     stop: threading.Event = field(default_factory=threading.Event)
     served: dict[str, Served] = field(default_factory=dict)
     left: list[Served] = field(default_factory=list)
@@ -98,6 +104,16 @@ class Embedded:
         self.ticking = threading.Thread(target=self._tick, args=(follow,), name="tick", daemon=True)
         self.ticking.start()
 
+    def watch_health(self) -> None:
+        """Look every minute whether all is well, and tell those whom the settings name. Raises SettingsRefused."""
+        if self.settings.telling.anybody:
+            from worker.services.health.facts import Place  # mail and HTTP, which hardly any run needs
+            from worker.services.health.watch import Watch
+
+            place = Place(self.settings.database, self.settings.home, fleet=False)
+            watch = Watch(place, self.settings.health_limits, self.settings.telling, held=lambda: True)
+            threading.Thread(target=watch.run, args=(self.stop,), name="health", daemon=True).start()
+
     def join(self, timeout: float) -> None:
         """Wait for the threads, each up to ``timeout`` seconds."""
         for served in (*tuple(self.served.values()), *self.left):
@@ -135,6 +151,17 @@ class Embedded:
         served.thread.start()
 
     def _serve(self, served: Served) -> None:
+        # a load takes its time within one turn of the loop, and so do the running calls once it comes to its end
+        load = self.settings.load_timeout_seconds + self.settings.unload_seconds
+        with self.watchdog.watching(f"serve-{served.host.name}", allowing=load) as turned:
+
+            def told(stopping: bool) -> None:
+                turned(allowing=load + (self.settings.reply_seconds if stopping else 0.0))
+
+            with served.stop.asked_here(told):
+                self._serve_on(served)
+
+    def _serve_on(self, served: Served) -> None:
         host = served.host
         standing = Standing(Paces(host.name))
         # nobody waits for the end of a pass here, and each would run the slots dry
@@ -165,22 +192,31 @@ class Embedded:
     def _tick(self, follow: Follow | None) -> None:
         chores_at = self.clock.monotonic()
         outage = Outage(self.clock, self.settings.lease_seconds)
-        while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
-            try:
-                tick(self.database, clock=self.clock, rescuing=outage.over)
-                for name in hosts_to_wake(self.database, clock=self.clock):
-                    if name in self.served:
-                        self.served[name].wake.set()
-                if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
-                    chores_at = self.clock.monotonic()
-                    tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
-                if follow is not None:
-                    self._follow(follow)
-            except DatabaseUnavailable as error:
-                outage.seen()
-                emit("database.unavailable", host="tick", message=str(error))
-            except Exception:
-                _log.exception("defect in the tick; it goes on")
+        with self.watchdog.watching("tick") as turned:
+            while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
+                turned()
+                chores_at = self._tick_once(follow, outage, chores_at)
+
+    def _tick_once(self, follow: Follow | None, outage: Outage, chores_at: float) -> float:
+        """One turn; when the chores were done last."""
+        try:
+            tick(self.database, clock=self.clock, rescuing=outage.over)
+            if self.heart is not None:
+                self.heart.beat(self.database, self.clock)
+            for name in hosts_to_wake(self.database, clock=self.clock):
+                if name in self.served:
+                    self.served[name].wake.set()
+            if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
+                chores_at = self.clock.monotonic()
+                tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
+            if follow is not None:
+                self._follow(follow)
+        except DatabaseUnavailable as error:
+            outage.seen()
+            emit("database.unavailable", host="tick", message=str(error))
+        except Exception:
+            _log.exception("defect in the tick; it goes on")
+        return chores_at
 
     def _follow(self, follow: Follow) -> None:
         with self.database.read() as conn:
@@ -218,17 +254,25 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
     with held_home(settings.home, command=command):
         upgrade(settings.database)
         database = open_database(settings.database)
-        stack = Embedded(settings, database, database.clock())
+        clock = database.clock()
+        stack = Embedded(settings, database, clock, Watchdog(seconds=settings.hang_seconds, clock=clock))
         try:
             if database.dialect == "sqlite":
                 with database.write() as conn:
                     rescue_holder(conn, now=stack.clock.now())
+                    forget_pulse(conn, "up")
+            if command == "up":
+                stack.heart = Heart("up", every=max(settings.tick_seconds, 1.0))
+                stack.heart.beat(database, clock)
             yield stack
         finally:
             stack.ask_to_stop()
             stack.join(settings.stop_grace_seconds)
             for served in (*stack.served.values(), *stack.left):
                 served.gpu.close()
+            if stack.heart is not None:
+                with suppress(DatabaseUnavailable):
+                    stack.heart.stop(database)
             database.close()
 
 

@@ -1,0 +1,103 @@
+"""``caravan health`` and ``caravan notify``: is all well, and does who has to know hear of it?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.domain.health import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.services.health.watch import Verdict
+    from worker.settings import Settings
+
+notify = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Those who are told when something is not well.",
+)
+
+
+def health(
+    only: Annotated[
+        list[Kind] | None, typer.Option("--only", help="Look at this alone; repeat for more.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Say whether all is well: processes, database, disks, hosts, what waits too long. Exit code 1 when something is not.
+
+    Each finding with what helps. Disks and the spool are those of this machine; the rest is the whole installation's.
+
+    Example: caravan health --json
+    """
+    from worker.cli.seeing import print_json
+    from worker.cli.settings import settings_for
+    from worker.services.health.watch import chosen
+
+    verdict = chosen(_look(settings_for()), frozenset(only or ()))
+    if json_:
+        print_json(verdict.shown)
+    else:
+        for finding in verdict.findings:
+            typer.echo(f"{'bad' if finding.bad else 'note':<5} {finding.kind:<9} {finding.told}")
+            typer.echo(f"{'':<15} → {finding.remedy}")
+        if verdict.well:
+            typer.echo("all is well")
+    raise typer.Exit(0 if verdict.well else 1)
+
+
+def _look(settings: "Settings") -> "Verdict":
+    from worker.services.health.facts import Place
+    from worker.services.health.watch import look
+    from worker.stack.home import holder
+
+    place = Place(settings.database, settings.home, fleet=bool(settings.broker_url))
+    return look(place, settings.health_limits, held=holder(settings.home) is not None)
+
+
+@notify.callback()
+def _group() -> None:
+    """Those who are told when something is not well."""  # with a callback a single command stays below its group
+
+
+@notify.command("test")
+def notify_test() -> None:
+    """Send a mail and a ping now, to those whom the settings name, and say whether they got out. Exit code 1 if not.
+
+    CARAVAN_SMTP_URL with CARAVAN_MAIL_TO, and CARAVAN_PING_URL, say who is told.
+
+    Example: caravan notify test
+    """
+    import platform
+
+    from worker.cli.settings import settings_for
+    from worker.errors import SettingsRefused
+    from worker.services.health.letters import Letter
+    from worker.services.health.watch import Teller
+
+    teller = Teller(settings_for().telling)
+    if not teller.mails and not teller.pings:
+        raise SettingsRefused("nobody is told: set CARAVAN_SMTP_URL and CARAVAN_MAIL_TO, or CARAVAN_PING_URL")
+    letter = Letter(
+        f"caravan on {platform.node()}: a test", "This mail was asked for by: caravan notify test\n"
+    )
+    sent = True
+    if teller.mails:
+        sent &= _tried(f"mail to {', '.join(teller.to)}", lambda: teller.mail(letter))
+    if teller.pings:
+        sent &= _tried("ping", lambda: teller.ping(well=True))
+    raise typer.Exit(0 if sent else 1)
+
+
+def _tried(what: str, send: "Callable[[], None]") -> bool:
+    from worker.notify.bounded import NotSent
+
+    try:
+        send()
+    except NotSent as error:
+        typer.echo(f"{what}: not sent: {error}", err=True)
+        return False
+    typer.echo(f"{what}: sent")
+    return True

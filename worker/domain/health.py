@@ -1,0 +1,71 @@
+"""What is found to be wrong with an installation, from when on, and who is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What a finding is about; ``caravan health --only`` names them."""
+
+    DATABASE = "database"
+    BEAT = "beat"
+    CONTROL = "control"
+    SERVING = "serving"
+    DISK = "disk"
+    HOSTS = "hosts"
+    JOBS = "jobs"
+    SPOOL = "spool"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    kind: Kind
+    about: str
+    """What of that kind: a host's name, a path; with ``kind`` it tells one finding from another."""
+    told: str
+    remedy: str
+    bad: bool = True
+    """False for a note: it is worth a look, and nobody has to be woken for it."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.about}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A sign of life, and what went with it."""
+
+    name: str
+    at: datetime
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """From when on something is wrong."""
+
+    disk_free: int = 500_000_000
+    """Bytes."""
+    oldest_job: timedelta | None = timedelta(hours=24)
+    """None: a job may wait for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who is told, as the settings say; empty: nobody."""
+
+    smtp_url: str = ""
+    mail_to: str = ""
+    ping_url: str = ""
+    address: str = ""
+    """Where ``GET /healthz`` is answered."""
+
+    @property
+    def anybody(self) -> bool:
+        return bool(self.smtp_url or self.ping_url or self.address)

@@ -1,0 +1,56 @@
+"""A sign of life to somebody outside, who makes noise when it stays away: ``GET URL`` when all is well, ``URL/fail`` if not."""
+
+import http.client
+import re
+import ssl
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
+
+from worker.errors import SettingsRefused
+from worker.notify.bounded import NotSent, at_most
+
+SECONDS = 10.0
+
+
+def ping_url(url: str) -> str:
+    """Check ``CARAVAN_PING_URL``. Raises SettingsRefused that does not show it: whoever knows it can ping, too."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    clean = url.isascii() and url.isprintable() and " " not in url
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username
+        or parts.fragment
+        or not clean
+    ):
+        raise SettingsRefused(
+            "CARAVAN_PING_URL is none; expected https://HOST/PATH, without user or fragment"
+        )
+    return url
+
+
+def ping(url: str, *, well: bool) -> None:
+    """Tell ``url`` how it is. No redirects, no proxies of the environment. Raises NotSent."""
+    parts = urlsplit(url)
+    path = parts.path if well else parts.path.rstrip("/") + "/fail"
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=SECONDS, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=SECONDS)
+    target = urlunsplit(("", "", path or "/", parts.query, ""))
+    try:
+        with closing(connection), at_most(SECONDS, lambda: connection.sock):
+            connection.request("GET", target, headers={"User-Agent": "caravan", "Connection": "close"})
+            status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        told = re.sub(r"\s+", " ", str(error)) or type(error).__name__
+        raise NotSent(f"{host}: {told[:200]}") from error
+    if not 200 <= status < 300:
+        raise NotSent(f"{host}: answered {status}")

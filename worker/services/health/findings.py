@@ -1,0 +1,217 @@
+"""Facts about an installation → what is wrong with it, and what helps. No I/O: a table of cases tests it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from worker.domain.backlog import Waiting
+from worker.domain.health import Finding, HealthLimits, Kind, Pulse
+from worker.domain.hosts import Health
+
+LATE = 5
+"""A process that says it works every so many seconds is missed after five times as long."""
+HOST_PATIENCE = timedelta(minutes=2)
+"""A host may be away for as long as it takes to start anew."""
+CLAIM_PATIENCE = timedelta(minutes=15)
+"""Work that a host could do waits so long while the host does nothing, longer than any load takes."""
+SPOOL_PATIENCE = timedelta(minutes=10)
+
+_FLEET = (
+    ("beat", Kind.BEAT, "caravan beat", "start it, or look at its log"),
+    ("tick", Kind.CONTROL, "the tick of caravan control", "look at control, at beat and at Redis, which bring it its work"),
+    ("chores", Kind.CONTROL, "the chores of caravan control", "look at control, at beat and at Redis"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HostSeen:
+    """A host that was added for good."""
+
+    name: str
+    health: Health
+    reason: str | None = None
+    since: datetime | None = None
+    """Since when it is unreachable."""
+    until: datetime | None = None
+    """Until when it is in quarantine."""
+    serving: bool = False
+    """A worker holds its serving lease."""
+    busy: bool = False
+    """It runs a job or loads a model."""
+    last_claim_at: datetime | None = None
+    work_since: datetime | None = None
+    """When the oldest work that it could do became eligible; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system that something of ours lies on."""
+
+    path: Path
+    free: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSeen:
+    """A spool file with answers that are not stored yet."""
+
+    path: Path
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFacts:
+    """What was seen of an installation at one moment."""
+
+    now: datetime
+    fleet: bool
+    """It works through a broker, with beat and control; else everything is one process."""
+    held: bool = False
+    """A process of this machine holds CARAVAN_HOME."""
+    fault: Finding | None = None
+    """Why nothing could be read from the database."""
+    pulses: Mapping[str, Pulse] = field(default_factory=dict)
+    hosts: tuple[HostSeen, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    held_jobs: int = 0
+    disks: tuple[Disk, ...] = ()
+    spools: tuple[SpoolSeen, ...] = ()
+
+
+def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
+    """What is wrong, the gravest first; notes at the end."""
+    found = [*_disks(facts, limits), *_spools(facts)]
+    if facts.fault is not None:
+        found.insert(0, facts.fault)
+    else:
+        found[:0] = [*_processes(facts), *_hosts(facts), *_jobs(facts, limits)]
+    return sorted(found, key=lambda one: not one.bad)
+
+
+def _processes(facts: HealthFacts) -> Iterator[Finding]:
+    if not facts.fleet:
+        yield from _up(facts)
+        return
+    for name, kind, who, remedy in _FLEET:
+        pulse = facts.pulses.get(name)
+        if pulse is None:
+            yield Finding(kind, name, f"{who}: not seen on this database yet", remedy)
+        elif _missed(pulse, facts.now):
+            yield Finding(kind, name, f"{who}: last seen {_ago(facts.now - pulse.at)} ago", remedy)
+
+
+def _up(facts: HealthFacts) -> Iterator[Finding]:
+    pulse = facts.pulses.get("up")
+    if pulse is not None:
+        if _missed(pulse, facts.now):
+            told = f"caravan up: last seen {_ago(facts.now - pulse.at)} ago"
+            yield Finding(Kind.SERVING, "up", told, "start it again: caravan up")
+        return
+    if facts.held or any(host.serving for host in facts.hosts):
+        return
+    jobs = sum(waiting.jobs for waiting in facts.waiting)
+    if jobs:
+        told = f"{jobs:,} jobs wait, and nobody serves"
+        yield Finding(Kind.SERVING, "nobody", told, "caravan up, or give the same caravan run again")
+
+
+def _missed(pulse: Pulse, now: datetime) -> bool:
+    every = pulse.detail.get("every")
+    return now - pulse.at > timedelta(seconds=LATE * (every if isinstance(every, int | float) else 60.0))
+
+
+def _hosts(facts: HealthFacts) -> Iterator[Finding]:
+    for host in facts.hosts:
+        reason = host.reason or "no reason is known"
+        match host.health:
+            case Health.UNREACHABLE:
+                if host.since is None or facts.now - host.since >= HOST_PATIENCE:
+                    since = "" if host.since is None else f" for {_ago(facts.now - host.since)}"
+                    told = f"{host.name} cannot be reached{since}: {reason}"
+                    yield Finding(Kind.HOSTS, host.name, told, f"caravan hosts check {host.name}")
+            case Health.QUARANTINED:
+                told = f"{host.name} answers and does not generate: {reason}"
+                remedy = f"restart its Ollama, then caravan hosts resume {host.name}"
+                yield Finding(Kind.HOSTS, host.name, told, remedy)
+            case Health.SLOW:
+                yield Finding(
+                    Kind.HOSTS,
+                    host.name,
+                    f"{host.name} is slow: {reason}",
+                    f"look at its GPU: caravan ps, caravan hosts check {host.name}",
+                )
+                yield from _idle(facts, host)
+            case Health.READY:
+                yield from _idle(facts, host)
+            case Health.DRAINING:
+                pass
+
+
+def _idle(facts: HealthFacts, host: HostSeen) -> Iterator[Finding]:
+    """Liveness by work: a process may be up and take nothing."""
+    if host.busy or host.work_since is None or not (facts.fleet or "up" in facts.pulses):
+        return  # one that a single run serves has that run's batch only
+    since = max(host.work_since, host.last_claim_at or host.work_since)
+    if facts.now - since < CLAIM_PATIENCE:
+        return
+    told = f"{host.name} has work and has taken none for {_ago(facts.now - since)}"
+    if host.serving:
+        yield Finding(
+            Kind.HOSTS, host.name, told, f"look at the log of its worker: caravan hosts history {host.name}"
+        )
+    elif facts.fleet:
+        yield Finding(
+            Kind.HOSTS, host.name, f"{told}; no worker serves it", f"caravan worker --host {host.name}"
+        )
+    else:
+        yield Finding(Kind.HOSTS, host.name, told, "look at the log of caravan up, or start it anew")
+
+
+def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
+    there = any(host.health in (Health.READY, Health.SLOW) for host in facts.hosts)
+    if limits.oldest_job is not None and there and facts.waiting:
+        oldest = min(facts.waiting, key=lambda waiting: waiting.oldest_at)
+        if facts.now - oldest.oldest_at > limits.oldest_job:
+            told = f"a job of {oldest.model} waits for {_ago(facts.now - oldest.oldest_at)}"
+            yield Finding(
+                Kind.JOBS,
+                "oldest",
+                told,
+                "caravan explain @last says what it waits for; more hosts, or a larger CARAVAN_OLDEST_JOB_HOURS",
+            )
+    if facts.held_jobs:
+        told = f"{facts.held_jobs:,} jobs are held"
+        yield Finding(Kind.JOBS, "held", told, "caravan jobs BATCH --state held says why", bad=False)
+
+
+def _disks(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
+    for disk in facts.disks:
+        if disk.free < limits.disk_free:
+            told = f"{disk.path} has {disk.free / 1e6:,.0f} MB left, less than {limits.disk_free / 1e6:,.0f}"
+            yield Finding(Kind.DISK, str(disk.path), told, "make room; answers that cannot be kept are lost")
+
+
+def _spools(facts: HealthFacts) -> Iterator[Finding]:
+    for spool in facts.spools:
+        if facts.now - spool.since > SPOOL_PATIENCE:
+            told = f"{spool.path} holds answers that wait to be stored for {_ago(facts.now - spool.since)}"
+            remedy = "start what serves that host on this machine: it stores them first of all"
+            yield Finding(Kind.SPOOL, spool.path.name, told, remedy)
+
+
+def _ago(span: timedelta) -> str:
+    """
+    >>> _ago(timedelta(seconds=95)), _ago(timedelta(hours=3, minutes=5)), _ago(timedelta(days=3))
+    ('95 s', '3 h 5 min', '3 d 0 h')
+    """
+    seconds = max(0, int(span.total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"

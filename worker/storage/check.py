@@ -1,0 +1,174 @@
+"""Does the database keep its promises? Invariants as queries, each of which finds what breaks it.
+
+One read transaction (repeatable read on PostgreSQL), so a fleet at work is seen at one moment and raises no false alarm.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from worker.errors import CODES
+from worker.storage.engine import Database
+from worker.storage.migrate import HEAD
+from worker.storage.types import UtcTime
+
+GRACE = timedelta(minutes=2)
+"""A lease that ran out longer ago than this should have been rescued."""
+SHOWN = 5
+"""Places that are named of each broken invariant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """What has to hold of every row of a table."""
+
+    name: str
+    promise: str
+    rows: str
+    """A table: its rows were looked at."""
+    broken: str
+    """A query whose rows say, in one column, where it does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One invariant as it was found."""
+
+    name: str
+    promise: str
+    rows: int
+    broken: int
+    places: Sequence[str] = ()
+
+
+_CODES = ", ".join(f"'{code}'" for code in CODES)
+_FINAL = "'succeeded', 'failed', 'cancelled', 'expired'"
+
+INVARIANTS: Sequence[Invariant] = (
+    Invariant(
+        "states",
+        "the jobs counted by state are the jobs that are there",
+        "jobs",
+        "SELECT 'batch ' || batch_id || ', ' || runner_key || ', ' || state || ': ' || sum(n) FROM ("
+        "SELECT batch_id, runner_key, priority, state, count(*) AS n FROM jobs "
+        "GROUP BY batch_id, runner_key, priority, state "
+        "UNION ALL SELECT batch_id, runner_key, priority, state, -jobs FROM counts "
+        "UNION ALL SELECT batch_id, runner_key, priority, state, -jobs FROM count_deltas) AS every "
+        "GROUP BY batch_id, runner_key, priority, state HAVING sum(n) <> 0",
+    ),
+    Invariant(
+        "batches",
+        "a sealed batch has as many jobs as were submitted",
+        "batches",
+        "SELECT 'batch ' || b.id || ': ' || b.jobs || ' submitted, ' || count(j.id) || ' there' FROM batches b "
+        "LEFT JOIN jobs j ON j.batch_id = b.id WHERE b.sealed_at IS NOT NULL GROUP BY b.id, b.jobs "
+        "HAVING b.jobs <> count(j.id)",
+    ),
+    Invariant(
+        "finished",
+        "a finished batch has no job that is not",
+        "batches",
+        "SELECT 'job ' || j.id FROM jobs j JOIN batches b ON b.id = j.batch_id "
+        "WHERE b.state = 'finished' AND j.finished_at IS NULL",
+    ),
+    Invariant(
+        "answered",
+        "a job that succeeded or failed has its result",
+        "jobs",
+        "SELECT 'job ' || j.id FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
+        "WHERE j.state IN ('succeeded', 'failed') AND r.job_id IS NULL",
+    ),
+    Invariant(
+        "results",
+        "a result belongs to one job that ended so, and a job has no two",
+        "results",
+        "SELECT 'job ' || r.job_id FROM results r LEFT JOIN jobs j ON j.id = r.job_id "
+        "WHERE j.id IS NULL OR j.state <> r.state OR j.batch_id <> r.batch_id "
+        "UNION ALL SELECT 'job ' || job_id FROM results GROUP BY job_id HAVING count(*) > 1",
+    ),
+    Invariant(
+        "payloads",
+        "what is asked is there for every job that may still be asked",
+        "payloads",
+        f"SELECT 'job ' || j.id FROM jobs j LEFT JOIN payloads p ON p.job_id = j.id "
+        f"WHERE p.job_id IS NULL AND j.state NOT IN ({_FINAL}) "
+        "UNION ALL SELECT 'payload ' || p.job_id FROM payloads p LEFT JOIN jobs j ON j.id = p.job_id "
+        "WHERE j.id IS NULL",
+    ),
+    Invariant(
+        "attempts",
+        "an attempt belongs to a job, and none is numbered beyond it",
+        "attempts",
+        "SELECT 'job ' || a.job_id || ', attempt ' || a.attempt FROM attempts a "
+        "LEFT JOIN jobs j ON j.id = a.job_id WHERE j.id IS NULL OR a.attempt > j.attempt",
+    ),
+    Invariant(
+        "leases",
+        "a running job has a lease that is alive, or was two minutes ago",
+        "jobs",
+        "SELECT 'job ' || id || ' on ' || coalesce(host, 'no host') FROM jobs WHERE state = 'running' "
+        "AND (lease_token IS NULL OR lease_until < :stale)",
+    ),
+    Invariant(
+        "codes",
+        "whatever failed or is held says so with a code that is known",
+        "results",
+        f"SELECT 'job ' || job_id || ': ' || coalesce(error_code, 'none') FROM results WHERE state = 'failed' "
+        f"AND coalesce(error_code, '') NOT IN ({_CODES}) "
+        f"UNION ALL SELECT 'job ' || id || ': ' || coalesce(hold_code, 'none') FROM jobs WHERE state = 'held' "
+        f"AND coalesce(hold_code, '') NOT IN ({_CODES})",
+    ),
+    Invariant(
+        "charges",
+        "no job was charged for more attempts than it had, or may have",
+        "jobs",
+        "SELECT 'job ' || id FROM jobs WHERE charged > max_attempts OR charged > attempt",
+    ),
+)
+
+
+def check_database(database: Database, *, now: datetime) -> list[Checked]:
+    """Look at every invariant, at one moment. Raises DatabaseUnavailable.
+
+    Reads each table once or twice: some seconds for a million jobs. ``now`` is the database's time.
+    """
+    with database.read() as conn:
+        if database.dialect == "postgresql":
+            conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            conn.execute(text("SET LOCAL statement_timeout = 0"))
+        seen = {table: _count(conn, table) for table in sorted({one.rows for one in INVARIANTS})}
+        found = [_checked(conn, one, seen, now) for one in INVARIANTS]
+        found += _of_the_file(conn) if database.dialect == "sqlite" else ()
+        revision = conn.scalar(text("SELECT version_num FROM alembic_version"))
+        wrong = [] if revision == HEAD else [f"at revision {revision}, not {HEAD}"]
+        found.append(Checked("schema", "the schema is this version's", 1, len(wrong), wrong))
+    return found
+
+
+def _count(conn: Connection, table: str) -> int:
+    return int(conn.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
+
+
+def _checked(conn: Connection, invariant: Invariant, seen: Mapping[str, int], now: datetime) -> Checked:
+    values = {"stale": now - GRACE} if ":stale" in invariant.broken else {}
+    statement = text(invariant.broken)
+    if values:
+        statement = statement.bindparams(bindparam("stale", type_=UtcTime))
+    places: list[str] = []
+    broken = 0
+    for row in conn.execution_options(yield_per=1000).execute(statement, values):
+        broken += 1
+        if len(places) < SHOWN:
+            places.append(str(row[0]))
+    return Checked(invariant.name, invariant.promise, seen[invariant.rows], broken, places)
+
+
+def _of_the_file(conn: Connection) -> Iterator[Checked]:
+    said = [str(row[0]) for row in conn.execute(text("PRAGMA quick_check(5)"))]
+    wrong = [] if said == ["ok"] else said
+    yield Checked("file", "the file is whole", 1, len(wrong), wrong[:SHOWN])
+    orphans = [f"{row[0]} row {row[1]} → {row[2]}" for row in conn.execute(text("PRAGMA foreign_key_check"))]
+    yield Checked("references", "what refers to a row finds it", 1, len(orphans), orphans[:SHOWN])
