@@ -59,8 +59,11 @@ bench: $(STAMP) ## Measure how close to the shortest night it comes, simulated a
 	$(BIN)/python -m benchmarks.scheduling --check
 	$(BIN)/python -m benchmarks.nights --results --check
 
+soak: $(STAMP) ## Break everything for four minutes under 5,000 jobs, then prove that none is lost or done twice
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
 overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery worker and a bare loop
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test test-faults test-all lint check fmt bench overhead
+.PHONY: help venv demo test test-faults test-all lint check fmt bench soak overhead

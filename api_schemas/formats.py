@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+LONGEST_SCHEMA = 64 * 1024
+"""Bytes: a host makes a grammar of it, for each answer anew."""
+
 
 def format_problem(value: object) -> str | None:
     """What is wrong with ``value`` as a ``format``, or None.
@@ -18,7 +21,13 @@ def format_problem(value: object) -> str | None:
         return None
     if not isinstance(value, Mapping):
         return f'expected "json" or a JSON Schema object, got {json.dumps(value, ensure_ascii=False)[:60]}'
-    return _schema_problem(json.dumps(value))
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return "a number that JSON does not have"
+    if len(text) > LONGEST_SCHEMA:
+        return f"a JSON Schema of {len(text):,} bytes, at most {LONGEST_SCHEMA:,} are allowed"
+    return _schema_problem(text)
 
 
 @lru_cache(maxsize=256)

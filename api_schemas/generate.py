@@ -17,6 +17,9 @@ from api_schemas.formats import format_problem
 from api_schemas.keep_alive import keep_alive_seconds
 from api_schemas.options import Options
 
+MOST_IMAGES = 64
+MOST_CONTEXT = 2**20
+"""Token ids: no window is larger."""
 THINK_LEVELS = ("high", "medium", "low", "max")
 
 
@@ -104,7 +107,7 @@ class GenerateFields(BaseModel):
         default=None,
         description="Text after the answer, for models that fill in between (capability insert).",
     )
-    images: list[Image] | None = Field(
+    images: Annotated[list[Image], Field(max_length=MOST_IMAGES, fail_fast=True)] | None = Field(
         default=None,
         description="Images for a model with vision, each the base64 of a file.",
     )
@@ -113,7 +116,7 @@ class GenerateFields(BaseModel):
         default=None,
         description="Prompt template (Go template); replaces the one of the Modelfile.",
     )
-    context: list[TokenId] | None = Field(
+    context: Annotated[list[TokenId], Field(max_length=MOST_CONTEXT, fail_fast=True)] | None = Field(
         default=None,
         description="Token ids of an earlier result of the same weights, to carry on from there. Old, "
         "still accepted.",

@@ -107,7 +107,10 @@ _MODEL = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+LONGEST_MODEL = 600
+"""Characters of a model's name."""
+
+
 def model_problem(name: str) -> tuple[str, str] | None:
     """(code, message) of what is wrong with a model's name, or None.
 
@@ -117,6 +120,13 @@ def model_problem(name: str) -> tuple[str, str] | None:
     >>> model_problem("gpt-oss:120b-cloud")[0]
     'cloud_model'
     """
+    if len(name) > LONGEST_MODEL:
+        return "too_large", f"model: {len(name):,} characters, at most {LONGEST_MODEL} are allowed"
+    return _name_problem(name)
+
+
+@lru_cache(maxsize=1024)
+def _name_problem(name: str) -> tuple[str, str] | None:
     tag = name.rsplit("/", 1)[-1].partition(":")[2].lower()
     if tag == "cloud" or tag.endswith(("-cloud", ":cloud")):
         return (

@@ -108,7 +108,8 @@ def _problem(item: Mapping[str, Any], line: int) -> LineProblem:
     field = place(item["loc"])
     kind: str = item["type"]
     if kind == "extra_forbidden":
-        return LineProblem(line, _short(field), "unknown_field", _unknown(tuple(map(str, item["loc"]))))
+        location = tuple(_short(str(part)) for part in item["loc"])  # what is remembered is not long
+        return LineProblem(line, _short(field), "unknown_field", _unknown(location))
     if kind == "missing" or (kind == "string_type" and item["input"] is None):
         return LineProblem(line, field, "missing", f"{field}: missing")
     if kind == "json_invalid":  # found nothing else that is wrong: what is left is the parser's own limit
@@ -158,6 +159,11 @@ def _expectation(kind: str, item: Mapping[str, Any]) -> tuple[str, str]:
             return (
                 "invalid_value",
                 f"expected the form {context.get('pattern')}, got {shown(value)}",
+            )
+        case "too_long":
+            return (
+                "too_large",
+                f"more than {context.get('max_length'):,} entries, which is the most that are allowed",
             )
         case "think" | "deadline":
             return "invalid_value", f"{item['msg']}, got {described(value)}"

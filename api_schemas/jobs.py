@@ -32,6 +32,7 @@ from api_schemas.job_problems import (
     problems_of,
     unsupported_format,
 )
+from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, given, ignored
 from api_schemas.results import ResultError, ResultLine
 
@@ -87,6 +88,7 @@ class Limits:
     """Of each of prompt, system, template and suffix."""
     max_line_bytes: int = 64 * 1024 * 1024
     """Of the whole line, images included."""
+    max_metadata_bytes: int = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ _TEXTS = ("prompt", "system", "template", "suffix")
 _NO_DEFAULTS = JobDefaults()
 _NO_LIMITS = Limits()
 _DEEPEST = 200
+_FEW_VALUES = 10_000
+_SMALL = 64 * 1024
 _validate = JobLine.__pydantic_validator__.validate_json
 
 
@@ -141,6 +145,11 @@ def read_job_line(
     if len(data) > limits.max_line_bytes:
         message = f"{len(data):,} bytes, a line may have at most {limits.max_line_bytes:,}"
         return [LineProblem(line, "", "too_large", message)]
+    if len(data) > _SMALL and (many := values_of(data)) > _FEW_VALUES:
+        if many > MOST_VALUES:
+            message = f"more than {MOST_VALUES:,} values, which is the most that a line may have"
+            return [LineProblem(line, "", "too_large", message)]
+        return _read_carefully(data, line, defaults, limits)
     if b"\\u0000" in data or b"NaN" in data or b"Infinity" in data:
         return _read_carefully(data, line, defaults, limits)
     try:
@@ -198,6 +207,8 @@ def _finish(
         problems.append(LineProblem(line, "deadline", "missing", message))
     if size > limits.max_prompt_bytes:
         problems += _too_large(fields, limits.max_prompt_bytes, line)
+    if size > limits.max_metadata_bytes and fields["metadata"] is not None:
+        problems += _too_much_metadata(fields["metadata"], limits.max_metadata_bytes, line)
     if problems or model is None:
         return problems
     return ParsedLine(
@@ -271,6 +282,14 @@ def _too_large(fields: Mapping[str, Any], limit: int, line: int) -> list[LinePro
     return problems
 
 
+def _too_much_metadata(metadata: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
+    size = len(json.dumps(metadata, ensure_ascii=False).encode())
+    if size <= limit:
+        return []
+    message = f"metadata: {size:,} bytes, at most {limit:,} are allowed; it is kept with every result"
+    return [LineProblem(line, "metadata", "too_large", message)]
+
+
 def _read_carefully(
     raw: bytes | str, line: int, defaults: JobDefaults, limits: Limits
 ) -> ParsedLine | list[LineProblem]:
@@ -281,6 +300,9 @@ def _read_carefully(
     foreign = unsupported_format(value, line)
     if foreign:
         return [foreign]
+    too_many = crowded(value, line)
+    if too_many:
+        return [too_many]
     repair = _Repair()
     try:
         text = json.dumps(repair.object(value), ensure_ascii=False, allow_nan=False)

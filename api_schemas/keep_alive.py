@@ -41,19 +41,25 @@ def keep_alive_seconds(value: object) -> float | None:
         if nanoseconds < 0:
             return FOR_EVER
         return nanoseconds / 1e9
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         raise ValueError("NaN is not a time")
     if value < 0:
         return FOR_EVER
-    if value * 1e9 > MAX_NANOSECONDS:
+    if value > MAX_NANOSECONDS // 10**9:  # not value * 1e9: an int may be longer than any float
         raise ValueError(
-            f"{value:g} seconds is more than 292 years, which the server takes for 0; -1 is for ever"
+            f"{str(value)[:20]} seconds is more than 292 years, which the server takes for 0; -1 is for ever"
         )
     return float(value)
 
 
+_LONGEST = 100
+
+
 def _parse(text: str) -> int:
     try:
+        if len(text) > _LONGEST:
+            raise ValueError
+
         return parse_duration(text)
     except ValueError as error:
         shown = text if len(text) <= 40 else text[:40] + "…"

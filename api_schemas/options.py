@@ -21,7 +21,8 @@ RUNNER_OPTIONS = (
 )
 """Load-time options: a request that changes one of them reloads it (``server/sched.go needsReload``)."""
 
-Stop = Annotated[str, Field(min_length=1)]
+MOST_STOPS = 64
+Stop = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 class Options(BaseModel):
@@ -118,7 +119,7 @@ class Options(BaseModel):
         default=None,
         description="Penalty on tokens by how often they occurred, usually -2 to 2; 0 (default) is none.",
     )
-    stop: list[Stop] | None = Field(
+    stop: Annotated[list[Stop], Field(max_length=MOST_STOPS, fail_fast=True)] | None = Field(
         default=None,
         description="Texts that end the answer where they appear; they are not part of it. A list: "
         '["User:"].',

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load-seconds", type=float, help="how long each load takes at time scale 1")
     parser.add_argument("--tokens-per-second", type=float, help="how fast each model speaks at time scale 1")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--diary", type=Path, metavar="DIR", help="append each generation to DIR/NAME.jsonl")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="a JSON list of faults")
     return parser
 
@@ -69,6 +70,7 @@ def _host(text: str, asked: argparse.Namespace) -> HostSettings:
         time_scale=asked.time_scale,
         seed=asked.seed,
         faults=faults,
+        diary=asked.diary and asked.diary / f"{name}.jsonl",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from simulator import gojson
 from simulator.clock import Clock
+from simulator.diary import Diary
 from simulator.failures import (
     BUSY,
     ENCOUNTERED,
@@ -40,6 +41,7 @@ class Machine(Protocol):
     settings: HostSettings
     clock: Clock
     counters: Counters
+    diary: Diary
     scheduler: Scheduler
     faults: FaultScript
 
@@ -119,6 +121,8 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
         speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)
         machine.counters.generation_began()
+        number = machine.diary.began(job.model.name.short, job.prompt_text)
+        whole, tokens = False, 0
         try:
             ending = await _said(machine, job, runner, prompt, speaker, reply, mishap)
         except Interruption as interruption:
@@ -133,10 +137,13 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
             if ending is not None:
                 machine.counters.completed += 1
                 machine.counters.tokens += ending.answer_tokens
+                tokens = ending.answer_tokens
                 final = _final(clock, job, runner, prompt + speaker.raw, ending, began, granted)
             speaker.end(final)
+            whole = final is not None
         finally:
             machine.counters.concurrent -= 1
+            machine.diary.ended(number, whole=whole, tokens=tokens, text=speaker.raw)
     finally:
         machine.scheduler.release(loaded)
 

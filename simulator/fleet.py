@@ -43,11 +43,11 @@ class RunningHost:
 
     def stop(self) -> None:
         """Shut down; connections in use break."""
-        self._call(self._host.kill)
+        self._call(self._host.kill, settle=True)
 
     def kill(self) -> None:
         """Die at once, as under SIGKILL."""
-        self._call(self._host.kill)
+        self._call(self._host.kill, settle=True)
 
     def kill_runner(self, model: str) -> None:
         """Kill the runner of a loaded model: what it says ends with an error, ``/api/ps`` goes on listing it."""
@@ -79,9 +79,12 @@ class RunningHost:
 
         self._call(do)
 
-    def _call(self, work: Callable[[], T]) -> T:
+    def _call(self, work: Callable[[], T], *, settle: bool = False) -> T:
         async def on_loop() -> T:
-            return work()
+            done = work()
+            if settle:
+                await settled()
+            return done
 
         return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result()
 
@@ -158,3 +161,5 @@ async def _ended(hosts: Sequence[Host]) -> None:
         task.cancel()
     if rest:
         await asyncio.wait(rest)
+    for host in hosts:
+        host.diary.close()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulator.clock import COALESCE_SECONDS, Clock
+from simulator.diary import Diary
 from simulator.endpoints import dispatch
 from simulator.faults import Fault, FaultScript
 from simulator.http import JSON, Connection, Reply, Request
@@ -29,6 +30,7 @@ class Host:
         self.settings = settings
         self.clock = Clock(loop, settings.time_scale, coalesce=coalesce)
         self.counters = Counters()
+        self.diary = Diary(settings.diary)
         self.faults = FaultScript(settings.faults)
         self.disk = Disk(settings.models, self.clock.wall_ns())
         self.pullable = Disk(settings.pullable, self.clock.wall_ns())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from simulator.faults import Fault
@@ -78,7 +79,8 @@ class HostSettings:
     ``time_scale`` multiplies every duration of the machine (load, prompt, token, unload): 0.01 is a machine a
     hundred times as fast, 0 answers at once and reports the durations of scale 1.
     Durations a client names (``keep_alive``) are never scaled. ``keep_alive`` is in seconds.
-    ``context_length`` 0 leaves the default window to the memory, as Ollama does.
+    ``context_length`` 0 leaves the default window to the memory, as Ollama does. ``diary`` is a file to which each
+    generation is appended (``simulator/diary.py``).
     """
 
     name: str
@@ -103,6 +105,7 @@ class HostSettings:
     pull_bytes_per_second: float = 100e6
     seed: int = 0
     faults: tuple[Fault, ...] = ()
+    diary: Path | None = None
 
     @property
     def reported_version(self) -> str:

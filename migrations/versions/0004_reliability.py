@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column(
         "hosts", sa.Column("quarantines", sa.SmallInteger(), server_default=sa.text("0"), nullable=False)
     )
+    op.add_column("jobs", sa.Column("asked", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.create_index(
         "ix_jobs_suspects",
         "jobs",
@@ -40,5 +41,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("pulses")
     op.drop_index("ix_jobs_suspects", table_name="jobs")
+    op.drop_column("jobs", "asked")
     for column in ("quarantines", "quarantine_reason", "quarantined_until", "slow_reason", "slow_since"):
         op.drop_column("hosts", column)

@@ -15,6 +15,7 @@ from tests.processes import CARAVAN, Processes, Started
 from tests.waiting import wait_until
 from worker.errors import NotFound
 from worker.storage.batches import find_batch
+from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 
@@ -95,12 +96,23 @@ class Fleet:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """What a person's shell would have, with a home of its own."""
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What a person's shell would have, with a home of its own; its database keeps its promises in the end."""
     import os
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
-    return {**kept, **TENTH, "CARAVAN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
+    yield {**kept, **TENTH, "CARAVAN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
+    file = tmp_path / "home" / "caravan.db"
+    if file.exists():
+        database = open_database(f"sqlite:///{file}")
+        keeps_its_promises(database)
+        database.close()
+
+
+def keeps_its_promises(database: Database) -> None:
+    """What ``caravan db check`` finds; also while the processes of the test go on."""
+    broken = [one for one in check_database(database, now=database.clock().now()) if one.broken]
+    assert not broken, broken
 
 
 @pytest.fixture
@@ -131,6 +143,7 @@ def fleet(
     for host in hosts:
         ready.run("hosts", "add", host.name, host.url, "--slots", "2")
     yield ready
+    keeps_its_promises(database)
     database.close()
 
 

@@ -4,12 +4,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.acceptance.conftest import Fleet, write_jobs
 from tests.waiting import wait_until
 
 
+@pytest.mark.fault(1)
+@pytest.mark.fault(8)
 def test_a_thousand_jobs_survive_a_killed_worker_and_a_flushed_broker(
     fleet: Fleet, tmp_path: Path, redis_url: str
 ) -> None:
@@ -43,6 +46,7 @@ def test_interleaved_models_cost_hardly_more_loads_than_there_are_models(
     assert all(host.state()["max_concurrent"] == 2 for host in fleet.hosts)
 
 
+@pytest.mark.fault(4)
 def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -58,6 +62,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
     assert sum(host.state()["completed"] for host in fleet.hosts) == 400, "an answer was generated twice"
 
 
+@pytest.mark.fault(23)
 def test_a_cancelled_batch_stops_within_seconds(fleet: Fleet, tmp_path: Path) -> None:
     fleet.start_all()
     file = write_jobs(tmp_path / "jobs.jsonl", 2000)

@@ -22,7 +22,7 @@ from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.services.tick import Outage, hosts_to_wake, tick, tidy
+from worker.services.tick import hosts_to_wake, tick, tidy
 from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
@@ -79,7 +79,6 @@ class Resources:
 def register_tasks(app: Celery, settings: Settings) -> Resources:
     """Give ``app`` Caravan's tasks, bound to these settings."""
     resources = Resources(settings)
-    outage = Outage(SystemClock(), settings.lease_seconds)
     ticks = Heart("tick", every=settings.tick_seconds)
     chores = Heart("chores", every=settings.chores_seconds)
 
@@ -90,11 +89,10 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     @app.task(name="caravan.tick", shared=False)
     def tick_task() -> None:
         try:
-            tick(resources.database, clock=resources.clock, rescuing=outage.over)
+            tick(resources.database, clock=resources.clock, lease=settings.lease_seconds)
             ticks.beat(resources.database, resources.clock)
             wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
         except DatabaseUnavailable as error:
-            outage.seen()
             emit("database.unavailable", host="control", message=str(error))
 
     @app.task(name="caravan.tidy", shared=False)

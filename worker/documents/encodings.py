@@ -6,17 +6,22 @@ UTF-32 with a byte order mark. A file is decoded strictly from end to end before
 
 import codecs
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from worker.errors import InputRefused, Problem
 
 BLOCK = 1 << 20
+UNPACKED_FREELY = 1 << 30
+UNPACKED_RATIO = 200
+"""A packed file may hold this many times its size; more only up to a gigabyte. Texts shrink to a tenth, repeated ones
+to a fiftieth; a file made to fill whatever reads it to a thousandth."""
 TEXT_LIMIT = 16 * 1024 * 1024
 """Bytes of a file given as ``@FILE``."""
 
@@ -46,16 +51,41 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         with path.open("rb") as file:
+            if not file.seekable():
+                told = f"{path}: a pipe, which cannot be read twice; give - for the file and pipe it into the command"
+                raise InputRefused([Problem(0, "", "unreadable", told)])
             packed = file.read(2) == b"\x1f\x8b" or path.suffix.lower() == ".gz"
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield cast(IO[bytes], unpacked)
+                    yield io.BufferedReader(_Measured(unpacked, file, path), BLOCK)
             else:
                 yield file
     except SourceError as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InputRefused([Problem(0, "", "unreadable", f"{path}: {reason}")]) from error
+
+
+class _Measured(io.RawIOBase):
+    """What a packed file holds, as long as that is no bomb."""
+
+    def __init__(self, unpacked: gzip.GzipFile, packed: IO[bytes], path: Path) -> None:
+        self._unpacked, self._packed, self._path = unpacked, packed, path
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._unpacked.readinto(buffer)
+        self._size += count
+        if self._size > UNPACKED_FREELY and self._size > UNPACKED_RATIO * self._packed.tell():
+            message = (
+                f"{self._path}: more than {UNPACKED_FREELY:,} bytes unpacked and over {UNPACKED_RATIO} times its size; "
+                "unpack it yourself if that is right"
+            )
+            raise InputRefused([Problem(0, "", "too_large", message)])
+        return count
 
 
 def named_encoding(name: str) -> str:
@@ -188,11 +218,11 @@ def read_text_argument(value: str) -> str:
 
 def read_text(path: Path, *, encoding: str | None = None) -> str:
     """A whole text file of at most 16 MB, its byte order mark dropped. Raises InputRefused."""
-    found = named_encoding(encoding) if encoding else find_encoding(path)
     with open_bytes(path) as file:
         data = file.read(TEXT_LIMIT + 1)
-    if len(data) > TEXT_LIMIT:
+    if len(data) > TEXT_LIMIT:  # before all of it is read for its encoding: a device never ends
         raise InputRefused([Problem(0, "", "too_large", f"{path}: more than {TEXT_LIMIT:,} bytes")])
+    found = named_encoding(encoding) if encoding else find_encoding(path)
     try:
         text = data.decode(found)
     except UnicodeDecodeError as error:

@@ -8,13 +8,14 @@ objects print as JSON, nothing is escaped.
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 TEXT_LIMIT = 4 * 1024 * 1024
@@ -23,6 +24,13 @@ STEP_LIMIT = 1_000_000
 """Rounds of loops and calls in one rendering, some seconds of work at most."""
 BITS_LIMIT = 4096
 """Of a whole number."""
+
+SPELLED_LIMIT = 16 * TEXT_LIMIT
+"""Characters of a list with all that is in it, where a filter may write it out; it need not be printed whole."""
+MADE_LIMIT = 64 * TEXT_LIMIT
+"""Characters of all texts that one rendering makes on its way."""
+_WRAPPED_LIMIT = 10**9
+"""A word that is longer than the line is copied once for each line."""
 
 _WIDE = re.compile(r"\d{7,}|%[^a-zA-Z%]*\*")
 
@@ -39,15 +47,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             finalize=_printed,
         )
-        self._steps = 0
+        self._steps = self._made = 0
         del self.globals["lipsum"]
         self.filters["tojson"] = lambda value, indent=None: _json(value, indent=indent)
         self.filters = {name: self._measured(name, function) for name, function in self.filters.items()}
         self.filters["_counted"] = self._counted
-        self.filters["_joined"] = _joined
+        self.filters["_joined"] = lambda parts: self._kept(_joined(parts))
 
     def begin(self) -> None:
-        self._steps = 0
+        self._steps = self._made = 0
 
     def compile_bounded(self, tree: nodes.Template) -> Any:
         """A template whose loops and joins are counted; changes ``tree``."""
@@ -63,7 +71,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             _forecast(method.__name__, (owner, *args))
             self._work((owner, *args))
-        return _short(super().call(context, obj, *args, **kwargs))
+        return self._kept(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         match operator:
@@ -82,7 +90,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             case _:
                 if isinstance(left, str):
                     _not_wide(left)
-        return super().call_binop(context, operator, left, right)
+                    self._work((right,))
+        return self._kept(super().call_binop(context, operator, left, right))
 
     def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
         for value in values:
@@ -94,13 +103,24 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if self._steps > STEP_LIMIT:
             raise SecurityError(f"more than {STEP_LIMIT:,} rounds of loops and calls")
 
+    def _kept(self, value: Any) -> Any:
+        """``value``, after a look how large it is, and how much was made before it: a template may keep all of that."""
+        if isinstance(value, str):
+            _within(len(value))
+            self._made += len(value)
+        elif isinstance(value, list | tuple):
+            self._made += 8 * len(value)
+        if self._made > MADE_LIMIT:
+            raise SecurityError(f"makes more than {MADE_LIMIT:,} characters in all, on its way to the prompt")
+        return value
+
     def _work(self, values: Iterable[Any]) -> None:
         """Count what a filter or method has to go through: members one by one, texts by 64 characters."""
         for value in values:
             if isinstance(value, str):
                 self._step(len(value) // 64)
             elif isinstance(value, list | tuple | dict | range):
-                self._step(len(value))
+                self._step(len(value) + _spelled(value, SPELLED_LIMIT) // 64)
 
     def _measured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)  # carries over what marks it as wanting the context
@@ -109,7 +129,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             _forecast(name, values)
             self._step()
             self._work(values)
-            return _short(function(*args, **kwargs))
+            if name == "urlize":  # a microsecond a character
+                self._step(max((len(value) for value in values if isinstance(value, str)), default=0) // 2)
+            return self._kept(function(*args, **kwargs))
 
         return measured
 
@@ -136,6 +158,7 @@ class _Bounds(NodeTransformer):
 
 
 def _joined(parts: list[Any]) -> str:
+    _spelled(parts, TEXT_LIMIT)
     texts = [str(part) for part in parts]
     _within(sum(map(len, texts)))
     return "".join(texts)
@@ -144,11 +167,36 @@ def _joined(parts: list[Any]) -> str:
 def _printed(value: Any) -> Any:
     if value is None:
         return ""
+    _spelled(value, TEXT_LIMIT)
     return _json(value) if isinstance(value, dict | list | tuple) else value
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:
+    _spelled(value, TEXT_LIMIT)
     return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _spelled(value: Any, limit: int) -> int:
+    """About how long ``value`` is written out, at least. A list may hold the same text a thousand times, and itself take
+    no room at all. Raises SecurityError beyond ``limit``, long before it is written out."""
+    size, todo = 0, [value]
+    while todo:
+        one = todo.pop()
+        match one:
+            case str():
+                size += len(one)
+            case dict():
+                todo += [*one.keys(), *one.values()]
+            case list() | tuple() | set() | frozenset() | KeysView() | ValuesView() | ItemsView():
+                todo += one
+            case Namespace():
+                todo.append(one._Namespace__attrs)
+            case _:
+                pass
+        size += 3  # a sign, a comma, a space
+        if size > limit:
+            raise SecurityError(f"makes more than {limit:,} characters")
+    return size
 
 
 _SIZED = frozenset(
@@ -164,8 +212,13 @@ def _forecast(name: str, values: tuple[Any, ...]) -> None:
         for value in values:
             if isinstance(value, int):
                 _within(value)
-    elif name in {"format", "format_map"} and texts:
+    if name in {"format", "format_map"} and texts:
         _not_wide(texts[0])
+    elif name == "wordwrap" and texts:
+        widths = [value for value in values if isinstance(value, int)]
+        longest = max(map(len, texts[0].split()), default=0)
+        if longest * longest // max(1, min(widths, default=79)) > _WRAPPED_LIMIT:
+            raise SecurityError(f"wraps a word of {longest:,} characters")
     elif name == "replace" and len(texts) > 2:
         text, old, new = texts[:3]
         _within(len(text) + text.count(old) * (len(new) - len(old)))
@@ -181,12 +234,6 @@ def _forecast(name: str, values: tuple[Any, ...]) -> None:
 def _not_wide(pattern: str) -> None:
     if _WIDE.search(pattern):
         raise SecurityError("a format with a width of millions, or one told by *")
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str):
-        _within(len(value))
-    return value
 
 
 def _countable(bits: int) -> None:

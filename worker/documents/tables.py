@@ -21,6 +21,8 @@ from worker.errors import InputRefused, Problem
 LINE_LIMIT = 64 * 1024 * 1024
 """Bytes in one line of JSONL, characters in one row of CSV; a longer one is refused without being read whole."""
 
+MOST_COLUMNS = 10_000
+
 ENDINGS: Mapping[str, str] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -34,6 +36,7 @@ KINDS = ("jsonl", "csv", "parquet")
 DELIMITERS = (",", ";", "\t", "|")
 
 _SNIFFED = 64 * 1024
+_SKIPPED = 1024 * 1024
 _SAMPLE_ROWS = 20
 
 
@@ -98,13 +101,17 @@ def check_columns(columns: tuple[str, ...], path: Path) -> None:
     problems = []
     if not columns:
         problems.append(_whole("no_header", f"{path}: no column; the first line names the columns"))
+    if len(columns) > MOST_COLUMNS:
+        told = f"{path}: {len(columns):,} columns, at most {MOST_COLUMNS:,} are allowed"
+        raise InputRefused([_whole("too_large", told)])
+    first: dict[str, int] = {}
     for at, name in enumerate(columns, start=1):
         if not name:
             message = f"{path}: column {at} has no name; name it in the header"
             message += " (from pandas: to_csv(..., index=False))" if at == 1 else ""
             problems.append(Problem(0, "", "empty_column", message))
-        elif name in columns[: at - 1]:
-            message = f"{path}: column {name!r} is there twice ({columns.index(name) + 1} and {at})"
+        elif first.setdefault(name, at) != at:
+            message = f"{path}: column {name!r} is there twice ({first[name]} and {at})"
             problems.append(Problem(0, name, "duplicate_column", message))
     if problems:
         raise InputRefused(problems[:20], left_out=max(0, len(problems) - 20))
@@ -146,9 +153,10 @@ def _kind(path: Path, encoding: str | None) -> str:
 def _bounded(file: IO[AnyStr]) -> Iterator[AnyStr]:
     """Lines with their ends; one over the limit is cut one unit behind it, and its rest passed over."""
     while line := file.readline(LINE_LIMIT + 1):
-        rest = line
-        while len(rest) > LINE_LIMIT and rest[-1:] not in ("\n", b"\n", "\r"):
-            rest = file.readline(LINE_LIMIT + 1)
+        if len(line) > LINE_LIMIT:
+            end = line[-1:]
+            while end and end not in ("\n", b"\n", "\r"):
+                end = file.readline(_SKIPPED)[-1:]
         yield line
 
 

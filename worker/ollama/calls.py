@@ -1,6 +1,7 @@
 """One request under way: how far it is, how long it may still wait, and how another thread ends it."""
 
 import contextlib
+import io
 import socket
 import threading
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Call:
         self.pace_mark: tuple[float, int] | None = None
         """When the pace was last found good, and the chunks that had come by then."""
         self.verdict: Verdict | None = None
+        self.reader: io.BufferedReader | None = None
+        """Of its response. Closed by urllib3 with the response, but not where the headers made none."""
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._clock: Clock | None = None

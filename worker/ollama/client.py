@@ -10,7 +10,14 @@ from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import bad_reply, is_dropped, is_refused, while_loading
+from worker.ollama.failures import (
+    bad_reply,
+    from_error_value,
+    is_dropped,
+    is_refused,
+    one_line,
+    while_loading,
+)
 from worker.ollama.limits import (
     Bounds,
     Deadlines,
@@ -227,8 +234,9 @@ class OllamaHost:
     def _pulled(self, model: str, line: bytes, progress: Callable[[str, int, int], None] | None) -> bool:
         told = parse_object(line, self._bounds)
         if "error" in told:
-            raise HostError(Code.MODEL_MISSING, f"{model} cannot be pulled: {str(told['error'])[:300]}")
-        status = str(told.get("status", ""))
+            said = from_error_value(told["error"]).message[:300]
+            raise HostError(Code.MODEL_MISSING, f"{model} cannot be pulled: {said}")
+        status = one_line(str(told.get("status", "")))
         if progress is not None:
             total, completed = told.get("total"), told.get("completed")
             progress(

@@ -9,7 +9,8 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -17,6 +18,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     InvalidChunkLength,
+    InvalidHeader,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -25,6 +27,7 @@ from urllib3.exceptions import (
 from worker.errors import Code, HostError
 from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
+from worker.ollama.session import NoLength
 
 BROKEN = (
     requests.RequestException,
@@ -133,8 +136,34 @@ def bad_reply(what: str, data: bytes | bytearray = b"") -> HostError:
     return HostError(Code.BAD_REPLY, f"the host sent {what}{shown}")
 
 
-def from_status(status: int, content_type: str, body: bytes) -> HostError:
-    """A response that is no 200."""
+def from_status(
+    status: int, content_type: str, body: bytes, *, headers: Mapping[str, str] | None = None
+) -> HostError:
+    """A response that is no 200. How long to stay away, where a busy host says it, is in ``numbers``."""
+    error = _from_status(status, content_type, body)
+    seconds = _retry_after(headers or {})
+    if error.code is Code.HOST_BUSY and seconds is not None:
+        error.numbers["retry_after"] = seconds
+    return error
+
+
+def _retry_after(headers: Mapping[str, str]) -> int | None:
+    """Seconds (RFC 9110, 10.2.3); a time counts from the host's own ``Date``, whose clock may be wrong.
+
+    >>> _retry_after({"Retry-After": "20"}), _retry_after({"Retry-After": "soon"})
+    (20, None)
+    """
+    told = headers.get("Retry-After", "").strip()
+    if told.isascii() and told.isdigit():
+        return int(told[:9])
+    try:
+        span = parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0, int(span.total_seconds()))
+
+
+def _from_status(status: int, content_type: str, body: bytes) -> HostError:
     what = f"{status} {http.client.responses.get(status, '')}".strip()
     if 300 <= status < 400:
         return HostError(Code.BAD_REPLY, f"the host redirects ({what}); give its own URL", status=status)
@@ -147,7 +176,7 @@ def from_status(status: int, content_type: str, body: bytes) -> HostError:
             message = f"{proxy_words(status, what, '')}: {error.message}"
             return HostError(error.code, message, status=status)
         return error
-    text = _one_line(body.decode("utf-8", "replace"))
+    text = one_line(body.decode("utf-8", "replace"))
     plain = not content_type.startswith("text/html") and not text.startswith("<")
     message = proxy_words(status, what, text) or what
     if plain and text and text.lower() not in what.lower():
@@ -267,17 +296,17 @@ def _unwrapped(value: Any) -> tuple[str, dict[str, int]]:
             start = value.find("{")
             inner = _parsed(value[start:]) if start >= 0 else None
             if inner is None:
-                return prefix + _one_line(value), {}
+                return prefix + one_line(value), {}
             prefix, value = prefix + value[:start], inner
         elif isinstance(value, dict) and "error" in value:
             value = value["error"]
         elif isinstance(value, dict) and isinstance(value.get("message"), str):
             names = ("n_prompt_tokens", "n_ctx")
             numbers = {name: value[name] for name in names if type(value.get(name)) is int}
-            return prefix + _one_line(value["message"]), numbers
+            return prefix + one_line(value["message"]), numbers
         else:
             break
-    return prefix + _one_line(json.dumps(value)), {}
+    return prefix + one_line(json.dumps(value)), {}
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
@@ -288,7 +317,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
     return inner if isinstance(inner, dict) and ("error" in inner or "message" in inner) else None
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """``text`` on one line, without anything that a terminal or a database would stumble over."""
     text = text[: 2 * _LONGEST_MESSAGE].encode("utf-8", "replace").decode()
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:_LONGEST_MESSAGE]
@@ -317,7 +346,7 @@ def _is_nonsense(causes: list[BaseException]) -> bool:
     return any(
         isinstance(
             cause,
-            http.client.HTTPException | requests.exceptions.InvalidHeader | ValueError,
+            http.client.HTTPException | requests.exceptions.InvalidHeader | InvalidHeader | ValueError,
         )
         and not isinstance(cause, http.client.RemoteDisconnected | OSError | UnicodeError)
         for cause in causes
@@ -327,7 +356,7 @@ def _is_nonsense(causes: list[BaseException]) -> bool:
 def _is_garbage(causes: list[BaseException]) -> bool:
     """The body was no chunked body. urllib3 has no type for a chunk length without end, only words."""
     return any(
-        isinstance(cause, InvalidChunkLength | http.client.LineTooLong)
+        isinstance(cause, InvalidChunkLength | http.client.LineTooLong | NoLength)
         or (isinstance(cause, ProtocolError) and "exceeded maximum allowed length" in str(cause))
         for cause in causes
     )
@@ -344,8 +373,8 @@ def _reason(causes: list[BaseException]) -> str:
             case http.client.RemoteDisconnected():
                 return "the host closed the connection without an answer"
             case OSError() if cause.strerror and not isinstance(cause, requests.RequestException):
-                return _one_line(cause.strerror).lower()
+                return one_line(cause.strerror).lower()
             case http.client.IncompleteRead():
                 return "the body ended early"
     root = causes[-1]
-    return f"{type(root).__name__}: {_one_line(str(root))[:200]}"
+    return f"{type(root).__name__}: {one_line(str(root))[:200]}"

@@ -36,6 +36,12 @@ class Bounds:
     probe_bytes: int = 16 * 1024 * 1024
     error_bytes: int = 64 * 1024
     json_depth: int = 64
+    json_nodes: int = 500_000
+    """Texts and brackets of one line, or of one answer of the small endpoints: some tens a model."""
+
+
+MOST_MODELS = 2_000
+"""Of one host. Each may cost a request of its own."""
 
 
 @dataclass(frozen=True, slots=True)

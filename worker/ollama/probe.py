@@ -10,7 +10,8 @@ from typing import Any
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
-from worker.ollama.failures import bad_reply
+from worker.ollama.failures import bad_reply, one_line
+from worker.ollama.limits import MOST_MODELS
 
 Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
 """A path, and what to send to it (None: a GET) → the JSON object that came back."""
@@ -28,6 +29,8 @@ class Told:
     """See ``HostModel.weights``."""
 
 
+_LONGEST_NAME = 600
+"""Characters: host, namespace, model and tag are bounded by a server too (``types/model/name.go``)."""
 _LOAD_TIME = frozenset(RUNNER_OPTIONS) - {"num_ctx"}
 
 
@@ -35,7 +38,7 @@ def read_version(ask: Ask) -> str:
     version = ask("/api/version", None).get("version")
     if type(version) is not str:
         raise bad_reply("a version that is none")
-    return version
+    return one_line(version)[:50]
 
 
 def read_loaded(ask: Ask) -> list[LoadedModel]:
@@ -56,15 +59,23 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
 def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
     """What the host can generate with by itself.
 
-    Left out are models that it would pass on to a cloud (prompts would leave the house) and models that say they
-    cannot generate. ``known`` keeps by digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
+    Left out are models that it would pass on to a cloud (prompts would leave the house), models that say they
+    cannot generate, and what is no model's name. Raises HostError too for more than ``MOST_MODELS``. ``known`` keeps by
+    digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
     """
-    entries = [entry for entry in _models(ask("/api/tags", None)) if not _is_remote(entry)]
+    entries = [
+        entry
+        for entry in _models(ask("/api/tags", None))
+        if not _is_remote(entry) and _is_name(_text(entry, "name", "model"))
+    ]
+    if len(entries) > MOST_MODELS:
+        raise bad_reply(f"{len(entries):,} models, more than {MOST_MODELS:,}")
     found = []
     seen = set()
     alike = Counter(_kind(entry) for entry in entries)
     for entry in entries:
         name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
+        digest = digest if _is_name(digest) else ""
         seen.add(digest)
         told = known.get(digest) or _told(entry)
         if told is None or (told.weights is None and digest not in known and alike[_kind(entry)] > 1):
@@ -160,6 +171,11 @@ def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
         raise bad_reply("a list of models that is none")
     return models
+
+
+def _is_name(text: str) -> bool:
+    """Whether a job could name it, and a terminal show it."""
+    return len(text) <= _LONGEST_NAME and text.isprintable()
 
 
 def _is_remote(entry: Mapping[str, Any]) -> bool:

@@ -122,6 +122,19 @@ class _Reads(io.RawIOBase):
         super().close()
 
 
+class NoLength(http.client.HTTPException):
+    """A chunk's length is below 0."""
+
+
+class _Bounded(io.BufferedReader):
+    """Reads as much as it is told, and never "all there is", which is what urllib3 takes a chunk length of -1 for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            raise NoLength("a chunk length below 0")
+        return super().read(size)
+
+
 class _Source:
     """What ``http.client.HTTPResponse`` wants of a socket."""
 
@@ -129,7 +142,8 @@ class _Source:
         self._socket, self._call = sock, call
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reads(self._socket, self._call), _READ_BYTES)
+        reader = self._call.reader = _Bounded(_Reads(self._socket, self._call), _READ_BYTES)
+        return reader
 
 
 def _response(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:

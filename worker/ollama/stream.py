@@ -165,8 +165,8 @@ def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:
 
 def parse_object(line: bytes, bounds: Bounds) -> dict[str, Any]:
     """The JSON object that ``line`` is. Raises HostError (BAD_REPLY) for anything else."""
-    if line.count(b"[") + line.count(b"{") > bounds.json_depth and _depth(line) > bounds.json_depth:
-        raise HostError(Code.BAD_REPLY, f"JSON nested more than {bounds.json_depth} levels deep")
+    if line.count(b"[") + line.count(b"{") > bounds.json_depth or line.count(b'"') > bounds.json_nodes:
+        _check_shape(line, bounds)
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
@@ -176,19 +176,24 @@ def parse_object(line: bytes, bounds: Bounds) -> dict[str, Any]:
     return record
 
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+_NODE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+"""A string, also one that never ends (to look for its end from each of its escaped quotes would take for ever), or a
+bracket."""
 
 
-def _depth(line: bytes) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", line)):
-        if bracket in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+def _check_shape(line: bytes, bounds: Bounds) -> None:
+    """Before it is parsed: three bytes of empty lists become sixty, and levels become a stack."""
+    depth = 0
+    for nodes, node in enumerate(_NODE.finditer(line), start=1):
+        match node[0]:
+            case b"[" | b"{":
+                depth += 1
+                if depth > bounds.json_depth:
+                    raise HostError(Code.BAD_REPLY, f"JSON nested more than {bounds.json_depth} levels deep")
+            case b"]" | b"}":
+                depth -= 1
+        if nodes > bounds.json_nodes:
+            raise HostError(Code.BAD_REPLY, f"JSON of more than {bounds.json_nodes:,} texts and brackets")
 
 
 def well_formed(text: str) -> str:

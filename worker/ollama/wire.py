@@ -10,7 +10,7 @@ from worker.clock import Clock
 from worker.domain.hosts import Access
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
+from worker.ollama.failures import BROKEN, bad_reply, from_exception, from_status, left_over
 from worker.ollama.limits import Bounds, Patience
 from worker.ollama.secrets import resolve
 from worker.ollama.session import checked_url, current, open_session
@@ -83,7 +83,11 @@ class Wire:
                     response.status_code,
                     response.headers.get("Content-Type", ""),
                     content,
+                    headers=response.headers,
                 )
+            if (coding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+                # never unpacked: a few kilobytes may become gigabytes
+                raise bad_reply(f"a body packed with {coding[:20]!r}, which nobody asked for")
             yield pieces
         finally:
             self._calls.discard(call)
@@ -132,6 +136,8 @@ class Wire:
                 request, stream=True, timeout=(patience.connect, None), verify=self._credentials.verify
             )
         except BROKEN as error:
+            if call.reader is not None:
+                call.reader.close()
             raise from_exception(error, call, answered=False) from error
         finally:
             current.call = None

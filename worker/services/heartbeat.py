@@ -8,7 +8,7 @@ from worker.clock import Clock
 from worker.domain.timings import Timings
 from worker.errors import DatabaseUnavailable
 from worker.observability.events import emit
-from worker.storage.claims import cancel_requested, renew, renew_host
+from worker.storage.claims import cancel_requested, mark_asked, renew, renew_host
 from worker.storage.engine import Database
 
 
@@ -31,6 +31,7 @@ class Heartbeat:
         held: Callable[[], Collection[int]],
         cancel: Callable[[frozenset[int]], None],
         renewed: Callable[[frozenset[int], float], None],
+        asked: Callable[[], Collection[int]],
     ) -> None:
         self._database = database
         self._host = host
@@ -40,6 +41,8 @@ class Heartbeat:
         self._held = held
         self._cancel = cancel
         self._renewed = renewed
+        self._asked = asked
+        self._marked: frozenset[int] = frozenset()
         self._stop = threading.Event()
         self.lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"{host}-heartbeat", daemon=True)
@@ -66,8 +69,11 @@ class Heartbeat:
                 emit("database.unavailable", host=self._host, message=str(error))
 
     def _look(self) -> None:
-        with self._database.read() as conn:
+        asked = frozenset(self._asked())
+        with self._database.read() if asked <= self._marked else self._database.write() as conn:
+            mark_asked(conn, token=self._token, job_ids=asked - self._marked)
             flagged = cancel_requested(conn, token=self._token)
+        self._marked = asked
         if flagged:
             self._cancel(flagged)
 

@@ -199,6 +199,7 @@ class _Serving:
             held=self.claims.held,
             cancel=self.slots.abort,
             renewed=self._renewed,
+            asked=lambda: self.slots.running,
         )
         with heartbeat:
             if not self._look():

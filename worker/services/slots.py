@@ -86,6 +86,12 @@ class Slots:
             return frozenset(self._runner_of)
 
     @property
+    def running(self) -> frozenset[int]:
+        """Ids of the jobs that a slot has taken and that have not ended. May be read from any thread."""
+        with self._changed:
+            return frozenset(self._running)
+
+    @property
     def in_flight(self) -> Counter[str]:
         """Runner key → its jobs that are asked, or wait for a slot."""
         with self._changed:

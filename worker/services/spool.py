@@ -1,24 +1,33 @@
 """Where finished text waits while the database is away: one fsynced file of JSON lines per host."""
 
+import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.replies import Result
 from worker.errors import Code
 
+_LONGEST_NAME = 200
 _OUTCOMES: Mapping[str, type] = {cls.__name__: cls for cls in (Succeeded, Failed, Retried, Held, Cancelled)}
 
 
 def spool_path(home: Path, host: str) -> Path:
-    """Where the spool of ``host`` lies under ``home``; its name may hold what a file's must not (``gpu-1:11434``)."""
-    return home / "spool" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', host)}.jsonl"
+    """Where the spool of ``host`` lies under ``home``: each name has a file of its own, and none leads elsewhere.
+
+    >>> spool_path(Path("home"), "gpu-1:11434").as_posix()
+    'home/spool/gpu-1%3A11434.jsonl'
+    """
+    name = quote(host, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:100]}-{hashlib.sha256(host.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+    return home / "spool" / f"{name}.jsonl"
 
 
 class Spool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from worker.clock import Clock
 from worker.domain.backlog import Waiting
@@ -17,6 +18,7 @@ from worker.storage.counts import fold_counts
 from worker.storage.engine import Database
 from worker.storage.hosts import failing_keys, host_views
 from worker.storage.jobs import expire_due, hold_jobs, promote_due
+from worker.storage.pulses import read_pulses, record_pulse
 
 CHUNK = 5000
 LOADS_TRIED = 3
@@ -41,15 +43,15 @@ class Tidied:
     held: int = 0
 
 
-def tick(database: Database, *, clock: Clock, rescuing: bool = True) -> Ticked:
+def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Ticked:
     """Rescue, promote, expire: what somebody may be waiting for. Each in a transaction of its own.
 
-    ``rescuing`` is false for one lease after the database was away: nobody could renew then, and the workers that are
-    alive have to get their turn first (``Outage``).
+    With ``lease`` (seconds) nothing is rescued for that long after the database was away: nobody could renew then, and
+    the workers that are alive have to get their turn first. Without, stale leases are ended at once.
     """
     now = clock.now()
     rescued = Rescued()
-    if rescuing:
+    if lease is None or _leases_could_be_renewed(database, now, timedelta(seconds=lease)):
         with database.write() as conn:
             rescued = rescue_stale(conn, now=now)
     if rescued.retried or rescued.held or rescued.cancelled:
@@ -68,22 +70,24 @@ def tick(database: Database, *, clock: Clock, rescuing: bool = True) -> Ticked:
     return done
 
 
-class Outage:
-    """When was the database last away, as this process saw it?"""
+def _leases_could_be_renewed(database: Database, now: datetime, lease: timedelta) -> bool:
+    """Whether ticks have come through without a gap for as long as a lease holds.
 
-    def __init__(self, clock: Clock, lease: float) -> None:
-        self._clock = clock
-        self._lease = lease
-        self._until = float("-inf")
+    The database remembers it, not the process: a call that hung in a silent network raises nothing, and who starts anew
+    does not know since when nobody could renew. ``now`` was read before, so that a tick which hangs here, or after,
+    goes by the time before the gap.
+    """
+    with database.write() as conn:
+        seen = read_pulses(conn).get(RENEWABLE)
+        since = now
+        if seen is not None and now - seen.at <= lease / 3:
+            since = datetime.fromisoformat(str(seen.detail["since"]))
+        record_pulse(conn, RENEWABLE, now=now, detail={"since": since.isoformat()})
+    return now - since >= lease
 
-    def seen(self) -> None:
-        """The database could not be reached just now."""
-        self._until = self._clock.monotonic() + self._lease
 
-    @property
-    def over(self) -> bool:
-        """Every worker that is alive has had the time to renew its leases."""
-        return self._clock.monotonic() >= self._until
+RENEWABLE = "renewable"
+"""The pulse that tells since when leases could be renewed."""
 
 
 def tidy(

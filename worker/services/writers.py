@@ -43,7 +43,7 @@ GROUP_ROWS = 20_000
 GROUP_CHARACTERS = 12 * 2**20
 """A row group of Parquet ends at whichever comes first; Chinese text takes 3 bytes a character."""
 
-_FORMULA = frozenset("=+-@\t\r＝＋－＠")
+_FORMULA = frozenset("=+-@\t\r\n\0＝＋－＠")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -161,7 +161,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     target = _target(path)
     partial = _partial(target)
     try:
-        with partial.open("wb") as out:
+        with _opened(partial) as out:
             if target.exists():
                 shutil.copymode(target, partial)  # answers that were private stay so
             yield out
@@ -171,6 +171,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _opened(partial: Path) -> BinaryIO:
+    """``partial`` for writing. What a killed writer left is overwritten; a link that somebody else put there, in a
+    folder that both may write to, is not followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(partial, flags, 0o666), "wb")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.services.tick import Outage, hosts_to_wake, tick, tidy
+from worker.services.tick import hosts_to_wake, tick, tidy
 from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
@@ -191,16 +191,15 @@ class Embedded:
 
     def _tick(self, follow: Follow | None) -> None:
         chores_at = self.clock.monotonic()
-        outage = Outage(self.clock, self.settings.lease_seconds)
         with self.watchdog.watching("tick") as turned:
             while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
                 turned()
-                chores_at = self._tick_once(follow, outage, chores_at)
+                chores_at = self._tick_once(follow, chores_at)
 
-    def _tick_once(self, follow: Follow | None, outage: Outage, chores_at: float) -> float:
+    def _tick_once(self, follow: Follow | None, chores_at: float) -> float:
         """One turn; when the chores were done last."""
         try:
-            tick(self.database, clock=self.clock, rescuing=outage.over)
+            tick(self.database, clock=self.clock, lease=self.settings.lease_seconds)
             if self.heart is not None:
                 self.heart.beat(self.database, self.clock)
             for name in hosts_to_wake(self.database, clock=self.clock):
@@ -212,7 +211,6 @@ class Embedded:
             if follow is not None:
                 self._follow(follow)
         except DatabaseUnavailable as error:
-            outage.seen()
             emit("database.unavailable", host="tick", message=str(error))
         except Exception:
             _log.exception("defect in the tick; it goes on")

@@ -49,7 +49,7 @@ _PICK_DATED = (
 )
 _TAKE = (
     "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
-    "started_at = :now, rescued_token = NULL"
+    "started_at = :now, rescued_token = NULL, asked = false"
 )
 _GIVE = (
     "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
@@ -303,6 +303,18 @@ def renew(conn: Connection, *, token: str, job_ids: Iterable[int], lease_until: 
     return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1] is not None))
 
 
+_ASKED = text(
+    "UPDATE jobs SET asked = true WHERE id IN :ids AND lease_token = :token AND NOT asked"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def mark_asked(conn: Connection, *, token: str, job_ids: Iterable[int]) -> None:
+    """These jobs of ``token`` are in a slot, not before one: should their worker die, it may have been one of them."""
+    ids = sorted(job_ids)
+    if ids:
+        conn.execute(_ASKED, {"ids": ids, "token": token})
+
+
 def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
     """Running jobs of ``token`` whose producer wants them cancelled."""
     rows = conn.execute(
@@ -390,11 +402,14 @@ def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, 
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
     rows = conn.execute(query.limit(limit)).all()
-    by_state: dict[JobState, list[Row[Any]]] = {}
+    told = {row.lease_token for row in rows if row.asked}
+    by_state: dict[tuple[JobState, int], list[Row[Any]]] = {}
     for row in rows:
-        by_state.setdefault(_rescued_state(row), []).append(row)
+        # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
+        loss = int(row.asked or row.lease_token not in told)
+        by_state.setdefault((_rescued_state(row, loss), loss), []).append(row)
     changes: Counter[Change] = Counter()
-    for state, group in by_state.items():
+    for (state, loss), group in by_state.items():
         conn.execute(
             update(jobs)
             .where(jobs.c.id.in_([row.id for row in group]))
@@ -403,7 +418,7 @@ def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, 
                 rescued_token=jobs.c.lease_token,
                 lease_token=None,
                 lease_until=None,
-                losses=jobs.c.losses + 1,
+                losses=jobs.c.losses + loss,
                 eligible_at=now if state is JobState.SCHEDULED else jobs.c.eligible_at,
                 finished_at=now if state is JobState.CANCELLED else None,
                 hold_code=str(Code.WORKER_LOST) if state is JobState.HELD else None,
@@ -437,9 +452,10 @@ def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, 
             ],
         )
     add_changes(conn, changes)
-    return Rescued(
-        *(len(by_state.get(state, ())) for state in (JobState.SCHEDULED, JobState.HELD, JobState.CANCELLED))
-    )
+    states = Counter(dict.fromkeys(JobState, 0))
+    for (state, _), group in by_state.items():
+        states[state] += len(group)
+    return Rescued(states[JobState.SCHEDULED], states[JobState.HELD], states[JobState.CANCELLED])
 
 
 _LOST = text(
@@ -449,10 +465,10 @@ _LOST = text(
 ).bindparams(bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
 
 
-def _rescued_state(row: Row[Any]) -> JobState:
+def _rescued_state(row: Row[Any], loss: int) -> JobState:
     if row.cancel_requested_at is not None:
         return JobState.CANCELLED
-    return JobState.HELD if row.losses + 1 >= MOST_LOSSES else JobState.SCHEDULED
+    return JobState.HELD if loss and row.losses + 1 >= MOST_LOSSES else JobState.SCHEDULED
 
 
 # -- the right to serve a host ----------------------------------------------------------------------------------

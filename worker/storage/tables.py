@@ -171,6 +171,7 @@ jobs = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Column("widened", Boolean, nullable=False, server_default=text("false")),
+    Column("asked", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("batch_id", "custom_id", "model"),
     CheckConstraint(_one_of("state", JobState), name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),

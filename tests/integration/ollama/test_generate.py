@@ -306,6 +306,7 @@ def test_the_end_of_the_body_is_not_waited_for_longer_than_it_is_worth() -> None
 # -- streams that end badly ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize(
     "ending",
     [
@@ -351,6 +352,7 @@ def test_a_body_shorter_than_its_length_is_a_cut_reply() -> None:
     assert (error.code, error.partial) == (Code.REPLY_CUT, "a")
 
 
+@pytest.mark.fault(17)
 def test_an_error_line_after_chunks_has_the_text_so_far() -> None:
     text = "an error was encountered while running the model: unexpected EOF"
     line = chunk(json.dumps({"error": text}).encode() + b"\n")
@@ -389,6 +391,7 @@ def test_a_connection_goes_on_being_used_after_a_refusal() -> None:
 # -- what is no Ollama server ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(17)
 def test_a_redirect_is_refused_and_the_prompt_goes_nowhere_else() -> None:
     with scripted(streamed("stolen")) as other:
         location = f"Location: {other.url}/api/generate"
@@ -409,6 +412,7 @@ def test_the_body_of_a_redirect_is_not_read_without_end() -> None:
     assert error.code is Code.BAD_REPLY
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -454,6 +458,7 @@ def test_what_is_no_ollama_server_is_a_bad_reply(answer: list[Action]) -> None:
     assert error.code is Code.BAD_REPLY
 
 
+@pytest.mark.fault(22)
 def test_text_without_end_is_given_up_with_what_came() -> None:
     error = failure([Send(STREAM_HEAD), Flood(record("x" * 1000))], bounds=Bounds(reply_bytes=100_000))
 

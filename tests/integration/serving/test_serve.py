@@ -224,6 +224,7 @@ def test_a_bad_option_fails_its_job_alone(database: Database, clock: Clock) -> N
     assert failed["error"]["code"] == "unsupported"
 
 
+@pytest.mark.fault(23)
 def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(time_scale=1.0)) as (running,):
         host = add(database, clock, running)

@@ -44,6 +44,7 @@ def a_store(database: Fickle, tmp_path: Path, clock: FakeClock) -> Store:
     return Store(database, "gpu-1", clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))  # type: ignore[arg-type]
 
 
+@pytest.mark.fault(11)
 def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_is_back(
     queue: Queue, fickle: Fickle, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_is_
     assert not (tmp_path / "gpu-1.jsonl").exists()
 
 
+@pytest.mark.fault(11)
 def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_next_one(
     queue: Queue, fickle: Fickle, tmp_path: Path
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, t
     assert (second.accepted, first.accepted) == (1, 0)
 
 
+@pytest.mark.fault(30)
 def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stored(
     queue: Queue, fickle: Fickle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

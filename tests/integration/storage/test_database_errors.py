@@ -62,6 +62,7 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
         revision(str(path))
 
 
+@pytest.mark.fault(12)
 def test_a_full_disk_is_said_to_be_full_and_costs_only_what_was_not_committed(
     migrated_sqlite_url: str,
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_file_that_may_only_be_read_is_said_to_be_read_only(migrated_sqlite_ur
     database.close()
 
 
+@pytest.mark.fault(32)
 def test_a_column_of_a_newer_version_asks_for_the_upgrade(migrated_url: str) -> None:
     database = open_database(migrated_url)
 
@@ -131,6 +133,7 @@ def test_a_password_is_masked_wherever_it_stands_in_the_url() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.fault(29)
 def test_the_clock_shows_the_databases_time_and_goes_on_while_it_is_away(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +152,7 @@ def test_the_clock_shows_the_databases_time_and_goes_on_while_it_is_away(
     database.close()
 
 
+@pytest.mark.fault(33)
 def test_a_forked_child_opens_connections_of_its_own(migrated_postgres_url: str) -> None:
     database = open_database(migrated_postgres_url)
     query = text("SELECT pg_backend_pid()")

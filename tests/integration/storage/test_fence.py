@@ -11,6 +11,7 @@ from worker.domain.jobs import JobState, Priority
 from worker.errors import Code
 from worker.storage.claims import (
     cancel_requested,
+    mark_asked,
     release_jobs,
     release_strays,
     renew,
@@ -358,3 +359,23 @@ def rescue(store: Store) -> int:
 def promoted(store: Store) -> int:
     with store.database.write() as conn:
         return promote_due(conn, now=store.now)
+
+
+def test_a_job_that_was_claimed_ahead_does_not_pay_for_the_death_of_its_worker(store: Store) -> None:
+    store.submit(new_job(1), new_job(2), new_job(3))
+    jobs = store.claim(lease=1)
+    with store.database.write() as conn:
+        mark_asked(conn, token="t1", job_ids=[jobs[0].id])
+    store.later(2)
+    rescue(store)
+
+    assert [job.losses for job in store.claim(token="t2")] == [1, 0, 0]
+
+
+def test_where_none_was_seen_in_a_slot_any_may_be_what_the_worker_died_of(store: Store) -> None:
+    store.submit(new_job(1), new_job(2))
+    store.claim(lease=1)
+    store.later(2)
+    rescue(store)
+
+    assert [job.losses for job in store.claim(token="t2")] == [1, 1]

@@ -200,6 +200,7 @@ def test_promoters_at_once_leave_nothing_scheduled(store: Store, threads: Thread
     assert store.counts(batch.id) == {JobState.QUEUED: 400}
 
 
+@pytest.mark.fault(24)
 def test_claims_finishes_cancels_and_folds_at_once_leave_each_job_ended_once(
     store: Store, threads: ThreadPoolExecutor
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_load_decision_waits_for_the_one_before_it(fleet: Store, threads: Thre
     second.result(timeout=10)
 
 
+@pytest.mark.fault(11)
 def test_a_connection_that_the_server_ended_is_unavailable_and_the_next_one_works(fleet: Store) -> None:
     with fleet.database.write() as conn:
         batch, _ = create_batch(conn, key="k", name="b", source=None, now=NOW)

@@ -24,6 +24,7 @@ ODD = "a\0b \ud800 c"
 CLEAN = "a\ufffdb \ufffd c"
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize(
     ("outcome", "state"),
     [

@@ -12,6 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from tests.faults.catalogue import FAULTS
+from tests.faults.marked import provoked_by
+from tests.unit.docs.limits import limits
 from tests.unit.docs.pages import write_table
 from worker.errors import CODES
 from worker.observability.events import EVENTS
@@ -62,6 +65,14 @@ def codes_table() -> str:
     )
 
 
+def limits_table() -> str:
+    """Every bound: of what, how much, where it is changed, and what happens beyond it."""
+    return _rows(
+        ("of what", "at most", "change", "beyond it"),
+        ((one.what, one.most, one.change, one.beyond) for one in limits()),
+    )
+
+
 def events_table() -> str:
     """Every event with its meaning and its fields."""
     rows = []
@@ -77,10 +88,30 @@ def events_table() -> str:
     return _rows(("event", "meaning", "fields"), rows)
 
 
+def faults_table() -> str:
+    """Every fault, what Caravan does about it, and the tests that provoke it."""
+    tests = provoked_by()
+    return _rows(
+        ("", "fault", "what Caravan does", "provoked by"),
+        (
+            (str(number), fault.what, fault.behaviour, fault.untested or _places(tests.get(number, [])))
+            for number, fault in FAULTS.items()
+        ),
+    )
+
+
+def _places(tests: list[str]) -> str:
+    """Tests by their file: ``test_x.py``: 3."""
+    files = dict.fromkeys(test.partition("::")[0] for test in tests)
+    return ", ".join(f"[{file.rpartition('/')[2]}](../{file})" for file in files)
+
+
 TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("configuration.md", "settings"): settings_table,
+    ("limits.md", "limits"): limits_table,
     ("errors.md", "codes"): codes_table,
     ("events.md", "events"): events_table,
+    ("reliability.md", "faults"): faults_table,
 }
 
 

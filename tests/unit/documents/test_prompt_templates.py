@@ -1,3 +1,4 @@
+import resource
 import time
 
 import pytest
@@ -127,14 +128,28 @@ def test_a_system_may_be_blank() -> None:
         "{{ ('a' * 4000000)|replace('a', 'b' * 4000000) }}",
         "{{ ('a,' * 1000000).split(',')|join('b' * 1000) }}",
         "{% set x = 'a' * 4000000 %}{{ x }}{{ x }}",
+        "{{ [['a' * 4000000] * 1000]|tojson }}",
+        "{{ [['a' * 4000000] * 1000] }}",
+        "{{ [['a' * 4000000] * 1000]|string }}",
+        "{{ [['a' * 4000000] * 1000]|pprint }}",
+        "{{ [['a' * 4000000] * 1000] ~ '' }}",
+        "{{ '%s' % ([['a' * 4000000] * 1000],) }}",
+        "{{ '{}'.format([['a' * 4000000] * 1000]) }}",
+        "{{ {'a': ['a' * 4000000] * 1000}.items() }}",
+        "{% set n = namespace(a=['a' * 4000000] * 1000) %}{{ n }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+        "{{ ('a' * 2000000)|wordwrap(1) }}",
+        "{{ ('a ' * 1900000)|urlize }}",
+        "{% set n = namespace(a=[]) %}{% for i in range(999) %}{% set n.a = n.a + ['a' * 4000000 ~ i] %}{% endfor %}",
     ],
 )
 def test_a_runaway_template_ends_soon_and_small(text: str) -> None:
-    began = time.process_time()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 
     problem = failure(text)
 
     assert problem.code in {"template_error", "too_large"}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000, "kilobytes"
     assert time.process_time() - began < 30
 
 

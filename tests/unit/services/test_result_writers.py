@@ -202,7 +202,20 @@ def _cells(text: str, **options: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "text", ['=HYPERLINK("http://x")', "+1 555", "- a list", "-cmd", "@SUM(A1)", "\tx", "\rx", "＝1+1", "-"]
+    "text",
+    [
+        '=HYPERLINK("http://x")',
+        "+1 555",
+        "- a list",
+        "-cmd",
+        "@SUM(A1)",
+        "\tx",
+        "\rx",
+        "\n=1",
+        "\0=1",
+        "＝1+1",
+        "-",
+    ],
 )
 def test_a_text_that_a_spreadsheet_takes_for_a_formula_has_an_apostrophe_before_it(text: str) -> None:
     assert _cells(_csv([[text]])) == [[f"'{text}"]]

@@ -1,0 +1,91 @@
+"""After the database was away the living renew first: what remembers that is the database."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.storage.conftest import NOW, Store, new_job
+from worker.domain.hosts import Host
+from worker.domain.jobs import JobState
+from worker.services.tick import tick
+from worker.storage.engine import open_database
+from worker.storage.hosts import add_host
+
+
+class At:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    database = open_database(migrated_url)
+    with database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
+    yield Store(database)
+    database.close()
+
+
+def ticks(store: Store, clock: At, seconds: float, *, every: float = 5) -> int:
+    """Tick for so long; how many jobs were rescued."""
+    rescued = 0
+    end = clock.at + timedelta(seconds=seconds)
+    while clock.at < end:
+        clock.at += timedelta(seconds=every)
+        rescued += tick(store.database, clock=clock, lease=90).rescued
+    return rescued
+
+
+def test_a_stale_lease_is_ended_within_two_minutes_of_its_last_renewal(store: Store) -> None:
+    clock = At()
+    ticks(store, clock, 100)
+    store.submit(new_job(1))
+    store.now = clock.at
+    store.claim(lease=90)
+
+    assert ticks(store, clock, 90) == 0
+    assert ticks(store, clock, 10) == 1
+
+
+@pytest.mark.parametrize("gap", [31, 600])
+def test_nothing_is_rescued_for_a_lease_after_ticks_had_stopped(store: Store, gap: float) -> None:
+    clock = At()
+    ticks(store, clock, 100)
+    store.submit(new_job(1))
+    store.now = clock.at
+    store.claim(lease=30)
+    clock.at += timedelta(seconds=gap)
+
+    assert ticks(store, clock, 90) == 0
+    assert store.counts() == {JobState.RUNNING: 1}
+    assert ticks(store, clock, 10) == 1
+
+
+def test_a_control_that_starts_beside_another_goes_by_what_that_one_saw(store: Store) -> None:
+    clock = At()
+    ticks(store, clock, 100)
+    store.submit(new_job(1))
+    store.now = clock.at
+    store.claim(lease=1)
+    clock.at += timedelta(seconds=5)
+
+    assert tick(store.database, clock=clock, lease=90).rescued == 1
+
+
+def test_the_first_tick_of_all_rescues_nothing(store: Store) -> None:
+    clock = At()
+    store.submit(new_job(1))
+    store.now = clock.at
+    store.claim(lease=1)
+    clock.at += timedelta(seconds=50)
+
+    assert tick(store.database, clock=clock, lease=90).rescued == 0
