@@ -2,11 +2,16 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.settings import opened, settings_for
+
+if TYPE_CHECKING:
+    from worker.storage.check import Checked
 
 database = typer.Typer(
     no_args_is_help=True,
@@ -79,3 +84,77 @@ def db_check(
         sys.stdout.flush()
         typer.echo(f"{len(broken)} of {len(checked)} promises are broken", err=True)
         raise typer.Exit(1)
+
+
+@database.command("backup")
+def db_backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
+) -> None:
+    """Save the database while work goes on, and what lies in the spool, into one SQLite file.
+
+    Example: caravan db backup /backup/caravan-monday.db
+    """
+    from worker.storage.backup import back_up
+
+    settings = settings_for()
+    with opened(settings) as found:
+        size = back_up(found, file, spool=settings.home / "spool", force=force)
+    typer.echo(f"{file}: {size:,} bytes")
+
+
+@database.command("restore")
+def db_restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As caravan db backup wrote it.")],
+    force: Annotated[bool, typer.Option("--force", help="What the database holds now goes.")] = False,
+) -> None:
+    """Bring a backup into an empty database of either kind, and check it. Nobody may serve meanwhile.
+
+    Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
+    """
+    from worker.stack.home import held_home
+    from worker.storage.backup import restore
+    from worker.storage.engine import open_database
+    from worker.storage.migrate import upgrade
+
+    settings = settings_for()
+    with held_home(settings.home, command="db restore"):
+        upgrade(settings.database)
+        found = open_database(settings.database)
+        try:
+            checked = restore(
+                file, found, spool=settings.home / "spool", now=found.clock().now(), force=force
+            )
+        finally:
+            found.close()
+    _say_checked(checked)
+
+
+@database.command("copy")
+def db_copy(
+    to: Annotated[
+        str, typer.Option("--to", metavar="URL", help="The database to copy into, empty or begun.")
+    ],
+) -> None:
+    """Move an embedded installation to a fleet: every row with its id, checked on both sides. Goes on where it stopped.
+
+    Example: caravan db copy --to postgresql://caravan:secret@db.internal/caravan
+    """
+    from worker.settings import masked
+    from worker.stack.home import held_home
+    from worker.stack.moving import move
+
+    settings = settings_for()
+    with held_home(settings.home, command="db copy"):
+        checked = move(settings, to, said=lambda line: typer.echo(line, err=True))
+    _say_checked(checked)
+    typer.echo(f"from now on: export CARAVAN_DATABASE_URL={masked(to)}")
+
+
+def _say_checked(checked: "Sequence[Checked]") -> None:
+    broken = [one for one in checked if one.broken]
+    for one in broken:
+        typer.echo(f"{one.promise}: broken {one.broken:,} times, {', '.join(one.places)}", err=True)
+    if broken:
+        raise typer.Exit(1)
+    typer.echo(f"checked: {len(checked)} promises kept")

@@ -1,14 +1,17 @@
 """How a command gets its settings and its database."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from worker.settings import Settings, load_settings, settings_with_origins
-from worker.storage.engine import Database, open_database
-from worker.storage.migrate import check_schema, is_current, upgrade
+from worker.storage.engine import Database, database_url, open_database
+from worker.storage.folders import network_folder
+from worker.storage.migrate import check_schema, is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,30 @@ def opened(settings: Settings) -> Iterator[Database]:
     """
     if not settings.database_url:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _warn_of_a_network_folder(settings)
     database = open_database(settings.database)
     try:
         if not is_current(database):
             if not settings.database_url:
-                upgrade(settings.database)
+                from worker.clock import SystemClock
+                from worker.storage.backup import bring_up_to_date
+
+                bring_up_to_date(
+                    settings.database, backups=settings.home / "backups", now=SystemClock().now()
+                )
             check_schema(database)
         yield database
     finally:
         database.close()
+
+
+def _warn_of_a_network_folder(settings: Settings) -> None:
+    if settings.database_url and not settings.database_url.startswith("sqlite"):
+        return
+    kind = network_folder(Path(str(database_url(settings.database).database)))
+    if kind is not None and not said().quiet:
+        print(
+            f"warning: the database lies on a network folder ({kind}), where SQLite's write-ahead log cannot work: "
+            "set CARAVAN_HOME to a local disk, or use PostgreSQL",
+            file=sys.stderr,
+        )

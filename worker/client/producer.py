@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from worker.client.asked import Asked, asked, refused
 from worker.client.given import Jobs, write_lines
 from worker.client.handle import BatchHandle
-from worker.clock import Clock
+from worker.clock import Clock, SystemClock
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.errors import Conflict, InputRefused, Problem, SettingsRefused
@@ -22,9 +22,10 @@ from worker.services.intake import Intake
 from worker.services.recipe import InputLine, Recipe, content_key, open_input
 from worker.services.submit import CheckModels
 from worker.settings import Settings, load_settings
+from worker.storage.backup import bring_up_to_date
 from worker.storage.batches import batch_of_key, find_batch, list_batches
 from worker.storage.engine import Database, open_database
-from worker.storage.migrate import check_schema, is_current, upgrade
+from worker.storage.migrate import check_schema, is_current
 from worker.storage.types import storable
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ class Client:
         try:
             if not is_current(self.database):
                 if embedded:
-                    upgrade(self.settings.database)
+                    bring_up_to_date(
+                        self.settings.database,
+                        backups=self.settings.home / "backups",
+                        now=SystemClock().now(),
+                    )
                 check_schema(self.database)
         except BaseException:
             self.database.close()

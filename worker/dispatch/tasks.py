@@ -1,6 +1,8 @@
 """The tasks: each unpacks its message and calls one service."""
 
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
 from worker.clock import Clock, SystemClock
 from worker.dispatch.wake import wake_hosts
@@ -30,6 +32,8 @@ from worker.storage.hosts import get_host, record_unreachable
 
 _SHUTTING_DOWN = multiprocessing.get_context("fork").Event()
 """Celery tells only its main process that a stop was asked for; the forked child sees this event."""
+_FAST = multiprocessing.get_context("fork").Event()
+"""The stop is to be a fast one: calls that run longer than the grace are given up."""
 
 
 class Resources:
@@ -115,8 +119,16 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
 
     worker_process_init.connect(lambda **_: resources.forget(), weak=False)
     worker_shutting_down.connect(lambda **_: _SHUTTING_DOWN.set(), weak=False)
+    worker_ready.connect(lambda **_: signal.signal(signal.SIGQUIT, _stop_fast), weak=False)
     app.finalize()
     return resources
+
+
+def _stop_fast(*_: object) -> None:
+    """SIGQUIT, in Celery's main process. Its own cold stop would cut the child off before it could give anything back:
+    so this is a warm stop, of which the child knows that it may not last."""
+    _FAST.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve(app: Celery, resources: Resources, name: str) -> None:
@@ -135,8 +147,9 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
         return
-    stop = Asked()
-    watcher = threading.Thread(target=_watch, args=(stop,), daemon=True)
+    stop, ended = Asked(), threading.Event()
+    grace = resources.settings.stop_grace_seconds
+    watcher = threading.Thread(target=_watch, args=(stop, ended, gpu, grace), daemon=True)
     watcher.start()
     try:
         with _watched(resources, name, stop):
@@ -158,7 +171,7 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
         return
     finally:
         stopped = stop.is_set()
-        stop.set()
+        ended.set()
     if served.reason in ("budget spent", "leases lost") and not stopped:
         wake_hosts(app, [name])
 
@@ -180,8 +193,14 @@ def _watched(resources: Resources, name: str, stop: Asked) -> Iterator[None]:
             yield
 
 
-def _watch(stop: threading.Event) -> None:
-    """Pass the main process's stop on to the serving loop."""
-    while not stop.is_set():
-        if _SHUTTING_DOWN.wait(0.25):
-            stop.set()
+def _watch(stop: threading.Event, ended: threading.Event, gpu: OllamaHost, grace: float) -> None:
+    """Pass the main process's stop on to the serving loop; after a fast one cut what still runs when ``grace`` is over.
+    The jobs go back uncharged."""
+    while not ended.is_set() and not _SHUTTING_DOWN.wait(0.25):
+        pass
+    stop.set()
+    while not ended.is_set():
+        if _FAST.wait(0.25):
+            if not ended.wait(grace):
+                gpu.close()
+            return

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,8 @@ class Spool:
             file.writelines(json.dumps(_to_json(finish), ensure_ascii=False) + "\n" for finish in new)
             file.flush()
             os.fsync(file.fileno())
+        if not self._written:
+            _keep_name(self._path.parent)
         self._written.update((finish.job_id, finish.attempt) for finish in new)
         return len(new)
 
@@ -61,7 +65,7 @@ class Spool:
         for line in lines:
             try:
                 finishes.append(_from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         self._written.update((finish.job_id, finish.attempt) for finish in finishes)
         return finishes
@@ -71,6 +75,16 @@ class Spool:
         if self._written:
             self._path.unlink(missing_ok=True)
             self._written.clear()
+
+
+def _keep_name(folder: Path) -> None:
+    """A file that is new is on the disk only when its folder is. Windows knows no such call."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _to_json(finish: Finish) -> dict[str, Any]:
@@ -88,12 +102,19 @@ def _from_json(plain: dict[str, Any]) -> Finish:
     fields = plain.pop("outcome")
     if fields.get("result") is not None:
         context = fields["result"].pop("context")
-        fields["result"] = Result(**fields["result"], context=None if context is None else tuple(context))
+        known = _known(Result, fields["result"])
+        fields["result"] = Result(**known, context=None if context is None else tuple(context))
     if "code" in fields:
         fields["code"] = Code(fields["code"])
     if "at" in fields:
         fields["at"] = datetime.fromisoformat(fields["at"])
-    outcome: Outcome = kind(**fields)
+    outcome: Outcome = kind(**_known(kind, fields))
     for name in ("started_at", "ended_at"):
         plain[name] = datetime.fromisoformat(plain[name])
-    return Finish(**plain, outcome=outcome)
+    return Finish(**_known(Finish, plain), outcome=outcome)
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only a newer version knows: its text must not be thrown away for that."""
+    names = {field.name for field in fields_of(kind)}
+    return {name: value for name, value in values.items() if name in names}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from worker.clock import Clock
+from worker.clock import Clock, SystemClock
 from worker.domain.hosts import Host, HostReport
 from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
 from worker.observability.events import emit
@@ -20,16 +20,18 @@ from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
+from worker.services.spools import store_spools
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.services.tick import hosts_to_wake, tick, tidy
 from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
+from worker.storage.backup import bring_up_to_date
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
+from worker.storage.folders import network_folder
 from worker.storage.hosts import list_hosts, record_unreachable
-from worker.storage.migrate import upgrade
 from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
@@ -250,11 +252,17 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
     Raises AlreadyRunning, DatabaseUnavailable.
     """
     with held_home(settings.home, command=command):
-        upgrade(settings.database)
+        bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
+        kind = network_folder(settings.home)
+        if kind is not None and not settings.database_url:
+            emit("database.on_network", folder=str(settings.home), kind=kind)
         database = open_database(settings.database)
         clock = database.clock()
         stack = Embedded(settings, database, clock, Watchdog(seconds=settings.hang_seconds, clock=clock))
         try:
+            store_spools(
+                database, settings.home, clock=clock
+            )  # the home is ours: no other process writes there
             if database.dialect == "sqlite":
                 with database.write() as conn:
                     rescue_holder(conn, now=stack.clock.now())

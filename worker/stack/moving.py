@@ -1,0 +1,62 @@
+"""Moves an embedded installation into another database, for whoever holds its home."""
+
+from collections.abc import Callable, Sequence
+
+from worker.domain.health import Pulse
+from worker.errors import Conflict, SettingsRefused
+from worker.services.spools import store_spools
+from worker.settings import Settings, masked
+from worker.storage.check import Checked, check_database
+from worker.storage.claims import rescue_holder
+from worker.storage.copy import copy_rows, differences, is_empty
+from worker.storage.engine import Connection, Database, open_database
+from worker.storage.migrate import upgrade
+from worker.storage.pulses import forget_pulse, read_pulses, record_pulse
+
+BEGUN = "copying"
+"""The pulse in the target that says whose copy it holds a part of."""
+
+
+def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequence[Checked]:
+    """Copy all of the home's database to ``to``; what a check finds there. Raises Conflict, DatabaseUnavailable.
+
+    Killed midway it goes on where it stopped, for the target remembers whose copy it holds a part of.
+    """
+    if to == settings.database:
+        raise SettingsRefused("--to is the database itself")
+    upgrade(settings.database)
+    upgrade(to)
+    source, target = open_database(settings.database), open_database(to)
+    try:
+        stored = store_spools(source, settings.home, clock=source.clock())
+        if stored:
+            said(f"{stored:,} answers of the spool stored first")
+        with source.write() as conn:
+            rescue_holder(conn, now=source.clock().now())
+        _begin(target, masked(settings.database))
+        with source.read() as conn:
+            copy_rows(conn, target, progress=lambda table, rows: said(f"{table}: {rows:,}"))
+            _compare(conn, target)
+        with target.write() as conn:
+            forget_pulse(conn, BEGUN)
+        return check_database(target, now=target.clock().now())
+    finally:
+        source.close()
+        target.close()
+
+
+def _begin(target: Database, source: str) -> None:
+    with target.write() as conn:
+        begun: Pulse | None = read_pulses(conn).get(BEGUN)
+        if begun is None and not is_empty(conn):
+            raise Conflict("the database to copy into holds jobs or hosts already")
+        if begun is not None and begun.detail.get("source") != source:
+            raise Conflict(f"the database to copy into holds a part of {begun.detail.get('source')}")
+        record_pulse(conn, BEGUN, now=target.clock().now(), detail={"source": source})
+
+
+def _compare(conn: Connection, target: Database) -> None:
+    with target.read() as copied:
+        found = differences(conn, copied)
+    if found:
+        raise Conflict("the copy is not what was copied: " + "; ".join(found))

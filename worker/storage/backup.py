@@ -1,0 +1,178 @@
+"""A backup is one SQLite file, of either kind of database: all tables, and what lies in the spool.
+
+A file that needs no tool to be read, and that can be restored into a database of the other kind.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import text
+
+from worker.errors import Conflict, NotFound
+from worker.observability.events import emit
+from worker.storage.check import Checked, check_database
+from worker.storage.claims import rescue_holder
+from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
+from worker.storage.engine import Database, database_url, open_database
+from worker.storage.migrate import HEAD, check_schema, revision, upgrade
+
+KEPT = 3
+"""Automatic backups that stay; older ones go."""
+
+
+def back_up(
+    database: Database, file: Path, *, spool: Path, force: bool = False, progress: Progress | None = None
+) -> int:
+    """Write a backup of a database at work, as it is at one moment; bytes of the file.
+
+    It appears whole or not at all, readable by its owner alone. Raises Conflict where ``file`` exists and not
+    ``force``; DatabaseUnavailable, OSError.
+    """
+    if file.exists() and not force:
+        raise Conflict(f"{file} exists; give another name, or --force")
+    with _written(file) as part:
+        if database.dialect == "sqlite":
+            _snapshot(Path(str(database.url.database)), part)
+        else:
+            upgrade(f"sqlite:///{part}")
+            target = open_database(f"sqlite:///{part}")
+            try:
+                with database.read() as conn:
+                    conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+                    conn.execute(text("SET LOCAL statement_timeout = 0"))
+                    with target.write() as own:
+                        empty(own)
+                    copy_rows(conn, target, progress=progress)
+            finally:
+                target.close()
+        _keep_spool(part, spool)
+    return file.stat().st_size
+
+
+def restore(
+    file: Path,
+    database: Database,
+    *,
+    spool: Path,
+    now: datetime,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Checked]:
+    """Bring a backup into an empty database at this version's schema, and its spool beside; what a check then finds.
+
+    With ``force`` what the database held goes. What ran when the backup was made runs no more. Raises NotFound;
+    Conflict for a database that is not empty, or is being served.
+    """
+    if not file.is_file():
+        raise NotFound(f"no backup {file}")
+    with database.write() as conn:
+        nobody_serves(conn, now=now)
+        if not is_empty(conn):
+            if not force:
+                raise Conflict("the database holds jobs or hosts; --force deletes them first")
+            empty(conn)
+        else:
+            empty(conn)
+    with _at_head(file) as source:
+        with source.read() as conn:
+            copy_rows(conn, database, progress=progress)
+            files = conn.execute(text("SELECT name, content FROM spool_files")).all()
+    for name, content in files:
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (spool / Path(str(name)).name).write_bytes(content)
+    with database.write() as conn:
+        rescue_holder(conn, now=now)
+    return check_database(database, now=now)
+
+
+def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
+    """Bring a database to this version's schema where one process owns it: an SQLite file after it was saved in
+    ``backups``. PostgreSQL is left to ``caravan db upgrade``, unless it is empty: others may be at work on it.
+
+    Raises DatabaseUnavailable; SchemaOutdated for PostgreSQL that is older, and for any database that is newer.
+    """
+    parsed = database_url(url)
+    file = Path(str(parsed.database))
+    if parsed.get_backend_name() == "sqlite":
+        found = revision(url) if file.is_file() and file.stat().st_size else None
+        if found is not None and found < HEAD:
+            saved = before_upgrade(file, backups, found=found, now=now)
+            emit("database.backed_up", file=str(saved), revision=found)
+        upgrade(url)
+        return
+    if revision(url) is None:
+        upgrade(url)
+        return
+    database = open_database(url)
+    try:
+        check_schema(database)
+    finally:
+        database.close()
+
+
+def before_upgrade(database: Path, folder: Path, *, found: str, now: datetime) -> Path:
+    """Back an SQLite file up before its schema changes, and forget the oldest such backups. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / f"caravan-{found}-{now:%Y%m%dT%H%M%SZ}.db"
+    with _written(file) as part:
+        _snapshot(database, part)
+    for old in sorted(folder.glob("caravan-*.db"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return file
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[Path]:
+    """A file beside ``file`` that takes its place once it is whole and on the disk."""
+    with tempfile.TemporaryDirectory(dir=file.resolve().parent, prefix=f".{file.name}.") as folder:
+        part = Path(folder) / "backup.db"
+        part.touch(mode=0o600)
+        yield part
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(file)
+
+
+def _snapshot(source: Path, target: Path) -> None:
+    """SQLite's own backup: consistent while others write, and no write-ahead log beside it."""
+    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as read, sqlite3.connect(target) as written:
+        read.backup(written, pages=10_000)
+        written.execute("PRAGMA journal_mode = DELETE")
+    read.close()
+    written.close()
+
+
+def _keep_spool(file: Path, spool: Path) -> None:
+    found: Mapping[str, bytes] = (
+        {one.name: one.read_bytes() for one in sorted(spool.glob("*.jsonl"))} if spool.is_dir() else {}
+    )
+    with sqlite3.connect(file) as conn:
+        conn.execute("PRAGMA journal_mode = DELETE")
+        conn.execute("DROP TABLE IF EXISTS spool_files")
+        conn.execute("CREATE TABLE spool_files (name TEXT PRIMARY KEY, content BLOB NOT NULL)")
+        conn.executemany("INSERT INTO spool_files VALUES (?, ?)", found.items())
+    conn.close()
+
+
+@contextmanager
+def _at_head(file: Path) -> Iterator[Database]:
+    """The backup at this version's schema: a copy of it, where it is older."""
+    with tempfile.TemporaryDirectory(prefix="caravan-restore-") as folder:
+        copy = Path(folder) / "backup.db"
+        _snapshot(file, copy)
+        url = f"sqlite:///{copy}"
+        if revision(url) != HEAD:
+            upgrade(url)
+        database = open_database(url)
+        try:
+            yield database
+        finally:
+            database.close()
