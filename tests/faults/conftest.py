@@ -46,7 +46,7 @@ def own_postgres_url(own_postgres: PostgresServer) -> Iterator[str]:
     """A database there, at the newest revision."""
     name = f"caravan_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # a name of our own
+        conn.execute(f"CREATE DATABASE {name}")  # a name of our own
     url = own_postgres.url.rpartition("/")[0] + f"/{name}"
     upgrade(url)
     yield url
