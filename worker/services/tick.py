@@ -11,6 +11,7 @@ from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.observability.events import emit
 from worker.services.brake import withdraw
+from worker.services.numbers import number_all
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.claims import Rescued, rescue_stale
@@ -19,11 +20,8 @@ from worker.storage.engine import Database
 from worker.storage.hosts import failing_keys, host_views
 from worker.storage.jobs import expire_due, hold_jobs, promote_due
 from worker.storage.pulses import read_pulses, record_pulse
-from worker.storage.rollups import number_results
 
 CHUNK = 5000
-AT_ONCE = 2000
-"""Results that get their numbers in one transaction."""
 LOADS_TRIED = 3
 """Failed loads in a row on each host that has the model, after which its jobs are parked."""
 
@@ -67,10 +65,7 @@ def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Tic
         promoted += promote_sealed(conn, limit=CHUNK, now=now)
     with database.write() as conn:
         expired += expire_due(conn, now=now, limit=CHUNK)
-    while True:
-        with database.write() as conn:
-            if number_results(conn, AT_ONCE) < AT_ONCE:
-                break
+    number_all(database)
     done = Ticked(rescued.retried + rescued.held + rescued.cancelled, promoted, expired)
     if done != Ticked():
         emit("tick.done", rescued=done.rescued, promoted=promoted, expired=expired, finished=0)

@@ -55,7 +55,8 @@ LEFT JOIN numbered_results n ON n.job_id = r.job_id""",
 SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, b.finished_at, b.deadline, b.jobs,
        {states},
        CASE WHEN b.jobs > 0
-            THEN coalesce(c.succeeded + c.failed + c.cancelled + c.expired, 0) * CAST(1 AS double precision) / b.jobs END AS progress,
+            THEN CAST(coalesce(c.succeeded + c.failed + c.cancelled + c.expired, 0) AS double precision) / b.jobs
+       END AS progress,
        CASE WHEN b.state = 'open' AND f.results > 1 AND {left} > 0 THEN {eta} END AS eta_at,
        coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
        coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
