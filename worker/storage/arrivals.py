@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, select, true
+from sqlalchemy import ColumnElement, Text, cast, exists, select, true
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
@@ -71,5 +71,5 @@ def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     if chosen.until is not None:
         found.append(results.c.finished_at < chosen.until)
     for key, value in sorted(chosen.metadata.items()):
-        found.append(payloads.c.metadata.op("->>")(key) == value)
+        found.append(cast(payloads.c.metadata.op("->>")(key), Text) == value)
     return found

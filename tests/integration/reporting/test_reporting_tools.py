@@ -84,11 +84,10 @@ def test_duckdb_reads_what_pandas_read(migrated_sqlite_url: str) -> None:
         answers = pd.read_sql("SELECT * FROM report_results", database)  # noqa: F841 (duckdb reads it by its name)
     database.close()
 
-    found = duckdb.sql(
-        "SELECT model, count(*) AS n, sum(output_tokens) AS t FROM answers GROUP BY model"
-    ).fetchall()
+    found = duckdb.sql("SELECT model, count(*) AS n, sum(output_tokens) AS t FROM answers GROUP BY model")
 
-    assert found == [("qwen3:8b", 3, 8.0)]
+    assert found is not None
+    assert found.fetchall() == [("qwen3:8b", 3, 8.0)]
 
 
 def test_psql_reads_the_views_as_a_role_that_may_do_nothing_else(migrated_postgres_url: str) -> None:
