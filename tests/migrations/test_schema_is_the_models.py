@@ -58,7 +58,8 @@ def catalog(url: str) -> Mapping[str, str]:
 
 def _sqlite_catalog(conn: Connection) -> dict[str, str]:
     found = {}
-    for kind, name, table, sql in conn.execute(text("SELECT type, name, tbl_name, sql FROM sqlite_master")):
+    objects = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'view'"
+    for kind, name, table, sql in conn.execute(text(objects)):
         if kind == "index" or "sqlite_" in name:
             found[f"{table} {name}"] = _normalised(sql or "")
             continue

@@ -1,11 +1,9 @@
 """``caravan status``, ``batches`` and ``results``: what there is, how far it has come, and what came of it."""
 
-import io
 import json
 import shutil
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -156,57 +154,3 @@ def _plain(progress: BatchProgress) -> dict[str, Any]:
         "created_at": batch.created_at.isoformat(),
         "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
     }
-
-
-def results(
-    batch: Reference,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz) or .parquet.",
-        ),
-    ] = None,
-    state: Annotated[
-        list[JobState] | None, typer.Option("--state", help="Only these states; repeat for more.")
-    ] = None,
-    as_: Annotated[
-        Literal["jsonl", "csv"], typer.Option("--as", help="What to print where no file is named.")
-    ] = "jsonl",
-    bom: Annotated[
-        bool, typer.Option("--bom", help="CSV with a byte order mark: Excel reads it as UTF-8.")
-    ] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
-    ] = False,
-) -> None:
-    """Write the results of a batch, in the order of the input, at any time: JSON lines, CSV or Parquet.
-
-    Example: caravan results @last -o answers.csv --bom
-    """
-    from worker.cli.render import error_console
-    from worker.services.results import write_results, write_results_csv, write_results_file
-    from worker.services.writers import check_output
-
-    to_file = output is not None and str(output) != "-"
-    if to_file and as_ != "jsonl":
-        raise typer.BadParameter("is for standard output; a file is what its ending says", param_hint="--as")
-    if output is not None:
-        check_output(output)
-    settings = settings_for()
-    states = frozenset(state) if state else None
-    with opened(settings) as database:
-        with database.read() as conn:
-            found = find_batch(conn, batch)
-        if output is not None and to_file:
-            lines = write_results_file(database, found.id, output, states=states, bom=bom, safe=not raw)
-        elif as_ == "csv":
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8", newline="")  # Windows would add a carriage return
-            write_results_csv(database, found.id, sys.stdout, states=states, bom=bom, safe=not raw)
-            return
-        else:
-            write_results(database, found.id, sys.stdout, states=states)
-            return
-    error_console().print(f"{lines:,} results in {output}")

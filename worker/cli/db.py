@@ -158,3 +158,29 @@ def _say_checked(checked: "Sequence[Checked]") -> None:
     if broken:
         raise typer.Exit(1)
     typer.echo(f"checked: {len(checked)} promises kept")
+
+
+@database.command("reader")
+def db_reader(
+    name: Annotated[str, typer.Argument(metavar="ROLE", help="A role of PostgreSQL: a to z, 0 to 9 and _.")],
+    password: Annotated[
+        str | None,
+        typer.Option(
+            "--password", metavar="REF", help="env:NAME or file:PATH; none: it logs in without one."
+        ),
+    ] = None,
+    timeout: Annotated[
+        int, typer.Option("--timeout", min=1, max=3600, help="Seconds after which a query of it ends.")
+    ] = 30,
+) -> None:
+    """Create a PostgreSQL role for reporting tools, or change it: it reads the report views and nothing else.
+
+    Example: caravan db reader metabase --password env:METABASE_PASSWORD
+    """
+    from worker.ollama.secrets import resolved
+    from worker.storage.reader import grant_reader
+
+    secret = None if password is None else resolved(password)
+    with opened(settings_for()) as found, found.write() as conn:
+        grant_reader(conn, name, password=secret, timeout_seconds=timeout)
+    typer.echo(f"{name} reads the report views; a query of it ends after {timeout} s")

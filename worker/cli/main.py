@@ -51,9 +51,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.",
     ),
     "results": (
-        "worker.cli.batches",
+        "worker.cli.results",
         "results",
-        "Write the results of a batch, in the order of the input, at any time: JSON lines, CSV or Parquet.",
+        "Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.",
     ),
     "jobs": (
         "worker.cli.seeing",

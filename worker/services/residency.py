@@ -33,6 +33,7 @@ from worker.storage.hosts import (
     record_residents,
     record_use,
 )
+from worker.storage.rollups import add_load
 from worker.storage.runs import close_run, loaded_run, open_run, resume_run
 
 CONFIRM_AFTER = 30.0
@@ -250,6 +251,7 @@ class Residency:
             self._record(conn)
             self.intend(conn, None)
             record_load(conn, self._host, seconds=loaded.seconds, now=now)
+            add_load(conn, self._host, seconds=loaded.seconds, now=now)
             clear_block(conn, self._host, runner_key)
             if runner.run_id is not None:
                 loaded_run(conn, runner.run_id, load_time=timedelta(seconds=loaded.seconds))

@@ -10,6 +10,7 @@ from typing import Any, TextIO, assert_never
 
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code
+from worker.services.numbers import number_all
 from worker.services.writers import (
     Column,
     Kind,
@@ -19,6 +20,7 @@ from worker.services.writers import (
     write_csv,
     write_parquet,
 )
+from worker.storage.arrivals import PAGE, Chosen, read_arrivals
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
 from worker.storage.results import ResultRow, iter_metadata, iter_results
@@ -80,6 +82,35 @@ def result_lines(
     """Every job of the batch (or those in ``states``) as a result line, in input order, open ones too."""
     for row in iter_results(database, batch_id, states=states):
         yield result_line(row)
+
+
+def follow_results(
+    database: Database,
+    chosen: Chosen,
+    *,
+    after: int = 0,
+    follow: Callable[[], bool] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Results as they came, each a result line with its ``number`` first: a reader that goes on after the last number it
+    saw misses none and sees none twice, however commits and the spool landed.
+
+    With ``follow`` it goes on: that is asked whenever nothing is left, waits as long as it likes, and returns whether
+    to look again. Numbers are given here too, so that nothing else has to run. Raises DatabaseUnavailable.
+    """
+    while True:
+        ended = follow is None or not follow()
+        number_all(database)
+        while True:
+            with database.read() as conn:
+                page = read_arrivals(conn, chosen, after=after, limit=PAGE)
+            for number, row in page:
+                yield {"number": number, **result_line(row)}
+            if page:
+                after = page[-1][0]
+            if len(page) < PAGE:
+                break
+        if ended:
+            return
 
 
 def write_results(

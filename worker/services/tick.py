@@ -11,6 +11,7 @@ from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.observability.events import emit
 from worker.services.brake import withdraw
+from worker.services.numbers import number_all
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.claims import Rescued, rescue_stale
@@ -64,6 +65,7 @@ def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Tic
         promoted += promote_sealed(conn, limit=CHUNK, now=now)
     with database.write() as conn:
         expired += expire_due(conn, now=now, limit=CHUNK)
+    number_all(database)
     done = Ticked(rescued.retried + rescued.held + rescued.cancelled, promoted, expired)
     if done != Ticked():
         emit("tick.done", rescued=done.rescued, promoted=promoted, expired=expired, finished=0)

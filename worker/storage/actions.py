@@ -18,7 +18,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     exists,
     func,
     or_,
@@ -39,6 +38,7 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
+from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
 
 OPEN = frozenset(JobState) - FINAL
@@ -223,7 +223,7 @@ def retry_some(
         expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
     )
     for ids in _slices([row.id for row in rows]):
-        conn.execute(delete(results).where(results.c.job_id.in_(ids)))
+        forget_results(conn, ids)
     keys = _set_options(conn, rows, options) if options else {}
     changes: Counter[Change] = Counter()
     for row in rows:

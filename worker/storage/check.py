@@ -90,6 +90,15 @@ INVARIANTS: Sequence[Invariant] = (
         "UNION ALL SELECT 'job ' || job_id FROM results GROUP BY job_id HAVING count(*) > 1",
     ),
     Invariant(
+        "numbers",
+        "a result has a number, or waits for one, and no number stands for nothing",
+        "results",
+        "SELECT 'job ' || r.job_id FROM results r LEFT JOIN numbered_results n ON n.job_id = r.job_id "
+        "LEFT JOIN fresh_results f ON f.job_id = r.job_id WHERE n.job_id IS NULL AND f.job_id IS NULL "
+        "UNION ALL SELECT 'number ' || n.number FROM numbered_results n LEFT JOIN results r ON r.job_id = n.job_id "
+        "WHERE r.job_id IS NULL",
+    ),
+    Invariant(
         "payloads",
         "what is asked is there for every job that may still be asked",
         "payloads",

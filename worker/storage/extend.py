@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, select, text, update
+from sqlalchemy import bindparam, case, func, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
@@ -16,7 +16,8 @@ from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch
 from worker.storage.picking import in_batch
-from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.rollups import forget_results
+from worker.storage.tables import batches, jobs, payloads
 from worker.storage.types import UtcTime, storable
 
 _MANY = 500
@@ -140,7 +141,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
         changes[batch_id, row.runner_key, row.priority, row.state] -= 1
         changes[batch_id, new.runner_key, int(new.priority), JobState.SCHEDULED.value] += 1
     ids = [row.id for row in rows]
-    conn.execute(delete(results).where(results.c.job_id.in_(ids)))
+    forget_results(conn, ids)
     if ids:
         conn.execute(
             update(payloads)

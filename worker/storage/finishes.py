@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from sqlalchemy import Row, bindparam, insert, select, text, update
@@ -15,7 +15,7 @@ from worker.domain.replies import Result
 from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
-from worker.storage.tables import jobs, results
+from worker.storage.tables import fresh_results, jobs, results
 from worker.storage.types import UtcTime, storable
 
 
@@ -196,6 +196,7 @@ class _Ends:
             (_WIDEN, self._widened),
             (_HOLD, self._held),
             (insert(results), self._results),
+            (insert(fresh_results), [{"job_id": result["job_id"]} for result in self._results]),
             (_ATTEMPT, self._attempts),
             (_LATE, self.attempts_late),
             (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in sorted(self._runs.items())]),
@@ -261,6 +262,7 @@ def _result(
         "error_message": None if code is None else storable(message),
         "attempts": finish.attempt,
         "finished_at": now,
+        "day": now.astimezone(UTC).date(),
         "context": None,
     }
     if result is None:

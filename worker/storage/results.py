@@ -87,12 +87,12 @@ def iter_results(
 def _page(
     conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None, prompts: bool
 ) -> list[ResultRow]:
-    query = _rows(lambda job: in_batch(batch_id, job) & (job > after)).order_by(jobs.c.id).limit(PAGE)
+    query = result_rows(lambda job: in_batch(batch_id, job) & (job > after)).order_by(jobs.c.id).limit(PAGE)
     if prompts:
         query = query.add_columns(payloads.c.prompt)
     if states is not None:
         query = query.where(jobs.c.state.in_([str(state) for state in states]))
-    return [_row(row) for row in conn.execute(query)]
+    return [row_of(row) for row in conn.execute(query)]
 
 
 def iter_metadata(database: Database, batch_id: int) -> Iterator[dict[str, Any]]:
@@ -120,15 +120,15 @@ def iter_metadata(database: Database, batch_id: int) -> Iterator[dict[str, Any]]
 
 def get_result(conn: Connection, job_id: int) -> ResultRow:
     """One job and its result, if it has one yet. Raises NotFound."""
-    row = conn.execute(_rows(lambda job: job == job_id)).first()
+    row = conn.execute(result_rows(lambda job: job == job_id)).first()
     if row is None:
         raise NotFound(f"no job {job_id}")
-    return _row(row)
+    return row_of(row)
 
 
-def _rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> Select[Any]:
-    """The jobs whose ids are ``chosen``. Said of each table: PostgreSQL does not conclude it from the join, and walks
-    the payloads of all earlier batches."""
+def result_rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> Select[Any]:
+    """The jobs whose ids are ``chosen``, for ``row_of``. Said of each table: PostgreSQL does not conclude it
+    from the join, and walks the payloads of all earlier batches."""
     return (
         select(
             jobs,
@@ -160,7 +160,8 @@ _FROM_RESULT = (
 )
 
 
-def _row(row: Row[Any]) -> ResultRow:
+def row_of(row: Row[Any]) -> ResultRow:
+    """A row of ``result_rows``."""
     found = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
     found["host"] = found["host"] or row.host
     found["error_code"] = found["error_code"] or row.hold_code

@@ -3,10 +3,13 @@
 The queue row (``jobs``) is narrow: what was asked lies in ``payloads``, what came back in ``results``.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -315,10 +318,13 @@ results = Table(
     Column("context", LargeBinary),
     Column("attempts", Integer, nullable=False),
     Column("finished_at", UtcTime, nullable=False),
+    Column("day", Date),
+    Column("parsed", Json),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),
     Index("ix_results_batch_id", "batch_id", "job_id"),
+    Index("ix_results_day", "day", "job_id"),
     Index(
         "ix_results_failed",
         "batch_id",
@@ -408,6 +414,73 @@ pulses = Table(
     Column("detail", Json),
 )
 """When each process that has to run (beat, tick, chores) was last seen to, and what it said then."""
+
+fresh_results = Table(
+    "fresh_results",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+)
+"""Results that have no number yet."""
+
+numbered_results = Table(
+    "numbered_results",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("batch_id", BigInteger, nullable=False),
+    UniqueConstraint("job_id"),
+    Index("ix_numbered_results_batch", "batch_id", "number"),
+)
+"""Results in the order in which they came to be seen: a reader's cursor is ``number``."""
+
+numbering = Table(
+    "numbering",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+
+
+def _figures() -> list[Column[Any]]:
+    return [
+        *(Column(name, Integer, nullable=False, server_default=text("0")) for name in _COUNTED),
+        *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in _TOKENS),
+        *(Column(name, Float, nullable=False, server_default=text("0")) for name in _SECONDS),
+    ]
+
+
+_COUNTED = ("results", "succeeded", "failed", "cut")
+_TOKENS = ("prompt_tokens", "output_tokens")
+_SECONDS = ("eval_seconds", "gpu_seconds")
+
+batch_figures = Table(
+    "batch_figures",
+    metadata,
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False),
+    *_figures(),
+    Column("first_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+)
+
+model_days = Table(
+    "model_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("model", String(400), primary_key=True),
+    *_figures(),
+)
+
+host_hours = Table(
+    "host_hours",
+    metadata,
+    Column("hour", UtcTime, primary_key=True),
+    Column("host", String(100), primary_key=True),
+    *_figures(),
+    Column("loads", Integer, nullable=False, server_default=text("0")),
+    Column("load_seconds", Float, nullable=False, server_default=text("0")),
+)
+"""What was counted when a result got its number: reports of a day or an hour read a few rows, not a million."""
 
 
 def with_dialect_options() -> MetaData:

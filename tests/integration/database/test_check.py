@@ -59,6 +59,7 @@ def test_a_database_in_order_breaks_no_promise(store: Store) -> None:
         ("UPDATE jobs SET state = 'queued', finished_at = NULL WHERE batch_id = 1", "finished"),
         ("DELETE FROM results WHERE batch_id = 1", "answered"),
         ("UPDATE results SET batch_id = 2 WHERE batch_id = 1", "results"),
+        ("DELETE FROM fresh_results", "numbers"),
         ("DELETE FROM payloads", "payloads"),
         ("UPDATE attempts SET attempt = attempt + 7", "attempts"),
         ("UPDATE jobs SET hold_code = 'bad_luck' WHERE state = 'held'", "codes"),

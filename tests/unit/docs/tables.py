@@ -7,6 +7,7 @@ To rewrite them after a change of the code::
 
 import types
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +20,7 @@ from tests.unit.docs.pages import write_table
 from worker.errors import CODES
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings
+from worker.storage.views import COLUMNS
 
 REWRITE = 'rewrite it: .venv/bin/python -c "from tests.unit.docs.tables import rewrite; rewrite()"'
 
@@ -106,12 +108,21 @@ def _places(tests: list[str]) -> str:
     return ", ".join(f"[{file.rpartition('/')[2]}](../{file})" for file in files)
 
 
+def view_table(view: str) -> str:
+    """The columns of one report view, in their order."""
+    return _rows(
+        ("column", "type", "meaning"),
+        ((f"`{name}`", kind, meaning) for name, (kind, meaning) in COLUMNS[view].items()),
+    )
+
+
 TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("configuration.md", "settings"): settings_table,
     ("limits.md", "limits"): limits_table,
     ("errors.md", "codes"): codes_table,
     ("events.md", "events"): events_table,
     ("reliability.md", "faults"): faults_table,
+    **{("reporting.md", view): partial(view_table, view) for view in COLUMNS},
 }
 
 

@@ -1,0 +1,117 @@
+"""Results as they come: cursors, filters, and a reader that follows while hosts are at work."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.integration.storage.conftest import NOW, Store, new_job
+from worker.cli.main import app
+from worker.domain.attempts import Failed
+from worker.domain.hosts import Host
+from worker.domain.jobs import JobState
+from worker.errors import Code
+from worker.services.results import follow_results
+from worker.storage.arrivals import Chosen
+from worker.storage.batches import finish_batches
+from worker.storage.engine import open_database
+from worker.storage.hosts import add_host
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    database = open_database(migrated_url)
+    with database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
+    yield Store(database)
+    database.close()
+
+
+def came(store: Store, after: int = 0, **chosen: object) -> list[tuple[int, str]]:
+    lines = follow_results(store.database, Chosen(**chosen), after=after)  # type: ignore[arg-type]
+    return [(line["number"], line["custom_id"]) for line in lines]
+
+
+def test_a_reader_goes_on_after_the_last_number_it_saw(store: Store) -> None:
+    store.submit(new_job(1), new_job(2), new_job(3))
+    one, two, three = store.claim()
+    store.finish(two)
+    assert came(store) == [(1, "c2")]
+
+    store.finish(three)
+    store.finish(one)
+
+    assert came(store, after=1) == [(2, "c1"), (3, "c3")]
+    assert came(store, after=3) == []
+
+
+def test_results_are_chosen_by_batch_model_state_time_and_metadata(store: Store) -> None:
+    first = store.submit(new_job(1, metadata={"lang": "de"}), new_job(2, metadata={"lang": "en", "n": 7}))
+    one, two = store.claim()
+    store.finish(one)
+    store.later(60)
+    store.finish(two, Failed(Code.CONTEXT_OVERFLOW, "no"))
+    second = store.submit(new_job(1, custom_id="other"))
+    store.finish(store.claim(token="t2")[0])
+
+    assert [name for _, name in came(store, batch_id=first)] == ["c1", "c2"]
+    assert [name for _, name in came(store, batch_id=second)] == ["other"]
+    assert [name for _, name in came(store, states=[JobState.FAILED])] == ["c2"]
+    assert [name for _, name in came(store, models=["none:1"])] == []
+    assert [name for _, name in came(store, until=NOW + timedelta(seconds=1))] == ["c1"]
+    assert [name for _, name in came(store, since=NOW + timedelta(seconds=1), batch_id=first)] == ["c2"]
+    assert [name for _, name in came(store, metadata={"lang": "de"})] == ["c1"]
+    assert [name for _, name in came(store, metadata={"n": "7"})] == ["c2"]
+
+
+def test_a_follower_sees_every_result_once_while_four_hosts_finish(store: Store) -> None:
+    batch = store.submit(*(new_job(n) for n in range(1, 301)))
+
+    def work(name: str) -> None:
+        while claimed := store.claim(limit=7, token=name):
+            for job in claimed:
+                store.finish(job)
+
+    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    lines = list(
+        follow_results(
+            store.database,
+            Chosen(batch_id=batch),
+            follow=lambda: any(thread.is_alive() for thread in threads),
+        )
+    )
+    for thread in threads:
+        thread.join()
+
+    assert [line["number"] for line in lines] == list(range(1, 301))
+    assert len({line["job_id"] for line in lines}) == 300
+
+
+def test_the_command_prints_what_came_and_ends_with_the_batch(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database(migrated_sqlite_url)
+    store = Store(database)
+    with database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
+    store.submit(new_job(1), new_job(2))
+    for job in store.claim():
+        store.finish(job)
+    with database.write() as conn:
+        finish_batches(conn, now=NOW)
+    database.close()
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_sqlite_url)
+
+    told = CliRunner().invoke(app, ["results", "@last", "--follow"])
+    rest = CliRunner().invoke(app, ["results", "--after", "1", "--since", "2020-01-01"])
+    wrong = CliRunner().invoke(app, ["results", "--since", "yesterday"])
+
+    assert [json.loads(line)["custom_id"] for line in told.stdout.splitlines()] == ["c1", "c2"]
+    assert [json.loads(line)["number"] for line in rest.stdout.splitlines()] == [2]
+    assert wrong.exit_code == 2
+    assert "12h" in wrong.output

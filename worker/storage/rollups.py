@@ -1,0 +1,181 @@
+"""Which result came when, and what do results come to per batch, model, host, day and hour?
+
+Commits land out of order, and the spool lands late: an id or a time is no cursor. So one writer at a time gives each
+result a number once it is committed; who has read up to a number misses nothing. What it numbers it also adds up.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, text
+from sqlalchemy.engine import Connection
+
+from worker.storage.tables import fresh_results, hosts, numbered_results, results
+from worker.storage.types import UtcTime
+
+HOUR = timedelta(hours=1)
+_COUNTED = ("results", "succeeded", "failed", "cut", "prompt_tokens", "output_tokens")
+_MEASURED = ("eval_seconds", "gpu_seconds")
+FIGURES = (*_COUNTED, *_MEASURED)
+
+
+def number_results(conn: Connection, limit: int = 2000) -> int:
+    """Give the results that have none a number, the oldest first, and add them up. Returns how many.
+
+    One writer at a time: on PostgreSQL the row of ``numbering`` is locked, on SQLite the transaction is that lock. A
+    number is seen only after all before it, since the next writer waits for the commit.
+    """
+    lock = " FOR UPDATE" if conn.dialect.name == "postgresql" else ""
+    last = conn.scalar(text(f"SELECT last FROM numbering WHERE id = 1{lock}"))
+    rows = conn.execute(
+        select(results)
+        .join_from(fresh_results, results, fresh_results.c.job_id == results.c.job_id)
+        .with_only_columns(*(results.c[name] for name in _READ))
+        .order_by(results.c.finished_at, results.c.job_id)
+        .limit(limit)
+    ).all()
+    ids = [row.job_id for row in rows]
+    if not ids:
+        return 0
+    conn.execute(delete(fresh_results).where(fresh_results.c.job_id.in_(ids)))
+    conn.execute(delete(numbered_results).where(numbered_results.c.job_id.in_(ids)))
+    conn.execute(
+        insert(numbered_results),
+        [
+            {"number": last + place, "job_id": row.job_id, "batch_id": row.batch_id}
+            for place, row in enumerate(rows, start=1)
+        ],
+    )
+    conn.execute(text("UPDATE numbering SET last = :last WHERE id = 1"), {"last": last + len(rows)})
+    _add_up(conn, rows)
+    return len(rows)
+
+
+def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:
+    """These jobs are asked anew: their results go, and their numbers. What they came to was spent, and stays counted."""
+    for table in (fresh_results, numbered_results, results):
+        conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
+
+
+_READ = (
+    "job_id",
+    "batch_id",
+    "model",
+    "host",
+    "state",
+    "cut",
+    "prompt_tokens",
+    "output_tokens",
+    "prompt_eval_seconds",
+    "eval_seconds",
+    "finished_at",
+    "day",
+)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What some results come to."""
+
+    figures: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FIGURES, 0))
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+    def add(self, row: Row[Any], gpu_seconds: float) -> None:
+        figures = self.figures
+        figures["results"] += 1
+        figures[row.state] += 1
+        figures["cut"] += bool(row.cut)
+        for name in ("prompt_tokens", "output_tokens", "eval_seconds"):
+            figures[name] += getattr(row, name) or 0
+        figures["gpu_seconds"] += gpu_seconds
+        self.first_at = min(self.first_at or row.finished_at, row.finished_at)
+        self.last_at = max(self.last_at or row.finished_at, row.finished_at)
+
+
+def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
+    slots = {row.name: row.slots for row in conn.execute(select(hosts.c.name, hosts.c.slots))}
+    batches: dict[tuple[Any, ...], _Sum] = {}
+    models: dict[tuple[Any, ...], _Sum] = {}
+    hours: dict[tuple[Any, ...], _Sum] = {}
+    for row in rows:
+        busy = (row.prompt_eval_seconds or 0.0) + (row.eval_seconds or 0.0)
+        share = busy / max(1, slots.get(row.host, 1))
+        batches.setdefault((row.batch_id,), _Sum()).add(row, share)
+        models.setdefault((row.day or row.finished_at.date(), row.model), _Sum()).add(row, share)
+        for hour, part in _hours(row.finished_at, busy):
+            found = hours.setdefault((hour, row.host), _Sum())
+            if hour == _hour(row.finished_at):
+                found.add(row, share * part)
+            else:
+                found.figures["gpu_seconds"] += share * part
+    _write(conn, _BATCHES, ("batch",), batches)
+    _write(conn, _MODELS, ("day", "model"), models)
+    _write(conn, _HOURS, ("hour", "host"), hours)
+
+
+def _hours(end: datetime, seconds: float) -> Iterator[tuple[datetime, float]]:
+    """The hours that the ``seconds`` before ``end`` lie in, and the share of them in each."""
+    begin = end - timedelta(seconds=seconds)
+    hour = _hour(begin)
+    while hour <= end:
+        until = min(end, hour + HOUR)
+        inside = (until - max(begin, hour)).total_seconds()
+        if inside > 0 or hour == _hour(end):
+            yield hour, inside / seconds if seconds else 1.0
+        hour += HOUR
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def _write(conn: Connection, statement: Any, names: Sequence[str], sums: dict[tuple[Any, ...], _Sum]) -> None:
+    rows = [
+        {
+            **dict(zip(names, key, strict=True)),
+            **found.figures,
+            "first": found.first_at,
+            "last": found.last_at,
+        }
+        for key, found in sorted(sums.items(), key=lambda item: [str(part) for part in item[0]])
+    ]
+    if rows:
+        conn.execute(statement, rows)
+
+
+def _upsert(table: str, keys: dict[str, str], more: str = "") -> str:
+    columns = ", ".join([*keys, *FIGURES, *(["first_at", "last_at"] if more else [])])
+    values = ", ".join(
+        [*keys.values(), *(f":{name}" for name in FIGURES), *([":first", ":last"] if more else [])]
+    )
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in FIGURES)
+    return (
+        f"INSERT INTO {table} ({columns}) VALUES ({values}) "
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}{more}"
+    )
+
+
+_TIMES = ", first_at = CASE WHEN excluded.first_at < batch_figures.first_at THEN excluded.first_at "
+_TIMES += "ELSE batch_figures.first_at END, last_at = CASE WHEN excluded.last_at > batch_figures.last_at "
+_TIMES += "THEN excluded.last_at ELSE batch_figures.last_at END"
+_BATCHES = text(_upsert("batch_figures", {"batch_id": ":batch"}, _TIMES)).bindparams(
+    bindparam("first", type_=UtcTime), bindparam("last", type_=UtcTime)
+)
+_MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"}))
+_HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
+    bindparam("hour", type_=UtcTime)
+)
+
+_LOADED = text(
+    "INSERT INTO host_hours (hour, host, loads, load_seconds) VALUES (:hour, :host, 1, :seconds) "
+    "ON CONFLICT (hour, host) DO UPDATE SET loads = host_hours.loads + 1, "
+    "load_seconds = host_hours.load_seconds + excluded.load_seconds"
+).bindparams(bindparam("hour", type_=UtcTime))
+
+
+def add_load(conn: Connection, host: str, *, seconds: float, now: datetime) -> None:
+    """A load on ``host`` has ended after ``seconds``; it counts for the hour in which it ended."""
+    conn.execute(_LOADED, {"hour": _hour(now), "host": host, "seconds": seconds})

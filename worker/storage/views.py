@@ -1,0 +1,225 @@
+"""The views that reporting tools read. ``docs/reporting.md`` describes each column; a test compares the two.
+
+They are part of what is promised: a column is added, never renamed or taken away, within one ``VERSION``.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+VERSION = 1
+
+_EPOCH = {
+    "sqlite": "((julianday({0}) - julianday({1})) * 86400.0)",
+    "postgresql": "EXTRACT(EPOCH FROM ({0} - {1}))::double precision",
+}
+_NOW = {"sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", "postgresql": "now()"}
+_LATER = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', julianday({0}) + ({1}) / 86400.0)",
+    "postgresql": "({0} + make_interval(secs => {1}))",
+}
+_LESSER = {"sqlite": "min", "postgresql": "least"}
+_GREATER = {"sqlite": "max", "postgresql": "greatest"}
+
+_STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
+
+
+def views(dialect: str) -> Mapping[str, str]:
+    """Name → query, in the words of the database."""
+
+    def seconds(later: str, earlier: str) -> str:
+        return _EPOCH[dialect].format(later, earlier)
+
+    now, lesser, greater = _NOW[dialect], _LESSER[dialect], _GREATER[dialect]
+    by_state = ", ".join(
+        f"sum(CASE WHEN state = '{state}' THEN jobs ELSE 0 END) AS {state}" for state in _STATES
+    )
+    states = ", ".join(f"coalesce(c.{state}, 0) AS {state}" for state in _STATES)
+    left = "coalesce(c.scheduled + c.waiting + c.queued + c.running, 0)"
+    eta = _LATER[dialect].format(now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - 1)")
+    elapsed = f"{lesser}(3600.0, {greater}(0.0, {seconds(now, 'h.hour')}))"
+    return {
+        "report_results": f"""
+SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
+       r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, r.host, r.digest, r.prompt_tokens,
+       r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
+       {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
+       r.finished_at, r.day, p.prompt, p.metadata, n.number
+FROM results r
+JOIN jobs j ON j.id = r.job_id
+JOIN payloads p ON p.job_id = r.job_id
+JOIN batches b ON b.id = r.batch_id
+LEFT JOIN numbered_results n ON n.job_id = r.job_id""",
+        "report_batches": f"""
+SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, b.finished_at, b.deadline, b.jobs,
+       {states},
+       CASE WHEN b.jobs > 0
+            THEN CAST(coalesce(c.succeeded + c.failed + c.cancelled + c.expired, 0) AS double precision) / b.jobs
+       END AS progress,
+       CASE WHEN b.state = 'open' AND f.results > 1 AND {left} > 0 THEN {eta} END AS eta_at,
+       coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
+       coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
+       coalesce(f.cut, 0) AS cut, f.first_at, f.last_at
+FROM batches b
+LEFT JOIN (
+  SELECT batch_id, {by_state}
+  FROM (SELECT batch_id, state, jobs FROM counts UNION ALL SELECT batch_id, state, jobs FROM count_deltas) t
+  GROUP BY batch_id
+) c ON c.batch_id = b.id
+LEFT JOIN batch_figures f ON f.batch_id = b.id
+WHERE b.state <> 'refused'""",
+        "report_failures": """
+SELECT r.batch_id AS batch, b.name AS batch_name, r.day, r.model, r.host, r.error_code, count(*) AS failures,
+       min(r.error_message) AS example_message, min(r.finished_at) AS first_at, max(r.finished_at) AS last_at
+FROM results r
+JOIN batches b ON b.id = r.batch_id
+WHERE r.state = 'failed'
+GROUP BY r.batch_id, b.name, r.day, r.model, r.host, r.error_code""",
+        "report_models_daily": """
+SELECT day, model, results, succeeded, failed, cut, prompt_tokens, output_tokens, eval_seconds, gpu_seconds,
+       CASE WHEN eval_seconds > 0 THEN output_tokens / eval_seconds END AS tokens_per_second
+FROM model_days""",
+        "report_hosts_hourly": f"""
+SELECT h.hour, h.host, h.results, h.succeeded, h.failed, h.output_tokens,
+       {lesser}(3600.0, h.gpu_seconds) AS busy_seconds, {lesser}(3600.0, h.load_seconds) AS loading_seconds, h.loads,
+       {greater}(0.0, {elapsed} - h.gpu_seconds - h.load_seconds) AS idle_seconds
+FROM host_hours h""",
+        "report_runs": """
+SELECT id AS run, host, runner_key, reason, started_at, load_seconds, ended_at, jobs, error
+FROM runs""",
+    }
+
+
+COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "report_results": {
+        "job_id": ("integer", "the job; the order of the input within a batch"),
+        "batch": ("integer", "number of the batch"),
+        "batch_name": ("text", "its name"),
+        "custom_id": ("text", "as given, or line-N"),
+        "model": ("text", "the model that was asked"),
+        "state": ("text", "`succeeded` or `failed`"),
+        "answer": ("text", "without its reasoning; of a failed job what had come, if anything"),
+        "reasoning": ("text", "what the model thought before it answered"),
+        "parsed": ("json", "the answer as JSON, where a `format` was asked for and it fits"),
+        "done_reason": ("text", "`stop`: the model ended; `length`: num_predict or the window was reached"),
+        "cut": ("boolean", "the answer was ended by num_predict or a full window"),
+        "prompt_fit": ("text", "`yes`, `no` or `unknown`: whether the model saw the whole prompt"),
+        "error_code": ("text", "a code of errors.md; null where it succeeded"),
+        "error_message": ("text", "what the host said"),
+        "host": ("text", "who answered"),
+        "digest": ("text", "of the weights that answered"),
+        "prompt_tokens": ("integer", "tokens of the prompt"),
+        "output_tokens": ("integer", "tokens generated, reasoning included"),
+        "tokens_per_second": ("number", "output_tokens by eval_seconds"),
+        "total_seconds": ("number", "seconds on the host, from request to last token"),
+        "load_seconds": ("number", "seconds until the runner was granted, waiting included"),
+        "prompt_eval_seconds": ("number", "seconds of reading the prompt"),
+        "eval_seconds": ("number", "seconds of generating"),
+        "queued_seconds": ("number", "seconds from submission to the start of the last attempt"),
+        "attempts": ("integer", "number of the attempt that ended it"),
+        "submitted_at": ("time", "when it was submitted"),
+        "started_at": ("time", "start of the last attempt"),
+        "finished_at": ("time", "when the result was stored"),
+        "day": ("date", "day of `finished_at`, UTC; indexed"),
+        "prompt": ("text", "as it was sent, rendered"),
+        "metadata": ("json", "as given; the other columns of a table"),
+        "number": (
+            "integer",
+            "order in which results came to be seen; null for some seconds after it was stored",
+        ),
+    },
+    "report_batches": {
+        "batch": ("integer", "number of the batch"),
+        "batch_name": ("text", "its name"),
+        "state": ("text", "`receiving`, `open`, `paused`, `finished` or `cancelled`"),
+        "created_at": ("time", "when it began to be submitted"),
+        "sealed_at": ("time", "when its last job was in"),
+        "finished_at": ("time", "when its last job had ended"),
+        "deadline": ("time", "by when it is wanted"),
+        "jobs": ("integer", "jobs in it"),
+        "scheduled": ("integer", "jobs that are not eligible yet"),
+        "waiting": ("integer", "jobs that wait for another"),
+        "queued": ("integer", "jobs that any host may take"),
+        "running": ("integer", "jobs that a host works on"),
+        "held": ("integer", "jobs parked with a reason"),
+        "succeeded": ("integer", "jobs with an answer"),
+        "failed": ("integer", "jobs without one for good"),
+        "cancelled": ("integer", "jobs that were cancelled"),
+        "expired": ("integer", "jobs whose deadline passed"),
+        "progress": ("number", "share of the jobs that have ended, 0 to 1"),
+        "eta_at": ("time", "when it will be done at the pace that it has had"),
+        "prompt_tokens": ("integer", "tokens of all its prompts that were answered"),
+        "output_tokens": ("integer", "tokens of all its answers"),
+        "eval_seconds": ("number", "seconds of generating, slots added up"),
+        "gpu_seconds": (
+            "number",
+            "what it cost: seconds of reading and generating, each shared by the slots of its host",
+        ),
+        "cut": ("integer", "answers that were cut"),
+        "first_at": ("time", "its first result"),
+        "last_at": ("time", "its last result so far"),
+    },
+    "report_failures": {
+        "batch": ("integer", "number of the batch"),
+        "batch_name": ("text", "its name"),
+        "day": ("date", "day on which they failed, UTC"),
+        "model": ("text", "the model"),
+        "host": ("text", "where they failed last"),
+        "error_code": ("text", "a code of errors.md"),
+        "failures": ("integer", "how many"),
+        "example_message": ("text", "one of their messages"),
+        "first_at": ("time", "the first of them"),
+        "last_at": ("time", "the last of them"),
+    },
+    "report_models_daily": {
+        "day": ("date", "UTC"),
+        "model": ("text", "the model"),
+        "results": ("integer", "jobs that ended with a result"),
+        "succeeded": ("integer", "of them with an answer"),
+        "failed": ("integer", "of them without"),
+        "cut": ("integer", "answers that were cut"),
+        "prompt_tokens": ("integer", "tokens read"),
+        "output_tokens": ("integer", "tokens generated"),
+        "eval_seconds": ("number", "seconds of generating, slots added up"),
+        "gpu_seconds": ("number", "seconds of reading and generating, each shared by the slots of its host"),
+        "tokens_per_second": ("number", "output_tokens by eval_seconds: the pace of one slot"),
+    },
+    "report_hosts_hourly": {
+        "hour": ("time", "begin of the hour, UTC"),
+        "host": ("text", "the host"),
+        "results": ("integer", "jobs that ended there in this hour"),
+        "succeeded": ("integer", "of them with an answer"),
+        "failed": ("integer", "of them without"),
+        "output_tokens": ("integer", "tokens of those that ended in this hour"),
+        "busy_seconds": ("number", "seconds of reading and generating, by the number of slots"),
+        "loading_seconds": ("number", "seconds of loads that ended in this hour"),
+        "loads": ("integer", "loads that ended in this hour"),
+        "idle_seconds": ("number", "what is left of the hour, or of what has passed of it"),
+    },
+    "report_runs": {
+        "run": ("integer", "number of the run: what a host does between two loads"),
+        "host": ("text", "the host"),
+        "runner_key": ("text", "the model and its load-time options"),
+        "reason": ("text", "why it was loaded"),
+        "started_at": ("time", "when the load was decided"),
+        "load_seconds": ("number", "seconds of the load; null where it failed"),
+        "ended_at": ("time", "when it was left; null for what is loaded now"),
+        "jobs": ("integer", "outcomes of jobs it served"),
+        "error": ("text", "why the load failed"),
+    },
+}
+"""View → column → type and meaning, in their order."""
+
+
+def create_views(conn: Connection) -> None:
+    """Make them all anew."""
+    drop_views(conn)
+    for name, query in views(conn.dialect.name).items():
+        conn.exec_driver_sql(f"CREATE VIEW {name} AS{query}")
+
+
+def drop_views(conn: Connection) -> None:
+    """Before a table that one of them reads is changed."""
+    for name in reversed(list(views(conn.dialect.name))):
+        conn.execute(text(f"DROP VIEW IF EXISTS {name}"))
