@@ -95,6 +95,7 @@ INVARIANTS: Sequence[Invariant] = (
         "results",
         "SELECT 'job ' || r.job_id FROM results r LEFT JOIN numbered_results n ON n.job_id = r.job_id "
         "LEFT JOIN fresh_results f ON f.job_id = r.job_id WHERE n.job_id IS NULL AND f.job_id IS NULL "
+        "AND r.day IS NOT NULL "
         "UNION ALL SELECT 'number ' || n.number FROM numbered_results n LEFT JOIN results r ON r.job_id = n.job_id "
         "WHERE r.job_id IS NULL",
     ),

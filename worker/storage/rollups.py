@@ -29,6 +29,7 @@ def number_results(conn: Connection, limit: int = 2000) -> int:
     """
     lock = " FOR UPDATE" if conn.dialect.name == "postgresql" else ""
     last = conn.scalar(text(f"SELECT last FROM numbering WHERE id = 1{lock}"))
+    _take_in_older(conn, limit)
     rows = conn.execute(
         select(results)
         .join_from(fresh_results, results, fresh_results.c.job_id == results.c.job_id)
@@ -51,6 +52,23 @@ def number_results(conn: Connection, limit: int = 2000) -> int:
     conn.execute(text("UPDATE numbering SET last = :last WHERE id = 1"), {"last": last + len(rows)})
     _add_up(conn, rows)
     return len(rows)
+
+
+def _take_in_older(conn: Connection, limit: int) -> None:
+    """Results that a worker of an earlier version stored beside us: without a day, and nobody knows that they are new."""
+    rows = conn.execute(
+        select(results.c.job_id, results.c.finished_at).where(results.c.day.is_(None)).limit(limit)
+    ).all()
+    if not rows:
+        return
+    conn.execute(
+        text("UPDATE results SET day = :day WHERE job_id = :job"),
+        [{"day": row.finished_at.date(), "job": row.job_id} for row in rows],
+    )
+    conn.execute(
+        text("INSERT INTO fresh_results (job_id) VALUES (:job) ON CONFLICT (job_id) DO NOTHING"),
+        [{"job": row.job_id} for row in rows],
+    )
 
 
 def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter
 from worker.errors import Code
+from worker.services.numbers import number_all
 from worker.storage.actions import retry_some
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
@@ -163,3 +164,18 @@ def test_an_open_batch_says_when_it_will_be_done(store: Store) -> None:
     eta = found["eta_at"]
     at = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
     assert abs(at - datetime.now(UTC) - timedelta(seconds=60)) < timedelta(seconds=5)
+
+
+def test_what_a_worker_of_an_earlier_version_stored_is_numbered_too(store: Store) -> None:
+    store.submit(new_job(1))
+    [job] = store.claim()
+    store.finish(job)
+    with store.database.write() as conn:
+        conn.execute(text("DELETE FROM fresh_results"))
+        conn.execute(text("UPDATE results SET day = NULL"))
+
+    assert number_all(store.database) == 1
+
+    assert numbers(store.database) == {1: job.id}
+    [row] = view(store, "SELECT day FROM report_results")
+    assert str(row["day"]) == "2026-11-23"
