@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from celery import Celery
@@ -30,6 +31,9 @@ from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host, record_unreachable
 
+AT_ONCE = 0.5
+"""Seconds after a pass that found nothing more within which another wake-up is one that waited behind it. One that is
+lost by that comes again with the next tick."""
 _SHUTTING_DOWN = multiprocessing.get_context("fork").Event()
 """Celery tells only its main process that a stop was asked for; the forked child sees this event."""
 _FAST = multiprocessing.get_context("fork").Event()
@@ -86,24 +90,39 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     ticks = Heart("tick", every=settings.tick_seconds)
     chores = Heart("chores", every=settings.chores_seconds)
 
+    ended: dict[str, float] = {}
+    """What piled up while nobody was there to take it follows at once, and asks for what has just been done."""
+
+    def piled_up(name: str, within: float) -> bool:
+        return monotonic() - ended.get(name, float("-inf")) < within
+
     @app.task(name="caravan.serve", shared=False)
     def serve(host: str) -> None:
-        _serve(app, resources, host)
+        if piled_up(host, AT_ONCE):
+            return
+        if _serve(app, resources, host):
+            ended[host] = monotonic()
 
     @app.task(name="caravan.tick", shared=False)
     def tick_task() -> None:
+        if piled_up(" tick", settings.tick_seconds / 2):
+            return
         try:
             tick(resources.database, clock=resources.clock, lease=settings.lease_seconds)
             ticks.beat(resources.database, resources.clock)
             wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
+            ended[" tick"] = monotonic()
         except DatabaseUnavailable as error:
             emit("database.unavailable", host="control", message=str(error))
 
     @app.task(name="caravan.tidy", shared=False)
     def tidy_task() -> None:
+        if piled_up(" chores", settings.chores_seconds / 2):
+            return
         try:
             tidy(resources.database, clock=resources.clock)
             chores.beat(resources.database, resources.clock)
+            ended[" chores"] = monotonic()
         except DatabaseUnavailable as error:
             emit("database.unavailable", host="control", message=str(error))
 
@@ -131,22 +150,23 @@ def _stop_fast(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve(app: Celery, resources: Resources, name: str) -> None:
+def _serve(app: Celery, resources: Resources, name: str) -> bool:
+    """One pass over a host; whether it looked and found nothing more to do."""
     try:
         with resources.database.read() as conn:
             host = get_host(conn, name)
         gpu = resources.gpu(host)
     except NotFound:
         emit("host.unreachable", host=name, message="no such host in the database: caravan hosts add")
-        return
+        return False
     except SettingsRefused as error:
         emit("host.unreachable", host=name, message=str(error))
         with suppress(DatabaseUnavailable), resources.database.write() as conn:
             record_unreachable(conn, name, message=str(error), now=resources.clock.now())
-        return
+        return False
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
-        return
+        return False
     stop, ended = Asked(), threading.Event()
     grace = resources.settings.stop_grace_seconds
     watcher = threading.Thread(target=_watch, args=(stop, ended, gpu, grace), daemon=True)
@@ -168,12 +188,13 @@ def _serve(app: Celery, resources: Resources, name: str) -> None:
             )
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))
-        return
+        return False
     finally:
         stopped = stop.is_set()
         ended.set()
     if served.reason in ("budget spent", "leases lost") and not stopped:
         wake_hosts(app, [name])
+    return served.reason in ("no work", "served by another worker")
 
 
 @contextmanager

@@ -8,18 +8,17 @@ from kombu.exceptions import OperationalError
 from worker.dispatch.app import host_queue
 from worker.observability.events import emit
 
-EXPIRES = 60
-
 
 def wake_hosts(app: Celery, hosts: Iterable[str]) -> int:
     """Publish a wake-up for each host, after the commit; returns how many went out.
 
-    A broker that is away costs seconds (its time-outs) and nothing else: the next tick finds the rows.
+    It does not expire: that would be a time by the clock of this machine. A broker that is away costs seconds (its
+    time-outs) and nothing else: the next tick finds the rows.
     """
     woken = 0
     for host in hosts:
         try:
-            app.send_task("caravan.serve", args=[host], queue=host_queue(host), expires=EXPIRES)
+            app.send_task("caravan.serve", args=[host], queue=host_queue(host))
         except (OperationalError, OSError) as error:
             emit("broker.unavailable", message=str(error))
             return woken
