@@ -112,14 +112,14 @@ def db_restore(
 
     Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
     """
+    from worker.clock import SystemClock
     from worker.stack.home import held_home
-    from worker.storage.backup import restore
+    from worker.storage.backup import bring_up_to_date, restore
     from worker.storage.engine import open_database
-    from worker.storage.migrate import upgrade
 
     settings = settings_for()
     with held_home(settings.home, command="db restore"):
-        upgrade(settings.database)
+        bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
         found = open_database(settings.database)
         try:
             checked = restore(

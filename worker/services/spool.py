@@ -46,7 +46,10 @@ class Spool:
         if not new:
             return 0
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        torn = self._is_torn()
         with self._path.open("a", encoding="utf-8") as file:
+            if torn:
+                file.write("\n")  # else the next answer would be glued to what a crash left, and lost with it
             file.writelines(json.dumps(_to_json(finish), ensure_ascii=False) + "\n" for finish in new)
             file.flush()
             os.fsync(file.fileno())
@@ -55,10 +58,19 @@ class Spool:
         self._written.update((finish.job_id, finish.attempt) for finish in new)
         return len(new)
 
+    def _is_torn(self) -> bool:
+        """Whether the file ends amid a line."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+        except OSError:  # there is none, or it is empty
+            return False
+
     def read(self) -> list[Finish]:
         """What an earlier worker could not store. A line that was cut by a crash is left out."""
         try:
-            lines = self._path.read_text(encoding="utf-8").split("\n")
+            lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return []
         finishes = []

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
+from worker.clock import SystemClock
 from worker.domain.health import Pulse
 from worker.errors import Conflict, SettingsRefused
 from worker.services.spools import store_spools
 from worker.settings import Settings, masked
+from worker.storage.backup import bring_up_to_date
 from worker.storage.check import Checked, check_database
 from worker.storage.claims import rescue_holder
-from worker.storage.copy import copy_rows, differences, is_empty
+from worker.storage.copy import copy_rows, differences, is_empty, nobody_serves
 from worker.storage.engine import Connection, Database, open_database
-from worker.storage.migrate import upgrade
 from worker.storage.pulses import forget_pulse, read_pulses, record_pulse
 
 BEGUN = "copying"
@@ -24,10 +25,13 @@ def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequenc
     """
     if to == settings.database:
         raise SettingsRefused("--to is the database itself")
-    upgrade(settings.database)
-    upgrade(to)
+    for url in (settings.database, to):  # a fleet's that is older is refused: others may be at work on it
+        bring_up_to_date(url, backups=settings.home / "backups", now=SystemClock().now())
     source, target = open_database(settings.database), open_database(to)
     try:
+        if source.dialect == "postgresql":  # holding the home says nothing of a fleet's workers
+            with source.read() as conn:
+                nobody_serves(conn, now=source.clock().now())
         stored = store_spools(source, settings.home, clock=source.clock())
         if stored:
             said(f"{stored:,} answers of the spool stored first")
@@ -59,4 +63,6 @@ def _compare(conn: Connection, target: Database) -> None:
     with target.read() as copied:
         found = differences(conn, copied)
     if found:
-        raise Conflict("the copy is not what was copied: " + "; ".join(found))
+        raise Conflict(
+            f"the copy is not what was copied: {'; '.join(found)}. Did the home run in between? Copy into a new database"
+        )

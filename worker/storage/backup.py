@@ -7,13 +7,13 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import text
 
-from worker.errors import Conflict, NotFound
+from worker.errors import Conflict, NotFound, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
 from worker.storage.claims import rescue_holder
@@ -36,6 +36,8 @@ def back_up(
     if file.exists() and not force:
         raise Conflict(f"{file} exists; give another name, or --force")
     with _written(file) as part:
+        # before the database: an answer stored in between is then in both, and the fence takes it once
+        spooled = _spooled(spool)
         if database.dialect == "sqlite":
             _snapshot(Path(str(database.url.database)), part)
         else:
@@ -50,7 +52,7 @@ def back_up(
                     copy_rows(conn, target, progress=progress)
             finally:
                 target.close()
-        _keep_spool(part, spool)
+        _keep_spool(part, spooled)
     return file.stat().st_size
 
 
@@ -65,26 +67,23 @@ def restore(
 ) -> list[Checked]:
     """Bring a backup into an empty database at this version's schema, and its spool beside; what a check then finds.
 
-    With ``force`` what the database held goes. What ran when the backup was made runs no more. Raises NotFound;
-    Conflict for a database that is not empty, or is being served.
+    With ``force`` what the database held goes, once ``file`` has proved to be a backup. What ran when the backup was
+    made runs no more. Raises NotFound; Conflict for a file that is no backup, and for a database that is not empty or
+    is being served; SchemaOutdated for a backup of a newer version.
     """
     if not file.is_file():
         raise NotFound(f"no backup {file}")
-    with database.write() as conn:
-        nobody_serves(conn, now=now)
-        if not is_empty(conn):
-            if not force:
+    with _at_head(file) as source:
+        with database.write() as conn:
+            nobody_serves(conn, now=now)
+            if not force and not is_empty(conn):
                 raise Conflict("the database holds jobs or hosts; --force deletes them first")
             empty(conn)
-        else:
-            empty(conn)
-    with _at_head(file) as source:
         with source.read() as conn:
             copy_rows(conn, database, progress=progress)
             files = conn.execute(text("SELECT name, content FROM spool_files")).all()
     for name, content in files:
-        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (spool / Path(str(name)).name).write_bytes(content)
+        _bring_back(spool / Path(str(name)).name, content)
     with database.write() as conn:
         rescue_holder(conn, now=now)
     return check_database(database, now=now)
@@ -133,27 +132,44 @@ def _written(file: Path) -> Iterator[Path]:
         part = Path(folder) / "backup.db"
         part.touch(mode=0o600)
         yield part
-        descriptor = os.open(part, os.O_RDONLY)
+        with part.open("r+b") as whole:
+            os.fsync(whole.fileno())
+        part.replace(file)
+    if os.name == "posix":  # the name too outlives a power cut
+        descriptor = os.open(file.resolve().parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        part.replace(file)
 
 
 def _snapshot(source: Path, target: Path) -> None:
-    """SQLite's own backup: consistent while others write, and no write-ahead log beside it."""
-    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as read, sqlite3.connect(target) as written:
-        read.backup(written, pages=10_000)
+    """SQLite's own backup: consistent while others write, and no write-ahead log beside it.
+
+    In one step: between steps another process may write, and each such write would start the backup over.
+    """
+    address = f"{source.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written, pages=-1)
         written.execute("PRAGMA journal_mode = DELETE")
-    read.close()
-    written.close()
 
 
-def _keep_spool(file: Path, spool: Path) -> None:
-    found: Mapping[str, bytes] = (
-        {one.name: one.read_bytes() for one in sorted(spool.glob("*.jsonl"))} if spool.is_dir() else {}
-    )
+def _spooled(spool: Path) -> Mapping[str, bytes]:
+    return {one.name: one.read_bytes() for one in sorted(spool.glob("*.jsonl"))}
+
+
+def _bring_back(path: Path, content: bytes) -> None:
+    """Put what was saved before what lies there: that may be answers nobody stored yet, also of the lost database."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    there = path.read_bytes() if path.exists() else b""
+    if content in there:
+        return
+    gap = b"" if content.endswith(b"\n") else b"\n"
+    with _written(path) as part:
+        part.write_bytes(content + gap + there)
+
+
+def _keep_spool(file: Path, found: Mapping[str, bytes]) -> None:
     with sqlite3.connect(file) as conn:
         conn.execute("PRAGMA journal_mode = DELETE")
         conn.execute("DROP TABLE IF EXISTS spool_files")
@@ -167,10 +183,24 @@ def _at_head(file: Path) -> Iterator[Database]:
     """The backup at this version's schema: a copy of it, where it is older."""
     with tempfile.TemporaryDirectory(prefix="caravan-restore-") as folder:
         copy = Path(folder) / "backup.db"
-        _snapshot(file, copy)
         url = f"sqlite:///{copy}"
-        if revision(url) != HEAD:
+        try:
+            _snapshot(file, copy)
+            found = revision(url)
+        except sqlite3.DatabaseError as error:
+            raise Conflict(f"{file} is no backup of caravan: {error}") from error
+        if found is None:
+            raise Conflict(f"{file} is no backup of caravan: it has no schema of caravan")
+        if found > HEAD:
+            raise SchemaOutdated(
+                f"{file} is at revision {found}, of a newer version of caravan; this one knows {HEAD}: install the newer"
+            )
+        if found != HEAD:
             upgrade(url)
+        with closing(sqlite3.connect(copy)) as own, own:  # a file saved before an upgrade has no spool in it
+            own.execute(
+                "CREATE TABLE IF NOT EXISTS spool_files (name TEXT PRIMARY KEY, content BLOB NOT NULL)"
+            )
         database = open_database(url)
         try:
             yield database

@@ -54,6 +54,22 @@ def test_a_field_that_only_a_newer_version_knows_is_passed_over(
     store.database.close()
 
 
+def test_an_answer_after_a_line_torn_inside_a_sign_is_kept_as_well(
+    migrated_sqlite_url: str, tmp_path: Path
+) -> None:
+    store = Store(open_database(migrated_sqlite_url))
+    store.submit(new_job(1), new_job(2))
+    one, two = store.claim()
+    path = spool_path(tmp_path, "gpu-1")
+    Spool(path).write([ending(one)])
+    with path.open("ab") as file:
+        file.write('{"answer": "天'.encode()[:-1])
+    Spool(path).write([ending(two)])
+
+    assert store_spools(store.database, tmp_path, clock=store.database.clock()) == 2
+    store.database.close()
+
+
 @pytest.mark.parametrize("torn", ['{"job_id": 16777217, "bat', "\0" * 200, '{"kind": "Nothing"}', "[]", "7"])
 def test_a_line_that_a_crash_has_torn_costs_nothing_but_itself(
     migrated_sqlite_url: str, tmp_path: Path, torn: str
