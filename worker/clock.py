@@ -32,6 +32,17 @@ class SystemClock:
         return time.monotonic()
 
 
+class ElapsedClock(SystemClock):
+    """As ``SystemClock``, but its monotonic time goes on while the machine sleeps, where the system can tell (Linux's
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC of macOS): others' time went on too."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() if _ELAPSED is None else time.clock_gettime(_ELAPSED)
+
+
+_ELAPSED: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
 class OffsetClock:
     """This machine's clock, shifted by what another clock (the database's) was ahead when it was asked."""
 

@@ -37,6 +37,25 @@ def test_a_batch_that_is_submitted_while_redis_is_down_is_stored_soon_and_answer
     assert fleet.wait_finished()["counts"] == {"succeeded": 30}
 
 
+@pytest.mark.fault(6)
+@pytest.mark.thorough
+def test_a_redis_that_says_nothing_holds_up_a_submit_for_seconds(
+    fleet: Fleet, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    fleet.env["CARAVAN_BROKER_URL"] = own_redis.url
+    file = write_jobs(tmp_path / "jobs.jsonl", 30, options={"num_predict": 8})
+
+    own_redis.part.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    fleet.run("submit", str(file))
+    took = time.monotonic() - began
+    own_redis.part.signal(signal.SIGCONT)
+    fleet.start_all()
+
+    assert took < 10, "with what its process needs to start"
+    assert fleet.wait_finished()["counts"] == {"succeeded": 30}
+
+
 @pytest.mark.fault(7)
 @pytest.mark.thorough
 def test_a_redis_that_is_killed_while_hosts_generate_costs_nothing(fleet: Fleet, tmp_path: Path) -> None:

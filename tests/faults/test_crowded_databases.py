@@ -103,6 +103,26 @@ def test_claims_and_finishes_go_on_beside_a_reader_that_stays(store: Store) -> N
     assert store.counts() == {JobState.SUCCEEDED: 200}
 
 
+@pytest.mark.fault(3)
+@pytest.mark.fault(14)
+def test_the_locks_of_a_worker_that_was_paused_amid_a_transaction_end_by_themselves(
+    migrated_postgres_url: str,
+) -> None:
+    store, paused = opened(migrated_postgres_url), open_database(migrated_postgres_url, idle_seconds=0.3)
+    store.submit(new_job(1))
+
+    with pytest.raises(DatabaseUnavailable), paused.write() as conn:
+        conn.execute(text("SELECT id FROM jobs FOR UPDATE"))
+        assert store.claim() == [], "it is passed over while it is locked"
+        with store.database.write() as other:
+            other.execute(text("SELECT id FROM jobs FOR UPDATE"))
+        conn.execute(text("SELECT 1"))
+
+    assert len(store.claim()) == 1
+    paused.close()
+    store.database.close()
+
+
 @pytest.mark.fault(31)
 def test_a_worker_that_has_its_connection_goes_on_while_there_is_none_to_spare(
     migrated_postgres_url: str,

@@ -73,6 +73,27 @@ def test_a_machine_that_is_gone_with_worker_control_and_beat_is_taken_over_by_an
     assert {line["host"] for line in fleet.results() if line["custom_id"] == "c0"} == {"gpu-2"}
 
 
+@pytest.mark.fault(2)
+def test_a_pool_of_control_that_is_killed_is_started_anew_and_batches_finish(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    started = fleet.start_all()
+    control = psutil.Process(started["control"].pid)
+
+    def chores() -> list[psutil.Process]:
+        return [one for one in control.children() if "chores" in one.cmdline()]
+
+    for process in wait_until(chores, description="the chores have a process"):
+        process.kill()
+    fleet.run("submit", str(write_jobs(tmp_path / "jobs.jsonl", 10)))
+
+    assert fleet.wait_finished()["counts"] == {"succeeded": 10}
+    assert "process.ended" in started["control"].output()
+    started["control"].terminate()
+    assert started["control"].wait() == 0
+    assert not control.is_running()
+
+
 @pytest.mark.fault(3)
 def test_a_worker_that_slept_through_its_lease_is_refused_what_another_has_answered(
     fleet: Fleet, tmp_path: Path

@@ -13,7 +13,7 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
     if not settings.broker_url:
         return
     from worker.dispatch.app import make_app  # Celery takes a third of a second to import
-    from worker.dispatch.wake import wake_hosts
+    from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
     from worker.services.tick import hosts_to_wake
 
-    wake_hosts(make_app(settings), hosts_to_wake(database, clock=clock))
+    wake_hosts(make_app(settings, socket_seconds=PRODUCER_SECONDS), hosts_to_wake(database, clock=clock))

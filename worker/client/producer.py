@@ -199,10 +199,13 @@ class Client:
         if not self.settings.broker_url:
             return
         from worker.dispatch.app import make_app  # Celery takes a third of a second to import
-        from worker.dispatch.wake import wake_hosts
+        from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
         from worker.services.tick import hosts_to_wake
 
-        wake_hosts(make_app(self.settings), hosts_to_wake(self.database, clock=self.clock))
+        wake_hosts(
+            make_app(self.settings, socket_seconds=PRODUCER_SECONDS),
+            hosts_to_wake(self.database, clock=self.clock),
+        )
 
     def _see_not_cancelled(self, said: Asked, key: str) -> None:
         """A batch that somebody cancelled is not taken for one that is being answered. Raises Conflict."""

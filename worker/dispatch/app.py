@@ -6,9 +6,12 @@ visibility time-out, and Celery 5.7.0's exit on a broker blink (it needs an unac
 """
 
 import ssl
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery
+from celery.schedules import schedule
 from kombu import Exchange, Queue
 
 from worker.errors import SettingsRefused
@@ -28,8 +31,11 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct"), routing_key=name)
 
 
-def make_app(settings: Settings) -> Celery:
-    """A Celery app for these settings. Raises SettingsRefused where no broker is set."""
+def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
+    """A Celery app for these settings. Raises SettingsRefused where no broker is set.
+
+    ``socket_seconds`` is how long a broker that says nothing is waited for.
+    """
     if not settings.broker_url:
         raise SettingsRefused(
             "CARAVAN_BROKER_URL is not set: a fleet needs a Redis, e.g. redis://127.0.0.1:6379/0"
@@ -38,8 +44,9 @@ def make_app(settings: Settings) -> Celery:
     app.conf.update(
         broker_url=settings.broker_url,
         broker_transport_options={
-            "socket_connect_timeout": 5,
-            "socket_timeout": 15,  # None, the default, hangs for ever on a frozen Redis; must exceed brpop's 1 s
+            "socket_connect_timeout": min(5, socket_seconds),
+            # None, the default, hangs for ever on a frozen Redis; must exceed brpop's 1 s
+            "socket_timeout": socket_seconds,
             "socket_keepalive": True,
             "health_check_interval": 25,
             "max_connections": 20,
@@ -90,12 +97,21 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     return {
         "tick": {
             "task": "caravan.tick",
-            "schedule": settings.tick_seconds,
+            "schedule": _every(settings.tick_seconds),
             "options": {"queue": TICK_QUEUE},
         },
         "chores": {
             "task": "caravan.tidy",
-            "schedule": settings.chores_seconds,
+            "schedule": _every(settings.chores_seconds),
             "options": {"queue": CHORES_QUEUE},
         },
     }
+
+
+def _every(seconds: float) -> schedule:
+    """By the time that passes, not by the day's: a clock that is set back an hour would stop beat for an hour."""
+    return schedule(timedelta(seconds=seconds), nowfun=_passing)
+
+
+def _passing() -> datetime:
+    return datetime.fromtimestamp(time.monotonic(), UTC)

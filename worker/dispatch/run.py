@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,12 +11,14 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from worker.dispatch.app import CHORES_QUEUE, TICK_QUEUE, host_queue, make_app
-from worker.dispatch.tasks import register_tasks
+from worker.dispatch.beside import kept_running
+from worker.dispatch.tasks import register_tasks, take_signals
 from worker.errors import DatabaseUnavailable
 from worker.observability.events import emit
 from worker.services.health.facts import Place
 from worker.services.health.pulse import Heart
 from worker.services.health.watch import Watch
+from worker.services.spools import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
 
@@ -33,6 +34,7 @@ def fleet_app(settings: Settings) -> Celery:
 
 def run_worker(settings: Settings, hosts: Sequence[str]) -> int:
     """Serve ``hosts`` until told to stop: one child process per host, each with the slots as its threads."""
+    _store_left_spools(settings, but=hosts)
     return _work(
         settings, f"serve-{'-'.join(hosts)}", [host_queue(host) for host in hosts], concurrency=len(hosts)
     )
@@ -49,16 +51,19 @@ def run_control(settings: Settings, *, pool: str | None = None) -> int:
     if settings.telling.anybody:
         _watch_of(settings)  # what is set wrong is refused here, not in the log of a child
         pools.append(HEALTH_POOL)
-    children = [
-        subprocess.Popen([sys.executable, "-m", "worker", "control", "--pool", name]) for name in pools
-    ]
-    try:
+    with kept_running({name: [sys.executable, "-m", "worker", "control", "--pool", name] for name in pools}):
         return _work(settings, f"control-{TICK_QUEUE}", [TICK_QUEUE], concurrency=1)
+
+
+def _store_left_spools(settings: Settings, *, but: Sequence[str]) -> None:
+    """What was generated on this machine for hosts that it serves no more; their own workers read the others."""
+    database = open_database(settings.database, pool_size=1)
+    try:
+        store_spools(database, settings.home, clock=database.clock(), but=but)
+    except DatabaseUnavailable as error:
+        emit("database.unavailable", host="spool", message=str(error))
     finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.wait(timeout=60)
+        database.close()  # before the fork: connections do not cross it
 
 
 def _watch_of(settings: Settings) -> Watch:
@@ -87,7 +92,15 @@ def _run_health(settings: Settings) -> int:
 
 def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: int) -> int:
     app = fleet_app(settings)
-    worker = app.Worker(
+
+    class Stoppable(app.Worker):  # type: ignore[name-defined,misc]  # a class that the app makes
+        """Takes signals from its start on: a worker may be told to stop before it has reached its broker."""
+
+        def install_platform_tweaks(self, worker: object) -> None:
+            super().install_platform_tweaks(worker)
+            take_signals()
+
+    worker = Stoppable(
         hostname=f"{name}@{os.uname().nodename}",
         queues=list(queues),
         pool="prefork",

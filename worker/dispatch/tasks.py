@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import worker_process_init, worker_shutting_down
 
 from worker.clock import Clock, SystemClock
 from worker.dispatch.wake import wake_hosts
@@ -31,6 +31,9 @@ from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host, record_unreachable
 
+IDLE_SECONDS = 15.0
+"""How long the locks of a worker that was paused amid a transaction may hold up the rescue of its jobs; with its lease
+less than two minutes."""
 AT_ONCE = 0.5
 """Seconds after a pass that found nothing more within which another wake-up is one that waited behind it. One that is
 lost by that comes again with the next tick."""
@@ -54,7 +57,7 @@ class Resources:
     @property
     def database(self) -> Database:
         if self._database is None:
-            self._database = open_database(self.settings.database)
+            self._database = open_database(self.settings.database, idle_seconds=IDLE_SECONDS)
         return self._database
 
     @property
@@ -136,18 +139,36 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
             return  # stored with the batch: `caravan status KEY` shows it
         wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
 
-    worker_process_init.connect(lambda **_: resources.forget(), weak=False)
+    worker_process_init.connect(lambda **_: _after_fork(resources), weak=False)
     worker_shutting_down.connect(lambda **_: _SHUTTING_DOWN.set(), weak=False)
-    worker_ready.connect(lambda **_: signal.signal(signal.SIGQUIT, _stop_fast), weak=False)
     app.finalize()
     return resources
 
 
-def _stop_fast(*_: object) -> None:
-    """SIGQUIT, in Celery's main process. Its own cold stop would cut the child off before it could give anything back:
-    so this is a warm stop, of which the child knows that it may not last."""
-    _FAST.set()
-    os.kill(os.getpid(), signal.SIGTERM)
+def take_signals() -> None:
+    """In Celery's main process, over its own handlers: SIGQUIT, and Ctrl-C for the second time, stop it fast.
+
+    Its own cold stop would cut the child off before it could give anything back: so this is a warm stop, of which the
+    child knows that it may not last.
+    """
+
+    def fast(*_: object) -> None:
+        _FAST.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupted(*_: object) -> None:
+        signal.signal(signal.SIGINT, fast)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGQUIT, fast)
+    signal.signal(signal.SIGINT, interrupted)
+
+
+def _after_fork(resources: Resources) -> None:
+    signal.signal(
+        signal.SIGQUIT, signal.SIG_IGN
+    )  # a terminal sends it to the whole group; the main process tells us
+    resources.forget()
 
 
 def _serve(app: Celery, resources: Resources, name: str) -> bool:

@@ -8,6 +8,9 @@ from kombu.exceptions import OperationalError
 from worker.dispatch.app import host_queue
 from worker.observability.events import emit
 
+PRODUCER_SECONDS = 3.0
+"""How long who submits waits for a broker that says nothing: its batch is stored, and the next tick wakes the hosts."""
+
 
 def wake_hosts(app: Celery, hosts: Iterable[str]) -> int:
     """Publish a wake-up for each host, after the commit; returns how many went out.

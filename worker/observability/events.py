@@ -52,6 +52,7 @@ EVENTS: Mapping[str, str] = {
     "health.told": "somebody was told how it is: channel, subject",
     "health.untold": "somebody could not be told; it is tried again: channel, message",
     "health.failed": "whether all is well could not be found out: message",
+    "process.ended": "a process beside control ended unasked and is started anew: name, code, again_in",
     "process.hung": "a loop did not turn any more, and its process ends itself: name, seconds",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
 }
@@ -82,6 +83,7 @@ _WARNINGS = frozenset(
         "health.unheard",
         "health.untold",
         "health.failed",
+        "process.ended",
         "process.hung",
     }
 )

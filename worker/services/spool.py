@@ -3,19 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from dataclasses import fields as fields_of
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 from urllib.parse import quote
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.replies import Result
 from worker.errors import Code
 
+GROUP_BYTES = 8_000_000
+"""A group that is read holds no more than this, and the line that goes beyond it."""
 _LONGEST_NAME = 200
 _OUTCOMES: Mapping[str, type] = {cls.__name__: cls for cls in (Succeeded, Failed, Retried, Held, Cancelled)}
 
@@ -34,59 +37,120 @@ def spool_path(home: Path, host: str) -> Path:
 
 class Spool:
     """An append-only file beside the worker. Entries pass the fence when they are stored, so reading one twice is
-    harmless: the second is refused."""
+    harmless: the second is refused. Several processes may write, read and clear it at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written: set[tuple[int, int]] = set()
+        self._size = 0
+        """Bytes of the file that are known to us."""
 
     def write(self, finishes: Sequence[Finish]) -> int:
-        """Append what is not there yet and flush it to the disk. Returns how many were new. Raises OSError."""
+        """Append what we have not written yet and flush it to the disk. Returns how many were new. Raises OSError."""
         new = [finish for finish in finishes if (finish.job_id, finish.attempt) not in self._written]
         if not new:
             return 0
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        torn = self._is_torn()
-        with self._path.open("a", encoding="utf-8") as file:
-            if torn:
-                file.write("\n")  # else the next answer would be glued to what a crash left, and lost with it
-            file.writelines(json.dumps(_to_json(finish), ensure_ascii=False) + "\n" for finish in new)
-            file.flush()
-            os.fsync(file.fileno())
-        if not self._written:
-            _keep_name(self._path.parent)
+        with self._opened("a+b") as file:
+            before = _length(file)
+            try:
+                _append(file, new)
+            finally:
+                if before == self._size:  # nobody else has written here
+                    self._size = _length(file)
+            if not before:
+                _keep_name(self._path.parent)
         self._written.update((finish.job_id, finish.attempt) for finish in new)
         return len(new)
 
-    def _is_torn(self) -> bool:
-        """Whether the file ends amid a line."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                return file.read(1) != b"\n"
-        except OSError:  # there is none, or it is empty
-            return False
+    def groups(self, at_most: int) -> Iterator[Sequence[Finish]]:
+        """What is there now, left by earlier workers, a few at a time: the file may be larger than our memory.
+
+        A line that was cut by a crash, be it within a character, is left out. Raises OSError.
+        """
+        with suppress(FileNotFoundError):
+            self._size = self._path.stat().st_size
+        return self._read(self._size, at_most) if self._size else iter(())
 
     def read(self) -> list[Finish]:
-        """What an earlier worker could not store. A line that was cut by a crash is left out."""
-        try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
-        except FileNotFoundError:
-            return []
-        finishes = []
-        for line in lines:
-            try:
-                finishes.append(_from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue
-        self._written.update((finish.job_id, finish.attempt) for finish in finishes)
-        return finishes
+        """All of it at once. Raises OSError."""
+        return [finish for group in self.groups(100) for finish in group]
 
     def clear(self) -> None:
-        """All of it is stored."""
-        if self._written:
+        """All that we wrote and read is stored. What another process has added since stays, with ours: whoever looks
+        next for what is left here finds it, and the fence refuses what it knows. Raises OSError."""
+        self._written.clear()
+        if not self._size:
+            return
+        with suppress(FileNotFoundError), self._opened("r+b") as file:
+            if _length(file) != self._size:
+                return
+            if _LOCKS:
+                self._path.unlink()
+        if not _LOCKS:  # Windows removes no file that is open
             self._path.unlink(missing_ok=True)
-            self._written.clear()
+        self._size = 0
+
+    def _read(self, end: int, at_most: int) -> Iterator[Sequence[Finish]]:
+        group: list[Finish] = []
+        size = 0
+        with self._path.open("rb") as file:
+            while file.tell() < end and (line := file.readline()):
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
+                    group.append(_from_json(json.loads(line.decode("utf-8", "surrogatepass"))))
+                    size += len(line)
+                if len(group) >= at_most or size >= GROUP_BYTES:
+                    yield group
+                    group, size = [], 0
+        if group:
+            yield group
+
+    @contextmanager
+    def _opened(self, mode: Literal["a+b", "r+b"]) -> Iterator[BinaryIO]:
+        """The file, ours alone: who clears it must not remove what another process adds in the same moment."""
+        while True:
+            with self._path.open(mode) as file:
+                if not _LOCKS or _locked(file, self._path):
+                    yield file
+                    return
+
+
+if sys.platform == "win32":
+    _LOCKS = False
+
+    def _locked(file: BinaryIO, path: Path) -> bool:
+        return True
+else:
+    import fcntl
+
+    _LOCKS = True
+
+    def _locked(file: BinaryIO, path: Path) -> bool:
+        """Wait for the file; False where somebody removed it meanwhile."""
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _append(file: BinaryIO, finishes: Sequence[Finish]) -> None:
+    if _length(file) and not _ends_a_line(file):
+        file.write(b"\n")  # what a crash or a full disk has torn must not take our first line with it
+    for finish in finishes:
+        text = json.dumps(_to_json(finish), ensure_ascii=False)
+        file.write(text.encode("utf-8", "surrogatepass") + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _length(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _keep_name(folder: Path) -> None:
@@ -117,7 +181,8 @@ def _from_json(plain: dict[str, Any]) -> Finish:
         known = _known(Result, fields["result"])
         fields["result"] = Result(**known, context=None if context is None else tuple(context))
     if "code" in fields:
-        fields["code"] = Code(fields["code"])
+        known_codes = set(Code)
+        fields["code"] = Code(fields["code"]) if fields["code"] in known_codes else Code.INTERNAL
     if "at" in fields:
         fields["at"] = datetime.fromisoformat(fields["at"])
     outcome: Outcome = kind(**_known(kind, fields))

@@ -1,6 +1,7 @@
 """Outcomes on their way to the database: stored in groups, kept while it is away, spooled before they could be lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
@@ -28,19 +29,24 @@ class Store:
         self._clock = clock
         self._spool = spool
         self._pending: list[Finish] = []
+        self._groups: Iterator[Sequence[Finish]] = iter(())
+        self._left: Sequence[Finish] = ()
+        """The group of what earlier workers left in the spool that is to be stored next."""
+        self._unread = False
+        """A disk did not give all of it: the file stays for who reads it next."""
         self._retry_at = float("-inf")
         self.accepted = 0
         self.output_tokens = 0
         if spool is not None:
-            self._pending += spool.read()
-
-    @property
-    def pending(self) -> int:
-        return len(self._pending)
+            self._unread = True
+            with self._spooling():
+                self._groups = spool.groups(AT_MOST)
+                self._unread = False
+            self._next_group()
 
     @property
     def held(self) -> frozenset[int]:
-        """Ids of the jobs whose outcomes are not stored yet. May be read from any thread."""
+        """Ids of the jobs whose outcomes are not stored yet, without those of earlier workers. From any thread."""
         return frozenset(finish.job_id for finish in tuple(self._pending))
 
     def add(self, finishes: Sequence[Finish]) -> None:
@@ -48,12 +54,15 @@ class Store:
 
     def flush(self) -> bool:
         """Store what is pending; False while the database is away."""
-        if not self._pending:
+        if not self._pending and not self._left:
             return True
         if self._clock.monotonic() < self._retry_at:
             self._keep()
             return False
         try:
+            while self._left:
+                self._store(self._left)
+                self._next_group()
             while self._pending:
                 self._store(self._pending[:AT_MOST])
                 del self._pending[:AT_MOST]
@@ -62,8 +71,9 @@ class Store:
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._keep()
             return False
-        if self._spool is not None:
-            self._spool.clear()
+        if self._spool is not None and not self._unread:
+            with self._spooling():
+                self._spool.clear()
         return True
 
     def close(self) -> None:
@@ -84,10 +94,22 @@ class Store:
 
     def _keep(self) -> None:
         if self._spool is not None:
-            try:
-                kept = self._spool.write(self._pending)
-            except OSError as error:  # it stays in memory and is tried again with the next flush
-                emit("database.unavailable", host=self._host, message=f"spool: {error}")
-                return
-            if kept:
-                emit("job.spooled", host=self._host, jobs=kept)
+            with self._spooling():
+                # what it does not take stays in memory and is tried again with the next flush
+                if kept := self._spool.write(self._pending):
+                    emit("job.spooled", host=self._host, jobs=kept)
+
+    def _next_group(self) -> None:
+        self._left = ()
+        whole, self._unread = not self._unread, True
+        with self._spooling():
+            self._left = next(self._groups, ())
+            self._unread = not whole
+
+    @contextmanager
+    def _spooling(self) -> Iterator[None]:
+        """A disk that fails is told, and stops nothing else."""
+        try:
+            yield
+        except OSError as error:
+            emit("database.unavailable", host=self._host, message=f"spool: {error}")

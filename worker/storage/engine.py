@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.clock import Clock, OffsetClock
+from worker.clock import Clock, ElapsedClock, OffsetClock
 from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
 
 __all__ = ["Connection", "Database", "Dialect", "database_url", "open_database"]
@@ -28,6 +28,7 @@ Dialect = Literal["sqlite", "postgresql"]
 
 BUSY_SECONDS = 30.0
 REANCHOR_SECONDS = 300.0
+IDLE_SECONDS = 60.0
 
 
 class Database:
@@ -71,14 +72,15 @@ class DatabaseClock:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        self._elapsed = ElapsedClock()
         self._clock = self._ask()
-        self._asked_at = self.monotonic()
+        self._asked_at = self._elapsed.monotonic()
 
     def now(self) -> datetime:
         with self._lock:
-            due = self.monotonic() - self._asked_at > REANCHOR_SECONDS
+            due = self._elapsed.monotonic() - self._asked_at > REANCHOR_SECONDS
             if due:
-                self._asked_at = self.monotonic()
+                self._asked_at = self._elapsed.monotonic()
         if due:  # asked outside the lock: a database that is away holds up one caller, not all
             try:
                 self._clock = self._ask()
@@ -93,9 +95,9 @@ class DatabaseClock:
         with self._database.read() as conn:
             if self._database.dialect == "sqlite":
                 seconds = float(conn.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")) or 0.0)
-                return OffsetClock(datetime.fromtimestamp(seconds, UTC))
+                return OffsetClock(datetime.fromtimestamp(seconds, UTC), base=self._elapsed)
             theirs = conn.scalar(text("SELECT clock_timestamp()"))
-            return OffsetClock(theirs.astimezone(UTC))
+            return OffsetClock(theirs.astimezone(UTC), base=self._elapsed)
 
 
 def database_url(url: str) -> URL:
@@ -131,8 +133,18 @@ def _parsed(url: str) -> URL:
         ) from error
 
 
-def open_database(url: str, *, pool_size: int = 5, busy_seconds: float = BUSY_SECONDS) -> Database:
-    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none."""
+def open_database(
+    url: str,
+    *,
+    pool_size: int = 5,
+    busy_seconds: float = BUSY_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
+) -> Database:
+    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none.
+
+    ``idle_seconds``: after so long PostgreSQL ends a transaction that says nothing more, and its locks. A process that
+    was paused in the middle of one holds them until then.
+    """
     parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
@@ -154,7 +166,7 @@ def open_database(url: str, *, pool_size: int = 5, busy_seconds: float = BUSY_SE
             connect_args={
                 "connect_timeout": 5,
                 "options": "-c statement_timeout=60000 -c lock_timeout=10000 "
-                "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+                f"-c idle_in_transaction_session_timeout={idle_seconds * 1000:.0f} -c timezone=UTC",
             },
         )
     return Database(engine, parsed)

@@ -75,7 +75,6 @@ def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_ne
 
     after = a_store(fickle, tmp_path, FakeClock(NOW))
 
-    assert after.pending == 1
     assert after.flush()
     assert (after.accepted, queue.counts()) == (1, {JobState.SUCCEEDED: 1})
 

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.replies import Result
 from worker.errors import Code
@@ -67,6 +69,39 @@ def test_a_line_cut_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert Spool(path).read() == ALL[:1]
 
 
+def test_a_character_cut_by_a_crash_is_left_out_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "gpu-1.jsonl"
+    Spool(path).write(ALL[:2])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex("空".encode()) + 1])
+
+    assert Spool(path).read() == ALL[:1]
+
+
+def test_what_is_written_after_a_torn_line_is_not_lost_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "gpu-1.jsonl"
+    Spool(path).write(ALL[:2])
+    path.write_bytes(path.read_bytes()[:-20])
+    after = Spool(path)
+    after.read()
+
+    after.write(ALL[2:])
+
+    assert Spool(path).read() == [ALL[0], *ALL[2:]]
+
+
+def test_what_another_process_wrote_meanwhile_is_not_removed_with_ours(tmp_path: Path) -> None:
+    path = tmp_path / "gpu-1.jsonl"
+    Spool(path).write(ALL[:2])
+    sweeping = Spool(path)
+    sweeping.read()
+    Spool(path).write(ALL[2:])
+
+    sweeping.clear()
+
+    assert Spool(path).read() == ALL
+
+
 def test_an_emptied_spool_leaves_no_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gpu-1.jsonl")
     spool.write(ALL)
@@ -75,3 +110,32 @@ def test_an_emptied_spool_leaves_no_file(tmp_path: Path) -> None:
 
     assert spool.read() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_amid_a_line_costs_none_once_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gpu-1.jsonl"
+    spool = Spool(path)
+    spool.write(ALL[:1])
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            spool.write(ALL[1:3])
+    path.write_bytes(path.read_bytes()[:-20])
+
+    assert spool.write(ALL) == 4
+    assert {finish.job_id for finish in Spool(path).read()} == {1, 2, 3, 4, 5}
+
+
+def test_a_spool_is_filled_and_emptied_again_and_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "gpu-1.jsonl")
+    for finishes in (ALL[:2], ALL[2:], ALL):
+        assert spool.write(finishes) == len(finishes)
+        assert spool.read() == finishes
+        spool.clear()
+        assert list(tmp_path.iterdir()) == []
