@@ -47,6 +47,8 @@ SHORT_CALL = 0.05
 """Seconds. Outcomes of shorter calls are stored in groups."""
 AHEAD_BELOW = 0.5
 """Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
+STEADY = 10
+"""Polls during which a host that found its load not worth it looks at nothing more urgent."""
 GROUPS_AHEAD = 16
 """Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
 SURPRISE = 1.0
@@ -285,6 +287,8 @@ class _Serving:
             case RunJobs() as decision:
                 if self.residency.intent is not None:
                     self._intend(None)
+                    # else the two decisions might alternate, each with a claim or a release, for as long as both hold
+                    self.urgent_at = self.clock.monotonic() + STEADY * self.timings.idle_poll
                 return self._run_jobs(decision, seen)
             case LoadRunner() as decision:
                 if not self.slots.unfinished:
@@ -294,6 +298,8 @@ class _Serving:
             case Wait():
                 if self.residency.intent is not None:  # what it ran dry for is no longer worth a load
                     self._intend(None)
+                if seen.facts.host.draining:
+                    self.claims.give_back()
                 return False
 
     def _run_dry(self, decision: LoadRunner) -> None:

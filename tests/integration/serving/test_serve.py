@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import simulator
 from api_schemas.jobs import JobDefaults
@@ -32,7 +33,7 @@ from worker.services.submit import submit_lines
 from worker.services.tick import tick, tidy
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import block_failures, host_views, record_probe
+from worker.storage.hosts import block_failures, drain_host, host_views, record_probe
 from worker.storage.paces import read_paces
 from worker.storage.results import list_attempts
 from worker.storage.runs import count_loads, list_runs
@@ -487,3 +488,26 @@ def test_a_claim_whose_answer_was_lost_is_given_back(database: Database, clock: 
 
     assert lost
     assert counts(database, batch) == {JobState.SUCCEEDED: 3}
+
+
+def test_a_host_that_is_drained_gives_back_what_it_claimed_ahead(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(time_scale=0.1)) as (running,):
+        host = add(database, clock, running)
+        options = {"num_predict": 40}
+        batch = submit(
+            database, clock, [{**job, "model": MODELS[0], "options": options} for job in mixed(400)]
+        )
+        serving = threading.Thread(target=serve, args=(database, clock, host))
+        serving.start()
+        wait_until(lambda: running.state()["completed"] > 20, description="it claims ahead")
+
+        with database.write() as conn:
+            drain_host(conn, host.name, now=clock.now())
+        serving.join(20)
+
+    assert not serving.is_alive()
+    seen = counts(database, batch)
+    assert seen[JobState.QUEUED] + seen[JobState.SUCCEEDED] == 400
+    with database.read() as conn:
+        claimed = conn.execute(text("SELECT charged FROM jobs WHERE state = 'queued' AND attempt = 1")).all()
+    assert {row.charged for row in claimed} == {0}
