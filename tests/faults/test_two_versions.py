@@ -92,7 +92,7 @@ def test_an_earlier_versions_worker_and_ours_answer_at_the_same_time_each_job_on
 
     def numbered() -> bool:
         with database.read() as conn:
-            return conn.scalar(text("SELECT count(*) FROM numbered_results")) == JOBS
+            return bool(conn.scalar(text("SELECT count(*) FROM numbered_results")) == JOBS)
 
     wait_until(numbered, description="the earlier version's results have their numbers too")
     keeps_its_promises(database)

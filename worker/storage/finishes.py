@@ -223,6 +223,8 @@ def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
             pass
         case Cancelled(partial=partial):
             code = Code.CANCELLED
+        case Succeeded(result=result) if kind == "cancelled":  # it was generated: not as a result, but kept
+            partial = result.answer
         case Succeeded():
             pass
     return {
