@@ -4,6 +4,8 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Processes that the tests run in; 0 for one that a debugger can follow.
+WORKERS ?= auto
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
@@ -35,13 +37,13 @@ demo: $(STAMP) ## Run the main job on two simulated hosts, in under a minute
 	@$(BIN)/caravan demo
 
 test: $(STAMP) ## Run the tests, on a real Redis and a real PostgreSQL brought up for them
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-faults: $(STAMP) ## Provoke every fault of docs/reliability.md
-	$(BIN)/python -m pytest -m fault $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m fault $(ARGS)
 
 test-all: $(STAMP) ## Run every test there is, the slow ones too
-	$(BIN)/python -m pytest -m "thorough or not thorough" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough or not thorough" $(ARGS)
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check

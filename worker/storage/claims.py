@@ -381,23 +381,27 @@ def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescue
     return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit)
 
 
-def rescue_holder(conn: Connection, *, now: datetime, host: str | None = None) -> Rescued:
+def rescue_holder(
+    conn: Connection, *, now: datetime, host: str | None = None, blameless: bool = False
+) -> Rescued:
     """End every lease, serving leases too: for whoever knows that all their holders (or that of ``host``) are dead.
 
-    They ran when their worker died, as after ``rescue_stale``.
+    They ran when their worker died, as after ``rescue_stale``; unless they are known to be ``blameless``: none died.
     """
     served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
     free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
     conn.execute(update(hosts).where(served).values(free))
     total = Rescued()
-    while (rescued := _rescue(conn, held, now=now, limit=5000)) != Rescued():
+    while (rescued := _rescue(conn, held, now=now, limit=5000, blameless=blameless)) != Rescued():
         total = Rescued(
             total.retried + rescued.retried, total.held + rescued.held, total.cancelled + rescued.cancelled
         )
     return total
 
 
-def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int) -> Rescued:
+def _rescue(
+    conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int, blameless: bool = False
+) -> Rescued:
     query = select(jobs).where(jobs.c.state == "running", condition).order_by(jobs.c.lease_until)
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
@@ -406,7 +410,7 @@ def _rescue(conn: Connection, condition: ColumnElement[bool], *, now: datetime, 
     by_state: dict[tuple[JobState, int], list[Row[Any]]] = {}
     for row in rows:
         # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
-        loss = int(row.asked or row.lease_token not in told)
+        loss = int(not blameless and (row.asked or row.lease_token not in told))
         by_state.setdefault((_rescued_state(row, loss), loss), []).append(row)
     changes: Counter[Change] = Counter()
     for (state, loss), group in by_state.items():

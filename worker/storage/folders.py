@@ -4,8 +4,12 @@ share (https://sqlite.org/wal.html)."""
 from pathlib import Path
 
 NETWORKED = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs", "davfs"}
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs"}
 )
+"""Those that a virtual machine shares with its host are among them: the two have no memory in common."""
+LOCAL_FUSE = frozenset({"fuse.bindfs", "fuse.exfat", "fuse.mergerfs", "fuse.ntfs", "fuse.ntfs-3g"})
+"""Everything else that is mounted by a program is taken to come from elsewhere: sshfs, rclone, s3fs, glusterfs …"""
 _MOUNTS = Path("/proc/self/mounts")
 
 
@@ -29,5 +33,5 @@ def network_folder(path: Path, *, mounts: str | None = None) -> str | None:
         place = Path(fields[1].replace("\\040", " "))
         if resolved.is_relative_to(place) and len(place.parts) >= len(best.parts):
             best, kind = place, fields[2]
-    networked = kind in NETWORKED or kind.startswith("fuse.ssh") or kind in ("fuse.rclone", "fuse.s3fs")
+    networked = kind in NETWORKED or (kind.startswith("fuse.") and kind not in LOCAL_FUSE)
     return kind if networked else None

@@ -81,7 +81,9 @@ def test_a_backup_of_either_kind_is_a_file_that_is_restored_into_either_kind(
     saved.close()
     with target.read() as conn:
         states = {row.state for row in conn.execute(text("SELECT DISTINCT state FROM jobs"))}
+        losses = conn.scalar(text("SELECT max(losses) FROM jobs"))
     assert "running" not in states, "what ran when it was saved runs no more"
+    assert losses == 0, "no worker died of it"
     target.close()
     source.database.close()
 
