@@ -39,7 +39,7 @@ def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequenc
             rescue_holder(conn, now=source.clock().now())
         _begin(target, masked(settings.database))
         with source.read() as conn:
-            copy_rows(conn, target, progress=lambda table, rows: said(f"{table}: {rows:,}"))
+            copy_rows(conn, target, progress=now_and_then(said))
             _compare(conn, target)
         with target.write() as conn:
             forget_pulse(conn, BEGUN)
@@ -66,3 +66,15 @@ def _compare(conn: Connection, target: Database) -> None:
         raise Conflict(
             f"the copy is not what was copied: {'; '.join(found)}. Did the home run in between? Copy into a new database"
         )
+
+
+def now_and_then(said: Callable[[str], None], *, every: int = 50_000) -> Callable[[str, int], None]:
+    """Say how far each table is, a line for so many rows: a million jobs are some eighty lines."""
+    told: dict[str, int] = {}
+
+    def progress(table: str, rows: int) -> None:
+        if rows // every > told.get(table, 0):
+            told[table] = rows // every
+            said(f"{table}: {rows:,}")
+
+    return progress
