@@ -17,6 +17,9 @@ from worker.storage.pulses import forget_pulse, read_pulses, record_pulse
 BEGUN = "copying"
 """The pulse in the target that says whose copy it holds a part of."""
 
+EVERY = 50_000
+"""Rows of a table between two lines that say how far it is."""
+
 
 def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequence[Checked]:
     """Copy all of the home's database to ``to``; what a check finds there. Raises Conflict, DatabaseUnavailable.
@@ -68,13 +71,13 @@ def _compare(conn: Connection, target: Database) -> None:
         )
 
 
-def now_and_then(said: Callable[[str], None], *, every: int = 50_000) -> Callable[[str, int], None]:
-    """Say how far each table is, a line for so many rows: a million jobs are some eighty lines."""
+def now_and_then(said: Callable[[str], None]) -> Callable[[str, int], None]:
+    """Say how far each table is, now and then: a million jobs are some eighty lines."""
     told: dict[str, int] = {}
 
     def progress(table: str, rows: int) -> None:
-        if rows // every > told.get(table, 0):
-            told[table] = rows // every
+        if rows // EVERY > told.get(table, 0):
+            told[table] = rows // EVERY
             said(f"{table}: {rows:,}")
 
     return progress

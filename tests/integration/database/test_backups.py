@@ -14,6 +14,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import Code, Conflict, NotFound, SchemaOutdated
 from worker.settings import load_settings
+from worker.stack import moving
 from worker.stack.moving import move
 from worker.storage import copy
 from worker.storage.backup import KEPT, back_up, bring_up_to_date, restore
@@ -116,6 +117,7 @@ def test_a_home_moves_to_a_fleet_with_its_ids_and_goes_on_where_it_was_stopped(
     bring_up_to_date(settings.database, backups=tmp_path / "backups", now=NOW)
     source = filled(settings.database, jobs=100)
     monkeypatch.setattr(copy, "CHUNK", 50)
+    monkeypatch.setattr(moving, "EVERY", 50)
     said: list[str] = []
 
     def dies(line: str) -> None:
