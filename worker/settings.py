@@ -16,6 +16,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.domain.health import HealthLimits, Telling
+from worker.domain.notices import Means
 from worker.domain.timings import Timings
 from worker.errors import SettingsRefused
 from worker.ollama.limits import Deadlines
@@ -111,6 +112,16 @@ class Settings(BaseModel):
         "",
         description="Asked every minute while all is well, with `/fail` behind it when not: silence is noticed there.",
     )
+    webhook_key: str = Field(
+        "",
+        description="Signs webhooks that name no key of their own: `whsec_…`, `env:NAME` or `file:PATH`; "
+        "empty: they are not signed.",
+    )
+    notify_commands: bool | None = Field(
+        None,
+        description="Whether commands that batches name are run when they are over: by default on one machine, "
+        "not on a fleet.",
+    )
 
     @property
     def database(self) -> str:
@@ -139,6 +150,11 @@ class Settings(BaseModel):
     @property
     def telling(self) -> Telling:
         return Telling(self.smtp_url, self.mail_to, self.ping_url, self.health_address)
+
+    @property
+    def means(self) -> Means:
+        commands = not self.broker_url if self.notify_commands is None else self.notify_commands
+        return Means(self.telling, self.webhook_key, commands)
 
     @property
     def deadlines(self) -> Deadlines:

@@ -12,6 +12,7 @@ import simulator
 from caravan import Caravan
 from tests.acceptance.conftest import MODELS, caravan, write_jobs
 from tests.processes import CARAVAN, Processes, Started
+from tests.services.pinged import pinged_here
 from tests.waiting import wait_until
 
 Environment = dict[str, str]
@@ -247,3 +248,41 @@ def test_a_run_ends_when_its_only_host_has_been_away_for_as_long_as_it_may(
 def test_commands_read_a_home_that_nobody_made_yet(environment: Environment) -> None:
     assert "no batches yet" in caravan("status", env=environment).stdout
     assert os.path.isdir(environment["CARAVAN_HOME"])
+
+
+def test_who_is_to_be_told_hears_of_a_run_and_of_what_was_submitted_to_up(
+    environment: Environment, hosts: Hosts, up: Started, tmp_path: Path
+) -> None:
+    with pinged_here() as seen:
+        first = write_jobs(tmp_path / "first.jsonl", 6)
+        caravan("run", str(first), "--webhook", f"{seen.url}/run", env=environment)
+        second = write_jobs(tmp_path / "second.jsonl", 6, prompt="Other.")
+        caravan("submit", str(second), "--webhook", f"{seen.url}/submit", env=environment)
+        wait_until(lambda: len(seen.posts) == 2, description="both are told")
+
+    assert seen.paths == ["/run", "/submit"]
+    told = [json.loads(body)["data"] for _, body in seen.posts]
+    assert [one["summary"] for one in told] == [
+        "first.jsonl: 6 of 6 answered",
+        "second.jsonl: 6 of 6 answered",
+    ]
+    listed = caravan("notify", "list", "@last", env=environment).stdout
+    assert listed == f"delivered: webhook to {seen.url}/submit\n"
+
+
+def test_a_run_of_its_own_tells_at_its_end_and_says_whom_it_could_not_reach(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 3)
+    told = f"cat > {tmp_path}/news.json"
+    with pinged_here(status=500) as broken:
+        done = caravan(
+            *("run", str(file), "--host", hosts[0].url, "--notify-command", told, "--webhook", broken.url),
+            env=environment,
+        )
+
+    assert json.loads((tmp_path / "news.json").read_text())["data"]["counts"] == {"succeeded": 3}
+    assert "not sent: 127.0.0.1: answered 500; caravan up tries again" in " ".join(done.stderr.split())
+    refused = caravan("run", str(file), "--mail-to", "ops@example.org", env=environment, check=False)
+    assert refused.returncode == 1
+    assert "CARAVAN_SMTP_URL" in refused.stderr

@@ -1,4 +1,4 @@
-"""An HTTP server that keeps which paths were asked, and answers as it is told."""
+"""An HTTP server that keeps what was asked, and answers as it is told."""
 
 import threading
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ class Pinged:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
+    posts: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    """Headers by small letters, and the body, of each POST."""
 
 
 @contextmanager
@@ -31,6 +33,11 @@ def pinged_here(**behaviour: Any) -> Iterator[Pinged]:
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.posts.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.do_GET()
 
         def log_message(self, format: str, *args: Any) -> None:
             """The tests say what matters."""

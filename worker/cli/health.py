@@ -16,7 +16,7 @@ notify = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Those who are told when something is not well.",
+    help="Those who are told when something is not well, or a batch is over.",
 )
 
 
@@ -101,3 +101,43 @@ def _tried(what: str, send: "Callable[[], None]") -> bool:
         return False
     typer.echo(f"{what}: sent")
     return True
+
+
+@notify.command("list")
+def notify_list(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its number, key, name, or @last.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Who is told when a batch is over, and whether it got out.
+
+    Example: caravan notify list @last
+    """
+    from worker.cli.seeing import print_json
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.batches import find_batch
+    from worker.storage.notices import list_notices
+
+    with opened(settings_for()) as database, database.read() as conn:
+        found = list_notices(conn, find_batch(conn, batch).id)
+    if json_:
+        print_json(
+            [
+                {
+                    "channel": str(one.to.channel),
+                    "target": one.to.target,
+                    "when": one.to.when,
+                    "state": str(one.state),
+                    "tries": one.tries,
+                    "next_at": one.next_at.isoformat() if one.state == "waiting" else None,
+                    "error": one.error,
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        tried = f", {one.tries} tries" if one.tries > 1 else ""
+        why = f": {one.error}" if one.error else ""
+        typer.echo(f"{one.state}{tried}: {one.to.channel} to {one.to.target}{why}")
+    if not found:
+        typer.echo("nobody is told")

@@ -69,13 +69,15 @@ def gathered() -> dict[str, Any]:
         **database,
         "broker": secretless(settings.broker_url) or None,
         "settings": {
-            name: {"value": _setting(getattr(settings, name)), "from": origin}
+            name: {"value": _setting(name, getattr(settings, name)), "from": origin}
             for name, origin in origins.items()
         },
     }
 
 
-def _setting(value: object) -> Any:
+def _setting(name: str, value: object) -> Any:
+    if name == "webhook_key" and value and not str(value).startswith(("env:", "file:")):
+        return "***"
     if isinstance(value, str):
         return secretless(value)
     return value if isinstance(value, bool | int | float) or value is None else str(value)

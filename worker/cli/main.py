@@ -124,7 +124,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "health",
         "Say whether all is well: processes, database, disks, hosts, what waits too long. Exit code 1 when something is not.",
     ),
-    "notify": ("worker.cli.health", "notify", "Those who are told when something is not well."),
+    "notify": (
+        "worker.cli.health",
+        "notify",
+        "Those who are told when something is not well, or a batch is over.",
+    ),
     "info": (
         "worker.cli.info",
         "info",

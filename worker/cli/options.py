@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.clock import SystemClock
+from worker.domain.notices import Addressee, Channel
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
     from worker.services.recipe import Recipe
+    from worker.settings import Settings
 
 INPUT = "Input"
 ASKED = "What is asked"
 BATCH = "The batch"
+TOLD = "When it is over"
 
 File = Annotated[
     Path,
@@ -161,6 +164,40 @@ PullMissing = Annotated[
 ]
 
 
+Notify = Annotated[
+    Literal["always", "failure"],
+    typer.Option("--notify", help="When those below are told that the batch is over.", rich_help_panel=TOLD),
+]
+MailTo = Annotated[
+    list[str] | None,
+    typer.Option("--mail-to", metavar="ADDRESS", help="Mail what came of it; repeat.", rich_help_panel=TOLD),
+]
+WebhookUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook", metavar="URL", help="Post what came of it there; repeat.", rich_help_panel=TOLD
+    ),
+]
+WebhookKey = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook-key",
+        metavar="env:NAME|file:PATH",
+        help="Where the key stands that signs it.",
+        rich_help_panel=TOLD,
+    ),
+]
+NotifyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--notify-command",
+        metavar="COMMAND",
+        help="Run this, what came of it on its input.",
+        rich_help_panel=TOLD,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What of the options does not concern the jobs themselves."""
@@ -178,8 +215,38 @@ class Wanted:
     as_json: bool = False
     wait_hosts: float = 120.0
     """Seconds."""
+    told: tuple[Addressee, ...] = ()
+    """Who is told when it is over."""
     quiet: bool = False
     """No summary: what comes of it is said otherwise."""
+
+
+def told_of(
+    settings: "Settings",
+    *,
+    notify: Literal["always", "failure"],
+    mail_to: list[str] | None,
+    webhook: list[str] | None,
+    webhook_key: str | None,
+    command: str | None,
+) -> tuple[Addressee, ...]:
+    """Who is told when the batch is over. Raises SettingsRefused for one who could never be."""
+    if webhook_key is not None and not re.match(r"(env|file):.", webhook_key):
+        raise typer.BadParameter("expected env:NAME or file:PATH", param_hint="--webhook-key")
+    if webhook_key is not None and not webhook:
+        raise typer.BadParameter("signs webhooks; give --webhook", param_hint="--webhook-key")
+    told = (
+        *(Addressee(Channel.MAIL, one, notify) for one in mail_to or ()),
+        *(Addressee(Channel.WEBHOOK, one, notify, webhook_key) for one in webhook or ()),
+        *((Addressee(Channel.COMMAND, command, notify),) if command else ()),
+    )
+    if not told:
+        return ()
+    from worker.services.notices import check_addressee
+
+    for one in told:
+        check_addressee(one, settings.means)
+    return told
 
 
 def recipe_of(

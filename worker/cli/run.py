@@ -17,10 +17,13 @@ from worker.cli.options import (
     IdColumn,
     KeepAlive,
     Limit,
+    MailTo,
     MaxFailures,
     Models,
     Name,
     New,
+    Notify,
+    NotifyCommand,
     OnBadLine,
     Override,
     PriorityName,
@@ -35,7 +38,10 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    WebhookKey,
+    WebhookUrl,
     recipe_of,
+    told_of,
 )
 from worker.cli.settings import settings_for
 
@@ -116,6 +122,11 @@ def run(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    notify: Notify = "always",
+    mail_to: MailTo = None,
+    webhook: WebhookUrl = None,
+    webhook_key: WebhookKey = None,
+    notify_command: NotifyCommand = None,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -157,6 +168,7 @@ def run(
         from worker.services.brake import parse_max_failures
 
         parse_max_failures(max_failures)
+    settings = settings_for(fail_on_cut=True if fail_on_cut else None)
     wanted = Wanted(
         name=name,
         new=new,
@@ -169,8 +181,15 @@ def run(
         bom=bom,
         as_json=json_,
         wait_hosts=wait_hosts,
+        told=told_of(
+            settings,
+            notify=notify,
+            mail_to=mail_to,
+            webhook=webhook,
+            webhook_key=webhook_key,
+            command=notify_command,
+        ),
     )
-    settings = settings_for(fail_on_cut=True if fail_on_cut else None)
     raise typer.Exit(run_batch(settings, file, recipe, wanted, urls=host, slots=slots))
 
 
@@ -221,7 +240,7 @@ def _serving(
         write_output,
     )
     from worker.cli.quoting import rest_of, warn_of_deadline
-    from worker.cli.take_in import take_in
+    from worker.cli.take_in import take_in, tell
     from worker.policy.outlook import Outlook
     from worker.services.tick import tidy
     from worker.stack.embedded import join_hosts
@@ -269,6 +288,7 @@ def _serving(
         )
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
+    tell(stack.database, stack.clock, settings, batch.id, wanted, console)
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
     write_output(watched, wanted.output, console, columns=arrived.columns, bom=wanted.bom)

@@ -15,10 +15,13 @@ from worker.cli.options import (
     IdColumn,
     KeepAlive,
     Limit,
+    MailTo,
     MaxFailures,
     Models,
     Name,
     New,
+    Notify,
+    NotifyCommand,
     OnBadLine,
     Override,
     PriorityName,
@@ -33,7 +36,10 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    WebhookKey,
+    WebhookUrl,
     recipe_of,
+    told_of,
 )
 from worker.cli.settings import opened, settings_for
 
@@ -79,6 +85,11 @@ def submit(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    notify: Notify = "always",
+    mail_to: MailTo = None,
+    webhook: WebhookUrl = None,
+    webhook_key: WebhookKey = None,
+    notify_command: NotifyCommand = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -129,6 +140,7 @@ def submit(
         from worker.services.brake import parse_max_failures
 
         parse_max_failures(max_failures)
+    settings = settings_for()
     wanted = Wanted(
         name=name,
         new=new,
@@ -138,8 +150,15 @@ def submit(
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
         key=key,
+        told=told_of(
+            settings,
+            notify=notify,
+            mail_to=mail_to,
+            webhook=webhook,
+            webhook_key=webhook_key,
+            command=notify_command,
+        ),
     )
-    settings = settings_for()
     console = error_console()
     with opened(settings) as database:
         clock = database.clock()

@@ -12,7 +12,7 @@ from rich.console import Console
 from worker.cli.options import Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch
-from worker.errors import InputRefused, Problem
+from worker.errors import DatabaseUnavailable, InputRefused, Problem
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.services.arrival import Answer, Arrived, arrive
 from worker.services.extend import Difference
@@ -65,6 +65,11 @@ def take_in(
             console.print(f"[yellow]… {submitted.noted:,} such lines in all[/yellow]")
         if submitted.rejected:
             console.print(f"[yellow]{submitted.rejected:,} lines left out; they are in {rejects}[/yellow]")
+    if wanted.told:
+        from worker.storage.notices import promise_notices
+
+        with database.write() as conn:
+            promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
     difference = arrived.difference
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
@@ -74,6 +79,30 @@ def take_in(
                 "give the same command again when they are done[/yellow]"
             )
     return arrived
+
+
+def tell(
+    database: Database, clock: Clock, settings: Settings, batch_id: int, wanted: Wanted, console: Console
+) -> None:
+    """Tell those who are to be told, if the batch is over; what does not get out is left to the next command that serves."""
+    if not wanted.told:
+        return
+    from worker.services.notices import deliver_notices
+    from worker.storage.notices import list_notices
+
+    try:
+        deliver_notices(database, clock=clock, means=settings.means, batch_id=batch_id)
+        with database.read() as conn:
+            notices = list_notices(conn, batch_id)
+    except DatabaseUnavailable as error:
+        console.print(f"[yellow]nobody was told: {error}[/yellow]")
+        return
+    for notice in notices:
+        if notice.error is not None:
+            console.print(
+                f"[yellow]{notice.to.channel} to {notice.to.target}: not sent: {notice.error}; "
+                "caravan up tries again[/yellow]"
+            )
 
 
 @contextmanager

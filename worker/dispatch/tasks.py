@@ -19,7 +19,9 @@ from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable, InputRefused, NotFound, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
+from worker.services.aside import Aside
 from worker.services.health.pulse import Heart
+from worker.services.notices import deliver_notices
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
@@ -92,6 +94,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     resources = Resources(settings)
     ticks = Heart("tick", every=settings.tick_seconds)
     chores = Heart("chores", every=settings.chores_seconds)
+    telling = Aside("notices")
 
     ended: dict[str, float] = {}
     """What piled up while nobody was there to take it follows at once, and asks for what has just been done."""
@@ -124,6 +127,9 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
             return
         try:
             tidy(resources.database, clock=resources.clock)
+            telling.do(
+                lambda: deliver_notices(resources.database, clock=resources.clock, means=settings.means)
+            )
             chores.beat(resources.database, resources.clock)
             ended[" chores"] = monotonic()
         except DatabaseUnavailable as error:

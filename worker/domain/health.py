@@ -68,4 +68,4 @@ class Telling:
 
     @property
     def anybody(self) -> bool:
-        return bool(self.smtp_url or self.ping_url or self.address)
+        return bool((self.smtp_url and self.mail_to) or self.ping_url or self.address)

@@ -52,6 +52,9 @@ EVENTS: Mapping[str, str] = {
     "health.told": "somebody was told how it is: channel, subject",
     "health.untold": "somebody could not be told; it is tried again: channel, message",
     "health.failed": "whether all is well could not be found out: message",
+    "notice.delivered": "somebody was told that a batch is over: batch, channel",
+    "notice.failed": "a notice did not get out and is tried again: batch, channel, tries, message",
+    "notice.given_up": "a notice did not get out, and nobody tries again: batch, channel, tries, message",
     "process.ended": "a process beside control ended unasked and is started anew: name, code, again_in",
     "process.hung": "a loop did not turn any more, and its process ends itself: name, seconds",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
@@ -83,6 +86,8 @@ _WARNINGS = frozenset(
         "health.unheard",
         "health.untold",
         "health.failed",
+        "notice.failed",
+        "notice.given_up",
         "process.ended",
         "process.hung",
     }

@@ -15,6 +15,7 @@ from worker.domain.hosts import Host, HostReport
 from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
+from worker.services.aside import Aside
 from worker.services.health.pulse import Heart
 from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
@@ -72,6 +73,7 @@ class Embedded:
     left: list[Served] = field(default_factory=list)
     batch_id: int | None = None
     ticking: threading.Thread | None = None
+    aside: Aside = field(default_factory=lambda: Aside("notices"))
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
@@ -210,6 +212,8 @@ class Embedded:
             if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
                 chores_at = self.clock.monotonic()
                 tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
+                if self.batch_id is None:  # a run tells what came of its own batch in the end
+                    self._tell()
             if follow is not None:
                 self._follow(follow)
         except DatabaseUnavailable as error:
@@ -217,6 +221,13 @@ class Embedded:
         except Exception:
             _log.exception("defect in the tick; it goes on")
         return chores_at
+
+    def _tell(self) -> None:
+        from worker.services.notices import (
+            deliver_notices,  # mail and TLS: not for a command that tells nobody
+        )
+
+        self.aside.do(lambda: deliver_notices(self.database, clock=self.clock, means=self.settings.means))
 
     def _follow(self, follow: Follow) -> None:
         with self.database.read() as conn:
@@ -276,6 +287,7 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             stack.join(settings.stop_grace_seconds)
             for served in (*stack.served.values(), *stack.left):
                 served.gpu.close()
+            stack.aside.wait(settings.stop_grace_seconds)
             if stack.heart is not None:
                 with suppress(DatabaseUnavailable):
                     stack.heart.stop(database)

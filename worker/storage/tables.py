@@ -27,6 +27,7 @@ from sqlalchemy.types import BigInteger
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.notices import NoticeState
 from worker.storage.types import BigId, Json, UtcTime
 
 metadata = MetaData(
@@ -143,6 +144,28 @@ rejects = Table(
     Column("code", String(50), nullable=False),
     Column("message", Text, nullable=False),
 )
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("target", String(2000), nullable=False),
+    Column("on_what", String(10), nullable=False),
+    Column("secret", String(500)),
+    Column("message_id", String(64), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("tries", SmallInteger, nullable=False, server_default=text("0")),
+    Column("next_at", UtcTime, nullable=False),
+    Column("settled_at", UtcTime),
+    Column("error", Text),
+    CheckConstraint(_one_of("state", NoticeState), name="state"),
+    Index("ix_notices_batch_id", "batch_id"),
+    Index("ix_notices_waiting", "next_at", info={"where": "state = 'waiting'"}),
+    sqlite_autoincrement=True,
+)
+"""Who is told when a batch is over: an outbox."""
 
 jobs = Table(
     "jobs",

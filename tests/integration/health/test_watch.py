@@ -283,10 +283,14 @@ def test_an_address_that_is_taken_is_tried_again(
 
 
 def test_what_is_set_wrong_is_refused_before_anything_is_to_be_told() -> None:
-    with pytest.raises(SettingsRefused, match="CARAVAN_MAIL_TO"):
-        Teller(Telling(smtp_url="smtp://h/?from=a@b.c"))
+    with pytest.raises(SettingsRefused, match="CARAVAN_SMTP_URL"):
+        Teller(Telling(smtp_url="http://h/?from=a@b.c"))
     with pytest.raises(SettingsRefused, match="CARAVAN_PING_URL"):
         Teller(Telling(ping_url="nowhere"))
+
+
+def test_a_mail_server_that_is_there_for_batches_alone_gets_no_mail_of_health() -> None:
+    assert not Teller(Telling(smtp_url="smtp://h/?from=a@b.c")).mails
 
 
 def test_a_password_that_is_not_here_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

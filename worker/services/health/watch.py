@@ -61,12 +61,9 @@ class Teller:
 
     def __init__(self, telling: Telling) -> None:
         self._ping = ping_url(telling.ping_url) if telling.ping_url else None
-        self._server: MailServer | None = mail_server(telling.smtp_url) if telling.smtp_url else None
+        server = mail_server(telling.smtp_url) if telling.smtp_url else None
         self._to = mail_addresses(telling.mail_to)
-        if self._server is not None and not self._to:
-            raise SettingsRefused(
-                "CARAVAN_SMTP_URL is set and CARAVAN_MAIL_TO is not: nobody would get a mail"
-            )
+        self._server: MailServer | None = server if self._to else None  # it may be there for batches alone
 
     @property
     def mails(self) -> bool:

@@ -1,0 +1,139 @@
+"""Who is to be told of which batch: an outbox. What stands here is sent at least once, whoever dies in between."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.notices import Addressee, Channel, Notice, NoticeState
+from worker.storage.tables import batches, notices
+from worker.storage.types import UtcTime
+
+TAKEN = timedelta(minutes=2)
+"""How long one who took a notice may be about it, before somebody else tries."""
+
+
+def promise_notices(conn: Connection, batch_id: int, to: Collection[Addressee], *, now: datetime) -> None:
+    """Tell these when the batch is over. Saying it again changes nothing but when and with which key; of a batch that
+    goes on they are told once more."""
+    goes_on = conn.scalar(select(batches.c.finished_at.is_(None)).where(batches.c.id == batch_id))
+    again = {"state": str(NoticeState.WAITING), "tries": 0, "next_at": now, "settled_at": None, "error": None}
+    for one in to:
+        changed = conn.execute(
+            update(notices)
+            .where(
+                notices.c.batch_id == batch_id,
+                notices.c.channel == str(one.channel),
+                notices.c.target == one.target,
+            )
+            .values(on_what=one.when, secret=one.secret)
+        )
+        if changed.rowcount and goes_on:
+            conn.execute(
+                update(notices)
+                .where(
+                    notices.c.batch_id == batch_id,
+                    notices.c.channel == str(one.channel),
+                    notices.c.target == one.target,
+                    notices.c.state != str(NoticeState.WAITING),
+                )
+                .values(**again, message_id=_message_id())
+            )
+        if not changed.rowcount:
+            conn.execute(
+                insert(notices).values(
+                    batch_id=batch_id,
+                    channel=str(one.channel),
+                    target=one.target,
+                    on_what=one.when,
+                    secret=one.secret,
+                    message_id=_message_id(),
+                    state=str(NoticeState.WAITING),
+                    next_at=now,
+                )
+            )
+
+
+def due_notices(
+    conn: Connection, *, now: datetime, limit: int, batch_id: int | None = None
+) -> Sequence[Notice]:
+    """Those whose batch is over and whose next try is due, the oldest first."""
+    query = (
+        _notices()
+        .join(batches, batches.c.id == notices.c.batch_id)
+        .where(
+            notices.c.state == str(NoticeState.WAITING),
+            notices.c.next_at <= bindparam("now", now, type_=UtcTime),
+            batches.c.state.in_(("finished", "cancelled")),
+        )
+        .order_by(notices.c.next_at)
+        .limit(limit)
+    )
+    if batch_id is not None:
+        query = query.where(notices.c.batch_id == batch_id)
+    return [_notice(row) for row in conn.execute(query)]
+
+
+def list_notices(conn: Connection, batch_id: int) -> Sequence[Notice]:
+    """All of a batch."""
+    query = _notices().where(notices.c.batch_id == batch_id).order_by(notices.c.id)
+    return [_notice(row) for row in conn.execute(query)]
+
+
+def take_notice(conn: Connection, notice: Notice, *, now: datetime) -> bool:
+    """Be the one that sends it; False where somebody else is."""
+    taken = conn.execute(
+        update(notices)
+        .where(
+            notices.c.id == notice.id,
+            notices.c.state == str(NoticeState.WAITING),
+            notices.c.next_at == notice.next_at,
+        )
+        .values(next_at=now + TAKEN, tries=notices.c.tries + 1)
+    )
+    return bool(taken.rowcount)
+
+
+def settle_notice(
+    conn: Connection,
+    notice_id: int,
+    state: NoticeState,
+    *,
+    now: datetime,
+    error: str | None = None,
+    next_at: datetime | None = None,
+) -> None:
+    """What came of a try; ``next_at``: when it is tried again."""
+    conn.execute(
+        update(notices)
+        .where(notices.c.id == notice_id)
+        .values(
+            state=str(state),
+            error=error,
+            next_at=next_at or now,
+            settled_at=None if state is NoticeState.WAITING else now,
+        )
+    )
+
+
+def _message_id() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+def _notices() -> Select[tuple[object, ...]]:
+    return select(notices)
+
+
+def _notice(row: Row[tuple[object, ...]]) -> Notice:
+    return Notice(
+        id=row.id,
+        batch_id=row.batch_id,
+        to=Addressee(Channel(row.channel), row.target, row.on_what, row.secret),
+        message_id=row.message_id,
+        state=NoticeState(row.state),
+        tries=row.tries,
+        next_at=row.next_at,
+        error=row.error,
+    )
