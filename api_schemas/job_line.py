@@ -82,6 +82,11 @@ class JobLine(GenerateFields):
         default=None,
         description="true: not asked at all where it has not been started by its deadline. Default: it is late then.",
     )
+    reuse: bool | Literal["any"] | None = Field(
+        default=None,
+        description="true: the stored answer to the same request is taken, if temperature is 0 or a seed is set; any: "
+        "without that too.",
+    )
     metadata: Metadata | None = Field(
         default=None,
         description="Any JSON object; it comes back with the result, untouched.",
@@ -93,7 +98,7 @@ class JobLine(GenerateFields):
     )
 
 
-CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "metadata"})
+CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "reuse", "metadata"})
 """Fields of a line that are no part of its request."""
 
 FIELDS = tuple(JobLine.model_fields)

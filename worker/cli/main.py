@@ -168,6 +168,10 @@ class Commands(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # a flag that may have a value: Click would take the file that follows it for that
+        return super().parse_args(ctx, ["--reuse-any" if arg == "--reuse=any" else arg for arg in args])
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

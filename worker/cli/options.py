@@ -156,6 +156,22 @@ Expire = Annotated[
         "--expire", help="What has not been started by then is not asked any more.", rich_help_panel=BATCH
     ),
 ]
+Reuse = Annotated[
+    bool,
+    typer.Option(
+        "--reuse",
+        help="Take stored answers to the same requests, where temperature is 0 or a seed set.",
+        rich_help_panel=ASKED,
+    ),
+]
+ReuseAny = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-any",
+        help="Take stored answers to all the same requests; also --reuse=any.",
+        rich_help_panel=ASKED,
+    ),
+]
 PullMissing = Annotated[
     bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
 ]
@@ -201,6 +217,8 @@ def recipe_of(
     override: bool,
     by: str | None = None,
     expire: bool = False,
+    reuse: bool = False,
+    reuse_any: bool = False,
 ) -> "Recipe":
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
@@ -230,6 +248,7 @@ def recipe_of(
             priority=priority,
             deadline=None if by is None else deadline_of(by, SystemClock().now()),
             expires=True if expire else None,
+            reuse="any" if reuse_any else reuse or None,
         ),
         override=override,
         limit=limit,

@@ -27,6 +27,8 @@ from worker.cli.options import (
     Prompt,
     PullMissing,
     RetryFailed,
+    Reuse,
+    ReuseAny,
     Sample,
     Seed,
     Set,
@@ -116,6 +118,8 @@ def run(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    reuse: Reuse = False,
+    reuse_any: ReuseAny = False,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -145,6 +149,8 @@ def run(
         override=override,
         by=by,
         expire=expire,
+        reuse=reuse,
+        reuse_any=reuse_any,
     )
     if show is not None:
         show_prompts(file, recipe, show)

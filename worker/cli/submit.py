@@ -25,6 +25,8 @@ from worker.cli.options import (
     Prompt,
     PullMissing,
     RetryFailed,
+    Reuse,
+    ReuseAny,
     Sample,
     Seed,
     Set,
@@ -79,6 +81,8 @@ def submit(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    reuse: Reuse = False,
+    reuse_any: ReuseAny = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -115,6 +119,8 @@ def submit(
         override=override,
         by=by,
         expire=expire,
+        reuse=reuse,
+        reuse_any=reuse_any,
     )
     if show is not None:
         show_prompts(file, recipe, show)

@@ -13,6 +13,7 @@ EVENTS: Mapping[str, str] = {
     "batch.resumed": "a paused batch goes on: batch",
     "batch.retried": "jobs that had ended are asked again: batches, jobs",
     "job.claimed": "jobs were claimed: host, runner_key, jobs",
+    "job.reused": "jobs took answers that were stored before, and no host was asked: host, jobs",
     "job.finished": "outcomes were stored: host, accepted, refused",
     "job.released": "unstarted jobs were given back: host, jobs",
     "job.rescued": "stale leases were ended: retried, held, cancelled",

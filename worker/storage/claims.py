@@ -53,7 +53,8 @@ _TAKE = (
 )
 _GIVE = (
     "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
-    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened"
+    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened, "
+    "jobs.reuse"
 )
 
 
@@ -263,6 +264,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             prefix_group=row.prefix_group,
             estimate=row.estimate,
             widened=bool(row.widened),
+            reuse=row.reuse is not None,
         )
         for row in rows
     ]
