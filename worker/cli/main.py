@@ -83,6 +83,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "unhold",
         "Let held jobs go: after a missing model was pulled, or a suspect was looked at.",
     ),
+    "prune": (
+        "worker.cli.keeping",
+        "prune",
+        "Forget prompts and answers of batches that are over; what was counted stays.",
+    ),
+    "delete": (
+        "worker.cli.keeping",
+        "delete",
+        "Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.",
+    ),
     "hosts": ("worker.cli.hosts", "hosts", "The Ollama hosts of this database."),
     "ps": (
         "worker.cli.seeing",

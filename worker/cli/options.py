@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.clock import SystemClock
+from worker.domain.keeping import parse_keep
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
@@ -172,6 +173,15 @@ ReuseAny = Annotated[
         rich_help_panel=ASKED,
     ),
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="TIME",
+        help="Prune it so long after its end: 30d, 12h, or forever. Default: CARAVAN_KEEP_DAYS.",
+        rich_help_panel=BATCH,
+    ),
+]
 PullMissing = Annotated[
     bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
 ]
@@ -189,6 +199,8 @@ class Wanted:
     skip_bad: bool = False
     pull_missing: bool = False
     key: str | None = None
+    keep: timedelta | None = None
+    """How long it is kept once it has ended; zero: for ever; None: as is set for all."""
     output: Path | None = None
     bom: bool = False
     as_json: bool = False
@@ -255,6 +267,14 @@ def recipe_of(
         sample=sample,
         seed=seed,
     )
+
+
+def keep_of(text: str | None) -> timedelta | None:
+    """``30d``, or ``forever``. Raises InputRefused."""
+    try:
+        return None if text is None else parse_keep(text)
+    except ValueError as error:
+        raise _refused("--keep", "invalid_value", f"--keep {error}") from error
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

@@ -15,6 +15,7 @@ from worker.cli.options import (
     File,
     Format,
     IdColumn,
+    Keep,
     KeepAlive,
     Limit,
     MaxFailures,
@@ -37,6 +38,7 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    keep_of,
     recipe_of,
 )
 from worker.cli.settings import settings_for
@@ -120,6 +122,7 @@ def run(
     expire: Expire = False,
     reuse: Reuse = False,
     reuse_any: ReuseAny = False,
+    keep: Keep = None,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -171,6 +174,7 @@ def run(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        keep=keep_of(keep),
         output=output,
         bom=bom,
         as_json=json_,

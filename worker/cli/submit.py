@@ -13,6 +13,7 @@ from worker.cli.options import (
     File,
     Format,
     IdColumn,
+    Keep,
     KeepAlive,
     Limit,
     MaxFailures,
@@ -35,6 +36,7 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    keep_of,
     recipe_of,
 )
 from worker.cli.settings import opened, settings_for
@@ -83,6 +85,7 @@ def submit(
     expire: Expire = False,
     reuse: Reuse = False,
     reuse_any: ReuseAny = False,
+    keep: Keep = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -143,6 +146,7 @@ def submit(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        keep=keep_of(keep),
         key=key,
     )
     settings = settings_for()

@@ -120,7 +120,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
         if piled_up(" chores", settings.chores_seconds / 2):
             return
         try:
-            tidy(resources.database, clock=resources.clock)
+            tidy(resources.database, clock=resources.clock, keep=settings.keep)
             chores.beat(resources.database, resources.clock)
             ended[" chores"] = monotonic()
         except DatabaseUnavailable as error:

@@ -32,7 +32,7 @@ from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
-from worker.storage.counts import batch_counts
+from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
@@ -81,7 +81,12 @@ def count_matching(conn: Connection, chosen: JobFilter) -> int:
     """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
     if chosen.batch_id is not None and (chosen.job_ids, chosen.codes, chosen.models) == (None, None, None):
         found = batch_counts(conn, chosen.batch_id)
-        return sum(n for state, n in found.items() if chosen.states is None or state in chosen.states)
+        gone = pruned_by_state(conn, chosen.batch_id)
+        return sum(
+            n - gone.get(state, 0)
+            for state, n in found.items()
+            if chosen.states is None or state in chosen.states
+        )
     total = 0
     for part in by_batch(chosen):
         total += conn.scalar(select(func.count()).select_from(jobs).where(_matches(part))) or 0
@@ -104,6 +109,11 @@ def _matches(chosen: JobFilter) -> ColumnElement[bool]:
         failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
         wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
     return and_(*wanted)
+
+
+def matching(chosen: JobFilter) -> ColumnElement[bool]:
+    """The condition on ``jobs`` that ``chosen`` says."""
+    return _matches(chosen)
 
 
 def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequence[Row[Any]]:

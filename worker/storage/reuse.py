@@ -50,9 +50,7 @@ _TAKE = text(
     "JOIN results s ON s.job_id = u.job_id AND s.state = 'succeeded' AND s.digest = u.digest "
     "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
     "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) RETURNING job_id"
-).bindparams(
-    bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date)
-)
+).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date))
 
 _WAITING = (
     "SELECT id, batch_id, runner_key, priority FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "

@@ -37,7 +37,9 @@ def views(dialect: str) -> Mapping[str, str]:
     )
     states = ", ".join(f"coalesce(c.{state}, 0) AS {state}" for state in _STATES)
     left = "coalesce(c.scheduled + c.waiting + c.queued + c.running, 0)"
-    eta = _LATER[dialect].format(now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - f.reused - 1)")
+    eta = _LATER[dialect].format(
+        now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - f.reused - 1)"
+    )
     elapsed = f"{lesser}(3600.0, {greater}(0.0, {seconds(now, 'h.hour')}))"
     return {
         "report_results": f"""
