@@ -164,7 +164,7 @@ def read_job_line(
 
 def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
     """What is wrong with ``defaults`` themselves, found before any line is read."""
-    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority")}
+    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority", "reuse")}
     if defaults.deadline is not None:
         fields["deadline"] = defaults.deadline.isoformat()
     parsed = read_job_line(

@@ -29,6 +29,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
+from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
@@ -266,6 +267,7 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     told, nothing = known_models(conn), ModelTold()
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
+    by_chance: list[int] = []
     for ids in _slices(list(models)):
         asked = conn.execute(
             select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(payloads.c.job_id.in_(ids))
@@ -278,11 +280,17 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
             window = window_for(prompt, request, thinking=model.thinking, trained=model.trained_context)
             keys[job] = runner_key(models[job], request, window=window).text
             by_key.setdefault(keys[job], []).append(job)
-            new.append({"job": job, "new": request})
+            new.append({"job": job, "new": request, "new_key": reuse_key(keys[job], prompt, request)})
+            if not is_repeatable(request):
+                by_chance.append(job)
         conn.execute(
-            update(payloads).where(payloads.c.job_id == bindparam("job")).values(request=bindparam("new")),
+            update(payloads)
+            .where(payloads.c.job_id == bindparam("job"))
+            .values(request=bindparam("new"), reuse_key=bindparam("new_key")),
             new,
         )
+    for ids in _slices(by_chance):
+        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=None))
     for key, those in sorted(by_key.items()):
         for ids in _slices(those):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))
