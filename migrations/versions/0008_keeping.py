@@ -51,9 +51,7 @@ def upgrade() -> None:
         sa.Column("priority", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("state", sa.String(length=9), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "batch_id", "runner_key", "priority", "state", name=op.f("pk_pruned_counts")
-        ),
+        sa.PrimaryKeyConstraint("batch_id", "runner_key", "priority", "state", name=op.f("pk_pruned_counts")),
     )
     if op.get_bind().dialect.name == "postgresql":
         settings = ", ".join(f"{name} = {value}" for name, value in _VACUUM.items())

@@ -180,7 +180,9 @@ def _prepare_file(url: URL) -> None:
 def _sqlite_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _sqlite_begin, not by the driver
     cursor = connection.cursor()
-    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file: room can be given back in steps
+    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # a new file, whose room can be given back in steps; said of one that is there it would wait for its writer
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # a commit that was answered survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")

@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from worker.services.serve import Served, serve_host
 from worker.services.submit import submit_lines
 from worker.services.tick import tick, tidy
 from worker.storage.check import check_database
-from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.runs import count_loads
 
@@ -73,9 +71,7 @@ def submit(database: Database, clock: Clock, *rows: dict[str, Any], **defaults: 
 def serve(database: Database, host: Host, clock: Clock, **more: Any) -> Served:
     gpu = opened(host)
     try:
-        return serve_host(
-            database, host, gpu=gpu, clock=clock, timings=QUICK, stop=threading.Event(), **more
-        )
+        return serve_host(database, host, gpu=gpu, clock=clock, timings=QUICK, stop=threading.Event(), **more)
     finally:
         gpu.close()
         tick(database, clock=clock)
