@@ -140,8 +140,8 @@ class ClaimedJob:
     """Tokens that it is expected to take, prompt and answer."""
     widened: bool = False
     """It was too long for its first window and has a larger one since."""
-    reuse: bool = False
-    """It may take the stored answer of a job that asked the same."""
+    reuse_key: bytes | None = None
+    """What it asks, where it may take the stored answer of a job that asked the same."""
 
 
 @dataclass(frozen=True, slots=True)

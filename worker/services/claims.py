@@ -1,7 +1,7 @@
 """Which jobs are in our hands? Claimed for the slots of a host, given back unstarted, and looked for when a commit's
 answer was lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from worker.clock import Clock
@@ -107,7 +107,22 @@ class Claims:
 
     def give_back(self) -> None:
         """Release what no slot has taken."""
-        unstarted = self._slots.take_back()
+        self._release(self._slots.take_back())
+
+    def answer_alike(self, job_ids: Iterable[int]) -> None:
+        """These jobs have ended. What asks the same and has no slot yet takes their answers, where they have any."""
+        keys = frozenset[bytes]() if self._reuse is None else self._reuse.ended(job_ids)
+        alike = self._slots.take_back(keys) if keys else []
+        if not alike or self._reuse is None:
+            return
+        try:
+            alike = list(self._reuse.answer(alike))
+        except DatabaseUnavailable:
+            self._strays = True  # what was committed is no longer ours, and the others are released as strays
+            raise
+        self._release(alike)
+
+    def _release(self, unstarted: Sequence[ClaimedJob]) -> None:
         if not unstarted:
             return
         try:

@@ -2,7 +2,7 @@
 and those that are claimed once more: the answer may have come meanwhile, even to a job beside them."""
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from worker.clock import Clock
 from worker.domain.jobs import ClaimedJob
@@ -43,6 +43,8 @@ class Reuse:
         """Jobs to be looked at again before the next claim."""
         self.taken: frozenset[int] = frozenset()
         """Of the jobs that were claimed last, those that have their answer."""
+        self._keys: dict[int, bytes] = {}
+        """What the jobs in our hands ask."""
 
     def look(self, *, dry: bool) -> int:
         """Answer what waits and has a stored answer; returns how many. ``dry``: nothing runs, and a load may be decided
@@ -72,9 +74,26 @@ class Reuse:
     def claimed(self, conn: Connection, jobs: Sequence[ClaimedJob]) -> None:
         """Within the transaction of their claim: answer those that have an answer by now. ``taken`` names them."""
         self.taken = frozenset()
-        if any(job.reuse for job in jobs):
+        if any(job.reuse_key is not None for job in jobs):
             self.taken = reuse_claimed(conn, jobs, self._digests(), now=self._clock.now(), cut=self._cut)
             self._ahead = max(AHEAD, self._ahead) if self.taken else 0
+
+    def handed_over(self, jobs: Sequence[ClaimedJob]) -> None:
+        """These wait for a slot, or have one."""
+        self._keys.update((job.id, job.reuse_key) for job in jobs if job.reuse_key is not None)
+
+    def ended(self, job_ids: Iterable[int]) -> frozenset[bytes]:
+        """These jobs have ended; what those of them asked that may have left an answer for others."""
+        return frozenset(self._keys.pop(job) for job in job_ids if job in self._keys)
+
+    def answer(self, jobs: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
+        """Jobs that were claimed and no slot has taken: those that have no answer even now. Raises
+        DatabaseUnavailable."""
+        with self._database.write() as conn:
+            taken = reuse_claimed(conn, jobs, self._digests(), now=self._clock.now(), cut=self._cut)
+        if taken:
+            emit("job.reused", host=self._host, jobs=len(taken))
+        return [job for job in jobs if job.id not in taken]
 
     def look_ahead(self, models: Collection[str]) -> int:
         """Where claimed jobs had answers, those behind them may have some too. Raises DatabaseUnavailable."""

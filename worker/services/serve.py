@@ -437,6 +437,7 @@ class _Serving:
             return False
         self.low_water = max(self.slots.limit, len(claimed) // 2)
         self.residency.hinted(claimed)
+        self.reuse.handed_over(claimed)
         self.slots.hand_over(claimed, key)
         return True
 
@@ -498,6 +499,7 @@ class _Serving:
             self.breaker.failed(failed)
             self.claims.give_back()
         try:
+            self.claims.answer_alike(ending.finish.job_id for ending in endings)
             self._brake({ending.finish.batch_id for ending in endings if ending.has_failed})
             for one in ended:
                 if isinstance(one.ending.finish.outcome, Succeeded):

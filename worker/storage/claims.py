@@ -240,7 +240,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
     asked = {
         row.job_id: row
         for row in conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(
+            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key).where(
                 payloads.c.job_id.in_([row.id for row in rows])
             )
         )
@@ -264,7 +264,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             prefix_group=row.prefix_group,
             estimate=row.estimate,
             widened=bool(row.widened),
-            reuse=row.reuse is not None,
+            reuse_key=None if row.reuse is None else asked[row.id].reuse_key,
         )
         for row in rows
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Date, Row, bindparam, insert, literal_column, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import JobState
+from worker.domain.jobs import ClaimedJob, JobState
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.tables import fresh_results, jobs
@@ -142,16 +142,21 @@ def reuse_waiting(
 
 
 def reuse_claimed(
-    conn: Connection, claimed: Sequence[Any], digests: Mapping[str, str], *, now: datetime, cut: bool = True
+    conn: Connection,
+    claimed: Sequence[ClaimedJob],
+    digests: Mapping[str, str],
+    *,
+    now: datetime,
+    cut: bool = True,
 ) -> frozenset[int]:
-    """Answer those of the jobs claimed in this very transaction that have a stored answer; their ids.
+    """Answer those of these jobs, claimed and never asked, that have a stored answer and are still ours; their ids.
 
-    Nobody else has seen their attempt, so it is taken back: these jobs were never tried.
+    No outcome will ever come of their attempt, so it is taken back: these jobs were never tried.
     """
+    wanted = {job.id: job for job in claimed if job.reuse_key is not None and job.model in digests}
     by_digest: dict[str, list[int]] = {}
-    for job in claimed:
-        if job.reuse and job.model in digests:
-            by_digest.setdefault(digests[job.model], []).append(job.id)
+    for job in _ours(conn, wanted):
+        by_digest.setdefault(digests[wanted[job].model], []).append(job)
     taken: set[int] = set()
     for digest, all_ids in sorted(by_digest.items()):
         for ids in _slices(all_ids):
@@ -172,6 +177,22 @@ def reuse_claimed(
         )
     _count(conn, [job for job in claimed if job.id in taken], JobState.RUNNING)
     return frozenset(taken)
+
+
+def _ours(conn: Connection, claimed: Mapping[int, ClaimedJob]) -> Sequence[int]:
+    tokens = {job.token for job in claimed.values()}
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.in_(sorted(claimed)),
+            jobs.c.state == JobState.RUNNING,
+            jobs.c.lease_token.in_(sorted(tokens)),
+            jobs.c.cancel_requested_at.is_(None),
+        )
+        .order_by(jobs.c.id)
+        .with_for_update(key_share=True)
+    )
+    return conn.scalars(query).all() if claimed else ()
 
 
 def _take(conn: Connection, ids: Sequence[int], digest: str, *, now: datetime, cut: bool) -> Sequence[int]:
