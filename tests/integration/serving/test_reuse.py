@@ -175,7 +175,9 @@ def test_a_model_that_was_pulled_anew_is_asked_anew(database: Database, clock: C
 def test_of_equal_jobs_in_one_batch_those_behind_the_first_take_its_answer(
     database: Database, clock: Clock
 ) -> None:
-    with a_host(database, clock, time_scale=0.1) as host:  # else all that was claimed has ended before one is stored
+    with a_host(
+        database, clock, time_scale=0.1
+    ) as host:  # else all that was claimed has ended before one is stored
         batch = submit(database, clock, *({"prompt": "Say it."} for _ in range(300)))
 
         served = serve(database, host, clock)
