@@ -179,7 +179,7 @@ def row_of(row: Row[Any]) -> ResultRow:
         model=row.model,
         state=JobState(row.state),
         queued_seconds=None if waited is None else max(0.0, waited),
-        attempts=row.attempt,
+        attempts=row.attempt if found["reused_from"] is None else 0,
         submitted_at=row.submitted_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

@@ -151,7 +151,7 @@ def reuse_claimed(
 ) -> frozenset[int]:
     """Answer those of these jobs, claimed and never asked, that have a stored answer and are still ours; their ids.
 
-    No outcome will ever come of their attempt, so it is taken back: these jobs were never tried.
+    They were never tried: the attempt's number is used up, as when a job is given back.
     """
     wanted = {job.id: job for job in claimed if job.reuse_key is not None and job.model in digests}
     by_digest: dict[str, list[int]] = {}
@@ -168,7 +168,6 @@ def reuse_claimed(
             .values(
                 state=JobState.SUCCEEDED,
                 finished_at=now,
-                attempt=jobs.c.attempt - 1,
                 lease_token=None,
                 lease_until=None,
                 host=None,
