@@ -289,7 +289,8 @@ def compact(database: Database) -> int:
 
 def give_back(database: Database, *, pages: int) -> None:
     """Cut up to so many free pages off an SQLite file that can."""
-    with database.write() as conn:
-        cursor = conn.connection.cursor()  # it says nothing, but each step frees a page
-        cursor.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    with database.outside() as conn:
+        cursor = conn.connection.cursor()
+        # each step frees one page, and the driver's execute takes one step of what gives no columns
+        cursor.executescript(f"PRAGMA incremental_vacuum({pages});")
         cursor.close()
