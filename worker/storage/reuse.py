@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Date, Row, bindparam, insert, literal_column, select, text, update
+from sqlalchemy import Date, Row, bindparam, literal_column, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
-from worker.storage.tables import fresh_results, jobs
+from worker.storage.tables import jobs
 from worker.storage.types import UtcTime
 
 NEW, SEEN = 1, 2
@@ -51,6 +51,10 @@ _TAKE = text(
     "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
     "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) RETURNING job_id"
 ).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date))
+
+_FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
 
 _WAITING = (
     "SELECT id, batch_id, runner_key, priority FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
@@ -199,7 +203,7 @@ def _take(conn: Connection, ids: Sequence[int], digest: str, *, now: datetime, c
     values = {"ids": ids, "digest": digest, "now": now, "day": now.astimezone(UTC).date(), "cut": cut}
     taken = conn.scalars(_TAKE, values).all()
     if taken:
-        conn.execute(insert(fresh_results), [{"job_id": job} for job in taken])
+        conn.execute(_FRESH, {"ids": taken})
     return taken
 
 
