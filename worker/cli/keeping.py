@@ -117,8 +117,8 @@ def delete(
     if every and not (where or custom_id):
         raise typer.BadParameter("--all wants --where or --custom-id beside it", param_hint="--all")
     marked = Marked(frozenset(custom_id or ()), dict(_pair(one) for one in where or ()))
-    settings = settings_for()
-    with opened(settings) as database:
+    with opened(settings_for()) as database:
+        named = _named(database, batch)
         chosen = [
             JobFilter(
                 one.id,
@@ -126,10 +126,12 @@ def delete(
                 codes=frozenset(code) if code else None,
                 models=frozenset(map(normalise_model, model)) if model else None,
             )
-            for one in _named(database, batch)
+            for one in named
         ]
         jobs = count_deletable(database, chosen, marked)
-        whole = [one.batch_id for one in chosen if one.whole_batch and marked == Marked()]
+        whole = marked == Marked() and any(
+            one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
+        )
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
         figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": dry_run}
         if dry_run or not (jobs or whole):

@@ -173,7 +173,8 @@ _COUNT = text(
 
 
 def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
-    """Mark a batch of which no job is there any more, if it is over; what was said for all its rows goes too.
+    """Mark a batch of which no job is there any more, if it is over; what was said for all its rows goes too. False
+    where it was marked before.
 
     The key that was made of its input is given up, so that this input can be asked again; a key that its producer
     chose is kept: it is the same batch for ever. Raises NotFound.
@@ -184,7 +185,7 @@ def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
         return False
     conn.execute(delete(rejects).where(rejects.c.batch_id == batch_id))
     made = batches.c.key.regexp_match("^run-[0-9a-f]{32}") if conn.dialect.name == "postgresql" else _MADE
-    conn.execute(
+    marked = conn.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.pruned_at.is_(None))
         .values(
@@ -194,7 +195,7 @@ def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
             key=case((made, batches.c.key + f"-pruned-{batch_id}"), else_=batches.c.key),
         )
     )
-    return True
+    return bool(marked.rowcount)
 
 
 _MADE = batches.c.key.op("GLOB")("run-" + "[0-9a-f]" * 32 + "*")
