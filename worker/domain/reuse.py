@@ -14,6 +14,8 @@ Reuse = Literal[True, "any"]
 
 _VERSION = b"1\0"
 """Raised where what is sent for a request changes, so that no answer to what was sent before is taken for it."""
+_encode = json.JSONEncoder(sort_keys=True).encode
+"""``json.dumps`` with that argument would make an encoder for each job."""
 _NO_PART = frozenset({"keep_alive", "stream"})
 """Fields that no answer depends on."""
 
@@ -52,7 +54,7 @@ def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes
     if told.get("options"):
         told["options"] = {name: _plain(value) for name, value in told["options"].items()}
     if told:
-        asked.update(json.dumps(told, sort_keys=True).encode())
+        asked.update(_encode(told).encode())
     return asked.digest()
 
 

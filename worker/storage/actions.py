@@ -39,6 +39,7 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
+from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
 
@@ -232,6 +233,7 @@ def retry_some(
         finished_at=None,
         # its deadline may have passed: who asks again wants the answer all the same
         expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
+        reuse=case((jobs.c.reuse.is_not(None), NEW)),
     )
     for ids in _slices([row.id for row in rows]):
         forget_results(conn, ids)
