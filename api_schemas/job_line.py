@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api_schemas.generate import GenerateFields
@@ -46,12 +46,23 @@ def _metadata(value: object) -> object:
     return value
 
 
+def _reuse(value: object) -> object:
+    if isinstance(value, bool) or value == "any":
+        return value
+    raise PydanticCustomError("reuse", 'expected true, false or "any"')
+
+
 Deadline = Annotated[
     datetime,
     BeforeValidator(_deadline),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Metadata = Annotated[dict[str, JsonValue], BeforeValidator(_metadata)]
+Reuse = Annotated[
+    bool | str,
+    PlainValidator(_reuse),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "any"}]}),
+]
 CustomId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
@@ -82,6 +93,11 @@ class JobLine(GenerateFields):
         default=None,
         description="true: not asked at all where it has not been started by its deadline. Default: it is late then.",
     )
+    reuse: Reuse | None = Field(
+        default=None,
+        description="true: the stored answer to the same request is taken, if temperature is 0 or a seed is set; any: "
+        "without that too.",
+    )
     metadata: Metadata | None = Field(
         default=None,
         description="Any JSON object; it comes back with the result, untouched.",
@@ -93,7 +109,7 @@ class JobLine(GenerateFields):
     )
 
 
-CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "metadata"})
+CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "reuse", "metadata"})
 """Fields of a line that are no part of its request."""
 
 FIELDS = tuple(JobLine.model_fields)

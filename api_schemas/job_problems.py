@@ -165,7 +165,7 @@ def _expectation(kind: str, item: Mapping[str, Any]) -> tuple[str, str]:
                 "too_large",
                 f"more than {context.get('max_length'):,} entries, which is the most that are allowed",
             )
-        case "think" | "deadline":
+        case "think" | "deadline" | "reuse":
             return "invalid_value", f"{item['msg']}, got {described(value)}"
         case "keep_alive" if not isinstance(value, str | int | float) or isinstance(value, bool):
             return "wrong_type", f"{item['msg']}, got {described(value)}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -78,6 +78,8 @@ class JobDefaults:
     deadline: datetime | None = None
     expires: bool | None = None
     """Of a line that has a deadline."""
+    reuse: bool | Literal["any"] | None = None
+    """Take the stored answer to the same request; any: also where asking again would say something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class ParsedLine:
     """What was odd and taken all the same."""
     expires: bool = False
     """It ends unasked at its deadline."""
+    reuse: bool | Literal["any"] = False
 
 
 _FILLABLE = ("system", "template", "format", "think", "keep_alive", "truncate", "shift")
@@ -161,7 +164,7 @@ def read_job_line(
 
 def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
     """What is wrong with ``defaults`` themselves, found before any line is read."""
-    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority")}
+    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority", "reuse")}
     if defaults.deadline is not None:
         fields["deadline"] = defaults.deadline.isoformat()
     parsed = read_job_line(
@@ -222,6 +225,7 @@ def _finish(
         request,
         notes,
         deadline is not None and bool(defaults.expires if expires is None else expires),
+        (defaults.reuse if fields["reuse"] is None else fields["reuse"]) or False,
     )
 
 
@@ -241,6 +245,7 @@ def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
         priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],
         deadline=deadline,
         expires=parsed.expires if by.expires is None else by.expires and deadline is not None,
+        reuse=parsed.reuse if by.reuse is None else by.reuse,
         request=request,
     )
 

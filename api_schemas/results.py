@@ -86,6 +86,10 @@ class ResultLine(BaseModel):
         default=0,
         description="Tries on a host, those included that were not the job's fault.",
     )
+    reused_from: int | None = Field(
+        default=None,
+        description="Job whose stored answer this is; no host was asked, and what it took is null.",
+    )
     submitted_at: datetime | None = None
     started_at: datetime | None = Field(default=None, description="Start of the last attempt.")
     finished_at: datetime | None = None

@@ -103,6 +103,12 @@ class Settings(BaseModel):
         description="`caravan up` and `control` answer `GET /healthz` here, e.g. `127.0.0.1:9464`; "
         "a port alone is for this machine.",
     )
+    keep_days: float = Field(
+        0,
+        ge=0,
+        description="Prompts and answers of batches that ended longer ago are pruned; 0: none are. "
+        "What was counted stays.",
+    )
     smtp_url: str = Field(
         "",
         description="Mail server for what `caravan health` finds: `smtp://USER@HOST:587/?from=…&password=env:NAME`.",
@@ -146,6 +152,11 @@ class Settings(BaseModel):
     def health_limits(self) -> HealthLimits:
         oldest = timedelta(hours=self.oldest_job_hours) if self.oldest_job_hours else None
         return HealthLimits(disk_free=self.disk_free_mb * 1_000_000, oldest_job=oldest)
+
+    @property
+    def keep(self) -> timedelta | None:
+        """How long batches are kept that say nothing else; None: for ever."""
+        return timedelta(days=self.keep_days) if self.keep_days else None
 
     @property
     def telling(self) -> Telling:

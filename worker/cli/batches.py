@@ -63,6 +63,10 @@ def status(
             typer.echo(f"  {failure['jobs']:,} failed with {failure['code']}: {message}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")
+        if found.pruned_at is not None:
+            typer.echo(
+                f"  pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: prompts and answers are gone"
+            )
     if progress.total and not progress.open:
         raise typer.Exit(finished_code(progress))
 
@@ -153,4 +157,5 @@ def _plain(progress: BatchProgress) -> dict[str, Any]:
         "counts": {str(state): n for state, n in progress.counts.items()},
         "created_at": batch.created_at.isoformat(),
         "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
+        "pruned_at": batch.pruned_at.isoformat() if batch.pruned_at else None,
     }

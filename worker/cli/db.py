@@ -103,6 +103,21 @@ def db_backup(
     typer.echo(f"{file}: {size:,} bytes")
 
 
+@database.command("compact")
+def db_compact(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Write an SQLite file anew without what was pruned from it. Nothing may serve meanwhile.
+
+    Example: caravan db compact
+    """
+    from worker.services.keeping import compact
+
+    with opened(settings_for()) as found:
+        given = compact(found, clock=found.clock())
+    typer.echo(json.dumps({"bytes": given}) if as_json else f"the file is {given:,} bytes smaller")
+
+
 @database.command("restore")
 def db_restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As caravan db backup wrote it.")],

@@ -83,6 +83,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "unhold",
         "Let held jobs go: after a missing model was pulled, or a suspect was looked at.",
     ),
+    "prune": (
+        "worker.cli.keeping",
+        "prune",
+        "Forget prompts and answers of batches that are over; what was counted stays.",
+    ),
+    "delete": (
+        "worker.cli.keeping",
+        "delete",
+        "Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.",
+    ),
     "hosts": ("worker.cli.hosts", "hosts", "The Ollama hosts of this database."),
     "ps": (
         "worker.cli.seeing",
@@ -171,6 +181,10 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # a flag that may have a value: Click would take the file that follows it for that
+        return super().parse_args(ctx, ["--reuse-any" if arg == "--reuse=any" else arg for arg in args])
 
     def invoke(self, ctx: Any) -> Any:
         try:

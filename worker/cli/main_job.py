@@ -249,6 +249,9 @@ def _summarise(
         console.print(table)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
     console.print(f"Model loads: {loads}{by_hosts}; first-come-first-served would have done {naive}.")
+    reused = sum(row.reused for row in figures)
+    if reused:
+        console.print(f"{reused:,} answers were stored before and taken again.")
     cut = sum(row.cut for row in figures)
     if cut:
         console.print(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.clock import SystemClock
+from worker.domain.keeping import parse_keep
 from worker.domain.notices import Addressee, Channel
 from worker.errors import InputRefused, Problem
 
@@ -159,6 +160,31 @@ Expire = Annotated[
         "--expire", help="What has not been started by then is not asked any more.", rich_help_panel=BATCH
     ),
 ]
+Reuse = Annotated[
+    bool,
+    typer.Option(
+        "--reuse",
+        help="Take stored answers to the same requests, where temperature is 0 or a seed set.",
+        rich_help_panel=ASKED,
+    ),
+]
+ReuseAny = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-any",
+        help="Take stored answers to all the same requests; also --reuse=any.",
+        rich_help_panel=ASKED,
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="TIME",
+        help="Prune it so long after its end: 30d, 12h, or forever. Default: CARAVAN_KEEP_DAYS.",
+        rich_help_panel=BATCH,
+    ),
+]
 PullMissing = Annotated[
     bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
 ]
@@ -210,6 +236,8 @@ class Wanted:
     skip_bad: bool = False
     pull_missing: bool = False
     key: str | None = None
+    keep: timedelta | None = None
+    """How long it is kept once it has ended; zero: for ever; None: as is set for all."""
     output: Path | None = None
     bom: bool = False
     as_json: bool = False
@@ -268,6 +296,8 @@ def recipe_of(
     override: bool,
     by: str | None = None,
     expire: bool = False,
+    reuse: bool = False,
+    reuse_any: bool = False,
 ) -> "Recipe":
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
@@ -297,12 +327,21 @@ def recipe_of(
             priority=priority,
             deadline=None if by is None else deadline_of(by, SystemClock().now()),
             expires=True if expire else None,
+            reuse="any" if reuse_any else reuse or None,
         ),
         override=override,
         limit=limit,
         sample=sample,
         seed=seed,
     )
+
+
+def keep_of(text: str | None) -> timedelta | None:
+    """``30d``, or ``forever``. Raises InputRefused."""
+    try:
+        return None if text is None else parse_keep(text)
+    except ValueError as error:
+        raise _refused("--keep", "invalid_value", f"--keep {error}") from error
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

@@ -108,6 +108,11 @@ def results(
     with opened(settings_for()) as database:
         with database.read() as conn:
             found = find_batch(conn, batch)
+        if found.pruned_at is not None:
+            error_console().print(
+                f"[yellow]batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
+                f"the answers of its {found.jobs:,} jobs are gone[/yellow]"
+            )
         if output is not None and to_file:
             lines = write_results_file(database, found.id, output, states=states, bom=bom, safe=not raw)
         elif as_ == "csv":

@@ -15,6 +15,7 @@ from worker.cli.options import (
     File,
     Format,
     IdColumn,
+    Keep,
     KeepAlive,
     Limit,
     MailTo,
@@ -30,6 +31,8 @@ from worker.cli.options import (
     Prompt,
     PullMissing,
     RetryFailed,
+    Reuse,
+    ReuseAny,
     Sample,
     Seed,
     Set,
@@ -40,6 +43,7 @@ from worker.cli.options import (
     Wanted,
     WebhookKey,
     WebhookUrl,
+    keep_of,
     recipe_of,
     told_of,
 )
@@ -127,6 +131,9 @@ def run(
     webhook: WebhookUrl = None,
     webhook_key: WebhookKey = None,
     notify_command: NotifyCommand = None,
+    reuse: Reuse = False,
+    reuse_any: ReuseAny = False,
+    keep: Keep = None,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -156,6 +163,8 @@ def run(
         override=override,
         by=by,
         expire=expire,
+        reuse=reuse,
+        reuse_any=reuse_any,
     )
     if show is not None:
         show_prompts(file, recipe, show)
@@ -177,6 +186,7 @@ def run(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        keep=keep_of(keep),
         output=output,
         bom=bom,
         as_json=json_,

@@ -13,6 +13,7 @@ from worker.cli.options import (
     File,
     Format,
     IdColumn,
+    Keep,
     KeepAlive,
     Limit,
     MailTo,
@@ -28,6 +29,8 @@ from worker.cli.options import (
     Prompt,
     PullMissing,
     RetryFailed,
+    Reuse,
+    ReuseAny,
     Sample,
     Seed,
     Set,
@@ -38,6 +41,7 @@ from worker.cli.options import (
     Wanted,
     WebhookKey,
     WebhookUrl,
+    keep_of,
     recipe_of,
     told_of,
 )
@@ -90,6 +94,9 @@ def submit(
     webhook: WebhookUrl = None,
     webhook_key: WebhookKey = None,
     notify_command: NotifyCommand = None,
+    reuse: Reuse = False,
+    reuse_any: ReuseAny = False,
+    keep: Keep = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -126,6 +133,8 @@ def submit(
         override=override,
         by=by,
         expire=expire,
+        reuse=reuse,
+        reuse_any=reuse_any,
     )
     if show is not None:
         show_prompts(file, recipe, show)
@@ -149,6 +158,7 @@ def submit(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        keep=keep_of(keep),
         key=key,
         told=told_of(
             settings,

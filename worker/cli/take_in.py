@@ -55,6 +55,7 @@ def take_in(
             source="-" if piped else str(file),
             max_attempts=settings.max_attempts,
             max_failures=wanted.max_failures,
+            keep=wanted.keep,
             reject=rejected,
             check_models=check_models,
         )

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from api_schemas.jobs import JobDefaults, check_defaults
 from worker.client.given import plain_value, schema_of
 from worker.documents.encodings import read_text
+from worker.domain.keeping import parse_keep
 from worker.errors import InputRefused, Problem
 from worker.services.brake import parse_max_failures
 from worker.services.recipe import Recipe
@@ -29,6 +30,7 @@ class Asked:
     extend: bool = False
     retry_failed: bool = False
     max_failures: str | None = None
+    keep: timedelta | None = None
 
 
 def asked(
@@ -51,6 +53,8 @@ def asked(
     extend: bool = False,
     retry_failed: bool = False,
     max_failures: int | str | None = None,
+    reuse: "bool | Literal['any'] | None" = None,
+    keep: timedelta | str | None = None,
 ) -> Asked:
     """Raises InputRefused for what contradicts itself, cannot be read or JSON does not know."""
     if max_failures is not None:
@@ -70,6 +74,7 @@ def asked(
         priority=priority,
         deadline=deadline,
         expires=expires,
+        reuse=reuse,
     )
     _check(defaults)
     recipe = Recipe(
@@ -90,7 +95,18 @@ def asked(
         extend=extend,
         retry_failed=retry_failed,
         max_failures=None if max_failures is None else str(max_failures),
+        keep=_keep(keep),
     )
+
+
+def _keep(keep: timedelta | str | None) -> timedelta | None:
+    try:
+        found = parse_keep(keep) if isinstance(keep, str) else keep
+    except ValueError as error:
+        raise refused("keep", f"keep: {error}") from error
+    if found is not None and found < timedelta(0):
+        raise refused("keep", f"keep: expected a time to come, got {found}")
+    return found
 
 
 def _prompt(prompt: str | None, template: str | Path | None) -> tuple[str, str | None]:

@@ -3,10 +3,10 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from worker.client.asked import Asked, asked, refused
 from worker.client.given import Jobs, write_lines
@@ -105,6 +105,8 @@ class Client:
         extend: bool = False,
         retry_failed: bool = False,
         max_failures: int | str | None = None,
+        reuse: "bool | Literal['any'] | None" = None,
+        keep: timedelta | str | None = None,
     ) -> BatchHandle:
         """Store the jobs as a batch, and wake the workers of a fleet.
 
@@ -116,7 +118,9 @@ class Client:
         The same jobs given again in the same way are the same batch, and with ``limit`` (only the first so many) the
         beginning of it; with ``key`` those of that key are, whatever they say. Jobs that changed since a batch of this
         ``name`` go into it with ``extend``, and ``new`` makes a batch of its own of any. ``retry_failed`` asks again
-        what failed before. More than ``max_failures`` (a number, or ``"5%"``) pause the batch.
+        what failed before. More than ``max_failures`` (a number, or ``"5%"``) pause the batch. ``reuse`` takes stored answers
+        to the same requests, where temperature is 0 or a seed is set; ``"any"`` also elsewhere. ``keep`` (``"30d"``,
+        ``"forever"``) is how long the batch is kept once it has ended.
 
         Raises InputRefused with every problem (at most 20 are kept), by the job's place from 1; Conflict where the batch
         was cancelled, or the jobs changed and nobody said what to do; DatabaseUnavailable, after which the same call goes
@@ -143,6 +147,8 @@ class Client:
                 extend=extend,
                 retry_failed=retry_failed,
                 max_failures=max_failures,
+                reuse=reuse,
+                keep=keep,
             ),
         )
 
@@ -173,6 +179,7 @@ class Client:
                 source=SOURCE,
                 max_attempts=self.settings.max_attempts,
                 max_failures=said.max_failures,
+                keep=said.keep,
                 check_models=check_models,
             )
         if said.retry_failed:

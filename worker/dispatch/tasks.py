@@ -126,7 +126,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
         if piled_up(" chores", settings.chores_seconds / 2):
             return
         try:
-            tidy(resources.database, clock=resources.clock)
+            tidy(resources.database, clock=resources.clock, keep=settings.keep)
             telling.do(
                 lambda: deliver_notices(resources.database, clock=resources.clock, means=settings.means)
             )

@@ -41,6 +41,8 @@ class Batch:
     """The same in a sentence for people; where somebody paused it, that."""
     deadline: datetime | None = None
     """When all of it is wanted, where somebody said."""
+    pruned_at: datetime | None = None
+    """When the last of its jobs was gone; what they were counted as is still known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class BatchOrigin:
     """``N`` or ``P%``: more failures than that pause it."""
     deadline: datetime | None = None
     """When all of it is wanted."""
+    keep_seconds: int | None = None
+    """How long it is kept once it has ended; 0: for ever; None: as is set for all."""
 
 
 @dataclass(frozen=True, slots=True)

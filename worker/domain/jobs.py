@@ -52,6 +52,7 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.QUEUED, "cancel"): JobState.CANCELLED,
     (JobState.QUEUED, "expire"): JobState.EXPIRED,
     (JobState.QUEUED, "finish"): JobState.SUCCEEDED,
+    (JobState.QUEUED, "reuse"): JobState.SUCCEEDED,
     (JobState.RUNNING, "finish"): JobState.SUCCEEDED,
     (JobState.RUNNING, "fail"): JobState.FAILED,
     (JobState.RUNNING, "retry"): JobState.SCHEDULED,
@@ -96,6 +97,8 @@ class NewJob:
     """Tokens that it is expected to take, prompt and answer."""
     expires: bool = False
     """It ends unasked where it has not been started by its deadline."""
+    reuse: bool = False
+    """It may take the stored answer of a job that asked the same."""
 
 
 def asked_digest(job: NewJob) -> bytes:
@@ -137,6 +140,8 @@ class ClaimedJob:
     """Tokens that it is expected to take, prompt and answer."""
     widened: bool = False
     """It was too long for its first window and has a larger one since."""
+    reuse_key: bytes | None = None
+    """What it asks, where it may take the stored answer of a job that asked the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from worker.services.extend import Difference, compare, extend
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import Recipe, content_key, open_input
 from worker.services.submit import CHUNK, CheckModels, Submitted, submit_lines
-from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of
+from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of, set_keep
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
 from worker.storage.models import known_models
@@ -55,6 +56,7 @@ def arrive(
     source: str | None = None,
     max_attempts: int = 3,
     max_failures: str | None = None,
+    keep: timedelta | None = None,
     reject: Reject | None = None,
     check_models: CheckModels | None = None,
     progress: Callable[[int], None] | None = None,
@@ -63,7 +65,8 @@ def arrive(
 
     The same input and recipe are the same batch and go on where it stopped; a pilot's batch takes the rest in. A
     changed input of the same name (or path) is compared with what was asked before, and ``ask`` decides.
-    ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own.
+    ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own. ``keep``:
+    how long it is kept once it has ended, zero for ever.
     Raises InputRefused, Conflict, DatabaseUnavailable.
     """
     source = str(path) if source is None else source
@@ -75,7 +78,8 @@ def arrive(
     if rows.columns is not None:
         kept["columns"] = list(rows.columns)
     pilot = {"pilot": True} if recipe.is_pilot else {}
-    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline)
+    seconds = None if keep is None else int(keep.total_seconds())
+    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline, seconds)
 
     with database.read() as conn:
         told_of_models = known_models(conn)
@@ -115,12 +119,14 @@ def arrive(
     def extended(batch: Batch, difference: Difference) -> Arrived:
         batch, _ = extend(database, batch, rows, intake(), key=key, origin=origin, source=source, clock=clock)
         batch = _with_deadline(database, batch, recipe)
+        _keep(database, batch.id, seconds)
         return Arrived(Submitted(batch, created=False), difference, rows.columns)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:
             return arrived
         batch = _with_deadline(database, arrived.batch, recipe)
+        _keep(database, batch.id, seconds)
         return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
 
     if new:
@@ -185,6 +191,12 @@ def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
     with database.write() as conn:
         keep_deadline(conn, batch.id, deadline)
     return replace(batch, deadline=deadline)
+
+
+def _keep(database: Database, batch_id: int, seconds: int | None) -> None:
+    if seconds is not None:
+        with database.write() as conn:
+            set_keep(conn, batch_id, seconds)
 
 
 def _is_pilot(database: Database, batch: Batch) -> bool:

@@ -1,7 +1,7 @@
 """Which jobs are in our hands? Claimed for the slots of a host, given back unstarted, and looked for when a commit's
 answer was lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from worker.clock import Clock
@@ -10,6 +10,7 @@ from worker.domain.timings import Timings
 from worker.errors import DatabaseUnavailable
 from worker.observability.events import emit
 from worker.policy.facts import RunJobs
+from worker.services.reuse import Reuse
 from worker.services.slots import Slots
 from worker.services.store import Store
 from worker.storage.claims import claim_jobs, claim_suspect, release_jobs, release_strays
@@ -30,10 +31,12 @@ class Claims:
         clock: Clock,
         timings: Timings,
         batch_id: int | None,
+        reuse: Reuse | None = None,
     ) -> None:
         self._database, self._host, self._token = database, host, token
         self._slots, self._store = slots, store
         self._clock, self._timings, self._batch_id = clock, timings, batch_id
+        self._reuse = reuse
         self._strays = False
 
     def held(self) -> frozenset[int]:
@@ -47,8 +50,25 @@ class Claims:
     def claim(
         self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
     ) -> Sequence[ClaimedJob]:
-        """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves. Raises
-        DatabaseUnavailable."""
+        """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves; those that may take a
+        stored answer, and have one by now, are not among them. Raises DatabaseUnavailable."""
+        while True:
+            claimed = self._claim(decision, runner_keys, limit=limit, dated=dated)
+            if self._reuse is None or not claimed:
+                break
+            asked = [job for job in claimed if job.id not in self._reuse.taken]
+            if len(asked) < len(claimed):
+                self._reuse.look_ahead({job.model for job in claimed})
+            claimed = asked
+            if claimed:
+                break
+        if claimed:
+            emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))
+        return claimed
+
+    def _claim(
+        self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
+    ) -> Sequence[ClaimedJob]:
         now = self._clock.now()
         with self._database.write() as conn:
             claimed = claim_jobs(
@@ -64,8 +84,8 @@ class Claims:
                 order=decision.order,
                 dated=dated,
             )
-        if claimed:
-            emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))
+            if self._reuse is not None:
+                self._reuse.claimed(conn, claimed)
         return claimed
 
     def claim_suspect(self, runner_keys: Sequence[str]) -> Sequence[ClaimedJob]:
@@ -87,7 +107,22 @@ class Claims:
 
     def give_back(self) -> None:
         """Release what no slot has taken."""
-        unstarted = self._slots.take_back()
+        self._release(self._slots.take_back())
+
+    def answer_alike(self, job_ids: Iterable[int]) -> None:
+        """These jobs have ended. What asks the same and has no slot yet takes their answers, where they have any."""
+        keys = frozenset[bytes]() if self._reuse is None else self._reuse.ended(job_ids)
+        alike = self._slots.take_back(keys) if keys else []
+        if not alike or self._reuse is None:
+            return
+        try:
+            alike = list(self._reuse.answer(alike))
+        except DatabaseUnavailable:
+            self._strays = True  # what was committed is no longer ours, and the others are released as strays
+            raise
+        self._release(alike)
+
+    def _release(self, unstarted: Sequence[ClaimedJob]) -> None:
         if not unstarted:
             return
         try:

@@ -6,6 +6,7 @@ from itertools import chain, islice
 
 from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
 from worker.domain.jobs import NewJob, Priority
+from worker.domain.reuse import may_reuse
 from worker.domain.runners import normalise_model, runner_key
 from worker.errors import Problem
 from worker.policy.context_window import answer_tokens, bucket, prompt_tokens
@@ -164,6 +165,7 @@ class Intake:
             max_attempts=self._max_attempts,
             prefix_group=group,
             estimate=tokens + min(answer, EXPECTED_ANSWER),
+            reuse=may_reuse(parsed.reuse, request),
         )
 
     def _key(self, model: str, request: Mapping[str, object], window: int) -> str:

@@ -48,7 +48,7 @@ class Recipe:
         said = asdict(self)
         for name in ("limit", "sample", "seed", "prompt_source"):
             del said[name]
-        for name in ("deadline", "expires"):
+        for name in ("deadline", "expires", "reuse"):
             del said["defaults"][name]
         said["defaults"] = {name: value for name, value in said["defaults"].items() if value is not None}
         return {name: value for name, value in said.items() if value not in (None, (), {}, False)}

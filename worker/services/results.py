@@ -53,6 +53,7 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "eval_seconds": row.eval_seconds,
         "queued_seconds": row.queued_seconds,
         "attempts": row.attempts,
+        "reused_from": row.reused_from,
         "submitted_at": _iso(row.submitted_at),
         "started_at": _iso(row.started_at),
         "finished_at": _iso(row.finished_at),
@@ -287,6 +288,7 @@ _OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("finished_at", "time", attrgetter("finished_at")),
     ("job_id", "integer", attrgetter("job_id")),
     ("batch", "integer", attrgetter("batch")),
+    ("reused_from", "integer", attrgetter("reused_from")),
 )
 
 

@@ -32,6 +32,7 @@ from worker.services.facts import Seen
 from worker.services.heartbeat import Heartbeat
 from worker.services.pace import Paces
 from worker.services.residency import Residency
+from worker.services.reuse import Reuse
 from worker.services.sight import Sight
 from worker.services.slots import Ended, Slots
 from worker.services.standing import Standing
@@ -165,6 +166,16 @@ class _Serving:
             clock=clock,
             leased_until=clock.monotonic() + timings.lease,
         )
+        self.sight = Sight(database, host, self.paces, clock=clock, batch_id=batch_id)
+        self.reuse = Reuse(
+            database,
+            host.name,
+            self.sight,
+            clock=clock,
+            stop=stop,
+            batch_id=batch_id,
+            cut_fails=fail_on_cut,
+        )
         self.claims = Claims(
             database,
             host=host.name,
@@ -174,8 +185,8 @@ class _Serving:
             clock=clock,
             timings=timings,
             batch_id=batch_id,
+            reuse=self.reuse,
         )
-        self.sight = Sight(database, host, self.paces, clock=clock, batch_id=batch_id)
         self.probed_at = float("-inf")
         self.dry_at = clock.monotonic()
         self.urgent_at = float("-inf")
@@ -282,6 +293,8 @@ class _Serving:
         self.sight.exchange_paces()
         if not self.slots.unfinished and not self._look_again():
             return False
+        if self.reuse.look(dry=not self.slots.unfinished):
+            return True
         seen = self._see()
         match choose(seen.facts):
             case RunJobs() as decision:
@@ -430,6 +443,7 @@ class _Serving:
             return False
         self.low_water = max(self.slots.limit, len(claimed) // 2)
         self.residency.hinted(claimed)
+        self.reuse.handed_over(claimed)
         self.slots.hand_over(claimed, key)
         return True
 
@@ -491,6 +505,7 @@ class _Serving:
             self.breaker.failed(failed)
             self.claims.give_back()
         try:
+            self.claims.answer_alike(ending.finish.job_id for ending in endings)
             self._brake({ending.finish.batch_id for ending in endings if ending.has_failed})
             for one in ended:
                 if isinstance(one.ending.finish.outcome, Succeeded):

@@ -149,10 +149,15 @@ class Slots:
         if gone:
             self.nudge()
 
-    def take_back(self) -> list[ClaimedJob]:
-        """The jobs that no slot has taken yet; they are nobody's then and have to be released."""
+    def take_back(self, alike: Collection[bytes] | None = None) -> list[ClaimedJob]:
+        """The jobs that no slot has taken yet, of ``alike`` those that ask one of these; they are nobody's then and have
+        to be released."""
         with self._changed:
-            unstarted, self._waiting = self._waiting, []
+            unstarted = [job for job in self._waiting if alike is None or job.reuse_key in alike]
+            if alike is None:
+                self._waiting = []
+            elif unstarted:
+                self._waiting = [job for job in self._waiting if job.reuse_key not in alike]
             for job in unstarted:
                 del self._runner_of[job.id]
         return unstarted

@@ -11,6 +11,7 @@ from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.observability.events import emit
 from worker.services.brake import withdraw
+from worker.services.keeping import prune_due
 from worker.services.numbers import number_all
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
@@ -42,6 +43,7 @@ class Tidied:
     finished: int = 0
     folded: int = 0
     held: int = 0
+    pruned: int = 0
 
 
 def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Ticked:
@@ -93,9 +95,15 @@ RENEWABLE = "renewable"
 
 
 def tidy(
-    database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
+    database: Database,
+    *,
+    clock: Clock,
+    among: Collection[str] | None = None,
+    batch_id: int | None = None,
+    keep: timedelta | None = None,
 ) -> Tidied:
-    """Chores that nobody waits for: fold counts, settle finished batches, park what no host can serve.
+    """Chores that nobody waits for: fold counts, settle finished batches, park what no host can serve, prune what was
+    kept for long enough (``keep`` for batches that say nothing else).
 
     ``among`` names the hosts that count, all of the database's where it is None; with ``batch_id`` only jobs of that
     batch are parked.
@@ -105,7 +113,8 @@ def tidy(
         folded = fold_counts(conn, limit=10 * CHUNK)
     with database.write() as conn:
         finished = len(finish_batches(conn, now=now))
-    return Tidied(finished, folded, hold_unservable(database, clock=clock, among=among, batch_id=batch_id))
+    held = hold_unservable(database, clock=clock, among=among, batch_id=batch_id)
+    return Tidied(finished, folded, held, prune_due(database, clock=clock, default=keep))
 
 
 def hold_unservable(

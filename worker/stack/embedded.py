@@ -211,7 +211,13 @@ class Embedded:
                     self.served[name].wake.set()
             if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
                 chores_at = self.clock.monotonic()
-                tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
+                tidy(
+                    self.database,
+                    clock=self.clock,
+                    among=set(self.served),
+                    batch_id=self.batch_id,
+                    keep=self.settings.keep,
+                )
                 if self.batch_id is None:  # a run tells what came of its own batch in the end
                     self._tell()
             if follow is not None:

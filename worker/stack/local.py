@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
 from worker.domain.address import host_address, host_name
@@ -66,6 +66,8 @@ class Caravan(Client):
         extend: bool = False,
         retry_failed: bool = False,
         max_failures: int | str | None = None,
+        reuse: "bool | Literal['any'] | None" = None,
+        keep: timedelta | str | None = None,
         callback: OnProgress | None = None,
         poll: float = 0.25,
         wait_hosts: float = 120.0,
@@ -105,6 +107,8 @@ class Caravan(Client):
             extend=extend,
             retry_failed=retry_failed,
             max_failures=max_failures,
+            reuse=reuse,
+            keep=keep,
         )
         try:
             with embedded(self.settings, command="run") as stack:

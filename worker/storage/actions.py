@@ -29,15 +29,17 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
+from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
-from worker.storage.counts import batch_counts
+from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
+from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
 
@@ -81,7 +83,12 @@ def count_matching(conn: Connection, chosen: JobFilter) -> int:
     """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
     if chosen.batch_id is not None and (chosen.job_ids, chosen.codes, chosen.models) == (None, None, None):
         found = batch_counts(conn, chosen.batch_id)
-        return sum(n for state, n in found.items() if chosen.states is None or state in chosen.states)
+        gone = pruned_by_state(conn, chosen.batch_id)
+        return sum(
+            n - gone.get(state, 0)
+            for state, n in found.items()
+            if chosen.states is None or state in chosen.states
+        )
     total = 0
     for part in by_batch(chosen):
         total += conn.scalar(select(func.count()).select_from(jobs).where(_matches(part))) or 0
@@ -104,6 +111,11 @@ def _matches(chosen: JobFilter) -> ColumnElement[bool]:
         failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
         wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
     return and_(*wanted)
+
+
+def matching(chosen: JobFilter) -> ColumnElement[bool]:
+    """The condition on ``jobs`` that ``chosen`` says."""
+    return _matches(chosen)
 
 
 def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -221,6 +233,7 @@ def retry_some(
         finished_at=None,
         # its deadline may have passed: who asks again wants the answer all the same
         expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
+        reuse=case((jobs.c.reuse.is_not(None), NEW)),
     )
     for ids in _slices([row.id for row in rows]):
         forget_results(conn, ids)
@@ -256,6 +269,7 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     told, nothing = known_models(conn), ModelTold()
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
+    by_chance: list[int] = []
     for ids in _slices(list(models)):
         asked = conn.execute(
             select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(payloads.c.job_id.in_(ids))
@@ -268,11 +282,17 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
             window = window_for(prompt, request, thinking=model.thinking, trained=model.trained_context)
             keys[job] = runner_key(models[job], request, window=window).text
             by_key.setdefault(keys[job], []).append(job)
-            new.append({"job": job, "new": request})
+            new.append({"job": job, "new": request, "new_key": reuse_key(keys[job], prompt, request)})
+            if not is_repeatable(request):
+                by_chance.append(job)
         conn.execute(
-            update(payloads).where(payloads.c.job_id == bindparam("job")).values(request=bindparam("new")),
+            update(payloads)
+            .where(payloads.c.job_id == bindparam("job"))
+            .values(request=bindparam("new"), reuse_key=bindparam("new_key")),
             new,
         )
+    for ids in _slices(by_chance):
+        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=None))
     for key, those in sorted(by_key.items()):
         for ids in _slices(those):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))

@@ -49,6 +49,7 @@ def create_batch(
             "recipe": origin.recipe,
             "max_failures": origin.max_failures,
             "deadline": origin.deadline,
+            "keep_seconds": origin.keep_seconds,
         }
         try:
             with conn.begin_nested():
@@ -83,6 +84,11 @@ def latest_of_lineage(conn: Connection, lineage: str) -> Batch | None:
 def recipe_of(conn: Connection, batch_id: int) -> dict[str, Any] | None:
     """What was said once for all rows of a batch."""
     return conn.scalar(select(batches.c.recipe).where(batches.c.id == batch_id))
+
+
+def set_keep(conn: Connection, batch_id: int, seconds: int) -> None:
+    """The batch is kept for so long once it has ended; 0: for ever."""
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(keep_seconds=seconds))
 
 
 def batch_of_key(conn: Connection, key: str) -> Batch | None:
@@ -300,4 +306,5 @@ def _batch(row: Row[Any]) -> Batch:
         pause_code=row.pause_code if row.state == BatchState.PAUSED else None,
         pause_reason=row.pause_reason if row.state == BatchState.PAUSED else None,
         deadline=row.deadline,
+        pruned_at=row.pruned_at,
     )

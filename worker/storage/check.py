@@ -55,6 +55,7 @@ INVARIANTS: Sequence[Invariant] = (
         "SELECT 'batch ' || batch_id || ', ' || runner_key || ', ' || state || ': ' || sum(n) FROM ("
         "SELECT batch_id, runner_key, priority, state, count(*) AS n FROM jobs "
         "GROUP BY batch_id, runner_key, priority, state "
+        "UNION ALL SELECT batch_id, runner_key, priority, state, jobs FROM pruned_counts "
         "UNION ALL SELECT batch_id, runner_key, priority, state, -jobs FROM counts "
         "UNION ALL SELECT batch_id, runner_key, priority, state, -jobs FROM count_deltas) AS every "
         "GROUP BY batch_id, runner_key, priority, state HAVING sum(n) <> 0",
@@ -63,9 +64,11 @@ INVARIANTS: Sequence[Invariant] = (
         "batches",
         "a sealed batch has as many jobs as were submitted",
         "batches",
-        "SELECT 'batch ' || b.id || ': ' || b.jobs || ' submitted, ' || count(j.id) || ' there' FROM batches b "
-        "LEFT JOIN jobs j ON j.batch_id = b.id WHERE b.sealed_at IS NOT NULL GROUP BY b.id, b.jobs "
-        "HAVING b.jobs <> count(j.id)",
+        "SELECT 'batch ' || b.id || ': ' || b.jobs || ' submitted, ' || count(j.id) || ' there, ' || "
+        "coalesce(max(g.jobs), 0) || ' pruned' FROM batches b LEFT JOIN jobs j ON j.batch_id = b.id "
+        "LEFT JOIN (SELECT batch_id, sum(jobs) AS jobs FROM pruned_counts GROUP BY batch_id) g ON g.batch_id = b.id "
+        "WHERE b.sealed_at IS NOT NULL GROUP BY b.id, b.jobs "
+        "HAVING b.jobs <> count(j.id) + coalesce(max(g.jobs), 0)",
     ),
     Invariant(
         "finished",
@@ -130,6 +133,13 @@ INVARIANTS: Sequence[Invariant] = (
         f"AND coalesce(error_code, '') NOT IN ({_CODES}) "
         f"UNION ALL SELECT 'job ' || id || ': ' || coalesce(hold_code, 'none') FROM jobs WHERE state = 'held' "
         f"AND coalesce(hold_code, '') NOT IN ({_CODES})",
+    ),
+    Invariant(
+        "pruned",
+        "of a batch whose texts are gone no job is there",
+        "batches",
+        "SELECT 'batch ' || b.id FROM batches b WHERE b.pruned_at IS NOT NULL "
+        "AND EXISTS (SELECT 1 FROM jobs j WHERE j.batch_id = b.id)",
     ),
     Invariant(
         "charges",

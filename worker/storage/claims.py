@@ -53,7 +53,8 @@ _TAKE = (
 )
 _GIVE = (
     "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
-    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened"
+    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened, "
+    "jobs.reuse"
 )
 
 
@@ -239,7 +240,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
     asked = {
         row.job_id: row
         for row in conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(
+            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key).where(
                 payloads.c.job_id.in_([row.id for row in rows])
             )
         )
@@ -263,6 +264,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             prefix_group=row.prefix_group,
             estimate=row.estimate,
             widened=bool(row.widened),
+            reuse_key=None if row.reuse is None else asked[row.id].reuse_key,
         )
         for row in rows
     ]

@@ -9,7 +9,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
-from worker.storage.tables import count_deltas, counts
+from worker.storage.tables import count_deltas, counts, pruned_counts
 
 
 def fold_counts(conn: Connection, limit: int = 50_000) -> int:
@@ -61,6 +61,13 @@ def batch_counts(conn: Connection, batch_id: int) -> dict[JobState, int]:
     ).subquery()
     rows = conn.execute(select(both.c.state, func.sum(both.c.jobs)).group_by(both.c.state))
     return {JobState(state): int(jobs) for state, jobs in rows if jobs}
+
+
+def pruned_by_state(conn: Connection, batch_id: int) -> dict[JobState, int]:
+    """Jobs of the batch that are counted and no longer there, by state."""
+    p = pruned_counts.c
+    rows = conn.execute(select(p.state, func.sum(p.jobs)).where(p.batch_id == batch_id).group_by(p.state))
+    return {JobState(state): int(jobs) for state, jobs in rows}
 
 
 def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:

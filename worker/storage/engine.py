@@ -54,6 +54,12 @@ class Database:
         with translated(self.url), self._engine.connect() as conn, conn.begin():
             yield conn
 
+    @contextmanager
+    def outside(self) -> Iterator[Connection]:
+        """A connection without a transaction, for what none can hold. Raises DatabaseUnavailable, SchemaOutdated."""
+        with translated(self.url), self._engine.connect() as conn:
+            yield conn.execution_options(sqlite_begin=None, isolation_level="AUTOCOMMIT")
+
     def clock(self) -> Clock:
         """A clock that shows the database's time: leases of all workers are measured by one clock."""
         return DatabaseClock(self)
@@ -186,6 +192,9 @@ def _prepare_file(url: URL) -> None:
 def _sqlite_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _sqlite_begin, not by the driver
     cursor = connection.cursor()
+    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # a new file, whose room can be given back in steps; said of one that is there it would wait for its writer
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # a commit that was answered survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -195,7 +204,8 @@ def _sqlite_connect(connection: Any, _: Any) -> None:
 
 def _sqlite_begin(conn: Connection) -> None:
     mode = conn.get_execution_options().get("sqlite_begin", "DEFERRED")
-    conn.exec_driver_sql(f"BEGIN {mode}")
+    if mode is not None:
+        conn.exec_driver_sql(f"BEGIN {mode}")
 
 
 @contextmanager

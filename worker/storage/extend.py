@@ -11,11 +11,13 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
 from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.reuse import reuse_key
 from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch
 from worker.storage.picking import in_batch
+from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads
 from worker.storage.types import UtcTime, storable
@@ -101,7 +103,7 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
 _REPLACE = text(
     "UPDATE jobs SET state = 'scheduled', eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
     "prefix_group = :prefix_group, estimate = :estimate, deadline = :deadline, expires = :expires, charged = 0, "
-    "losses = 0, widened = false, rescued_token = NULL, "
+    "losses = 0, widened = false, rescued_token = NULL, reuse = :reuse, "
     "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
     "hold_reason = NULL WHERE id = :id AND state <> 'running'"
 ).bindparams(bindparam("deadline", type_=UtcTime))
@@ -136,6 +138,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                 "estimate": new.estimate,
                 "deadline": new.deadline,
                 "expires": new.expires,
+                "reuse": NEW if new.reuse else None,
             },
         )
         changes[batch_id, row.runner_key, row.priority, row.state] -= 1
@@ -151,6 +154,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                 request=bindparam("new_request"),
                 metadata=bindparam("new_metadata"),
                 digest=bindparam("new_digest"),
+                reuse_key=bindparam("new_reuse_key"),
             ),
             [
                 {
@@ -159,6 +163,9 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                     "new_request": dict(wanted[id_].request),
                     "new_metadata": wanted[id_].metadata,
                     "new_digest": asked_digest(wanted[id_]),
+                    "new_reuse_key": reuse_key(
+                        wanted[id_].runner_key, wanted[id_].prompt, wanted[id_].request
+                    ),
                 }
                 for id_ in ids
             ],

@@ -15,6 +15,7 @@ from worker.domain.replies import Result
 from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
+from worker.storage.reuse import remember_answers
 from worker.storage.tables import fresh_results, jobs, results
 from worker.storage.types import UtcTime, storable
 
@@ -64,6 +65,7 @@ def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
         jobs.c.lease_token,
         jobs.c.rescued_token,
         jobs.c.cancel_requested_at,
+        jobs.c.reuse,
     ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
@@ -152,6 +154,7 @@ class _Ends:
         self._widened: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
         self._results: list[dict[str, Any]] = []
+        self._remembered: list[int] = []
         self._attempts: list[dict[str, Any]] = []
         self.attempts_late: list[dict[str, Any]] = []
         self._changes: Counter[Change] = Counter()
@@ -170,6 +173,8 @@ class _Ends:
             case JobState.SUCCEEDED, Succeeded(result=result):
                 self._final.setdefault(state, []).append(row.id)
                 self._results.append(_result(row, finish, state, result, None, "", self._now))
+                if row.reuse is not None:  # for those beside it that ask the same; else it has time
+                    self._remembered.append(row.id)
             case JobState.FAILED, Failed(code=code, message=message, partial=partial, result=result):
                 charged = True
                 self._charged.append(row.id)
@@ -203,6 +208,7 @@ class _Ends:
         ):
             if rows:
                 conn.execute(statement, rows)
+        remember_answers(conn, sorted(self._remembered))
         add_changes(conn, self._changes)
 
 

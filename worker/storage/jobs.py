@@ -13,10 +13,12 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState, NewJob, asked_digest
+from worker.domain.reuse import reuse_key
 from worker.errors import Conflict, NotFound
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range, job_id
 from worker.storage.picking import change_picked, in_batch
+from worker.storage.reuse import NEW
 from worker.storage.tables import batches, jobs
 from worker.storage.types import UtcTime, storable, utc_text
 
@@ -34,10 +36,11 @@ _JOB_COLUMNS = (
     "deadline",
     "expires",
     "max_attempts",
+    "reuse",
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """``json.dumps`` with these arguments would make an encoder for each job."""
-_PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata", "digest")
+_PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata", "digest", "reuse_key")
 
 
 def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: datetime) -> None:
@@ -123,6 +126,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             job.deadline,
             job.expires,
             job.max_attempts,
+            NEW if job.reuse else None,
         )
 
 
@@ -135,6 +139,7 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
             _encode(job.request) if job.request else "{}",
             None if job.metadata is None else _encode(job.metadata),
             asked_digest(job),
+            reuse_key(job.runner_key, job.prompt, job.request),
         )
 
 

@@ -50,6 +50,8 @@ class ResultRow:
     metadata: dict[str, Any] | None
     prompt: str | None = None
     """Only where it is asked for: it may be long."""
+    reused_from: int | None = None
+    """The job that a host was asked for, where its answer was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class ModelFigures:
     prompt_tokens: int
     output_tokens: int
     eval_seconds: float
+    reused: int = 0
+    """Of those that succeeded, answers that were stored before; their tokens are not counted."""
 
 
 def iter_results(
@@ -157,6 +161,7 @@ _FROM_RESULT = (
     "load_seconds",
     "prompt_eval_seconds",
     "eval_seconds",
+    "reused_from",
 )
 
 
@@ -174,7 +179,7 @@ def row_of(row: Row[Any]) -> ResultRow:
         model=row.model,
         state=JobState(row.state),
         queued_seconds=None if waited is None else max(0.0, waited),
-        attempts=row.attempt,
+        attempts=row.attempt if found["reused_from"] is None else 0,
         submitted_at=row.submitted_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -245,9 +250,10 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             tally(r.state == "succeeded"),
             tally(r.state == "failed"),
             tally(r.cut),
-            func.coalesce(func.sum(r.prompt_tokens), 0),
-            func.coalesce(func.sum(r.output_tokens), 0),
+            func.coalesce(func.sum(case((r.reused_from.is_(None), r.prompt_tokens))), 0),
+            func.coalesce(func.sum(case((r.reused_from.is_(None), r.output_tokens))), 0),
             func.coalesce(func.sum(r.eval_seconds), 0.0),
+            func.count(r.reused_from),
         )
         .where(r.batch_id == batch_id)
         .group_by(r.model)
@@ -263,6 +269,9 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             prompt_tokens=int(prompt_tokens),
             output_tokens=int(output_tokens),
             eval_seconds=float(seconds),
+            reused=int(reused),
         )
-        for model, jobs, succeeded, failed, cut, prompt_tokens, output_tokens, seconds in conn.execute(query)
+        for model, jobs, succeeded, failed, cut, prompt_tokens, output_tokens, seconds, reused in conn.execute(
+            query
+        )
     ]

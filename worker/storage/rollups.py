@@ -4,6 +4,7 @@ Commits land out of order, and the spool lands late: an id or a time is no curso
 result a number once it is committed; who has read up to a number misses nothing. What it numbers it also adds up.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
+from worker.storage.reuse import forget_answers, remember_answers
 from worker.storage.tables import fresh_results, hosts, numbered_results, results
 from worker.storage.types import UtcTime
 
@@ -51,6 +53,7 @@ def number_results(conn: Connection, limit: int = 2000) -> int:
     )
     conn.execute(text("UPDATE numbering SET last = :last WHERE id = 1"), {"last": last + len(rows)})
     _add_up(conn, rows)
+    remember_answers(conn, ids)
     return len(rows)
 
 
@@ -73,6 +76,7 @@ def _take_in_older(conn: Connection, limit: int) -> None:
 
 def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:
     """These jobs are asked anew: their results go, and their numbers. What they came to was spent, and stays counted."""
+    forget_answers(conn, job_ids)
     for table in (fresh_results, numbered_results, results):
         conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
 
@@ -90,6 +94,7 @@ _READ = (
     "eval_seconds",
     "finished_at",
     "day",
+    "reused_from",
 )
 
 
@@ -106,8 +111,9 @@ class _Sum:
         figures["results"] += 1
         figures[row.state] += 1
         figures["cut"] += bool(row.cut)
-        for name in ("prompt_tokens", "output_tokens", "eval_seconds"):
-            figures[name] += getattr(row, name) or 0
+        if row.reused_from is None:  # else nothing was read and generated for it
+            for name in ("prompt_tokens", "output_tokens", "eval_seconds"):
+                figures[name] += getattr(row, name) or 0
         figures["gpu_seconds"] += gpu_seconds
         self.first_at = min(self.first_at or row.finished_at, row.finished_at)
         self.last_at = max(self.last_at or row.finished_at, row.finished_at)
@@ -118,11 +124,15 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     batches: dict[tuple[Any, ...], _Sum] = {}
     models: dict[tuple[Any, ...], _Sum] = {}
     hours: dict[tuple[Any, ...], _Sum] = {}
+    reused: Counter[int] = Counter()
     for row in rows:
         busy = (row.prompt_eval_seconds or 0.0) + (row.eval_seconds or 0.0)
         share = busy / max(1, slots.get(row.host, 1))
         batches.setdefault((row.batch_id,), _Sum()).add(row, share)
         models.setdefault((row.day or row.finished_at.date(), row.model), _Sum()).add(row, share)
+        if row.reused_from is not None:
+            reused[row.batch_id] += 1
+            continue  # no host did anything in this hour
         for hour, part in _hours(row.finished_at, busy):
             found = hours.setdefault((hour, row.host), _Sum())
             if hour == _hour(row.finished_at):
@@ -132,6 +142,8 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     _write(conn, _BATCHES, ("batch",), batches)
     _write(conn, _MODELS, ("day", "model"), models)
     _write(conn, _HOURS, ("hour", "host"), hours)
+    if reused:
+        conn.execute(_REUSED, [{"batch": batch, "jobs": jobs} for batch, jobs in sorted(reused.items())])
 
 
 def _hours(end: datetime, seconds: float) -> Iterator[tuple[datetime, float]]:
@@ -186,6 +198,8 @@ _MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"}))
 _HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
     bindparam("hour", type_=UtcTime)
 )
+
+_REUSED = text("UPDATE batch_figures SET reused = reused + :jobs WHERE batch_id = :batch")
 
 _LOADED = text(
     "INSERT INTO host_hours (hour, host, loads, load_seconds) VALUES (:hour, :host, 1, :seconds) "

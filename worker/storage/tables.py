@@ -120,6 +120,8 @@ batches = Table(
     Column("pause_code", String(30)),
     Column("pause_reason", Text),
     Column("deadline", UtcTime),
+    Column("keep_seconds", BigInteger),
+    Column("pruned_at", UtcTime),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -198,6 +200,7 @@ jobs = Table(
     Column("finished_at", UtcTime),
     Column("widened", Boolean, nullable=False, server_default=text("false")),
     Column("asked", Boolean, nullable=False, server_default=text("false")),
+    Column("reuse", SmallInteger),
     UniqueConstraint("batch_id", "custom_id", "model"),
     CheckConstraint(_one_of("state", JobState), name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
@@ -262,6 +265,13 @@ jobs = Table(
         "deadline",
         info={"where": "expires AND finished_at IS NULL"},
     ),
+    Index(
+        "ix_jobs_reuse",
+        "model",
+        "reuse",
+        "id",
+        info={"where": "state = 'queued' AND reuse IS NOT NULL"},
+    ),
     info={
         "with": {
             "fillfactor": "80",
@@ -274,6 +284,14 @@ jobs = Table(
 """``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input. ``prefix_group`` is the id of
 the first job that begins like this one, so that it sorts by batch, then by first appearance."""
 
+_OF_TEXTS = {
+    "autovacuum_vacuum_scale_factor": "0.05",
+    "autovacuum_vacuum_cost_limit": "2000",
+    "toast.autovacuum_vacuum_scale_factor": "0.05",
+    "toast.autovacuum_vacuum_cost_limit": "2000",
+}
+"""What is pruned leaves room that is found again after a twentieth of the table, not after a fifth."""
+
 payloads = Table(
     "payloads",
     metadata,
@@ -284,6 +302,8 @@ payloads = Table(
     Column("request", Json, nullable=False),
     Column("metadata", Json),
     Column("digest", LargeBinary),
+    Column("reuse_key", LargeBinary),
+    info={"with": _OF_TEXTS},
 )
 """``digest``: 16 bytes of a hash over what is asked, so that a changed input is told from an equal one."""
 
@@ -307,6 +327,7 @@ attempts = Table(
         "outcome IN ('succeeded', 'failed', 'retried', 'held', 'cancelled', 'rescued', 'late')",
         name="outcome",
     ),
+    info={"with": _OF_TEXTS},
 )
 
 results = Table(
@@ -343,6 +364,7 @@ results = Table(
     Column("finished_at", UtcTime, nullable=False),
     Column("day", Date),
     Column("parsed", Json),
+    Column("reused_from", BigInteger),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),
@@ -354,6 +376,7 @@ results = Table(
         "error_code",
         info={"where": "state = 'failed'"},
     ),
+    info={"with": _OF_TEXTS},
 )
 
 runs = Table(
@@ -484,6 +507,7 @@ batch_figures = Table(
     *_figures(),
     Column("first_at", UtcTime, nullable=False),
     Column("last_at", UtcTime, nullable=False),
+    Column("reused", Integer, nullable=False, server_default=text("0")),
 )
 
 model_days = Table(
@@ -504,6 +528,27 @@ host_hours = Table(
     Column("load_seconds", Float, nullable=False, server_default=text("0")),
 )
 """What was counted when a result got its number: reports of a day or an hour read a few rows, not a million."""
+
+reusable = Table(
+    "reusable",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("digest", String(80), primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Index("ix_reusable_job_id", "job_id"),
+)
+"""What was asked, and of which weights → the newest job that has its answer."""
+
+pruned_counts = Table(
+    "pruned_counts",
+    metadata,
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("runner_key", String(500), primary_key=True),
+    Column("priority", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", String(9), primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+)
+"""Jobs that ended and are no longer there; ``counts`` has them still."""
 
 
 def with_dialect_options() -> MetaData:

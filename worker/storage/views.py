@@ -37,7 +37,9 @@ def views(dialect: str) -> Mapping[str, str]:
     )
     states = ", ".join(f"coalesce(c.{state}, 0) AS {state}" for state in _STATES)
     left = "coalesce(c.scheduled + c.waiting + c.queued + c.running, 0)"
-    eta = _LATER[dialect].format(now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - 1)")
+    eta = _LATER[dialect].format(
+        now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - f.reused - 1)"
+    )
     elapsed = f"{lesser}(3600.0, {greater}(0.0, {seconds(now, 'h.hour')}))"
     return {
         "report_results": f"""
@@ -45,7 +47,7 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, r.host, r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
-       r.finished_at, r.day, p.prompt, p.metadata, n.number
+       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from
 FROM results r
 JOIN jobs j ON j.id = r.job_id
 JOIN payloads p ON p.job_id = r.job_id
@@ -57,10 +59,11 @@ SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, 
        CASE WHEN b.jobs > 0
             THEN CAST(coalesce(c.succeeded + c.failed + c.cancelled + c.expired, 0) AS double precision) / b.jobs
        END AS progress,
-       CASE WHEN b.state = 'open' AND f.results > 1 AND {left} > 0 THEN {eta} END AS eta_at,
+       CASE WHEN b.state = 'open' AND f.results - f.reused > 1 AND {left} > 0 THEN {eta} END AS eta_at,
        coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
        coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
-       coalesce(f.cut, 0) AS cut, f.first_at, f.last_at
+       coalesce(f.cut, 0) AS cut, f.first_at, f.last_at, coalesce(f.reused, 0) AS reused,
+       coalesce(g.jobs, 0) AS pruned, b.pruned_at
 FROM batches b
 LEFT JOIN (
   SELECT batch_id, {by_state}
@@ -68,6 +71,7 @@ LEFT JOIN (
   GROUP BY batch_id
 ) c ON c.batch_id = b.id
 LEFT JOIN batch_figures f ON f.batch_id = b.id
+LEFT JOIN (SELECT batch_id, sum(jobs) AS jobs FROM pruned_counts GROUP BY batch_id) g ON g.batch_id = b.id
 WHERE b.state <> 'refused'""",
         "report_failures": """
 SELECT r.batch_id AS batch, b.name AS batch_name, r.day, r.model, r.host, r.error_code, count(*) AS failures,
@@ -128,6 +132,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "integer",
             "order in which results came to be seen; null for some seconds after it was stored",
         ),
+        "reused_from": (
+            "integer",
+            "the job whose stored answer was taken: no host was asked, and what it took is null",
+        ),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),
@@ -159,6 +167,9 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "cut": ("integer", "answers that were cut"),
         "first_at": ("time", "its first result"),
         "last_at": ("time", "its last result so far"),
+        "reused": ("integer", "answers that were stored before; their tokens are not counted here"),
+        "pruned": ("integer", "jobs that are counted here and whose texts are gone"),
+        "pruned_at": ("time", "when the texts of all its jobs were gone"),
     },
     "report_failures": {
         "batch": ("integer", "number of the batch"),

@@ -65,6 +65,7 @@ def test_a_database_in_order_breaks_no_promise(store: Store) -> None:
         ("UPDATE jobs SET hold_code = 'bad_luck' WHERE state = 'held'", "codes"),
         ("UPDATE results SET error_code = 'bad_luck' WHERE state = 'failed'", "codes"),
         ("UPDATE jobs SET attempt = 9, charged = 9", "charges"),
+        ("UPDATE batches SET pruned_at = created_at", "pruned"),
     ],
 )
 def test_what_breaks_a_promise_is_found(store: Store, change: str, name: str) -> None:

@@ -19,6 +19,7 @@ from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import cancel_requested, claim_jobs, renew, rescue_stale
 from worker.storage.jobs import expire_due, insert_jobs, promote_due
 from worker.storage.results import PAGE, iter_results
+from worker.storage.reuse import reuse_waiting, wants_reuse
 
 HISTORY = 3000
 MANY = 200
@@ -48,6 +49,8 @@ ASKED: dict[str, Callable[[Connection], object]] = {
     "rescue": lambda conn: rescue_stale(conn, now=UNTIL + timedelta(seconds=1), limit=5),
     "promote due": lambda conn: promote_due(conn, now=NOW, limit=5),
     "promote sealed": lambda conn: promote_sealed(conn, now=NOW, limit=5),
+    "answers to take": lambda conn: reuse_waiting(conn, "m1:1", "d1", now=NOW, limit=5),
+    "whether there are answers to take": lambda conn: wants_reuse(conn, ["m1:1", "m2:1"]),
     "expire": lambda conn: expire_due(conn, now=NOW, limit=5),
 }
 

@@ -54,6 +54,7 @@ RESULT = [
     "finished_at",
     "job_id",
     "batch",
+    "reused_from",
 ]
 TEMPLATE = {"prompt": "Say {{ name }}."}
 

@@ -1,0 +1,201 @@
+"""``caravan prune`` and ``delete``: what is kept no longer, and what a producer wants gone."""
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.actions import _ask as ask
+from worker.cli.actions import _jobs as jobs_of
+from worker.cli.settings import opened, settings_for
+from worker.domain.jobs import JobFilter, JobState
+from worker.domain.keeping import parse_keep
+from worker.domain.runners import normalise_model
+from worker.storage.batches import find_batch, list_batches
+
+if TYPE_CHECKING:
+    from worker.domain.batches import Batch
+    from worker.services.keeping import Gone
+    from worker.storage.engine import Database
+
+Batches = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[BATCH]…", help="Numbers, keys, names, the beginning of one, or @last."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it is about; change nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+SHOWN = 10
+EVERY_BATCH = 1_000_000
+
+
+def prune(
+    batch: Batches = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="TIME", help="What ended longer ago: 90d, 12h, 6w."),
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Forget prompts and answers of batches that are over; what was counted stays.
+
+    Without BATCH and --older-than: what was to be kept until now, by --keep of each batch and CARAVAN_KEEP_DAYS.
+    Batches that are not over, and those with --keep forever, are left alone; naming one means it all the same.
+
+    Example: caravan prune --older-than 90d --dry-run
+    """
+    from worker.services.keeping import due_batches, give_room_back, named_batches
+    from worker.services.keeping import prune as forget
+
+    if batch and older_than is not None:
+        raise typer.BadParameter("names other batches than BATCH does; give one", param_hint="--older-than")
+    settings = settings_for()
+    age = None if older_than is None else _age(older_than)
+    with opened(settings) as database:
+        clock = database.clock()
+        if batch:
+            with database.read() as conn:
+                found = sorted({find_batch(conn, one).id for one in batch})
+            due = named_batches(database, found)
+        else:
+            due = due_batches(database, clock=clock, default=settings.keep, older_than=age)
+        about = f"{jobs_of(due.jobs)} of {_batches(len(due.batches))}"
+        figures = {"batches": due.ids, "jobs": due.jobs, "bytes": 0, "dry_run": dry_run}
+        if not due.batches or dry_run:
+            _tell(figures, f"would prune {about}" if due.batches else "nothing to prune", as_json=json_)
+            if dry_run and not json_:
+                _list(due.batches)
+            return
+        ask(f"Prune {about}? Their prompts and answers go.", yes=yes)
+        gone = forget(database, due.ids, clock=clock)
+        room = give_room_back(database, clock=clock)
+        told = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
+    _tell(figures | {"batches": list(gone.batches), "jobs": gone.jobs, "bytes": room}, told, as_json=json_)
+
+
+def delete(
+    batch: Batches = None,
+    every: Annotated[bool, typer.Option("--all", help="Every batch: with --where or --custom-id.")] = False,
+    state: Annotated[
+        list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
+    ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option("--code", help="Only jobs that failed with this code; repeat for more."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Only jobs of this model; repeat for more.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
+        ),
+    ] = None,
+    custom_id: Annotated[
+        list[str] | None, typer.Option("--custom-id", metavar="ID", help="Only these; repeat for more.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json_: AsJson = False,
+) -> None:
+    """Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.
+
+    Backups and files that were written are yours to delete.
+
+    Example: caravan delete @last --where customer=4711 --dry-run
+    """
+    from worker.services.keeping import count_deletable, delete_jobs, give_room_back
+    from worker.storage.keeping import Marked
+
+    if every == bool(batch):
+        raise typer.BadParameter("name batches, or say --all", param_hint="BATCH")
+    if every and not (where or custom_id):
+        raise typer.BadParameter("--all wants --where or --custom-id beside it", param_hint="--all")
+    marked = Marked(frozenset(custom_id or ()), dict(_pair(one) for one in where or ()))
+    with opened(settings_for()) as database:
+        named = _named(database, batch)
+        chosen = [
+            JobFilter(
+                one.id,
+                states=frozenset(state) if state else None,
+                codes=frozenset(code) if code else None,
+                models=frozenset(map(normalise_model, model)) if model else None,
+            )
+            for one in named
+        ]
+        jobs = count_deletable(database, chosen, marked)
+        whole = marked == Marked() and any(
+            one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
+        )
+        about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
+        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": dry_run}
+        if dry_run or not (jobs or whole):
+            _tell(figures, f"would delete {about}" if dry_run else "no jobs to delete", as_json=json_)
+            return
+        ask(f"Delete {about} for good?", yes=yes)
+        clock = database.clock()
+        gone = delete_jobs(database, chosen, marked, clock=clock)
+        give_room_back(database, clock=clock)
+    _tell(figures | {"jobs": gone.jobs, "batches": list(gone.batches)}, _deleted(gone, about), as_json=json_)
+
+
+def _deleted(gone: "Gone", about: str) -> str:
+    nothing_left = f"; nothing is left of batch {', '.join(map(str, gone.batches))}" if gone.batches else ""
+    return f"{jobs_of(gone.jobs)} deleted{nothing_left}" if gone.jobs else f"deleted {about}{nothing_left}"
+
+
+def _named(database: "Database", named: list[str] | None) -> "list[Batch]":
+    with database.read() as conn:
+        if not named:
+            return list_batches(conn, EVERY_BATCH)
+        found = {batch.id: batch for batch in (find_batch(conn, one) for one in named)}
+    return [found[batch] for batch in sorted(found)]
+
+
+def _age(text: str) -> timedelta:
+    try:
+        found = parse_keep(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--older-than") from error
+    if not found:
+        raise typer.BadParameter("expected a time, such as 90d", param_hint="--older-than")
+    return found
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
+    return key, value
+
+
+def _batches(n: int) -> str:
+    return f"{n:,} batch{'' if n == 1 else 'es'}"
+
+
+def _list(due: Any) -> None:
+    for one in due[:SHOWN]:
+        typer.echo(f"  batch {one.batch_id} ({one.name}), ended {one.ended_at.astimezone():%Y-%m-%d %H:%M}")
+    if len(due) > SHOWN:
+        typer.echo(f"  … and {len(due) - SHOWN:,} more")
+
+
+def _room(database: "Database", given: int) -> str:
+    """What a person wants to know of the file then."""
+    from worker.storage.keeping import room
+
+    if given:
+        return f"; the file is {given:,} bytes smaller"
+    left = room(database)
+    if left is None or left.by_itself or not left.free:
+        return ""
+    return f"; {left.free:,} bytes of the file are free for what comes: caravan db compact gives them back"
+
+
+def _tell(figures: dict[str, Any], told: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(figures) if as_json else told)

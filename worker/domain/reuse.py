@@ -1,0 +1,63 @@
+"""When is an answer that is stored already the answer to another job?
+
+When the same was asked of the same weights, and asking again would say the same: nothing is sampled, or the seed is
+given. A producer may ask for any stored answer all the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Reuse = Literal[True, "any"]
+"""What a producer asks for: answers that would come out the same again, or any."""
+
+_VERSION = b"1\0"
+"""Raised where what is sent for a request changes, so that no answer to what was sent before is taken for it."""
+_encode = json.JSONEncoder(sort_keys=True).encode
+"""``json.dumps`` with that argument would make an encoder for each job."""
+_NO_PART = frozenset({"keep_alive", "stream"})
+"""Fields that no answer depends on."""
+
+
+def is_repeatable(request: Mapping[str, Any]) -> bool:
+    """Whether a host that is asked this twice says the same: temperature 0, or a seed (a negative one means by chance).
+
+    What the model itself may have set is not known here.
+
+    >>> is_repeatable({"options": {"seed": 7}}), is_repeatable({"options": {"seed": -1}}), is_repeatable({})
+    (True, False, False)
+    """
+    options = request.get("options") or {}
+    seed, temperature = options.get("seed"), options.get("temperature")
+    return (seed is not None and seed >= 0) or (temperature is not None and temperature <= 0)
+
+
+def may_reuse(wanted: Reuse | bool | None, request: Mapping[str, Any]) -> bool:
+    """Whether a job that asks this may take a stored answer.
+
+    >>> may_reuse(True, {}), may_reuse("any", {}), may_reuse(None, {"options": {"seed": 1}})
+    (False, True, False)
+    """
+    return wanted == "any" or (bool(wanted) and is_repeatable(request))
+
+
+def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes:
+    """16 bytes, equal for jobs of which one may take the other's answer, if the same weights gave it.
+
+    All that is asked is in it: the model, its load-time options and window (``runner_key``, as at intake), the prompt
+    and every field of the request.
+    """
+    asked = hashlib.blake2b(_VERSION, digest_size=16)
+    asked.update(f"{runner_key}\0{prompt}\0".encode("utf-8", "surrogatepass"))
+    told = {name: value for name, value in request.items() if name not in _NO_PART}
+    if told.get("options"):
+        told["options"] = {name: _plain(value) for name, value in told["options"].items()}
+    if told:
+        asked.update(_encode(told).encode())
+    return asked.digest()
+
+
+def _plain(value: Any) -> Any:
+    """0 and 0.0 ask the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

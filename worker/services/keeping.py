@@ -1,0 +1,260 @@
+"""Which batches' texts have to go, and how they go without holding anybody up; and what a producer wants deleted.
+
+In chunks, each a short transaction, and as long a rest after each as it took: whoever claims or finishes gets in
+between.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.clock import Clock
+from worker.domain.jobs import JobFilter
+from worker.domain.keeping import Ended, is_due
+from worker.errors import Conflict
+from worker.observability.events import emit
+from worker.storage import keeping as storage
+from worker.storage.actions import cancel_some
+from worker.storage.batches import cancel_batch, get_batch
+from worker.storage.copy import nobody_serves
+from worker.storage.engine import Database
+from worker.storage.keeping import (
+    SETTLED,
+    Marked,
+    close_pruned,
+    count_marked,
+    count_there,
+    end_running,
+    ended_batches,
+    forget_jobs,
+    give_back,
+    leave_no_trace,
+    marked_jobs,
+    prune_some,
+    room,
+    unfinished,
+)
+
+CHUNK = 500
+"""Jobs in one transaction."""
+PAGES = 500
+"""Pages that are cut off an SQLite file in one transaction."""
+LONGEST_PASS = 2.0
+"""Seconds that one pass of the chores may prune."""
+WAIT_RUNNING = 15.0
+"""Seconds that jobs which run and were told to stop have for it, before they are deleted all the same."""
+
+Rest = Callable[[float], None]
+"""Waits so many seconds."""
+
+
+def pause(seconds: float) -> None:
+    """Let others have the database for so long."""
+    threading.Event().wait(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is no longer there."""
+
+    jobs: int = 0
+    batches: tuple[int, ...] = ()
+    """Those of which nothing is there any more."""
+    left: int = 0
+    """Batches that are due and had to wait for the next pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToPrune:
+    """Batches whose texts are to go."""
+
+    batches: tuple[Ended, ...]
+    jobs: int
+
+    @property
+    def ids(self) -> list[int]:
+        return [batch.batch_id for batch in self.batches]
+
+
+# -- prune ------------------------------------------------------------------------------------------------------------
+
+
+def due_batches(
+    database: Database, *, clock: Clock, default: timedelta | None, older_than: timedelta | None = None
+) -> ToPrune:
+    """Batches that have been kept for long enough: as each says, ``default`` where it says nothing; or those that ended
+    longer ago than ``older_than``."""
+    now = clock.now()
+    with database.read() as conn:
+        due = [
+            batch
+            for batch in ended_batches(conn)
+            if is_due(batch, now, default=default, older_than=older_than)
+        ]
+        return ToPrune(tuple(due), count_there(conn, [batch.batch_id for batch in due]))
+
+
+def named_batches(database: Database, batch_ids: Collection[int]) -> ToPrune:
+    """These batches. Raises Conflict for one that is not over; NotFound."""
+    with database.read() as conn:
+        for batch_id in batch_ids:
+            batch = get_batch(conn, batch_id)
+            if batch.state not in SETTLED:
+                raise Conflict(
+                    f"batch {batch.id} ({batch.name}) is {batch.state}: only what is over can be pruned; "
+                    f"caravan delete {batch.id} cancels it first"
+                )
+        chosen = [batch for batch in ended_batches(conn) if batch.batch_id in set(batch_ids)]
+        return ToPrune(tuple(chosen), count_there(conn, [batch.batch_id for batch in chosen]))
+
+
+def prune(
+    database: Database,
+    batch_ids: Sequence[int],
+    *,
+    clock: Clock,
+    rest: Rest = pause,
+    most_seconds: float | None = None,
+) -> Gone:
+    """Forget the jobs of these batches, as far as they are over; their rows stay, with what was counted.
+
+    What is not done after ``most_seconds`` is left; nothing is lost by a pass that was interrupted.
+    """
+    began = clock.monotonic()
+    total = 0
+    closed: list[int] = []
+    for place, batch_id in enumerate(batch_ids):
+        after: int | None = 0
+        while after is not None:
+            at = clock.monotonic()
+            if most_seconds is not None and at - began > most_seconds:
+                return Gone(total, tuple(closed), len(batch_ids) - place)
+            with database.write() as conn:
+                forgotten = prune_some(conn, batch_id, after=after, limit=CHUNK)
+            total, after = total + forgotten.jobs, forgotten.after
+            rest(clock.monotonic() - at)
+        with database.write() as conn:
+            if close_pruned(conn, batch_id, now=clock.now()):
+                closed.append(batch_id)
+    if closed:
+        emit("batch.pruned", batches=closed, jobs=total)
+    return Gone(total, tuple(closed))
+
+
+def prune_due(database: Database, *, clock: Clock, default: timedelta | None, rest: Rest = pause) -> int:
+    """One pass of the chores: forget some of what has been kept for long enough; how many jobs."""
+    due = due_batches(database, clock=clock, default=default)
+    if not due.batches:
+        return 0
+    gone = prune(database, due.ids, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
+    if not gone.left:
+        give_room_back(database, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
+    return gone.jobs
+
+
+def give_room_back(
+    database: Database, *, clock: Clock, rest: Rest = pause, most_seconds: float | None = None
+) -> int:
+    """Make an SQLite file as small as it can be made in steps; by how many bytes."""
+    began = clock.monotonic()
+    before = found = room(database)
+    while found is not None and found.by_itself and found.free:
+        at = clock.monotonic()
+        if most_seconds is not None and at - began > most_seconds:
+            break
+        give_back(database, pages=PAGES)
+        rest(clock.monotonic() - at)
+        then = room(database)
+        if then is None or then.free >= found.free:
+            break
+        found = then
+    return 0 if before is None or found is None else before.whole - found.whole
+
+
+def compact(database: Database, *, clock: Clock) -> int:
+    """Write an SQLite file anew; by how many bytes it is smaller. Raises Conflict while a host is served, and where the
+    database is no file."""
+    if room(database) is None:
+        raise Conflict(
+            "PostgreSQL keeps its room for what comes; VACUUM FULL gives it back, and locks each table meanwhile"
+        )
+    with database.read() as conn:
+        nobody_serves(conn, now=clock.now())
+    return storage.compact(database)
+
+
+# -- delete -----------------------------------------------------------------------------------------------------------
+
+
+def count_deletable(database: Database, chosen: Sequence[JobFilter], marked: Marked) -> int:
+    """Jobs that ``delete_jobs`` would forget."""
+    with database.read() as conn:
+        return sum(count_marked(conn, one, marked) for one in chosen)
+
+
+def delete_jobs(
+    database: Database,
+    chosen: Sequence[JobFilter],
+    marked: Marked,
+    *,
+    clock: Clock,
+    rest: Rest = pause,
+    wait: float = WAIT_RUNNING,
+) -> Gone:
+    """Forget these jobs, each filter a batch: what they asked and what came of it. What waits or runs is cancelled first.
+
+    A job that still runs after ``wait`` seconds goes all the same: what its worker sends then finds no job, and so does
+    what lies in a spool. What was counted stays. Raises NotFound.
+    """
+    total = 0
+    closed: list[int] = []
+    for one in chosen:
+        batch = one.batch_id
+        assert batch is not None
+        whole = one.whole_batch and marked == Marked()
+        if whole:
+            with database.write() as conn:
+                if get_batch(conn, batch).state not in SETTLED:
+                    cancel_batch(conn, batch, now=clock.now())
+        total += _delete_of(database, one, marked, clock, rest, wait)
+        with database.write() as conn:
+            if close_pruned(conn, batch, now=clock.now()):
+                closed.append(batch)
+    if total:
+        leave_no_trace(database)
+        emit("job.deleted", batches=[one.batch_id for one in chosen], jobs=total)
+    return Gone(total, tuple(closed))
+
+
+def _delete_of(
+    database: Database, chosen: JobFilter, marked: Marked, clock: Clock, rest: Rest, wait: float
+) -> int:
+    batch = chosen.batch_id
+    assert batch is not None
+    total, after = 0, 0
+    running: list[int] = []
+    while True:
+        at = clock.monotonic()
+        with database.read() as conn:
+            ids = marked_jobs(conn, chosen, marked, after=after, limit=CHUNK)
+        if not ids:
+            break
+        after = ids[-1]
+        with database.write() as conn:
+            cancel_some(conn, JobFilter(batch, frozenset(ids)), now=clock.now(), limit=len(ids) + 1)
+            running += unfinished(conn, ids)
+            total += forget_jobs(conn, batch, ids)
+        rest(clock.monotonic() - at)
+    until = clock.monotonic() + wait
+    while running and clock.monotonic() < until:
+        with database.read() as conn:
+            if not unfinished(conn, running):
+                break
+        rest(0.2)
+    for start in range(0, len(running), CHUNK):
+        ids = running[start : start + CHUNK]
+        with database.write() as conn:
+            end_running(conn, batch, ids, now=clock.now())
+            total += forget_jobs(conn, batch, ids)
+    return total

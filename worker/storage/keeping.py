@@ -1,0 +1,297 @@
+"""What is over and done with goes: jobs, what they asked, what came of them. What was counted stays.
+
+In chunks of one batch: the batch is locked first, then jobs in the order of their ids, as everybody does who waits for
+a job. Only jobs that have ended go, so no claim, lease or count of open work is touched.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import Connection
+
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobFilter, JobState
+from worker.domain.keeping import Ended
+from worker.storage.actions import matching
+from worker.storage.deltas import Change, add_changes
+from worker.storage.engine import Database
+from worker.storage.jobs import lock_batch
+from worker.storage.picking import in_batch
+from worker.storage.rollups import forget_results
+from worker.storage.tables import batches, jobs, metadata, payloads, rejects
+
+SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
+
+
+def _begins_with_job(table: Table) -> bool:
+    return next(iter(table.primary_key.columns)).name == "job_id"
+
+
+_OF_A_JOB = tuple(
+    table
+    for table in reversed(metadata.sorted_tables)
+    if _begins_with_job(table) and table.name not in ("results", "fresh_results")
+)
+"""Tables whose rows belong to one job, besides its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Which jobs are to go, besides what a filter of jobs says; what is empty chooses nothing away."""
+
+    custom_ids: frozenset[str] = frozenset()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Key → its value as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a chunk came to."""
+
+    jobs: int
+    after: int | None = None
+    """Where the next chunk begins; None: this was the last."""
+
+
+# -- which ------------------------------------------------------------------------------------------------------------
+
+
+def ended_batches(conn: Connection) -> list[Ended]:
+    """Batches that are over and whose texts are there, the oldest first."""
+    ended = func.coalesce(batches.c.finished_at, batches.c.created_at)
+    rows = conn.execute(
+        select(batches.c.id, batches.c.name, ended.label("ended"), batches.c.keep_seconds)
+        .where(batches.c.state.in_(sorted(SETTLED)), batches.c.pruned_at.is_(None))
+        .order_by(batches.c.id)
+    )
+    return [
+        Ended(
+            row.id,
+            row.name,
+            row.ended,
+            None if row.keep_seconds is None else timedelta(seconds=row.keep_seconds),
+        )
+        for row in rows
+    ]
+
+
+def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:
+    """Jobs of these batches that are there still."""
+    found = select(func.count()).select_from(jobs)
+    return sum(conn.scalar(found.where(in_batch(batch))) or 0 for batch in batch_ids)
+
+
+def marked_jobs(conn: Connection, chosen: JobFilter, marked: Marked, *, after: int, limit: int) -> list[int]:
+    """The ids of jobs that are to go, in their order; fewer than ``limit`` only where there are no more."""
+    query = select(jobs.c.id).where(_marked(chosen, marked), jobs.c.id > after)
+    return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
+
+
+def count_marked(conn: Connection, chosen: JobFilter, marked: Marked) -> int:
+    """How many ``marked_jobs`` finds in all."""
+    return conn.scalar(select(func.count()).select_from(jobs).where(_marked(chosen, marked))) or 0
+
+
+def _marked(chosen: JobFilter, marked: Marked) -> ColumnElement[bool]:
+    wanted = [matching(chosen)]
+    if marked.custom_ids:
+        wanted.append(jobs.c.custom_id.in_(sorted(marked.custom_ids)))
+    if marked.metadata:
+        said = [
+            cast(payloads.c.metadata.op("->>")(key), Text) == value
+            for key, value in sorted(marked.metadata.items())
+        ]
+        wanted.append(exists().where(payloads.c.job_id == jobs.c.id, *said))
+    return and_(*wanted)
+
+
+# -- they go ----------------------------------------------------------------------------------------------------------
+
+
+def prune_some(conn: Connection, batch_id: int, *, after: int = 0, limit: int) -> Forgotten:
+    """Forget jobs of a batch that is over. Nothing is done to one that is not, or not any more. Raises NotFound."""
+    if lock_batch(conn, batch_id) not in SETTLED:
+        return Forgotten(0)
+    return _forget(conn, batch_id, and_(in_batch(batch_id), jobs.c.id > after), limit)
+
+
+def forget_jobs(conn: Connection, batch_id: int, job_ids: Sequence[int]) -> int:
+    """Forget these jobs of a batch, those that have ended; returns how many. Raises NotFound."""
+    lock_batch(conn, batch_id)
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql("PRAGMA secure_delete = ON")  # what is free in the file is overwritten
+    return _forget(conn, batch_id, jobs.c.id.in_(job_ids), len(job_ids)).jobs
+
+
+def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit: int) -> Forgotten:
+    rows = conn.execute(
+        select(jobs.c.id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
+        .where(chosen, jobs.c.finished_at.is_not(None))
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update(of=jobs)
+    ).all()
+    ids = [row.id for row in rows]
+    if ids:
+        forget_results(conn, ids)
+        for table in _OF_A_JOB:
+            conn.execute(delete(table).where(table.c.job_id.in_(ids)))
+        conn.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+        gone = Counter((row.runner_key, row.priority, row.state) for row in rows)
+        conn.execute(
+            _COUNT,
+            [
+                {"batch": batch_id, "key": key, "priority": priority, "state": state, "jobs": n}
+                for (key, priority, state), n in sorted(gone.items())
+            ],
+        )
+    return Forgotten(len(ids), ids[-1] if len(ids) == limit else None)
+
+
+_COUNT = text(
+    "INSERT INTO pruned_counts (batch_id, runner_key, priority, state, jobs) "
+    "VALUES (:batch, :key, :priority, :state, :jobs) "
+    "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = pruned_counts.jobs + excluded.jobs"
+)
+
+
+def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
+    """Mark a batch of which no job is there any more, if it is over; what was said for all its rows goes too. False
+    where it was marked before.
+
+    The key that was made of its input is given up, so that this input can be asked again; a key that its producer
+    chose is kept: it is the same batch for ever. Raises NotFound.
+    """
+    if lock_batch(conn, batch_id) not in SETTLED:
+        return False
+    if conn.scalar(select(exists().where(in_batch(batch_id)))):
+        return False
+    conn.execute(delete(rejects).where(rejects.c.batch_id == batch_id))
+    made = batches.c.key.regexp_match("^run-[0-9a-f]{32}") if conn.dialect.name == "postgresql" else _MADE
+    marked = conn.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.pruned_at.is_(None))
+        .values(
+            pruned_at=now,
+            recipe=None,
+            lineage=None,
+            key=case((made, batches.c.key + f"-pruned-{batch_id}"), else_=batches.c.key),
+        )
+    )
+    return bool(marked.rowcount)
+
+
+_MADE = batches.c.key.op("GLOB")("run-" + "[0-9a-f]" * 32 + "*")
+
+
+def end_running(conn: Connection, batch_id: int, job_ids: Sequence[int], *, now: datetime) -> int:
+    """Cancel jobs whose workers were told to stop and did not: whatever they send finds its lease gone. Raises
+    NotFound."""
+    lock_batch(conn, batch_id)
+    rows = conn.execute(
+        select(jobs.c.id, jobs.c.runner_key, jobs.c.priority)
+        .where(jobs.c.id.in_(job_ids), jobs.c.state == JobState.RUNNING)
+        .order_by(jobs.c.id)
+        .with_for_update(of=jobs)
+    ).all()
+    changes: Counter[Change] = Counter()
+    for row in rows:
+        changes[batch_id, row.runner_key, row.priority, str(JobState.RUNNING)] -= 1
+        changes[batch_id, row.runner_key, row.priority, str(JobState.CANCELLED)] += 1
+    conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_([row.id for row in rows]))
+        .values(
+            state=JobState.CANCELLED,
+            finished_at=now,
+            cancel_requested_at=func.coalesce(
+                jobs.c.cancel_requested_at, bindparam("at", now, type_=jobs.c.finished_at.type)
+            ),
+            lease_token=None,
+            lease_until=None,
+            rescued_token=None,
+        )
+    )
+    add_changes(conn, changes)
+    return len(rows)
+
+
+def unfinished(conn: Connection, job_ids: Sequence[int]) -> list[int]:
+    """Those of the jobs that have not ended."""
+    query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_(None))
+    return list(conn.scalars(query.order_by(jobs.c.id)))
+
+
+# -- room in the file -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an SQLite file could give back, in bytes."""
+
+    free: int
+    whole: int
+    by_itself: bool
+    """It is given back in steps; else ``caravan db compact`` does it, while nothing else uses the file."""
+
+
+def room(database: Database) -> Room | None:
+    """What a file of SQLite holds of room; None for PostgreSQL, which gives it to what comes next."""
+    if database.dialect != "sqlite":
+        return None
+    with database.read() as conn:
+        page, pages, free, mode = (
+            int(conn.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+            for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+        )
+    return Room(free * page, pages * page, mode == _INCREMENTAL)
+
+
+_INCREMENTAL = 2
+
+
+def leave_no_trace(database: Database) -> None:
+    """What was deleted is in the write-ahead log of SQLite no more, unless a reader is at work in it just now."""
+    if database.dialect == "sqlite":
+        with database.outside() as conn:
+            conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def compact(database: Database) -> int:
+    """Write an SQLite file anew, without what is free in it; by how many bytes it is smaller. Nobody else can write
+    meanwhile, and as much room as the file takes is needed beside it. From then on it gives room back in steps."""
+    before = room(database)
+    if before is None:
+        return 0
+    with database.outside() as conn:
+        conn.exec_driver_sql(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+        conn.exec_driver_sql("VACUUM")
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    after = room(database)
+    return 0 if after is None else before.whole - after.whole
+
+
+def give_back(database: Database, *, pages: int) -> None:
+    """Cut up to so many free pages off an SQLite file that can."""
+    with database.outside() as conn:
+        cursor = conn.connection.cursor()
+        # each step frees one page, and the driver's execute takes one step of what gives no columns
+        cursor.executescript(f"PRAGMA incremental_vacuum({pages});")
+        cursor.close()

@@ -1,0 +1,230 @@
+"""Which stored answers are answers to jobs that wait? They are taken as if a host had given them, and none is asked.
+
+Taken under the same locks as a claim: a job that waits is nobody's, and one that was claimed just now is taken within
+its claim's transaction. An answer is copied as it is at that moment, so that nothing is lost when its source goes.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Date, Row, bindparam, literal_column, select, text, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.jobs import ClaimedJob, JobState
+from worker.storage.deltas import Change, add_changes
+from worker.storage.ids import id_range
+from worker.storage.tables import jobs
+from worker.storage.types import UtcTime
+
+NEW, SEEN = 1, 2
+"""``jobs.reuse``: nobody has looked for an answer yet; there was none. NULL: none is to be taken."""
+_MANY = 500
+"""Values in one IN list."""
+
+_COPIED = (
+    "host",
+    "digest",
+    "answer",
+    "reasoning",
+    "reasoning_open",
+    "done_reason",
+    "cut",
+    "prompt_fit",
+    "prompt_tokens",
+    "output_tokens",
+    "context",
+    "parsed",
+)
+"""Of the source. Not what it took: that was spent once."""
+
+_TAKE = text(
+    f"INSERT INTO results (job_id, batch_id, custom_id, model, state, attempts, finished_at, day, reused_from, "
+    f"{', '.join(_COPIED)}) "
+    "SELECT j.id, j.batch_id, j.custom_id, j.model, 'succeeded', 0, :now, :day, coalesce(s.reused_from, s.job_id), "
+    f"{', '.join(f's.{name}' for name in _COPIED)} "
+    "FROM jobs j JOIN payloads p ON p.job_id = j.id "
+    "JOIN reusable u ON u.key = p.reuse_key AND u.digest = :digest "
+    "JOIN results s ON s.job_id = u.job_id AND s.state = 'succeeded' AND s.digest = u.digest "
+    "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
+    "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) RETURNING job_id"
+).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date))
+
+_FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+
+_WAITING = (
+    "SELECT id, batch_id, runner_key, priority FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
+    "AND model = :model AND reuse = :mark AND id >= :low AND id < :high "
+    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused') ORDER BY id LIMIT :limit"
+)
+_PICK = {
+    "postgresql": text(_WAITING.format(hint="") + " FOR UPDATE SKIP LOCKED"),
+    # without statistics SQLite may prefer the primary key, because of the order
+    "sqlite": text(_WAITING.format(hint=" INDEXED BY ix_jobs_reuse")),
+}
+
+_REMEMBER = text(
+    "INSERT INTO reusable (key, digest, job_id) SELECT p.reuse_key, r.digest, max(r.job_id) FROM results r "
+    "JOIN payloads p ON p.job_id = r.job_id WHERE r.job_id IN :ids AND r.state = 'succeeded' "
+    "AND r.digest <> '' AND p.reuse_key IS NOT NULL GROUP BY p.reuse_key, r.digest "
+    "ORDER BY p.reuse_key, r.digest "  # in one order, so that two who remember never wait in a circle
+    "ON CONFLICT (key, digest) DO UPDATE SET job_id = excluded.job_id WHERE reusable.job_id < excluded.job_id"
+).bindparams(bindparam("ids", expanding=True))
+
+_FORGET = {
+    dialect: text(
+        "DELETE FROM reusable WHERE (key, digest) IN "
+        f"(SELECT key, digest FROM reusable WHERE job_id IN :ids{lock})"
+    ).bindparams(bindparam("ids", expanding=True))
+    for dialect, lock in (("sqlite", ""), ("postgresql", " FOR UPDATE SKIP LOCKED"))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Jobs that were looked at, and those of them that have an answer now."""
+
+    jobs: int
+    taken: int
+
+
+def wants_reuse(conn: Connection, models: Collection[str], *, batch_id: int | None = None) -> bool:
+    """Whether a queued job of one of these models may take a stored answer and nobody has looked for one."""
+    ids = id_range(batch_id)
+    return any(
+        conn.scalar(
+            select(literal_column("1"))
+            .where(
+                jobs.c.state == "queued",
+                jobs.c.reuse.is_not(None),
+                jobs.c.model == model,
+                jobs.c.reuse == NEW,
+                jobs.c.id >= ids["low"],
+                jobs.c.id < ids["high"],
+            )
+            .limit(1)
+        )
+        for model in models
+    )
+
+
+def reuse_waiting(
+    conn: Connection,
+    model: str,
+    digest: str,
+    *,
+    now: datetime,
+    limit: int,
+    mark: int = NEW,
+    cut: bool = True,
+    batch_id: int | None = None,
+) -> Looked:
+    """Answer up to ``limit`` queued jobs of ``model`` that bear ``mark`` from what its weights ``digest`` said before.
+
+    Those without such an answer are marked ``SEEN``. ``cut`` is false where a cut answer would be a failure.
+    """
+    asked = {"model": model, "mark": mark, "limit": limit, **id_range(batch_id)}
+    rows = conn.execute(_PICK[conn.dialect.name], asked).all()
+    taken: set[int] = set()
+    for ids in _slices([row.id for row in rows]):
+        taken.update(_take(conn, ids, digest, now=now, cut=cut))
+    if mark == NEW:
+        for ids in _slices([row.id for row in rows if row.id not in taken]):
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=SEEN))
+    for ids in _slices(sorted(taken)):
+        conn.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(state=JobState.SUCCEEDED, finished_at=now, rescued_token=None)
+        )
+    _count(conn, [row for row in rows if row.id in taken], JobState.QUEUED)
+    return Looked(len(rows), len(taken))
+
+
+def reuse_claimed(
+    conn: Connection,
+    claimed: Sequence[ClaimedJob],
+    digests: Mapping[str, str],
+    *,
+    now: datetime,
+    cut: bool = True,
+) -> frozenset[int]:
+    """Answer those of these jobs, claimed and never asked, that have a stored answer and are still ours; their ids.
+
+    They were never tried: the attempt's number is used up, as when a job is given back.
+    """
+    wanted = {job.id: job for job in claimed if job.reuse_key is not None and job.model in digests}
+    by_digest: dict[str, list[int]] = {}
+    for job in _ours(conn, wanted):
+        by_digest.setdefault(digests[wanted[job].model], []).append(job)
+    taken: set[int] = set()
+    for digest, all_ids in sorted(by_digest.items()):
+        for ids in _slices(all_ids):
+            taken.update(_take(conn, ids, digest, now=now, cut=cut))
+    for ids in _slices(sorted(taken)):
+        conn.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(
+                state=JobState.SUCCEEDED,
+                finished_at=now,
+                lease_token=None,
+                lease_until=None,
+                host=None,
+                started_at=None,
+            )
+        )
+    _count(conn, [job for job in claimed if job.id in taken], JobState.RUNNING)
+    return frozenset(taken)
+
+
+def _ours(conn: Connection, claimed: Mapping[int, ClaimedJob]) -> Sequence[int]:
+    tokens = {job.token for job in claimed.values()}
+    query = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.in_(sorted(claimed)),
+            jobs.c.state == JobState.RUNNING,
+            jobs.c.lease_token.in_(sorted(tokens)),
+            jobs.c.cancel_requested_at.is_(None),
+        )
+        .order_by(jobs.c.id)
+        .with_for_update(key_share=True)
+    )
+    return conn.scalars(query).all() if claimed else ()
+
+
+def _take(conn: Connection, ids: Sequence[int], digest: str, *, now: datetime, cut: bool) -> Sequence[int]:
+    """Copy the answers to these jobs that there are; in one statement, so that a source is there, or it is not."""
+    values = {"ids": ids, "digest": digest, "now": now, "day": now.astimezone(UTC).date(), "cut": cut}
+    taken = conn.scalars(_TAKE, values).all()
+    if taken:
+        conn.execute(_FRESH, {"ids": taken})
+    return taken
+
+
+def _count(conn: Connection, rows: Collection[Row[Any] | Any], old: JobState) -> None:
+    changes: Counter[Change] = Counter()
+    for row in rows:
+        changes[row.batch_id, row.runner_key, int(row.priority), str(old)] -= 1
+        changes[row.batch_id, row.runner_key, int(row.priority), str(JobState.SUCCEEDED)] += 1
+    add_changes(conn, changes)
+
+
+def remember_answers(conn: Connection, job_ids: Sequence[int]) -> None:
+    """From now on the answers of these jobs can be taken for others. Twice is as once."""
+    if job_ids:
+        conn.execute(_REMEMBER, {"ids": list(job_ids)})
+
+
+def forget_answers(conn: Connection, job_ids: Sequence[int]) -> None:
+    """The answers of these jobs go. A row that somebody holds just now stays, and is found to lead nowhere."""
+    conn.execute(_FORGET[conn.dialect.name], {"ids": list(job_ids)})
+
+
+def _slices(ids: Sequence[int]) -> Sequence[Sequence[int]]:
+    return [ids[start : start + _MANY] for start in range(0, len(ids), _MANY)]
