@@ -235,6 +235,27 @@ def test_the_input_of_a_pruned_batch_can_be_asked_again(store: Store, tmp_path: 
     assert rows(store, "SELECT recipe, keep_seconds FROM batches ORDER BY id")[0] == (None, 3 * DAY)
 
 
+def test_a_changed_input_is_not_compared_with_a_batch_that_is_pruned(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "x", "model": "qwen3:8b"}\n')
+    recipe = Recipe(defaults=JobDefaults())
+
+    def nobody_is_asked(*_: Any) -> None:
+        raise AssertionError("there is nothing to compare with")
+
+    arguments: Any = {"name": None, "clock": clock(store), "ask": nobody_is_asked}
+    first = arrive(store.database, path, recipe, **arguments).batch
+    with store.database.write() as conn:
+        conn.execute(text("UPDATE jobs SET state = 'succeeded', finished_at = submitted_at"))
+        conn.execute(text("UPDATE batches SET state = 'finished', finished_at = created_at"))
+    pruned(store, first.id)
+    path.write_text('{"prompt": "y", "model": "qwen3:8b"}\n')
+
+    changed = arrive(store.database, path, recipe, **arguments)
+
+    assert changed.submitted.created and changed.difference is None
+
+
 def test_a_key_of_the_producers_own_stays_the_same_batch(store: Store) -> None:
     batch = store.submit(new_job(1), key="nightly-7")
     store.finish(store.claim()[0])
