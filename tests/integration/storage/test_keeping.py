@@ -26,6 +26,7 @@ from worker.services.keeping import (
     prune,
     prune_due,
 )
+from worker.services.numbers import number_all
 from worker.services.recipe import Recipe
 from worker.services.results import result_lines
 from worker.services.spool import Spool
@@ -401,7 +402,12 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
                 total += len(store.finish(job).accepted)
         return total
 
-    with ThreadPoolExecutor(4) as pool:
+    def number() -> None:
+        while not stop.is_set():
+            number_all(store.database)
+
+    with ThreadPoolExecutor(5) as pool:
+        numbering = pool.submit(number)
         workers = [pool.submit(work, f"t{n}") for n in range(2)]
         pruning = pool.submit(prune, store.database, [old], clock=clock(store))
         deleting = pool.submit(
@@ -415,7 +421,8 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
         finished = sum(worker.result() for worker in workers)
         assert pruning.result().jobs == 3000
         assert deleting.result().jobs == 334
-    stop.set()
+        stop.set()
+        numbering.result()
 
     assert sum(store.counts(asked).values()) == 1000
     assert finished >= 666
