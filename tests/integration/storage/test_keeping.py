@@ -332,6 +332,15 @@ def test_what_waits_is_cancelled_and_what_runs_is_ended_before_it_is_deleted(sto
     assert promises(store) == []
 
 
+def test_what_was_answered_a_moment_ago_is_counted_before_it_goes(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.finish(store.claim()[0])
+
+    deleted(store, JobFilter(batch))
+
+    assert rows(store, "SELECT output_tokens, jobs, pruned FROM report_batches") == [(4, 1, 1)]
+
+
 def test_a_running_job_that_ends_in_time_is_not_cut_off(store: Store) -> None:
     batch = store.submit(new_job(1))
     [job] = store.claim()
