@@ -14,6 +14,7 @@ from worker.domain.jobs import JobFilter
 from worker.domain.keeping import Ended, is_due
 from worker.errors import Conflict
 from worker.observability.events import emit
+from worker.services.numbers import number_all
 from worker.storage import keeping as storage
 from worker.storage.actions import cancel_some
 from worker.storage.batches import cancel_batch, get_batch
@@ -122,6 +123,7 @@ def prune(
     What is not done after ``most_seconds`` is left; nothing is lost by a pass that was interrupted.
     """
     began = clock.monotonic()
+    number_all(database)  # what it comes to is counted before it goes
     total = 0
     closed: list[int] = []
     for place, batch_id in enumerate(batch_ids):
@@ -207,6 +209,7 @@ def delete_jobs(
     A job that still runs after ``wait`` seconds goes all the same: what its worker sends then finds no job, and so does
     what lies in a spool. What was counted stays. Raises NotFound.
     """
+    number_all(database)  # what it comes to is counted before it goes
     total = 0
     closed: list[int] = []
     for one in chosen:

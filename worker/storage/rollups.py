@@ -39,10 +39,15 @@ def number_results(conn: Connection, limit: int = 2000) -> int:
         .order_by(results.c.finished_at, results.c.job_id)
         .limit(limit)
     ).all()
+    if not rows:
+        return 0
+    # what somebody deletes just now is waited for here, and not there any more then
+    fresh = delete(fresh_results).where(fresh_results.c.job_id.in_([row.job_id for row in rows]))
+    there = set(conn.scalars(fresh.returning(fresh_results.c.job_id)))
+    rows = [row for row in rows if row.job_id in there]
     ids = [row.job_id for row in rows]
     if not ids:
         return 0
-    conn.execute(delete(fresh_results).where(fresh_results.c.job_id.in_(ids)))
     conn.execute(delete(numbered_results).where(numbered_results.c.job_id.in_(ids)))
     conn.execute(
         insert(numbered_results),
@@ -76,9 +81,9 @@ def _take_in_older(conn: Connection, limit: int) -> None:
 
 def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:
     """These jobs are asked anew: their results go, and their numbers. What they came to was spent, and stays counted."""
-    forget_answers(conn, job_ids)
-    for table in (fresh_results, numbered_results, results):
+    for table in (fresh_results, numbered_results, results):  # the first waits for whoever numbers them
         conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
+    forget_answers(conn, job_ids)
 
 
 _READ = (

@@ -26,6 +26,7 @@ from worker.services.keeping import (
     prune,
     prune_due,
 )
+from worker.services.numbers import number_all
 from worker.services.recipe import Recipe
 from worker.services.results import result_lines
 from worker.services.spool import Spool
@@ -235,6 +236,27 @@ def test_the_input_of_a_pruned_batch_can_be_asked_again(store: Store, tmp_path: 
     assert rows(store, "SELECT recipe, keep_seconds FROM batches ORDER BY id")[0] == (None, 3 * DAY)
 
 
+def test_a_changed_input_is_not_compared_with_a_batch_that_is_pruned(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "x", "model": "qwen3:8b"}\n')
+    recipe = Recipe(defaults=JobDefaults())
+
+    def nobody_is_asked(*_: Any) -> None:
+        raise AssertionError("there is nothing to compare with")
+
+    arguments: Any = {"name": None, "clock": clock(store), "ask": nobody_is_asked}
+    first = arrive(store.database, path, recipe, **arguments).batch
+    with store.database.write() as conn:
+        conn.execute(text("UPDATE jobs SET state = 'succeeded', finished_at = submitted_at"))
+        conn.execute(text("UPDATE batches SET state = 'finished', finished_at = created_at"))
+    pruned(store, first.id)
+    path.write_text('{"prompt": "y", "model": "qwen3:8b"}\n')
+
+    changed = arrive(store.database, path, recipe, **arguments)
+
+    assert changed.submitted.created and changed.difference is None
+
+
 def test_a_key_of_the_producers_own_stays_the_same_batch(store: Store) -> None:
     batch = store.submit(new_job(1), key="nightly-7")
     store.finish(store.claim()[0])
@@ -310,6 +332,15 @@ def test_what_waits_is_cancelled_and_what_runs_is_ended_before_it_is_deleted(sto
     assert promises(store) == []
 
 
+def test_what_was_answered_a_moment_ago_is_counted_before_it_goes(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.finish(store.claim()[0])
+
+    deleted(store, JobFilter(batch))
+
+    assert rows(store, "SELECT output_tokens, jobs, pruned FROM report_batches") == [(4, 1, 1)]
+
+
 def test_a_running_job_that_ends_in_time_is_not_cut_off(store: Store) -> None:
     batch = store.submit(new_job(1))
     [job] = store.claim()
@@ -380,7 +411,12 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
                 total += len(store.finish(job).accepted)
         return total
 
-    with ThreadPoolExecutor(4) as pool:
+    def number() -> None:
+        while not stop.is_set():
+            number_all(store.database)
+
+    with ThreadPoolExecutor(5) as pool:
+        numbering = pool.submit(number)
         workers = [pool.submit(work, f"t{n}") for n in range(2)]
         pruning = pool.submit(prune, store.database, [old], clock=clock(store))
         deleting = pool.submit(
@@ -394,7 +430,8 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
         finished = sum(worker.result() for worker in workers)
         assert pruning.result().jobs == 3000
         assert deleting.result().jobs == 334
-    stop.set()
+        stop.set()
+        numbering.result()
 
     assert sum(store.counts(asked).values()) == 1000
     assert finished >= 666

@@ -23,12 +23,15 @@ from worker.storage.batches import (
     refuse_batch,
     seal_batch,
 )
+from worker.storage.check import check_database
 from worker.storage.claims import claim_jobs, release_jobs, renew
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import lock_fleet
 from worker.storage.jobs import CancelCounts, cancel_jobs, insert_jobs
+from worker.storage.keeping import forget_jobs
+from worker.storage.rollups import number_results
 
 T = TypeVar("T")
 LEASE = NOW + timedelta(seconds=90)
@@ -282,6 +285,24 @@ def test_a_connection_that_ends_amid_a_chunk_is_unavailable_and_leaves_nothing_o
 
 def lines(count: int) -> list[NewJob]:
     return [new_job(seq) for seq in range(1, count + 1)]
+
+
+def test_a_result_that_is_deleted_while_it_is_numbered_has_no_number(
+    fleet: Store, threads: ThreadPoolExecutor
+) -> None:
+    batch = fleet.submit(new_job(1), new_job(2))
+    one, two = fleet.claim()
+    fleet.finish(one)
+    fleet.finish(two)
+    with fleet.database.write() as deleter:
+        forget_jobs(deleter, batch, [one.id])
+        numbering = threads.submit(in_a_transaction(fleet, number_results))
+        waits_for_a_lock(fleet)
+
+    assert numbering.result(timeout=10) == 1
+    with fleet.database.read() as conn:
+        assert list(conn.scalars(text("SELECT job_id FROM numbered_results"))) == [two.id]
+    assert [one.name for one in check_database(fleet.database, now=NOW) if one.broken] == []
 
 
 def in_a_transaction(store: Store, change: Callable[[Connection], T]) -> Callable[[], T]:

@@ -1,5 +1,6 @@
 """What may be said by name in Python, and the recipe that it makes."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,29 @@ def test_values_of_other_libraries_become_plain() -> None:
 def test_what_cannot_be_meant_is_refused(said: dict[str, Any], told: str) -> None:
     with pytest.raises(InputRefused, match=told):
         asked(**said)
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("30d", timedelta(days=30)),
+        (timedelta(hours=2), timedelta(hours=2)),
+        ("forever", timedelta(0)),
+        (None, None),
+    ],
+)
+def test_a_batch_is_kept_as_long_as_it_was_said(keep: Any, kept: timedelta | None) -> None:
+    assert asked(keep=keep).keep == kept
+
+
+@pytest.mark.parametrize("keep", ["30", "soon", timedelta(days=-1)])
+def test_a_time_to_keep_that_is_none_is_refused(keep: Any) -> None:
+    with pytest.raises(InputRefused, match="keep"):
+        asked(keep=keep)
+
+
+def test_stored_answers_are_taken_where_that_is_asked_for() -> None:
+    assert asked(reuse="any").recipe.defaults.reuse == "any"
+    assert asked(reuse=True).recipe.kept == asked().recipe.kept  # it is the same batch
+    with pytest.raises(InputRefused, match="reuse"):
+        asked(reuse="sometimes")  # type: ignore[arg-type]
