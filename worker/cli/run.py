@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
+    From,
+    FromCode,
+    FromState,
     IdColumn,
     KeepAlive,
     Limit,
@@ -35,6 +38,7 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    asked_again,
     recipe_of,
 )
 from worker.cli.settings import settings_for
@@ -83,7 +87,7 @@ WaitHosts = Annotated[
 
 
 def run(
-    file: File,
+    file: AnyFile = None,
     host: Hosts = None,
     model: Models = None,
     output: Out = None,
@@ -116,6 +120,9 @@ def run(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    from_: From = None,
+    state: FromState = None,
+    code: FromCode = None,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -146,10 +153,11 @@ def run(
         by=by,
         expire=expire,
     )
+    file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
     if show is not None:
         show_prompts(file, recipe, show)
         return
-    if str(file) != "-":
+    if str(file) != "-" and again is None:
         open_input(file, recipe)  # what is wrong with the command is said before any host is asked
     if output is not None:
         check_output(output)
@@ -165,6 +173,7 @@ def run(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        again=again,
         output=output,
         bom=bom,
         as_json=json_,

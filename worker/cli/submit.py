@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
+    From,
+    FromCode,
+    FromState,
     IdColumn,
     KeepAlive,
     Limit,
@@ -33,6 +36,7 @@ from worker.cli.options import (
     TemplateFile,
     Think,
     Wanted,
+    asked_again,
     recipe_of,
 )
 from worker.cli.settings import opened, settings_for
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    file: File,
+    file: AnyFile = None,
     model: Models = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
@@ -79,6 +83,9 @@ def submit(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    from_: From = None,
+    state: FromState = None,
+    code: FromCode = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -116,6 +123,7 @@ def submit(
         by=by,
         expire=expire,
     )
+    file, recipe, again = asked_again(file, from_, state, code, recipe, show=show, dry_run=dry_run)
     if show is not None:
         show_prompts(file, recipe, show)
         return
@@ -137,6 +145,7 @@ def submit(
         max_failures=max_failures,
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
+        again=again,
         key=key,
     )
     settings = settings_for()

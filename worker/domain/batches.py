@@ -55,6 +55,8 @@ class BatchOrigin:
     """``N`` or ``P%``: more failures than that pause it."""
     deadline: datetime | None = None
     """When all of it is wanted."""
+    parent: int | None = None
+    """The batch whose rows it asks again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Fields:
 
 def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
     """Checked: what is left out has to be there. Raises InputRefused."""
-    known = {name for name, _, _ in _OF_RESULT} | {"custom_id", "prompt", "metadata", "error"}
+    known = {name for name, _, _ in OF_RESULT} | {"custom_id", "prompt", "metadata", "error"}
     for name in less:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -117,8 +117,8 @@ def line_with(row: ResultRow, fields: Fields) -> dict[str, Any]:
     for name in fields.more:
         if name not in line:
             line[name] = _MORE[name][1](row)
-    for name in fields.less:
-        line.pop(name, None)
+    for gone in fields.less:
+        line.pop(gone, None)
     return line
 
 
@@ -128,7 +128,7 @@ def result_lines(
     *,
     states: Collection[JobState] | None = None,
     chosen: Chosen | None = None,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = Fields(),
 ) -> Iterator[dict[str, Any]]:
     """Every job of the batch (or those in ``states``, or ``chosen``) as a result line, in input order, open ones too.
     Without a batch: of all, batch by batch."""
@@ -176,13 +176,13 @@ def write_results(
     *,
     states: Collection[JobState] | None = None,
     chosen: Chosen | None = None,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = Fields(),
     progress: Progress | None = None,
 ) -> int:
     """Write JSON lines to ``out``; returns how many."""
     return write_lines(
         out,
-        _counted(
+        counted(
             result_lines(database, batch_id, states=states, chosen=chosen, fields=fields),
             progress,
         ),
@@ -198,7 +198,7 @@ def write_lines(out: TextIO, lines: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _counted(rows: Iterable[T], progress: Progress | None) -> Iterator[T]:
+def counted(rows: Iterable[T], progress: Progress | None) -> Iterator[T]:
     """The same, told of now and then."""
     count = 0
     for count, row in enumerate(rows, start=1):
@@ -220,7 +220,7 @@ def write_results_csv(
     bom: bool = False,
     safe: bool = True,
     chosen: Chosen | None = None,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = Fields(),
 ) -> int:
     """Write CSV to ``out``, which must leave line ends as they are; returns how many rows. See ``table_columns``."""
     table = table_columns(database, batch_id, columns=columns, fields=fields)
@@ -239,7 +239,7 @@ def write_results_file(
     bom: bool = False,
     safe: bool = True,
     chosen: Chosen | None = None,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = Fields(),
     progress: Progress | None = None,
 ) -> int:
     """Write what the ending of ``path`` says; the file is replaced only when all is there. Returns how many jobs.
@@ -249,14 +249,14 @@ def write_results_file(
     """
 
     def lines() -> Iterator[dict[str, Any]]:
-        return _counted(
+        return counted(
             result_lines(database, batch_id, states=states, chosen=chosen, fields=fields), progress
         )
 
     def table(*, metadata: bool) -> tuple[list[Column], Iterator[list[Any]]]:
         found = table_columns(database, batch_id, columns=columns, metadata=metadata, fields=fields)
         rows = _rows(database, batch_id, found, states, chosen, fields)
-        return [one.column for one in found], _counted(rows, progress)
+        return [one.column for one in found], counted(rows, progress)
 
     return write_as(path, lines, table, bom=bom, safe=safe)
 
@@ -306,7 +306,7 @@ def table_columns(
     *,
     columns: Sequence[str] | None = None,
     metadata: bool = False,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = Fields(),
 ) -> list[ResultColumn]:
     """``custom_id``, then the input's own columns, then what came of it.
 
@@ -323,30 +323,30 @@ def table_columns(
     given: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
-        given[id_column] = _column(id_column, "text", attrgetter("custom_id"))
+        given[id_column] = column(id_column, "text", attrgetter("custom_id"))
     if "prompt" not in recipe and "prompt" not in seen:
-        given["prompt"] = _column("prompt", "text", _PROMPT)
+        given["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in seen.items():
-        given[key] = _column(key, _kind(kind), partial(_of_metadata, key))
+        given[key] = column(key, _kind(kind), partial(_of_metadata, key))
     place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
     inputs = sorted(given.values(), key=lambda one: place.get(one.column.name, len(place)))
-    made = [_column(name, kind, value) for name, kind, value in _OF_RESULT]
-    last = [_column("metadata", "text", _metadata_json)] if metadata or not whole else []
+    made = [column(name, kind, value) for name, kind, value in OF_RESULT]
+    last = [column("metadata", "text", _metadata_json)] if metadata or not whole else []
     if "prompt" in fields.less:
-        inputs = [one for one in inputs if one.value is not _PROMPT]
-    has_prompt = any(one.value is _PROMPT for one in inputs)
+        inputs = [one for one in inputs if one.value is not PROMPT]
+    has_prompt = any(one.value is PROMPT for one in inputs)
     beyond = [
-        _column(name, *_MORE[name])
+        column(name, *_MORE[name])
         for name in fields.more
         if name != "reasoning" and not (name == "prompt" and has_prompt)
     ]
     ours = {"custom_id", "metadata", *(one.column.name for one in (*made, *beyond))}
     less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
     kept = [one for one in (*made, *beyond, *last) if one.column.name not in less]
-    return [_column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *kept]
+    return [column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *kept]
 
 
-def _column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
+def column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
     return ResultColumn(Column(name, kind), value)
 
 
@@ -358,7 +358,7 @@ def _renamed(inputs: Sequence[ResultColumn], ours: Collection[str]) -> Iterator[
             while name in taken or not name:
                 name = f"input_{name}"
             taken.add(name)
-        yield _column(name, one.column.kind, one.value)
+        yield column(name, one.column.kind, one.value)
 
 
 def _of_metadata(key: str, row: ResultRow) -> Any:
@@ -377,8 +377,8 @@ def _error_message(row: ResultRow) -> str | None:
     return (_error(row) or {}).get("message")
 
 
-_PROMPT = attrgetter("prompt")
-_OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
+PROMPT = attrgetter("prompt")
+OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("state", "text", lambda row: str(row.state)),
     ("model", "text", attrgetter("model")),
     ("answer", "text", attrgetter("answer")),
@@ -408,7 +408,7 @@ _OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
 
 _MORE: Mapping[More, tuple[Kind, Callable[[ResultRow], Any]]] = {
     "reasoning": ("text", attrgetter("reasoning")),
-    "prompt": ("text", _PROMPT),
+    "prompt": ("text", PROMPT),
     "request": ("text", attrgetter("request")),
     "context": ("text", lambda row: None if row.context is None else list(row.context)),
     "digest": ("text", attrgetter("digest")),
@@ -471,7 +471,7 @@ def _rows(
     fields: Fields,
 ) -> Iterator[list[Any]]:
     values = [one.value for one in table]
-    prompts = any(one.value is _PROMPT for one in table)
+    prompts = any(one.value is PROMPT for one in table)
     for row in iter_results(
         database, batch_id, states=states, prompts=prompts, chosen=chosen, long=fields.long
     ):

@@ -49,6 +49,7 @@ def create_batch(
             "recipe": origin.recipe,
             "max_failures": origin.max_failures,
             "deadline": origin.deadline,
+            "parent_id": origin.parent,
         }
         try:
             with conn.begin_nested():

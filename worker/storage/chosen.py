@@ -79,7 +79,9 @@ def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
         codes = sorted(chosen.codes)
         failed = exists(
             select(results.c.job_id)
-            .where(results.c.job_id == jobs.c.id, results.c.state == "failed", results.c.error_code.in_(codes))
+            .where(
+                results.c.job_id == jobs.c.id, results.c.state == "failed", results.c.error_code.in_(codes)
+            )
             .correlate(jobs)
         )
         found.append(or_(jobs.c.hold_code.in_(codes), (jobs.c.state == "failed") & failed))

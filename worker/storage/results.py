@@ -76,7 +76,7 @@ class ModelFigures:
 Long = Literal["prompt", "request", "context"]
 """What of a job is read only where it is asked for."""
 LONG: tuple[Long, ...] = ("prompt", "request", "context")
-_LONG: Mapping[Long, ColumnElement[Any]] = {
+LONG_COLUMNS: Mapping[Long, ColumnElement[Any]] = {
     "prompt": payloads.c.prompt,
     "request": payloads.c.request.label("asked_of_host"),
     "context": results.c.context.label("packed_context"),
@@ -120,12 +120,14 @@ def _page(
     if none:
         return []
     query = (
-        result_rows(lambda job: (job > after) if batch_id is None else in_batch(batch_id, job) & (job > after))
+        result_rows(
+            lambda job: (job > after) if batch_id is None else in_batch(batch_id, job) & (job > after)
+        )
         .where(*conditions(chosen))
         .order_by(jobs.c.id)
         .limit(PAGE)
     )
-    query = query.add_columns(*(_LONG[name] for name in long))
+    query = query.add_columns(*(LONG_COLUMNS[name] for name in long))
     return [row_of(row) for row in conn.execute(query)]
 
 

@@ -119,6 +119,7 @@ batches = Table(
     Column("pause_code", String(30)),
     Column("pause_reason", Text),
     Column("deadline", UtcTime),
+    Column("parent_id", BigInteger),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -128,6 +129,7 @@ batches = Table(
         info={"where": "state IN ('open', 'paused')"},
     ),
     Index("ix_batches_lineage", "lineage", "id"),
+    Index("ix_batches_parent_id", "parent_id"),
     sqlite_autoincrement=True,
 )
 
