@@ -24,7 +24,7 @@ from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
 from worker.storage.ids import job_id
 from worker.storage.migrate import upgrade
-from worker.storage.tables import batches, counts, jobs, payloads, results
+from worker.storage.tables import batches, counts, jobs, numbered_results, numbering, payloads, results
 
 ROWS = 1_000_000
 LIMIT = 300e6
@@ -139,6 +139,9 @@ def fill(database: Database, rows: int) -> None:
             conn.execute(insert(jobs), [*_jobs(batch.id, some)])
             conn.execute(insert(payloads), [*_payloads(batch.id, some)])
             conn.execute(insert(results), [*_results(batch.id, some)])
+            numbers = [{"number": n, "job_id": job_id(batch.id, n), "batch_id": batch.id} for n in some]
+            conn.execute(insert(numbered_results), numbers)
+            conn.execute(numbering.update().values(last=some[-1]))
 
 
 def _text(seed: int, words: int) -> str:

@@ -31,8 +31,8 @@ def store(migrated_url: str) -> Iterator[Store]:
 
 def rows_of(path: Path, query: str) -> list[Any]:
     if path.suffix == ".duckdb":
-        with duckdb.connect(str(path), read_only=True) as database:
-            return database.execute(query).fetchall()
+        with duckdb.connect(str(path), read_only=True) as night:
+            return night.execute(query).fetchall()
     address = f"{path.as_uri()}?mode=ro&immutable=1"
     database = sqlite3.connect(address, uri=True)
     try:
@@ -63,7 +63,7 @@ def test_values_have_the_types_that_the_page_promises(store: Store, tmp_path: Pa
         "WHERE batch = 1 AND state = 'succeeded' ORDER BY job_id"
     )
     for kind in ("sqlite", "duckdb"):
-        snapshot(store.database, tmp_path / f"a.{kind}", kind=kind, now=NOW)  # type: ignore[arg-type]
+        snapshot(store.database, tmp_path / f"a.{kind}", kind=kind, now=NOW)
 
     assert rows_of(tmp_path / "a.sqlite", query) == [
         ("c1", 0, "2026-11-23T02:00:02.000000Z", "2026-11-23", "A1", 4, 1),
@@ -100,7 +100,7 @@ def test_what_was_there_stays_when_a_snapshot_breaks(
     file = tmp_path / "night.db"
     snapshot(store.database, file, kind="sqlite", now=NOW)
     before = file.read_bytes()
-    monkeypatch.setitem(snapshots._READ, "date", lambda _: 1 / 0)  # type: ignore[index]
+    monkeypatch.setitem(snapshots._READ, "date", lambda _: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         snapshot(store.database, file, kind="sqlite", now=NOW)

@@ -19,7 +19,7 @@ def test_what_is_filled_is_a_batch_as_any_other(tmp_path: Path) -> None:
     checked = check_database(database, now=database.clock().now())
     database.close()
 
-    assert [one for one in checked if one.found] == []
+    assert [one for one in checked if one.broken] == []
 
 
 @pytest.mark.thorough
