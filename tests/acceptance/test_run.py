@@ -71,6 +71,25 @@ def test_a_finished_run_started_again_asks_no_host(
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 6
 
 
+def test_the_rows_of_a_batch_are_asked_of_another_model_and_compared(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 9)
+    first, second = MODELS[:2]
+    caravan("run", str(file), *on(hosts), "--model", first, "--override", "--name", "night", env=environment)
+
+    again = ("run", "--from", "night", *on(hosts), "--model", second)
+    done = caravan(*again, env=environment)
+    caravan(*again, env=environment)
+    wide = caravan("results", "night", "--wide", env=environment).stdout
+
+    assert "Asks 9 rows of batch 1 (night) again" in done.stderr
+    lines = [json.loads(line) for line in wide.splitlines()]
+    assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(9)]
+    assert all(line["models"][model]["answer"] for line in lines for model in (first, second))
+    assert sum(int(host.state()["completed"]) for host in hosts) == 18
+
+
 def test_standard_input_is_taken_and_a_model_given_for_all(
     environment: Environment, hosts: Hosts, processes: Processes
 ) -> None:

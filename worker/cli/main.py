@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "results",
         "Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.",
     ),
+    "export": (
+        "worker.cli.results",
+        "export",
+        "Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.",
+    ),
     "jobs": (
         "worker.cli.seeing",
         "jobs",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.clock import SystemClock
+from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.notices import Addressee, Channel
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
+    from worker.services.again import Again
     from worker.services.recipe import Recipe
     from worker.settings import Settings
 
@@ -27,6 +29,35 @@ File = Annotated[
     Path,
     typer.Argument(
         help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+    ),
+]
+AnyFile = Annotated[
+    Path | None,
+    typer.Argument(
+        help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="BATCH",
+        help="Instead of FILE: ask rows of this batch again, as a batch linked to it.",
+        rich_help_panel=INPUT,
+    ),
+]
+FromState = Annotated[
+    list[JobState] | None,
+    typer.Option(
+        "--state",
+        help="Of --from: rows in this state; repeat. Default: all that ended.",
+        rich_help_panel=INPUT,
+    ),
+]
+FromCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code", metavar="CODE", help="Of --from: rows with this error; repeat.", rich_help_panel=INPUT
     ),
 ]
 Models = Annotated[
@@ -247,6 +278,8 @@ class Wanted:
     """Who is told when it is over."""
     quiet: bool = False
     """No summary: what comes of it is said otherwise."""
+    again: "Again | None" = None
+    """Rows of a batch that are asked again, instead of those of a file."""
 
 
 def told_of(
@@ -342,6 +375,41 @@ def keep_of(text: str | None) -> timedelta | None:
         return None if text is None else parse_keep(text)
     except ValueError as error:
         raise _refused("--keep", "invalid_value", f"--keep {error}") from error
+
+
+FROM_BATCH = Path("from-batch.jsonl")
+"""What stands for the file where there is none: the name of the file of rejects is made of it."""
+
+
+def asked_again(
+    file: Path | None,
+    from_: str | None,
+    states: list[JobState] | None,
+    codes: list[str] | None,
+    recipe: "Recipe",
+    *,
+    show: int | None,
+    dry_run: bool = False,
+) -> "tuple[Path, Recipe, Again | None]":
+    """FILE or ``--from``, the recipe that holds for it, and what is asked again. Raises typer.BadParameter."""
+    if from_ is None:
+        if states or codes:
+            raise typer.BadParameter("says which rows of --from BATCH", param_hint="--state and --code")
+        if file is None:
+            raise typer.BadParameter("name one, or a batch with --from", param_hint="FILE")
+        return file, recipe, None
+    if file is not None:
+        raise typer.BadParameter("FILE and --from both say what is asked; give one", param_hint="--from")
+    if recipe.prompt is not None or recipe.id_column is not None or recipe.encoding is not None:
+        raise typer.BadParameter(
+            "rows are asked as they were; --prompt, --template, --id and --encoding are for a FILE",
+            param_hint="--from",
+        )
+    if show is not None or dry_run:
+        raise typer.BadParameter("is for a FILE", param_hint="--show and --dry-run")
+    from worker.services.again import Again
+
+    return FROM_BATCH, replace(recipe, override=True), Again(from_, tuple(states or ()), tuple(codes or ()))
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

@@ -1,22 +1,27 @@
 """``caravan results``: what came of each job, in the order of the input, or as it comes."""
 
+import inspect
 import io
 import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
+from worker.cli.counting import telling
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
+    from worker.services.results import Fields
+    from worker.storage.chosen import Chosen
     from worker.storage.engine import Database
 
 _AGO = re.compile(r"(\d+)([smhd])")
@@ -30,7 +35,7 @@ def results(
         str | None,
         typer.Argument(
             metavar="BATCH",
-            help="Its number, key, name, the beginning of one, or @last; none: all, as they came.",
+            help="Its number, key, name, the beginning of one, or @last; none: all.",
         ),
     ] = None,
     output: Annotated[
@@ -63,14 +68,18 @@ def results(
         bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
     ] = False,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="As they came, of these models; repeat for more.")
+        list[str] | None, typer.Option("--model", help="Only of these models; repeat for more.")
+    ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option("--code", metavar="CODE", help="Only with these error codes; repeat for more."),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Stored since: 2026-11-23T02:00, or 90m, 12h, 2d ago."),
+        typer.Option("--since", metavar="TIME", help="Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago."),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Stored before; as --since.")
+        str | None, typer.Option("--until", metavar="TIME", help="Ended before; as --since.")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -78,86 +87,284 @@ def results(
             "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
         ),
     ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FIELD,…",
+            help="More of each: reasoning, prompt, request, context, digest.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="FIELD,…", help="Less of each: any field of a line."),
+    ] = None,
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide", help="One row per input, columns for each model, of linked batches too (submit --from)."
+        ),
+    ] = False,
+    to_sqlite: Annotated[
+        Path | None,
+        typer.Option("--to-sqlite", metavar="FILE", help="The report views as tables of an SQLite file."),
+    ] = None,
+    to_duckdb: Annotated[
+        Path | None,
+        typer.Option("--to-duckdb", metavar="FILE", help="The same as a DuckDB file."),
+    ] = None,
 ) -> None:
     """Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.
 
-    --after, --follow, --model, --since, --until and --where give JSON lines in the order in which results came to be
-    seen, each with its number: --after the last number you saw goes on there and misses none.
+    --after, --follow, or no batch and no file, give JSON lines in the order in which results came to be seen, each with
+    its number: --after the last number you saw goes on there and misses none.
 
     Example: caravan results @last -o answers.csv --bom
     """
-    as_they_came = batch is None or follow or any(x is not None for x in (after, model, since, until, where))
-    if as_they_came:
-        if output is not None or as_ != "jsonl":
-            raise typer.BadParameter(
-                "results as they came are JSON lines on standard output", param_hint="-o and --as"
-            )
-        _as_they_came(batch, state, after or 0, follow, model, since, until, where)
-        return
-    assert batch is not None
+    _results(locals(), lean=False)
+
+
+def export(**options: Any) -> None:
+    """Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.
+
+    Example: caravan export @last --model qwen3:8b --where lang=de -o answers.parquet
+    """
+    _results(options, lean=True)
+
+
+export.__signature__ = inspect.signature(results)  # type: ignore[attr-defined]
+export.__annotations__ = dict(results.__annotations__)
+
+
+def _results(given: dict[str, Any], *, lean: bool) -> None:
+    """``given``: the options of ``results`` by their names. ``lean``: reasoning only where it is asked for."""
     from worker.cli.render import error_console
-    from worker.services.results import write_results, write_results_csv, write_results_file
+    from worker.services.results import fields_of
     from worker.services.writers import check_output
 
+    batch, output, as_ = given["batch"], given["output"], given["as_"]
+    snapshots = [one for one in (given["to_sqlite"], given["to_duckdb"]) if one is not None]
     to_file = output is not None and str(output) != "-"
+    follow = given["follow"] or given["after"] is not None
+    as_they_came = follow or (
+        batch is None and not to_file and as_ == "jsonl" and not snapshots and not given["wide"]
+    )
+    if snapshots:
+        _alone(given)
+        _snapshot(batch, given["to_sqlite"], given["to_duckdb"])
+        return
+    more = _names(given["with_"])
+    _known_more(more)
+    less = _names(given["without"])
+    if lean and "reasoning" not in more:
+        less.append("reasoning")
+    fields = fields_of(more, less)  # type: ignore[arg-type]
+    if as_they_came:
+        if to_file or as_ != "jsonl" or given["wide"]:
+            raise typer.BadParameter(
+                "results as they came are JSON lines on standard output", param_hint="-o, --as and --wide"
+            )
+        if fields.long or "digest" in fields.more:
+            raise typer.BadParameter("is for results in the order of the input", param_hint="--with")
+        _as_they_came(given, fields.less)
+        return
+    if given["wide"] and batch is None:
+        raise typer.BadParameter("needs a batch", param_hint="--wide")
     if to_file and as_ != "jsonl":
         raise typer.BadParameter("is for standard output; a file is what its ending says", param_hint="--as")
     if output is not None:
         check_output(output)
-    states = frozenset(state) if state else None
     with opened(settings_for()) as database:
-        with database.read() as conn:
-            found = find_batch(conn, batch)
-        if found.pruned_at is not None:
-            error_console().print(
-                f"[yellow]batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
-                f"the answers of its {found.jobs:,} jobs are gone[/yellow]"
-            )
-        if output is not None and to_file:
-            lines = write_results_file(database, found.id, output, states=states, bom=bom, safe=not raw)
+        chosen = _chosen(database, given)
+        total = None
+        if batch is not None:
+            with database.read() as conn:
+                found = find_batch(conn, batch)
+            if found.pruned_at is not None:
+                error_console().print(
+                    f"[yellow]batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
+                    f"the answers of its {found.jobs:,} jobs are gone[/yellow]"
+                )
+            chosen = replace(chosen, batch_id=found.id)
+            total = found.jobs if chosen.all_of_batch and not given["wide"] else None
+        written = _Written(
+            database, chosen, fields, wide=given["wide"], bom=given["bom"], safe=not given["raw"]
+        )
+        if to_file:
+            with telling(output, total) as progress:
+                lines = written.file(output, progress)
+            error_console().print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
         elif as_ == "csv":
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", newline="")  # Windows would add a carriage return
-            write_results_csv(database, found.id, sys.stdout, states=states, bom=bom, safe=not raw)
-            return
+            written.csv(sys.stdout)
         else:
-            write_results(database, found.id, sys.stdout, states=states)
+            written.lines(sys.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Results in the order of the input, long or wide."""
+
+    database: "Database"
+    chosen: "Chosen"
+    fields: "Fields"
+    wide: bool
+    bom: bool
+    safe: bool
+
+    def file(self, path: Path, progress: Callable[[int], None]) -> int:
+        if self.wide:
+            from worker.services.wide import write_wide_file
+
+            return write_wide_file(
+                self.database,
+                self.chosen,
+                path,
+                fields=self.fields,
+                bom=self.bom,
+                safe=self.safe,
+                progress=progress,
+            )
+        from worker.services.results import write_results_file
+
+        return write_results_file(
+            self.database,
+            self.chosen.batch_id,
+            path,
+            bom=self.bom,
+            safe=self.safe,
+            chosen=self.chosen,
+            fields=self.fields,
+            progress=progress,
+        )
+
+    def csv(self, out: TextIO) -> None:
+        if self.wide:
+            from worker.services.wide import write_wide_csv
+
+            write_wide_csv(self.database, self.chosen, out, fields=self.fields, bom=self.bom, safe=self.safe)
             return
-    error_console().print(f"{lines:,} results in {output}")
+        from worker.services.results import write_results_csv
+
+        write_results_csv(
+            self.database,
+            self.chosen.batch_id,
+            out,
+            bom=self.bom,
+            safe=self.safe,
+            chosen=self.chosen,
+            fields=self.fields,
+        )
+
+    def lines(self, out: TextIO) -> None:
+        if self.wide:
+            from worker.services.results import write_lines
+            from worker.services.wide import wide_lines
+
+            write_lines(out, wide_lines(self.database, self.chosen, fields=self.fields))
+            return
+        from worker.services.results import write_results
+
+        write_results(self.database, self.chosen.batch_id, out, chosen=self.chosen, fields=self.fields)
 
 
-def _as_they_came(
-    batch: str | None,
-    state: list[JobState] | None,
-    after: int,
-    follow: bool,
-    model: list[str] | None,
-    since: str | None,
-    until: str | None,
-    where: list[str] | None,
-) -> None:
-    from worker.domain.runners import normalise_model
-    from worker.services.results import follow_results
-    from worker.storage.arrivals import Chosen
+def _alone(given: dict[str, Any]) -> None:
+    """A snapshot holds the views as they are: what else is asked for would be left undone."""
+    others = (
+        "output",
+        "state",
+        "after",
+        "follow",
+        "model",
+        "code",
+        "since",
+        "until",
+        "where",
+        "with_",
+        "without",
+        "wide",
+    )
+    for name in others:
+        if given[name]:
+            raise typer.BadParameter(
+                f"--{name.rstrip('_')} does not go with it: a snapshot holds the views of one batch, or of all",
+                param_hint="--to-sqlite and --to-duckdb",
+            )
 
-    metadata = dict(_pair(one) for one in where or ())
+
+def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None) -> None:
+    from worker.cli.render import error_console
+    from worker.storage.snapshots import Kind, snapshot
+
+    console = error_console()
     with opened(settings_for()) as database:
-        now = database.clock().now()
         batch_id = None
         if batch is not None:
             with database.read() as conn:
                 batch_id = find_batch(conn, batch).id
-        chosen = Chosen(
-            batch_id,
-            [normalise_model(one) for one in model or ()],
-            state or (),
-            _time(since, now, "--since"),
-            _time(until, now, "--until"),
-            metadata,
-        )
+        kinds: list[tuple[Kind, Path | None]] = [("sqlite", to_sqlite), ("duckdb", to_duckdb)]
+        for kind, path in kinds:
+            if path is None:
+                continue
+            with telling(path, None) as progress:
+                rows = snapshot(
+                    database,
+                    path,
+                    kind=kind,
+                    batch_id=batch_id,
+                    now=database.clock().now(),
+                    progress=progress,
+                )
+            console.print(f"{rows['report_results']:,} results in {path}")
+
+
+def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
+    from worker.domain.runners import normalise_model
+    from worker.storage.chosen import Chosen
+
+    now = database.clock().now()
+    return Chosen(
+        None,
+        [normalise_model(one) for one in given["model"] or ()],
+        given["state"] or (),
+        _time(given["since"], now, "--since"),
+        _time(given["until"], now, "--until"),
+        dict(_pair(one) for one in given["where"] or ()),
+        given["code"] or (),
+    )
+
+
+def _names(given: list[str] | None) -> list[str]:
+    return [name.strip() for one in given or () for name in one.split(",") if name.strip()]
+
+
+def _known_more(more: list[str]) -> None:
+    from typing import get_args
+
+    from worker.services.results import More
+
+    for name in more:
+        if name not in get_args(More):
+            raise typer.BadParameter(f"{name}: known are {', '.join(get_args(More))}", param_hint="--with")
+
+
+def _as_they_came(given: dict[str, Any], less: "frozenset[str]") -> None:
+    from worker.services.results import follow_results
+
+    batch, follow = given["batch"], given["follow"]
+    with opened(settings_for()) as database:
+        chosen = _chosen(database, given)
+        if batch is not None:
+            with database.read() as conn:
+                chosen = replace(chosen, batch_id=find_batch(conn, batch).id)
         try:
             for line in follow_results(
-                database, chosen, after=after, follow=_waiter(database, batch_id) if follow else None
+                database,
+                chosen,
+                after=given["after"] or 0,
+                follow=_waiter(database, chosen.batch_id) if follow else None,
+                less=less,
             ):
                 sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
                 if follow:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
+    From,
+    FromCode,
+    FromState,
     IdColumn,
     Keep,
     KeepAlive,
@@ -43,6 +46,7 @@ from worker.cli.options import (
     Wanted,
     WebhookKey,
     WebhookUrl,
+    asked_again,
     keep_of,
     recipe_of,
     told_of,
@@ -93,7 +97,7 @@ WaitHosts = Annotated[
 
 
 def run(
-    file: File,
+    file: AnyFile = None,
     host: Hosts = None,
     model: Models = None,
     output: Out = None,
@@ -134,6 +138,9 @@ def run(
     reuse: Reuse = False,
     reuse_any: ReuseAny = False,
     keep: Keep = None,
+    from_: From = None,
+    state: FromState = None,
+    code: FromCode = None,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -166,10 +173,11 @@ def run(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
     if show is not None:
         show_prompts(file, recipe, show)
         return
-    if str(file) != "-":
+    if str(file) != "-" and again is None:
         open_input(file, recipe)  # what is wrong with the command is said before any host is asked
     if output is not None:
         check_output(output)
@@ -187,6 +195,7 @@ def run(
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
         keep=keep_of(keep),
+        again=again,
         output=output,
         bom=bom,
         as_json=json_,

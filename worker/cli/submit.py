@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
+    From,
+    FromCode,
+    FromState,
     IdColumn,
     Keep,
     KeepAlive,
@@ -41,6 +44,7 @@ from worker.cli.options import (
     Wanted,
     WebhookKey,
     WebhookUrl,
+    asked_again,
     keep_of,
     recipe_of,
     told_of,
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    file: File,
+    file: AnyFile = None,
     model: Models = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
@@ -97,6 +101,9 @@ def submit(
     reuse: Reuse = False,
     reuse_any: ReuseAny = False,
     keep: Keep = None,
+    from_: From = None,
+    state: FromState = None,
+    code: FromCode = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -136,6 +143,7 @@ def submit(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    file, recipe, again = asked_again(file, from_, state, code, recipe, show=show, dry_run=dry_run)
     if show is not None:
         show_prompts(file, recipe, show)
         return
@@ -159,6 +167,7 @@ def submit(
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
         keep=keep_of(keep),
+        again=again,
         key=key,
         told=told_of(
             settings,

@@ -9,11 +9,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from worker.cli.options import Wanted
+from worker.cli.options import FROM_BATCH, Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.errors import DatabaseUnavailable, InputRefused, Problem
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
+from worker.services.again import Again, write_again
 from worker.services.arrival import Answer, Arrived, arrive
 from worker.services.extend import Difference
 from worker.services.inputs import keep_standard_input
@@ -22,6 +23,7 @@ from worker.services.recipe import InputLine, Recipe, open_input
 from worker.services.submit import CheckModels
 from worker.services.writers import RejectsFile, rejects_path
 from worker.settings import Settings
+from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 
 
@@ -37,6 +39,41 @@ def take_in(
     check_models: CheckModels | None,
 ) -> Arrived:
     """Take FILE (``-``: standard input) in and say on ``console`` what came of it. Raises as ``arrive`` does."""
+    if wanted.again is not None:
+        arrived = _take_in_again(
+            database,
+            clock,
+            settings,
+            recipe,
+            wanted,
+            wanted.again,
+            console=console,
+            check_models=check_models,
+        )
+    else:
+        arrived = _take_in_file(
+            database, clock, settings, file, recipe, wanted, console=console, check_models=check_models
+        )
+    if wanted.told:
+        from worker.storage.notices import promise_notices
+
+        with database.write() as conn:
+            promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
+    _say_difference(console, arrived)
+    return arrived
+
+
+def _take_in_file(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    file: Path,
+    recipe: Recipe,
+    wanted: Wanted,
+    *,
+    console: Console,
+    check_models: CheckModels | None,
+) -> Arrived:
     piped = str(file) == "-"
     path = file
     if piped:
@@ -59,18 +96,65 @@ def take_in(
             reject=rejected,
             check_models=check_models,
         )
-        submitted = arrived.submitted
-        for note in submitted.notes:
-            console.print(f"[yellow]{note}[/yellow]")
-        if submitted.noted > len(submitted.notes):
-            console.print(f"[yellow]… {submitted.noted:,} such lines in all[/yellow]")
-        if submitted.rejected:
-            console.print(f"[yellow]{submitted.rejected:,} lines left out; they are in {rejects}[/yellow]")
-    if wanted.told:
-        from worker.storage.notices import promise_notices
+        _say_notes(console, arrived, rejects)
+    return arrived
 
-        with database.write() as conn:
-            promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
+
+def _take_in_again(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    recipe: Recipe,
+    wanted: Wanted,
+    again: Again,
+    *,
+    console: Console,
+    check_models: CheckModels | None,
+) -> Arrived:
+    """Rows of a batch, taken in as a batch that is linked to it."""
+    with database.read() as conn:
+        parent = find_batch(conn, again.batch)
+    path, rows = write_again(database, parent, again, settings.home / "input", models=recipe.models)
+    asked = ", ".join(recipe.models)
+    console.print(
+        f"[dim]Asks {rows:,} rows of batch {parent.id} ({parent.name}) again{f', of {asked}' if asked else ''}.[/dim]"
+    )
+    try:
+        with _rejects(wanted, FROM_BATCH) as (rejected, rejects):
+            arrived = arrive(
+                database,
+                path,
+                recipe,
+                name=wanted.name or f"{parent.name} again{f', {asked}' if asked else ''}",
+                clock=clock,
+                ask=_asking(wanted, console),
+                new=wanted.new,
+                key=wanted.key,
+                source=f"batch {parent.id}",
+                max_attempts=settings.max_attempts,
+                max_failures=wanted.max_failures,
+                keep=wanted.keep,
+                reject=rejected,
+                check_models=check_models,
+                parent=parent.id,
+            )
+            _say_notes(console, arrived, rejects)
+    finally:
+        path.unlink(missing_ok=True)  # the rows are in the database
+    return arrived
+
+
+def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
+    submitted = arrived.submitted
+    for note in submitted.notes:
+        console.print(f"[yellow]{note}[/yellow]")
+    if submitted.noted > len(submitted.notes):
+        console.print(f"[yellow]… {submitted.noted:,} such lines in all[/yellow]")
+    if submitted.rejected:
+        console.print(f"[yellow]{submitted.rejected:,} lines left out; they are in {rejects}[/yellow]")
+
+
+def _say_difference(console: Console, arrived: Arrived) -> None:
     difference = arrived.difference
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
@@ -79,7 +163,6 @@ def take_in(
                 f"[yellow]{difference.running:,} of the changed ones are being answered just now and were left; "
                 "give the same command again when they are done[/yellow]"
             )
-    return arrived
 
 
 def tell(

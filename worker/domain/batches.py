@@ -59,6 +59,8 @@ class BatchOrigin:
     """When all of it is wanted."""
     keep_seconds: int | None = None
     """How long it is kept once it has ended; 0: for ever; None: as is set for all."""
+    parent: int | None = None
+    """The batch whose rows it asks again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ def arrive(
     reject: Reject | None = None,
     check_models: CheckModels | None = None,
     progress: Callable[[int], None] | None = None,
+    parent: int | None = None,
 ) -> Arrived:
-    """Take an input in under a recipe.
+    """Take an input in under a recipe. ``parent``: the batch whose rows it asks again.
 
     The same input and recipe are the same batch and go on where it stopped; a pilot's batch takes the rest in. A
     changed input of the same name (or path) is compared with what was asked before, and ``ask`` decides.
@@ -72,14 +73,15 @@ def arrive(
     source = str(path) if source is None else source
     rows = open_input(path, recipe)
     told = key is not None
-    key = key or content_key(path, recipe)
-    lineage = None if told else _lineage(name, source)
+    key = key or content_key(path, recipe) + ("" if parent is None else f"-of-{parent}")
+    of_parent = "" if parent is None else f"{parent}\0"
+    lineage = None if told else _lineage(None if name is None else of_parent + name, source)
     kept = dict(recipe.kept)
     if rows.columns is not None:
         kept["columns"] = list(rows.columns)
     pilot = {"pilot": True} if recipe.is_pilot else {}
     seconds = None if keep is None else int(keep.total_seconds())
-    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline, seconds)
+    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline, seconds, parent)
 
     with database.read() as conn:
         told_of_models = known_models(conn)

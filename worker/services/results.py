@@ -1,15 +1,16 @@
 """Answers on their way out: one line or row per job, in the order of the input, in constant memory."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TextIO, assert_never
+from typing import Any, Literal, TextIO, TypeVar, assert_never
 
 from worker.domain.jobs import JobState
-from worker.errors import CODES, Code
+from worker.errors import CODES, Code, InputRefused, Problem
 from worker.services.numbers import number_all
 from worker.services.writers import (
     Column,
@@ -23,10 +24,44 @@ from worker.services.writers import (
 from worker.storage.arrivals import PAGE, Chosen, read_arrivals
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
-from worker.storage.results import ResultRow, iter_metadata, iter_results
+from worker.storage.results import LONG, Long, ResultRow, iter_metadata, iter_results
+
+T = TypeVar("T")
+Progress = Callable[[int], None]
+"""Told now and then how many rows there are so far, and at the end."""
+TELL_EVERY = 500
 
 MOST_INPUT_COLUMNS = 500
 """JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
+
+
+More = Literal["reasoning", "prompt", "request", "context", "digest"]
+"""What may be asked for beyond the columns that are always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Which fields of a result line, or columns of a table."""
+
+    more: tuple[More, ...] = ()
+    less: frozenset[str] = frozenset()
+
+    @property
+    def long(self) -> list[Long]:
+        return [name for name in LONG if name in self.more]
+
+
+def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
+    """Checked: what is left out has to be there. Raises InputRefused."""
+    known = {name for name, _, _ in OF_RESULT} | {"custom_id", "prompt", "metadata", "error"}
+    for name in less:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputRefused(
+                [Problem(0, "without", "unknown_column", f"--without {name}: no such column{hint}")]
+            )
+    return Fields(tuple(dict.fromkeys(more)), frozenset(less) - frozenset(more))
 
 
 def result_line(row: ResultRow) -> dict[str, Any]:
@@ -77,12 +112,29 @@ def _iso(at: Any) -> str | None:
     return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
+def line_with(row: ResultRow, fields: Fields) -> dict[str, Any]:
+    """A result line with what is asked for beyond it, and without what is not wanted."""
+    line = result_line(row)
+    for name in fields.more:
+        if name not in line:
+            line[name] = _MORE[name][1](row)
+    for gone in fields.less:
+        line.pop(gone, None)
+    return line
+
+
 def result_lines(
-    database: Database, batch_id: int, *, states: Collection[JobState] | None = None
+    database: Database,
+    batch_id: int | None,
+    *,
+    states: Collection[JobState] | None = None,
+    chosen: Chosen | None = None,
+    fields: Fields = Fields(),
 ) -> Iterator[dict[str, Any]]:
-    """Every job of the batch (or those in ``states``) as a result line, in input order, open ones too."""
-    for row in iter_results(database, batch_id, states=states):
-        yield result_line(row)
+    """Every job of the batch (or those in ``states``, or ``chosen``) as a result line, in input order, open ones too.
+    Without a batch: of all, batch by batch."""
+    for row in iter_results(database, batch_id, states=states, chosen=chosen, long=fields.long):
+        yield line_with(row, fields)
 
 
 def follow_results(
@@ -91,6 +143,7 @@ def follow_results(
     *,
     after: int = 0,
     follow: Callable[[], bool] | None = None,
+    less: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Results as they came, each a result line with its ``number`` first: a reader that goes on after the last number it
     saw misses none and sees none twice, however commits and the spool landed.
@@ -105,7 +158,10 @@ def follow_results(
             with database.read() as conn:
                 page = read_arrivals(conn, chosen, after=after, limit=PAGE)
             for number, row in page:
-                yield {"number": number, **result_line(row)}
+                line = result_line(row)
+                for name in less:
+                    line.pop(name, None)
+                yield {"number": number, **line}
             if page:
                 after = page[-1][0]
             if len(page) < PAGE:
@@ -116,25 +172,47 @@ def follow_results(
 
 def write_results(
     database: Database,
-    batch_id: int,
+    batch_id: int | None,
     out: TextIO,
     *,
     states: Collection[JobState] | None = None,
-    progress: Callable[[int], None] | None = None,
+    chosen: Chosen | None = None,
+    fields: Fields = Fields(),
+    progress: Progress | None = None,
 ) -> int:
     """Write JSON lines to ``out``; returns how many."""
-    lines = 0
-    for line in result_lines(database, batch_id, states=states):
+    return write_lines(
+        out,
+        counted(
+            result_lines(database, batch_id, states=states, chosen=chosen, fields=fields),
+            progress,
+        ),
+    )
+
+
+def write_lines(out: TextIO, lines: Iterable[dict[str, Any]]) -> int:
+    """Each as a line of JSON; returns how many."""
+    count = 0
+    for line in lines:
         out.write(json.dumps(line, ensure_ascii=False) + "\n")
-        lines += 1
-        if progress is not None and lines % 1000 == 0:
-            progress(lines)
-    return lines
+        count += 1
+    return count
+
+
+def counted(rows: Iterable[T], progress: Progress | None) -> Iterator[T]:
+    """The same, told of now and then."""
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        yield row
+        if progress is not None and count % TELL_EVERY == 0:
+            progress(count)
+    if progress is not None:
+        progress(count)
 
 
 def write_results_csv(
     database: Database,
-    batch_id: int,
+    batch_id: int | None,
     out: TextIO,
     *,
     states: Collection[JobState] | None = None,
@@ -142,51 +220,72 @@ def write_results_csv(
     delimiter: str = ",",
     bom: bool = False,
     safe: bool = True,
+    chosen: Chosen | None = None,
+    fields: Fields = Fields(),
 ) -> int:
     """Write CSV to ``out``, which must leave line ends as they are; returns how many rows. See ``table_columns``."""
-    table = table_columns(database, batch_id, columns=columns)
+    table = table_columns(database, batch_id, columns=columns, fields=fields)
     names = [one.column.name for one in table]
-    rows = _rows(database, batch_id, table, states)
+    rows = _rows(database, batch_id, table, states, chosen, fields)
     return write_csv(out, names, rows, delimiter=delimiter, bom=bom, safe=safe)
 
 
 def write_results_file(
     database: Database,
-    batch_id: int,
+    batch_id: int | None,
     path: Path,
     *,
     states: Collection[JobState] | None = None,
     columns: Sequence[str] | None = None,
     bom: bool = False,
     safe: bool = True,
+    chosen: Chosen | None = None,
+    fields: Fields = Fields(),
+    progress: Progress | None = None,
 ) -> int:
     """Write what the ending of ``path`` says; the file is replaced only when all is there. Returns how many jobs.
 
     ``columns`` is the order of the input's, where it is known; ``bom`` and ``safe`` are for CSV (``write_csv``).
     What is no ordinary file (a pipe, ``/dev/stdout``) is written to as it is. Raises InputRefused, OSError.
     """
+
+    def lines() -> Iterator[dict[str, Any]]:
+        return counted(
+            result_lines(database, batch_id, states=states, chosen=chosen, fields=fields), progress
+        )
+
+    def table(*, metadata: bool) -> tuple[list[Column], Iterator[list[Any]]]:
+        found = table_columns(database, batch_id, columns=columns, metadata=metadata, fields=fields)
+        rows = _rows(database, batch_id, found, states, chosen, fields)
+        return [one.column for one in found], counted(rows, progress)
+
+    return write_as(path, lines, table, bom=bom, safe=safe)
+
+
+def write_as(
+    path: Path,
+    lines: Callable[[], Iterable[dict[str, Any]]],
+    table: Callable[..., tuple[Sequence[Column], Iterable[Sequence[Any]]]],
+    *,
+    bom: bool,
+    safe: bool,
+) -> int:
+    """Write ``lines()``, or the columns and rows of ``table(metadata=…)``, as the ending of ``path`` says."""
     kind = output_kind(path)
     with replacing(path) as out:
         match kind.form:
             case "jsonl":
                 with text_of(out, compressed=kind.compressed) as text:
-                    return write_results(database, batch_id, text, states=states)
+                    return write_lines(text, lines())
             case "csv" | "tsv":
                 with text_of(out, compressed=kind.compressed) as text:
-                    return write_results_csv(
-                        database,
-                        batch_id,
-                        text,
-                        states=states,
-                        columns=columns,
-                        delimiter="\t" if kind.form == "tsv" else ",",
-                        bom=bom,
-                        safe=safe,
-                    )
+                    columns, rows = table(metadata=False)
+                    names = [column.name for column in columns]
+                    delimiter = "\t" if kind.form == "tsv" else ","
+                    return write_csv(text, names, rows, delimiter=delimiter, bom=bom, safe=safe)
             case "parquet":
-                table = table_columns(database, batch_id, columns=columns, metadata=True)
-                rows = _rows(database, batch_id, table, states)
-                return write_parquet(out, [one.column for one in table], rows)
+                columns, rows = table(metadata=True)
+                return write_parquet(out, columns, rows)
             case _:
                 assert_never(kind.form)
 
@@ -203,35 +302,52 @@ class ResultColumn:
 
 
 def table_columns(
-    database: Database, batch_id: int, *, columns: Sequence[str] | None = None, metadata: bool = False
+    database: Database,
+    batch_id: int | None,
+    *,
+    columns: Sequence[str] | None = None,
+    metadata: bool = False,
+    fields: Fields = Fields(),
 ) -> list[ResultColumn]:
     """``custom_id``, then the input's own columns, then what came of it.
 
     The input's are the column that was the id, the prompt (unless a template made it) and the keys of all metadata:
     those that ``columns`` names in its order, the others as they come first. One that has the name of a column of
     Caravan's is called ``input_<name>``. ``metadata`` adds all of it as JSON in a last column; it is there in any case
-    where an input has more than ``MOST_INPUT_COLUMNS`` keys.
+    where an input has more than ``MOST_INPUT_COLUMNS`` keys. What ``fields`` asks for beyond comes before that.
     """
-    with database.read() as conn:
-        recipe = recipe_of(conn, batch_id) or {}
+    recipe: Mapping[str, Any] = {}
+    if batch_id is not None:
+        with database.read() as conn:
+            recipe = recipe_of(conn, batch_id) or {}
     seen, whole = _kinds_of_metadata(database, batch_id)
     given: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
-        given[id_column] = _column(id_column, "text", attrgetter("custom_id"))
+        given[id_column] = column(id_column, "text", attrgetter("custom_id"))
     if "prompt" not in recipe and "prompt" not in seen:
-        given["prompt"] = _column("prompt", "text", _PROMPT)
+        given["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in seen.items():
-        given[key] = _column(key, _kind(kind), partial(_of_metadata, key))
+        given[key] = column(key, _kind(kind), partial(_of_metadata, key))
     place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
     inputs = sorted(given.values(), key=lambda one: place.get(one.column.name, len(place)))
-    made = [_column(name, kind, value) for name, kind, value in _OF_RESULT]
-    last = [_column("metadata", "text", _metadata_json)] if metadata or not whole else []
-    ours = {"custom_id", "metadata", *(one.column.name for one in made)}
-    return [_column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *made, *last]
+    made = [column(name, kind, value) for name, kind, value in OF_RESULT]
+    last = [column("metadata", "text", _metadata_json)] if metadata or not whole else []
+    if "prompt" in fields.less:
+        inputs = [one for one in inputs if one.value is not PROMPT]
+    has_prompt = any(one.value is PROMPT for one in inputs)
+    beyond = [
+        column(name, *_MORE[name])
+        for name in fields.more
+        if name != "reasoning" and not (name == "prompt" and has_prompt)
+    ]
+    ours = {"custom_id", "metadata", *(one.column.name for one in (*made, *beyond))}
+    less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
+    kept = [one for one in (*made, *beyond, *last) if one.column.name not in less]
+    return [column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *kept]
 
 
-def _column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
+def column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
     return ResultColumn(Column(name, kind), value)
 
 
@@ -243,7 +359,7 @@ def _renamed(inputs: Sequence[ResultColumn], ours: Collection[str]) -> Iterator[
             while name in taken or not name:
                 name = f"input_{name}"
             taken.add(name)
-        yield _column(name, one.column.kind, one.value)
+        yield column(name, one.column.kind, one.value)
 
 
 def _of_metadata(key: str, row: ResultRow) -> Any:
@@ -262,8 +378,8 @@ def _error_message(row: ResultRow) -> str | None:
     return (_error(row) or {}).get("message")
 
 
-_PROMPT = attrgetter("prompt")
-_OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
+PROMPT = attrgetter("prompt")
+OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("state", "text", lambda row: str(row.state)),
     ("model", "text", attrgetter("model")),
     ("answer", "text", attrgetter("answer")),
@@ -292,12 +408,22 @@ _OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
 )
 
 
+_MORE: Mapping[More, tuple[Kind, Callable[[ResultRow], Any]]] = {
+    "reasoning": ("text", attrgetter("reasoning")),
+    "prompt": ("text", PROMPT),
+    "request": ("text", attrgetter("request")),
+    "context": ("text", lambda row: None if row.context is None else list(row.context)),
+    "digest": ("text", attrgetter("digest")),
+}
+"""Of a table ``request`` and ``context`` are JSON."""
+
+
 # What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,
 # and whole numbers that no column of integers takes.
 _TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT = 1, 2, 4, 8, 16
 
 
-def _kinds_of_metadata(database: Database, batch_id: int) -> tuple[dict[str, int], bool]:
+def _kinds_of_metadata(database: Database, batch_id: int | None) -> tuple[dict[str, int], bool]:
     """The keys of a batch's metadata with what they hold, and whether these are all keys."""
     seen: dict[str, int] = {}
     whole = True
@@ -340,11 +466,15 @@ def _kind(found: int) -> Kind:
 
 def _rows(
     database: Database,
-    batch_id: int,
+    batch_id: int | None,
     table: Sequence[ResultColumn],
     states: Collection[JobState] | None,
+    chosen: Chosen | None,
+    fields: Fields,
 ) -> Iterator[list[Any]]:
     values = [one.value for one in table]
-    prompts = any(one.value is _PROMPT for one in table)
-    for row in iter_results(database, batch_id, states=states, prompts=prompts):
+    prompts = any(one.value is PROMPT for one in table)
+    for row in iter_results(
+        database, batch_id, states=states, prompts=prompts, chosen=chosen, long=fields.long
+    ):
         yield [value(row) for value in values]

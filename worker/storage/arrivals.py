@@ -1,32 +1,15 @@
 """Results in the order in which they came to be seen, from a cursor on: who reads on from the last number misses none."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-
-from sqlalchemy import ColumnElement, Text, cast, exists, select, true
+from sqlalchemy import ColumnElement, exists, select, true
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import JobState
+from worker.storage.chosen import Chosen, metadata_is
 from worker.storage.results import ResultRow, result_rows, row_of
-from worker.storage.tables import fresh_results, jobs, numbered_results, payloads, results
+from worker.storage.tables import fresh_results, jobs, numbered_results, results
+
+__all__ = ["PAGE", "Chosen", "has_fresh", "last_number", "read_arrivals"]
 
 PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Which results; what is None or empty chooses nothing away."""
-
-    batch_id: int | None = None
-    models: Collection[str] = ()
-    states: Collection[JobState] = ()
-    since: datetime | None = None
-    """Stored at or after."""
-    until: datetime | None = None
-    """Stored before."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """Key → its value as text."""
 
 
 def read_arrivals(
@@ -62,6 +45,7 @@ def has_fresh(conn: Connection) -> bool:
 
 
 def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
+    """Said of the results themselves: a job that is asked again has none."""
     found: list[ColumnElement[bool]] = []
     if chosen.batch_id is not None:
         found.append(numbered_results.c.batch_id == chosen.batch_id)
@@ -69,10 +53,10 @@ def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
         found.append(results.c.model.in_(sorted(chosen.models)))
     if chosen.states:
         found.append(results.c.state.in_(sorted(str(state) for state in chosen.states)))
+    if chosen.codes:
+        found.append(results.c.error_code.in_(sorted(chosen.codes)))
     if chosen.since is not None:
         found.append(results.c.finished_at >= chosen.since)
     if chosen.until is not None:
         found.append(results.c.finished_at < chosen.until)
-    for key, value in sorted(chosen.metadata.items()):
-        found.append(cast(payloads.c.metadata.op("->>")(key), Text) == value)
-    return found
+    return found + [metadata_is(key, value) for key, value in sorted(chosen.metadata.items())]

@@ -50,6 +50,7 @@ def create_batch(
             "max_failures": origin.max_failures,
             "deadline": origin.deadline,
             "keep_seconds": origin.keep_seconds,
+            "parent_id": origin.parent,
         }
         try:
             with conn.begin_nested():

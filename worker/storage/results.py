@@ -1,16 +1,17 @@
 """What came of each job, in the order of the input, in pages: constant memory however large the batch."""
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
+from worker.storage.chosen import Chosen, conditions
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.tables import attempts, jobs, payloads, results
@@ -48,10 +49,16 @@ class ResultRow:
     started_at: datetime | None
     finished_at: datetime | None
     metadata: dict[str, Any] | None
+    digest: str | None = None
+    """Of the weights that answered."""
     prompt: str | None = None
     """Only where it is asked for: it may be long."""
     reused_from: int | None = None
     """The job that a host was asked for, where its answer was taken."""
+    request: dict[str, Any] | None = None
+    """What else was asked; only where it is asked for."""
+    context: tuple[int, ...] | None = None
+    """The tokens to go on from; only where they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +77,35 @@ class ModelFigures:
     """Of those that succeeded, answers that were stored before; their tokens are not counted."""
 
 
+Long = Literal["prompt", "request", "context"]
+"""What of a job is read only where it is asked for."""
+LONG: tuple[Long, ...] = ("prompt", "request", "context")
+LONG_COLUMNS: Mapping[Long, ColumnElement[Any]] = {
+    "prompt": payloads.c.prompt,
+    "request": payloads.c.request.label("asked_of_host"),
+    "context": results.c.context.label("packed_context"),
+}
+
+
 def iter_results(
     database: Database,
-    batch_id: int,
+    batch_id: int | None,
     *,
     after: int = 0,
     states: Collection[JobState] | None = None,
     prompts: bool = False,
+    chosen: Chosen | None = None,
+    long: Collection[Long] = (),
 ) -> Iterator[ResultRow]:
-    """Every job of the batch with an id above ``after``, open ones too; each page is a transaction of its own."""
+    """Every job of the batch (None: of all) with an id above ``after``, open ones too; each page is a transaction of
+    its own. ``chosen`` says which of them, ``long`` what else is read."""
+    wanted = chosen or Chosen()
+    if states is not None:
+        wanted = replace(wanted, states=states)
+    more: list[Long] = [*long, *(("prompt",) if prompts and "prompt" not in long else ())]
     while True:
         with database.read() as conn:
-            page = _page(conn, batch_id, after, states, prompts)
+            page = _page(conn, batch_id, after, wanted, more, none=states is not None and not states)
         yield from page
         if len(page) < PAGE:
             return
@@ -89,24 +113,36 @@ def iter_results(
 
 
 def _page(
-    conn: Connection, batch_id: int, after: int, states: Collection[JobState] | None, prompts: bool
+    conn: Connection,
+    batch_id: int | None,
+    after: int,
+    chosen: Chosen,
+    long: Collection[Long],
+    *,
+    none: bool,
 ) -> list[ResultRow]:
-    query = result_rows(lambda job: in_batch(batch_id, job) & (job > after)).order_by(jobs.c.id).limit(PAGE)
-    if prompts:
-        query = query.add_columns(payloads.c.prompt)
-    if states is not None:
-        query = query.where(jobs.c.state.in_([str(state) for state in states]))
+    if none:
+        return []
+    query = (
+        result_rows(
+            lambda job: (job > after) if batch_id is None else in_batch(batch_id, job) & (job > after)
+        )
+        .where(*conditions(chosen))
+        .order_by(jobs.c.id)
+        .limit(PAGE)
+    )
+    query = query.add_columns(*(LONG_COLUMNS[name] for name in long))
     return [row_of(row) for row in conn.execute(query)]
 
 
-def iter_metadata(database: Database, batch_id: int) -> Iterator[dict[str, Any]]:
-    """The metadata of each job of the batch that has any, in input order, in pages; nothing else is read."""
+def iter_metadata(database: Database, batch_id: int | None) -> Iterator[dict[str, Any]]:
+    """The metadata of each job of the batch (None: of all) that has any, in input order, in pages; nothing else is read."""
     after = 0
     while True:
         query = (
             select(payloads.c.job_id, payloads.c.metadata)
             .where(
-                in_batch(batch_id, payloads.c.job_id),
+                true() if batch_id is None else in_batch(batch_id, payloads.c.job_id),
                 payloads.c.job_id > after,
                 payloads.c.metadata.is_not(None),
             )
@@ -154,6 +190,7 @@ _FROM_RESULT = (
     "error_code",
     "error_message",
     "host",
+    "digest",
     "prompt_tokens",
     "output_tokens",
     "tokens_per_second",
@@ -185,8 +222,14 @@ def row_of(row: Row[Any]) -> ResultRow:
         finished_at=row.finished_at,
         metadata=row.job_metadata,
         prompt=getattr(row, "prompt", None),
+        request=getattr(row, "asked_of_host", None),
+        context=_unpacked(getattr(row, "packed_context", None)),
         **found,
     )
+
+
+def _unpacked(context: bytes | None) -> tuple[int, ...] | None:
+    return None if context is None else tuple(unpack_context(context))
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ batches = Table(
     Column("deadline", UtcTime),
     Column("keep_seconds", BigInteger),
     Column("pruned_at", UtcTime),
+    Column("parent_id", BigInteger),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -131,6 +132,7 @@ batches = Table(
         info={"where": "state IN ('open', 'paused')"},
     ),
     Index("ix_batches_lineage", "lineage", "id"),
+    Index("ix_batches_parent_id", "parent_id"),
     sqlite_autoincrement=True,
 )
 

@@ -47,7 +47,8 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, r.host, r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
-       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from
+       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(NULL AS TEXT) AS schedule,
+       CAST(NULL AS TEXT) AS document
 FROM results r
 JOIN jobs j ON j.id = r.job_id
 JOIN payloads p ON p.job_id = r.job_id
@@ -63,7 +64,7 @@ SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, 
        coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
        coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
        coalesce(f.cut, 0) AS cut, f.first_at, f.last_at, coalesce(f.reused, 0) AS reused,
-       coalesce(g.jobs, 0) AS pruned, b.pruned_at
+       coalesce(g.jobs, 0) AS pruned, b.pruned_at, b.parent_id AS from_batch
 FROM batches b
 LEFT JOIN (
   SELECT batch_id, {by_state}
@@ -136,6 +137,8 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "integer",
             "the job whose stored answer was taken: no host was asked, and what it took is null",
         ),
+        "schedule": ("text", "name of the schedule that submitted it; null where none did"),
+        "document": ("text", "path of the document it was made of; null where it was made of none"),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),
@@ -170,6 +173,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reused": ("integer", "answers that were stored before; their tokens are not counted here"),
         "pruned": ("integer", "jobs that are counted here and whose texts are gone"),
         "pruned_at": ("time", "when the texts of all its jobs were gone"),
+        "from_batch": (
+            "integer",
+            "the batch whose rows it asks again; null where it is of an input of its own",
+        ),
     },
     "report_failures": {
         "batch": ("integer", "number of the batch"),

@@ -19,6 +19,7 @@ from worker.storage.hosts import add_host
 from worker.storage.reader import grant_reader
 from worker.storage.rollups import number_results
 from worker.storage.runs import loaded_run, open_run
+from worker.storage.snapshots import snapshot
 from worker.storage.views import COLUMNS
 
 PAGE = DOCS / "reporting.md"
@@ -60,14 +61,19 @@ def test_a_view_has_the_columns_that_are_promised(store: Store, view: str) -> No
 def test_the_python_examples_of_the_page_run(
     migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filled(migrated_sqlite_url).database.close()
-    monkeypatch.chdir(Path(str(make_url(migrated_sqlite_url).database)).parent)
+    store = filled(migrated_sqlite_url)
+    folder = Path(str(make_url(migrated_sqlite_url).database)).parent
+    snapshot(store.database, folder / "night.db", kind="sqlite", now=NOW)
+    store.database.close()
+    monkeypatch.chdir(folder)
 
     for block in blocks(PAGE, "python"):
         if "duckdb" not in block.text:
             exec(compile(block.text, block.place, "exec"), {})
 
-    assert "qwen3:8b    2.0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "qwen3:8b    2.0" in told
+    assert "[('qwen3:8b', 3)]" in told
 
 
 def test_duckdb_reads_what_pandas_read(migrated_sqlite_url: str) -> None:

@@ -1,0 +1,83 @@
+"""Rows of a batch asked again: what was asked as job lines, to be taken in as any other input."""
+
+import json
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.domain.batches import Batch
+from worker.domain.jobs import FINAL, JobState
+from worker.errors import InputRefused, Problem
+from worker.storage.chosen import Chosen
+from worker.storage.engine import Database
+from worker.storage.linked import Question, iter_questions
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which rows of which batch are asked again."""
+
+    batch: str
+    """As ``find_batch`` takes it."""
+    states: tuple[JobState, ...] = ()
+    """None: all that have ended."""
+    codes: tuple[str, ...] = ()
+
+
+_PRIORITIES = ("interactive", "high", "normal", "bulk")
+
+
+def write_again(
+    database: Database, batch: Batch, again: Again, folder: Path, *, models: Collection[str]
+) -> tuple[Path, int]:
+    """Write what these rows asked to a file in ``folder``, and how many they are. With ``models`` the lines name none,
+    and an input that was asked of several is there once.
+
+    Deadlines of then are left out. Raises InputRefused where there is no such row; DatabaseUnavailable, OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    count = 0
+    chosen = Chosen(batch.id, states=again.states or tuple(sorted(FINAL)), codes=again.codes)
+    with tempfile.NamedTemporaryFile(
+        "wb", dir=folder, prefix=f"from-{batch.id}-", suffix=".jsonl", delete=False
+    ) as file:
+        path = Path(file.name)  # of its own: two may be asked at once
+        try:
+            for question in _each(iter_questions(database, chosen), once=bool(models)):
+                line = json.dumps(_line(question, named=not models), ensure_ascii=False).encode() + b"\n"
+                file.write(line)
+                count += 1
+            if not count:
+                told = f"--from: batch {batch.id} has no row {_described(again)}"
+                raise InputRefused([Problem(0, "from", "empty", told)])
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return path, count
+
+
+def _each(questions: Iterator[Question], *, once: bool) -> Iterator[Question]:
+    seen: set[str] = set()
+    for question in questions:
+        if once:
+            if question.custom_id in seen:
+                continue
+            seen.add(question.custom_id)
+        yield question
+
+
+def _line(question: Question, *, named: bool) -> dict[str, object]:
+    line: dict[str, object] = {"custom_id": question.custom_id}
+    if named:
+        line["model"] = question.model
+    line |= {"prompt": question.prompt, **question.request, "priority": _PRIORITIES[question.priority]}
+    if question.metadata is not None:
+        line["metadata"] = question.metadata
+    return line
+
+
+def _described(again: Again) -> str:
+    states = ", ".join(sorted(again.states)) if again.states else "that has ended"
+    codes = f" with code {', '.join(sorted(again.codes))}" if again.codes else ""
+    return f"{'in state ' if again.states else ''}{states}{codes}"

@@ -1,0 +1,89 @@
+"""Which results are meant: by batch, model, state, time and metadata, in the same words on both databases."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Text, case, cast, exists, func, literal, null, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from worker.domain.jobs import JobState
+from worker.storage.tables import jobs, payloads, results
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which results; what is None or empty chooses nothing away."""
+
+    batch_id: int | None = None
+    models: Collection[str] = ()
+    states: Collection[JobState] = ()
+    since: datetime | None = None
+    """Ended at or after."""
+    until: datetime | None = None
+    """Ended before."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Key → its value as text: ``true``, ``7``, ``de``."""
+    codes: Collection[str] = ()
+    """Of the failure, or of what they are held for."""
+
+    @property
+    def all_of_batch(self) -> bool:
+        """Nothing is chosen away but other batches."""
+        return not (self.models or self.states or self.since or self.until or self.metadata or self.codes)
+
+
+class metadata_text(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """The value of a key of the metadata as text: the same for ``true``, 7 and 0.5 on both databases."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(metadata_text)
+def _postgres(element: metadata_text, compiler: object, **more: object) -> str:
+    key, _ = element.clauses
+    return compiler.process(cast(payloads.c.metadata.op("->>")(key), Text), **more)  # type: ignore[attr-defined, no-any-return]
+
+
+@compiles(metadata_text, "sqlite")
+def _sqlite(element: metadata_text, compiler: object, **more: object) -> str:
+    """SQLite's ``->>`` makes 1 of true; ``->`` gives the JSON itself, which is what PostgreSQL's ``->>`` shows of
+    anything but a text."""
+    _, path = element.clauses
+    metadata = payloads.c.metadata
+    kind = func.json_type(metadata, path)
+    text = cast(metadata.op("->>")(path), Text)
+    shown = case((kind == "text", text), (kind == "null", null()), else_=cast(metadata.op("->")(path), Text))
+    return compiler.process(shown, **more)  # type: ignore[attr-defined, no-any-return]
+
+
+def metadata_is(key: str, value: str) -> ColumnElement[bool]:
+    """Whether the metadata has this value, as text, under ``key``."""
+    return metadata_text(literal(key), literal(f'$."{key}"')) == value
+
+
+def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
+    """What ``chosen`` asks, all but the batch, of rows that hold a job, its payload and its result, if it has one."""
+    found: list[ColumnElement[bool]] = []
+    if chosen.models:
+        found.append(jobs.c.model.in_(sorted(chosen.models)))
+    if chosen.states:
+        found.append(jobs.c.state.in_(sorted(str(state) for state in chosen.states)))
+    if chosen.since is not None:
+        found.append(jobs.c.finished_at >= chosen.since)
+    if chosen.until is not None:
+        found.append(jobs.c.finished_at < chosen.until)
+    if chosen.codes:
+        codes = sorted(chosen.codes)
+        failed = exists(
+            select(results.c.job_id)
+            .where(
+                results.c.job_id == jobs.c.id, results.c.state == "failed", results.c.error_code.in_(codes)
+            )
+            .correlate(jobs)
+        )
+        found.append(or_(jobs.c.hold_code.in_(codes), (jobs.c.state == "failed") & failed))
+    found += [metadata_is(key, value) for key, value in sorted(chosen.metadata.items())]
+    return found

@@ -1,0 +1,147 @@
+"""Batches that ask the rows of another again, and what came of one input in all of them."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
+
+from worker.storage.chosen import Chosen, conditions
+from worker.storage.engine import Database
+from worker.storage.picking import in_batch
+from worker.storage.results import LONG_COLUMNS, Long, ResultRow, result_rows, row_of
+from worker.storage.tables import batches, jobs, payloads
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model that a batch asked."""
+
+    batch_id: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a job asked, as its producer gave it."""
+
+    custom_id: str
+    model: str
+    priority: int
+    prompt: str
+    request: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None
+
+
+def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
+    """What the chosen jobs of a batch asked, in the order of its input, in pages."""
+    assert chosen.batch_id is not None
+    j, p = jobs.c, payloads.c
+    after = 0
+    while True:
+        query = (
+            select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata)
+            .join_from(jobs, payloads, p.job_id == j.id)
+            .where(in_batch(chosen.batch_id), in_batch(chosen.batch_id, p.job_id), j.id > after)
+            .where(*conditions(chosen))
+            .order_by(j.id)
+            .limit(PAGE)
+        )
+        with database.read() as conn:
+            page = conn.execute(query).all()
+        for _, *asked in page:
+            yield Question(*asked)
+        if len(page) < PAGE:
+            return
+        after = page[-1].id
+
+
+def family(conn: Connection, batch_id: int) -> list[int]:
+    """The batch, the one that it comes from, and all that come from that, in the order of their numbers."""
+    root = batch_id
+    while (parent := conn.scalar(select(batches.c.parent_id).where(batches.c.id == root))) is not None:
+        if parent >= root or conn.scalar(select(batches.c.id).where(batches.c.id == parent)) is None:
+            break  # deleted, or nothing that we wrote
+        root = parent
+    found = young = [root]
+    while young:
+        young = list(
+            conn.scalars(
+                select(batches.c.id).where(batches.c.parent_id.in_(young), batches.c.id.not_in(found))
+            )
+        )
+        found = [*found, *young]
+    return sorted(found)
+
+
+def asked_models(conn: Connection, of: Sequence[int]) -> list[Asked]:
+    """Which models these batches asked: by batch, and within one in the order of its input."""
+    found = []
+    for batch_id in of:
+        rows = conn.execute(
+            select(jobs.c.model)
+            .where(in_batch(batch_id))
+            .group_by(jobs.c.model)
+            .order_by(func.min(jobs.c.id))
+        )
+        found += [Asked(batch_id, model) for (model,) in rows]
+    return found
+
+
+def iter_inputs(
+    database: Database, of: Sequence[int], chosen: Chosen, *, long: Collection[Long] = ()
+) -> Iterator[list[ResultRow]]:
+    """For each input of these batches, in the order in which it was first asked, the jobs that ask it and are
+    ``chosen``; an input without one is passed over. In pages, each a transaction of its own."""
+    for batch_id in of:
+        after = 0
+        while True:
+            with database.read() as conn:
+                page, last = _page(conn, batch_id, after, of, chosen, long)
+            yield from page
+            if last is None:
+                break
+            after = last
+
+
+def _page(
+    conn: Connection,
+    batch_id: int,
+    after: int,
+    of: Sequence[int],
+    chosen: Chosen,
+    long: Collection[Long],
+) -> tuple[list[list[ResultRow]], int | None]:
+    """The inputs first asked by the next jobs of the batch, and the last of these jobs; None: there are no more."""
+    asked = conn.execute(
+        select(jobs.c.id, jobs.c.custom_id)
+        .where(in_batch(batch_id), jobs.c.id > after)
+        .order_by(jobs.c.id)
+        .limit(PAGE)
+    ).all()
+    if not asked:
+        return [], None
+    names = sorted({custom_id for _, custom_id in asked})
+    every = conn.execute(
+        select(jobs.c.id, jobs.c.custom_id).where(jobs.c.batch_id.in_(of), jobs.c.custom_id.in_(names))
+    ).all()
+    first: dict[str, int] = {}
+    for id_, custom_id in every:
+        first[custom_id] = min(id_, first.get(custom_id, id_))
+    # an input that an earlier job asks was on an earlier page
+    here = [custom_id for id_, custom_id in asked if first[custom_id] == id_]
+    wanted = set(here)
+    ids = sorted(id_ for id_, custom_id in every if custom_id in wanted)
+    query = (
+        result_rows(lambda job: job.in_(ids))
+        .where(*conditions(chosen))
+        .add_columns(*(LONG_COLUMNS[name] for name in long))
+        .order_by(jobs.c.id)
+    )
+    found: dict[str, list[ResultRow]] = {}
+    for row in conn.execute(query).all():
+        found.setdefault(row.custom_id, []).append(row_of(row))
+    return [found[name] for name in here if name in found], asked[-1].id

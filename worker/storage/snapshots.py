@@ -1,0 +1,272 @@
+"""The report views as tables of one file, for tools that cannot read a database at work.
+
+Such a file has no write-ahead log, so that it can lie on a read-only mount and be opened by anybody. All of it is seen
+at one moment, and it takes the place of what was there when it is complete.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from worker.errors import Conflict, SettingsRefused
+from worker.storage.engine import Database
+from worker.storage.types import utc_text
+from worker.storage.views import COLUMNS, VERSION
+
+Kind = Literal["sqlite", "duckdb"]
+PAGE = 1000
+OF_BATCH = ("report_results", "report_batches", "report_failures")
+"""Views that can be asked for one batch. The others are figures of all the fleet, without a text."""
+
+ABOUT = "report_snapshot"
+_ABOUT_COLUMNS = {"version": "integer", "taken_at": "time", "batch": "integer"}
+
+_SQLITE = {
+    "integer": "INTEGER",
+    "number": "REAL",
+    "text": "TEXT",
+    "boolean": "INTEGER",
+    "time": "TEXT",
+    "date": "TEXT",
+    "json": "TEXT",
+}
+_DUCKDB = {
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "text": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "time": "TIMESTAMP",
+    "date": "DATE",
+    "json": "JSON",
+}
+_INDEXES: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "report_results": (("batch", "job_id"), ("batch", "custom_id"), ("day",), ("model",), ("number",)),
+    "report_batches": (("batch",),),
+    "report_failures": (("batch",), ("day",)),
+    "report_models_daily": (("day",),),
+    "report_hosts_hourly": (("hour",),),
+    "report_runs": (("run",), ("host",)),
+}
+_ORDER = {
+    "report_results": "job_id",
+    "report_batches": "batch",
+    "report_failures": "batch, day",
+    "report_models_daily": "day, model",
+    "report_hosts_hourly": "hour, host",
+    "report_runs": "run",
+}
+
+Rows = Generator[list[Any], None, None]
+Table = tuple[str, Mapping[str, str], Rows]
+"""Name, column → type as in ``COLUMNS``, and rows: times are datetimes in UTC, JSON is its text."""
+
+
+def snapshot(
+    database: Database,
+    path: Path,
+    *,
+    kind: Kind,
+    now: datetime,
+    batch_id: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, int]:
+    """Write the views, of one batch or all, to ``path``; rows by table. Little memory is taken.
+
+    Raises SettingsRefused where DuckDB is not installed; Conflict where ``path`` is the database itself;
+    DatabaseUnavailable, OSError.
+    """
+    target = path.resolve()
+    if database.dialect == "sqlite" and target == Path(str(database.url.database)).resolve():
+        raise Conflict(f"{path} is the database itself; name another file")
+    if target.is_dir() or not target.parent.is_dir():
+        raise Conflict(f"{path} cannot be written: expected a file in a folder that exists")
+    write = _write_sqlite if kind == "sqlite" else _write_duckdb
+    if kind == "duckdb":
+        _duckdb()
+    with _replacing(target) as part, database.read() as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                conn.execute(text(f"SET LOCAL {limit} = 0"))
+        about: Table = (ABOUT, _ABOUT_COLUMNS, _once(VERSION, now, batch_id))
+        return write(part, iter([about, *_tables(conn, batch_id)]), progress)
+
+
+def _tables(conn: Connection, batch_id: int | None) -> Iterator[Table]:
+    for view, columns in COLUMNS.items():
+        types = {name: kind for name, (kind, _) in columns.items()}
+        yield view, types, _rows(conn, view, types, batch_id)
+
+
+def _rows(conn: Connection, view: str, types: Mapping[str, str], batch_id: int | None) -> Rows:
+    shown = ", ".join(
+        f"CAST({name} AS TEXT) AS {name}" if kind == "json" else name for name, kind in types.items()
+    )
+    where = "WHERE batch = :batch" if batch_id is not None and view in OF_BATCH else ""
+    read = [_READ.get(kind, _as_it_is) for kind in types.values()]
+    found = conn.execute(
+        text(f"SELECT {shown} FROM {view} {where} ORDER BY {_ORDER[view]}"),
+        {"batch": batch_id} if where else {},
+        execution_options={"stream_results": True, "yield_per": PAGE},
+    )
+    with found as rows:
+        for row in rows:
+            yield [each(value) for each, value in zip(read, row, strict=True)]
+
+
+def _once(*row: Any) -> Rows:
+    yield list(row)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime.fromisoformat(value).astimezone(UTC)
+
+
+def _date(value: Any) -> date | None:
+    return value if value is None or isinstance(value, date) else date.fromisoformat(value)
+
+
+def _truth(value: Any) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _integer(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "time": _time,
+    "date": _date,
+    "boolean": _truth,
+    "number": _number,
+    "integer": _integer,
+}
+
+
+def _pages(rows: Rows) -> Iterator[list[list[Any]]]:
+    with closing(rows):
+        while page := list(islice(rows, PAGE)):
+            yield page
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A place for a file that takes the place of ``target``, and its permissions, once it is complete."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        part = Path(folder) / "snapshot"
+        yield part
+        if target.exists():
+            shutil.copymode(target, part)
+        with part.open("r+b") as whole:
+            os.fsync(whole.fileno())
+        part.replace(target)
+
+
+def _write_sqlite(
+    part: Path, tables: Iterator[Table], progress: Callable[[int], None] | None
+) -> dict[str, int]:
+    written: dict[str, int] = {}
+    with closing(sqlite3.connect(part, isolation_level=None)) as out:
+        out.execute("PRAGMA journal_mode = OFF")  # a file that is not complete is thrown away
+        out.execute("PRAGMA synchronous = OFF")
+        for name, types, rows in tables:
+            columns = ", ".join(f"{column} {_SQLITE[kind]}" for column, kind in types.items())
+            out.execute(f"CREATE TABLE {name} ({columns})")
+            put = f"INSERT INTO {name} VALUES ({', '.join('?' * len(types))})"
+            written[name] = 0
+            for page in _pages(rows):
+                out.execute("BEGIN")
+                out.executemany(put, ([_sqlite_value(value) for value in row] for row in page))
+                out.execute("COMMIT")
+                written[name] += len(page)
+                _tell(progress, name, written)
+            for index in _INDEXES.get(name, ()):
+                out.execute(f"CREATE INDEX ix_{name}_{'_'.join(index)} ON {name} ({', '.join(index)})")
+        out.execute("ANALYZE")
+        out.execute("PRAGMA journal_mode = DELETE")
+    return written
+
+
+def _sqlite_value(value: Any) -> Any:
+    match value:
+        case datetime():
+            return utc_text(value)
+        case date():
+            return value.isoformat()
+        case bool():
+            return int(value)
+        case _:
+            return value
+
+
+def _write_duckdb(
+    part: Path, tables: Iterator[Table], progress: Callable[[int], None] | None
+) -> dict[str, int]:
+    import pyarrow as pa
+
+    arrow = {
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "time": pa.timestamp("us"),
+        "date": pa.date32(),
+    }
+    written: dict[str, int] = {}
+    with closing(_duckdb().connect(str(part), config={"memory_limit": "200MB", "threads": 1})) as out:
+        for name, types, rows in tables:
+            columns = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in types.items())
+            out.execute(f"CREATE TABLE {name} ({columns})")
+            schema = pa.schema([(column, arrow.get(kind, pa.string())) for column, kind in types.items()])
+            written[name] = 0
+            for page in _pages(rows):
+                arrays = [
+                    pa.array([_naive(value) for value in values], type=field.type)
+                    for field, values in zip(schema, zip(*page, strict=True), strict=True)
+                ]
+                out.register("page", pa.Table.from_arrays(arrays, schema=schema))
+                out.execute(f"INSERT INTO {name} SELECT * FROM page")
+                out.unregister("page")
+                written[name] += len(page)
+                _tell(progress, name, written)
+        for name, index in (("report_results", "job_id"), ("report_results", "custom_id")):
+            out.execute(f"CREATE INDEX ix_{name}_{index} ON {name} ({index})")
+        out.execute("CHECKPOINT")
+    return written
+
+
+def _naive(value: Any) -> Any:
+    """DuckDB needs another package to show a time with a zone; what stands in the file is UTC."""
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ModuleNotFoundError as error:
+        raise SettingsRefused("--to-duckdb needs DuckDB: pip install 'caravan[duckdb]'") from error
+    return duckdb
+
+
+def _tell(progress: Callable[[int], None] | None, name: str, written: Mapping[str, int]) -> None:
+    if progress is not None and name == "report_results":
+        progress(written[name])
