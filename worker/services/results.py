@@ -38,6 +38,7 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "state": row.state,
         "model": row.model,
         "answer": row.answer,
+        "parsed": row.parsed,
         "reasoning": row.reasoning,
         "done_reason": row.done_reason,
         "cut": row.cut,
@@ -287,6 +288,7 @@ _OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("finished_at", "time", attrgetter("finished_at")),
     ("job_id", "integer", attrgetter("job_id")),
     ("batch", "integer", attrgetter("batch")),
+    ("parsed", "text", lambda row: None if row.parsed is None else json.dumps(row.parsed, ensure_ascii=False)),
 )
 
 

@@ -48,6 +48,8 @@ class ResultRow:
     started_at: datetime | None
     finished_at: datetime | None
     metadata: dict[str, Any] | None
+    parsed: Any = None
+    """The answer as JSON, where a ``format`` was asked for and it fits."""
     prompt: str | None = None
     """Only where it is asked for: it may be long."""
 
@@ -143,6 +145,7 @@ def result_rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> 
 
 _FROM_RESULT = (
     "answer",
+    "parsed",
     "reasoning",
     "done_reason",
     "cut",
