@@ -288,7 +288,11 @@ _OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("finished_at", "time", attrgetter("finished_at")),
     ("job_id", "integer", attrgetter("job_id")),
     ("batch", "integer", attrgetter("batch")),
-    ("parsed", "text", lambda row: None if row.parsed is None else json.dumps(row.parsed, ensure_ascii=False)),
+    (
+        "parsed",
+        "text",
+        lambda row: None if row.parsed is None else json.dumps(row.parsed, ensure_ascii=False),
+    ),
 )
 
 
