@@ -54,6 +54,7 @@ RESULT = [
     "finished_at",
     "job_id",
     "batch",
+    "parsed",
 ]
 TEMPLATE = {"prompt": "Say {{ name }}."}
 

@@ -28,7 +28,7 @@ def test_a_job_that_does_not_reason_is_constrained_at_once() -> None:
 
 def test_a_job_that_reasons_is_asked_freely_and_then_constrained_from_the_context_of_that() -> None:
     free = a_reply("It is seven.", thinking="Hm, 7.", context=(1, 2, 3))
-    job = {"think": True, "system": "Be short.", "options": {"stop": ["."], "num_ctx": 4096}}
+    job: dict[str, Any] = {"think": True, "system": "Be short.", "options": {"stop": ["."], "num_ctx": 4096}}
 
     sent, outcome = ask([free, FITS], **job)
 
@@ -54,10 +54,11 @@ def test_a_free_answer_that_fits_is_taken_as_it_is() -> None:
 
 
 def test_images_and_a_reply_without_context_have_the_question_asked_once_more() -> None:
-    for free, more in (
+    cases: list[tuple[Reply, dict[str, Any]]] = [
         (a_reply("Seven.", "Hm.", (1,)), {"images": ["aGk="]}),
         (a_reply("Seven.", "Hm."), {}),
-    ):
+    ]
+    for free, more in cases:
         sent, _ = ask([free, FITS], think=True, **more)
 
         assert "context" not in sent[1]
@@ -82,7 +83,7 @@ def test_an_answer_that_does_not_fit_is_told_why_and_repaired() -> None:
 
 def test_after_the_last_repair_the_job_fails_with_its_text() -> None:
     for repairs, calls in ((None, 3), (0, 1), (1, 2)):
-        told = {} if repairs is None else {"repairs": repairs}
+        told: dict[str, Any] = {} if repairs is None else {"repairs": repairs}
 
         sent, outcome = ask([a_reply(DOES_NOT, context=(4,))] * 5, **told)
 
