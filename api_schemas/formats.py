@@ -1,6 +1,7 @@
 """Whether a ``format`` is one that hosts take: ``"json"``, or a self-contained JSON Schema."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,8 @@ def _schema_problem(text: str) -> str | None:
     # Imported here: it takes longer than everything else in this package, and few lines carry a schema.
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     schema = json.loads(text)
     try:
@@ -49,7 +52,52 @@ def _schema_problem(text: str) -> str | None:
             return f'$ref "{reference[:100]}" points outside of the schema; a host does not fetch it'
         if not _resolves(reference, schema):
             return f'$ref "{reference[:100]}" points at nothing in the schema'
+    for pattern in _patterns(schema):
+        if not (pattern.startswith("^") and pattern.endswith("$")):
+            return f'pattern "{pattern[:100]}" may match within a text; a host takes ^…$ alone'
+    try:
+        Draft202012Validator(schema, registry=Registry()).is_valid({})  # a registry that fetches nothing
+    except (Unresolvable, re.error) as error:
+        return f"not a JSON Schema that can be applied: {str(error)[:200]}"
+    except RecursionError:
+        return "a $ref that leads to itself: no answer could be checked against it"
     return None
+
+
+_OF_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_A_SCHEMA = (
+    "items",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "propertyNames",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+)
+
+
+def _patterns(schema: Any) -> Iterator[str]:
+    """The patterns of texts; what stands in a ``const``, an ``enum`` or an example is no schema.
+
+    Source: ``common/json-schema-to-grammar.cpp _visit_pattern`` of llama.cpp.
+    """
+    if not isinstance(schema, dict):
+        return
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and schema.get("type") in (None, "string"):
+        yield pattern
+    for name in _OF_SCHEMAS:
+        for one in schema.get(name) or ():
+            yield from _patterns(one)
+    for name in _BY_NAME:
+        for one in (schema.get(name) or {}).values():
+            yield from _patterns(one)
+    for name in _A_SCHEMA:
+        yield from _patterns(schema.get(name))
 
 
 def _references(schema: Any) -> Iterator[str]:

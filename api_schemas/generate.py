@@ -130,7 +130,8 @@ class GenerateFields(BaseModel):
     think: Think | None = Field(
         default=None,
         description="Whether the model reasons before it answers, or how much. Where nothing is said "
-        "Caravan sends true for a model that can, false beside format.",
+        "Caravan sends true for a model that can, false beside format. true beside format: it reasons freely "
+        "first, and is asked for the answer in a second call.",
     )
     raw: bool | None = Field(
         default=None,

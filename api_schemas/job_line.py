@@ -102,6 +102,11 @@ class JobLine(GenerateFields):
         default=None,
         description="Any JSON object; it comes back with the result, untouched.",
     )
+    repairs: Annotated[int, Field(ge=0, le=10)] | None = Field(
+        default=None,
+        description="With format: further tries for an answer that does not fit it, 0 to 10, default 2; then "
+        "the job fails with invalid_output.",
+    )
     context_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
         description="Digest (as in /api/tags) of the model that the context came from. Required with a "

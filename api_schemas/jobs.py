@@ -68,6 +68,8 @@ class JobDefaults:
     system: str | None = None
     template: str | None = None
     format: str | Mapping[str, Any] | None = None
+    repairs: int | None = None
+    """Of a line that has a ``format``."""
     options: Mapping[str, Any] | None = None
     think: bool | str | None = None
     keep_alive: int | float | str | None = None
@@ -116,7 +118,7 @@ class ParsedLine:
     reuse: bool | Literal["any"] = False
 
 
-_FILLABLE = ("system", "template", "format", "think", "keep_alive", "truncate", "shift")
+_FILLABLE = ("system", "template", "format", "repairs", "think", "keep_alive", "truncate", "shift")
 _TEXTS = ("prompt", "system", "template", "suffix")
 _NO_DEFAULTS = JobDefaults()
 _NO_LIMITS = Limits()
@@ -234,7 +236,7 @@ def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
     request = dict(parsed.request)
     for name in _FILLABLE:
         value = getattr(by, name)
-        if value is not None and not (request.get("raw") and name in ("system", "template")):
+        if value is not None and _takes(request, name):
             request[name] = value
     if by.options:
         request["options"] = {**request.get("options", {}), **by.options}
@@ -254,10 +256,17 @@ def _fill(request: dict[str, Any], defaults: JobDefaults) -> None:
     for name in _FILLABLE:
         if name not in request:
             value = getattr(defaults, name)
-            if value is not None and not (request.get("raw") and name in ("system", "template")):
+            if value is not None and _takes(request, name):
                 request[name] = value
     if defaults.options:
         request["options"] = {**defaults.options, **request.get("options", {})}
+
+
+def _takes(request: Mapping[str, Any], name: str) -> bool:
+    """Whether a default reaches a line: ``raw`` excludes some, and some mean nothing without a ``format``."""
+    if name == "repairs":
+        return "format" in request
+    return not (request.get("raw") and name in ("system", "template"))
 
 
 def _conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:

@@ -45,6 +45,9 @@ class ResultLine(BaseModel):
         default=None,
         description="The answer without its reasoning; null where there is none (yet).",
     )
+    parsed: JsonValue = Field(
+        default=None, description="The answer as JSON, where a format was asked for and it fits."
+    )
     reasoning: str | None = Field(default=None, description="What the model thought before it answered.")
     done_reason: str | None = Field(
         default=None,

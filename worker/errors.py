@@ -109,6 +109,7 @@ class Code(StrEnum):
     TOO_SLOW = "too_slow"
     BELOW_FLOOR = "below_floor"
     CUT = "cut"
+    INVALID_OUTPUT = "invalid_output"
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
@@ -205,6 +206,12 @@ CODES: Mapping[Code, CodeFacts] = {
     ),
     Code.CUT: CodeFacts(
         "the answer was cut and --fail-on-cut was set", "job", False, "raise num_predict or num_ctx"
+    ),
+    Code.INVALID_OUTPUT: CodeFacts(
+        "the answer is not the JSON that was asked for, and repairs did not help",
+        "job",
+        False,
+        "read the answer; ask for JSON in the prompt, simplify the schema, raise num_predict",
     ),
     Code.WORKER_LOST: CodeFacts(
         "the worker died or lost its lease while the job ran", "caravan", True, "none; the job is tried again"

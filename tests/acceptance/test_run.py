@@ -1,6 +1,7 @@
 """``caravan run`` as a person uses it: one command, interrupted and started again."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,10 @@ def test_every_prompt_is_answered_in_the_order_of_the_input(
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(30)]
     assert all(line["state"] == "succeeded" and line["answer"] for line in lines)
-    assert "Model loads: 3" in done.stderr
-    assert sum(host.state()["loads"] for host in hosts) == 3
+    assert re.search(r"Model loads: [34]\b", done.stderr), (
+        "one for each model, or one more where a wait grew long"
+    )
+    assert sum(host.state()["loads"] for host in hosts) in (3, 4)
 
 
 @pytest.mark.parametrize("how", ["killed", "interrupted"])

@@ -137,6 +137,17 @@ Format = Annotated[
         "--format", metavar="json|SCHEMA.json", help="What answers have to be.", rich_help_panel=ASKED
     ),
 ]
+Repairs = Annotated[
+    int | None,
+    typer.Option(
+        "--repairs",
+        min=0,
+        max=10,
+        metavar="N",
+        help="Further tries for an answer that does not fit; default 2.",
+        rich_help_panel=ASKED,
+    ),
+]
 KeepAlive = Annotated[
     str | None,
     typer.Option(
@@ -331,6 +342,7 @@ def recipe_of(
     expire: bool = False,
     reuse: bool = False,
     reuse_any: bool = False,
+    repairs: int | None = None,
 ) -> "Recipe":
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
@@ -356,6 +368,7 @@ def recipe_of(
             options=options_of(set_ or []) or None,
             think=think,
             format=None if format_ is None else _format(format_),
+            repairs=repairs,
             keep_alive=None if keep_alive is None else _number(keep_alive),
             priority=priority,
             deadline=None if by is None else deadline_of(by, SystemClock().now()),

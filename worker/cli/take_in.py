@@ -242,6 +242,8 @@ def in_force(recipe: Recipe) -> str:
     ]
     if said.format is not None:
         parts.append("format json" if said.format == "json" else "format by schema")
+    if said.repairs is not None:
+        parts.append(f"repairs {said.repairs}")
     if said.priority is not None:
         parts.append(f"priority {said.priority}")
     parts.append(

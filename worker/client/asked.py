@@ -41,6 +41,7 @@ def asked(
     id_column: str | None = None,
     system: str | None = None,
     format: Any = None,
+    repairs: int | None = None,
     options: Mapping[str, Any] | None = None,
     think: bool | str | None = None,
     priority: "PriorityName | None" = None,
@@ -69,6 +70,7 @@ def asked(
         # a row without a template says its own system, if it has one; with a template there is one for all
         system=system if text is None else None,
         format=schema_of(format),
+        repairs=repairs,
         options=None if options is None else _plain(options),
         think=think,
         priority=priority,

@@ -93,6 +93,7 @@ class Client:
         id_column: str | None = None,
         system: str | None = None,
         format: Any = None,
+        repairs: int | None = None,
         options: Mapping[str, Any] | None = None,
         think: bool | str | None = None,
         priority: "PriorityName | None" = None,
@@ -111,7 +112,8 @@ class Client:
         """Store the jobs as a batch, and wake the workers of a fleet.
 
         What is given by name fills gaps of the jobs; of several ``model`` each job that names none is asked.
-        ``format``: ``"json"``, a JSON Schema or a pydantic class. With ``prompt``, a Jinja2 text, or ``template``, its
+        ``format``: ``"json"``, a JSON Schema or a pydantic class; ``repairs``: further tries for what
+        does not fit it. With ``prompt``, a Jinja2 text, or ``template``, its
         file or its text, the jobs are rows: their fields are its variables and become metadata, ``system`` may hold them
         too, and ``id_column`` names the one that holds the ``custom_id``.
 
@@ -135,6 +137,7 @@ class Client:
                 id_column=id_column,
                 system=system,
                 format=format,
+                repairs=repairs,
                 options=options,
                 think=think,
                 priority=priority,

@@ -1,7 +1,7 @@
 """What a host sent, and what a producer gets."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 PromptFit = Literal["yes", "no", "unknown"]
 
@@ -52,3 +52,5 @@ class Result:
     prompt_eval_duration: int
     eval_duration: int
     context: tuple[int, ...] | None
+    parsed: Any = None
+    """The answer as JSON, where a ``format`` was asked for and it fits. A JSON null is None too."""

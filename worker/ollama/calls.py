@@ -44,6 +44,9 @@ class Call:
         self._clock: Clock | None = None
         self._patience: Patience | None = None
         self._until = 0.0
+        self._ends_at: float | None = None
+        """Of all its requests together: the deadline in total."""
+        self._repeated = False
         self._tail = False
         self._silence_is_next = False
 
@@ -57,12 +60,22 @@ class Call:
                 self.verdict = Verdict(code, reason or "the request was given up")
             _shut(self._socket)
 
+    def again(self) -> None:
+        """Another request is made on this call. An abort holds for it too, and so does what is left of the total
+        deadline; the others, and the pace, count anew."""
+        self.first_byte_at = self.last_byte_at = self.pace_mark = self.reader = None
+        self.chunks = 0
+        self._tail = self._silence_is_next = False
+        self._repeated = True
+
     # -- for the exchange that the call is made on ----------------------------------------------------------
 
     def start(self, patience: Patience, clock: Clock) -> None:
         self._patience, self._clock = patience, clock
         self.started_at = clock.monotonic()
-        self._until = self.started_at + min(patience.first_byte, patience.total)
+        if self._ends_at is None:
+            self._ends_at = self.started_at + patience.total
+        self._until = min(self.started_at + patience.first_byte, self._ends_at)
 
     def take(self, sock: socket.socket) -> None:
         """From now on an abort closes ``sock``. Raises ConnectionAbortedError where one came before."""
@@ -84,10 +97,9 @@ class Call:
     def first_byte(self) -> None:
         """The first text came: from here the time between reads counts, and the total."""
         assert self._clock is not None
-        assert self._patience is not None
-        assert self.started_at is not None
+        assert self._ends_at is not None
         self.first_byte_at = self.last_byte_at or self._clock.monotonic()
-        self._until = self.started_at + self._patience.total
+        self._until = self._ends_at
 
     def tail(self) -> None:
         """The last record came; only the end of the body is awaited."""
@@ -113,7 +125,8 @@ class Call:
         assert patience is not None
         if self._tail:
             return
-        if self.first_byte_at is None:
+        in_total = self._repeated and self._until == self._ends_at
+        if self.first_byte_at is None and not in_total:
             seconds = min(patience.first_byte, patience.total)
             found = Verdict(patience.late, f"no reply within {seconds:g} s")
         elif self._silence_is_next:

@@ -1,6 +1,7 @@
 """A host, as the rest of Caravan asks it: generate, load, unload, what is there."""
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ from worker.ollama.stream import ReplyReader, parse_object
 from worker.ollama.wire import Wire
 
 __all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
+
+_LOOKS, _LOOK_AGAIN = 5, 0.1
+"""How often, and after how many seconds, a host that cut us off is asked whether it is there still."""
 
 
 class OllamaHost:
@@ -151,10 +155,17 @@ class OllamaHost:
         return HostError(Code.RUNNER_DIED, f"{error.message}; the request carried a context")
 
     def _is_gone(self) -> bool:
-        try:
-            self.version()
-        except HostError as error:
-            return is_refused(error.__cause__)
+        for _ in range(_LOOKS):
+            try:
+                self.version()
+            except HostError as error:
+                if is_refused(error.__cause__):
+                    return True
+                threading.Event().wait(
+                    _LOOK_AGAIN
+                )  # a connection to one that is going down is cut, and then refused
+            else:
+                return False
         return False
 
     # -- load and unload ------------------------------------------------------------------------------------

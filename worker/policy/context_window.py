@@ -44,6 +44,8 @@ def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:
         tokens += len(context)
     if images := request.get("images"):
         tokens += IMAGE_TOKENS * len(images)
+    if request.get("format") and request.get("think"):
+        tokens += OVERHEAD  # the template once more, around the request for JSON that follows the reasoning
     return tokens
 
 

@@ -23,8 +23,8 @@ def wire_request(
     """The body of ``POST /api/generate`` for one job, without ``stream``.
 
     - ``truncate`` and ``shift`` are false unless the producer asked otherwise: no silent truncation.
-    - ``think`` is explicit: as asked, else true where the model can; false beside ``format``, since on
-      ``/api/generate`` the grammar holds from the first token and would lock the reasoning in.
+    - ``think`` is explicit: as asked, else true where the model can; false beside ``format``, where reasoning
+      takes a call of its own (``policy.structured``).
     - ``num_predict`` is explicit and positive: 2,048, or 8,192 for a model that reasons; what the producer sets to
       0 or below means the rest of the window (a server would take ten windows, ``llm/server.go Completion``).
     - ``num_ctx`` is the window that is loaded, where the job names none: any other would reload the model.
@@ -50,7 +50,7 @@ def wire_request(
     return body
 
 
-_NOT_SENT = frozenset({"keep_alive", "stream", "context_digest"})
+_NOT_SENT = frozenset({"keep_alive", "stream", "context_digest", "repairs"})
 
 
 def context_problem(request: Mapping[str, Any], host_model: HostModel | None) -> str | None:

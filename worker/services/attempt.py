@@ -16,7 +16,9 @@ from worker.ollama.client import Call
 from worker.policy.context_window import widened
 from worker.policy.request import context_problem, wire_request
 from worker.policy.retry import after_failure
+from worker.policy.structured import REPAIRS
 from worker.replies.read import read_reply
+from worker.services.structured import ask_structured
 
 _log = logging.getLogger("caravan")
 
@@ -101,6 +103,11 @@ def _ask(
     if problem is not None:
         return Failed(Code.CONTEXT_MISMATCH, problem)
     body = wire_request(job.model, job.prompt, job.request, host_model, window=window, num_ctx=num_ctx)
+    if body.get("format"):
+        structured = ask_structured(body, ask, call, repairs=job.request.get("repairs", REPAIRS))
+        if structured.problem is not None:
+            return Failed(Code.INVALID_OUTPUT, structured.problem, result=structured.result)
+        return Succeeded(structured.result)
     reply = ask(body, call)
     result = read_reply(
         reply,
@@ -113,12 +120,7 @@ def _ask(
 
 
 def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
-    """Whether the text may hold reasoning; None where the producer's own template or ``raw`` leaves it open.
-
-    Beside ``format`` it holds none: the grammar admits no tags, and a tag in a JSON string is data.
-    """
-    if body.get("format"):
-        return False
+    """Whether the text may hold reasoning; None where the producer's own template or ``raw`` leaves it open."""
     if body.get("raw") or body.get("template"):
         return None
     return True if body.get("think") else None

@@ -73,6 +73,7 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "state": row.state,
         "model": row.model,
         "answer": row.answer,
+        "parsed": row.parsed,
         "reasoning": row.reasoning,
         "done_reason": row.done_reason,
         "cut": row.cut,
@@ -405,6 +406,11 @@ OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("job_id", "integer", attrgetter("job_id")),
     ("batch", "integer", attrgetter("batch")),
     ("reused_from", "integer", attrgetter("reused_from")),
+    (
+        "parsed",
+        "text",
+        lambda row: None if row.parsed is None else json.dumps(row.parsed, ensure_ascii=False),
+    ),
 )
 
 

@@ -51,6 +51,8 @@ class ResultRow:
     metadata: dict[str, Any] | None
     digest: str | None = None
     """Of the weights that answered."""
+    parsed: Any = None
+    """The answer as JSON, where a ``format`` was asked for and it fits."""
     prompt: str | None = None
     """Only where it is asked for: it may be long."""
     reused_from: int | None = None
@@ -183,6 +185,7 @@ def result_rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> 
 
 _FROM_RESULT = (
     "answer",
+    "parsed",
     "reasoning",
     "done_reason",
     "cut",

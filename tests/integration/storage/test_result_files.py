@@ -55,6 +55,7 @@ RESULT = [
     "job_id",
     "batch",
     "reused_from",
+    "parsed",
 ]
 TEMPLATE = {"prompt": "Say {{ name }}."}
 

@@ -1,0 +1,106 @@
+"""A job with ``format``, asked until its answer fits: within one attempt, in a bounded number of calls."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.domain.replies import Reply, Result
+from worker.errors import Code, HostError
+from worker.ollama.client import Call
+from worker.policy.structured import at_once, constrained_body, reasoning_body, reasons_first, repair_body
+from worker.replies.reasoning import split_reasoning
+from worker.replies.structured import Unfit, fitting
+from worker.replies.sums import constrained_text, read_calls
+
+Ask = Callable[[Mapping[str, object], Call], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Structured:
+    """What came, and what is wrong with it where it does not fit."""
+
+    result: Result
+    problem: str | None
+
+
+def ask_structured(body: Mapping[str, Any], ask: Ask, call: Call, *, repairs: int) -> Structured:
+    """Reason first where the job says so, then answer under the grammar, then repair at most ``repairs`` times.
+
+    A free answer that fits is taken as it is. A repair that no longer fits the window is not made. Raises HostError
+    as ``ask`` does; of a later call its ``partial`` is what the earlier one said, where nothing else had come.
+    """
+    conversation = _Conversation(ask, call)
+    wanted, guarded = body["format"], body.get("truncate") is False
+    reasoning: str | None = None
+    if reasons_first(body):
+        free = conversation.ask(reasoning_body(body))
+        split = split_reasoning(
+            free.response, free.thinking, done_reason=free.done_reason, expects_reasoning=True
+        )
+        reasoning = split.reasoning
+        found = _look(replace(free, response=split.answer, thinking=""), wanted)
+        if found.problem is None:
+            return _told(conversation, found, reasoning, guarded)
+        said = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
+        sent = constrained_body(body, context=free.context, said=said, used=free.eval_count)
+    else:
+        sent = at_once(body)
+    reply = conversation.ask(sent)
+    for nth in range(1, repairs + 1):
+        found = _look(reply, wanted)
+        if found.problem is None:
+            break
+        again = repair_body(sent, context=reply.context, problem=found.problem, cut=found.cut, nth=nth)
+        if again is None:
+            break
+        try:
+            reply = conversation.ask(again)
+        except HostError as error:
+            if error.code is not Code.CONTEXT_OVERFLOW:
+                raise
+            break
+    return _told(conversation, _look(reply, wanted), reasoning, guarded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    value: Any
+    problem: str | None
+    cut: bool
+
+
+def _look(reply: Reply, wanted: Any) -> _Found:
+    cut = reply.done_reason == "length"
+    text, _ = constrained_text(reply)
+    answer = split_reasoning(text, "", done_reason=reply.done_reason, expects_reasoning=False).answer
+    try:
+        return _Found(fitting(answer, wanted, cut=cut), None, cut)
+    except Unfit as error:
+        return _Found(None, str(error), cut)
+
+
+class _Conversation:
+    """The calls of one attempt. They share one ``Call``: whoever cancels, or waits, means all of them."""
+
+    def __init__(self, ask: Ask, call: Call) -> None:
+        self._ask, self._call = ask, call
+        self.replies: list[Reply] = []
+
+    def ask(self, body: Mapping[str, Any]) -> Reply:
+        if self.replies:
+            self._call.again()
+        try:
+            reply = self._ask(body, self._call)
+        except HostError as error:
+            if self.replies and not error.partial:
+                error.partial = self.replies[-1].response or self.replies[-1].thinking
+            raise
+        self.replies.append(reply)
+        return reply
+
+
+def _told(conversation: _Conversation, found: _Found, reasoning: str | None, guarded: bool) -> Structured:
+    result = read_calls(conversation.replies, reasoning=reasoning, guarded=guarded)
+    if found.problem is None:
+        result = replace(result, answer=result.answer.strip(), cut=False, parsed=found.value)
+    return Structured(result, found.problem)
