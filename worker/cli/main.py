@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "results",
         "Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.",
     ),
+    "report": (
+        "worker.cli.report",
+        "report",
+        "Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.",
+    ),
     "jobs": (
         "worker.cli.seeing",
         "jobs",

@@ -118,20 +118,25 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     batches: dict[tuple[Any, ...], _Sum] = {}
     models: dict[tuple[Any, ...], _Sum] = {}
     hours: dict[tuple[Any, ...], _Sum] = {}
+    cells: dict[tuple[Any, ...], _Sum] = {}
     for row in rows:
         busy = (row.prompt_eval_seconds or 0.0) + (row.eval_seconds or 0.0)
         share = busy / max(1, slots.get(row.host, 1))
         batches.setdefault((row.batch_id,), _Sum()).add(row, share)
         models.setdefault((row.day or row.finished_at.date(), row.model), _Sum()).add(row, share)
         for hour, part in _hours(row.finished_at, busy):
-            found = hours.setdefault((hour, row.host), _Sum())
-            if hour == _hour(row.finished_at):
-                found.add(row, share * part)
-            else:
-                found.figures["gpu_seconds"] += share * part
+            for found in (
+                hours.setdefault((hour, row.host), _Sum()),
+                cells.setdefault((row.batch_id, hour, row.model, row.host), _Sum()),
+            ):
+                if hour == _hour(row.finished_at):
+                    found.add(row, share * part)
+                else:
+                    found.figures["gpu_seconds"] += share * part
     _write(conn, _BATCHES, ("batch",), batches)
     _write(conn, _MODELS, ("day", "model"), models)
     _write(conn, _HOURS, ("hour", "host"), hours)
+    _write(conn, _CELLS, ("batch", "hour", "model", "host"), cells)
 
 
 def _hours(end: datetime, seconds: float) -> Iterator[tuple[datetime, float]]:
@@ -186,6 +191,9 @@ _MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"}))
 _HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
     bindparam("hour", type_=UtcTime)
 )
+_CELLS = text(
+    _upsert("hour_figures", {"batch_id": ":batch", "hour": ":hour", "model": ":model", "host": ":host"})
+).bindparams(bindparam("hour", type_=UtcTime))
 
 _LOADED = text(
     "INSERT INTO host_hours (hour, host, loads, load_seconds) VALUES (:hour, :host, 1, :seconds) "
