@@ -1,5 +1,6 @@
 """What do results, loads and watts come to, by batch, model, host, day or hour?"""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -155,15 +156,17 @@ def _shared(
 ) -> Iterable[_Part]:
     """A load belongs to the batches that its runner then worked for, by the seconds that they took of it. One that
     served nobody is of none of them, and told only in a report over all."""
-    places: dict[tuple[str, str], list[Cell]] = {}
     own = {cell.batch_id for cell in cells}
-    for cell in (*cells, *beside):
+    places: dict[tuple[str, str], list[Cell]] = {}
+    for cell in sorted((*cells, *beside), key=_hour_of):
         places.setdefault((cell.host, cell.model), []).append(cell)
     for load in loads:
         taken: dict[int, float] = {}
-        for cell in places.get((load.host, load.model), ()):
-            if cell.hour + HOUR > load.started_at and (load.ended_at is None or cell.hour <= load.ended_at):
-                taken[cell.batch_id] = taken.get(cell.batch_id, 0.0) + cell.gpu_seconds
+        there = places.get((load.host, load.model), [])
+        for cell in there[bisect_left(there, _hour(load.started_at), key=_hour_of) :]:
+            if load.ended_at is not None and cell.hour > load.ended_at:
+                break
+            taken[cell.batch_id] = taken.get(cell.batch_id, 0.0) + cell.gpu_seconds
         busy = sum(taken.values())
         if not busy:
             if whole:
@@ -201,6 +204,10 @@ def _idle(
             known = power.get(host)
             if line.kwh is not None and known is not None and known.idle_watts is not None:
                 line.kwh += idle * known.idle_watts / _JOULES
+
+
+def _hour_of(cell: Cell) -> datetime:
+    return cell.hour
 
 
 def _hour(at: datetime) -> datetime:

@@ -47,8 +47,8 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
        r.finished_at, r.day, p.prompt, p.metadata, n.number
 FROM results r
-JOIN jobs j ON j.id = r.job_id
-JOIN payloads p ON p.job_id = r.job_id
+LEFT JOIN jobs j ON j.id = r.job_id
+LEFT JOIN payloads p ON p.job_id = r.job_id
 JOIN batches b ON b.id = r.batch_id
 LEFT JOIN numbered_results n ON n.job_id = r.job_id""",
         "report_batches": f"""
