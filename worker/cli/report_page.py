@@ -167,7 +167,7 @@ def _stacked(lines: Sequence[Line]) -> str:
             ("loading", line.loading_seconds),
             ("idle", line.idle_seconds or 0.0),
         ):
-            wide = 370 * seconds / longest
+            wide = 330 * seconds / longest
             told = f"{kind}: {duration(seconds)}"
             drawn.append(
                 f'<rect class="{kind}" x="{x:.1f}" y="{y + 4}" width="{wide:.1f}" height="18"><title>{told}</title></rect>'
