@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.ollama.client import OllamaHost
     from worker.services.hosts import Seen
     from worker.settings import Settings
+    from worker.storage.engine import Database
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _FORGET = "none"
@@ -68,6 +69,14 @@ Shared = Annotated[
         "--shared/--not-shared", help="Other people use it too: let them in, and step back for them."
     ),
 ]
+Watts = Annotated[
+    float | None,
+    typer.Option("--watts", min=0, max=1e6, help="What it draws at work, for kWh; 0 forgets it."),
+]
+IdleWatts = Annotated[
+    float | None,
+    typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
+]
 
 hosts = typer.Typer(
     no_args_is_help=True,
@@ -89,6 +98,8 @@ def hosts_add(
     header: Header = None,
     ca_file: CaFile = None,
     shared: Shared = None,
+    watts: Watts = None,
+    idle_watts: IdleWatts = None,
     json_: AsJson = False,
 ) -> None:
     """Add a host, or tell anew what the one of this name is; looks at it at once.
@@ -121,6 +132,7 @@ def hosts_add(
             twin = known_host(conn, host.url)
             doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
         seen = register(db, host, open_host=_opener(settings), clock=db.clock())
+        _set_power(db, name, watts, idle_watts)
     if twin is not None and doubled:
         typer.echo(
             f"caravan: {twin.name} is at the same address: under two names one server is made to load against itself",
@@ -141,6 +153,8 @@ def hosts_set(
     header: Header = None,
     ca_file: CaFile = None,
     shared: Shared = None,
+    watts: Watts = None,
+    idle_watts: IdleWatts = None,
     json_: AsJson = False,
 ) -> None:
     """Change what is given of a host and leave the rest. "none" takes a secret, a header (X-Key=none) or a size away.
@@ -152,7 +166,7 @@ def hosts_set(
     from worker.domain.hosts import memory_bytes
     from worker.services.hosts import change
 
-    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared)
+    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts)
     if all(one is None for one in told):
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
     address = None if url is None else host_address(url)
@@ -171,6 +185,7 @@ def hosts_set(
             access=lambda before: _access(before, basic_auth, bearer, header, ca_file),
             shared=shared,
         )
+        _set_power(db, name, watts, idle_watts)
     _report(settings, seen, "changed", json_=json_)
 
 
@@ -368,6 +383,14 @@ def _settings() -> "Settings":
     asked = "log_level" in settings.model_fields_set
     configure(settings.log_level if asked else "warning", style=settings.log_style)
     return settings
+
+
+def _set_power(db: "Database", name: str, watts: float | None, idle_watts: float | None) -> None:
+    from worker.storage.figures import set_power
+
+    if watts is not None or idle_watts is not None:
+        with db.write() as conn:
+            set_power(conn, name, watts=watts, idle_watts=idle_watts)
 
 
 def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":

@@ -60,6 +60,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "export",
         "Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.",
     ),
+    "report": (
+        "worker.cli.report",
+        "report",
+        "Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.",
+    ),
     "jobs": (
         "worker.cli.seeing",
         "jobs",

@@ -130,6 +130,7 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     models: dict[tuple[Any, ...], _Sum] = {}
     hours: dict[tuple[Any, ...], _Sum] = {}
     reused: Counter[int] = Counter()
+    cells: dict[tuple[Any, ...], _Sum] = {}
     for row in rows:
         busy = (row.prompt_eval_seconds or 0.0) + (row.eval_seconds or 0.0)
         share = busy / max(1, slots.get(row.host, 1))
@@ -139,16 +140,20 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
             reused[row.batch_id] += 1
             continue  # no host did anything in this hour
         for hour, part in _hours(row.finished_at, busy):
-            found = hours.setdefault((hour, row.host), _Sum())
-            if hour == _hour(row.finished_at):
-                found.add(row, share * part)
-            else:
-                found.figures["gpu_seconds"] += share * part
+            for found in (
+                hours.setdefault((hour, row.host), _Sum()),
+                cells.setdefault((row.batch_id, hour, row.model, row.host), _Sum()),
+            ):
+                if hour == _hour(row.finished_at):
+                    found.add(row, share * part)
+                else:
+                    found.figures["gpu_seconds"] += share * part
     _write(conn, _BATCHES, ("batch",), batches)
     _write(conn, _MODELS, ("day", "model"), models)
     _write(conn, _HOURS, ("hour", "host"), hours)
     if reused:
         conn.execute(_REUSED, [{"batch": batch, "jobs": jobs} for batch, jobs in sorted(reused.items())])
+    _write(conn, _CELLS, ("batch", "hour", "model", "host"), cells)
 
 
 def _hours(end: datetime, seconds: float) -> Iterator[tuple[datetime, float]]:
@@ -203,6 +208,9 @@ _MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"}))
 _HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
     bindparam("hour", type_=UtcTime)
 )
+_CELLS = text(
+    _upsert("hour_figures", {"batch_id": ":batch", "hour": ":hour", "model": ":model", "host": ":host"})
+).bindparams(bindparam("hour", type_=UtcTime))
 
 _REUSED = text("UPDATE batch_figures SET reused = reused + :jobs WHERE batch_id = :batch")
 

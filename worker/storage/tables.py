@@ -81,6 +81,8 @@ hosts = Table(
     Column("quarantined_until", UtcTime),
     Column("quarantine_reason", Text),
     Column("quarantines", SmallInteger, nullable=False, server_default=text("0")),
+    Column("watts", Float),
+    Column("idle_watts", Float),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
@@ -528,6 +530,16 @@ host_hours = Table(
     *_figures(),
     Column("loads", Integer, nullable=False, server_default=text("0")),
     Column("load_seconds", Float, nullable=False, server_default=text("0")),
+)
+hour_figures = Table(
+    "hour_figures",
+    metadata,
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("hour", UtcTime, primary_key=True),
+    Column("model", String(400), primary_key=True),
+    Column("host", String(100), primary_key=True),
+    *_figures(),
+    Index("ix_hour_figures_hour", "hour"),
 )
 """What was counted when a result got its number: reports of a day or an hour read a few rows, not a million."""
 

@@ -1,0 +1,200 @@
+"""``caravan report``: what the work came to, as a table with a picture, JSON, or a page."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.plain import lines
+from worker.cli.plot import columns
+from worker.cli.settings import opened, settings_for
+from worker.policy.figures import By, Line
+
+if TYPE_CHECKING:
+    from worker.services.report import Report
+
+_WIDE = 118
+"""Columns of a terminal that hold every figure."""
+
+
+def report(
+    batch: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
+        ),
+    ] = None,
+    by: Annotated[By, typer.Option("--by", help="What a line stands for.")] = By.MODEL,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="From this hour on: 2026-11-23T02:00, or 12h, 2d ago."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Up to this hour; as --since.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures, of one file.")
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option("--price-per-kwh", min=0, help="Say what the energy cost, in the money of this price."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.
+
+    Running batches count as far as they have come. kWh need the hosts' watts: caravan hosts set NAME --watts 350.
+
+    Example: caravan report @last --by host --html night.html
+    """
+    from worker.cli.moments import moment_given
+    from worker.services.report import make_report
+
+    with opened(settings_for()) as database:
+        clock = database.clock()
+        made = make_report(
+            database,
+            batch or (),
+            by=by,
+            clock=clock,
+            since=moment_given(since, clock.now(), "--since"),
+            until=moment_given(until, clock.now(), "--until"),
+            details=html is not None,
+        )
+    if html is not None:
+        from worker.cli.report_page import page
+
+        html.write_text(page(made, price=price), encoding="utf-8")
+    if json_:
+        typer.echo(json.dumps(as_json(made, price), ensure_ascii=False))
+        return
+    if not made.figures.lines:
+        typer.echo("nothing has been answered yet")
+    else:
+        _print(made, price)
+    if html is not None:
+        typer.echo(f"the page: {html}", err=True)
+
+
+def _print(made: "Report", price: float | None) -> None:
+    from rich.text import Text
+
+    from worker.cli.render import output_console
+
+    console = output_console()
+    width = console.width if console.is_terminal else None
+    head, *rows = table(made, width=width)
+    console.print(Text(head, style="bold"), soft_wrap=True)
+    for row in rows:
+        console.print(Text(row), soft_wrap=True)
+    for told in remarks(made, price):
+        console.print(Text(told), soft_wrap=True)
+    if width is not None:
+        hours = filled_hours(made)
+        console.print(Text("\noutput tokens per hour (UTC)", style="bold"))
+        picture = columns(
+            [tokens for _, tokens in hours],
+            width=min(width, 120),
+            labels=[f"{hour:%m-%d %H:%M}" for hour, _ in hours],
+        )
+        for line in picture:
+            console.print(Text(line, style="cyan"), soft_wrap=True)
+
+
+def table(made: "Report", *, width: int | None) -> list[str]:
+    """The lines of the table; those of a narrow terminal leave some columns out."""
+    from worker.cli.render import duration
+
+    wide = width is None or width >= _WIDE
+    names = [str(made.by), "jobs", "failed"]
+    names += (
+        ["prompt tok", "output tok", "tok/s", "busy", "loading"] if wide else ["output tok", "tok/s", "busy"]
+    )
+    names += ["load", "idle", "kWh"]
+
+    def cells(line: Line) -> list[str]:
+        jobs = [line.key, f"{line.results:,}", f"{line.failed:,}"]
+        speed = "–" if line.tokens_per_second is None else f"{line.tokens_per_second:,.1f}"
+        busy = duration(line.busy_seconds)
+        if wide:
+            jobs += [f"{line.prompt_tokens:,}", f"{line.output_tokens:,}", speed, busy]
+            jobs += [duration(line.loading_seconds)]
+        else:
+            jobs += [f"{line.output_tokens:,}", speed, busy]
+        return [*jobs, share(line.load_share), share(line.idle_share), energy(line.kwh)]
+
+    shown = [cells(line) for line in made.figures.lines]
+    if len(shown) != 1:
+        shown.append(cells(made.figures.total))
+    return lines(names, shown, right=names[1:], width=width)
+
+
+def remarks(made: "Report", price: float | None) -> list[str]:
+    """What stands beneath the figures."""
+    told = []
+    if made.failures:
+        told.append("failed: " + ", ".join(f"{n:,} {code}" for code, n in list(made.failures.items())[:6]))
+    kwh = made.figures.total.kwh
+    if price is not None and kwh is not None:
+        told.append(f"energy: {energy(kwh)} kWh at {price:g} = {kwh * price:,.2f}")
+    if made.figures.unknown_power and (price is not None or any(line.kwh for line in made.figures.lines)):
+        first = made.figures.unknown_power[0]
+        told.append(
+            f"no watts told for {', '.join(made.figures.unknown_power)}: caravan hosts set {first} --watts N"
+        )
+    return told
+
+
+def filled_hours(made: "Report") -> list[tuple[datetime, int]]:
+    """Each hour from the first to the last with its output tokens."""
+    from datetime import UTC, timedelta
+
+    found = {
+        datetime.strptime(line.key, "%Y-%m-%d %H:%M").replace(tzinfo=UTC): line.output_tokens
+        for line in made.hours.lines
+    }
+    if not found:
+        return []
+    first, last = min(found), max(found)
+    count = int((last - first) / timedelta(hours=1)) + 1
+    hours = (first + timedelta(hours=at) for at in range(count))
+    return [(hour, found.get(hour, 0)) for hour in hours]
+
+
+def share(value: float | None) -> str:
+    """``12%``, or a dash."""
+    return "–" if value is None else f"{value:.0%}"
+
+
+def energy(kwh: float | None) -> str:
+    """kWh with as many digits as mean something."""
+    return "–" if kwh is None else f"{kwh:,.3f}" if kwh < 10 else f"{kwh:,.1f}"
+
+
+def as_json(made: "Report", price: float | None) -> dict[str, Any]:
+    """What a script reads; seconds and shares are numbers."""
+
+    def line(one: Line) -> dict[str, Any]:
+        cost = None if price is None or one.kwh is None else one.kwh * price
+        return {
+            **asdict(one),
+            "tokens_per_second": one.tokens_per_second,
+            "load_share": one.load_share,
+            "idle_share": one.idle_share,
+            "cost": cost,
+        }
+
+    return {
+        "at": made.at.isoformat(),
+        "by": str(made.by),
+        "batches": sorted(made.batches),
+        "since": made.since.isoformat() if made.since else None,
+        "until": made.until.isoformat() if made.until else None,
+        "lines": [line(one) for one in made.figures.lines],
+        "total": line(made.figures.total),
+        "failures": dict(made.failures),
+        "hosts_without_watts": list(made.figures.unknown_power),
+    }
