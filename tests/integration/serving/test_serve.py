@@ -239,7 +239,7 @@ def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Cl
         thread.join(timeout=20)
         assert not thread.is_alive()
         assert counts(database, batch) == {JobState.CANCELLED: 1}
-        assert running.state()["disconnects"] == 1
+        wait_until(lambda: running.state()["disconnects"] == 1, description="the host sees that we hung up")
 
 
 def test_a_long_answer_outlives_many_renewals_of_its_lease(database: Database, clock: Clock) -> None:
