@@ -85,17 +85,24 @@ def test_a_job_that_is_held_is_cancelled_at_once(database: Database, clock: Cloc
         assert counts(database, batch) == {JobState.CANCELLED: 1}
 
 
-def _claim_and_finish(database: Database, clock: Clock, host: Host, batch: Batch) -> None:
+def claimed(database: Database, clock: Clock, *, jobs: int = 1, host: str = "gpu-1") -> list[ClaimedJob]:
+    """Jobs in the hands of a worker."""
+    key = _key(database)
     with database.write() as conn:
-        [job] = claim_jobs(
+        return claim_jobs(
             conn,
-            host=host.name,
-            runner_keys=[_key(database)],
-            limit=1,
+            host=host,
+            runner_keys=[key],
+            limit=jobs,
             token="t",
             now=clock.now(),
-            lease_until=clock.now(),
+            lease_until=clock.now() + timedelta(hours=1),
         )
+
+
+def _claim_and_finish(database: Database, clock: Clock, host: Host, batch: Batch) -> None:
+    [job] = claimed(database, clock, host=host.name)
+    with database.write() as conn:
         finish_jobs(
             conn, [replace(ending(job, Held(Code.RUNNER_DIED, "why")), host=host.name)], now=clock.now()
         )
@@ -174,16 +181,8 @@ def test_a_job_that_waits_for_its_retry_is_cancelled_at_once(database: Database,
         host = add(database, clock, running)
         running.set_faults(simulator.Fault("busy", times=0))
         batch = one_job(database, clock)
+        [job] = claimed(database, clock, host=host.name)
         with database.write() as conn:
-            [job] = claim_jobs(
-                conn,
-                host=host.name,
-                runner_keys=[_key(database)],
-                limit=1,
-                token="t",
-                now=clock.now(),
-                lease_until=clock.now(),
-            )
             again = Retried(Code.RUNNER_DIED, "why", clock.now() + timedelta(hours=1), charged=True)
             finish_jobs(conn, [replace(ending(job, again), host=host.name)], now=clock.now())
         assert counts(database, batch) == {JobState.SCHEDULED: 1}
@@ -211,16 +210,7 @@ def test_an_answer_that_could_not_be_stored_before_the_cancel_is_not_stored_afte
     with simulator.running(simulated()) as (running,):
         host = add(database, clock, running)
         batch = one_job(database, clock)
-        with database.write() as conn:
-            [job] = claim_jobs(
-                conn,
-                host=host.name,
-                runner_keys=[_key(database)],
-                limit=1,
-                token="t",
-                now=clock.now(),
-                lease_until=clock.now() + timedelta(hours=1),
-            )
+        [job] = claimed(database, clock, host=host.name)
         spool = Spool(tmp_path / "gpu-1.jsonl")
         spool.write([ending(job)])
 
@@ -274,16 +264,7 @@ def test_of_a_cancel_and_a_finish_at_the_same_time_one_wins_a_thousand_times(
     won = Counter[str]()
     for _ in range(100):
         batch = submit(database, clock, [{"model": "m", "prompt": f"{n}"} for n in range(10)], key=f"{_}")
-        with database.write() as conn:
-            jobs = claim_jobs(
-                conn,
-                host="gpu-1",
-                runner_keys=[_key(database)],
-                limit=10,
-                token="t",
-                now=clock.now(),
-                lease_until=clock.now() + timedelta(hours=1),
-            )
+        jobs = claimed(database, clock, jobs=10)
         pieces = [jobs[n : n + 2] for n in range(0, 10, 2)]
         chance.shuffle(pieces)
         start = threading.Barrier(2)

@@ -95,6 +95,27 @@ def test_connections_that_are_ended_again_and_again_cost_no_answer(
     each_is_answered_once(fleet)
 
 
+@pytest.mark.fault(4)
+@pytest.mark.fault(11)
+def test_a_worker_that_is_told_to_stop_while_the_database_is_away_leaves_its_answers_in_the_spool(
+    fleet: Fleet, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    started = fleet.start_all()
+    submit(fleet, tmp_path)
+    more_than(fleet, 20)
+
+    own_postgres.stop(crash=True)
+    for name in ("gpu-1", "gpu-2"):
+        started[name].terminate()
+    for name in ("gpu-1", "gpu-2"):
+        assert started[name].wait(timeout=60) == 0
+    own_postgres.start()
+    for name in ("gpu-1", "gpu-2"):
+        fleet.start("worker", "--host", name)
+
+    each_is_answered_once(fleet)
+
+
 @pytest.mark.fault(11)
 @pytest.mark.fault(30)
 def test_answers_that_fit_on_no_disk_wait_in_memory_while_the_database_is_gone(

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -10,32 +9,10 @@ import pytest
 from sqlalchemy import make_url, text
 
 import simulator
-from benchmarks.soak.servers import PostgresServer
-from tests.acceptance.conftest import MODELS, Fleet, keeps_its_promises, write_jobs
-from tests.processes import Processes
+from tests.acceptance.conftest import MODELS, Fleet, write_jobs
 from tests.waiting import wait_until
-from worker.storage.engine import open_database
 from worker.storage.ids import job_id
 from worker.storage.results import list_attempts
-
-
-@pytest.fixture
-def broken_fleet(
-    environment: dict[str, str],
-    processes: Processes,
-    hosts: tuple[simulator.RunningHost, ...],
-    redis_url: str,
-    own_postgres_url: str,
-) -> Iterator[Fleet]:
-    """A fleet on a PostgreSQL that the test may crash."""
-    env = {**environment, "CARAVAN_BROKER_URL": redis_url, "CARAVAN_DATABASE_URL": own_postgres_url}
-    database = open_database(own_postgres_url)
-    ready = Fleet(env, processes, hosts, database)
-    for host in hosts:
-        ready.run("hosts", "add", host.name, host.url, "--slots", "2")
-    yield ready
-    keeps_its_promises(database)
-    database.close()
 
 
 @pytest.mark.fault(4)
@@ -98,30 +75,6 @@ def test_a_worker_that_is_told_to_stop_while_its_host_loads_claims_nothing_after
     assert fleet.status()["counts"] == {"queued": 6}
     with fleet.database.read() as conn:
         assert conn.scalar(text("SELECT max(attempt) FROM jobs")) == 0
-
-
-@pytest.mark.fault(4)
-@pytest.mark.fault(11)
-@pytest.mark.thorough
-def test_a_worker_that_is_told_to_stop_while_the_database_is_away_leaves_its_answers_in_the_spool(
-    broken_fleet: Fleet, own_postgres: PostgresServer, tmp_path: Path
-) -> None:
-    fleet = broken_fleet
-    started = fleet.start_all()
-    fleet.run("submit", str(write_jobs(tmp_path / "jobs.jsonl", 200, options={"num_predict": 200})))
-    wait_until(lambda: fleet.status()["done"] > 10, description="the workers work")
-
-    own_postgres.stop(crash=True)
-    for name in ("gpu-1", "gpu-2"):
-        started[name].terminate()
-    for name in ("gpu-1", "gpu-2"):
-        assert started[name].wait(timeout=60) == 0
-    own_postgres.start()
-    for name in ("gpu-1", "gpu-2"):
-        fleet.start("worker", "--host", name)
-
-    assert fleet.wait_finished()["counts"] == {"succeeded": 200}
-    assert sum(host.state()["completed"] for host in fleet.hosts) == 200, "an answer was generated twice"
 
 
 @pytest.mark.fault(33)

@@ -3,17 +3,16 @@
 import inspect
 import io
 import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
 from worker.cli.counting import telling
+from worker.cli.moments import moment_given
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from worker.storage.chosen import Chosen
     from worker.storage.engine import Database
 
-_AGO = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LOOK_EVERY = 1.0
 """Seconds between two looks of ``--follow``."""
 
@@ -328,8 +325,8 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
         None,
         [normalise_model(one) for one in given["model"] or ()],
         given["state"] or (),
-        _time(given["since"], now, "--since"),
-        _time(given["until"], now, "--until"),
+        moment_given(given["since"], now, "--since"),
+        moment_given(given["until"], now, "--until"),
         dict(_pair(one) for one in given["where"] or ()),
         given["code"] or (),
     )
@@ -397,18 +394,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not found or not key:
         raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
     return key, value
-
-
-def _time(text: str | None, now: datetime, option: str) -> datetime | None:
-    """A moment as people write it: ISO 8601, in local time unless it says otherwise, or how long ago."""
-    if text is None:
-        return None
-    ago = _AGO.fullmatch(text.strip())
-    if ago is not None:
-        return now - timedelta(**{_UNITS[ago.group(2)]: int(ago.group(1))})
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(
-            f"{text!r} is no time; expected 2026-11-23, 2026-11-23T02:00 or 12h", param_hint=option
-        ) from error
