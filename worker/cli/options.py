@@ -25,6 +25,12 @@ File = Annotated[
         help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
     ),
 ]
+AnyFile = Annotated[
+    Path | None,
+    typer.Argument(
+        help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.documents import (
+    Combine,
+    Documents,
+    Long,
+    PagesAsImages,
+    Root,
+    from_documents,
+    named,
+    run_documents,
+)
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
     IdColumn,
     KeepAlive,
@@ -83,7 +93,7 @@ WaitHosts = Annotated[
 
 
 def run(
-    file: File,
+    file: AnyFile = None,
     host: Hosts = None,
     model: Models = None,
     output: Out = None,
@@ -116,6 +126,11 @@ def run(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    documents: Documents = None,
+    root: Root = None,
+    long: Long = "refuse",
+    combine: Combine = None,
+    pages_as_images: PagesAsImages = False,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -146,6 +161,22 @@ def run(
         by=by,
         expire=expire,
     )
+    given = from_documents(
+        settings_for(),
+        file,
+        recipe,
+        documents=documents,
+        roots=root,
+        long=long,
+        combine=combine,
+        as_images=pages_as_images,
+        show=show,
+        output=output,
+    )
+    if given is not None:
+        file, recipe = given.file, given.recipe
+    if file is None:
+        raise typer.BadParameter("name one, or documents with --documents", param_hint="FILE")
     if show is not None:
         show_prompts(file, recipe, show)
         return
@@ -171,6 +202,14 @@ def run(
         wait_hosts=wait_hosts,
     )
     settings = settings_for(fail_on_cut=True if fail_on_cut else None)
+    if given is not None:
+        raise typer.Exit(
+            run_documents(
+                given,
+                named(wanted, documents),
+                lambda path, plain, told: run_batch(settings, path, plain, told, urls=host, slots=slots),
+            )
+        )
     raise typer.Exit(run_batch(settings, file, recipe, wanted, urls=host, slots=slots))
 
 

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.documents import (
+    Combine,
+    Documents,
+    Long,
+    PagesAsImages,
+    Root,
+    from_documents,
+    named,
+)
 from worker.cli.options import (
+    AnyFile,
     By,
     Encoding,
     Expire,
     Extend,
-    File,
     Format,
     IdColumn,
     KeepAlive,
@@ -49,7 +58,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    file: File,
+    file: AnyFile = None,
     model: Models = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
@@ -79,6 +88,11 @@ def submit(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    documents: Documents = None,
+    root: Root = None,
+    long: Long = "refuse",
+    combine: Combine = None,
+    pages_as_images: PagesAsImages = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -116,6 +130,22 @@ def submit(
         by=by,
         expire=expire,
     )
+    given = from_documents(
+        settings_for(),
+        file,
+        recipe,
+        documents=documents,
+        roots=root,
+        long=long,
+        combine=combine,
+        as_images=pages_as_images,
+        show=show,
+        combines=False,
+    )
+    if given is not None:
+        file, recipe = given.file, given.recipe
+    if file is None:
+        raise typer.BadParameter("name one, or documents with --documents", param_hint="FILE")
     if show is not None:
         show_prompts(file, recipe, show)
         return
@@ -139,6 +169,7 @@ def submit(
         pull_missing=pull_missing,
         key=key,
     )
+    wanted = named(wanted, documents)
     settings = settings_for()
     console = error_console()
     with opened(settings) as database:
