@@ -12,6 +12,7 @@
     ├── BrokerUnavailable     a wake-up could not be published; the next tick finds the rows
     ├── AlreadyRunning        another process holds this CARAVAN_HOME
     ├── NoHost                no host can serve what is asked
+    ├── DocumentRefused       a document has no text that could be asked about; its code says why
     └── HostError             one request to a host gave no result; its code says whose fault that was
 
 Nothing else escapes a service. A message says where and what; the class or the code says what to do.
@@ -84,6 +85,23 @@ class AlreadyRunning(CaravanError):
 
 class NoHost(CaravanError):
     """No host can serve what is asked."""
+
+
+DocumentCode = Literal["unreadable", "encrypted", "no_text", "empty", "too_large", "outside_root"]
+
+
+class DocumentRefused(CaravanError):
+    """A document cannot be read, or holds no text, so that no model is asked to invent its content.
+
+    ``pages`` are those it concerns, from 1; empty where it is the whole document.
+    """
+
+    def __init__(self, path: str, code: DocumentCode, message: str, *, pages: Sequence[int] = ()) -> None:
+        self.path = path
+        self.code = code
+        self.message = message
+        self.pages = tuple(pages)
+        super().__init__(f"{path}: {message}")
 
 
 class Code(StrEnum):

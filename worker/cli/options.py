@@ -409,7 +409,9 @@ def asked_again(
         if states or codes:
             raise typer.BadParameter("says which rows of --from BATCH", param_hint="--state and --code")
         if file is None:
-            raise typer.BadParameter("name one, or a batch with --from", param_hint="FILE")
+            raise typer.BadParameter(
+                "name one, documents with --documents, or a batch with --from", param_hint="FILE"
+            )
         return file, recipe, None
     if file is not None:
         raise typer.BadParameter("FILE and --from both say what is asked; give one", param_hint="--from")

@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.documents import (
+    Combine,
+    Documents,
+    Long,
+    PagesAsImages,
+    Root,
+    from_documents,
+    named,
+    run_documents,
+)
 from worker.cli.options import (
     AnyFile,
     By,
@@ -143,6 +153,11 @@ def run(
     from_: From = None,
     state: FromState = None,
     code: FromCode = None,
+    documents: Documents = None,
+    root: Root = None,
+    long: Long = "refuse",
+    combine: Combine = None,
+    pages_as_images: PagesAsImages = False,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -176,6 +191,20 @@ def run(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    given = from_documents(
+        settings_for(),
+        file,
+        recipe,
+        documents=documents,
+        roots=root,
+        long=long,
+        combine=combine,
+        as_images=pages_as_images,
+        show=show,
+        output=output,
+    )
+    if given is not None:
+        file, recipe = given.file, given.recipe
     file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
     if show is not None:
         show_prompts(file, recipe, show)
@@ -212,6 +241,14 @@ def run(
             command=notify_command,
         ),
     )
+    if given is not None:
+        raise typer.Exit(
+            run_documents(
+                given,
+                named(wanted, documents),
+                lambda path, plain, told: run_batch(settings, path, plain, told, urls=host, slots=slots),
+            )
+        )
     raise typer.Exit(run_batch(settings, file, recipe, wanted, urls=host, slots=slots))
 
 

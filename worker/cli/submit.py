@@ -5,6 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.documents import (
+    Combine,
+    Documents,
+    Long,
+    PagesAsImages,
+    Root,
+    from_documents,
+    named,
+)
 from worker.cli.options import (
     AnyFile,
     By,
@@ -106,6 +115,11 @@ def submit(
     from_: From = None,
     state: FromState = None,
     code: FromCode = None,
+    documents: Documents = None,
+    root: Root = None,
+    long: Long = "refuse",
+    combine: Combine = None,
+    pages_as_images: PagesAsImages = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
@@ -146,6 +160,20 @@ def submit(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    given = from_documents(
+        settings_for(),
+        file,
+        recipe,
+        documents=documents,
+        roots=root,
+        long=long,
+        combine=combine,
+        as_images=pages_as_images,
+        show=show,
+        combines=False,
+    )
+    if given is not None:
+        file, recipe = given.file, given.recipe
     file, recipe, again = asked_again(file, from_, state, code, recipe, show=show, dry_run=dry_run)
     if show is not None:
         show_prompts(file, recipe, show)
@@ -181,6 +209,7 @@ def submit(
             command=notify_command,
         ),
     )
+    wanted = named(wanted, documents)
     console = error_console()
     with opened(settings) as database:
         clock = database.clock()

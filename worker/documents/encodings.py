@@ -232,3 +232,47 @@ def read_text(path: Path, *, encoding: str | None = None) -> str:
         )
         raise InputRefused([Problem(line, "", "invalid_encoding", message)]) from error
     return text.removeprefix("\ufeff")
+
+
+def decoded(data: bytes, encoding: str | None = None) -> tuple[str, str]:
+    """The text of these bytes, its byte order mark dropped, and the encoding: as told, or found as in a file.
+
+    Raises ValueError, saying which byte fits none.
+    """
+    if encoding is not None:
+        try:
+            name = named_encoding(encoding)
+        except InputRefused as error:
+            raise ValueError(str(error)) from error
+        return _strictly(data, name), name
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return _strictly(data, name), name
+    try:
+        return data.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError as error:
+        beyond = _beyond_ascii(data[: error.start].decode("utf-8"))
+        bad = f"byte 0x{data[error.start]:02x} at {error.start + 1:,}"
+    if beyond >= _SURELY_UTF8:
+        raise ValueError(f"UTF-8 with a byte that is not: {bad}; say --encoding")
+    try:
+        text = data.decode("gb18030")
+    except UnicodeDecodeError:
+        text = ""
+    if text and _reads_as_chinese(data, text):
+        return text, "gb18030"
+    raise ValueError(f"neither UTF-8 nor GB18030: {bad}; say --encoding (for instance cp1252, big5)")
+
+
+def _strictly(data: bytes, name: str) -> str:
+    try:
+        return data.decode(name).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        message = f"not {name}: byte 0x{data[error.start]:02x} at {error.start + 1:,}; say --encoding"
+        raise ValueError(message) from error
+
+
+def _reads_as_chinese(data: bytes, text: str) -> bool:
+    """As ``_is_chinese``, of bytes at hand."""
+    low = [bool(match[1]) for match in _PAIR.finditer(data[:BLOCK])]
+    return bool(low) and sum(low) * 2 < len(low) and len(_PRIVATE.findall(text[:BLOCK])) * 20 < len(low)

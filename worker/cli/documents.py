@@ -1,0 +1,267 @@
+"""``--documents`` of ``run`` and ``submit``: documents instead of FILE."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from worker.cli.options import Wanted
+from worker.errors import InputRefused, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from worker.services.documents import Asking, Prepared, Window
+    from worker.services.recipe import Recipe
+    from worker.settings import Settings
+
+PANEL = "Documents"
+UNKNOWN_WINDOW = 8192
+"""Tokens, where --long split is asked and no host has told of the model yet."""
+
+Documents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--documents",
+        metavar="PATTERN",
+        help="Instead of FILE: documents, e.g. 'inbox/**/*.pdf'; repeat.",
+        rich_help_panel=PANEL,
+    ),
+]
+Root = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root", metavar="DIR", help="Nothing outside is read. Default: PATTERN's.", rich_help_panel=PANEL
+    ),
+]
+Long = Annotated[
+    Literal["refuse", "split"],
+    typer.Option("--long", help="Documents that do not fit the window.", rich_help_panel=PANEL),
+]
+Combine = Annotated[
+    Path | None,
+    typer.Option(
+        "--combine", metavar="T.j2", help="Makes one answer of those of the parts.", rich_help_panel=PANEL
+    ),
+]
+PagesAsImages = Annotated[
+    bool,
+    typer.Option(
+        "--pages-as-images", help="Show the pages to a model that sees, as PNG.", rich_help_panel=PANEL
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OfDocuments:
+    """What FILE and recipe become where documents are asked."""
+
+    file: Path
+    recipe: "Recipe"
+    prepared: "Prepared"
+    asking: "Asking"
+    window: "Window | None"
+    folder: Path
+
+    @property
+    def refused(self) -> int:
+        return len(self.prepared.refused)
+
+
+def from_documents(
+    settings: "Settings",
+    file: Path | None,
+    recipe: "Recipe",
+    *,
+    documents: list[str] | None,
+    roots: list[Path] | None,
+    long: Literal["refuse", "split"],
+    combine: Path | None,
+    as_images: bool,
+    show: int | None,
+    output: Path | None = None,
+    combines: bool = True,
+) -> OfDocuments | None:
+    """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends.
+
+    ``combines``: this command answers parts before the whole. Raises InputRefused, typer.BadParameter.
+    """
+    if not documents:
+        if roots or combine is not None or as_images or long != "refuse":
+            raise typer.BadParameter(
+                "is for --documents", param_hint="--root, --long, --combine, --pages-as-images"
+            )
+        return None
+    if file is not None:
+        raise typer.BadParameter(
+            "FILE and --documents both say what is asked; give one", param_hint="--documents"
+        )
+    if recipe.prompt is None:
+        told = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
+        raise InputRefused([Problem(0, "--documents", "no_prompt", told)])
+    if recipe.id_column is not None:
+        raise typer.BadParameter("is for a FILE; a document's id is its path", param_hint="--id")
+    if combine is not None and long != "split":
+        raise typer.BadParameter("needs --long split", param_hint="--combine")
+    if combine is not None and not combines:
+        raise typer.BadParameter(
+            "parts are answered before the whole, which `caravan run` does; or leave it out: each part is a job",
+            param_hint="--combine",
+        )
+    from worker.cli.render import error_console
+    from worker.documents.encodings import read_text
+    from worker.documents.sources import absolute, roots_of
+    from worker.services.documents import Asking, prepare
+
+    here = Path.cwd()
+    told_roots = tuple(absolute(str(root), here) for root in roots or ()) or roots_of(documents, here)
+    asking = Asking(
+        patterns=tuple(absolute(pattern, here) for pattern in documents),
+        roots=told_roots,
+        template=recipe.prompt,
+        template_source=recipe.prompt_source,
+        system=recipe.system,
+        encoding=recipe.encoding,
+        as_images=as_images,
+        long=long,
+        combine=None if combine is None else read_text(combine),
+        combine_source=str(combine),
+        models=recipe.models,
+    )
+    window = _window(settings, recipe, long)
+    if show is not None:
+        _show(asking, window, show)
+        raise typer.Exit(0)
+    console = error_console()
+    folder = settings.home / "input"
+    prepared = prepare(asking, folder, window)
+    _say(console, prepared, _keep_refused(prepared, output))
+    plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None)
+    return OfDocuments(prepared.path, plain, prepared, asking, window, folder)
+
+
+def named(wanted: Wanted, documents: list[str] | None) -> Wanted:
+    """A batch of documents is called as they are asked for, so that the next night finds it."""
+    return wanted if wanted.name is not None or not documents else replace(wanted, name=documents[0][:200])
+
+
+def run_documents(given: OfDocuments, wanted: Wanted, run: "Callable[[Path, Recipe, Wanted], int]") -> int:
+    """Answer the parts of long documents first, then one job a document. Returns the exit code: 3 where one was refused."""
+    from worker.cli.exits import FAILED_OR_HELD
+    from worker.cli.render import error_console
+    from worker.services.documents import combined
+
+    path = given.file
+    refused = given.refused
+    if given.prepared.parts is not None:
+        answered = given.folder / f"{given.prepared.parts.stem}.answers.jsonl"
+        console = error_console()
+        long = given.prepared.long
+        console.print(
+            f"{long:,} long {'document' if long == 1 else 'documents'}: their parts are asked first"
+        )
+        of_parts = replace(wanted, name=f"{wanted.name} (parts)", output=answered, as_json=False, bom=False)
+        code = run(given.prepared.parts, given.recipe, of_parts)
+        answers = _answers(answered) if code in {0, FAILED_OR_HELD} else None
+        if answers is None:
+            return code
+        whole = combined(given.prepared, given.asking, given.folder, answers, given.window)
+        _say(console, whole, _keep_refused(whole, wanted.output))
+        path, refused = whole.path, len(whole.refused)
+    code = run(path, given.recipe, wanted)
+    return FAILED_OR_HELD if code == 0 and refused else code
+
+
+def _answers(path: Path) -> dict[tuple[str, str], str] | None:
+    """What the parts were answered; None where some have not ended."""
+    import json
+
+    if not path.exists():
+        return None
+    answers = {}
+    with path.open(encoding="utf-8") as lines:
+        for written in lines:
+            line = json.loads(written)
+            if line["state"] not in {"succeeded", "failed", "cancelled", "expired"}:
+                return None
+            if line["state"] == "succeeded":
+                answers[line["custom_id"], line["model"]] = line["answer"] or ""
+    return answers
+
+
+def _window(settings: "Settings", recipe: "Recipe", long: str) -> "Window | None":
+    """As it was asked for, else what the hosts tell of the models: the smallest of them."""
+    from worker.domain.runners import normalise_model
+    from worker.policy.context_window import answer_tokens
+    from worker.services.documents import Window
+
+    options = dict(recipe.defaults.options or {})
+    request: dict[str, Any] = {
+        "options": options,
+        "think": recipe.defaults.think,
+        "format": recipe.defaults.format,
+    }
+    told = _told(settings)
+    models = [told[name] for model in recipe.models if (name := normalise_model(model)) in told]
+    answer = answer_tokens(request, thinking=any(model.thinking for model in models))
+    size = options.get("num_ctx")
+    if not isinstance(size, int):
+        trained = [model.trained_context for model in models if model.trained_context]
+        size = min(trained, default=UNKNOWN_WINDOW if long == "split" else None)
+    return None if size is None else Window(size, min(answer, size // 2))
+
+
+def _told(settings: "Settings") -> dict[str, Any]:
+    from worker.cli.settings import opened
+    from worker.storage.models import known_models
+
+    with opened(settings) as database, database.read() as conn:
+        return known_models(conn)
+
+
+def _show(asking: "Asking", window: "Window | None", count: int) -> None:
+    from worker.services.documents import shown
+
+    for name, system, prompt in shown(asking, window, count):
+        typer.echo(f"── {name}")
+        if system:
+            typer.echo(f"[system] {system}")
+        typer.echo(prompt)
+
+
+def _keep_refused(prepared: "Prepared", output: Path | None) -> Path | None:
+    """Beside the output, or here: which documents were left out and why, one JSON line each."""
+    import json
+
+    from worker.services.writers import rejects_path, replacing
+
+    if not prepared.refused:
+        return None
+    path = rejects_path(output, Path("documents.jsonl"))
+    with replacing(path) as out:
+        for one in prepared.refused:
+            plain = {"path": one.path, "code": one.code, "message": one.message, "pages": list(one.pages)}
+            out.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    return path
+
+
+def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None:
+    count = prepared.documents
+    console.print(f"{count:,} {'document' if count == 1 else 'documents'} read", highlight=False)
+    for one in prepared.refused[:10]:
+        console.print(
+            f"left out: {one} ({one.code})", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
+    if prepared.refused:
+        console.print(
+            f"{len(prepared.refused):,} left out; they are in {rejects}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    sys.stderr.flush()

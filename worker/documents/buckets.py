@@ -1,0 +1,79 @@
+"""Which documents lie in a bucket, and what are their bytes? The same as a folder, through fsspec (``caravan[s3]``).
+
+Imported only where a root is a URL. Credentials are found as the file system finds them (for s3: environment, profile, role).
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.documents.sources import MOST_ENTRIES, Found
+from worker.errors import DocumentRefused, InputRefused, Problem
+
+
+def listed(root: str) -> Iterator[Found]:
+    """Everything under ``root``. Raises InputRefused where it cannot be listed."""
+    system, base = _system(root)
+    try:
+        entries = system.find(base, detail=True)
+    except Exception as error:  # each file system raises its own
+        raise _unreadable(root, error) from error
+    if len(entries) > MOST_ENTRIES:
+        told = f"{root}: more than {MOST_ENTRIES:,} objects; give a longer prefix"
+        raise InputRefused([Problem(0, "documents", "too_large", told)])
+    prefix = f"{base.rstrip('/')}/"
+    for path, about in sorted(entries.items()):
+        if not path.startswith(prefix):
+            continue
+        name = path[len(prefix) :]
+        if ".." in name.split("/"):
+            continue
+        yield Found(f"{root.rstrip('/')}/{name}", root, name, int(about.get("size") or 0), _modified(about))
+
+
+def fetched(found: Found, most: int) -> bytes:
+    """The object's bytes. Raises DocumentRefused."""
+    if not found.path.startswith(f"{found.root.rstrip('/')}/") or ".." in found.path.split("/"):
+        raise DocumentRefused(found.path, "outside_root", f"outside {found.root}")
+    try:
+        system, path = _system(found.path)
+        with system.open(path, "rb") as file:
+            data: bytes = file.read(most + 1)
+    except Exception as error:
+        raise DocumentRefused(found.path, "unreadable", f"{type(error).__name__}: {error}") from error
+    if len(data) > most:
+        raise DocumentRefused(found.path, "too_large", f"more than {most:,} bytes")
+    return data
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """Raises InputRefused where fsspec, or what it needs for this scheme, is not installed."""
+    scheme = url.partition("://")[0].lower()
+    if scheme in {"file", "local", "http", "https", "ftp", "reference", "simplecache", "filecache"}:
+        told = f"{url}: documents are read from folders and buckets (s3://…), not from {scheme}://"
+        raise InputRefused([Problem(0, "documents", "unreadable", told)])
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        told = f"{url}: needs an extra: pip install 'caravan[s3]' ({error})"
+        raise InputRefused([Problem(0, "documents", "unreadable", told)]) from error
+    except ValueError as error:
+        raise _unreadable(url, error) from error
+    return system, str(path)
+
+
+def _modified(about: dict[str, Any]) -> datetime:
+    told = about.get("LastModified") or about.get("mtime") or about.get("created")
+    if isinstance(told, datetime):
+        return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
+    return (
+        datetime.fromtimestamp(float(told), tz=UTC)
+        if isinstance(told, int | float)
+        else datetime(1970, 1, 1, tzinfo=UTC)
+    )
+
+
+def _unreadable(url: str, error: Exception) -> InputRefused:
+    return InputRefused([Problem(0, "documents", "unreadable", f"{url}: {type(error).__name__}: {error}")])

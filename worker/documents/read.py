@@ -1,0 +1,199 @@
+"""What does a document say? Its text, its pages where it has some, and what it tells of itself.
+
+A document without text is refused by name, so that no model is asked about nothing and invents it.
+"""
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from worker.documents.bounded import Reader
+from worker.documents.formats import media_type_of
+from worker.documents.sources import Found, is_remote, open_inside
+from worker.errors import DocumentRefused, InputRefused
+
+MOST_BYTES = 128 * 1024 * 1024
+"""Of one document."""
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
+"""Endings of files whose rows are documents."""
+IMAGES: Mapping[str, str] = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+DPI = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it was read."""
+
+    name: str
+    """Relative to its root; of a row ``table.csv#LINE``."""
+    path: str
+    text: str
+    pages: tuple[str, ...] | None
+    metadata: Mapping[str, Any]
+    """What it tells of itself (title, author, front matter …); of a row its columns."""
+    media_type: str
+    sha256: str
+    """Of its bytes; of a row, of its values."""
+    encoding: str | None
+    row: bool = False
+    images: tuple[str, ...] = ()
+    """Base64 of its pages, where they were asked for."""
+
+
+def is_table(name: str) -> bool:
+    """Whether each row of this file is a document."""
+    return name.lower().removesuffix(".gz").endswith(TABLES)
+
+
+def read_document(found: Found, *, reader: Reader | None = None, encoding: str | None = None) -> Document:
+    """The document. ``reader`` is kept over many of them; without one a child process is started for this one.
+
+    Raises DocumentRefused: unreadable, encrypted, no_text, empty, too_large, outside_root.
+    """
+    data = _bytes_of(found)
+    media_type = media_type_of(found.name)
+    with nullcontext(reader) if reader is not None else Reader() as using:
+        said = using.read(found.path, data, media_type, encoding)
+    pages = said["pages"]
+    return Document(
+        found.name,
+        found.path,
+        said["text"],
+        None if pages is None else tuple(pages),
+        said["metadata"],
+        media_type,
+        hashlib.sha256(data).hexdigest(),
+        said["encoding"],
+    )
+
+
+def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -> Document:
+    """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused."""
+    data = _bytes_of(found)
+    ending = PurePosixPath(found.name).suffix.lower()
+    digest = hashlib.sha256(data).hexdigest()
+    if ending in IMAGES:
+        if not data:
+            raise DocumentRefused(found.path, "empty", "the file is empty")
+        image = base64.b64encode(data).decode()
+        return Document(found.name, found.path, "", None, {}, IMAGES[ending], digest, None, images=(image,))
+    with nullcontext(reader) if reader is not None else Reader() as using:
+        images = tuple(using.render(found.path, data, dpi))
+    metadata = {"pages": len(images)}
+    return Document(
+        found.name, found.path, "", None, metadata, "application/pdf", digest, None, images=images
+    )
+
+
+def read_rows(found: Found, *, encoding: str | None = None) -> Iterator[Document | DocumentRefused]:
+    """Each row of a table as a document, its columns in ``metadata``; a row that is none as what is wrong with it.
+
+    The text is the column ``text`` where there is one, else the row as lines ``column: value``. Raises DocumentRefused for
+    what is wrong with the whole file.
+    """
+    from worker.documents.tables import open_rows  # reads CSV, JSONL and, with pyarrow, Parquet
+
+    data = _bytes_of(found)
+    with tempfile.NamedTemporaryFile(prefix="caravan-", suffix=_endings(found.name)) as copy:
+        copy.write(data)  # a copy cannot be exchanged for a link while its rows are read
+        copy.flush()
+        try:
+            for row in open_rows(Path(copy.name), encoding=encoding):
+                if row.problem is None and row.values is None and not (row.raw or b"").strip():
+                    continue
+                yield _row(found, row)
+        except InputRefused as error:
+            problem = error.problems[0]
+            code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
+            told = problem.message.replace(copy.name, found.name)
+            raise DocumentRefused(found.path, code, told) from error  # type: ignore[arg-type]
+
+
+def read_all(
+    found: Found, *, reader: Reader | None = None, encoding: str | None = None, as_images: bool = False
+) -> Iterator[Document | DocumentRefused]:
+    """What this file holds: one document, or one a row. What cannot be read is handed out, so that the others go on."""
+    try:
+        if is_table(found.name):
+            yield from read_rows(found, encoding=encoding)
+        elif as_images:
+            yield read_images(found, reader=reader)
+        else:
+            yield read_document(found, reader=reader, encoding=encoding)
+    except DocumentRefused as refused:
+        yield refused
+
+
+def _row(found: Found, row: Any) -> Document | DocumentRefused:
+    import json
+
+    place = f"{found.path}#{row.line}"
+    if row.problem is not None:
+        return DocumentRefused(place, "unreadable", row.problem.message)
+    values = row.values
+    if values is None:
+        try:
+            values = json.loads(row.raw)
+        except (ValueError, RecursionError) as error:
+            return DocumentRefused(place, "unreadable", f"not JSON: {error}")
+        if not isinstance(values, dict):
+            return DocumentRefused(place, "unreadable", "not a JSON object")
+    written = values.get("text")
+    text = (
+        written
+        if isinstance(written, str)
+        else "\n".join(f"{name}: {value}" for name, value in values.items() if value not in (None, ""))
+    )
+    if not text.strip():
+        return DocumentRefused(place, "no_text", "every column is empty")
+    digest = hashlib.sha256(
+        json.dumps(values, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    )
+    return Document(
+        f"{found.name}#{row.line}",
+        place,
+        text,
+        None,
+        values,
+        "application/x-row",
+        digest.hexdigest(),
+        None,
+        row=True,
+    )
+
+
+def _endings(name: str) -> str:
+    base = name.rpartition("/")[2].lower()
+    return "." + ".".join(base.split(".")[1:][-2:])
+
+
+def _bytes_of(found: Found) -> bytes:
+    """Raises DocumentRefused."""
+    if is_remote(found.path):
+        from worker.documents.buckets import fetched  # fsspec is an extra
+
+        return fetched(found, MOST_BYTES)
+    with os.fdopen(open_inside(found), "rb") as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise DocumentRefused(
+                    found.path, "too_large", f"{size:,} bytes, at most {MOST_BYTES:,} are read"
+                )
+            data = file.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise DocumentRefused(found.path, "unreadable", error.strerror or str(error)) from error
+    if len(data) > MOST_BYTES:
+        raise DocumentRefused(found.path, "too_large", f"more than {MOST_BYTES:,} bytes")
+    return data

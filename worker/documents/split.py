@@ -1,0 +1,162 @@
+"""Where is a long document cut, so that each part fits a model's window? On its structure, and nothing is lost.
+
+Tried in this order: headings, paragraphs, lines, sentences (Chinese ones too), words, and characters where a text has none of
+these. Neighbours are put together again as long as they fit, so that there are few parts. Pure.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from worker.policy.context_window import estimate_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stretch of a document; all parts one after another are its text."""
+
+    text: str
+    number: int
+    """From 1."""
+    of: int
+    start: int
+    """In characters of the document's text; ``end`` is behind the last one."""
+    end: int
+    pages: tuple[int, int] | None
+    """First and last page it touches, from 1; None of a document without pages."""
+    headings: tuple[str, ...]
+    """Those it stands under, the outermost first."""
+
+
+PAGE_BREAK = "\n\n"
+"""Between the pages of a document in its text."""
+
+_HEADING = re.compile(
+    r"^(?:(?P<marks>\#{1,6})[ \t]+(?P<marked>\S.*)"
+    r"|(?P<chinese>第[一二三四五六七八九十百千零〇两\d]{1,9}(?P<unit>[卷部篇章回节節])(?:[ \t\u3000].*)?)"
+    r"|(?P<named>(?:chapter|part|book|section)[ \t]+(?:\d{1,4}|[ivxlc]{1,9})\b.{0,100}))$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.MULTILINE | re.DOTALL)
+_UNITS = {"卷": 1, "部": 1, "篇": 1, "章": 2, "回": 2, "节": 3, "節": 3}
+_NAMED = {"book": 1, "part": 1, "chapter": 2, "section": 3}
+_BREAKS = (
+    re.compile(r"\n[ \t\u3000]*\n\s*"),
+    re.compile(r"\n+"),
+    re.compile(r"[。！？!?…]+[」』”’）)\"']*\s*|(?<=[^\W\d_]{2})\.[\"'”’)]*\s+|[；;]\s*"),
+    re.compile(r"\s+|[，、,]"),
+)
+"""After each match a piece may end."""
+
+
+def split(text: str, budget: int, *, pages: Sequence[str] | None = None) -> tuple[Part, ...]:
+    """``text`` in parts of at most ``budget`` tokens each, as ``estimate_tokens`` counts.
+
+    ``pages``: of which ``text`` is made, ``PAGE_BREAK`` between them. Raises ValueError for a budget below 16 tokens, at
+    which no sentence would be left whole.
+
+    >>> [part.text for part in split("# One\\n\\n" + "a " * 60 + "\\n\\n# Two\\n\\nb", 45)][1]
+    '# Two\\n\\nb'
+    """
+    if budget < 16:
+        raise ValueError(f"a budget of {budget} tokens: at least 16 are needed")
+    headings = list(_headings(text))
+    spans = list(_pieces(text, 0, len(text), budget, [at for at, _, _ in headings]))
+    starts = _page_starts(pages)
+    return tuple(
+        Part(
+            text[start:end],
+            number,
+            len(spans),
+            start,
+            end,
+            None if starts is None else (_page(starts, start), _page(starts, max(start, end - 1))),
+            _path(headings, text, start, end),
+        )
+        for number, (start, end) in enumerate(spans, start=1)
+    )
+
+
+def _pieces(
+    text: str, start: int, end: int, budget: int, headings: list[int], level: int = -1
+) -> Iterator[tuple[int, int]]:
+    """Spans that fit, neighbours put together."""
+    if estimate_tokens(text[start:end]) <= budget:
+        yield start, end
+        return
+    if level == len(_BREAKS):
+        yield from _cut(text, start, end, budget)
+        return
+    if level < 0:
+        ends = [at for at in headings if start < at < end]
+    else:
+        ends = [found.end() for found in _BREAKS[level].finditer(text, start, end) if found.end() < end]
+    begin, kept, used = start, start, 0
+    for stop in [*ends, end]:
+        size = estimate_tokens(text[kept:stop])
+        if used + size <= budget:
+            kept, used = stop, used + size
+            continue
+        if kept > begin:
+            yield begin, kept
+        if size <= budget:
+            begin, kept, used = kept, stop, size
+        else:
+            *whole, last = _pieces(text, kept, stop, budget, headings, level + 1)
+            yield from whole
+            begin, kept, used = last[0], stop, estimate_tokens(text[last[0] : stop])
+    if kept > begin:
+        yield begin, kept
+
+
+def _cut(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
+    while start < end:
+        low, high = start + 1, min(end, start + 3 * budget)
+        while low < high:  # the longest that fits; an estimate grows with its text
+            middle = (low + high + 1) // 2
+            if estimate_tokens(text[start:middle]) <= budget:
+                low = middle
+            else:
+                high = middle - 1
+        yield start, low
+        start = low
+
+
+def _headings(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each heading begins, its level, its words; not what only looks like one within a block of code."""
+    fences = [found.span() for found in _FENCE.finditer(text)]
+    for found in _HEADING.finditer(text):
+        at = found.start()
+        if any(begin <= at < stop for begin, stop in fences):
+            continue
+        if found["marks"]:
+            yield at, len(found["marks"]), found["marked"].strip(" #\t")
+        elif found["chinese"]:
+            yield at, _UNITS[found["unit"]], found["chinese"].strip()
+        else:
+            yield at, _NAMED[found["named"].split()[0].lower()], found["named"].strip()
+
+
+def _path(headings: list[tuple[int, int, str]], text: str, start: int, end: int) -> tuple[str, ...]:
+    while start < end and text[start].isspace():
+        start += 1
+    path: list[tuple[int, str]] = []
+    for _, level, words in headings[: bisect_right(headings, start, key=lambda heading: heading[0])]:
+        path = [one for one in path if one[0] < level]
+        path.append((level, words))
+    return tuple(words for _, words in path)
+
+
+def _page_starts(pages: Sequence[str] | None) -> list[int] | None:
+    if pages is None:
+        return None
+    starts, at = [], 0
+    for page in pages:
+        starts.append(at)
+        at += len(page) + len(PAGE_BREAK)
+    return starts
+
+
+def _page(starts: list[int], at: int) -> int:
+    return max(1, bisect_right(starts, at))

@@ -1,0 +1,422 @@
+"""How do documents become jobs? Each read, rendered, and written as a job line of a file that is kept like standard input.
+
+The file has a hash, so the same documents asked the same way are the same batch, and a changed one extends it. Documents that
+are too long are split: their parts are asked first (a file of their own), their answers combined by a second template.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from worker.documents.bounded import Reader
+from worker.documents.read import Document, is_table, read_all
+from worker.documents.sources import find_documents
+from worker.documents.split import Part, split
+from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.domain.runners import normalise_model
+from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.policy.context_window import OVERHEAD, estimate_tokens
+
+LONGEST_ID = 200
+SMALLEST_PART = 256
+"""Tokens of a part; with less room than that beside its template, a document is refused."""
+FILLED = 0.75
+"""Of the room, by parts: tables and numbers have more tokens than an estimate, and a part that overflows costs its document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How much room there is for a prompt."""
+
+    tokens: int
+    """Of the window, the answer included."""
+    answer: int
+
+    @property
+    def prompt(self) -> int:
+        return self.tokens - self.answer - OVERHEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Which documents are asked what."""
+
+    patterns: tuple[str, ...]
+    """Absolute, or relative to the roots."""
+    roots: tuple[str, ...]
+    template: str
+    template_source: str = "--template"
+    system: str | None = None
+    encoding: str | None = None
+    as_images: bool = False
+    long: Literal["refuse", "split"] = "refuse"
+    combine: str | None = None
+    combine_source: str = "--combine"
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Documents as files of job lines."""
+
+    path: Path
+    """One line a document (or a part, where nothing combines them); of a split one, whose ``parts`` are to be answered first."""
+    parts: Path | None
+    """Job lines of the parts, where there are some to combine."""
+    documents: int
+    long: int
+    """Documents that were split."""
+    refused: tuple[DocumentRefused, ...]
+
+
+@dataclass(slots=True)
+class _Templates:
+    prompt: Template
+    system: Template | None
+    combine: Template | None
+
+
+def prepare(
+    asking: Asking, folder: Path, window: Window | None, *, progress: Callable[[int], None] | None = None
+) -> Prepared:
+    """Read every document and keep what is asked of it in ``folder``. ``window``: None where no model's is known, and then
+    nothing is too long.
+
+    Raises InputRefused: nothing matches, nothing can be read, or a template is none.
+    """
+    templates = _templates(asking)
+    refused: list[DocumentRefused] = []
+    documents = long = found_any = 0
+    checked = False
+    with _Kept(folder, "documents") as main, _Kept(folder, "parts") as parts, Reader() as reader:
+        for found in find_documents(asking.patterns, asking.roots):
+            found_any += 1
+            if not checked and not is_table(found.name):
+                _check(templates.prompt, templates.system)
+                checked = True
+            for one in read_all(found, reader=reader, encoding=asking.encoding, as_images=asking.as_images):
+                if isinstance(one, DocumentRefused):
+                    refused.append(one)
+                    continue
+                try:
+                    was_split = _written(one, asking, templates, window, main, parts)
+                except DocumentRefused as error:
+                    refused.append(error)
+                    continue
+                documents += 1
+                long += was_split
+                if progress is not None:
+                    progress(documents)
+        if not documents:
+            raise _nothing(asking, found_any, refused)
+        return Prepared(main.keep(), parts.keep() if parts.lines else None, documents, long, tuple(refused))
+
+
+def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[str, str | None, str]]:
+    """Name, system and prompt of the first ``count`` documents (parts, of a long one); nothing is kept. Raises InputRefused."""
+    templates = _templates(asking)
+    left, refused, found_any = count, [], 0
+    with Reader() as reader:
+        for found in find_documents(asking.patterns, asking.roots):
+            found_any += 1
+            for one in read_all(found, reader=reader, encoding=asking.encoding, as_images=asking.as_images):
+                try:
+                    if isinstance(one, DocumentRefused):
+                        raise one
+                    for line in _lines(one, asking, templates, window):
+                        yield line["custom_id"], line.get("system"), line["prompt"]
+                except DocumentRefused as error:
+                    refused.append(error)
+                    continue
+                left -= 1
+                if not left:
+                    return
+    if left == count:
+        raise _nothing(asking, found_any, refused)
+
+
+def combined(
+    prepared: Prepared,
+    asking: Asking,
+    folder: Path,
+    answers: Mapping[tuple[str, str], str],
+    window: Window | None,
+) -> Prepared:
+    """The lines of ``prepared`` with each split document asked about the answers of its parts: one job a document.
+
+    ``answers``: (custom_id, normalised model) of a part → its answer.
+    A document of which a part has none is refused: it is not answered from half its text.
+    """
+    template = _templates(asking).combine
+    assert template is not None
+    refused = list(prepared.refused)
+    documents = 0
+    with _Kept(folder, "documents") as kept, prepared.path.open(encoding="utf-8") as lines:
+        for written in lines:
+            line = json.loads(written)
+            parts = line.pop("parts", None)
+            if parts is None:
+                kept.add(line)
+                documents += 1
+                continue
+            for model in asking.models or ("",):
+                try:
+                    prompt = _of_parts(line, parts, model, answers, template, window)
+                except DocumentRefused as error:
+                    refused.append(error)
+                    continue
+                named = {"model": model} if model else {}
+                made = {name: value for name, value in line.items() if name != "document"}
+                kept.add({**made, **named, "prompt": prompt})
+                documents += 1
+        if not documents:
+            raise _nothing(asking, len(refused), refused)
+        return Prepared(kept.keep(), None, documents, prepared.long, tuple(refused))
+
+
+def _of_parts(
+    line: dict[str, Any],
+    parts: list[dict[str, Any]],
+    model: str,
+    answers: Mapping[tuple[str, str], str],
+    template: Template,
+    window: Window | None,
+) -> str:
+    path = line["document"]["path"]
+    asked_of = normalise_model(model) if model else model
+    missing = [part["number"] for part in parts if (part["custom_id"], asked_of) not in answers]
+    if missing:
+        told = f"no answer to {'part' if len(missing) == 1 else 'parts'} {', '.join(map(str, missing[:10]))} of {len(parts)}"
+        raise DocumentRefused(path, "unreadable", told)
+    values = {
+        "document": line["document"],
+        "parts": [{**part, "answer": answers[part["custom_id"], asked_of]} for part in parts],
+    }
+    prompt = _rendered(template, values, path)
+    tokens = estimate_tokens(prompt) + estimate_tokens(line.get("system") or "")
+    if window is not None and tokens > window.prompt:
+        told = f"the answers of its {len(parts)} parts have about {tokens:,} tokens, there is room for {window.prompt:,}"
+        raise DocumentRefused(path, "too_large", told)
+    return prompt
+
+
+def custom_id_of(name: str) -> str:
+    """The name, or its beginning and a hash where it is too long for an id.
+
+    >>> custom_id_of("a/b.pdf"), len(custom_id_of("x" * 300))
+    ('a/b.pdf', 200)
+    """
+    if len(name) <= LONGEST_ID - 20:  # room for "#part-12"
+        return name
+    return f"{name[: LONGEST_ID - 36]}~{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:35]}"
+
+
+def part_id(name: str, part: Part) -> str:
+    return f"{custom_id_of(name)[: LONGEST_ID - 16]}#part-{part.number}"
+
+
+def _templates(asking: Asking) -> _Templates:
+    prompt = (
+        prompt_template(asking.template, source=asking.template_source)
+        if asking.as_images
+        else prompt_text(asking.template, source=asking.template_source)
+    )
+    combine = None
+    if asking.combine is not None:
+        combine = prompt_template(asking.combine, source=asking.combine_source)
+        if "parts" not in combine.variables:
+            loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
+            told = f"{asking.combine_source}: does not take the answers; write {loop}"
+            raise InputRefused([Problem(0, "--combine", "no_variable", told)])
+    system = None if asking.system is None else prompt_template(asking.system, source="--system")
+    return _Templates(prompt, system, combine)
+
+
+def _check(*templates: Template | None) -> None:
+    """A column that no document has is told before all of them are read."""
+    problems = [
+        problem
+        for template in templates
+        if template is not None
+        for problem in template.missing(["document"])
+    ]
+    if problems:
+        raise InputRefused(problems)
+
+
+def _written(
+    document: Document,
+    asking: Asking,
+    templates: _Templates,
+    window: Window | None,
+    main: "_Kept",
+    parts: "_Kept",
+) -> bool:
+    """Whether it was split."""
+    lines = list(_lines(document, asking, templates, window))
+    if templates.combine is None or len(lines) == 1:
+        for line in lines:
+            main.add(line)
+        return len(lines) > 1
+    for line in lines:
+        parts.add(line)
+    told = [{**line["metadata"]["part"], "custom_id": line["custom_id"]} for line in lines]
+    whole = {
+        "custom_id": custom_id_of(document.name),
+        "metadata": _metadata(document),
+        "document": {**_variables(document, ""), "text": ""},
+        "parts": told,
+    }
+    if lines[0].get("system"):
+        whole["system"] = lines[0]["system"]
+    main.add(whole)
+    return True
+
+
+def _lines(
+    document: Document, asking: Asking, templates: _Templates, window: Window | None
+) -> Iterator[dict[str, Any]]:
+    """The document's job line, or those of its parts. Raises DocumentRefused."""
+    line = _line(document, templates, document.text, None)
+    room = None if window is None else window.prompt
+    tokens = _tokens(line)
+    if room is not None and asking.long == "split":
+        room = int(room * FILLED)
+    if room is None or tokens <= room or document.images:
+        yield line
+        return
+    if asking.long == "refuse":
+        told = (
+            f"about {tokens:,} tokens, there is room for {max(room, 0):,}; --long split asks it in parts, "
+            "--set num_ctx=N opens a larger window"
+        )
+        raise DocumentRefused(document.path, "too_large", told)
+    beside = tokens - estimate_tokens(document.text)
+    if room - beside < SMALLEST_PART:
+        told = f"beside its template there is room for {max(room - beside, 0):,} tokens of it; open a larger window"
+        raise DocumentRefused(document.path, "too_large", told)
+    for part in split(document.text, room - beside, pages=document.pages):
+        if part.text.strip():
+            yield _line(document, templates, part.text, part)
+
+
+def _line(document: Document, templates: _Templates, text: str, part: Part | None) -> dict[str, Any]:
+    variables = _variables(document, text)
+    if part is not None:
+        variables["part"] = _provenance(part)
+    values = {**(document.metadata if document.row else {}), "document": variables}
+    line: dict[str, Any] = {
+        "custom_id": custom_id_of(document.name) if part is None else part_id(document.name, part),
+        "prompt": _rendered(templates.prompt, values, document.path),
+        "metadata": _metadata(document) | ({} if part is None else {"part": _provenance(part)}),
+    }
+    if templates.system is not None:
+        system = _rendered(templates.system, values, document.path, blank=True)
+        if system.strip():
+            line["system"] = system
+    if document.images:
+        line["images"] = list(document.images)
+    return line
+
+
+def _tokens(line: Mapping[str, Any]) -> int:
+    return estimate_tokens(line["prompt"]) + estimate_tokens(line.get("system") or "")
+
+
+def _rendered(template: Template, values: Mapping[str, Any], path: str, *, blank: bool = False) -> str:
+    text = template.render(values, line=0, blank=blank)
+    if isinstance(text, Problem):
+        code: Literal["too_large", "unreadable"] = "too_large" if text.code == "too_large" else "unreadable"
+        raise DocumentRefused(path, code, text.message)
+    return text
+
+
+def _variables(document: Document, text: str) -> dict[str, Any]:
+    return {
+        "text": text,
+        "name": document.name,
+        "path": document.path,
+        "metadata": dict(document.metadata),
+        "pages": len(document.pages) if document.pages is not None else None,
+        "sha256": document.sha256,
+        "media_type": document.media_type,
+        "part": None,
+    }
+
+
+def _metadata(document: Document) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "path": document.path,
+        "sha256": document.sha256,
+        "media_type": document.media_type,
+    }
+    if document.pages is not None:
+        about["pages"] = len(document.pages)
+    return {**document.metadata, **about}
+
+
+def _provenance(part: Part) -> dict[str, Any]:
+    return {
+        "number": part.number,
+        "of": part.of,
+        "start": part.start,
+        "end": part.end,
+        "pages": None if part.pages is None else list(part.pages),
+        "headings": list(part.headings),
+    }
+
+
+def _nothing(asking: Asking, found: int, refused: Sequence[DocumentRefused]) -> InputRefused:
+    if not found:
+        told = f"no document matches {', '.join(asking.patterns)} (under {', '.join(asking.roots)})"
+        return InputRefused([Problem(0, "--documents", "empty", told)])
+    problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
+    told = f"none of the {found:,} files that match holds a document"
+    return InputRefused(
+        problems or [Problem(0, "--documents", "empty", told)], left_out=max(0, len(refused) - 20)
+    )
+
+
+class _Kept:
+    """A file of job lines that gets the name of its hash."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder, self._kind = folder, kind
+        self._digest = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+        self._partial: Path | None = None
+        self.lines = 0
+
+    def __enter__(self) -> "_Kept":
+        self._file = tempfile.NamedTemporaryFile(
+            "wb", dir=self._folder, prefix=f"{self._kind}-", suffix=".part", delete=False
+        )
+        self._partial = Path(self._file.name)
+        return self
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        written = json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
+        self._digest.update(written)
+        self._file.write(written)
+        self.lines += 1
+
+    def keep(self) -> Path:
+        assert self._file is not None
+        assert self._partial is not None
+        self._file.close()
+        path = self._folder / f"{self._kind}-{self._digest.hexdigest()[:16]}.jsonl"
+        self._partial.rename(path)
+        self._partial = None
+        return path
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        self._file.close()
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
