@@ -86,7 +86,7 @@ def document(**changes: object) -> Document:
         "metadata": {},
         "media_type": "text/plain",
     }
-    return Document(**{**told, "sha256": "0" * 64, "encoding": "utf-8", **changes})  # type: ignore[arg-type]
+    return Document(**{**told, "sha256": "0" * 64, "encoding": "utf-8", **changes})
 
 
 def test_a_fingerprint_changes_with_what_decides_the_answer_and_with_nothing_else() -> None:
