@@ -76,7 +76,7 @@ def test_a_budget_for_no_sentence_is_refused() -> None:
 
 
 def document(**changes: object) -> Document:
-    told = {
+    told: dict[str, object] = {
         "name": "a.txt",
         "path": "/in/a.txt",
         "text": "t",
