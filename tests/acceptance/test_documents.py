@@ -8,6 +8,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import MODELS, caravan
 from tests.made_documents import docx_of, encrypted, pdf_of
+from tests.unit.docs.pages import DOCS, ROOT, blocks
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]
@@ -135,3 +136,30 @@ def test_documents_are_submitted_for_whoever_serves(
     )
 
     assert json.loads(done.stdout)["jobs"] == 1
+
+
+def test_the_example_is_answered_and_its_scan_is_told(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    command = next(
+        block.text.split()
+        for block in blocks(DOCS / "documents.md", "")
+        if block.text.startswith("caravan run --documents 'examples/")
+    )
+    shown = [word.strip("'") for word in command[1:]]
+    shown[shown.index("--model") + 1] = MODELS[0]
+    shown[shown.index("-o") + 1] = str(tmp_path / "answers.jsonl")
+    shown[shown.index("--documents") + 1] = str(ROOT / "examples" / "nightly" / "inbox" / "**")
+    shown[shown.index("--template") + 1] = str(ROOT / "examples" / "nightly" / "summary.j2")
+
+    done = caravan(*shown, "--host", hosts[0].url, env=environment, check=False)
+
+    assert done.returncode == 3, done.stderr
+    lines = read(tmp_path / "answers.jsonl")
+    assert [line["custom_id"] for line in lines] == [
+        *("gettysburg.html", "ozymandias.pdf", "proverbs.csv#2", "proverbs.csv#3"),
+        *("zh/ailian.docx", "zh/guanque.txt", "zh/taohuayuan.md"),
+    ]
+    assert all(line["state"] == "succeeded" for line in lines)
+    [scan] = read(tmp_path / "answers.rejects.jsonl")
+    assert (Path(str(scan["path"])).name, scan["code"], scan["pages"]) == ("scan.pdf", "no_text", [1])

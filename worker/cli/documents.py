@@ -164,7 +164,9 @@ def run_documents(given: OfDocuments, wanted: Wanted, run: "Callable[[Path, Reci
         console.print(
             f"{long:,} long {'document' if long == 1 else 'documents'}: their parts are asked first"
         )
-        of_parts = replace(wanted, name=f"{wanted.name} (parts)", output=answered, as_json=False, bom=False)
+        of_parts = replace(
+            wanted, name=f"{wanted.name} (parts)", output=answered, as_json=False, bom=False, told=()
+        )
         code = run(given.prepared.parts, given.recipe, of_parts)
         answers = _answers(answered) if code in {0, FAILED_OR_HELD} else None
         if answers is None:

@@ -203,9 +203,15 @@ def run(
         show=show,
         output=output,
     )
-    if given is not None:
+    again = None
+    if given is None:
+        file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
+    elif from_ is not None:
+        raise typer.BadParameter(
+            "--documents and --from both say what is asked; give one", param_hint="--from"
+        )
+    else:
         file, recipe = given.file, given.recipe
-    file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
     if show is not None:
         show_prompts(file, recipe, show)
         return
