@@ -43,6 +43,10 @@ Codes = Annotated[
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="Only jobs of this model; repeat for more.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -60,6 +64,7 @@ class Asked:
     states: Iterable[JobState] | None = None
     codes: list[str] | None = None
     models: list[str] | None = None
+    where: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def cancel(
     state: States = None,
     code: Codes = None,
     model: Models = None,
+    where: Where = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -101,7 +107,7 @@ def cancel(
         done="cancelled",
         wakes=False,
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model))
+    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where))
 
 
 def unhold(
@@ -109,6 +115,7 @@ def unhold(
     job: Jobs = None,
     code: Codes = None,
     model: Models = None,
+    where: Where = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -126,7 +133,7 @@ def unhold(
         done="let go",
         kind="held",
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, None, code, model))
+    _do(act, Asked(yes, dry_run, json_, target, job, None, code, model, where))
 
 
 def retry(
@@ -138,6 +145,7 @@ def retry(
     ] = None,
     code: Codes = None,
     model: Models = None,
+    where: Where = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,7 +180,7 @@ def retry(
         done="asked again",
         kind=" or ".join(states or ()),
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model))
+    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model, where))
 
 
 def set_(
@@ -181,6 +189,7 @@ def set_(
     job: Jobs = None,
     state: States = None,
     model: Models = None,
+    where: Where = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -203,7 +212,7 @@ def set_(
         done=f"set to {priority} priority",
         kind="unfinished",
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, state, None, model))
+    _do(act, Asked(yes, dry_run, json_, target, job, state, None, model, where))
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
@@ -305,8 +314,17 @@ def _chosen(conn: "Connection", asked: Asked) -> tuple[JobFilter, Batch | None]:
         states=None if asked.states is None else frozenset(asked.states),
         codes=None if asked.codes is None else frozenset(asked.codes),
         models=None if asked.models is None else frozenset(map(normalise_model, asked.models)),
+        metadata=tuple(pair_given(one) for one in asked.where or ()),
     )
     return chosen, batch
+
+
+def pair_given(text: str) -> tuple[str, str]:
+    """KEY=VALUE of --where. Raises typer.BadParameter."""
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
+    return key, value
 
 
 def find_jobs(conn: "Connection", reference: str) -> list[int]:

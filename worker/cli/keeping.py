@@ -8,6 +8,7 @@ import typer
 
 from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
+from worker.cli.actions import pair_given
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.keeping import parse_keep
@@ -110,13 +111,11 @@ def delete(
     Example: caravan delete @last --where customer=4711 --dry-run
     """
     from worker.services.keeping import count_deletable, delete_jobs, give_room_back
-    from worker.storage.keeping import Marked
 
     if every == bool(batch):
         raise typer.BadParameter("name batches, or say --all", param_hint="BATCH")
     if every and not (where or custom_id):
         raise typer.BadParameter("--all wants --where or --custom-id beside it", param_hint="--all")
-    marked = Marked(frozenset(custom_id or ()), dict(_pair(one) for one in where or ()))
     with opened(settings_for()) as database:
         named = _named(database, batch)
         chosen = [
@@ -125,11 +124,13 @@ def delete(
                 states=frozenset(state) if state else None,
                 codes=frozenset(code) if code else None,
                 models=frozenset(map(normalise_model, model)) if model else None,
+                custom_ids=frozenset(custom_id) if custom_id else None,
+                metadata=tuple(pair_given(one) for one in where or ()),
             )
             for one in named
         ]
-        jobs = count_deletable(database, chosen, marked)
-        whole = marked == Marked() and any(
+        jobs = count_deletable(database, chosen)
+        whole = any(
             one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
         )
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
@@ -139,7 +140,7 @@ def delete(
             return
         ask(f"Delete {about} for good?", yes=yes)
         clock = database.clock()
-        gone = delete_jobs(database, chosen, marked, clock=clock)
+        gone = delete_jobs(database, chosen, clock=clock)
         give_room_back(database, clock=clock)
     _tell(figures | {"jobs": gone.jobs, "batches": list(gone.batches)}, _deleted(gone, about), as_json=json_)
 
@@ -165,13 +166,6 @@ def _age(text: str) -> timedelta:
     if not found:
         raise typer.BadParameter("expected a time, such as 90d", param_hint="--older-than")
     return found
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not found or not key:
-        raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
-    return key, value
 
 
 def _batches(n: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
+from worker.cli.actions import pair_given
 from worker.cli.counting import telling
 from worker.cli.moments import moment_given
 from worker.cli.settings import opened, settings_for
@@ -327,7 +328,7 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
         given["state"] or (),
         moment_given(given["since"], now, "--since"),
         moment_given(given["until"], now, "--until"),
-        dict(_pair(one) for one in given["where"] or ()),
+        dict(pair_given(one) for one in given["where"] or ()),
         given["code"] or (),
     )
 
@@ -387,10 +388,3 @@ def _waiter(database: "Database", batch_id: int | None) -> Callable[[], bool]:
             return get_batch(conn, batch_id).state not in (BatchState.FINISHED, BatchState.CANCELLED)
 
     return again
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not found or not key:
-        raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
-    return key, value

@@ -155,6 +155,9 @@ class JobFilter:
     """Of the failure, or of what they are held for."""
     models: frozenset[str] | None = None
     """Normalised names."""
+    custom_ids: frozenset[str] | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Key and value, as text."""
 
     def __post_init__(self) -> None:
         if self.batch_id is None and self.job_ids is None:
@@ -163,7 +166,8 @@ class JobFilter:
     @property
     def whole_batch(self) -> bool:
         """Nothing but the batch is asked for."""
-        return (self.job_ids, self.states, self.codes, self.models) == (None, None, None, None)
+        given = (self.job_ids, self.states, self.codes, self.models, self.custom_ids)
+        return not self.metadata and all(one is None for one in given)
 
     def among(self, states: Iterable[JobState]) -> "JobFilter":
         """The same jobs, those in one of ``states`` alone."""

@@ -22,7 +22,6 @@ from worker.storage.copy import nobody_serves
 from worker.storage.engine import Database
 from worker.storage.keeping import (
     SETTLED,
-    Marked,
     close_pruned,
     count_marked,
     count_there,
@@ -189,16 +188,15 @@ def compact(database: Database, *, clock: Clock) -> int:
 # -- delete -----------------------------------------------------------------------------------------------------------
 
 
-def count_deletable(database: Database, chosen: Sequence[JobFilter], marked: Marked) -> int:
+def count_deletable(database: Database, chosen: Sequence[JobFilter]) -> int:
     """Jobs that ``delete_jobs`` would forget."""
     with database.read() as conn:
-        return sum(count_marked(conn, one, marked) for one in chosen)
+        return sum(count_marked(conn, one) for one in chosen)
 
 
 def delete_jobs(
     database: Database,
     chosen: Sequence[JobFilter],
-    marked: Marked,
     *,
     clock: Clock,
     rest: Rest = pause,
@@ -215,12 +213,12 @@ def delete_jobs(
     for one in chosen:
         batch = one.batch_id
         assert batch is not None
-        whole = one.whole_batch and marked == Marked()
+        whole = one.whole_batch
         if whole:
             with database.write() as conn:
                 if get_batch(conn, batch).state not in SETTLED:
                     cancel_batch(conn, batch, now=clock.now())
-        total += _delete_of(database, one, marked, clock, rest, wait)
+        total += _delete_of(database, one, clock, rest, wait)
         with database.write() as conn:
             if close_pruned(conn, batch, now=clock.now()):
                 closed.append(batch)
@@ -230,9 +228,7 @@ def delete_jobs(
     return Gone(total, tuple(closed))
 
 
-def _delete_of(
-    database: Database, chosen: JobFilter, marked: Marked, clock: Clock, rest: Rest, wait: float
-) -> int:
+def _delete_of(database: Database, chosen: JobFilter, clock: Clock, rest: Rest, wait: float) -> int:
     batch = chosen.batch_id
     assert batch is not None
     total, after = 0, 0
@@ -240,7 +236,7 @@ def _delete_of(
     while True:
         at = clock.monotonic()
         with database.read() as conn:
-            ids = marked_jobs(conn, chosen, marked, after=after, limit=CHUNK)
+            ids = marked_jobs(conn, chosen, after=after, limit=CHUNK)
         if not ids:
             break
         after = ids[-1]

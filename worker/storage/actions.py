@@ -6,7 +6,7 @@ waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -33,6 +33,7 @@ from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
+from worker.storage.chosen import metadata_is
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import SEQ_BITS
@@ -76,12 +77,12 @@ def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
             found = list(ids)
             for start in range(0, len(found), _MANY):
                 some = frozenset(found[start : start + _MANY])
-                yield JobFilter(batch, some, chosen.states, chosen.codes, chosen.models)
+                yield replace(chosen, batch_id=batch, job_ids=some)
 
 
 def count_matching(conn: Connection, chosen: JobFilter) -> int:
     """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
-    if chosen.batch_id is not None and (chosen.job_ids, chosen.codes, chosen.models) == (None, None, None):
+    if chosen.batch_id is not None and replace(chosen, states=None).whole_batch:
         found = batch_counts(conn, chosen.batch_id)
         gone = pruned_by_state(conn, chosen.batch_id)
         return sum(
@@ -91,11 +92,12 @@ def count_matching(conn: Connection, chosen: JobFilter) -> int:
         )
     total = 0
     for part in by_batch(chosen):
-        total += conn.scalar(select(func.count()).select_from(jobs).where(_matches(part))) or 0
+        total += conn.scalar(select(func.count()).select_from(jobs).where(matching(part))) or 0
     return total
 
 
-def _matches(chosen: JobFilter) -> ColumnElement[bool]:
+def matching(chosen: JobFilter) -> ColumnElement[bool]:
+    """The condition on ``jobs`` that ``chosen`` says."""
     j, r = jobs.c, results.c
     wanted: list[ColumnElement[bool]] = [true()]
     if chosen.batch_id is not None:
@@ -110,12 +112,12 @@ def _matches(chosen: JobFilter) -> ColumnElement[bool]:
         codes = sorted(chosen.codes)
         failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
         wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
+    if chosen.custom_ids is not None:
+        wanted.append(j.custom_id.in_(sorted(chosen.custom_ids)))
+    if chosen.metadata:
+        said = [metadata_is(key, value) for key, value in sorted(chosen.metadata)]
+        wanted.append(exists().where(payloads.c.job_id == j.id, *said))
     return and_(*wanted)
-
-
-def matching(chosen: JobFilter) -> ColumnElement[bool]:
-    """The condition on ``jobs`` that ``chosen`` says."""
-    return _matches(chosen)
 
 
 def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -123,7 +125,7 @@ def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequen
     j = jobs.c
     query: Select[Any] = (
         select(j.id, j.batch_id, j.runner_key, j.priority, j.state, j.model, j.cancel_requested_at)
-        .where(_matches(chosen), j.id > after)
+        .where(matching(chosen), j.id > after)
         .order_by(j.id)
         .limit(limit)
         .with_for_update(key_share=True, of=jobs)

@@ -5,18 +5,16 @@ a job. Only jobs that have ended go, so no claim, lease or count of open work is
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
     Table,
-    Text,
     and_,
     bindparam,
     case,
-    cast,
     delete,
     exists,
     func,
@@ -35,7 +33,7 @@ from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
-from worker.storage.tables import batches, jobs, metadata, payloads, rejects
+from worker.storage.tables import batches, jobs, metadata, rejects
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
@@ -50,15 +48,6 @@ _OF_A_JOB = tuple(
     if _begins_with_job(table) and table.name not in ("results", "fresh_results")
 )
 """Tables whose rows belong to one job, besides its result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """Which jobs are to go, besides what a filter of jobs says; what is empty chooses nothing away."""
-
-    custom_ids: frozenset[str] = frozenset()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """Key → its value as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +87,15 @@ def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:
     return sum(conn.scalar(found.where(in_batch(batch))) or 0 for batch in batch_ids)
 
 
-def marked_jobs(conn: Connection, chosen: JobFilter, marked: Marked, *, after: int, limit: int) -> list[int]:
+def marked_jobs(conn: Connection, chosen: JobFilter, *, after: int, limit: int) -> list[int]:
     """The ids of jobs that are to go, in their order; fewer than ``limit`` only where there are no more."""
-    query = select(jobs.c.id).where(_marked(chosen, marked), jobs.c.id > after)
+    query = select(jobs.c.id).where(matching(chosen), jobs.c.id > after)
     return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
 
 
-def count_marked(conn: Connection, chosen: JobFilter, marked: Marked) -> int:
+def count_marked(conn: Connection, chosen: JobFilter) -> int:
     """How many ``marked_jobs`` finds in all."""
-    return conn.scalar(select(func.count()).select_from(jobs).where(_marked(chosen, marked))) or 0
-
-
-def _marked(chosen: JobFilter, marked: Marked) -> ColumnElement[bool]:
-    wanted = [matching(chosen)]
-    if marked.custom_ids:
-        wanted.append(jobs.c.custom_id.in_(sorted(marked.custom_ids)))
-    if marked.metadata:
-        said = [
-            cast(payloads.c.metadata.op("->>")(key), Text) == value
-            for key, value in sorted(marked.metadata.items())
-        ]
-        wanted.append(exists().where(payloads.c.job_id == jobs.c.id, *said))
-    return and_(*wanted)
+    return conn.scalar(select(func.count()).select_from(jobs).where(matching(chosen))) or 0
 
 
 # -- they go ----------------------------------------------------------------------------------------------------------

@@ -386,6 +386,26 @@ def test_jobs_are_chosen_by_state_code_model_and_number_across_batches(store: St
     told_truly(store)
 
 
+def test_jobs_are_chosen_by_custom_id_and_metadata_in_their_batch_and_by_number(store: Store) -> None:
+    batch = store.submit(
+        new_job(1, metadata={"sku": "a", "new": True}), new_job(2, metadata={"sku": "b"}), new_job(3)
+    )
+    for job in store.claim():
+        store.finish(job, FAILURE)
+
+    def count(**conditions: Any) -> int:
+        return count_retriable(store.database, JobFilter(**conditions))
+
+    numbers = frozenset(batch * 2**24 + n for n in (1, 2))
+    assert count(batch_id=batch, metadata=(("sku", "a"),)) == 1
+    assert count(batch_id=batch, metadata=(("sku", "a"), ("new", "true"))) == 1
+    assert count(batch_id=batch, metadata=(("sku", "a"), ("new", "false"))) == 0
+    assert count(job_ids=numbers, metadata=(("sku", "b"),)) == 1
+    assert count(job_ids=numbers, custom_ids=frozenset({"c2", "c3"})) == 1
+    assert retry_jobs(store.database, JobFilter(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
+    assert cancel_jobs(store.database, JobFilter(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
+
+
 def test_a_filter_of_nothing_at_all_is_no_filter() -> None:
     with pytest.raises(ValueError, match="a batch or jobs"):
         JobFilter(states=FAILED)

@@ -45,7 +45,7 @@ from worker.storage.batches import (
 from worker.storage.check import check_database
 from worker.storage.copy import copied_tables
 from worker.storage.counts import fold_counts
-from worker.storage.keeping import Marked, forget_jobs, prune_some
+from worker.storage.keeping import forget_jobs, prune_some
 from worker.storage.rollups import number_results
 
 DAY = 86_400.0
@@ -78,8 +78,8 @@ def pruned(store: Store, *batches: int) -> Gone:
     return prune(store.database, batches, clock=clock(store), rest=no_rest)
 
 
-def deleted(store: Store, chosen: JobFilter, marked: Marked = Marked(), **more: Any) -> Gone:  # noqa: B008 - frozen
-    return delete_jobs(store.database, [chosen], marked, clock=clock(store), rest=no_rest, **more)
+def deleted(store: Store, chosen: JobFilter, **more: Any) -> Gone:
+    return delete_jobs(store.database, [chosen], clock=clock(store), rest=no_rest, **more)
 
 
 def promises(store: Store) -> list[str]:
@@ -289,7 +289,7 @@ def test_a_reader_that_goes_on_from_a_number_misses_nothing_that_is_there(store:
 def test_jobs_are_deleted_by_what_their_metadata_says(store: Store) -> None:
     batch = answered(store)
 
-    gone = deleted(store, JobFilter(batch), Marked(metadata={"customer": "1"}))
+    gone = deleted(store, JobFilter(batch, metadata=(("customer", "1"),)))
 
     assert gone == Gone(2)
     assert [line["metadata"] for line in result_lines(store.database, batch)] == [{"customer": 0}] * 2
@@ -298,21 +298,21 @@ def test_jobs_are_deleted_by_what_their_metadata_says(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "marked", "left"),
+    ("chosen", "left"),
     [
-        ({"states": frozenset({JobState.FAILED})}, Marked(), ["c2", "c3", "c4"]),
-        ({"codes": frozenset({"unsupported"})}, Marked(), ["c2", "c3", "c4"]),
-        ({}, Marked(frozenset({"c2", "c4"})), ["c1", "c3"]),
-        ({"models": frozenset({"other:1"})}, Marked(), ["c1", "c2", "c3", "c4"]),
-        ({}, Marked(), []),
+        ({"states": frozenset({JobState.FAILED})}, ["c2", "c3", "c4"]),
+        ({"codes": frozenset({"unsupported"})}, ["c2", "c3", "c4"]),
+        ({"custom_ids": frozenset({"c2", "c4"})}, ["c1", "c3"]),
+        ({"models": frozenset({"other:1"})}, ["c1", "c2", "c3", "c4"]),
+        ({}, []),
     ],
 )
 def test_jobs_are_deleted_by_what_is_said_of_them(
-    store: Store, chosen: dict[str, Any], marked: Marked, left: list[str]
+    store: Store, chosen: dict[str, Any], left: list[str]
 ) -> None:
     batch = answered(store)
 
-    deleted(store, JobFilter(batch, **chosen), marked)
+    deleted(store, JobFilter(batch, **chosen))
 
     assert [line["custom_id"] for line in result_lines(store.database, batch)] == left
     assert promises(store) == []
@@ -349,7 +349,7 @@ def test_a_running_job_that_ends_in_time_is_not_cut_off(store: Store) -> None:
         store.finish(job)
 
     time = clock(store)
-    delete_jobs(store.database, [JobFilter(batch)], Marked(), clock=time, rest=worker_hangs_up)
+    delete_jobs(store.database, [JobFilter(batch)], clock=time, rest=worker_hangs_up)
 
     assert store.counts() == {JobState.CANCELLED: 1}
     assert promises(store) == []
@@ -371,7 +371,7 @@ def test_what_lies_in_a_spool_of_a_deleted_job_is_not_stored(store: Store, tmp_p
 
 def test_a_batch_some_of_whose_jobs_were_deleted_ends_with_the_others(store: Store) -> None:
     batch = store.submit(new_job(1), new_job(2))
-    deleted(store, JobFilter(batch), Marked(frozenset({"c1"})))
+    deleted(store, JobFilter(batch, custom_ids=frozenset({"c1"})))
     store.finish(store.claim()[0])
 
     with store.database.write() as conn:
@@ -422,8 +422,7 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
         deleting = pool.submit(
             delete_jobs,
             store.database,
-            [JobFilter(asked)],
-            Marked(frozenset(f"c{n}" for n in range(1, 1001, 3))),
+            [JobFilter(asked, custom_ids=frozenset(f"c{n}" for n in range(1, 1001, 3)))],
             clock=clock(store),
             wait=0.0,
         )
