@@ -55,6 +55,10 @@ class BatchOrigin:
     """``N`` or ``P%``: more failures than that pause it."""
     deadline: datetime | None = None
     """When all of it is wanted."""
+    schedule: str | None = None
+    """The schedule that it is a firing of."""
+    windows: Mapping[str, Any] | None = None
+    """The hours in which its jobs may begin, as ``worker.policy.windows`` stores them."""
 
 
 @dataclass(frozen=True, slots=True)
