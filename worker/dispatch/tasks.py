@@ -21,6 +21,8 @@ from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.services.health.pulse import Heart
 from worker.services.pace import Paces
+from worker.services.schedules.beside import Beside
+from worker.services.schedules.work import work_firings
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
@@ -90,6 +92,8 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     ticks = Heart("tick", every=settings.tick_seconds)
     chores = Heart("chores", every=settings.chores_seconds)
 
+    nights = Beside("schedules")
+
     ended: dict[str, float] = {}
     """What piled up while nobody was there to take it follows at once, and asks for what has just been done."""
 
@@ -121,6 +125,11 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
             return
         try:
             tidy(resources.database, clock=resources.clock)
+            nights.do(
+                lambda: work_firings(
+                    resources.database, clock=resources.clock, max_attempts=settings.max_attempts
+                )
+            )
             chores.beat(resources.database, resources.clock)
             ended[" chores"] = monotonic()
         except DatabaseUnavailable as error:

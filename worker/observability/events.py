@@ -53,6 +53,12 @@ EVENTS: Mapping[str, str] = {
     "health.untold": "somebody could not be told; it is tried again: channel, message",
     "health.failed": "whether all is well could not be found out: message",
     "process.hung": "a loop did not turn any more, and its process ends itself: name, seconds",
+    "schedule.due": "the time of a schedule has come: schedule, fire_at, state",
+    "schedule.fired": "the documents of a firing were read and what changed is asked: schedule, firing, jobs",
+    "schedule.failed": "a firing could not begin: schedule, firing, message",
+    "schedule.finished": "a firing has ended: schedule, firing, answered, failed, left",
+    "window.closed": "a batch starts no more jobs until its window opens: batch, jobs",
+    "window.opened": "a batch goes on: batch",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
 }
 """Event → meaning and fields; ``docs/events.md`` is compared with it."""
@@ -83,6 +89,7 @@ _WARNINGS = frozenset(
         "health.untold",
         "health.failed",
         "process.hung",
+        "schedule.failed",
     }
 )
 

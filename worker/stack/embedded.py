@@ -18,6 +18,7 @@ from worker.ollama.client import OllamaHost
 from worker.services.health.pulse import Heart
 from worker.services.hosts import Seen, register
 from worker.services.pace import Paces
+from worker.services.schedules.beside import Beside
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.spools import store_spools
@@ -72,6 +73,7 @@ class Embedded:
     left: list[Served] = field(default_factory=list)
     batch_id: int | None = None
     ticking: threading.Thread | None = None
+    nights: Beside = field(default_factory=lambda: Beside("schedules"))
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
@@ -210,6 +212,8 @@ class Embedded:
             if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
                 chores_at = self.clock.monotonic()
                 tidy(self.database, clock=self.clock, among=set(self.served), batch_id=self.batch_id)
+                if self.batch_id is None:  # a run works on its own batch alone
+                    self._fire()
             if follow is not None:
                 self._follow(follow)
         except DatabaseUnavailable as error:
@@ -217,6 +221,13 @@ class Embedded:
         except Exception:
             _log.exception("defect in the tick; it goes on")
         return chores_at
+
+    def _fire(self) -> None:
+        from worker.services.schedules.work import work_firings  # templates, which most commands do without
+
+        self.nights.do(
+            lambda: work_firings(self.database, clock=self.clock, max_attempts=self.settings.max_attempts)
+        )
 
     def _follow(self, follow: Follow) -> None:
         with self.database.read() as conn:
