@@ -23,6 +23,7 @@ from worker.services.aside import Aside
 from worker.services.health.pulse import Heart
 from worker.services.notices import deliver_notices
 from worker.services.pace import Paces
+from worker.services.schedules.work import work_firings
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
@@ -95,7 +96,7 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     ticks = Heart("tick", every=settings.tick_seconds)
     chores = Heart("chores", every=settings.chores_seconds)
     telling = Aside("notices")
-
+    nights = Aside("schedules")
     ended: dict[str, float] = {}
     """What piled up while nobody was there to take it follows at once, and asks for what has just been done."""
 
@@ -129,6 +130,11 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
             tidy(resources.database, clock=resources.clock, keep=settings.keep)
             telling.do(
                 lambda: deliver_notices(resources.database, clock=resources.clock, means=settings.means)
+            )
+            nights.do(
+                lambda: work_firings(
+                    resources.database, clock=resources.clock, max_attempts=settings.max_attempts
+                )
             )
             chores.beat(resources.database, resources.clock)
             ended[" chores"] = monotonic()

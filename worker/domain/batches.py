@@ -61,6 +61,10 @@ class BatchOrigin:
     """How long it is kept once it has ended; 0: for ever; None: as is set for all."""
     parent: int | None = None
     """The batch whose rows it asks again."""
+    schedule: str | None = None
+    """The schedule that it is a firing of."""
+    windows: Mapping[str, Any] | None = None
+    """The hours in which its jobs may begin, as ``worker.policy.windows`` stores them."""
 
 
 @dataclass(frozen=True, slots=True)

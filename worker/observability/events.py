@@ -60,6 +60,12 @@ EVENTS: Mapping[str, str] = {
     "notice.given_up": "a notice did not get out, and nobody tries again: batch, channel, tries, message",
     "process.ended": "a process beside control ended unasked and is started anew: name, code, again_in",
     "process.hung": "a loop did not turn any more, and its process ends itself: name, seconds",
+    "schedule.due": "the time of a schedule has come: schedule, fire_at, state",
+    "schedule.fired": "the documents of a firing were read and what changed is asked: schedule, firing, jobs",
+    "schedule.failed": "a firing could not begin: schedule, firing, message",
+    "schedule.finished": "a firing has ended: schedule, firing, answered, failed, left",
+    "window.closed": "a batch starts no more jobs until its window opens: batch, jobs",
+    "window.opened": "a batch goes on: batch",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
 }
 """Event → meaning and fields; ``docs/events.md`` is compared with it."""
@@ -93,6 +99,7 @@ _WARNINGS = frozenset(
         "notice.given_up",
         "process.ended",
         "process.hung",
+        "schedule.failed",
     }
 )
 

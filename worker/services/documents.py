@@ -267,7 +267,7 @@ def _written(
     told = [{**line["metadata"]["part"], "custom_id": line["custom_id"]} for line in lines]
     whole = {
         "custom_id": custom_id_of(document.name),
-        "metadata": _metadata(document),
+        "metadata": metadata_of(document),
         "document": {**_variables(document, ""), "text": ""},
         "parts": told,
     }
@@ -305,14 +305,13 @@ def _lines(
 
 
 def _line(document: Document, templates: _Templates, text: str, part: Part | None) -> dict[str, Any]:
-    variables = _variables(document, text)
+    values = values_of(document, text)
     if part is not None:
-        variables["part"] = _provenance(part)
-    values = {**(document.metadata if document.row else {}), "document": variables}
+        values["document"]["part"] = _provenance(part)
     line: dict[str, Any] = {
         "custom_id": custom_id_of(document.name) if part is None else part_id(document.name, part),
         "prompt": _rendered(templates.prompt, values, document.path),
-        "metadata": _metadata(document) | ({} if part is None else {"part": _provenance(part)}),
+        "metadata": metadata_of(document) | ({} if part is None else {"part": _provenance(part)}),
     }
     if templates.system is not None:
         system = _rendered(templates.system, values, document.path, blank=True)
@@ -335,6 +334,11 @@ def _rendered(template: Template, values: Mapping[str, Any], path: str, *, blank
     return text
 
 
+def values_of(document: Document, text: str) -> dict[str, Any]:
+    """What a template may say of it, with ``text`` as what it says: ``document`` and, of a row, its columns."""
+    return {**(document.metadata if document.row else {}), "document": _variables(document, text)}
+
+
 def _variables(document: Document, text: str) -> dict[str, Any]:
     return {
         "text": text,
@@ -348,7 +352,8 @@ def _variables(document: Document, text: str) -> dict[str, Any]:
     }
 
 
-def _metadata(document: Document) -> dict[str, Any]:
+def metadata_of(document: Document) -> dict[str, Any]:
+    """The metadata of its job."""
     about: dict[str, Any] = {
         "path": document.path,
         "sha256": document.sha256,

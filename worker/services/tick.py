@@ -13,6 +13,8 @@ from worker.observability.events import emit
 from worker.services.brake import withdraw
 from worker.services.keeping import prune_due
 from worker.services.numbers import number_all
+from worker.services.schedules.open import open_due
+from worker.services.windows import turn_windows
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.claims import Rescued, rescue_stale
@@ -60,6 +62,8 @@ def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Tic
     if rescued.retried or rescued.held or rescued.cancelled:
         emit("job.rescued", retried=rescued.retried, held=rescued.held, cancelled=rescued.cancelled)
     promoted = expired = 0
+    turn_windows(database, clock=clock)
+    open_due(database, clock=clock)
     withdraw(database)  # what came back to the queue after its batch was paused
     with database.write() as conn:
         promoted += promote_due(conn, now=now, limit=CHUNK)

@@ -74,6 +74,7 @@ class Embedded:
     batch_id: int | None = None
     ticking: threading.Thread | None = None
     aside: Aside = field(default_factory=lambda: Aside("notices"))
+    nights: Aside = field(default_factory=lambda: Aside("schedules"))
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
@@ -218,8 +219,9 @@ class Embedded:
                     batch_id=self.batch_id,
                     keep=self.settings.keep,
                 )
-                if self.batch_id is None:  # a run tells what came of its own batch in the end
+                if self.batch_id is None:  # a run works on its own batch, and tells of it in the end
                     self._tell()
+                    self._fire()
             if follow is not None:
                 self._follow(follow)
         except DatabaseUnavailable as error:
@@ -234,6 +236,13 @@ class Embedded:
         )
 
         self.aside.do(lambda: deliver_notices(self.database, clock=self.clock, means=self.settings.means))
+
+    def _fire(self) -> None:
+        from worker.services.schedules.work import work_firings  # templates, which most commands do without
+
+        self.nights.do(
+            lambda: work_firings(self.database, clock=self.clock, max_attempts=self.settings.max_attempts)
+        )
 
     def _follow(self, follow: Follow) -> None:
         with self.database.read() as conn:

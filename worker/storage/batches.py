@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.errors import Conflict, InputRefused, NotFound, Problem
+from worker.policy.windows import is_open, stored_windows
 from worker.storage.deltas import add_changes, moved
 from worker.storage.jobs import CancelCounts, cancel_jobs, lock_batch
 from worker.storage.picking import in_batch
@@ -51,6 +52,9 @@ def create_batch(
             "deadline": origin.deadline,
             "keep_seconds": origin.keep_seconds,
             "parent_id": origin.parent,
+            "schedule": origin.schedule,
+            "windows": origin.windows,
+            "closed": not is_open(stored_windows(origin.windows), now),
         }
         try:
             with conn.begin_nested():
@@ -123,7 +127,7 @@ def promote_sealed(conn: Connection, *, limit: int, now: datetime) -> int:
     locked = " FOR NO KEY UPDATE" if conn.dialect.name == "postgresql" else ""
     batch = conn.scalar(
         text(
-            "SELECT batches.id FROM batches WHERE batches.state = 'open' AND EXISTS (SELECT 1 FROM jobs WHERE "
+            "SELECT batches.id FROM batches WHERE batches.state = 'open' AND NOT closed AND EXISTS (SELECT 1 FROM jobs WHERE "
             "jobs.batch_id = batches.id AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL) "
             f"ORDER BY batches.id LIMIT 1{locked}"
         )

@@ -31,7 +31,7 @@ not stuck behind a giant one, and prompts that begin alike still follow each oth
 _QUEUED = (
     "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
     "AND prefix_group >= :low AND prefix_group < :high "
-    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused') "
+    "AND batch_id NOT IN (SELECT id FROM batches WHERE state IN ('open', 'paused') AND (state = 'paused' OR closed)) "
 )
 _ORDINARY = f"AND losses < {SUSPECT_AFTER} "
 _PICK_SUSPECT = (

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
 from worker.errors import Conflict, NotFound
 from worker.policy.health import health_of
+from worker.policy.windows import is_open, stored_windows
 from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, hosts, residents
 from worker.storage.types import UtcTime, storable
@@ -246,7 +247,7 @@ def _view(
 ) -> HostView:
     health = health_of(
         now=now,
-        draining=row.draining_at is not None,
+        draining=row.draining_at is not None or not is_open(stored_windows(row.windows), now),
         quarantined_until=row.quarantined_until,
         unreachable_since=row.unreachable_since,
         slow_since=row.slow_since,
@@ -259,7 +260,7 @@ def _view(
         looked=row.models is not None,
         models=frozenset(model["name"] for model in row.models or ()),
         blocked=backing_off.get(row.name, {}),
-        draining=row.draining_at is not None,
+        draining=row.draining_at is not None or not is_open(stored_windows(row.windows), now),
         quarantined_until=row.quarantined_until,
         health=health,
         health_reason={

@@ -198,7 +198,7 @@ _GIVE = "jobs.batch_id, jobs.runner_key, jobs.priority"
 
 _PROMOTE_DUE = change_picked(
     "SELECT id FROM jobs WHERE state = 'scheduled' AND eligible_at <= :now AND EXISTS (SELECT 1 FROM batches "
-    "WHERE batches.id = jobs.batch_id AND batches.state = 'open') ORDER BY eligible_at LIMIT :limit",
+    "WHERE batches.id = jobs.batch_id AND batches.state = 'open' AND NOT batches.closed) ORDER BY eligible_at LIMIT :limit",
     "state = 'queued'",
     _GIVE,
 )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState, Forgiven, Tally
@@ -60,11 +60,14 @@ def forgive(conn: Connection, batch_id: int) -> None:
     )
 
 
+STOPPED = "SELECT id FROM batches WHERE state IN ('open', 'paused') AND (state = 'paused' OR closed)"
+"""Batches that start nothing: somebody paused them, or their window is closed."""
+
 _QUEUED_OF_PAUSED = text(
     "SELECT batch_id, runner_key, priority FROM (SELECT batch_id, runner_key, priority, jobs FROM counts "
-    "WHERE state = 'queued' AND batch_id IN (SELECT id FROM batches WHERE state = 'paused') UNION ALL "
+    f"WHERE state = 'queued' AND batch_id IN ({STOPPED}) UNION ALL "
     "SELECT batch_id, runner_key, priority, jobs FROM count_deltas WHERE state = 'queued' "
-    "AND batch_id IN (SELECT id FROM batches WHERE state = 'paused')) AS found "
+    f"AND batch_id IN ({STOPPED})) AS found "
     "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
 )
 
@@ -84,7 +87,8 @@ _WITHDRAW = {
 
 
 def withdraw_paused(conn: Connection, *, limit: int) -> int:
-    """Queued jobs of paused batches are ``scheduled`` again, at most ``limit``; returns how many.
+    """Queued jobs of paused batches, and of those whose window is closed, are ``scheduled`` again, at most ``limit``;
+    returns how many.
 
     Idempotent and by anyone. What a worker gives back, or a promoter that saw the batch open still queues, after the
     batch was paused is found by the next pass.
@@ -94,7 +98,7 @@ def withdraw_paused(conn: Connection, *, limit: int) -> int:
     for batch, key, priority in conn.execute(_QUEUED_OF_PAUSED).all():
         if total == limit:
             break
-        if lock_batch(conn, batch) is not BatchState.PAUSED:
+        if lock_batch(conn, batch) is not BatchState.PAUSED and not _is_closed(conn, batch):
             continue
         values = {"key": key, "priority": priority, "limit": limit - total, **id_range(batch)}
         found = len(conn.execute(_WITHDRAW[conn.dialect.name], values).all())
@@ -103,6 +107,10 @@ def withdraw_paused(conn: Connection, *, limit: int) -> int:
         total += found
     add_changes(conn, changes)
     return total
+
+
+def _is_closed(conn: Connection, batch_id: int) -> bool:
+    return bool(conn.scalar(select(batches.c.closed).where(batches.c.id == batch_id)))
 
 
 _TALLY = text(

@@ -28,6 +28,7 @@ from sqlalchemy.types import BigInteger
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.notices import NoticeState
+from worker.domain.schedules import FiringState
 from worker.storage.types import BigId, Json, UtcTime
 
 metadata = MetaData(
@@ -83,6 +84,7 @@ hosts = Table(
     Column("quarantines", SmallInteger, nullable=False, server_default=text("0")),
     Column("watts", Float),
     Column("idle_watts", Float),
+    Column("windows", Json),
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
@@ -125,6 +127,9 @@ batches = Table(
     Column("keep_seconds", BigInteger),
     Column("pruned_at", UtcTime),
     Column("parent_id", BigInteger),
+    Column("schedule", String(100)),
+    Column("windows", Json),
+    Column("closed", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -455,6 +460,96 @@ paces = Table(
     Column("memory", BigInteger),
     Column("jobs", Integer, nullable=False, server_default=text("0")),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("spec", Json, nullable=False),
+    Column("spec_version", SmallInteger, nullable=False),
+    Column("next_at", UtcTime),
+    Column("paused_at", UtcTime),
+    Column("paused_reason", Text),
+    Column("added_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Index("ix_schedules_next_at", "next_at"),
+    sqlite_autoincrement=True,
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("schedule_id", BigId, ForeignKey("schedules.id", ondelete="CASCADE"), nullable=False),
+    Column("fire_at", UtcTime, nullable=False),
+    Column("by_hand", Boolean, nullable=False, server_default=text("false")),
+    Column("version", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("tries", SmallInteger, nullable=False, server_default=text("0")),
+    Column("token", String(32)),
+    Column("token_until", UtcTime),
+    Column("batch_id", BigId),
+    Column("missed", Integer, nullable=False, server_default=text("0")),
+    Column("began_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("found", Integer, nullable=False, server_default=text("0")),
+    Column("new", Integer, nullable=False, server_default=text("0")),
+    Column("changed", Integer, nullable=False, server_default=text("0")),
+    Column("retried", Integer, nullable=False, server_default=text("0")),
+    Column("reused", Integer, nullable=False, server_default=text("0")),
+    Column("pending", Integer, nullable=False, server_default=text("0")),
+    Column("gone", Integer, nullable=False, server_default=text("0")),
+    Column("unreadable", Integer, nullable=False, server_default=text("0")),
+    Column("report", Json),
+    Column("reason", Text),
+    UniqueConstraint("schedule_id", "fire_at"),
+    CheckConstraint(_one_of("state", FiringState), name="state"),
+    CheckConstraint("(token IS NULL) = (token_until IS NULL)", name="token"),
+    CheckConstraint("(state IN ('finished', 'skipped', 'failed')) = (ended_at IS NOT NULL)", name="ended"),
+    Index(
+        "ix_firings_open",
+        "schedule_id",
+        "fire_at",
+        info={"where": "ended_at IS NULL"},
+    ),
+    sqlite_autoincrement=True,
+)
+"""Each time of a schedule at most once, whoever notices that it has come."""
+
+schedule_documents = Table(
+    "schedule_documents",
+    metadata,
+    Column(
+        "schedule_id",
+        BigId,
+        ForeignKey("schedules.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("custom_id", String(200), primary_key=True),
+    Column("model", String(400), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64)),
+    Column("fingerprint", LargeBinary),
+    Column("firing_id", BigId, nullable=False),
+    Column("change", String(10), nullable=False),
+    Column("asked_batch", BigId),
+    Column("asked_job", BigInteger),
+    Column("answered_job", BigInteger),
+    Column("answered", LargeBinary),
+    Column("answered_at", UtcTime),
+    Column("digest", String(80)),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Column("gone_at", UtcTime),
+    Column("error_code", String(30)),
+    Column("error_message", Text),
+    Column("error_at", UtcTime),
+    Index("ix_schedule_documents_asked", "asked_batch", "asked_job"),
+)
+"""What each schedule has seen: ``fingerprint`` is of what was asked last, ``answered`` of its latest answer."""
 
 pulses = Table(
     "pulses",

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.documents.fingerprint import fingerprint
 from worker.documents.read import Document
 from worker.documents.split import split
 from worker.policy.context_window import estimate_tokens
@@ -88,24 +87,3 @@ def document(**changes: object) -> Document:
         "media_type": "text/plain",
     }
     return Document(**{**told, "sha256": "0" * 64, "encoding": "utf-8", **changes})
-
-
-def test_a_fingerprint_changes_with_what_decides_the_answer_and_with_nothing_else() -> None:
-    asked = fingerprint(document(), "T", "m", {"a": 1, "b": 2}, system="s")
-
-    same = [
-        fingerprint(document(), "T", "m", {"b": 2, "a": 1}, system="s"),
-        fingerprint(document(path="/moved/a.txt"), "T", "m", {"a": 1, "b": 2}, system="s"),
-    ]
-    others = [
-        fingerprint(document(sha256="1" * 64), "T", "m", {"a": 1, "b": 2}, system="s"),
-        fingerprint(document(name="b.txt"), "T", "m", {"a": 1, "b": 2}, system="s"),
-        fingerprint(document(), "U", "m", {"a": 1, "b": 2}, system="s"),
-        fingerprint(document(), "T", "n", {"a": 1, "b": 2}, system="s"),
-        fingerprint(document(), "T", "m", {"a": 1, "b": 3}, system="s"),
-        fingerprint(document(), "T", "m", {"a": 1, "b": 2}),
-    ]
-
-    assert set(same) == {asked}
-    assert len({asked, *others}) == 7
-    assert len(asked) == 32

@@ -1,0 +1,184 @@
+"""What is processed when: schedules, their firings, and the documents that each has seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+Misfire = Literal["run", "skip"]
+"""A firing that nobody began in time: begun all the same, once, or passed over."""
+Overlap = Literal["refuse", "queue", "allow"]
+"""A firing while an earlier one has not ended."""
+OnModelChange = Literal["keep", "rerun"]
+"""Answers of weights that no host has any more: kept, or asked again."""
+AnswerForm = Literal["md", "json"]
+
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """What was said of a schedule. Paths are absolute."""
+
+    cron: str
+    tz: str = "UTC"
+    documents: tuple[str, ...] = ()
+    """Patterns of files."""
+    roots: tuple[str, ...] = ()
+    """Folders: nothing outside them is read."""
+    template: str | None = None
+    """File of the prompt's template, read anew by each firing."""
+    prompt: str | None = None
+    """The template itself, where it stands in no file."""
+    system: str | None = None
+    """A text, or ``@`` and a file, which each firing reads anew."""
+    models: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    think: bool | None = None
+    format: Any = None
+    """``json`` or a JSON Schema."""
+    priority: str | None = None
+    max_failures: str | None = None
+    window: tuple[str, ...] = ()
+    blackout: tuple[str, ...] = ()
+    misfire: Misfire = "run"
+    overlap: Overlap = "refuse"
+    on_model_change: OnModelChange = "keep"
+    output: str | None = None
+    """Folder that answers are written to."""
+    beside: bool = False
+    """Answers are written beside the documents."""
+    form: AnswerForm = "md"
+    notify: str = "always"
+    """``always`` or ``failure``: when those below are told."""
+    mail_to: tuple[str, ...] = ()
+    webhook: tuple[str, ...] = ()
+    webhook_key: str | None = None
+    """Where the key stands: ``env:NAME`` or ``file:PATH``."""
+    command: str | None = None
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As it is stored, and as a YAML file says it: what is as it always is, is left out."""
+        said: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "cron" or (value != one.default and value not in ((), {}, None)):
+                said[one.name] = list(value) if isinstance(value, tuple) else value
+        return said
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "ScheduleSpec":
+        """What ``plain`` gave; fields of a newer version are passed over."""
+        known = {one.name for one in fields(cls)}
+        said: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in plain.items()
+            if name in known
+        }
+        return cls(**said)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule as it stands."""
+
+    id: int
+    name: str
+    version: int
+    """How often it was said anew, from 1."""
+    spec: ScheduleSpec
+    next_at: datetime | None
+    """Its next firing; None: none will come."""
+    added_at: datetime
+    changed_at: datetime
+    paused_at: datetime | None = None
+    paused_reason: str | None = None
+
+
+class FiringState(StrEnum):
+    """Where a firing stands."""
+
+    DUE = "due"
+    """Its time has come, and nobody reads the documents yet."""
+    QUEUED = "queued"
+    """An earlier one has not ended."""
+    READING = "reading"
+    """Somebody reads the documents, under a lease."""
+    RUNNING = "running"
+    """What is to be asked is in a batch."""
+    FINISHED = "finished"
+    SKIPPED = "skipped"
+    """It was missed or an earlier one had not ended, and the schedule says that it is passed over then."""
+    FAILED = "failed"
+    """Its documents or its template could not be read at all."""
+
+
+OPEN_FIRINGS = frozenset({FiringState.DUE, FiringState.QUEUED, FiringState.READING, FiringState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """What a firing found, in documents times models."""
+
+    found: int = 0
+    new: int = 0
+    changed: int = 0
+    retried: int = 0
+    reused: int = 0
+    pending: int = 0
+    gone: int = 0
+    unreadable: int = 0
+
+    @property
+    def asked(self) -> int:
+        return self.new + self.changed + self.retried
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One firing of a schedule."""
+
+    id: int
+    schedule_id: int
+    schedule: str
+    """Its name."""
+    fire_at: datetime
+    """The time that it was due; once for each time."""
+    by_hand: bool
+    version: int
+    """Of the schedule, when it began."""
+    state: FiringState
+    tries: int = 0
+    token: str | None = None
+    batch_id: int | None = None
+    missed: int = 0
+    """Firings before it that nobody began in time and for which it stands."""
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    tallies: Tallies = Tallies()
+    report: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    """Why it was skipped, or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDocument:
+    """What is remembered of a document and model."""
+
+    custom_id: str
+    model: str
+    path: str
+    sha256: str | None
+    fingerprint: bytes | None
+    asked_batch: int | None
+    asked_job: int | None
+    answered_job: int | None
+    answered: bytes | None
+    digest: str | None
+    gone: bool
+    pending: bool
+    firing_id: int
+    change: str
+    """What its last firing found."""

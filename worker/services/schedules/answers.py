@@ -1,0 +1,100 @@
+"""Answers as files: beside the documents or in a folder, as Markdown or JSON; whole or not at all."""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from worker.domain.schedules import Firing, Schedule
+from worker.storage.engine import Database
+from worker.storage.schedule_documents import Answered, firing_answers
+
+_UNSAFE = re.compile(r"[^\w.\-]+")
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written, and what could not be."""
+
+    files: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Written:
+    """Write what a firing brought, where its schedule asks for that; again if it did so before."""
+    spec, written = schedule.spec, Written()
+    if firing.batch_id is None or (spec.output is None and not spec.beside):
+        return written
+    after = 0
+    while True:
+        with database.read() as conn:
+            page = list(firing_answers(conn, schedule.id, firing.batch_id, after=after))
+        if not page:
+            return written
+        after = page[-1].job_id
+        for one in page:
+            try:
+                for folder, name in _places(schedule, one):
+                    _write(folder, name, _text(one, spec.form))
+                    written.files += 1
+            except OSError as error:
+                if len(written.problems) < 20:
+                    written.problems.append(f"{one.custom_id}: {error.strerror or error}")
+
+
+def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
+    """Folder and name: ``report.pdf.answer.md``, of several models ``report.pdf.qwen3-8b.answer.md``."""
+    spec = schedule.spec
+    model = f".{_UNSAFE.sub('-', one.model)}" if len(spec.models) > 1 else ""
+    ending = f"{model}.answer.{spec.form}"
+    found = []
+    if spec.output is not None:
+        inside = [part for part in PurePosixPath(one.custom_id).parts if part not in ("..", "/", ".")]
+        found.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
+    if spec.beside and "://" not in one.path:
+        document = Path(one.path.partition("#")[0])
+        row = one.path.partition("#")[2]
+        found.append((document.parent, f"{document.name}{f'.{row}' if row else ''}{ending}"))
+    return found
+
+
+def _text(one: Answered, form: str) -> str:
+    if form == "json":
+        plain = {
+            "document": one.custom_id,
+            "path": one.path,
+            "sha256": one.sha256,
+            "model": one.model,
+            "answered_at": one.finished_at.isoformat(),
+            "answer": one.answer,
+            "parsed": one.parsed,
+            "reasoning": one.reasoning,
+            "metadata": dict(one.metadata),
+            "prompt_tokens": one.prompt_tokens,
+            "output_tokens": one.output_tokens,
+        }
+        return json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
+    head = {
+        "document": one.custom_id,
+        "model": one.model,
+        "sha256": one.sha256,
+        "answered_at": one.finished_at.isoformat(),
+    }
+    front = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in head.items())
+    return f"---\n{front}---\n\n{one.answer.rstrip()}\n"
+
+
+def _write(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(name.encode()) > 255:
+        name = name.encode()[-255:].decode(errors="ignore")
+    handle, partial = tempfile.mkstemp(dir=folder, prefix=".caravan-", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        Path(partial).replace(folder / name)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,89 @@
+"""What came of a firing? Its answers are taken over into the documents, written to files, and summed up."""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from worker.clock import Clock
+from worker.domain.batches import BatchState
+from worker.domain.schedules import Firing, FiringState, Schedule
+from worker.errors import NotFound
+from worker.observability.events import emit
+from worker.services.schedules.answers import Written, write_answers
+from worker.services.schedules.report import report_of
+from worker.storage.batches import get_batch
+from worker.storage.engine import Database
+from worker.storage.schedule_documents import settle_documents
+from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
+
+LEASE = timedelta(minutes=10)
+_ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
+
+Tell = Callable[[Schedule, Firing, dict[str, Any]], None]
+"""Tells those who are to be told what came of a firing that has ended."""
+
+
+def settle_all(database: Database, *, clock: Clock, tell: Tell | None = None) -> int:
+    """End the firings whose batches are over; returns how many."""
+    with database.read() as conn:
+        running = [one for one in open_firings(conn) if one.state is FiringState.RUNNING]
+    return sum(settle(database, one, clock=clock, tell=tell) for one in running)
+
+
+def settle(database: Database, firing: Firing, *, clock: Clock, tell: Tell | None = None) -> bool:
+    """End one if its batch is over. What it writes it may write twice; it ends once."""
+    if firing.batch_id is not None:
+        with database.read() as conn:
+            try:
+                if get_batch(conn, firing.batch_id).state not in _ENDED:
+                    return False
+            except NotFound:
+                pass  # somebody deleted it: nothing more will come of it
+    token = uuid.uuid4().hex
+    with database.write() as conn:
+        taken = take_firing(conn, firing.id, token=token, now=clock.now(), lease=LEASE)
+        if taken is None or taken.state is not FiringState.RUNNING:
+            return False
+        schedule = get_schedule(conn, firing.schedule)
+    after: int | None = 0
+    while after is not None and firing.batch_id is not None:
+        with database.write() as conn:
+            if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
+                return False
+            after = settle_documents(conn, schedule.id, firing.batch_id, after=after)
+    written = write_answers(database, schedule, taken)
+    report = report_of(database, taken, now=clock.now())
+    report["state"] = str(FiringState.FINISHED)
+    report["files"] = {"written": written.files, "problems": list(written.problems)}
+    _write_summary(schedule, taken, report, written)
+    kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
+    with database.write() as conn:
+        ended = end_firing(conn, firing.id, FiringState.FINISHED, token=token, now=clock.now(), report=kept)
+    if ended:
+        emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_told(report))
+        if tell is not None:
+            tell(schedule, taken, report)
+    return ended
+
+
+_KEPT = ("answered", "failed", "left", "failures", "prompt_tokens", "output_tokens", "seconds", "files")
+
+
+def _told(report: dict[str, Any]) -> dict[str, int]:
+    return {name: report[name] for name in ("answered", "failed", "left")}
+
+
+def _write_summary(schedule: Schedule, firing: Firing, report: dict[str, Any], written: Written) -> None:
+    if schedule.spec.output is None or not written.files:
+        return
+    name = f"_{schedule.name}-{firing.fire_at:%Y%m%dT%H%M%SZ}.answer.json"
+    try:
+        path = Path(schedule.spec.output) / name
+        path.write_text(
+            json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n", encoding="utf-8"
+        )
+    except OSError as error:
+        report["files"]["problems"].append(f"{name}: {error.strerror or error}")

@@ -1,0 +1,372 @@
+"""What each schedule has seen of its documents, and what became of it."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, func, insert, literal, select, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.schedules import SeenDocument
+from worker.storage.picking import in_batch
+from worker.storage.tables import jobs, payloads, results, schedule_documents
+from worker.storage.types import UtcTime, storable
+
+_d = schedule_documents.c
+Key = tuple[str, str]
+"""custom_id and model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a firing found of a document and model, to be remembered."""
+
+    custom_id: str
+    model: str
+    path: str
+    change: str
+    sha256: str | None = None
+    fingerprint: bytes | None = None
+    asked_batch: int | None = None
+    asked_job: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, SeenDocument]:
+    """All of a schedule, gone ones too. What was answered since its firing is counted as answered already."""
+    fresh = and_(results.c.job_id == _d.asked_job, results.c.state == "succeeded")
+    query = (
+        select(
+            schedule_documents,
+            results.c.job_id.label("fresh_job"),
+            results.c.digest.label("fresh_digest"),
+            (jobs.c.id.is_not(None) & jobs.c.finished_at.is_(None)).label("pending"),
+        )
+        .select_from(schedule_documents.outerjoin(results, fresh).outerjoin(jobs, jobs.c.id == _d.asked_job))
+        .where(_d.schedule_id == schedule_id)
+    )
+    return {(row.custom_id, row.model): _seen(row) for row in conn.execute(query)}
+
+
+def _seen(row: Any) -> SeenDocument:
+    answered = row.fresh_job is not None
+    return SeenDocument(
+        custom_id=row.custom_id,
+        model=row.model,
+        path=row.path,
+        sha256=row.sha256,
+        fingerprint=row.fingerprint,
+        asked_batch=row.asked_batch,
+        asked_job=row.asked_job,
+        answered_job=row.fresh_job if answered else row.answered_job,
+        answered=row.fingerprint if answered else row.answered,
+        digest=row.fresh_digest if answered else row.digest,
+        gone=row.gone_at is not None,
+        pending=bool(row.pending),
+        firing_id=row.firing_id,
+        change=row.change,
+    )
+
+
+def note_documents(
+    conn: Connection,
+    schedule_id: int,
+    firing_id: int,
+    noted: Sequence[Noted],
+    *,
+    known: Collection[Key],
+    now: datetime,
+) -> None:
+    """Remember what a firing found. What is asked anew has its latest answer kept, until there is a newer one."""
+    new = [one for one in noted if (one.custom_id, one.model) not in known]
+    old = [one for one in noted if (one.custom_id, one.model) in known]
+    if new:
+        conn.execute(
+            insert(schedule_documents),
+            [
+                {
+                    "schedule_id": schedule_id,
+                    "custom_id": one.custom_id,
+                    "model": one.model,
+                    "first_seen_at": now,
+                    **_values(one, firing_id, now),
+                }
+                for one in new
+            ],
+        )
+    asked: list[Noted] = []
+    failed: list[Noted] = []
+    rest: list[Noted] = []
+    for one in old:
+        (asked if one.asked_job is not None else failed if one.error_code is not None else rest).append(one)
+    _update(conn, schedule_id, firing_id, now, asked, ("sha256", "fingerprint", "asked_batch", "asked_job"))
+    _update(conn, schedule_id, firing_id, now, failed, ("error_code", "error_message", "error_at"))
+    _update(
+        conn,
+        schedule_id,
+        firing_id,
+        now,
+        rest,
+        ("sha256", "fingerprint", "error_code", "error_message", "error_at"),
+    )
+
+
+def _values(one: Noted, firing_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "path": storable(one.path),
+        "sha256": one.sha256,
+        "fingerprint": one.fingerprint,
+        "firing_id": firing_id,
+        "change": one.change,
+        "asked_batch": one.asked_batch,
+        "asked_job": one.asked_job,
+        "last_seen_at": now,
+        "gone_at": None,
+        "error_code": one.error_code,
+        "error_message": None if one.error_message is None else storable(one.error_message)[:2000],
+        "error_at": None if one.error_code is None else now,
+    }
+
+
+def _update(
+    conn: Connection,
+    schedule_id: int,
+    firing_id: int,
+    now: datetime,
+    noted: Sequence[Noted],
+    columns: Sequence[str],
+) -> None:
+    if not noted:
+        return
+    names = ("path", "firing_id", "change", "last_seen_at", "gone_at", *columns)
+    statement = (
+        update(schedule_documents)
+        .where(
+            _d.schedule_id == schedule_id,
+            _d.custom_id == bindparam("of_id"),
+            _d.model == bindparam("of_model"),
+        )
+        .values({name: bindparam(f"new_{name}", type_=_d[name].type) for name in names})
+    )
+    conn.execute(
+        statement,
+        [
+            {
+                "of_id": one.custom_id,
+                "of_model": one.model,
+                **{f"new_{name}": _values(one, firing_id, now)[name] for name in names},
+            }
+            for one in noted
+        ],
+    )
+
+
+def note_gone(
+    conn: Connection, schedule_id: int, firing_id: int, gone: Sequence[Key], *, now: datetime
+) -> None:
+    """Documents that are not there any more; what is known of them stays."""
+    if not gone:
+        return
+    conn.execute(
+        update(schedule_documents)
+        .where(
+            _d.schedule_id == schedule_id,
+            _d.custom_id == bindparam("of_id"),
+            _d.model == bindparam("of_model"),
+        )
+        .values(firing_id=firing_id, change="gone", gone_at=func.coalesce(_d.gone_at, literal(now, UtcTime))),
+        [{"of_id": custom_id, "of_model": model} for custom_id, model in gone],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job of a firing's batch."""
+
+    job_id: int
+    sha256: str | None
+    """Of the document as it was when the job was made."""
+
+
+def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, Asked]:
+    """The jobs of a firing's batch by custom_id and model."""
+    query = (
+        select(jobs.c.id, jobs.c.custom_id, jobs.c.model, payloads.c.metadata)
+        .join(payloads, payloads.c.job_id == jobs.c.id)
+        .where(in_batch(batch_id, jobs.c.id))
+    )
+    return {
+        (row.custom_id, row.model): Asked(row.id, (row.metadata or {}).get("sha256"))
+        for row in conn.execute(query)
+    }
+
+
+def settle_documents(
+    conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0, limit: int = 1000
+) -> int | None:
+    """Take what became of some jobs of a batch over into the documents: answers, and why there is none.
+
+    Returns the last job of them, to go on from; None: there are no more. Idempotent.
+    """
+    page = conn.execute(
+        select(
+            jobs.c.id,
+            jobs.c.state,
+            jobs.c.finished_at,
+            jobs.c.custom_id,
+            jobs.c.model,
+            results.c.digest,
+            results.c.error_code,
+            results.c.error_message,
+        )
+        .select_from(jobs.outerjoin(results, results.c.job_id == jobs.c.id))
+        .where(in_batch(batch_id, jobs.c.id), jobs.c.id > after)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    ).all()
+    here = and_(
+        _d.schedule_id == schedule_id,
+        _d.custom_id == bindparam("of_id"),
+        _d.model == bindparam("of_model"),
+        _d.asked_job == bindparam("of_job"),
+    )
+    answered = [_answer(row) for row in page if row.state == "succeeded"]
+    failed = [_failure(row) for row in page if row.state in ("failed", "cancelled", "expired")]
+    if answered:
+        conn.execute(
+            update(schedule_documents)
+            .where(here)
+            .values(
+                answered_job=_d.asked_job,
+                answered=_d.fingerprint,
+                answered_at=bindparam("at", type_=UtcTime),
+                digest=bindparam("of_digest"),
+                error_code=None,
+                error_message=None,
+                error_at=None,
+            ),
+            answered,
+        )
+    if failed:
+        conn.execute(
+            update(schedule_documents)
+            .where(here)
+            .values(
+                error_code=bindparam("code"),
+                error_message=bindparam("message"),
+                error_at=bindparam("at", type_=UtcTime),
+            ),
+            failed,
+        )
+    return page[-1].id if len(page) == limit else None
+
+
+def _answer(row: Any) -> dict[str, Any]:
+    return {**_place(row), "at": row.finished_at, "of_digest": row.digest}
+
+
+def _failure(row: Any) -> dict[str, Any]:
+    return {
+        **_place(row),
+        "at": row.finished_at,
+        "code": row.error_code or row.state,
+        "message": row.error_message or f"the job was {row.state}",
+    }
+
+
+def _place(row: Any) -> dict[str, Any]:
+    return {"of_id": row.custom_id, "of_model": row.model, "of_job": row.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that a firing brought, for a file."""
+
+    job_id: int
+    custom_id: str
+    path: str
+    model: str
+    answer: str
+    reasoning: str | None
+    parsed: Any
+    metadata: Mapping[str, Any]
+    sha256: str | None
+    finished_at: datetime
+    prompt_tokens: int | None
+    output_tokens: int | None
+
+
+def firing_answers(
+    conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0, limit: int = 200
+) -> Iterator[Answered]:
+    """Some of the answers of a batch, in the order of its jobs."""
+    query = (
+        select(
+            results.c.job_id,
+            _d.custom_id,
+            _d.path,
+            _d.model,
+            _d.sha256,
+            results.c.answer,
+            results.c.reasoning,
+            results.c.parsed,
+            results.c.finished_at,
+            results.c.prompt_tokens,
+            results.c.output_tokens,
+            payloads.c.metadata,
+        )
+        .select_from(
+            schedule_documents.join(results, results.c.job_id == _d.asked_job).join(
+                payloads, payloads.c.job_id == results.c.job_id
+            )
+        )
+        .where(
+            _d.schedule_id == schedule_id,
+            _d.asked_batch == batch_id,
+            _d.asked_job > after,
+            results.c.state == "succeeded",
+        )
+        .order_by(_d.asked_job)
+        .limit(limit)
+    )
+    for row in conn.execute(query):
+        yield Answered(
+            row.job_id,
+            row.custom_id,
+            row.path,
+            row.model,
+            row.answer,
+            row.reasoning,
+            row.parsed,
+            row.metadata or {},
+            row.sha256,
+            row.finished_at,
+            row.prompt_tokens,
+            row.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCounts:
+    """How the documents of a schedule stand, times models."""
+
+    documents: int
+    answered: int
+    failing: int
+    gone: int
+
+
+def document_counts(conn: Connection, schedule_id: int) -> DocumentCounts:
+    """Over all that it has seen."""
+    there = _d.gone_at.is_(None)
+    row = conn.execute(
+        select(
+            func.count(case((there, 1))),
+            func.count(case((there & _d.answered.is_not(None), 1))),
+            func.count(case((there & _d.error_code.is_not(None), 1))),
+            func.count(_d.gone_at),
+        ).where(_d.schedule_id == schedule_id)
+    ).one()
+    return DocumentCounts(*row)

@@ -1,0 +1,357 @@
+"""Schedules and their firings: each time of a schedule comes to one firing, and each firing to one batch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from worker.domain.schedules import (
+    OPEN_FIRINGS,
+    SPEC_VERSION,
+    Firing,
+    FiringState,
+    Schedule,
+    ScheduleSpec,
+    Tallies,
+)
+from worker.errors import Conflict, NotFound
+from worker.storage.tables import firings, schedules
+from worker.storage.types import UtcTime, storable
+
+_OPEN = tuple(sorted(str(state) for state in OPEN_FIRINGS))
+
+
+def add_schedule(
+    conn: Connection, name: str, spec: ScheduleSpec, *, next_at: datetime | None, now: datetime
+) -> Schedule:
+    """Raises Conflict where there is one of this name."""
+    values = {
+        "name": name,
+        "version": 1,
+        "spec": spec.plain,
+        "spec_version": SPEC_VERSION,
+        "next_at": next_at,
+        "added_at": now,
+        "changed_at": now,
+    }
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(schedules).values(values))
+    except IntegrityError as error:
+        raise Conflict(f"there is a schedule {name!r} already") from error
+    return get_schedule(conn, name)
+
+
+def replace_schedule(
+    conn: Connection, name: str, spec: ScheduleSpec, *, next_at: datetime | None, now: datetime
+) -> Schedule:
+    """Say it anew; what it has seen and done stays. Raises NotFound."""
+    changed = conn.execute(
+        update(schedules)
+        .where(schedules.c.name == name)
+        .values(
+            spec=spec.plain,
+            spec_version=SPEC_VERSION,
+            version=schedules.c.version + 1,
+            next_at=next_at,
+            changed_at=now,
+        )
+    )
+    if not changed.rowcount:
+        raise _unknown(name)
+    return get_schedule(conn, name)
+
+
+def get_schedule(conn: Connection, name: str) -> Schedule:
+    """Raises NotFound."""
+    row = conn.execute(select(schedules).where(schedules.c.name == name)).first()
+    if row is None:
+        raise _unknown(name)
+    return _schedule(row)
+
+
+def find_schedule(conn: Connection, name: str) -> Schedule | None:
+    """The same, or None."""
+    row = conn.execute(select(schedules).where(schedules.c.name == name)).first()
+    return None if row is None else _schedule(row)
+
+
+def list_schedules(conn: Connection) -> list[Schedule]:
+    """By name."""
+    return [_schedule(row) for row in conn.execute(select(schedules).order_by(schedules.c.name))]
+
+
+def pause_schedule(conn: Connection, name: str, *, now: datetime, reason: str | None = None) -> bool:
+    """No firing of it comes any more. False: it was paused already. Raises NotFound."""
+    get_schedule(conn, name)
+    changed = conn.execute(
+        update(schedules)
+        .where(schedules.c.name == name, schedules.c.paused_at.is_(None))
+        .values(paused_at=now, paused_reason=None if reason is None else storable(reason))
+    )
+    return bool(changed.rowcount)
+
+
+def resume_schedule(conn: Connection, name: str, *, next_at: datetime | None) -> bool:
+    """It fires again, first at ``next_at``. False: it was not paused. Raises NotFound."""
+    get_schedule(conn, name)
+    changed = conn.execute(
+        update(schedules)
+        .where(schedules.c.name == name, schedules.c.paused_at.is_not(None))
+        .values(paused_at=None, paused_reason=None, next_at=next_at)
+    )
+    return bool(changed.rowcount)
+
+
+def remove_schedule(conn: Connection, name: str) -> None:
+    """Forget it, its firings and what it has seen; its batches stay. Raises NotFound."""
+    if not conn.execute(delete(schedules).where(schedules.c.name == name)).rowcount:
+        raise _unknown(name)
+
+
+def due_schedules(conn: Connection, *, now: datetime) -> list[str]:
+    """Names of those whose time has come."""
+    return list(
+        conn.scalars(
+            select(schedules.c.name)
+            .where(
+                schedules.c.next_at <= bindparam("now", now, type_=UtcTime), schedules.c.paused_at.is_(None)
+            )
+            .order_by(schedules.c.next_at, schedules.c.name)
+        )
+    )
+
+
+def lock_schedule(conn: Connection, name: str) -> Schedule | None:
+    """As it stands, kept so until the transaction ends; None where it is gone."""
+    row = conn.execute(select(schedules).where(schedules.c.name == name).with_for_update()).first()
+    return None if row is None else _schedule(row)
+
+
+def move_on(conn: Connection, schedule_id: int, *, next_at: datetime | None) -> None:
+    """When it fires next."""
+    conn.execute(update(schedules).where(schedules.c.id == schedule_id).values(next_at=next_at))
+
+
+def open_firing(
+    conn: Connection,
+    schedule: Schedule,
+    fire_at: datetime,
+    *,
+    state: FiringState,
+    now: datetime,
+    missed: int = 0,
+    by_hand: bool = False,
+    reason: str | None = None,
+) -> Firing | None:
+    """A firing for this time; None where there is one already."""
+    values = {
+        "schedule_id": schedule.id,
+        "fire_at": fire_at,
+        "by_hand": by_hand,
+        "version": schedule.version,
+        "state": str(state),
+        "missed": missed,
+        "reason": reason,
+        "ended_at": None if state in OPEN_FIRINGS else now,
+    }
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(firings).values(values))
+    except IntegrityError:
+        return None
+    row = conn.execute(
+        _firings().where(firings.c.schedule_id == schedule.id, firings.c.fire_at == fire_at)
+    ).one()
+    return _firing(row)
+
+
+def open_firings(conn: Connection, schedule_id: int | None = None) -> list[Firing]:
+    """Those that have not ended, the oldest first."""
+    query = _firings().where(firings.c.ended_at.is_(None)).order_by(firings.c.schedule_id, firings.c.fire_at)
+    if schedule_id is not None:
+        query = query.where(firings.c.schedule_id == schedule_id)
+    return [_firing(row) for row in conn.execute(query)]
+
+
+def get_firing(conn: Connection, firing_id: int) -> Firing:
+    """Raises NotFound."""
+    row = conn.execute(_firings().where(firings.c.id == firing_id)).first()
+    if row is None:
+        raise NotFound(f"no firing {firing_id}")
+    return _firing(row)
+
+
+def list_firings(conn: Connection, schedule_id: int, *, limit: int = 20) -> list[Firing]:
+    """The newest first."""
+    query = (
+        _firings().where(firings.c.schedule_id == schedule_id).order_by(firings.c.fire_at.desc()).limit(limit)
+    )
+    return [_firing(row) for row in conn.execute(query)]
+
+
+def let_begin(conn: Connection, firing_id: int) -> bool:
+    """A queued firing has its turn."""
+    changed = conn.execute(
+        update(firings)
+        .where(firings.c.id == firing_id, firings.c.state == str(FiringState.QUEUED))
+        .values(state=str(FiringState.DUE))
+    )
+    return bool(changed.rowcount)
+
+
+def take_firing(
+    conn: Connection, firing_id: int, *, token: str, now: datetime, lease: timedelta
+) -> Firing | None:
+    """Be the one that works on it: reads its documents, or settles it. None where somebody else is, or it has ended."""
+    held_by_none: ColumnElement[bool] = or_(
+        firings.c.token.is_(None), firings.c.token_until <= bindparam("now", now, type_=UtcTime)
+    )
+    takeable = (str(FiringState.DUE), str(FiringState.READING), str(FiringState.RUNNING))
+    reading = firings.c.state != str(FiringState.RUNNING)
+    row = conn.execute(
+        select(firings.c.id, reading.label("reading"))
+        .where(firings.c.id == firing_id, firings.c.state.in_(takeable), held_by_none)
+        .with_for_update()
+    ).first()
+    if row is None:
+        return None
+    values: dict[str, Any] = {"token": token, "token_until": now + lease}
+    if row.reading:
+        values |= {
+            "state": str(FiringState.READING),
+            "tries": firings.c.tries + 1,
+            "began_at": func.coalesce(firings.c.began_at, bindparam("began", now, type_=UtcTime)),
+        }
+    conn.execute(update(firings).where(firings.c.id == firing_id).values(values))
+    return get_firing(conn, firing_id)
+
+
+def keep_firing(conn: Connection, firing_id: int, *, token: str, until: datetime) -> bool:
+    """Hold it for longer; False where it is no longer ours."""
+    return bool(
+        conn.execute(update(firings).where(_ours(firing_id, token)).values(token_until=until)).rowcount
+    )
+
+
+def let_firing_go(conn: Connection, firing_id: int, *, token: str) -> None:
+    """Somebody else may work on it, or we again."""
+    conn.execute(update(firings).where(_ours(firing_id, token)).values(token=None, token_until=None))
+
+
+def run_firing(
+    conn: Connection,
+    firing_id: int,
+    *,
+    token: str,
+    batch_id: int | None,
+    tallies: Tallies,
+    report: dict[str, Any],
+) -> bool:
+    """Its documents are read and its batch is there; False where it is no longer ours."""
+    changed = conn.execute(
+        update(firings)
+        .where(_ours(firing_id, token))
+        .values(
+            state=str(FiringState.RUNNING),
+            token=None,
+            token_until=None,
+            batch_id=batch_id,
+            report=report,
+            **asdict(tallies),
+        )
+    )
+    return bool(changed.rowcount)
+
+
+def end_firing(
+    conn: Connection,
+    firing_id: int,
+    state: FiringState,
+    *,
+    token: str,
+    now: datetime,
+    report: dict[str, Any] | None = None,
+    reason: str | None = None,
+) -> bool:
+    """It is over; False where it is no longer ours."""
+    values: dict[str, Any] = {"state": str(state), "token": None, "token_until": None, "ended_at": now}
+    if report is not None:
+        values["report"] = report
+    if reason is not None:
+        values["reason"] = storable(reason)[:2000]
+    return bool(conn.execute(update(firings).where(_ours(firing_id, token)).values(values)).rowcount)
+
+
+def model_digests(conn: Connection, models: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Normalised name → digests of the weights that hosts have under it now."""
+    from worker.storage.tables import hosts
+
+    found: dict[str, set[str]] = {model: set() for model in models}
+    for listed in conn.scalars(select(hosts.c.models).where(hosts.c.models.is_not(None))):
+        for model in listed:
+            if model["name"] in found and model.get("digest"):
+                found[model["name"]].add(model["digest"])
+    return {model: frozenset(digests) for model, digests in found.items()}
+
+
+def _ours(firing_id: int, token: str) -> ColumnElement[bool]:
+    return and_(firings.c.id == firing_id, firings.c.token == token)
+
+
+def _firings() -> Any:
+    return select(firings, schedules.c.name.label("schedule")).join(
+        schedules, schedules.c.id == firings.c.schedule_id
+    )
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"no schedule {name!r}; caravan schedule list shows them")
+
+
+def _schedule(row: Row[Any]) -> Schedule:
+    return Schedule(
+        id=row.id,
+        name=row.name,
+        version=row.version,
+        spec=ScheduleSpec.parse(row.spec),
+        next_at=row.next_at,
+        added_at=row.added_at,
+        changed_at=row.changed_at,
+        paused_at=row.paused_at,
+        paused_reason=row.paused_reason,
+    )
+
+
+def _firing(row: Row[Any]) -> Firing:
+    return Firing(
+        id=row.id,
+        schedule_id=row.schedule_id,
+        schedule=row.schedule,
+        fire_at=row.fire_at,
+        by_hand=row.by_hand,
+        version=row.version,
+        state=FiringState(row.state),
+        tries=row.tries,
+        token=row.token,
+        batch_id=row.batch_id,
+        missed=row.missed,
+        began_at=row.began_at,
+        ended_at=row.ended_at,
+        tallies=Tallies(
+            found=row.found,
+            new=row.new,
+            changed=row.changed,
+            retried=row.retried,
+            reused=row.reused,
+            pending=row.pending,
+            gone=row.gone,
+            unreadable=row.unreadable,
+        ),
+        report=row.report or {},
+        reason=row.reason,
+    )
