@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from api_schemas.generate import GenerateFields
 
 PriorityName = Literal["interactive", "high", "normal", "bulk"]
+MOST_PARENTS = 10_000
+"""That one job waits for."""
 PRIORITIES: dict[str, int] = {"interactive": 0, "high": 1, "normal": 2, "bulk": 3}
 
 
@@ -52,6 +54,20 @@ def _reuse(value: object) -> object:
     raise PydanticCustomError("reuse", 'expected true, false or "any"')
 
 
+def _after(value: object) -> object:
+    many = value if isinstance(value, list) else [value]
+    expected = "expected a custom_id of this input, the number of a job, or a list of them"
+    if not many or len(many) > MOST_PARENTS:
+        told = f"{expected}, at most {MOST_PARENTS:,}" if many else expected
+        raise PydanticCustomError("after", "{problem}", {"problem": told})
+    for one in many:
+        number = isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**63
+        name = isinstance(one, str) and bool(one.strip()) and len(one) <= 200
+        if not number and not name:
+            raise PydanticCustomError("after", "{problem}", {"problem": expected})
+    return value
+
+
 Deadline = Annotated[
     datetime,
     BeforeValidator(_deadline),
@@ -62,6 +78,24 @@ Reuse = Annotated[
     bool | str,
     PlainValidator(_reuse),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "any"}]}),
+]
+After = Annotated[
+    str | int | list[str | int],
+    PlainValidator(_after),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 200},
+                {"type": "integer", "minimum": 1},
+                {
+                    "type": "array",
+                    "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                    "minItems": 1,
+                    "maxItems": 10_000,
+                },
+            ]
+        }
+    ),
 ]
 CustomId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
@@ -98,6 +132,20 @@ class JobLine(GenerateFields):
         description="true: the stored answer to the same request is taken, if temperature is 0 or a seed is set; any: "
         "without that too.",
     )
+    after: After | None = Field(
+        default=None,
+        description="custom_id (of this input) or number of a job that is to end first; of several, all of them. With one, "
+        "its context goes on into this one.",
+    )
+    carry: Literal["context", "none"] | None = Field(
+        default=None,
+        description="With after: context (default with one job) goes on from its answer; none only waits for it.",
+    )
+    after_failed: Literal["fail", "release"] | None = Field(
+        default=None,
+        description="With after, where that job gets no answer: fail (default) ends this one too; release asks it all the "
+        "same, without a context.",
+    )
     metadata: Metadata | None = Field(
         default=None,
         description="Any JSON object; it comes back with the result, untouched.",
@@ -114,7 +162,9 @@ class JobLine(GenerateFields):
     )
 
 
-CARAVAN_FIELDS = frozenset({"custom_id", "priority", "deadline", "expires", "reuse", "metadata"})
+CARAVAN_FIELDS = frozenset(
+    {"custom_id", "priority", "deadline", "expires", "reuse", "after", "carry", "after_failed", "metadata"}
+)
 """Fields of a line that are no part of its request."""
 
 FIELDS = tuple(JobLine.model_fields)

@@ -116,6 +116,12 @@ class ParsedLine:
     expires: bool = False
     """It ends unasked at its deadline."""
     reuse: bool | Literal["any"] = False
+    after: tuple[str | int, ...] = ()
+    """The jobs that it waits for."""
+    carry: bool = False
+    """It goes on from the context of that one."""
+    release: bool = False
+    """It is asked although one of them has no answer."""
 
 
 _FILLABLE = ("system", "template", "format", "repairs", "think", "keep_alive", "truncate", "shift")
@@ -210,6 +216,9 @@ def _finish(
     if expires and deadline is None:
         message = "deadline: missing; say when the job expires"
         problems.append(LineProblem(line, "deadline", "missing", message))
+    after = _parents(fields["after"])
+    if after or fields["carry"] is not None or fields["after_failed"] is not None:
+        problems += _chain_problems(fields, request, after, line)
     if size > limits.max_prompt_bytes:
         problems += _too_large(fields, limits.max_prompt_bytes, line)
     if size > limits.max_metadata_bytes and fields["metadata"] is not None:
@@ -228,6 +237,9 @@ def _finish(
         notes,
         deadline is not None and bool(defaults.expires if expires is None else expires),
         (defaults.reuse if fields["reuse"] is None else fields["reuse"]) or False,
+        after,
+        len(after) == 1 and fields["carry"] != "none",
+        fields["after_failed"] == "release",
     )
 
 
@@ -282,6 +294,38 @@ def _conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:
         )
         problems.append(LineProblem(line, "context_digest", "missing", message))
     return problems
+
+
+def _parents(after: str | int | list[str | int] | None) -> tuple[str | int, ...]:
+    if after is None:
+        return ()
+    return tuple(dict.fromkeys(after)) if isinstance(after, list) else (after,)
+
+
+def _chain_problems(
+    fields: Mapping[str, Any], request: Mapping[str, Any], after: tuple[str | int, ...], line: int
+) -> list[LineProblem]:
+    """What contradicts itself of a job that follows another."""
+    if not after:
+        name = "carry" if fields["carry"] is not None else "after_failed"
+        return [LineProblem(line, name, "conflict", f"{name}: means nothing without after")]
+    if (fields["custom_id"] or f"line-{line}") in after:
+        return [LineProblem(line, "after", "conflict", "after: a job cannot wait for itself")]
+    if fields["carry"] == "none":
+        return []
+    if len(after) > 1:
+        if fields["carry"] is None:
+            return []
+        message = f"carry: {len(after)} jobs have {len(after)} contexts; only one can be gone on from"
+        return [LineProblem(line, "carry", "conflict", message)]
+    excluded = [name for name in ("raw", "context") if request.get(name)]
+    if excluded:
+        message = (
+            f"after: goes on from the context of that job, which excludes {' and '.join(excluded)}; "
+            "carry none only waits for it"
+        )
+        return [LineProblem(line, "after", "conflict", message)]
+    return []
 
 
 def _too_large(fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:

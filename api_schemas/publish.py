@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def _table(model: type[BaseModel], *, bounds: bool = True) -> str:
     if not bounds:
         lines = ["| name | type | what it says |", "|---|---|---|"]
     for name, schema in properties.items():
-        kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
+        kinds = [kind for kind in _kinds(schema) if kind.get("type") != "null"]
         types = " or ".join(dict.fromkeys(_type(kind) for kind in kinds))
         marks = " *(load-time)*" if name in RUNNER_OPTIONS else ""
         shown = f"~~`{name}`~~" if model is Options and name in NO_LONGER_READ else f"`{name}`"
@@ -86,6 +86,14 @@ def _table(model: type[BaseModel], *, bounds: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kinds(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The types that a schema leaves open, one by one."""
+    for kind in schema.get("anyOf", ()):
+        yield from _kinds(kind)
+    if "anyOf" not in schema:
+        yield schema
+
+
 def _type(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         return "object"
@@ -95,7 +103,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"`{schema['const']}`"
     kind: str = schema["type"]
     if kind == "array":
-        return f"list of {_type(schema['items'])}s"
+        return f"list of {' or '.join(f'{_type(item)}s' for item in _kinds(schema['items']))}"
     names = {"string": "text", "integer": "whole number", "boolean": "true or false"}
     return "time" if schema.get("format") == "date-time" else names.get(kind, kind)
 

@@ -122,6 +122,7 @@ class Code(StrEnum):
     UNSUPPORTED = "unsupported"
     CONTEXT_OVERFLOW = "context_overflow"
     CONTEXT_MISMATCH = "context_mismatch"
+    PARENT_FAILED = "parent_failed"
     REPEATED_OUTPUT = "repeated_output"
     REPLY_TOO_LONG = "reply_too_long"
     TOO_SLOW = "too_slow"
@@ -202,6 +203,12 @@ CODES: Mapping[Code, CodeFacts] = {
         "job",
         False,
         "send a context only to the model it came from",
+    ),
+    Code.PARENT_FAILED: CodeFacts(
+        "the job that it follows has no answer, or no context to go on from",
+        "job",
+        False,
+        "see why that one failed; caravan retry takes both",
     ),
     Code.REPEATED_OUTPUT: CodeFacts(
         "the model repeated one piece until the host stopped it",

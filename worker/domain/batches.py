@@ -73,6 +73,8 @@ class BatchProgress:
 
     batch: Batch
     counts: Mapping[JobState, int]
+    in_vain: int = 0
+    """Jobs that wait for held ones."""
 
     @property
     def total(self) -> int:
@@ -84,8 +86,8 @@ class BatchProgress:
 
     @property
     def open(self) -> int:
-        """Jobs that can still change by themselves: neither final nor held."""
-        return self.total - self.done - self.counts.get(JobState.HELD, 0)
+        """Jobs that can still change by themselves: neither final nor held, nor waiting for held ones."""
+        return self.total - self.done - self.counts.get(JobState.HELD, 0) - self.in_vain
 
 
 @dataclass(frozen=True, slots=True)

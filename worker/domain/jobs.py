@@ -46,6 +46,9 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.SCHEDULED, "finish"): JobState.SUCCEEDED,
     (JobState.WAITING, "promote"): JobState.QUEUED,
     (JobState.WAITING, "cancel"): JobState.CANCELLED,
+    (JobState.WAITING, "fail"): JobState.FAILED,
+    (JobState.WAITING, "expire"): JobState.EXPIRED,
+    (JobState.SCHEDULED, "follow"): JobState.WAITING,
     (JobState.QUEUED, "claim"): JobState.RUNNING,
     (JobState.QUEUED, "hold"): JobState.HELD,
     (JobState.QUEUED, "pause"): JobState.SCHEDULED,
@@ -77,6 +80,18 @@ has claimed it since, so the text that its host did generate is kept.
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """The jobs that a job waits for."""
+
+    parents: tuple[str | int, ...]
+    """By custom_id those of its own batch, by number any."""
+    carry: bool = False
+    """It goes on from the context of its one parent."""
+    release: bool = False
+    """It is asked although a parent has no answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job about to be inserted. ``seq`` is its place in the input, from 1; its id is made of batch and seq."""
 
@@ -99,6 +114,16 @@ class NewJob:
     """It ends unasked where it has not been started by its deadline."""
     reuse: bool = False
     """It may take the stored answer of a job that asked the same."""
+    after: After | None = None
+    """It is stored as ``waiting``."""
+
+    @property
+    def first_state(self) -> JobState:
+        return JobState.SCHEDULED if self.after is None else JobState.WAITING
+
+    @property
+    def carries(self) -> bool:
+        return self.after is not None and self.after.carry
 
 
 def asked_digest(job: NewJob) -> bytes:
@@ -110,6 +135,8 @@ def asked_digest(job: NewJob) -> bytes:
     asked.update(f"{job.model}\0{job.prompt}\0".encode("utf-8", "surrogatepass"))
     if job.request:
         asked.update(json.dumps(job.request, sort_keys=True).encode())
+    if job.after is not None:
+        asked.update(repr((job.after.parents, job.after.carry, job.after.release)).encode())
     return asked.digest()
 
 
@@ -142,6 +169,8 @@ class ClaimedJob:
     """It was too long for its first window and has a larger one since."""
     reuse_key: bytes | None = None
     """What it asks, where it may take the stored answer of a job that asked the same."""
+    carries: bool = False
+    """Its request has the context of the job that it follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ def write_again(
         path = Path(file.name)  # of its own: two may be asked at once
         try:
             for question in _each(iter_questions(database, chosen), once=bool(models)):
-                line = json.dumps(_line(question, named=not models), ensure_ascii=False).encode() + b"\n"
+                line = (
+                    json.dumps(_line(question, chosen, named=not models), ensure_ascii=False).encode() + b"\n"
+                )
                 file.write(line)
                 count += 1
             if not count:
@@ -67,13 +69,23 @@ def _each(questions: Iterator[Question], *, once: bool) -> Iterator[Question]:
         yield question
 
 
-def _line(question: Question, *, named: bool) -> dict[str, object]:
+def _line(question: Question, chosen: Chosen, *, named: bool) -> dict[str, object]:
     line: dict[str, object] = {"custom_id": question.custom_id}
     if named:
         line["model"] = question.model
     line |= {"prompt": question.prompt, **question.request, "priority": _PRIORITIES[question.priority]}
     if question.metadata is not None:
         line["metadata"] = question.metadata
+    if question.after:
+        # what is asked again too goes by its name there; of what is not, the answer of then holds
+        line["after"] = [
+            one.custom_id
+            if one.batch_id == chosen.batch_id and one.state in chosen.states and not chosen.codes
+            else one.id
+            for one in question.after
+        ]
+        line["carry"] = "context" if question.carries else "none"
+        line["after_failed"] = "release" if question.release else "fail"
     return line
 
 

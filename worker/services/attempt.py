@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from worker.clock import Clock
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
@@ -23,6 +24,9 @@ from worker.services.structured import ask_structured
 _log = logging.getLogger("caravan")
 
 Ask = Callable[[Mapping[str, object], Call], Reply]
+
+ELSEWHERE = timedelta(seconds=5)
+"""Until a job may be tried again whose conversation was begun with other weights than this host has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def attempt_job(
     error: HostError | None = None
     outcome: Outcome
     try:
-        outcome = _ask(job, ask, call, host_model, window, num_ctx, fail_on_cut)
+        outcome = _ask(job, ask, call, host_model, window, num_ctx, fail_on_cut, clock)
     except HostError as failure:
         error = failure
         outcome = _larger(job, failure, host_model, window or num_ctx, clock) or _after(job, failure, clock)
@@ -98,9 +102,18 @@ def _ask(
     window: int | None,
     num_ctx: int | None,
     fail_on_cut: bool,
+    clock: Clock,
 ) -> Outcome:
+    if job.carries and job.request.get("context") == []:
+        return Failed(
+            Code.PARENT_FAILED, "the job that it follows has an answer, and no context to go on from"
+        )
     problem = context_problem(job.request, host_model)
     if problem is not None:
+        if (
+            job.carries and job.charged + 1 < job.max_attempts
+        ):  # another host may have the weights of its parent
+            return Retried(Code.CONTEXT_MISMATCH, problem, clock.now() + ELSEWHERE, charged=True)
         return Failed(Code.CONTEXT_MISMATCH, problem)
     body = wire_request(job.model, job.prompt, job.request, host_model, window=window, num_ctx=num_ctx)
     if body.get("format"):

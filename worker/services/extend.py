@@ -9,6 +9,7 @@ from worker.domain.batches import Batch, BatchOrigin
 from worker.domain.jobs import JobState, NewJob, asked_digest
 from worker.errors import InputRefused, Problem
 from worker.observability.events import emit
+from worker.services.chains import link_more, missing_parents
 from worker.services.intake import Intake, moved_to
 from worker.services.recipe import InputLine
 from worker.services.submit import CHUNK, CheckModels, promote
@@ -23,6 +24,8 @@ from worker.storage.extend import (
     stored_jobs,
     taken_places,
 )
+from worker.storage.follows import mark_followed, unlinked
+from worker.storage.jobs import cancel_jobs
 
 MakeIntake = Callable[[], Intake]
 
@@ -74,6 +77,9 @@ def compare(
     if check_models is not None and not intake.problems:
         for problem in check_models(intake.models):
             intake.refuse(problem)
+    if not intake.problems:
+        for problem in missing_parents(database, batch.id, intake):
+            intake.refuse(problem)
     if not intake.accepted and not intake.problems:
         intake.refuse(Problem(0, "", "empty", "the input holds no job"))
     if intake.problems:
@@ -123,6 +129,13 @@ def extend(
         replaced += asked_anew
         running += len(changed) - asked_anew
         kept += len(chunk) - len(new) - len(changed)
+    problems = link_more(database, batch.id, intake)
+    with database.write() as conn:
+        mark_followed(conn, batch.id)
+        if problems:  # what they wait for went since it was looked for: nobody would ever let them go
+            cancel_jobs(conn, now=clock.now(), job_ids=unlinked(conn, batch.id))
+    if problems:
+        raise InputRefused(problems)
     with database.write() as conn:
         if not running:
             rename_batch(conn, batch.id, key=key, origin=origin, source=source)

@@ -1,11 +1,11 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
-from worker.domain.jobs import NewJob, Priority
+from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import normalise_model, runner_key
 from worker.errors import Problem
@@ -22,6 +22,17 @@ _NOTHING_TOLD = ModelTold()
 NOTES_SHOWN = 3
 
 Reject = Callable[[Problem, InputLine], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A job that waits for others, as its line says."""
+
+    custom_id: str
+    model: str
+    line: int
+    seq: int
+    after: After
 
 
 class Intake:
@@ -49,6 +60,8 @@ class Intake:
         self._reject = reject
         self._told = told or {}
         self._seen: dict[tuple[str, str], int] = {}
+        self.following: list[Following] = []
+        """The jobs that wait for others."""
         self._names: dict[str, str] = {}
         self._keys: dict[tuple[str, int], str] = {}
         self.models: dict[str, int] = {}
@@ -86,7 +99,10 @@ class Intake:
             for nth, model in enumerate(self._models_of(parsed)):
                 self.models.setdefault(model, line.line)
                 self.accepted += 1
-                yield self._job(base + nth, model, parsed, group)
+                job = self._job(base + nth, model, parsed, group)
+                if job.after is not None:
+                    self.following.append(Following(job.custom_id, model, line.line, job.seq, job.after))
+                yield job
 
     def _good(
         self, lines: Iterable[bytes | str | InputLine], each: int
@@ -101,17 +117,26 @@ class Intake:
                 self.refuse(Problem(line.line, "", "too_large", told))
                 return
             parsed = self._parsed(line)
-            if parsed is not None and self._is_new(line, parsed):
+            if parsed is not None and self._is_new(line, parsed, each):
                 yield line, parsed
 
-    def _is_new(self, line: InputLine, parsed: ParsedLine) -> bool:
-        for model in self._models_of(parsed):
-            first = self._seen.setdefault((parsed.custom_id, model), line.line)
-            if first != line.line:
-                told = f"custom_id {parsed.custom_id!r} stands on line {first} already; it must be unique per model"
+    def _is_new(self, line: InputLine, parsed: ParsedLine, each: int) -> bool:
+        for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
+            first = self._seen.setdefault((parsed.custom_id, model), seq)
+            if first != seq:
+                stands = (first - 1) // each + 1
+                told = f"custom_id {parsed.custom_id!r} stands on line {stands} already; it must be unique per model"
                 self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
                 return False
         return True
+
+    def place_of(self, custom_id: str, model: str) -> int | None:
+        """The place in the batch of a job that was read; of another model where there is one only. Once all are read."""
+        exact = self._seen.get((custom_id, model))
+        if exact is not None:
+            return exact
+        others = [self._seen[key] for other in self.models if (key := (custom_id, other)) in self._seen]
+        return others[0] if len(others) == 1 else None
 
     def _parsed(self, line: InputLine) -> ParsedLine | None:
         if line.raw is None:
@@ -165,7 +190,8 @@ class Intake:
             max_attempts=self._max_attempts,
             prefix_group=group,
             estimate=tokens + min(answer, EXPECTED_ANSWER),
-            reuse=may_reuse(parsed.reuse, request),
+            reuse=not parsed.carry and may_reuse(parsed.reuse, request),
+            after=After(parsed.after, parsed.carry, parsed.release) if parsed.after else None,
         )
 
     def _key(self, model: str, request: Mapping[str, object], window: int) -> str:

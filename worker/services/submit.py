@@ -13,6 +13,7 @@ from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
 from worker.errors import Conflict, InputRefused, Problem
 from worker.observability.events import emit
+from worker.services.chains import link_batch
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import InputLine
 from worker.storage.batches import create_batch, promote_sealed, refuse_batch, seal_batch
@@ -103,6 +104,9 @@ def submit_lines(
                 intake.refuse(problem)
         if not intake.problems and chunk:
             _insert(database, batch.id, chunk, clock)
+        if not intake.problems:
+            for problem in link_batch(database, batch.id, intake):
+                intake.refuse(problem)
     except Conflict as error:
         if "custom_id" not in str(error):
             raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault

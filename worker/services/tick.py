@@ -20,11 +20,14 @@ from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.claims import Rescued, rescue_stale
 from worker.storage.counts import fold_counts
 from worker.storage.engine import Database
+from worker.storage.follows import Settled, settle_followers
 from worker.storage.hosts import failing_keys, host_views
 from worker.storage.jobs import expire_due, hold_jobs, promote_due
 from worker.storage.pulses import read_pulses, record_pulse
 
 CHUNK = 5000
+ROUNDS = 200
+"""Of a conversation that is given up, that many turns in one tick."""
 LOADS_TRIED = 3
 """Failed loads in a row on each host that has the model, after which its jobs are parked."""
 
@@ -65,6 +68,7 @@ def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Tic
     turn_windows(database, clock=clock)
     open_due(database, clock=clock)
     withdraw(database)  # what came back to the queue after its batch was paused
+    promoted += settle_waiting(database, now=now).promoted
     with database.write() as conn:
         promoted += promote_due(conn, now=now, limit=CHUNK)
     with database.write() as conn:
@@ -76,6 +80,20 @@ def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Tic
     if done != Ticked():
         emit("tick.done", rescued=done.rescued, promoted=promoted, expired=expired, finished=0)
     return done
+
+
+def settle_waiting(database: Database, *, now: datetime) -> Settled:
+    """Let go, or end, what waits for jobs that have ended, and what waits for those, at most ``ROUNDS`` deep."""
+    total = Settled()
+    for _ in range(ROUNDS):
+        with database.write() as conn:
+            done = settle_followers(conn, now=now)
+        total += done
+        if not (done.failed or done.cancelled) and not done.promoted:
+            break
+    if total.any:
+        emit("job.followed", promoted=total.promoted, failed=total.failed, cancelled=total.cancelled)
+    return total
 
 
 def _leases_could_be_renewed(database: Database, now: datetime, lease: timedelta) -> bool:

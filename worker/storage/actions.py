@@ -36,6 +36,7 @@ from worker.policy.context_window import window_for
 from worker.storage.chosen import metadata_is
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.follows import failed_for, wait_again
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.models import ModelTold, known_models
@@ -47,6 +48,7 @@ from worker.storage.tables import batches, jobs, payloads, results
 OPEN = frozenset(JobState) - FINAL
 """Jobs that can be cancelled, and those whose priority still matters."""
 RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.HELD})
+FAILED = frozenset({JobState.FAILED})
 HELD = frozenset({JobState.HELD})
 
 _MANY = 500
@@ -209,13 +211,18 @@ def retry_some(
 
     ``attempt`` and the rows of earlier attempts stay; what they cost is forgiven, and the result that says they failed
     goes. ``options`` replace those of their requests, none of the others. They are ``scheduled`` until they are
-    promoted; a batch that had ended is open again. Raises Conflict for a batch that was never sealed; NotFound.
+    promoted; a batch that had ended is open again. Those that failed for want of their answers are asked again with them,
+    and what follows another waits for it again. Raises Conflict for a batch that was never sealed; NotFound.
     """
     batch = _batch_of(chosen)
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
-    rows = _pick(conn, chosen.among(RETRIED), after, limit)
+    picked = _pick(conn, chosen.among(RETRIED), after, limit)
+    waited = failed_for(conn, [row.id for row in picked])
+    rows = [*picked]
+    for ids in _slices(waited):
+        rows += _pick(conn, JobFilter(batch, frozenset(ids), states=FAILED), 0, len(ids))
     if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
         _open_again(conn, batch)
     _write(
@@ -239,13 +246,15 @@ def retry_some(
     )
     for ids in _slices([row.id for row in rows]):
         forget_results(conn, ids)
+    waiting = wait_again(conn, [row.id for row in rows])
     keys = _set_options(conn, rows, options) if options else {}
     changes: Counter[Change] = Counter()
     for row in rows:
         changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
-        changes[row.batch_id, keys.get(row.id, row.runner_key), row.priority, str(JobState.SCHEDULED)] += 1
+        now_is = JobState.WAITING if row.id in waiting else JobState.SCHEDULED
+        changes[row.batch_id, keys.get(row.id, row.runner_key), row.priority, str(now_is)] += 1
     add_changes(conn, changes)
-    return _step(rows, limit)
+    return _step(picked, limit, changed=len(rows))
 
 
 def _open_again(conn: Connection, batch_id: int) -> None:
@@ -274,17 +283,20 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     by_chance: list[int] = []
     for ids in _slices(list(models)):
         asked = conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request).where(payloads.c.job_id.in_(ids))
+            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key).where(
+                payloads.c.job_id.in_(ids)
+            )
         )
         new = []
-        for job, prompt, old in asked.all():
+        for job, prompt, old, key in asked.all():
             merged = {**(old.get("options") or {}), **options}
             request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
             model = told.get(models[job], nothing)
             window = window_for(prompt, request, thinking=model.thinking, trained=model.trained_context)
             keys[job] = runner_key(models[job], request, window=window).text
             by_key.setdefault(keys[job], []).append(job)
-            new.append({"job": job, "new": request, "new_key": reuse_key(keys[job], prompt, request)})
+            asked_key = None if key is None else reuse_key(keys[job], prompt, request)
+            new.append({"job": job, "new": request, "new_key": asked_key})
             if not is_repeatable(request):
                 by_chance.append(job)
         conn.execute(

@@ -8,7 +8,8 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import JobState, Priority
 from worker.storage.tables import count_deltas, counts
 
-_STATES = tuple(str(state) for state in (JobState.QUEUED, JobState.RUNNING, JobState.SCHEDULED))
+_ELIGIBLE = (JobState.QUEUED, JobState.RUNNING)
+_STATES = tuple(str(state) for state in (*_ELIGIBLE, JobState.SCHEDULED, JobState.WAITING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def open_jobs(conn: Connection) -> list[OpenJobs]:
     ):
         totals = found.setdefault((batch, key, priority), [0, 0])
         totals[0] += int(n)
-        totals[1] += 0 if state == JobState.SCHEDULED else int(n)
+        totals[1] += int(n) if state in _ELIGIBLE else 0
     return [
         OpenJobs(batch, key, Priority(priority), max(0, jobs), max(0, eligible))
         for (batch, key, priority), (jobs, eligible) in found.items()

@@ -14,6 +14,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
 from worker.storage.deltas import add_changes, moved
+from worker.storage.follows import mark_followed
 from worker.storage.jobs import CancelCounts, cancel_jobs, lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.tables import batches, count_deltas, counts, jobs, rejects
@@ -103,12 +104,14 @@ def batch_of_key(conn: Connection, key: str) -> Batch | None:
 
 
 def seal_batch(conn: Connection, batch_id: int, *, jobs: int, now: datetime) -> Batch:
-    """All lines are there: the batch is open and ``promote_sealed`` may make its jobs eligible."""
+    """All lines are there: the batch is open, ``promote_sealed`` may make its jobs eligible, and what jobs of it wait for
+    is looked at."""
     conn.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.state == BatchState.RECEIVING)
         .values(state=BatchState.OPEN, sealed_at=now, jobs=jobs)
     )
+    mark_followed(conn, batch_id)
     return get_batch(conn, batch_id)
 
 

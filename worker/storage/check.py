@@ -135,6 +135,14 @@ INVARIANTS: Sequence[Invariant] = (
         f"AND coalesce(hold_code, '') NOT IN ({_CODES})",
     ),
     Invariant(
+        "waiting",
+        "a job that waits for others waits for one that has not ended, or whose end is about to be looked at",
+        "jobs",
+        "SELECT 'job ' || j.id FROM jobs j JOIN batches b ON b.id = j.batch_id WHERE j.state = 'waiting' "
+        "AND b.sealed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM follows f JOIN jobs p ON p.id = f.parent_id "
+        "WHERE f.job_id = j.id AND (p.finished_at IS NULL OR p.followed))",
+    ),
+    Invariant(
         "pruned",
         "of a batch whose texts are gone no job is there",
         "batches",

@@ -17,7 +17,9 @@ from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
 from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
+from worker.replies.contexts import unpack_context
 from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.follows import Earlier, earlier_answers
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
 from worker.storage.tables import hosts, jobs, payloads, served
@@ -54,7 +56,7 @@ _TAKE = (
 _GIVE = (
     "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
     "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened, "
-    "jobs.reuse"
+    "jobs.reuse, jobs.carries"
 )
 
 
@@ -237,6 +239,7 @@ def _keep_served(
 
 def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Order) -> list[ClaimedJob]:
     """The rows with what is asked, in the order they are to be run in."""
+    earlier = earlier_answers(conn, [row.id for row in rows if row.carries])
     asked = {
         row.job_id: row
         for row in conn.execute(
@@ -259,7 +262,10 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             max_attempts=row.max_attempts,
             token=token,
             prompt=asked[row.id].prompt,
-            request=asked[row.id].request,
+            request=continued(asked[row.id].request, row.id, earlier)
+            if row.carries
+            else asked[row.id].request,
+            carries=bool(row.carries),
             deadline=row.deadline,
             prefix_group=row.prefix_group,
             estimate=row.estimate,
@@ -271,6 +277,17 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
     if order is Order.LONGEST:
         return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, -job.estimate, job.id))
     return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, job.prefix_group, job.id))
+
+
+def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:
+    """The request with the context of the answer before it. An empty context where there should be one and is none:
+    ``policy.request.context_problem`` refuses that. A parent without an answer that is passed over has none."""
+    found = earlier.get(job)
+    if found is not None and not found.answered:
+        return request
+    if found is None or found.context is None:
+        return {**request, "context": [], "context_digest": None}
+    return {**request, "context": unpack_context(found.context), "context_digest": found.digest}
 
 
 @dataclass(frozen=True, slots=True)

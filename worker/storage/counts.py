@@ -9,6 +9,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
+from worker.storage.follows import waits_in_vain
 from worker.storage.tables import count_deltas, counts, pruned_counts
 
 
@@ -72,4 +73,6 @@ def pruned_by_state(conn: Connection, batch_id: int) -> dict[JobState, int]:
 
 def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
     """The batch and its jobs by state. Raises NotFound."""
-    return BatchProgress(get_batch(conn, batch_id), batch_counts(conn, batch_id))
+    found = batch_counts(conn, batch_id)
+    stuck = found.get(JobState.HELD) and found.get(JobState.WAITING)
+    return BatchProgress(get_batch(conn, batch_id), found, waits_in_vain(conn, batch_id) if stuck else 0)

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, select, text, update
+from sqlalchemy import bindparam, case, delete, func, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
 from worker.domain.jobs import JobState, NewJob, asked_digest
-from worker.domain.reuse import reuse_key
 from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import job_id
-from worker.storage.jobs import insert_rows, lock_batch
+from worker.storage.jobs import insert_rows, lock_batch, reuse_key_of
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
-from worker.storage.tables import batches, jobs, payloads
+from worker.storage.tables import batches, follows, jobs, payloads
 from worker.storage.types import UtcTime, storable
 
 _MANY = 500
@@ -95,13 +94,13 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
     insert_rows(conn, batch_id, new, now)
     changes: Counter[Change] = Counter()
     for job in new:
-        changes[batch_id, job.runner_key, int(job.priority), JobState.SCHEDULED.value] += 1
+        changes[batch_id, job.runner_key, int(job.priority), str(job.first_state)] += 1
     add_changes(conn, changes)
     conn.execute(update(batches).where(batches.c.id == batch_id).values(jobs=batches.c.jobs + len(new)))
 
 
 _REPLACE = text(
-    "UPDATE jobs SET state = 'scheduled', eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
+    "UPDATE jobs SET state = :state, carries = :carries, eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
     "prefix_group = :prefix_group, estimate = :estimate, deadline = :deadline, expires = :expires, charged = 0, "
     "losses = 0, widened = false, rescued_token = NULL, reuse = :reuse, "
     "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
@@ -132,6 +131,8 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
             _REPLACE,
             {
                 "id": row.id,
+                "state": str(new.first_state),
+                "carries": new.carries,
                 "priority": int(new.priority),
                 "runner_key": new.runner_key,
                 "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else row.id,
@@ -142,10 +143,11 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
             },
         )
         changes[batch_id, row.runner_key, row.priority, row.state] -= 1
-        changes[batch_id, new.runner_key, int(new.priority), JobState.SCHEDULED.value] += 1
+        changes[batch_id, new.runner_key, int(new.priority), str(new.first_state)] += 1
     ids = [row.id for row in rows]
     forget_results(conn, ids)
     if ids:
+        conn.execute(delete(follows).where(follows.c.job_id.in_(ids)))
         conn.execute(
             update(payloads)
             .where(payloads.c.job_id == bindparam("job"))
@@ -163,9 +165,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                     "new_request": dict(wanted[id_].request),
                     "new_metadata": wanted[id_].metadata,
                     "new_digest": asked_digest(wanted[id_]),
-                    "new_reuse_key": reuse_key(
-                        wanted[id_].runner_key, wanted[id_].prompt, wanted[id_].request
-                    ),
+                    "new_reuse_key": reuse_key_of(wanted[id_]),
                 }
                 for id_ in ids
             ],

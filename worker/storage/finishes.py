@@ -10,11 +10,12 @@ from sqlalchemy import Row, bindparam, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
-from worker.domain.jobs import JobState
+from worker.domain.jobs import FINAL, JobState
 from worker.domain.replies import Result
 from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
+from worker.storage.follows import settle_after
 from worker.storage.reuse import remember_answers
 from worker.storage.tables import fresh_results, jobs, results
 from worker.storage.types import UtcTime, storable
@@ -66,6 +67,7 @@ def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
         jobs.c.rescued_token,
         jobs.c.cancel_requested_at,
         jobs.c.reuse,
+        jobs.c.followed,
     ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
@@ -155,6 +157,7 @@ class _Ends:
         self._held: list[dict[str, Any]] = []
         self._results: list[dict[str, Any]] = []
         self._remembered: list[int] = []
+        self._followed: list[int] = []
         self._attempts: list[dict[str, Any]] = []
         self.attempts_late: list[dict[str, Any]] = []
         self._changes: Counter[Change] = Counter()
@@ -182,6 +185,8 @@ class _Ends:
                 self._results.append(_result(row, finish, state, result, code, message, self._now, partial))
             case _:
                 self._final.setdefault(JobState.CANCELLED, []).append(row.id)
+        if row.followed and state in FINAL:
+            self._followed.append(row.id)
         if finish.run_id is not None:
             self._runs[finish.run_id] += 1
         kind = "retried" if state is JobState.SCHEDULED else str(state)
@@ -210,6 +215,7 @@ class _Ends:
                 conn.execute(statement, rows)
         remember_answers(conn, sorted(self._remembered))
         add_changes(conn, self._changes)
+        settle_after(conn, sorted(self._followed), now=self._now)
 
 
 _RUN_JOBS = text("UPDATE runs SET jobs = jobs + :jobs WHERE id = :run")

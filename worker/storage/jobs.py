@@ -37,6 +37,7 @@ _JOB_COLUMNS = (
     "expires",
     "max_attempts",
     "reuse",
+    "carries",
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """``json.dumps`` with these arguments would make an encoder for each job."""
@@ -44,7 +45,7 @@ _PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata", "digest", "reuse_
 
 
 def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: datetime) -> None:
-    """Insert a chunk as ``scheduled``; nothing can claim it before the batch is sealed.
+    """Insert a chunk as ``scheduled`` or ``waiting``; nothing can claim it before the batch is sealed.
 
     Lines that are there already (a commit's answer was lost, or somebody submits the same batch at the same time) are
     left as they are. Raises Conflict, after which the transaction has to be rolled back, where a custom_id stands in
@@ -72,7 +73,7 @@ def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: 
         raise Conflict(_duplicate(conn, batch_id, new)) from error
     changes: Counter[Change] = Counter()
     for job in new:
-        changes[batch_id, job.runner_key, int(job.priority), JobState.SCHEDULED.value] += 1
+        changes[batch_id, job.runner_key, int(job.priority), str(job.first_state)] += 1
     add_changes(conn, changes)
 
 
@@ -117,7 +118,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             batch_id,
             job.custom_id,
             job.model,
-            "scheduled",
+            str(job.first_state),
             int(job.priority),
             job.runner_key,
             base + (job.prefix_group or job.seq),
@@ -127,6 +128,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             job.expires,
             job.max_attempts,
             NEW if job.reuse else None,
+            job.carries,
         )
 
 
@@ -139,8 +141,13 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
             _encode(job.request) if job.request else "{}",
             None if job.metadata is None else _encode(job.metadata),
             asked_digest(job),
-            reuse_key(job.runner_key, job.prompt, job.request),
+            reuse_key_of(job),
         )
+
+
+def reuse_key_of(job: NewJob) -> bytes | None:
+    """What it asks; None where that stands in the context that it goes on from."""
+    return None if job.carries else reuse_key(job.runner_key, job.prompt, job.request)
 
 
 def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -220,7 +227,7 @@ def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     """End the jobs whose deadline passed and whose producer asked for that; running ones may end."""
     return sum(
         _moved(conn, _EXPIRE_DUE, {"now": now, "limit": limit, "old": str(old)}, old, JobState.EXPIRED)
-        for old in (JobState.QUEUED, JobState.SCHEDULED, JobState.HELD)
+        for old in (JobState.QUEUED, JobState.SCHEDULED, JobState.WAITING, JobState.HELD)
     )
 
 

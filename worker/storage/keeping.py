@@ -33,7 +33,7 @@ from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
-from worker.storage.tables import batches, jobs, metadata, rejects
+from worker.storage.tables import batches, follows, jobs, metadata, rejects
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
@@ -119,7 +119,7 @@ def forget_jobs(conn: Connection, batch_id: int, job_ids: Sequence[int]) -> int:
 def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit: int) -> Forgotten:
     rows = conn.execute(
         select(jobs.c.id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
-        .where(chosen, jobs.c.finished_at.is_not(None))
+        .where(chosen, jobs.c.finished_at.is_not(None), ~_wanted())
         .order_by(jobs.c.id)
         .limit(limit)
         .with_for_update(of=jobs)
@@ -139,6 +139,16 @@ def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit:
             ],
         )
     return Forgotten(len(ids), ids[-1] if len(ids) == limit else None)
+
+
+def _wanted() -> ColumnElement[bool]:
+    """Whether a job that has not ended goes on from what this one was answered."""
+    child = jobs.alias("child")
+    return exists(
+        select(follows.c.job_id)
+        .join(child, child.c.id == follows.c.job_id)
+        .where(follows.c.parent_id == jobs.c.id, child.c.finished_at.is_(None))
+    )
 
 
 _COUNT = text(

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
+from worker.domain.jobs import JobState
 from worker.storage.chosen import Chosen, conditions
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.results import LONG_COLUMNS, Long, ResultRow, result_rows, row_of
-from worker.storage.tables import batches, jobs, payloads
+from worker.storage.tables import batches, follows, jobs, payloads
 
 PAGE = 200
 
@@ -34,6 +35,24 @@ class Question:
     prompt: str
     request: Mapping[str, Any]
     metadata: Mapping[str, Any] | None
+    after: tuple["Followed", ...] = ()
+    """The jobs that it waited for."""
+    carries: bool = False
+
+    @property
+    def release(self) -> bool:
+        return any(one.release for one in self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A job that another waited for."""
+
+    id: int
+    custom_id: str
+    batch_id: int
+    state: JobState
+    release: bool
 
 
 def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
@@ -43,7 +62,7 @@ def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
     after = 0
     while True:
         query = (
-            select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata)
+            select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata, j.carries)
             .join_from(jobs, payloads, p.job_id == j.id)
             .where(in_batch(chosen.batch_id), in_batch(chosen.batch_id, p.job_id), j.id > after)
             .where(*conditions(chosen))
@@ -52,11 +71,27 @@ def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
         )
         with database.read() as conn:
             page = conn.execute(query).all()
-        for _, *asked in page:
-            yield Question(*asked)
+            followed = _followed(conn, [row.id for row in page])
+        for job, custom_id, model, priority, prompt, request, metadata, carries in page:
+            waited = tuple(followed.get(job, ()))
+            yield Question(custom_id, model, priority, prompt, request, metadata, waited, carries)
         if len(page) < PAGE:
             return
         after = page[-1].id
+
+
+def _followed(conn: Connection, job_ids: Sequence[int]) -> dict[int, list[Followed]]:
+    j = jobs.c
+    rows = conn.execute(
+        select(follows.c.job_id, j.id, j.custom_id, j.batch_id, j.state, follows.c.release)
+        .join(jobs, j.id == follows.c.parent_id)
+        .where(follows.c.job_id.in_(job_ids))
+        .order_by(follows.c.job_id, j.id)
+    )
+    found: dict[int, list[Followed]] = {}
+    for job, parent, custom_id, batch, state, release in rows:
+        found.setdefault(job, []).append(Followed(parent, custom_id, batch, JobState(state), bool(release)))
+    return found
 
 
 def family(conn: Connection, batch_id: int) -> list[int]:

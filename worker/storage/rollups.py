@@ -139,6 +139,8 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
         if row.reused_from is not None:
             reused[row.batch_id] += 1
             continue  # no host did anything in this hour
+        if not row.host:
+            continue
         for hour, part in _hours(row.finished_at, busy):
             for found in (
                 hours.setdefault((hour, row.host), _Sum()),

@@ -210,6 +210,8 @@ jobs = Table(
     Column("widened", Boolean, nullable=False, server_default=text("false")),
     Column("asked", Boolean, nullable=False, server_default=text("false")),
     Column("reuse", SmallInteger),
+    Column("carries", Boolean, nullable=False, server_default=text("false")),
+    Column("followed", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("batch_id", "custom_id", "model"),
     CheckConstraint(_one_of("state", JobState), name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
@@ -281,6 +283,11 @@ jobs = Table(
         "id",
         info={"where": "state = 'queued' AND reuse IS NOT NULL"},
     ),
+    Index(
+        "ix_jobs_followed",
+        "id",
+        info={"where": "followed AND finished_at IS NOT NULL"},
+    ),
     info={
         "with": {
             "fillfactor": "80",
@@ -291,7 +298,8 @@ jobs = Table(
     },
 )
 """``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input. ``prefix_group`` is the id of
-the first job that begins like this one, so that it sorts by batch, then by first appearance."""
+the first job that begins like this one, so that it sorts by batch, then by first appearance. ``carries``: it goes on
+from the context of the job that it follows. ``followed``: its end is news to jobs that wait for it."""
 
 _OF_TEXTS = {
     "autovacuum_vacuum_scale_factor": "0.05",
@@ -315,6 +323,18 @@ payloads = Table(
     info={"with": _OF_TEXTS},
 )
 """``digest``: 16 bytes of a hash over what is asked, so that a changed input is told from an equal one."""
+
+follows = Table(
+    "follows",
+    metadata,
+    Column(
+        "job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("parent_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("release", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_follows_parent_id", "parent_id"),
+)
+"""Which job waits for which. ``release``: it is asked although its parent has no answer. A parent may be pruned before."""
 
 attempts = Table(
     "attempts",

@@ -46,7 +46,8 @@ def views(dialect: str) -> Mapping[str, str]:
     return {
         "report_results": f"""
 SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
-       r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, r.host, r.digest, r.prompt_tokens,
+       r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, nullif(r.host, '') AS host,
+       r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
        r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(NULL AS TEXT) AS schedule,
@@ -77,7 +78,7 @@ LEFT JOIN batch_figures f ON f.batch_id = b.id
 LEFT JOIN (SELECT batch_id, sum(jobs) AS jobs FROM pruned_counts GROUP BY batch_id) g ON g.batch_id = b.id
 WHERE b.state <> 'refused'""",
         "report_failures": """
-SELECT r.batch_id AS batch, b.name AS batch_name, r.day, r.model, r.host, r.error_code, count(*) AS failures,
+SELECT r.batch_id AS batch, b.name AS batch_name, r.day, r.model, nullif(r.host, '') AS host, r.error_code, count(*) AS failures,
        min(r.error_message) AS example_message, min(r.finished_at) AS first_at, max(r.finished_at) AS last_at
 FROM results r
 JOIN batches b ON b.id = r.batch_id

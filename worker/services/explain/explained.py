@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.hosts import LoadedModel
-from worker.domain.jobs import JobState, Priority
+from worker.domain.jobs import FINAL, JobState, Priority
 from worker.domain.runners import RunnerKey, serves
 from worker.errors import CODES, Code, Conflict, NotFound
 from worker.policy.retry import is_suspect
@@ -26,6 +26,7 @@ from worker.services.explain.reasons import (
 from worker.services.situation import HostNow, Situation, read_situation
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
+from worker.storage.follows import Before, parents_of
 from worker.storage.reports import (
     MOST_AHEAD,
     JobNow,
@@ -145,7 +146,9 @@ def _explain_job(
     match job.state:
         case JobState.QUEUED:
             told += _explain_queued(conn, job, found, now, zone=zone, embedded=embedded)
-        case JobState.SCHEDULED | JobState.WAITING:
+        case JobState.WAITING:
+            told += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
+        case JobState.SCHEDULED:
             told += _explain_scheduled(job, found, attempts, now, zone=zone, embedded=embedded)
         case JobState.RUNNING:
             told += _explain_running(job, found, now, zone)
@@ -244,6 +247,17 @@ def _what_hosts_do(
             yield f"{host.name} holds {short(host.resident)}; it loads {short(job.runner_key)} when that pays"
         else:
             yield f"{host.name} holds nothing yet"
+
+
+MOST_PARENTS = 5
+
+
+def _explain_waiting(parents: Sequence[Before]) -> Iterator[str]:
+    for parent in parents:
+        if parent.state not in FINAL:
+            yield f"it waits for {parent.custom_id} (job {parent.id}), which {_WORDS[parent.state]}"
+    if all(parent.state in FINAL for parent in parents):
+        yield "what it waited for has ended; the next tick takes it up, where something serves"
 
 
 def _explain_scheduled(

@@ -1,0 +1,53 @@
+"""A job waits for others: may it begin, by what became of them?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.domain.jobs import FINAL, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A job that another waits for."""
+
+    state: JobState | None
+    """None: it was deleted."""
+    release: bool
+    """Without an answer of this one it begins all the same."""
+
+
+class Verdict(StrEnum):
+    """What becomes of the job that waits."""
+
+    WAIT = "wait"
+    PROMOTE = "promote"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+def verdict(parents: Iterable[Parent]) -> Verdict:
+    """One parent that has no answer is enough to end it, unless it is to begin without; else it waits for the last.
+
+    >>> verdict([Parent(JobState.SUCCEEDED, False), Parent(JobState.RUNNING, False)])
+    <Verdict.WAIT: 'wait'>
+    >>> verdict([Parent(JobState.FAILED, False), Parent(JobState.RUNNING, False)])
+    <Verdict.FAIL: 'fail'>
+    """
+    told = list(parents)
+    lost = [
+        one.state
+        for one in told
+        if not one.release
+        and one.state is not JobState.SUCCEEDED
+        and (one.state is None or one.state in FINAL)
+    ]
+    if any(state is not JobState.CANCELLED for state in lost):
+        return Verdict.FAIL
+    if lost:
+        return Verdict.CANCEL
+    return (
+        Verdict.WAIT
+        if any(one.state is not None and one.state not in FINAL for one in told)
+        else Verdict.PROMOTE
+    )

@@ -1,0 +1,457 @@
+"""Jobs that wait for others: linked, and let go, failed or cancelled when those have ended.
+
+``jobs.followed`` marks a job whose end is news to somebody; whoever ends it need not know. A pass over the marked ones
+that have ended settles those that wait for them and takes the mark off. Who finishes a job does the same at once, in
+its own transaction, so that a slot goes on with its conversation; rows that somebody else holds are left to the pass.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy.engine import Connection
+
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobState
+from worker.domain.runners import RunnerKey
+from worker.errors import Code
+from worker.policy.context_window import bucket
+from worker.policy.follow import Parent, Verdict, verdict
+from worker.storage.deltas import Change, add_changes
+from worker.storage.ids import id_range
+from worker.storage.models import ModelTold, known_models
+from worker.storage.tables import batches, follows, fresh_results, jobs, results
+from worker.storage.types import storable
+
+_MANY = 500
+"""Values in one IN list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A job by its number, and one that it waits for."""
+
+    job: int
+    parent: int
+    carry: bool
+    release: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of jobs that waited."""
+
+    promoted: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    def __add__(self, other: "Settled") -> "Settled":
+        return Settled(
+            self.promoted + other.promoted, self.failed + other.failed, self.cancelled + other.cancelled
+        )
+
+    @property
+    def any(self) -> bool:
+        return self != Settled()
+
+
+# -- linked -----------------------------------------------------------------------------------------------------------
+
+_LINK = text(
+    "INSERT INTO follows (job_id, parent_id, release) VALUES (:job, :parent, :release) "
+    "ON CONFLICT (job_id, parent_id) DO UPDATE SET release = excluded.release"
+)
+
+
+def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
+    """Note who waits for whom; again is as once. They are looked at once ``mark_followed`` was called."""
+    if links:
+        conn.execute(_LINK, [{"job": one.job, "parent": one.parent, "release": one.release} for one in links])
+
+
+def mark_followed(conn: Connection, batch_id: int) -> None:
+    """From now on the ends of those that jobs of this batch wait for are news; for a batch that is sealed with it."""
+    ids = id_range(batch_id)
+    parents = select(follows.c.parent_id).where(
+        follows.c.job_id >= ids["low"], follows.c.job_id < ids["high"]
+    )
+    conn.execute(update(jobs).where(jobs.c.id.in_(parents), ~jobs.c.followed).values(followed=True))
+
+
+def unlinked(conn: Connection, batch_id: int) -> list[int]:
+    """Jobs of the batch that wait and nobody knows what for."""
+    ids = id_range(batch_id)
+    linked = select(follows.c.job_id).where(follows.c.job_id == jobs.c.id).exists()
+    query = select(jobs.c.id).where(
+        jobs.c.id >= ids["low"], jobs.c.id < ids["high"], jobs.c.state == JobState.WAITING, ~linked
+    )
+    return list(conn.scalars(query))
+
+
+def models_of(conn: Connection, job_ids: Collection[int]) -> dict[int, str]:
+    """The models of these jobs, of those that are there."""
+    found: dict[int, str] = {}
+    for ids in _slices(sorted(job_ids)):
+        found.update(conn.execute(select(jobs.c.id, jobs.c.model).where(jobs.c.id.in_(ids))).all())
+    return found
+
+
+def one_runner(conn: Connection, links: Sequence[Link]) -> None:
+    """Jobs that go on from each other's context need a window for all of it, and one runner: the largest that one of
+    them needs, where the producer named none."""
+    chains = _chains([one for one in links if one.carry])
+    told, nothing = known_models(conn), ModelTold()
+    for members, order in chains:
+        there = _keys(conn, members)
+        before: dict[int, int] = {}
+        widest: dict[str, int] = {}
+        for job, parent in order:
+            if job not in there:
+                continue
+            row = there[job]
+            earlier = before.get(parent, there[parent].estimate if parent in there else 0) if parent else 0
+            before[job] = earlier + row.estimate
+            key = RunnerKey.parse(row.runner_key)
+            if key.at_least:
+                window = int(dict(key.options).get("num_ctx", 0))
+                trained = told.get(row.model, nothing).trained_context
+                needed = bucket(earlier + window, trained=trained)
+                widest[row.model] = max(widest.get(row.model, 0), needed)
+        _widen(conn, list(there.values()), widest)
+
+
+def _chains(links: Sequence[Link]) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
+    """Members of each conversation, and (job, parent) in an order in which a parent comes before its children."""
+    children: dict[int, list[int]] = defaultdict(list)
+    has_parent = set()
+    for one in links:
+        children[one.parent].append(one.job)
+        has_parent.add(one.job)
+    for root in [one for one in children if one not in has_parent]:
+        order, todo = [(root, 0)], [root]
+        while todo:
+            parent = todo.pop()
+            for child in children.get(parent, ()):
+                order.append((child, parent))
+                todo.append(child)
+        yield [job for job, _ in order], order
+
+
+def _keys(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    j = jobs.c
+    found: dict[int, Row[Any]] = {}
+    for ids in _slices(job_ids):
+        rows = conn.execute(
+            select(j.id, j.batch_id, j.model, j.runner_key, j.priority, j.state, j.estimate).where(
+                j.id.in_(ids)
+            )
+        )
+        found |= {row.id: row for row in rows}
+    return found
+
+
+def _widen(conn: Connection, rows: Sequence[Row[Any]], widest: Mapping[str, int]) -> None:
+    changes: Counter[Change] = Counter()
+    moved: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        key = RunnerKey.parse(row.runner_key)
+        if not key.at_least or row.state not in (JobState.SCHEDULED, JobState.WAITING):
+            continue
+        options = tuple(
+            (name, max(int(value), widest.get(row.model, 0)) if name == "num_ctx" else value)
+            for name, value in key.options
+        )
+        new = RunnerKey(key.model, options, key.shift, at_least=True).text
+        if new != row.runner_key:
+            moved[new].append(row.id)
+            changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
+            changes[row.batch_id, new, row.priority, row.state] += 1
+    for new, all_ids in sorted(moved.items()):
+        for ids in _slices(all_ids):
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=new))
+    add_changes(conn, changes)
+
+
+# -- settled ----------------------------------------------------------------------------------------------------------
+
+
+def settle_followers(conn: Connection, *, now: datetime, limit: int = 500) -> Settled:
+    """Settle those that wait for jobs which have ended, at most ``limit`` of these; what fails so may be news itself."""
+    query = (
+        select(jobs.c.id)
+        .where(jobs.c.followed, jobs.c.finished_at.is_not(None))
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    if conn.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True)
+    return settle_after(conn, conn.scalars(query).all(), now=now)
+
+
+def settle_after(conn: Connection, parents: Sequence[int], *, now: datetime) -> Settled:
+    """Settle those that wait for these jobs, which have ended and whose rows the caller holds."""
+    done = Settled()
+    for ids in _slices(parents):
+        done += _settle(conn, ids, now)
+    return done
+
+
+def _settle(conn: Connection, parents: Sequence[int], now: datetime) -> Settled:
+    waiting = _waiting(conn, parents)
+    held = _locked(conn, sorted({row.job_id for row in waiting}))
+    verdicts = _verdicts(conn, sorted(held))
+    by_verdict: dict[Verdict, list[Row[Any]]] = defaultdict(list)
+    for job, found in verdicts.items():
+        by_verdict[found].append(held[job])
+    _end(conn, by_verdict, now)
+    # one that somebody holds is looked at again: by then whoever holds it has seen all of its parents, or we do
+    open_still = {row.parent_id for row in waiting if row.job_id not in held}
+    for ids in _slices([parent for parent in parents if parent not in open_still]):
+        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(followed=False))
+    return Settled(*(len(by_verdict[one]) for one in (Verdict.PROMOTE, Verdict.FAIL, Verdict.CANCEL)))
+
+
+def _waiting(conn: Connection, parents: Sequence[int]) -> Sequence[Any]:
+    """Those that wait for these, of batches that can be worked on."""
+    j = jobs.c
+    return conn.execute(
+        select(follows.c.job_id, follows.c.parent_id)
+        .join(jobs, j.id == follows.c.job_id)
+        .join(batches, batches.c.id == j.batch_id)
+        .where(
+            follows.c.parent_id.in_(parents),
+            j.state == JobState.WAITING,
+            batches.c.state.not_in((str(BatchState.RECEIVING), str(BatchState.REFUSED))),
+        )
+    ).all()
+
+
+def _locked(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    j = jobs.c
+    found: dict[int, Row[Any]] = {}
+    for ids in _slices(job_ids):
+        query = (
+            select(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.attempt)
+            .where(j.id.in_(ids), j.state == JobState.WAITING)
+            .order_by(j.id)
+        )
+        if conn.dialect.name == "postgresql":
+            query = query.with_for_update(skip_locked=True, of=jobs)
+        found |= {row.id: row for row in conn.execute(query)}
+    return found
+
+
+def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
+    parents: dict[int, list[Parent]] = defaultdict(list)
+    for ids in _slices(job_ids):
+        rows = conn.execute(
+            select(follows.c.job_id, follows.c.release, jobs.c.state)
+            .outerjoin(jobs, jobs.c.id == follows.c.parent_id)
+            .where(follows.c.job_id.in_(ids))
+        )
+        for job, release, state in rows:
+            parents[job].append(Parent(None if state is None else JobState(state), bool(release)))
+    return {job: verdict(told) for job, told in parents.items()}
+
+
+def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now: datetime) -> None:
+    changes: Counter[Change] = Counter()
+    for found, rows in by_verdict.items():
+        match found:
+            case Verdict.WAIT:
+                continue
+            case Verdict.PROMOTE:
+                state, values = JobState.QUEUED, {"eligible_at": now}
+            case Verdict.FAIL:
+                state, values = JobState.FAILED, {"finished_at": now}
+                _failed(conn, rows, now)
+            case Verdict.CANCEL:
+                state, values = JobState.CANCELLED, {"finished_at": now, "cancel_requested_at": now}
+        for ids in _slices([row.id for row in rows]):
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(state=state, **values))
+        for row in rows:
+            changes[row.batch_id, row.runner_key, row.priority, str(JobState.WAITING)] -= 1
+            changes[row.batch_id, row.runner_key, row.priority, str(state)] += 1
+    add_changes(conn, changes)
+
+
+def _failed(conn: Connection, rows: Sequence[Row[Any]], now: datetime) -> None:
+    if not rows:
+        return
+    why = _why(conn, [row.id for row in rows])
+    conn.execute(
+        insert(results),
+        [
+            {
+                "job_id": row.id,
+                "batch_id": row.batch_id,
+                "custom_id": row.custom_id,
+                "model": row.model,
+                "state": str(JobState.FAILED),
+                "host": "",  # it was never asked
+                "error_code": str(Code.PARENT_FAILED),
+                "error_message": storable(why.get(row.id, "the job before it is not there any more")),
+                "attempts": row.attempt,
+                "finished_at": now,
+                "day": now.astimezone(UTC).date(),
+            }
+            for row in rows
+        ],
+    )
+    conn.execute(insert(fresh_results), [{"job_id": row.id} for row in rows])
+
+
+def _why(conn: Connection, job_ids: Sequence[int]) -> dict[int, str]:
+    """Which parent has no answer, and since when that is known."""
+    found: dict[int, str] = {}
+    for ids in _slices(job_ids):
+        rows = conn.execute(
+            select(follows.c.job_id, jobs.c.custom_id, jobs.c.state, results.c.error_code)
+            .join(jobs, jobs.c.id == follows.c.parent_id)
+            .outerjoin(results, results.c.job_id == jobs.c.id)
+            .where(
+                follows.c.job_id.in_(ids), jobs.c.finished_at.is_not(None), jobs.c.state != JobState.SUCCEEDED
+            )
+            .order_by(follows.c.parent_id)
+        )
+        for job, parent, state, code in rows:
+            found.setdefault(
+                job, f"{parent}, which it follows, {_ended(state)}{f' ({code})' if code else ''}"
+            )
+    return found
+
+
+def _ended(state: str) -> str:
+    return {"cancelled": "was cancelled"}.get(state, state)
+
+
+# -- asked again ------------------------------------------------------------------------------------------------------
+
+
+def wait_again(conn: Connection, job_ids: Collection[int]) -> frozenset[int]:
+    """Those of these jobs, ``scheduled`` just now, that follow others: they are ``waiting`` until those are looked at.
+
+    The caller counts them.
+    """
+    waiting: set[int] = set()
+    for ids in _slices(sorted(job_ids)):
+        parents = conn.execute(
+            select(follows.c.job_id, follows.c.parent_id).where(follows.c.job_id.in_(ids))
+        ).all()
+        mine = sorted({row.job_id for row in parents})
+        if mine:
+            there = set(
+                conn.scalars(select(jobs.c.id).where(jobs.c.id.in_({row.parent_id for row in parents})))
+            )
+            mine = [
+                one for one in mine if any(row.parent_id in there for row in parents if row.job_id == one)
+            ]
+            conn.execute(update(jobs).where(jobs.c.id.in_(mine)).values(state=JobState.WAITING))
+            conn.execute(update(jobs).where(jobs.c.id.in_(sorted(there))).values(followed=True))
+            waiting.update(mine)
+    return frozenset(waiting)
+
+
+def failed_for(conn: Connection, parents: Collection[int]) -> list[int]:
+    """Jobs of the same batches that failed because one of these had, those that failed because of them, and so on."""
+    found: set[int] = set()
+    todo = sorted(parents)
+    while todo:
+        new: set[int] = set()
+        for ids in _slices(todo):
+            new.update(
+                conn.scalars(
+                    select(follows.c.job_id)
+                    .join(jobs, jobs.c.id == follows.c.job_id)
+                    .join(results, results.c.job_id == follows.c.job_id)
+                    .where(
+                        follows.c.parent_id.in_(ids),
+                        jobs.c.state == JobState.FAILED,
+                        results.c.error_code == str(Code.PARENT_FAILED),
+                    )
+                )
+            )
+        todo = sorted(new - found - set(parents))
+        found |= new
+    return sorted(found - set(parents))
+
+
+# -- asked and told ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The answer that a job goes on from."""
+
+    parent: int
+    custom_id: str
+    context: bytes | None
+    """Packed; None where it has none."""
+    digest: str | None
+    answered: bool
+
+
+def earlier_answers(conn: Connection, job_ids: Collection[int]) -> dict[int, Earlier]:
+    """By job what it goes on from; one whose parent is gone is not among them."""
+    found: dict[int, Earlier] = {}
+    for ids in _slices(sorted(job_ids)):
+        rows = conn.execute(
+            select(
+                follows.c.job_id,
+                jobs.c.id,
+                jobs.c.custom_id,
+                jobs.c.state,
+                results.c.context,
+                results.c.digest,
+            )
+            .join(jobs, jobs.c.id == follows.c.parent_id)
+            .outerjoin(results, results.c.job_id == jobs.c.id)
+            .where(follows.c.job_id.in_(ids))
+        )
+        for job, parent, custom_id, state, context, digest in rows:
+            found[job] = Earlier(parent, custom_id, context, digest, state == JobState.SUCCEEDED)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A job that another waits for, as it is now."""
+
+    id: int
+    custom_id: str
+    state: JobState
+
+
+def parents_of(conn: Connection, job_id: int, *, limit: int = 20) -> list[Before]:
+    """What it waits for, or waited for; what has not ended first."""
+    rows = conn.execute(
+        select(jobs.c.id, jobs.c.custom_id, jobs.c.state)
+        .join(follows, follows.c.parent_id == jobs.c.id)
+        .where(follows.c.job_id == job_id)
+        .order_by(jobs.c.finished_at.is_not(None), jobs.c.id)
+        .limit(limit)
+    )
+    return [Before(row.id, row.custom_id, JobState(row.state)) for row in rows]
+
+
+def waits_in_vain(conn: Connection, batch_id: int) -> int:
+    """Jobs of the batch that wait, directly or not, for one that is held, and so for somebody to let that go."""
+    ids = id_range(batch_id)
+    return int(conn.scalar(_IN_VAIN, ids) or 0)
+
+
+_IN_VAIN = text(
+    "WITH RECURSIVE stuck (id) AS (SELECT f.job_id FROM follows f JOIN jobs p ON p.id = f.parent_id "
+    "JOIN jobs c ON c.id = f.job_id WHERE p.state = 'held' AND c.state = 'waiting' AND f.job_id >= :low "
+    "AND f.job_id < :high UNION SELECT f.job_id FROM stuck s JOIN follows f ON f.parent_id = s.id "
+    "JOIN jobs c ON c.id = f.job_id WHERE c.state = 'waiting' AND f.job_id >= :low AND f.job_id < :high) "
+    "SELECT count(*) FROM stuck"
+)
+
+
+def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _MANY):
+        yield ids[start : start + _MANY]
