@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.policy.context_window import estimate_tokens
+from worker.policy.context_window import estimate_tokens, tokens_of, weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +92,21 @@ def _pieces(
         ends = [at for at in headings if start < at < end]
     else:
         ends = [found.end() for found in _BREAKS[level].finditer(text, start, end) if found.end() < end]
-    begin, kept, used = start, start, 0
+    begin, kept, used = start, start, (0, 0)
     for stop in [*ends, end]:
-        size = estimate_tokens(text[kept:stop])
-        if used + size <= budget:
-            kept, used = stop, used + size
+        size = weight(text[kept:stop])
+        both = used[0] + size[0], used[1] + size[1]
+        if tokens_of(*both) <= budget:
+            kept, used = stop, both
             continue
         if kept > begin:
             yield begin, kept
-        if size <= budget:
+        if tokens_of(*size) <= budget:
             begin, kept, used = kept, stop, size
         else:
             *whole, last = _pieces(text, kept, stop, budget, headings, level + 1)
             yield from whole
-            begin, kept, used = last[0], stop, estimate_tokens(text[last[0] : stop])
+            begin, kept, used = last[0], stop, weight(text[last[0] : stop])
     if kept > begin:
         yield begin, kept
 

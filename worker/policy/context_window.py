@@ -27,9 +27,18 @@ def estimate_tokens(text: str) -> int:
     >>> estimate_tokens("a" * 300), estimate_tokens("红色茶杯" * 100)
     (100, 534)
     """
-    if text.isascii():
-        return -(-len(text) // 3)
-    return -(-len(text) // 3) + (len(text.encode("utf-8", "replace")) - len(text)) // 2
+    return tokens_of(*weight(text))
+
+
+def weight(text: str) -> tuple[int, int]:
+    """Characters, and bytes of UTF-8 beyond the first of each. Of two texts one after the other it is the sum, which
+    tokens, being rounded, are not."""
+    return len(text), 0 if text.isascii() else len(text.encode("utf-8", "replace")) - len(text)
+
+
+def tokens_of(characters: int, bytes_beyond: int) -> int:
+    """The estimate for a text of this weight."""
+    return -(-characters // 3) + bytes_beyond // 2
 
 
 def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:

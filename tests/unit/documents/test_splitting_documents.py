@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.documents.read import Document
@@ -15,6 +15,7 @@ ALPHABET = st.sampled_from(
 )
 
 
+@example("word word word word word " + "x" * 40 + "# Head\n. 😀\n\n\n\n\n\n\n😀", 22)
 @given(st.lists(ALPHABET, max_size=120).map("".join), st.integers(16, 80))
 def test_the_parts_are_the_text_and_each_fits(text: str, budget: int) -> None:
     parts = split(text, budget)
