@@ -146,6 +146,11 @@ class JobLine(GenerateFields):
         description="With after, where that job gets no answer: fail (default) ends this one too; release asks it all the "
         "same, without a context.",
     )
+    combine: Metadata | None = Field(
+        default=None,
+        description="With after: the prompt is a Jinja2 template over parts (custom_id, answer, parsed and metadata of the "
+        "jobs that it follows) and the values given here, rendered once they are answered.",
+    )
     metadata: Metadata | None = Field(
         default=None,
         description="Any JSON object; it comes back with the result, untouched.",

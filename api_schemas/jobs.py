@@ -217,7 +217,7 @@ def _finish(
         message = "deadline: missing; say when the job expires"
         problems.append(LineProblem(line, "deadline", "missing", message))
     after = _parents(fields["after"])
-    if after or fields["carry"] is not None or fields["after_failed"] is not None:
+    if after or any(fields[name] is not None for name in ("carry", "after_failed", "combine")):
         problems += _chain_problems(fields, request, after, line)
     if size > limits.max_prompt_bytes:
         problems += _too_large(fields, limits.max_prompt_bytes, line)
@@ -238,7 +238,7 @@ def _finish(
         deadline is not None and bool(defaults.expires if expires is None else expires),
         (defaults.reuse if fields["reuse"] is None else fields["reuse"]) or False,
         after,
-        len(after) == 1 and fields["carry"] != "none",
+        len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
         fields["after_failed"] == "release",
     )
 
@@ -307,10 +307,15 @@ def _chain_problems(
 ) -> list[LineProblem]:
     """What contradicts itself of a job that follows another."""
     if not after:
-        name = "carry" if fields["carry"] is not None else "after_failed"
+        name = next(one for one in ("carry", "after_failed", "combine") if fields[one] is not None)
         return [LineProblem(line, name, "conflict", f"{name}: means nothing without after")]
     if (fields["custom_id"] or f"line-{line}") in after:
         return [LineProblem(line, "after", "conflict", "after: a job cannot wait for itself")]
+    if fields["combine"] is not None:
+        if fields["carry"] != "context":
+            return []
+        message = "combine: the prompt is made of answers, which excludes carry: context"
+        return [LineProblem(line, "combine", "conflict", message)]
     if fields["carry"] == "none":
         return []
     if len(after) > 1:

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("parent_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("release", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("combines", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_follows_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "parent_id", name=op.f("pk_follows")),
     )

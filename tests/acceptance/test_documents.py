@@ -94,9 +94,12 @@ def test_a_long_document_is_asked_in_parts_and_has_one_answer(
     lines = read(tmp_path / "out.jsonl")
     assert [line["custom_id"] for line in lines] == ["a.md", "long.txt"]
     assert all(line["state"] == "succeeded" for line in lines)
-    parts = read(next((Path(environment["CARAVAN_HOME"]) / "input").glob("parts-????????????????.jsonl")))
+    whole = tmp_path / "whole.jsonl"
+    caravan("results", "@last", "--with", "parts,prompt", "-o", str(whole), env=environment)
+    parts = [line for line in read(whole) if "#part-" in str(line["custom_id"])]
     assert len(parts) > 2
     assert [line["metadata"]["part"]["number"] for line in parts] == list(range(1, len(parts) + 1))  # type: ignore[index]
+    assert len(read(whole)) == len(parts) + 2
 
 
 def test_what_contradicts_itself_is_refused_before_any_host_is_asked(
@@ -112,7 +115,7 @@ def test_what_contradicts_itself_is_refused_before_any_host_is_asked(
         "run", "--documents", f"{inbox}/*.odt", "--prompt", "{{ document.text }}", "--model", "m"
     )
     assert "document" in told("run", "--documents", f"{inbox}/*", "--prompt", "{{ title }}", "--model", "m")
-    assert "run" in told(
+    assert "does not take the answers" in told(
         *["submit", "--documents", f"{inbox}/*", "--prompt", "{{ document.text }}", "--model", "m"],
         *["--long", "split", "--combine", str(tmp_path / "sum.j2")],
     )

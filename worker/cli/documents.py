@@ -11,8 +11,6 @@ from worker.cli.options import Wanted
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from worker.services.documents import Asking, Prepared, Window
@@ -63,9 +61,6 @@ class OfDocuments:
     file: Path
     recipe: "Recipe"
     prepared: "Prepared"
-    asking: "Asking"
-    window: "Window | None"
-    folder: Path
 
     @property
     def refused(self) -> int:
@@ -84,11 +79,9 @@ def from_documents(
     as_images: bool,
     show: int | None,
     output: Path | None = None,
-    combines: bool = True,
 ) -> OfDocuments | None:
-    """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends.
-
-    ``combines``: this command answers parts before the whole. Raises InputRefused, typer.BadParameter.
+    """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends. Raises
+    InputRefused, typer.BadParameter.
     """
     if not documents:
         if roots or combine is not None or as_images or long != "refuse":
@@ -107,11 +100,6 @@ def from_documents(
         raise typer.BadParameter("is for a FILE; a document's id is its path", param_hint="--id")
     if combine is not None and long != "split":
         raise typer.BadParameter("needs --long split", param_hint="--combine")
-    if combine is not None and not combines:
-        raise typer.BadParameter(
-            "parts are answered before the whole, which `caravan run` does; or leave it out: each part is a job",
-            param_hint="--combine",
-        )
     from worker.cli.render import error_console
     from worker.documents.encodings import read_text
     from worker.documents.sources import absolute, roots_of
@@ -141,58 +129,12 @@ def from_documents(
     prepared = prepare(asking, folder, window)
     _say(console, prepared, _keep_refused(prepared, output))
     plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None)
-    return OfDocuments(prepared.path, plain, prepared, asking, window, folder)
+    return OfDocuments(prepared.path, plain, prepared)
 
 
 def named(wanted: Wanted, documents: list[str] | None) -> Wanted:
     """A batch of documents is called as they are asked for, so that the next night finds it."""
     return wanted if wanted.name is not None or not documents else replace(wanted, name=documents[0][:200])
-
-
-def run_documents(given: OfDocuments, wanted: Wanted, run: "Callable[[Path, Recipe, Wanted], int]") -> int:
-    """Answer the parts of long documents first, then one job a document. Returns the exit code: 3 where one was refused."""
-    from worker.cli.exits import FAILED_OR_HELD
-    from worker.cli.render import error_console
-    from worker.services.documents import combined
-
-    path = given.file
-    refused = given.refused
-    if given.prepared.parts is not None:
-        answered = given.folder / f"{given.prepared.parts.stem}.answers.jsonl"
-        console = error_console()
-        long = given.prepared.long
-        console.print(
-            f"{long:,} long {'document' if long == 1 else 'documents'}: their parts are asked first"
-        )
-        of_parts = replace(
-            wanted, name=f"{wanted.name} (parts)", output=answered, as_json=False, bom=False, told=()
-        )
-        code = run(given.prepared.parts, given.recipe, of_parts)
-        answers = _answers(answered) if code in {0, FAILED_OR_HELD} else None
-        if answers is None:
-            return code
-        whole = combined(given.prepared, given.asking, given.folder, answers, given.window)
-        _say(console, whole, _keep_refused(whole, wanted.output))
-        path, refused = whole.path, len(whole.refused)
-    code = run(path, given.recipe, wanted)
-    return FAILED_OR_HELD if code == 0 and refused else code
-
-
-def _answers(path: Path) -> dict[tuple[str, str], str] | None:
-    """What the parts were answered; None where some have not ended."""
-    import json
-
-    if not path.exists():
-        return None
-    answers = {}
-    with path.open(encoding="utf-8") as lines:
-        for written in lines:
-            line = json.loads(written)
-            if line["state"] not in {"succeeded", "failed", "cancelled", "expired"}:
-                return None
-            if line["state"] == "succeeded":
-                answers[line["custom_id"], line["model"]] = line["answer"] or ""
-    return answers
 
 
 def _window(settings: "Settings", recipe: "Recipe", long: str) -> "Window | None":

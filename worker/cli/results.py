@@ -90,7 +90,7 @@ def results(
         typer.Option(
             "--with",
             metavar="FIELD,…",
-            help="More of each: reasoning, prompt, request, context, digest.",
+            help="More of each: reasoning, prompt, request, context, digest; parts: those of long documents too.",
         ),
     ] = None,
     without: Annotated[
@@ -151,7 +151,7 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
         _alone(given)
         _snapshot(batch, given["to_sqlite"], given["to_duckdb"])
         return
-    more = _names(given["with_"])
+    more = [name for name in _names(given["with_"]) if name != "parts"]
     _known_more(more)
     less = _names(given["without"])
     if lean and "reasoning" not in more:
@@ -330,6 +330,7 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
         moment_given(given["until"], now, "--until"),
         dict(pair_given(one) for one in given["where"] or ()),
         given["code"] or (),
+        "parts" in _names(given["with_"]),
     )
 
 

@@ -15,7 +15,6 @@ from worker.cli.documents import (
     Root,
     from_documents,
     named,
-    run_documents,
 )
 from worker.cli.options import (
     AnyFile,
@@ -247,15 +246,12 @@ def run(
             command=notify_command,
         ),
     )
-    if given is not None:
-        raise typer.Exit(
-            run_documents(
-                given,
-                named(wanted, documents),
-                lambda path, plain, told: run_batch(settings, path, plain, told, urls=host, slots=slots),
-            )
-        )
-    raise typer.Exit(run_batch(settings, file, recipe, wanted, urls=host, slots=slots))
+    from worker.cli.exits import FAILED_OR_HELD
+
+    code_ = run_batch(settings, file, recipe, named(wanted, documents), urls=host, slots=slots)
+    if given is not None and given.refused and code_ == 0:
+        code_ = FAILED_OR_HELD
+    raise typer.Exit(code_)
 
 
 def run_batch(

@@ -170,7 +170,6 @@ def submit(
         combine=combine,
         as_images=pages_as_images,
         show=show,
-        combines=False,
     )
     again = None
     if given is None:

@@ -89,6 +89,18 @@ class After:
     """It goes on from the context of its one parent."""
     release: bool = False
     """It is asked although a parent has no answer."""
+    combines: bool = False
+    """Its prompt is made of their answers, which are for nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An answer that another job's prompt is made of."""
+
+    custom_id: str
+    answer: str | None
+    parsed: Any
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +136,11 @@ class NewJob:
     @property
     def carries(self) -> bool:
         return self.after is not None and self.after.carry
+
+    @property
+    def depends(self) -> bool:
+        """What it asks is not known before others are answered."""
+        return self.after is not None and (self.after.carry or self.after.combines)
 
 
 def asked_digest(job: NewJob) -> bytes:
@@ -171,6 +188,8 @@ class ClaimedJob:
     """What it asks, where it may take the stored answer of a job that asked the same."""
     carries: bool = False
     """Its request has the context of the job that it follows."""
+    parts: tuple[Part, ...] = ()
+    """What ``prompt``, a template then, is made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def write_again(
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     count = 0
-    chosen = Chosen(batch.id, states=again.states or tuple(sorted(FINAL)), codes=again.codes)
+    chosen = Chosen(batch.id, states=again.states or tuple(sorted(FINAL)), codes=again.codes, parts=True)
     with tempfile.NamedTemporaryFile(
         "wb", dir=folder, prefix=f"from-{batch.id}-", suffix=".jsonl", delete=False
     ) as file:

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from worker.clock import Clock
@@ -14,11 +14,12 @@ from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey
 from worker.errors import CODES, Code, HostError
 from worker.ollama.client import Call
-from worker.policy.context_window import widened
+from worker.policy.context_window import answer_tokens, bucket, prompt_tokens, widened
 from worker.policy.request import context_problem, wire_request
 from worker.policy.retry import after_failure
 from worker.policy.structured import REPAIRS
 from worker.replies.read import read_reply
+from worker.services.combine import combined_prompt
 from worker.services.structured import ask_structured
 
 _log = logging.getLogger("caravan")
@@ -115,7 +116,18 @@ def _ask(
         ):  # another host may have the weights of its parent
             return Retried(Code.CONTEXT_MISMATCH, problem, clock.now() + ELSEWHERE, charged=True)
         return Failed(Code.CONTEXT_MISMATCH, problem)
-    body = wire_request(job.model, job.prompt, job.request, host_model, window=window, num_ctx=num_ctx)
+    prompt = combined_prompt(job) if "combine" in job.request else job.prompt
+    if prompt is not job.prompt and not job.widened:
+        larger = _for_answers(job, prompt, host_model, window or num_ctx)
+        if larger is not None:
+            return Retried(
+                Code.CONTEXT_OVERFLOW,
+                "the answers that it is made of are longer than was expected",
+                clock.now(),
+                charged=False,
+                runner_key=larger.text,
+            )
+    body = wire_request(job.model, prompt, job.request, host_model, window=window, num_ctx=num_ctx)
     if body.get("format"):
         structured = ask_structured(body, ask, call, repairs=job.request.get("repairs", REPAIRS))
         if structured.problem is not None:
@@ -130,6 +142,25 @@ def _ask(
     if result.cut and fail_on_cut:
         return Failed(Code.CUT, f"the answer was cut after {result.output_tokens} tokens", result=result)
     return Succeeded(result)
+
+
+def _for_answers(
+    job: ClaimedJob, prompt: str, host_model: HostModel | None, window: int | None
+) -> RunnerKey | None:
+    """The runner key with a window for what the prompt came to; None where it fits, or no larger one is to be had."""
+    key = RunnerKey.parse(job.runner_key)
+    options = dict(key.options)
+    thinking = host_model is not None and host_model.thinking
+    tokens = prompt_tokens(prompt, job.request)
+    needed = bucket(
+        tokens + answer_tokens(job.request, thinking=thinking),
+        trained=None if host_model is None else host_model.trained_context,
+    )
+    had = max(int(options.get("num_ctx", 0)), window or 0)
+    if not key.at_least or needed <= had:
+        return None
+    grown = tuple((name, needed if name == "num_ctx" else value) for name, value in key.options)
+    return replace(key, options=grown)
 
 
 def _expects_reasoning(body: Mapping[str, object]) -> bool | None:

@@ -132,7 +132,7 @@ def _resolved(
                     told = f"after: no line that was read has the custom_id {name!r} (for {one.model})"
                     problems.append(_problem(one, "unknown", told))
                 continue
-            links.append(Link(job, parent, one.after.carry, one.after.release))
+            links.append(Link(job, parent, one.after.carry, one.after.release, one.after.combines))
     return links, problems
 
 

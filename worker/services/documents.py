@@ -17,7 +17,6 @@ from worker.documents.read import Document, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
-from worker.domain.runners import normalise_model
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.policy.context_window import OVERHEAD, estimate_tokens
 
@@ -64,9 +63,7 @@ class Prepared:
     """Documents as files of job lines."""
 
     path: Path
-    """One line a document (or a part, where nothing combines them); of a split one, whose ``parts`` are to be answered first."""
-    parts: Path | None
-    """Job lines of the parts, where there are some to combine."""
+    """One line a document, or a part of one; with a second template, behind its parts also the whole, which waits for them."""
     documents: int
     long: int
     """Documents that were split."""
@@ -92,7 +89,7 @@ def prepare(
     refused: list[DocumentRefused] = []
     documents = long = found_any = 0
     checked = False
-    with _Kept(folder, "documents") as main, _Kept(folder, "parts") as parts, Reader() as reader:
+    with _Kept(folder, "documents") as main, Reader() as reader:
         for found in find_documents(asking.patterns, asking.roots):
             found_any += 1
             if not checked and not is_table(found.name):
@@ -103,7 +100,7 @@ def prepare(
                     refused.append(one)
                     continue
                 try:
-                    was_split = _written(one, asking, templates, window, main, parts)
+                    was_split = _written(one, asking, templates, window, main)
                 except DocumentRefused as error:
                     refused.append(error)
                     continue
@@ -113,7 +110,7 @@ def prepare(
                     progress(documents)
         if not documents:
             raise _nothing(asking, found_any, refused)
-        return Prepared(main.keep(), parts.keep() if parts.lines else None, documents, long, tuple(refused))
+        return Prepared(main.keep(), documents, long, tuple(refused))
 
 
 def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[str, str | None, str]]:
@@ -137,71 +134,6 @@ def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[s
                     return
     if left == count:
         raise _nothing(asking, found_any, refused)
-
-
-def combined(
-    prepared: Prepared,
-    asking: Asking,
-    folder: Path,
-    answers: Mapping[tuple[str, str], str],
-    window: Window | None,
-) -> Prepared:
-    """The lines of ``prepared`` with each split document asked about the answers of its parts: one job a document.
-
-    ``answers``: (custom_id, normalised model) of a part → its answer.
-    A document of which a part has none is refused: it is not answered from half its text.
-    """
-    template = _templates(asking).combine
-    assert template is not None
-    refused = list(prepared.refused)
-    documents = 0
-    with _Kept(folder, "documents") as kept, prepared.path.open(encoding="utf-8") as lines:
-        for written in lines:
-            line = json.loads(written)
-            parts = line.pop("parts", None)
-            if parts is None:
-                kept.add(line)
-                documents += 1
-                continue
-            for model in asking.models or ("",):
-                try:
-                    prompt = _of_parts(line, parts, model, answers, template, window)
-                except DocumentRefused as error:
-                    refused.append(error)
-                    continue
-                named = {"model": model} if model else {}
-                made = {name: value for name, value in line.items() if name != "document"}
-                kept.add({**made, **named, "prompt": prompt})
-                documents += 1
-        if not documents:
-            raise _nothing(asking, len(refused), refused)
-        return Prepared(kept.keep(), None, documents, prepared.long, tuple(refused))
-
-
-def _of_parts(
-    line: dict[str, Any],
-    parts: list[dict[str, Any]],
-    model: str,
-    answers: Mapping[tuple[str, str], str],
-    template: Template,
-    window: Window | None,
-) -> str:
-    path = line["document"]["path"]
-    asked_of = normalise_model(model) if model else model
-    missing = [part["number"] for part in parts if (part["custom_id"], asked_of) not in answers]
-    if missing:
-        told = f"no answer to {'part' if len(missing) == 1 else 'parts'} {', '.join(map(str, missing[:10]))} of {len(parts)}"
-        raise DocumentRefused(path, "unreadable", told)
-    values = {
-        "document": line["document"],
-        "parts": [{**part, "answer": answers[part["custom_id"], asked_of]} for part in parts],
-    }
-    prompt = _rendered(template, values, path)
-    tokens = estimate_tokens(prompt) + estimate_tokens(line.get("system") or "")
-    if window is not None and tokens > window.prompt:
-        told = f"the answers of its {len(parts)} parts have about {tokens:,} tokens, there is room for {window.prompt:,}"
-        raise DocumentRefused(path, "too_large", told)
-    return prompt
 
 
 def custom_id_of(name: str) -> str:
@@ -254,27 +186,28 @@ def _written(
     templates: _Templates,
     window: Window | None,
     main: "_Kept",
-    parts: "_Kept",
 ) -> bool:
     """Whether it was split."""
     lines = list(_lines(document, asking, templates, window))
-    if templates.combine is None or len(lines) == 1:
-        for line in lines:
-            main.add(line)
-        return len(lines) > 1
     for line in lines:
-        parts.add(line)
-    told = [{**line["metadata"]["part"], "custom_id": line["custom_id"]} for line in lines]
-    whole = {
+        main.add(line)
+    if len(lines) > 1 and asking.combine is not None:
+        main.add(_whole(document, lines, asking.combine))
+    return len(lines) > 1
+
+
+def _whole(document: Document, parts: Sequence[Mapping[str, Any]], template: str) -> dict[str, Any]:
+    """The job line that makes one answer of those of the parts, once they are there."""
+    line = {
         "custom_id": custom_id_of(document.name),
+        "prompt": template,
+        "after": [part["custom_id"] for part in parts],
+        "combine": {"document": {**_variables(document, ""), "text": ""}},
         "metadata": metadata_of(document),
-        "document": {**_variables(document, ""), "text": ""},
-        "parts": told,
     }
-    if lines[0].get("system"):
-        whole["system"] = lines[0]["system"]
-    main.add(whole)
-    return True
+    if parts[0].get("system"):
+        line["system"] = parts[0]["system"]
+    return line
 
 
 def _lines(

@@ -11,6 +11,7 @@ from worker.domain.runners import normalise_model, runner_key
 from worker.errors import Problem
 from worker.policy.context_window import answer_tokens, bucket, prompt_tokens
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
+from worker.services.combine import template_problem
 from worker.services.recipe import InputLine
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelTold
@@ -60,6 +61,7 @@ class Intake:
         self._reject = reject
         self._told = told or {}
         self._seen: dict[tuple[str, str], int] = {}
+        self._templates: set[str] = set()
         self.following: list[Following] = []
         """The jobs that wait for others."""
         self._names: dict[str, str] = {}
@@ -117,8 +119,19 @@ class Intake:
                 self.refuse(Problem(line.line, "", "too_large", told))
                 return
             parsed = self._parsed(line)
-            if parsed is not None and self._is_new(line, parsed, each):
+            if parsed is not None and self._is_new(line, parsed, each) and self._renders(line, parsed):
                 yield line, parsed
+
+    def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
+        """Whether a prompt that is made of answers is a template; a file has few of them, many times."""
+        if "combine" not in parsed.request or parsed.prompt in self._templates:
+            return True
+        problem = template_problem(parsed.prompt, parsed.request["combine"], line=line.line)
+        if problem is None:
+            self._templates.add(parsed.prompt)
+            return True
+        self._wrong(line, [problem])
+        return False
 
     def _is_new(self, line: InputLine, parsed: ParsedLine, each: int) -> bool:
         for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
@@ -173,6 +186,8 @@ class Intake:
     def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
         request = parsed.request
         tokens = prompt_tokens(parsed.prompt, request)
+        if "combine" in request:
+            tokens += EXPECTED_ANSWER * len(parsed.after)
         told = self._told.get(model, _NOTHING_TOLD)
         answer = answer_tokens(request, thinking=told.thinking)
         window = bucket(tokens + answer, trained=told.trained_context)
@@ -190,8 +205,10 @@ class Intake:
             max_attempts=self._max_attempts,
             prefix_group=group,
             estimate=tokens + min(answer, EXPECTED_ANSWER),
-            reuse=not parsed.carry and may_reuse(parsed.reuse, request),
-            after=After(parsed.after, parsed.carry, parsed.release) if parsed.after else None,
+            reuse=not parsed.carry and "combine" not in request and may_reuse(parsed.reuse, request),
+            after=After(parsed.after, parsed.carry, parsed.release, "combine" in request)
+            if parsed.after
+            else None,
         )
 
     def _key(self, model: str, request: Mapping[str, object], window: int) -> str:

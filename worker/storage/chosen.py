@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from worker.domain.jobs import JobState
-from worker.storage.tables import jobs, payloads, results
+from worker.storage.tables import follows, jobs, payloads, results
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Chosen:
     """Key → its value as text: ``true``, ``7``, ``de``."""
     codes: Collection[str] = ()
     """Of the failure, or of what they are held for."""
+    parts: bool = False
+    """Also those whose answers are for another job's prompt alone."""
 
     @property
     def all_of_batch(self) -> bool:
@@ -85,5 +87,8 @@ def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
             .correlate(jobs)
         )
         found.append(or_(jobs.c.hold_code.in_(codes), (jobs.c.state == "failed") & failed))
+    if not chosen.parts:
+        part = select(follows.c.job_id).where(follows.c.parent_id == jobs.c.id, follows.c.combines)
+        found.append(~exists(part.correlate(jobs)))
     found += [metadata_is(key, value) for key, value in sorted(chosen.metadata.items())]
     return found

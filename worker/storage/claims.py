@@ -19,7 +19,7 @@ from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.replies.contexts import unpack_context
 from worker.storage.deltas import Change, add_changes, moved
-from worker.storage.follows import Earlier, earlier_answers
+from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
 from worker.storage.tables import hosts, jobs, payloads, served
@@ -248,6 +248,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             )
         )
     }
+    parts = parts_of(conn, [job for job, row in asked.items() if "combine" in row.request])
     claimed = [
         ClaimedJob(
             id=row.id,
@@ -266,6 +267,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             if row.carries
             else asked[row.id].request,
             carries=bool(row.carries),
+            parts=parts.get(row.id, ()),
             deadline=row.deadline,
             prefix_group=row.prefix_group,
             estimate=row.estimate,

@@ -15,7 +15,7 @@ from sqlalchemy import Row, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobState
+from worker.domain.jobs import JobState, Part
 from worker.domain.runners import RunnerKey
 from worker.errors import Code
 from worker.policy.context_window import bucket
@@ -23,7 +23,7 @@ from worker.policy.follow import Parent, Verdict, verdict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.models import ModelTold, known_models
-from worker.storage.tables import batches, follows, fresh_results, jobs, results
+from worker.storage.tables import batches, follows, fresh_results, jobs, payloads, results
 from worker.storage.types import storable
 
 _MANY = 500
@@ -38,6 +38,7 @@ class Link:
     parent: int
     carry: bool
     release: bool
+    combines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,19 @@ class Settled:
 # -- linked -----------------------------------------------------------------------------------------------------------
 
 _LINK = text(
-    "INSERT INTO follows (job_id, parent_id, release) VALUES (:job, :parent, :release) "
-    "ON CONFLICT (job_id, parent_id) DO UPDATE SET release = excluded.release"
+    "INSERT INTO follows (job_id, parent_id, release, combines) VALUES (:job, :parent, :release, :combines) "
+    "ON CONFLICT (job_id, parent_id) DO UPDATE SET release = excluded.release, combines = excluded.combines"
 )
 
 
 def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
     """Note who waits for whom; again is as once. They are looked at once ``mark_followed`` was called."""
     if links:
-        conn.execute(_LINK, [{"job": one.job, "parent": one.parent, "release": one.release} for one in links])
+        rows = [
+            {"job": one.job, "parent": one.parent, "release": one.release, "combines": one.combines}
+            for one in links
+        ]
+        conn.execute(_LINK, rows)
 
 
 def mark_followed(conn: Connection, batch_id: int) -> None:
@@ -414,6 +419,25 @@ def earlier_answers(conn: Connection, job_ids: Collection[int]) -> dict[int, Ear
         for job, parent, custom_id, state, context, digest in rows:
             found[job] = Earlier(parent, custom_id, context, digest, state == JobState.SUCCEEDED)
     return found
+
+
+def parts_of(conn: Connection, job_ids: Collection[int]) -> dict[int, tuple[Part, ...]]:
+    """By job the answers that its prompt is made of, in the order of the input; None where one has none."""
+    found: dict[int, list[Part]] = defaultdict(list)
+    for ids in _slices(sorted(job_ids)):
+        rows = conn.execute(
+            select(
+                follows.c.job_id, jobs.c.custom_id, results.c.answer, results.c.parsed, payloads.c.metadata
+            )
+            .join(jobs, jobs.c.id == follows.c.parent_id)
+            .join(payloads, payloads.c.job_id == jobs.c.id)
+            .outerjoin(results, (results.c.job_id == jobs.c.id) & (results.c.state == "succeeded"))
+            .where(follows.c.job_id.in_(ids))
+            .order_by(follows.c.job_id, jobs.c.id)
+        )
+        for job, custom_id, answer, parsed, said in rows:
+            found[job].append(Part(custom_id, answer, parsed, said or {}))
+    return {job: tuple(parts) for job, parts in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

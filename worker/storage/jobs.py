@@ -146,8 +146,8 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
 
 
 def reuse_key_of(job: NewJob) -> bytes | None:
-    """What it asks; None where that stands in the context that it goes on from."""
-    return None if job.carries else reuse_key(job.runner_key, job.prompt, job.request)
+    """What it asks; None where that depends on the answers of others."""
+    return None if job.depends else reuse_key(job.runner_key, job.prompt, job.request)
 
 
 def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:

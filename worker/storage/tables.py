@@ -332,9 +332,11 @@ follows = Table(
     ),
     Column("parent_id", BigInteger, primary_key=True, autoincrement=False),
     Column("release", Boolean, nullable=False, server_default=text("false")),
+    Column("combines", Boolean, nullable=False, server_default=text("false")),
     Index("ix_follows_parent_id", "parent_id"),
 )
-"""Which job waits for which. ``release``: it is asked although its parent has no answer. A parent may be pruned before."""
+"""Which job waits for which. ``release``: it is asked although its parent has no answer. ``combines``: the parent is a
+part, whose answer is for that job's prompt alone. A parent may be pruned before."""
 
 attempts = Table(
     "attempts",
