@@ -66,6 +66,7 @@ def test_a_database_in_order_breaks_no_promise(store: Store) -> None:
         ("UPDATE results SET error_code = 'bad_luck' WHERE state = 'failed'", "codes"),
         ("UPDATE jobs SET attempt = 9, charged = 9", "charges"),
         ("UPDATE batches SET pruned_at = created_at", "pruned"),
+        ("UPDATE jobs SET state = 'waiting' WHERE state = 'queued'", "waiting"),
     ],
 )
 def test_what_breaks_a_promise_is_found(store: Store, change: str, name: str) -> None:
