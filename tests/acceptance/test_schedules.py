@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 import simulator
 from tests.acceptance.conftest import MODELS, Fleet, caravan
+from tests.processes import CARAVAN, Processes
 from tests.unit.docs.pages import ROOT
 from tests.waiting import wait_until
 from worker.domain.schedules import FiringState
@@ -294,3 +295,20 @@ def test_control_is_asked_whether_it_can_read_the_documents(fleet: Fleet, inbox:
 
     assert missing.returncode == 2
     assert f"cannot read {template}" in missing.stderr
+
+
+@pytest.mark.thorough
+def test_beside_an_up_the_work_is_left_to_it(
+    environment: Environment, hosts: Hosts, inbox: Path, processes: Processes
+) -> None:
+    caravan("hosts", "add", "gpu-1", hosts[0].url, env=environment)
+    add(environment, inbox)
+    up = processes.start([*CARAVAN, "up"], name="up", env=environment)
+    up.wait_for("serving gpu-1")
+
+    waited = caravan("schedule", "run", "nightly", "--wait", "--json", env=environment, check=False)
+    left = caravan("schedule", "run", "nightly", env=environment)
+
+    assert waited.returncode == 3, waited.stderr
+    assert counts(json.loads(waited.stdout)) == {"new": 3, "failed": 1, "answered": 3}
+    assert "nightly fires; caravan schedule history nightly" in left.stdout
