@@ -15,6 +15,7 @@ from tests.acceptance.conftest import MODELS, Fleet, caravan
 from tests.processes import CARAVAN, Processes
 from tests.unit.docs.pages import ROOT
 from tests.waiting import wait_until
+from worker.clock import SystemClock
 from worker.domain.schedules import FiringState
 from worker.storage.engine import open_database
 from worker.storage.schedules import get_schedule, list_firings, open_firing, take_firing
@@ -103,6 +104,24 @@ def test_a_firing_that_was_left_behind_is_gone_on_with(
     assert "Going on with the firing" in done.stderr
     assert not only["by_hand"]
     assert counts(only) == {"new": 3, "answered": 3}
+
+
+@pytest.mark.thorough
+def test_a_closed_window_is_told_and_not_waited_for(
+    environment: Environment, hosts: Hosts, inbox: Path
+) -> None:
+    later = SystemClock().now() + timedelta(hours=11)
+    window = f"{later:%H:%M}-{later + timedelta(hours=1):%H:%M}"
+    add(environment, inbox, "--tz", "UTC", "--window", window)
+
+    done = caravan(
+        *["schedule", "run", "nightly", "--host", hosts[0].url, "--json"], env=environment, check=False
+    )
+
+    assert done.returncode == 3
+    assert f"nothing starts before {later:%Y-%m-%dT%H:%M}" in done.stderr.replace("\n", "")
+    assert counts(json.loads(done.stdout)) == {"new": 3, "failed": 1, "left": 3}
+    assert int(hosts[0].state()["completed"]) == 0
 
 
 @pytest.mark.thorough

@@ -40,7 +40,7 @@ def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls:
     if not settings.broker_url:
         try:
             with embedded(settings) as stack:
-                return _here(stack, console, name, as_json=as_json, urls=urls)
+                return _here(stack, console, name, wait=wait, as_json=as_json, urls=urls)
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
@@ -49,7 +49,9 @@ def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls:
     return _by_others(settings, console, name, wait=wait, as_json=as_json)
 
 
-def _here(stack: "Embedded", console: "Console", name: str, *, as_json: bool, urls: list[str] | None) -> int:
+def _here(
+    stack: "Embedded", console: "Console", name: str, *, wait: bool, as_json: bool, urls: list[str] | None
+) -> int:
     """Read, ask and answer in this process."""
     from worker.cli.main_job import Watched, patiently, watch_to_the_end
     from worker.cli.run import models_checked, say_unreachable, wanted_hosts
@@ -82,7 +84,9 @@ def _here(stack: "Embedded", console: "Console", name: str, *, as_json: bool, ur
             database, clock, stack.settings, batch, lambda: stack.hosts, lambda: stack.output_tokens
         )
         if (closed := _closed(database, firing, clock)) is not None:
-            console.print(f"{closed}; Ctrl-C leaves it to caravan up, or to the same command", style="yellow")
+            console.print(f"{closed}; caravan up serves it then, and so does --wait", style="yellow")
+            if not wait:
+                return _told(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
         try:
             stack.serve(
                 [look.host for look in seen],

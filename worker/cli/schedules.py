@@ -434,7 +434,8 @@ def schedule_history(
 def schedule_run(
     name: ScheduleName,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Where others serve: stay until it has ended, and report.")
+        bool,
+        typer.Option("--wait", help="Stay until it has ended: where others serve, or its window is closed."),
     ] = False,
     host: Annotated[
         list[str] | None,
