@@ -45,6 +45,8 @@ def status(
         if batch is None:
             shown = [batch_progress(conn, one.id) for one in list_batches(conn, limit=50)]
             _print_batches(shown, as_json=json_)
+            if not json_:
+                _print_schedules(conn)
             return
         found = find_batch(conn, batch)
         progress = batch_progress(conn, found.id)
@@ -69,6 +71,17 @@ def status(
             )
     if progress.total and not progress.open:
         raise typer.Exit(finished_code(progress))
+
+
+def _print_schedules(conn: "Connection") -> None:
+    """When each fires next, in one line, where there are any."""
+    from worker.storage.schedules import list_schedules
+
+    found = list_schedules(conn)
+    if found:
+        from worker.cli.schedules import next_firings
+
+        typer.echo(f"schedules: {next_firings(found)}")
 
 
 def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any]]:

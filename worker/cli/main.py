@@ -103,6 +103,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "delete",
         "Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.",
     ),
+    "schedule": (
+        "worker.cli.schedules",
+        "schedules",
+        "Documents that are asked every night: only those that are new or changed.",
+    ),
     "hosts": ("worker.cli.hosts", "hosts", "The Ollama hosts of this database."),
     "ps": (
         "worker.cli.seeing",

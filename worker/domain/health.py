@@ -17,6 +17,7 @@ class Kind(StrEnum):
     DISK = "disk"
     HOSTS = "hosts"
     JOBS = "jobs"
+    SCHEDULES = "schedules"
     SPOOL = "spool"
 
 

@@ -57,6 +57,8 @@ class ScheduleSpec:
     webhook_key: str | None = None
     """Where the key stands: ``env:NAME`` or ``file:PATH``."""
     command: str | None = None
+    file: str | None = None
+    """The YAML file that it was applied from last."""
 
     @property
     def plain(self) -> dict[str, Any]:

@@ -38,6 +38,14 @@ def read_pulses(conn: Connection) -> dict[str, Pulse]:
     return {name: Pulse(name, at, detail or {}) for name, at, detail in rows}
 
 
+def questions(conn: Connection, prefix: str) -> dict[str, Pulse]:
+    """Those whose names begin so."""
+    rows = conn.execute(
+        select(pulses.c.name, pulses.c.at, pulses.c.detail).where(pulses.c.name.startswith(prefix))
+    )
+    return {name: Pulse(name, at, detail or {}) for name, at, detail in rows}
+
+
 def take_turn(
     conn: Connection, name: str, *, seen: Pulse | None, now: datetime, detail: Mapping[str, Any]
 ) -> bool:

@@ -126,6 +126,29 @@ def due_schedules(conn: Connection, *, now: datetime) -> list[str]:
     )
 
 
+def unfired(conn: Connection, *, now: datetime) -> list[tuple[str, datetime]]:
+    """Schedules whose time has come, by name, and since when: no firing was begun, or its documents are not read yet."""
+    at = bindparam("now", now, type_=UtcTime)
+    rows = conn.execute(
+        select(schedules.c.name, schedules.c.next_at).where(
+            schedules.c.next_at <= at, schedules.c.paused_at.is_(None)
+        )
+    )
+    late: dict[str, datetime] = {row.name: row.next_at for row in rows}
+    begun = conn.execute(
+        select(schedules.c.name, func.min(firings.c.fire_at))
+        .join(firings, firings.c.schedule_id == schedules.c.id)
+        .where(
+            firings.c.state.in_((str(FiringState.DUE), str(FiringState.READING))),
+            or_(firings.c.token_until.is_(None), firings.c.token_until < at),
+        )
+        .group_by(schedules.c.name)
+    )
+    for name, since in begun:
+        late[name] = min(since, late.get(name) or since)
+    return sorted(late.items())
+
+
 def lock_schedule(conn: Connection, name: str) -> Schedule | None:
     """As it stands, kept so until the transaction ends; None where it is gone."""
     row = conn.execute(select(schedules).where(schedules.c.name == name).with_for_update()).first()

@@ -9,7 +9,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.jobs import Priority
-from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, findings
+from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired, findings
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LIMITS = HealthLimits()
@@ -57,6 +57,7 @@ def ids(facts: HealthFacts, limits: HealthLimits = LIMITS) -> list[str]:
         replace(FLEET, spools=(SpoolSeen(Path("a.jsonl"), ago(minutes=9)),)),
         replace(FLEET, disks=(Disk(Path("/home"), 500_000_000),)),
         replace(FLEET, held_jobs=3),
+        replace(FLEET, unfired=(Unfired("nightly", ago(minutes=14)),)),
         HealthFacts(NOW, fleet=False, held=True, waiting=(waiting(),)),
         HealthFacts(NOW, fleet=False, hosts=(replace(WELL, serving=True),), waiting=(waiting(),)),
     ],
@@ -75,6 +76,7 @@ def test_all_is_well(facts: HealthFacts) -> None:
         (replace(UP, pulses={"up": pulse("up", 26)}), ["serving:up"]),
         (HealthFacts(NOW, fleet=False, waiting=(waiting(),)), ["serving:nobody"]),
         (replace(FLEET, waiting=(waiting(oldest_at=ago(hours=25)),)), ["jobs:oldest"]),
+        (replace(FLEET, unfired=(Unfired("nightly", ago(minutes=16)),)), ["schedules:nightly"]),
         (
             replace(FLEET, hosts=(replace(WELL, health=Health.UNREACHABLE, since=ago(minutes=3)),)),
             ["hosts:gpu-1"],

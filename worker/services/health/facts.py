@@ -14,13 +14,14 @@ from worker.domain.health import Finding, Kind
 from worker.domain.hosts import HostReport
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable, SchemaOutdated
-from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen
+from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import list_hosts
 from worker.storage.migrate import check_schema
 from worker.storage.pulses import probe, read_pulses
 from worker.storage.reports import HostNow, jobs_by_runner_key, read_hosts
+from worker.storage.schedules import unfired
 
 _BUSY_SECONDS = 5.0
 """A look waits no longer for SQLite's write lock; a healthy writer holds it for moments."""
@@ -86,6 +87,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         waiting = read_backlog(conn, now=now)
         pulses = read_pulses(conn)
         states = jobs_by_runner_key(conn, None)
+        late = unfired(conn, now=now)
     return HealthFacts(
         now=now,
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
@@ -98,6 +100,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         ),
         waiting=tuple(waiting),
         held_jobs=sum(counts.get(JobState.HELD, 0) for counts in states.values()),
+        unfired=tuple(Unfired(name, since) for name, since in late),
         disks=disks,
         spools=tuple(_spools(place.home, now)),
     )

@@ -16,6 +16,8 @@ HOST_PATIENCE = timedelta(minutes=2)
 CLAIM_PATIENCE = timedelta(minutes=15)
 """Work that a host could do waits so long while the host does nothing, longer than any load takes."""
 SPOOL_PATIENCE = timedelta(minutes=10)
+FIRING_PATIENCE = timedelta(minutes=15)
+"""A firing that nobody has begun for so long was missed, or whoever reads its documents is gone."""
 
 _FLEET = (
     ("beat", Kind.BEAT, "caravan beat", "start it, or look at its log"),
@@ -62,6 +64,14 @@ class SpoolSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfired:
+    """A schedule whose time has come, and nothing of that firing has been asked yet."""
+
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class HealthFacts:
     """What was seen of an installation at one moment."""
 
@@ -76,6 +86,7 @@ class HealthFacts:
     hosts: tuple[HostSeen, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     held_jobs: int = 0
+    unfired: tuple[Unfired, ...] = ()
     disks: tuple[Disk, ...] = ()
     spools: tuple[SpoolSeen, ...] = ()
 
@@ -86,7 +97,7 @@ def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
     if facts.fault is not None:
         found.insert(0, facts.fault)
     else:
-        found[:0] = [*_processes(facts), *_hosts(facts), *_jobs(facts, limits)]
+        found[:0] = [*_processes(facts), *_hosts(facts), *_schedules(facts), *_jobs(facts, limits)]
     return sorted(found, key=lambda one: not one.bad)
 
 
@@ -115,6 +126,14 @@ def _up(facts: HealthFacts) -> Iterator[Finding]:
     if jobs:
         told = f"{jobs:,} jobs wait, and nobody serves"
         yield Finding(Kind.SERVING, "nobody", told, "caravan up, or give the same caravan run again")
+
+
+def _schedules(facts: HealthFacts) -> Iterator[Finding]:
+    for one in facts.unfired:
+        if facts.now - one.since >= FIRING_PATIENCE:
+            told = f"schedule {one.name}: was to fire {_ago(facts.now - one.since)} ago, and nothing is asked yet"
+            remedy = f"caravan up, or look at control and beat; then: caravan schedule history {one.name}"
+            yield Finding(Kind.SCHEDULES, one.name, told, remedy)
 
 
 def _missed(pulse: Pulse, now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """Answers as files: beside the documents or in a folder, as Markdown or JSON; whole or not at all."""
 
+import hashlib
 import json
 import os
 import re
@@ -37,6 +38,7 @@ def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Wri
         for one in page:
             try:
                 for folder, name in _places(schedule, one):
+                    _safe(schedule, folder, name, spec.form)
                     _write(folder, name, _text(one, spec.form))
                     written.files += 1
             except OSError as error:
@@ -58,6 +60,39 @@ def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
         row = one.path.partition("#")[2]
         found.append((document.parent, f"{document.name}{f'.{row}' if row else ''}{ending}"))
     return found
+
+
+def _safe(schedule: Schedule, folder: Path, name: str, form: str) -> None:
+    """Raise OSError where the file would lie outside of where answers may be written, or is not one of ours."""
+    spec = schedule.spec
+    allowed = [*(() if spec.output is None else (spec.output,)), *(spec.roots if spec.beside else ())]
+    real = folder.resolve()
+    if not any(real.is_relative_to(Path(one).resolve()) for one in allowed):
+        raise OSError(f"{folder} leads to {real}, outside of {', '.join(allowed)}")
+    there = folder / _short(name)
+    if there.is_symlink():
+        raise OSError(f"{there} is a link, and is left alone")
+    if there.exists():
+        with there.open("rb") as file:
+            head = file.read(200).lstrip()
+        if not head.startswith(_BEGINS[form]):
+            raise OSError(f"{there} was not written by a schedule, and is left alone")
+
+
+_BEGINS = {"md": b"---\ndocument: ", "json": b'{\n  "document": '}
+
+
+def _short(name: str) -> str:
+    """A name that a file may have; of a long one its end, and a hash of the whole."""
+    data = name.encode()
+    if len(data) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return f"{digest}~{data[-(_LONGEST - 17) :].decode(errors='ignore')}"
+
+
+_LONGEST = 240
+"""Bytes, with room for what is written beside it first."""
 
 
 def _text(one: Answered, form: str) -> str:
@@ -88,8 +123,7 @@ def _text(one: Answered, form: str) -> str:
 
 def _write(folder: Path, name: str, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if len(name.encode()) > 255:
-        name = name.encode()[-255:].decode(errors="ignore")
+    name = _short(name)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=".caravan-", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:

@@ -14,7 +14,8 @@ from typing import Any
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
-from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
+from worker.domain.notices import Addressee, Channel, When
+from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleSpec, SeenDocument, Tallies
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
@@ -25,6 +26,7 @@ from worker.services.schedules.spec import Asking, asking_of
 from worker.services.submit import submit_lines
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
+from worker.storage.notices import promise_notices
 from worker.storage.schedule_documents import (
     Key,
     Noted,
@@ -301,7 +303,21 @@ def _submit(
         raise
     except Conflict as error:
         raise Lost from error  # somebody took the firing over and refused this batch
+    told = _addressees(spec)
+    if told:
+        with database.write() as conn:
+            promise_notices(conn, submitted.batch.id, told, now=clock.now())
     return submitted.batch
+
+
+def _addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
+    """Who is told when the batch of a night is over."""
+    when: When = "failure" if spec.notify == "failure" else "always"
+    return (
+        *(Addressee(Channel.MAIL, one, when) for one in spec.mail_to),
+        *(Addressee(Channel.WEBHOOK, one, when, spec.webhook_key) for one in spec.webhook),
+        *((Addressee(Channel.COMMAND, spec.command, when),) if spec.command else ()),
+    )
 
 
 def _note(

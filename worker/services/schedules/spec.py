@@ -94,7 +94,7 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
 def check_roots(spec: ScheduleSpec) -> None:
     """Raise InputRefused where a root cannot be read from here."""
     for root in spec.roots:
-        if not Path(root).is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        if "://" not in root and not (Path(root).is_dir() and os.access(root, os.R_OK | os.X_OK)):
             raise _refused("documents", f"{root}: no folder that can be read from here")
 
 

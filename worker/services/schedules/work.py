@@ -7,6 +7,7 @@ from worker.domain.schedules import FiringState
 from worker.services.schedules.fire import fire
 from worker.services.schedules.open import begin_queued
 from worker.services.schedules.reading import Reading, read_documents
+from worker.services.schedules.roots import answer_questions
 from worker.services.schedules.settle import Tell, settle_all
 from worker.storage.engine import Database
 from worker.storage.schedules import open_firings
@@ -30,8 +31,9 @@ def work_firings(
 ) -> Worked:
     """Settle firings whose batches are over, then begin those that are due, one after another.
 
-    Costs one small query where there is none. Raises DatabaseUnavailable.
+    Costs two small queries where there is none. Raises DatabaseUnavailable.
     """
+    answer_questions(database, clock=clock)
     with database.read() as conn:
         if not open_firings(conn):
             return Worked()

@@ -1,0 +1,254 @@
+"""``caravan schedule run``: a firing now, served here when nothing serves, else by those who do."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from worker.cli.exits import FAILED_OR_HELD
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from worker.clock import Clock
+    from worker.domain.schedules import Firing, Schedule
+    from worker.settings import Settings
+    from worker.stack.embedded import Embedded
+    from worker.storage.engine import Database
+
+WAIT_HOSTS = 120.0
+"""Seconds that hosts which are all away are waited for."""
+SETTLE_SECONDS = 120.0
+"""How long it may take others to end a firing whose batch is over."""
+BEGIN_SECONDS = 30.0
+"""After which it is said that nobody has begun it."""
+LOOK_SECONDS = 0.25
+
+
+def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls: list[str] | None) -> int:
+    """Fire a schedule. Returns the exit code. Raises NotFound, Conflict, InputRefused, NoHost."""
+    from worker.cli.render import error_console
+    from worker.cli.run import quiet_log
+    from worker.errors import AlreadyRunning
+    from worker.stack.embedded import embedded
+
+    quiet_log(settings)
+    console = error_console()
+    if not settings.broker_url:
+        try:
+            with embedded(settings) as stack:
+                return _here(stack, console, name, wait=wait, as_json=as_json, urls=urls)
+        except AlreadyRunning as error:
+            if error.command != "up":
+                raise
+    if urls:
+        raise typer.BadParameter("others serve here, with the hosts they have", param_hint="--host")
+    return _by_others(settings, console, name, wait=wait, as_json=as_json)
+
+
+def _here(
+    stack: "Embedded", console: "Console", name: str, *, wait: bool, as_json: bool, urls: list[str] | None
+) -> int:
+    """Read, ask and answer in this process."""
+    from worker.cli.main_job import Watched, patiently, watch_to_the_end
+    from worker.cli.run import models_checked, say_unreachable, wanted_hosts
+    from worker.errors import InputRefused
+    from worker.services.schedules.fire import fire
+    from worker.services.schedules.settle import settle
+    from worker.services.tick import tidy
+    from worker.stack.embedded import join_hosts
+    from worker.storage.batches import get_batch
+    from worker.storage.schedules import get_firing, get_schedule
+
+    database, clock = stack.database, stack.clock
+    with database.read() as conn:
+        schedule = get_schedule(conn, name)
+    began_at = clock.now()
+    seen = join_hosts(stack, wanted_hosts(database, urls, None))
+    say_unreachable(console, seen)
+    check = models_checked(database, stack.open_host, seen, console, pull=False)
+    problems = check(dict.fromkeys(schedule.spec.models, 0))
+    if problems:
+        raise InputRefused([replace(one, field="--model") for one in problems])
+    firing = _own_firing(database, schedule, clock, console)
+    fire(database, firing.id, clock=clock, max_attempts=stack.settings.max_attempts)
+    with database.read() as conn:
+        firing = get_firing(conn, firing.id)
+        batch = None if firing.batch_id is None else get_batch(conn, firing.batch_id)
+    code = 0
+    if batch is not None and firing.ended_at is None:
+        watched = Watched(
+            database, clock, stack.settings, batch, lambda: stack.hosts, lambda: stack.output_tokens
+        )
+        if (closed := _closed(database, firing, clock)) is not None:
+            console.print(f"{closed}; caravan up serves it then, and so does --wait", style="yellow")
+            if not wait:
+                return _told(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
+        try:
+            stack.serve(
+                [look.host for look in seen],
+                batch_id=batch.id,
+                follow=lambda report: report.kept and report.added_at >= began_at,
+            )
+            watching = watch_to_the_end(watched, console, wait_hosts=WAIT_HOSTS)
+            patiently(lambda: tidy(database, clock=clock, among=set(stack.hosts), batch_id=batch.id))
+        except KeyboardInterrupt:
+            _stop(stack, console)
+            console.print("Interrupted. The same command goes on where it stopped.")
+            _tell(_report(database, firing.id, clock), as_json=as_json)
+            return 130
+        code = _code_of(str(watching.outlook), watching.reasons, console)
+    if firing.ended_at is None:
+        patiently(lambda: settle(database, firing, clock=clock))
+    return _told(database, firing.id, clock, code, as_json=as_json)
+
+
+def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", console: "Console") -> "Firing":
+    """The firing of this schedule that is to be worked on: one that is due or was left behind, else a new one.
+
+    Nobody else serves this home, so that whoever held it is dead.
+    """
+    from worker.services.schedules.open import begin_queued, fire_now, open_due
+    from worker.storage.schedules import get_firing, let_firing_go, open_firings
+
+    open_due(database, clock=clock)
+    begin_queued(database)
+    with database.read() as conn:
+        left = open_firings(conn, schedule.id)
+    if not left:
+        return fire_now(database, schedule.name, clock=clock)
+    first = left[0]
+    if first.token is not None:
+        with database.write() as conn:
+            let_firing_go(conn, first.id, token=first.token)
+    if first.tries:
+        console.print(f"Going on with the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC, which has not ended")
+    with database.read() as conn:
+        return get_firing(conn, first.id)
+
+
+def _by_others(settings: "Settings", console: "Console", name: str, *, wait: bool, as_json: bool) -> int:
+    """Fire it for whoever serves; with ``wait`` look on until it has ended."""
+    from worker.cli.main_job import Watched, watch_to_the_end
+    from worker.cli.run import kept_hosts
+    from worker.cli.settings import opened
+    from worker.policy.outlook import Outlook
+    from worker.services.schedules.open import fire_now
+    from worker.stack.home import holder
+    from worker.storage.batches import get_batch
+
+    with opened(settings) as database:
+        clock = database.clock()
+        firing = fire_now(database, name, clock=clock)
+        if not wait:
+            if as_json:
+                _tell(_report(database, firing.id, clock), as_json=True)
+            else:
+                typer.echo(f"{name} fires; caravan schedule history {name} shows what comes of it")
+            return 0
+        try:
+            firing = _until(database, firing.id, clock, lambda one: one.batch_id is not None, console)
+            code = 0
+            if firing.ended_at is None and firing.batch_id is not None:
+                with database.read() as conn:
+                    batch = get_batch(conn, firing.batch_id)
+                names = [host.name for host in kept_hosts(database)]
+                served = None if settings.broker_url else lambda: holder(settings.home) is not None
+                watched = Watched(database, clock, settings, batch, lambda: names, served=served)
+                if (closed := _closed(database, firing, clock)) is not None:
+                    console.print(closed, style="yellow")
+                watching = watch_to_the_end(watched, console, wait_hosts=WAIT_HOSTS)
+                code = _code_of(str(watching.outlook), watching.reasons, console)
+                if watching.outlook is Outlook.DONE and watching.progress.done == watching.progress.total:
+                    _until(database, firing.id, clock, lambda _: False, console, seconds=SETTLE_SECONDS)
+        except KeyboardInterrupt:
+            console.print(f"No longer looking on; caravan schedule history {name} shows what comes of it.")
+            return 130
+        return _told(database, firing.id, clock, code, as_json=as_json)
+
+
+def _until(
+    database: "Database",
+    firing_id: int,
+    clock: "Clock",
+    enough: "Callable[[Firing], bool]",
+    console: "Console",
+    *,
+    seconds: float | None = None,
+) -> "Firing":
+    """The firing once it is far ``enough`` or has ended, or after ``seconds``."""
+    from worker.storage.schedules import get_firing
+
+    began, said = clock.monotonic(), False
+    while True:
+        with database.read() as conn:
+            firing = get_firing(conn, firing_id)
+        waited = clock.monotonic() - began
+        if firing.ended_at is not None or enough(firing) or (seconds is not None and waited > seconds):
+            return firing
+        if not said and firing.began_at is None and waited > BEGIN_SECONDS:
+            said = True
+            why = "an earlier one has not ended" if firing.state == "queued" else "does caravan control run?"
+            console.print(f"Nobody has begun it yet: {why}", style="yellow")
+        time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
+
+
+def _stop(stack: "Embedded", console: "Console") -> None:
+    stack.ask_to_stop()
+    console.print("Stopping: running calls may end; Ctrl-C again stops now.")
+    try:
+        stack.join(stack.settings.stop_grace_seconds)
+    except KeyboardInterrupt:
+        stack.abort()
+
+
+def _closed(database: "Database", firing: "Firing", clock: "Clock") -> str | None:
+    """That its window is closed, and until when."""
+    window = _report(database, firing.id, clock).get("window")
+    if not window or window["open"]:
+        return None
+    return f"The window is closed ({window['hours']}): nothing starts before {window['opens_at']}"
+
+
+def _report(database: "Database", firing_id: int, clock: "Clock") -> dict[str, Any]:
+    from worker.services.schedules.report import report_of
+    from worker.storage.schedules import get_firing
+
+    with database.read() as conn:
+        firing = get_firing(conn, firing_id)
+    return report_of(database, firing, now=clock.now())
+
+
+def _told(database: "Database", firing_id: int, clock: "Clock", code: int, *, as_json: bool) -> int:
+    """Print what came of it; the exit code."""
+    report = _report(database, firing_id, clock)
+    _tell(report, as_json=as_json)
+    if code:
+        return code
+    if report["state"] == "failed":
+        return 1
+    return FAILED_OR_HELD if report["failed"] or report["left"] else 0
+
+
+def _tell(report: dict[str, Any], *, as_json: bool) -> None:
+    from worker.cli.settings import said
+    from worker.services.schedules.report import letter
+
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False, default=str))
+    elif not said().quiet:
+        typer.echo(letter(report))
+
+
+def _code_of(outlook: str, reasons: Any, console: "Console") -> int:
+    if outlook not in {"no_host", "paused"}:
+        return 0
+    console.print(
+        "No host can serve the rest:" if outlook == "no_host" else "The rest waits:", style="yellow"
+    )
+    for reason in reasons:
+        console.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)
+    return 4 if outlook == "no_host" else FAILED_OR_HELD

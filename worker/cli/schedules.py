@@ -1,0 +1,630 @@
+"""``caravan schedule``: the same question put to a folder of documents, every night."""
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from worker.cli.documents import Root
+from worker.cli.options import (
+    ASKED,
+    TOLD,
+    Format,
+    MailTo,
+    MaxFailures,
+    Models,
+    NotifyCommand,
+    PriorityName,
+    Set,
+    ShowPrompts,
+    System,
+    TemplateFile,
+    Think,
+    WebhookKey,
+    WebhookUrl,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.domain.schedules import Firing, Schedule, ScheduleSpec
+    from worker.services.schedules.keep import Put
+    from worker.storage.engine import Database
+
+WHEN = "When"
+ANSWERS = "Answers"
+
+ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan schedule list.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Replace = Annotated[bool, typer.Option("--replace", help="There is one of this name: say it anew.")]
+Cron = Annotated[
+    str,
+    typer.Option("--cron", help="Minute hour day month weekday, by the clock of --tz.", rich_help_panel=WHEN),
+]
+Tz = Annotated[
+    str, typer.Option("--tz", metavar="ZONE", help="Time zone, e.g. Europe/Berlin.", rich_help_panel=WHEN)
+]
+Window = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        metavar="HH:MM-HH:MM",
+        help="Jobs start in these hours only; repeat.",
+        rich_help_panel=WHEN,
+    ),
+]
+Blackout = Annotated[
+    list[str] | None,
+    typer.Option("--blackout", metavar="DATE", help="Nor on these dates; repeat.", rich_help_panel=WHEN),
+]
+MisfireWhat = Annotated[
+    Literal["run", "skip"],
+    typer.Option("--misfire", help="A firing that nobody was there to begin.", rich_help_panel=WHEN),
+]
+OverlapWhat = Annotated[
+    Literal["refuse", "queue", "allow"],
+    typer.Option("--overlap", help="A firing while the last one has not ended.", rich_help_panel=WHEN),
+]
+Documents = Annotated[
+    list[str],
+    typer.Option("--documents", metavar="PATTERN", help="Which, e.g. 'inbox/**/*.pdf'; repeat."),
+]
+PromptText = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="TEXT|@FILE", help="What each is asked: {{ document.text }}."),
+]
+OnModelChange = Annotated[
+    Literal["keep", "rerun"],
+    typer.Option(
+        "--on-model-change", help="Answers of weights that no host has any more.", rich_help_panel=ASKED
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", metavar="DIR", help="Write answers there.", rich_help_panel=ANSWERS),
+]
+Beside = Annotated[
+    bool, typer.Option("--beside", help="Write answers beside their documents.", rich_help_panel=ANSWERS)
+]
+Form = Annotated[
+    Literal["md", "json"], typer.Option("--form", help="Of those files.", rich_help_panel=ANSWERS)
+]
+NotifyWhen = Annotated[
+    Literal["always", "failure"],
+    typer.Option("--notify", help="When those below are told of a night.", rich_help_panel=TOLD),
+]
+
+schedules = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Documents that are asked every night: only those that are new or changed.",
+)
+
+
+@schedules.command("add")
+def schedule_add(
+    name: Annotated[str, typer.Argument(help="What to call it: letters, digits, . _ and -.")],
+    cron: Cron,
+    documents: Documents,
+    model: Models = None,
+    tz: Tz = "UTC",
+    root: Root = None,
+    template: TemplateFile = None,
+    prompt: PromptText = None,
+    system: System = None,
+    set_: Set = None,
+    think: Think = None,
+    format_: Format = None,
+    priority: PriorityName = None,
+    max_failures: MaxFailures = None,
+    window: Window = None,
+    blackout: Blackout = None,
+    misfire: MisfireWhat = "run",
+    overlap: OverlapWhat = "refuse",
+    on_model_change: OnModelChange = "keep",
+    output: Output = None,
+    beside: Beside = False,
+    form: Form = "md",
+    notify: NotifyWhen = "always",
+    mail_to: MailTo = None,
+    webhook: WebhookUrl = None,
+    webhook_key: WebhookKey = None,
+    notify_command: NotifyCommand = None,
+    replace: Replace = False,
+    show: ShowPrompts = None,
+    json_: AsJson = False,
+) -> None:
+    """Put a question to a folder of documents at its times, and print the next one. Relative paths are those of here.
+
+    Example: caravan schedule add nightly --cron '0 2 * * *' --documents 'inbox/**' --template summary.j2 --model qwen3:8b
+    """
+    from worker.cli.options import options_of, told_of
+    from worker.cli.settings import opened, settings_for
+    from worker.services.brake import parse_max_failures
+    from worker.services.schedules.keep import put
+    from worker.services.schedules.spec import check_name, spec_of
+
+    settings = settings_for()
+    if max_failures is not None:
+        parse_max_failures(max_failures)
+    told_of(
+        settings,
+        notify=notify,
+        mail_to=mail_to,
+        webhook=webhook,
+        webhook_key=webhook_key,
+        command=notify_command,
+    )
+    text, source = _prompt(prompt, template)
+    said = {
+        "cron": cron,
+        "tz": tz,
+        "documents": documents,
+        "roots": [str(one) for one in root or ()],
+        "template": source,
+        "prompt": text,
+        "system": system,
+        "models": model or [],
+        "options": options_of(set_ or []),
+        "think": think,
+        "format": format_,
+        "priority": priority,
+        "max_failures": max_failures,
+        "window": window or [],
+        "blackout": blackout or [],
+        "misfire": misfire,
+        "overlap": overlap,
+        "on_model_change": on_model_change,
+        "output": output,
+        "beside": beside,
+        "form": form,
+        "notify": notify,
+        "mail_to": mail_to or [],
+        "webhook": webhook or [],
+        "webhook_key": webhook_key,
+        "command": notify_command,
+    }
+    spec = spec_of(said, base=Path.cwd())
+    check_name(name)
+    if show is not None:
+        _show_prompts(spec, show)
+        return
+    with opened(settings) as database:
+        warnings = _checked(database, spec, fleet=bool(settings.broker_url), tick=settings.chores_seconds)
+        found, schedule, changed = put(database, name, spec, replace=replace, clock=database.clock())
+        now = database.clock().now()
+    _tell_put(found, schedule, changed, warnings, now=now, as_json=json_)
+
+
+@schedules.command("apply")
+def schedule_apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="One or several schedules.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove those that this file named once and names no more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change.")] = False,
+    yes: Yes = False,
+    json_: AsJson = False,
+) -> None:
+    """Make the schedules of FILE those of the database, after showing what changes. Paths are relative to FILE.
+
+    Example: caravan schedule apply schedules.yaml --dry-run
+    """
+    from worker.cli.schedule_files import read_schedules
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.keep import Put, put, would_put
+    from worker.storage.schedules import list_schedules, remove_schedule
+
+    settings = settings_for()
+    wanted = read_schedules(file)
+    with opened(settings) as database:
+        plan: list[dict[str, Any]] = []
+        warnings: list[str] = []
+        for name, spec in wanted.items():
+            found, changed = would_put(database, name, spec)
+            change = {Put.DIFFERS: "change", Put.ADDED: "add"}.get(found, "unchanged")
+            plan.append({"name": name, "change": change, "differences": changed})
+            if found is not Put.UNCHANGED:
+                of = _checked(database, spec, fleet=bool(settings.broker_url), tick=settings.chores_seconds)
+                warnings += [f"{name}: {one}" for one in of]
+        with database.read() as conn:
+            applied = [one for one in list_schedules(conn) if one.spec.file == str(file.resolve())]
+        dropped = [one.name for one in applied if one.name not in wanted]
+        if prune:
+            plan += [{"name": name, "change": "remove", "differences": []} for name in dropped]
+        _tell_plan(plan, warnings, [] if prune else dropped, to_stderr=json_)
+        todo = [one for one in plan if one["change"] != "unchanged"]
+        if todo and not dry_run:
+            _sure(f"Apply {len(todo):,} of these?", yes=yes)
+            clock = database.clock()
+            for one in todo:
+                if one["change"] == "remove":
+                    with database.write() as conn:
+                        remove_schedule(conn, one["name"])
+                else:
+                    put(database, one["name"], wanted[one["name"]], replace=True, clock=clock)
+        with database.read() as conn:
+            kept = {one.name: one for one in list_schedules(conn)}
+        now = database.clock().now()
+    if json_:
+        typer.echo(json.dumps({"file": str(file), "applied": not dry_run, "schedules": plan}))
+    elif not dry_run:
+        for name in wanted:
+            typer.echo(f"{name}: {_when(kept[name], now=now)}")
+
+
+@schedules.command("list")
+def schedule_list(json_: AsJson = False) -> None:
+    """List schedules: when each fires next, and what came of its last firing.
+
+    Example: caravan schedule list
+    """
+    from worker.cli.plain import lines
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.report import report_of
+    from worker.storage.schedules import list_firings, list_schedules
+
+    with opened(settings_for()) as database:
+        now = database.clock().now()
+        with database.read() as conn:
+            found = [
+                (one, next(iter(list_firings(conn, one.id, limit=1)), None)) for one in list_schedules(conn)
+            ]
+        reports = {
+            one.name: report_of(database, firing, now=now) for one, firing in found if firing is not None
+        }
+    if json_:
+        typer.echo(json.dumps([{**_plain(one), "last": reports.get(one.name)} for one, _ in found]))
+        return
+    if not found:
+        typer.echo("no schedules yet: caravan schedule add NAME, or caravan schedule apply FILE.yaml")
+        return
+    rows = [
+        [
+            one.name,
+            "paused" if one.paused_at else _local(one.next_at, one.spec.tz),
+            one.spec.cron,
+            one.spec.tz,
+            _last(firing, reports.get(one.name)),
+        ]
+        for one, firing in found
+    ]
+    for line in lines(("name", "next firing", "cron", "zone", "last firing"), rows):
+        typer.echo(line)
+
+
+@schedules.command("show")
+def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
+    """Show a schedule: what was said, its roots, its next three firings, and the report of the last one.
+
+    Example: caravan schedule show nightly
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.keep import next_times
+    from worker.services.schedules.report import letter, report_of
+    from worker.services.schedules.roots import unreadable
+    from worker.storage.schedules import get_schedule, list_firings
+
+    with opened(settings_for()) as database:
+        now = database.clock().now()
+        with database.read() as conn:
+            schedule = get_schedule(conn, name)
+            last = next(iter(list_firings(conn, schedule.id, limit=1)), None)
+        report = None if last is None else report_of(database, last, now=now)
+    times = next_times(schedule, 3, now=now)
+    closed = unreadable(schedule.spec.roots)
+    if json_:
+        shown = {
+            **_plain(schedule),
+            "next": [at.isoformat() for at in times],
+            "unreadable_roots": list(closed),
+            "last": report,
+        }
+        typer.echo(json.dumps(shown, default=str))
+        return
+    typer.echo(f"{name}, said {schedule.version} times" if schedule.version > 1 else name)
+    for field, value in schedule.spec.plain.items():
+        several = isinstance(value, list)
+        told = ", ".join(map(str, value)) if several else value
+        typer.echo(f"  {field}: {told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)}")
+    for one in closed:
+        typer.echo(f"  the root {one} cannot be read from here")
+    if schedule.paused_at is not None:
+        typer.echo(f"paused: {schedule.paused_reason or 'caravan schedule resume lets it fire again'}")
+    for at in times:
+        typer.echo(f"fires {_local(at, schedule.spec.tz)} {schedule.spec.tz}, {_in(at, now)}")
+    if last is not None and report is not None:
+        typer.echo(f"last firing {_local(last.fire_at, schedule.spec.tz)}, {last.state}:")
+        typer.echo(letter(report))
+
+
+@schedules.command("pause")
+def schedule_pause(
+    name: ScheduleName,
+    reason: Annotated[str | None, typer.Option("--reason", help="Shown where it is listed.")] = None,
+) -> None:
+    """Let a schedule fire no more until it is resumed. What it has begun goes on.
+
+    Example: caravan schedule pause nightly --reason 'the GPU is away'
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.keep import pause
+
+    with opened(settings_for()) as database:
+        paused = pause(database, name, reason=reason, clock=database.clock())
+    typer.echo(f"{name} is paused" if paused else f"{name} was paused already")
+
+
+@schedules.command("resume")
+def schedule_resume(name: ScheduleName) -> None:
+    """Let a paused schedule fire again at its next time; what it missed stays missed.
+
+    Example: caravan schedule resume nightly
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.keep import resume
+
+    with opened(settings_for()) as database:
+        resumed, schedule = resume(database, name, clock=database.clock())
+        now = database.clock().now()
+    typer.echo(f"{name}: {_when(schedule, now=now)}" if resumed else f"{name} was not paused")
+
+
+@schedules.command("remove")
+def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
+    """Forget a schedule, its history, and which documents it has seen. Its batches and their answers stay.
+
+    Example: caravan schedule remove nightly
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.schedules import get_schedule, open_firings, remove_schedule
+
+    with opened(settings_for()) as database:
+        with database.read() as conn:
+            schedule = get_schedule(conn, name)
+            batches = [one.batch_id for one in open_firings(conn, schedule.id) if one.batch_id is not None]
+        _sure(f"Forget {name} and what it has seen?", yes=yes)
+        with database.write() as conn:
+            remove_schedule(conn, name)
+    typer.echo(f"{name} is forgotten")
+    for batch in batches:
+        typer.echo(f"its batch {batch} goes on; caravan cancel {batch} ends it")
+
+
+@schedules.command("history")
+def schedule_history(
+    name: ScheduleName,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    json_: AsJson = False,
+) -> None:
+    """Show the firings of a schedule, the newest first, one line each: when, and what came of it.
+
+    Example: caravan schedule history nightly --limit 7
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.services.schedules.report import report_of
+    from worker.storage.schedules import get_schedule, list_firings
+
+    with opened(settings_for()) as database:
+        with database.read() as conn:
+            schedule = get_schedule(conn, name)
+            firings = list_firings(conn, schedule.id, limit=limit)
+        now = database.clock().now()
+        reports = [report_of(database, firing, now=now) for firing in firings]
+    if json_:
+        typer.echo(json.dumps(reports, default=str))
+        return
+    if not firings:
+        typer.echo(f"{name} has not fired yet")
+    for firing, report in zip(firings, reports, strict=True):
+        by = " by hand" if firing.by_hand else ""
+        batch = "" if firing.batch_id is None else f" (batch {firing.batch_id})"
+        typer.echo(
+            f"{_local(firing.fire_at, schedule.spec.tz)}{by}  {_last(firing, report, brief=True)}{batch}"
+        )
+
+
+@schedules.command("run")
+def schedule_run(
+    name: ScheduleName,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Stay until it has ended: where others serve, or its window is closed."),
+    ] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="URL|NAME", help="Serve with these only; repeat. Default: those added."
+        ),
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Fire a schedule now: its documents are read, and what is new or changed is asked. Serves by itself when nothing does.
+
+    Exit code: 0; 3 where something failed or is left; 4 where no host can serve.
+
+    Example: caravan schedule run nightly --wait
+    """
+    from worker.cli.schedule_run import run_now
+    from worker.cli.settings import settings_for
+
+    raise typer.Exit(run_now(settings_for(), name, wait=wait, as_json=json_, urls=host))
+
+
+def next_firings(found: "Sequence[Schedule]") -> str:
+    """Each with its next firing, in one line."""
+    told = [
+        f"{one.name} {_local(one.next_at, one.spec.tz) if one.paused_at is None else 'paused'}"
+        for one in found
+    ]
+    more = f", and {len(told) - 5:,} more" if len(told) > 5 else ""
+    return f"{', '.join(told[:5])}{more}"
+
+
+def _prompt(prompt: str | None, template: Path | None) -> tuple[str | None, str | None]:
+    """The text, or the file that each firing reads anew."""
+    if prompt is None or not prompt.startswith("@"):
+        return prompt, None if template is None else str(template)
+    if prompt.startswith("@@"):
+        return prompt[1:], None if template is None else str(template)
+    if template is not None:
+        raise typer.BadParameter("and --template both say what is asked; give one", param_hint="--prompt")
+    return None, prompt[1:]
+
+
+def _show_prompts(spec: "ScheduleSpec", count: int) -> None:
+    from worker.services.schedules.keep import prompts
+
+    for name, system, prompt in prompts(spec, count):
+        typer.echo(f"── {name}")
+        if system:
+            typer.echo(f"[system] {system}")
+        typer.echo(prompt)
+
+
+def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: float) -> list[str]:
+    """What is doubtful about the documents. Raises InputRefused where whoever reads them cannot."""
+    from worker.errors import InputRefused
+    from worker.services.schedules.keep import MOST_COUNTED, matching
+    from worker.services.schedules.spec import check_roots
+
+    warnings = _checked_by_control(database, spec, tick) if fleet else []
+    if not fleet:
+        check_roots(spec)
+    try:
+        count = matching(spec)
+    except InputRefused:
+        if not fleet:
+            raise
+        return [*warnings, "the documents are not on this machine, so it is not said how many match"]
+    if not count:
+        return [*warnings, f"nothing matches yet: {', '.join(spec.documents)}"]
+    more = "more than " if count >= MOST_COUNTED else ""
+    typer.echo(
+        f"{more}{count:,} {'document matches' if count == 1 else 'documents match'} under {', '.join(spec.roots)}",
+        err=True,
+    )
+    return warnings
+
+
+def _checked_by_control(database: "Database", spec: "ScheduleSpec", tick: float) -> list[str]:
+    """Control reads the documents: it is asked whether it can."""
+    from worker.errors import InputRefused, Problem
+    from worker.services.schedules.roots import answer_of_roots, ask_of_roots, forget_question
+
+    system = (spec.system or "")[1:] if (spec.system or "").startswith("@") else None
+    paths = [*spec.roots, *(one for one in (spec.template, system) if one)]
+    clock = database.clock()
+    key = ask_of_roots(database, paths, clock=clock)
+    until = clock.monotonic() + 2 * tick + 5
+    try:
+        while (answer := answer_of_roots(database, key)) is None:
+            if clock.monotonic() > until:
+                return ["nobody told whether control can read the documents: does caravan control run?"]
+            time.sleep(0.2)  # noqa: TID251 - a person waits for it
+    finally:
+        forget_question(database, key)
+    if answer.unreadable:
+        told = f"control, on {answer.machine}, cannot read {', '.join(answer.unreadable)}"
+        raise InputRefused([Problem(0, "--documents", "unreadable", told)])
+    return []
+
+
+def _tell_put(
+    found: "Put",
+    schedule: "Schedule",
+    changed: list[str],
+    warnings: list[str],
+    *,
+    now: datetime,
+    as_json: bool,
+) -> None:
+    from worker.errors import Conflict
+    from worker.services.schedules.keep import Put
+
+    for line in changed:
+        typer.echo(line, err=True)
+    if found is Put.DIFFERS:
+        raise Conflict(
+            f"there is a schedule {schedule.name} already, and this is how it differs: give --replace"
+        )
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if as_json:
+        typer.echo(json.dumps({**_plain(schedule), "change": str(found), "warnings": warnings}, default=str))
+        return
+    typer.echo(f"{schedule.name} {found}; nothing outside of {', '.join(schedule.spec.roots)} is read")
+    typer.echo(_when(schedule, now=now))
+
+
+def _tell_plan(plan: list[dict[str, Any]], warnings: list[str], left: list[str], *, to_stderr: bool) -> None:
+    for one in plan:
+        typer.echo(f"{one['name']}: {one['change']}", err=to_stderr)
+        for line in one["differences"]:
+            typer.echo(f"  {line}", err=to_stderr)
+    for name in left:
+        typer.echo(f"{name}: the file names it no more; it stays without --prune", err=to_stderr)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _sure(question: str, *, yes: bool) -> None:
+    from worker.errors import Conflict
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Conflict(f"{question} Nobody can answer here: give --yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
+
+
+def _plain(schedule: "Schedule") -> dict[str, Any]:
+    return {
+        "name": schedule.name,
+        "version": schedule.version,
+        "spec": schedule.spec.plain,
+        "roots": list(schedule.spec.roots),
+        "next_at": None if schedule.next_at is None else schedule.next_at.isoformat(),
+        "paused": schedule.paused_at is not None,
+        "paused_reason": schedule.paused_reason,
+    }
+
+
+def _when(schedule: "Schedule", *, now: datetime) -> str:
+    if schedule.paused_at is not None:
+        return "it is paused: caravan schedule resume lets it fire"
+    if schedule.next_at is None:
+        return "it never fires: no such time comes"
+    return f"fires next {_local(schedule.next_at, schedule.spec.tz)} {schedule.spec.tz}, {_in(schedule.next_at, now)}"
+
+
+def _local(at: datetime | None, zone: str) -> str:
+    from worker.policy.schedules import zone_of
+
+    return "never" if at is None else f"{at.astimezone(zone_of(zone)):%a %Y-%m-%d %H:%M}"
+
+
+def _in(at: datetime, now: datetime) -> str:
+    from worker.cli.render import duration
+
+    return "now" if at <= now else f"in {duration((at - now).total_seconds())}"
+
+
+def _last(firing: "Firing | None", report: dict[str, Any] | None, *, brief: bool = False) -> str:
+    """What came of a firing, in one line."""
+    from worker.services.schedules.report import headline
+
+    if firing is None or report is None:
+        return "–"
+    told = headline(report).partition(": ")[2]
+    if firing.reason is not None:
+        told = firing.reason
+    state = "" if firing.state == "finished" else f"{firing.state}: "
+    return f"{state}{told}" if brief else f"{firing.fire_at:%Y-%m-%d} {state}{told}"
