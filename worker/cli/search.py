@@ -20,7 +20,7 @@ CATCH_UP = 1.0
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORDS…", help='All of them; "a phrase", -without, begin*.'),
+        typer.Argument(metavar="WORDS", help='All of them; "a phrase", -without, begin*.'),
     ],
     batch: Annotated[
         str | None,
