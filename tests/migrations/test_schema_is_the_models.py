@@ -12,6 +12,7 @@ from worker.storage.engine import database_url as parsed
 from worker.storage.engine import open_database
 from worker.storage.migrate import HEAD, check_schema, upgrade
 from worker.storage.tables import with_dialect_options
+from worker.storage.words import OURS
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
@@ -60,7 +61,7 @@ def _sqlite_catalog(conn: Connection) -> dict[str, str]:
     found = {}
     objects = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'view'"
     for kind, name, table, sql in conn.execute(text(objects)):
-        if kind == "index" or "sqlite_" in name:
+        if kind in ("index", "trigger") or name.startswith(OURS) or "sqlite_" in name:
             found[f"{table} {name}"] = _normalised(sql or "")
             continue
         body = _normalised(sql).split("(", 1)[1].rsplit(")", 1)[0]

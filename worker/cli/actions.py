@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,6 +47,12 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."),
 ]
+Matching = Annotated[
+    str | None,
+    typer.Option(
+        "--matching", metavar="WORDS", help="Only where prompt or answer hold these, as in caravan search."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -65,6 +71,7 @@ class Asked:
     codes: list[str] | None = None
     models: list[str] | None = None
     where: list[str] | None = None
+    matching: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Act:
     kind: str = ""
     """Which jobs of the batch, where that goes without saying."""
     wakes: bool = True
+    over: Collection[JobState] = frozenset(JobState)
+    """Jobs in other states are not looked through for words."""
 
 
 def cancel(
@@ -88,6 +97,7 @@ def cancel(
     code: Codes = None,
     model: Models = None,
     where: Where = None,
+    matching: Matching = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -99,6 +109,7 @@ def cancel(
     Example: caravan cancel @last --yes
     """
     from worker.services import actions
+    from worker.storage.actions import OPEN
 
     act = Act(
         "cancel",
@@ -106,8 +117,9 @@ def cancel(
         lambda database, chosen, clock: actions.cancel_jobs(database, chosen, clock=clock),
         done="cancelled",
         wakes=False,
+        over=OPEN,
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where))
+    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching))
 
 
 def unhold(
@@ -146,6 +158,7 @@ def retry(
     code: Codes = None,
     model: Models = None,
     where: Where = None,
+    matching: Matching = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,8 +192,9 @@ def retry(
         lambda database, chosen, clock: actions.retry_jobs(database, chosen, clock=clock, options=options),
         done="asked again",
         kind=" or ".join(states or ()),
+        over=RETRIED,
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model, where))
+    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model, where, matching))
 
 
 def set_(
@@ -254,6 +268,13 @@ def _do(act: Act, asked: Asked) -> None:
     with opened(settings) as database:
         with database.read() as conn:
             chosen, batch = _chosen(conn, asked)
+        if asked.matching is not None:
+            from worker.services.search import jobs_matching
+
+            over = chosen.among(act.over)
+            chosen = next(
+                iter(jobs_matching(database, [over], asked.matching)), replace(over, job_ids=frozenset())
+            )
         jobs = act.count(database, chosen)
         where = "" if batch is None else f"batch {batch.id} ({batch.name})"
         about = f"{_jobs(jobs, act.kind)} of {where}" if where else _jobs(jobs, act.kind)

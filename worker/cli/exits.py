@@ -35,7 +35,11 @@ def explain(error: CaravanError) -> Iterator[str]:
 
 def _is_of_the_command(problem: Problem) -> bool:
     """What is wrong stands on the command line, not in the input."""
-    return problem.field.startswith("--") or problem.field == "output" or problem.code == "changed_input"
+    return (
+        problem.field.startswith("--")
+        or problem.field in ("output", "words")
+        or problem.code == "changed_input"
+    )
 
 
 def finished_code(progress: BatchProgress) -> int:

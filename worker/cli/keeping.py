@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.actions import Matching, pair_given
 from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
-from worker.cli.actions import pair_given
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.keeping import parse_keep
@@ -80,7 +80,9 @@ def prune(
 
 def delete(
     batch: Batches = None,
-    every: Annotated[bool, typer.Option("--all", help="Every batch: with --where or --custom-id.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every batch: with --where, --custom-id or --matching.")
+    ] = False,
     state: Annotated[
         list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
     ] = None,
@@ -100,6 +102,7 @@ def delete(
     custom_id: Annotated[
         list[str] | None, typer.Option("--custom-id", metavar="ID", help="Only these; repeat for more.")
     ] = None,
+    matching: Matching = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -114,8 +117,10 @@ def delete(
 
     if every == bool(batch):
         raise typer.BadParameter("name batches, or say --all", param_hint="BATCH")
-    if every and not (where or custom_id):
-        raise typer.BadParameter("--all wants --where or --custom-id beside it", param_hint="--all")
+    if every and not (where or custom_id or matching):
+        raise typer.BadParameter(
+            "--all wants --where, --custom-id or --matching beside it", param_hint="--all"
+        )
     with opened(settings_for()) as database:
         named = _named(database, batch)
         chosen = [
@@ -129,10 +134,14 @@ def delete(
             )
             for one in named
         ]
-        jobs = count_deletable(database, chosen)
-        whole = any(
+        whole = matching is None and any(
             one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
         )
+        if matching is not None:
+            from worker.services.search import jobs_matching
+
+            chosen = jobs_matching(database, chosen, matching)
+        jobs = count_deletable(database, chosen)
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
         figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": dry_run}
         if dry_run or not (jobs or whole):

@@ -60,6 +60,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "export",
         "Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.",
     ),
+    "search": (
+        "worker.cli.search",
+        "search",
+        "Find prompts and answers by their words, the newest first, in any language.",
+    ),
     "report": (
         "worker.cli.report",
         "report",
@@ -233,7 +238,7 @@ def _loaded(name: str, found: Any) -> Any:
         group.name = name
         return group
     one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    one.command(name)(found)
+    one.command(name, context_settings=getattr(found, "context_settings", None))(found)
     return typer.main.get_command(one)
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from worker.cli.actions import pair_given
+from worker.cli.actions import Matching, pair_given
 from worker.cli.counting import telling
 from worker.cli.moments import moment_given
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobState
+from worker.domain.jobs import JobFilter, JobState
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def results(
             "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
         ),
     ] = None,
+    matching: Matching = None,
     with_: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,10 +163,14 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
             raise typer.BadParameter(
                 "results as they came are JSON lines on standard output", param_hint="-o, --as and --wide"
             )
+        if given["matching"] is not None:
+            raise typer.BadParameter("is for a batch, in the order of the input", param_hint="--matching")
         if fields.long or "digest" in fields.more:
             raise typer.BadParameter("is for results in the order of the input", param_hint="--with")
         _as_they_came(given, fields.less)
         return
+    if given["matching"] is not None and batch is None:
+        raise typer.BadParameter("needs a batch", param_hint="--matching")
     if given["wide"] and batch is None:
         raise typer.BadParameter("needs a batch", param_hint="--wide")
     if to_file and as_ != "jsonl":
@@ -183,7 +188,7 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
                     f"[yellow]batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
                     f"the answers of its {found.jobs:,} jobs are gone[/yellow]"
                 )
-            chosen = replace(chosen, batch_id=found.id)
+            chosen = _matching(database, replace(chosen, batch_id=found.id), given)
             total = found.jobs if chosen.all_of_batch and not given["wide"] else None
         written = _Written(
             database, chosen, fields, wide=given["wide"], bom=given["bom"], safe=not given["raw"]
@@ -279,6 +284,7 @@ def _alone(given: dict[str, Any]) -> None:
         "since",
         "until",
         "where",
+        "matching",
         "with_",
         "without",
         "wide",
@@ -332,6 +338,22 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
         given["code"] or (),
         "parts" in _names(given["with_"]),
     )
+
+
+def _matching(database: "Database", chosen: "Chosen", given: dict[str, Any]) -> "Chosen":
+    """The same, those alone that hold the words of --matching. Raises Conflict for too many."""
+    if given["matching"] is None:
+        return chosen
+    from worker.services.search import jobs_matching
+
+    among = JobFilter(
+        chosen.batch_id,
+        states=frozenset(chosen.states) or None,
+        models=frozenset(chosen.models) or None,
+        metadata=tuple(chosen.metadata.items()),
+    )
+    found = jobs_matching(database, [among], given["matching"])
+    return replace(chosen, job_ids=found[0].job_ids if found else frozenset())
 
 
 def _names(given: list[str] | None) -> list[str]:

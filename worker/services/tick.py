@@ -14,6 +14,7 @@ from worker.services.brake import withdraw
 from worker.services.keeping import prune_due
 from worker.services.numbers import number_all
 from worker.services.schedules.open import open_due
+from worker.services.search import index_texts
 from worker.services.windows import turn_windows
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import finish_batches, promote_sealed
@@ -49,6 +50,7 @@ class Tidied:
     folded: int = 0
     held: int = 0
     pruned: int = 0
+    searchable: int = 0
 
 
 def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Ticked:
@@ -125,7 +127,7 @@ def tidy(
     keep: timedelta | None = None,
 ) -> Tidied:
     """Chores that nobody waits for: fold counts, settle finished batches, park what no host can serve, prune what was
-    kept for long enough (``keep`` for batches that say nothing else).
+    kept for long enough (``keep`` for batches that say nothing else), take in what can be searched.
 
     ``among`` names the hosts that count, all of the database's where it is None; with ``batch_id`` only jobs of that
     batch are parked.
@@ -136,7 +138,10 @@ def tidy(
     with database.write() as conn:
         finished = len(finish_batches(conn, now=now))
     held = hold_unservable(database, clock=clock, among=among, batch_id=batch_id)
-    return Tidied(finished, folded, held, prune_due(database, clock=clock, default=keep))
+    pruned = prune_due(database, clock=clock, default=keep)
+    # a run works on its own batch; who searches takes in what is left
+    taken = index_texts(database, clock=clock) if batch_id is None else 0
+    return Tidied(finished, folded, held, pruned, taken)
 
 
 def hold_unservable(

@@ -49,6 +49,8 @@ def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if chosen.batch_id is not None:
         found.append(numbered_results.c.batch_id == chosen.batch_id)
+    if chosen.job_ids is not None:
+        found.append(results.c.job_id.in_(sorted(chosen.job_ids)))
     if chosen.models:
         found.append(results.c.model.in_(sorted(chosen.models)))
     if chosen.states:

@@ -29,11 +29,14 @@ class Chosen:
     """Of the failure, or of what they are held for."""
     parts: bool = False
     """Also those whose answers are for another job's prompt alone."""
+    job_ids: Collection[int] | None = None
+    """These and no others."""
 
     @property
     def all_of_batch(self) -> bool:
         """Nothing is chosen away but other batches."""
-        return not (self.models or self.states or self.since or self.until or self.metadata or self.codes)
+        given = (self.models, self.states, self.since, self.until, self.metadata, self.codes)
+        return self.job_ids is None and not any(given)
 
 
 class metadata_text(FunctionElement[str]):  # noqa: N801 - a function of SQL
@@ -69,6 +72,8 @@ def metadata_is(key: str, value: str) -> ColumnElement[bool]:
 def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     """What ``chosen`` asks, all but the batch, of rows that hold a job, its payload and its result, if it has one."""
     found: list[ColumnElement[bool]] = []
+    if chosen.job_ids is not None:
+        found.append(jobs.c.id.in_(sorted(chosen.job_ids)))
     if chosen.models:
         found.append(jobs.c.model.in_(sorted(chosen.models)))
     if chosen.states:

@@ -14,7 +14,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
 from worker.storage.reuse import forget_answers, remember_answers
-from worker.storage.tables import fresh_results, hosts, numbered_results, results
+from worker.storage.tables import fresh_results, hosts, numbered_results, results, searchable
 from worker.storage.types import UtcTime
 
 HOUR = timedelta(hours=1)
@@ -81,7 +81,12 @@ def _take_in_older(conn: Connection, limit: int) -> None:
 
 def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:
     """These jobs are asked anew: their results go, and their numbers. What they came to was spent, and stays counted."""
-    for table in (fresh_results, numbered_results, results):  # the first waits for whoever numbers them
+    for table in (
+        fresh_results,
+        numbered_results,
+        searchable,
+        results,
+    ):  # the first waits for whoever numbers them
         conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
     forget_answers(conn, job_ids)
 

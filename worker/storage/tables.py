@@ -6,6 +6,7 @@ The queue row (``jobs``) is narrow: what was asked lies in ``payloads``, what ca
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     CheckConstraint,
     Column,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 from sqlalchemy.types import BigInteger
@@ -30,6 +32,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.notices import NoticeState
 from worker.domain.schedules import FiringState
 from worker.storage.types import BigId, Json, UtcTime
+from worker.storage.words import MAKE_INDEX
 
 metadata = MetaData(
     naming_convention={
@@ -669,6 +672,28 @@ reusable = Table(
     Index("ix_reusable_job_id", "job_id"),
 )
 """What was asked, and of which weights → the newest job that has its answer."""
+
+searchable = Table(
+    "searchable",
+    metadata,
+    Column(
+        "job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("tokens", Text, nullable=False),
+)
+"""What a result is found by: tokens of its prompt and its answer, with spaces between. Its index is no table of ours."""
+for _dialect, _statements in MAKE_INDEX.items():
+    for _statement in _statements:
+        event.listen(searchable, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+
+searching = Table(
+    "searching",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""The number of the last result that ``searchable`` has."""
 
 pruned_counts = Table(
     "pruned_counts",

@@ -97,7 +97,7 @@ def test_a_batch_that_is_named_is_pruned_whatever_its_age(store: Store, shell: S
         (["prune", "1", "--older-than", "90d"], "give one"),
         (["delete"], "name batches"),
         (["delete", "--all", "1"], "name batches"),
-        (["delete", "--all"], "--where or --custom-id"),
+        (["delete", "--all"], "--where, --custom-id or --matching"),
         (["delete", "1", "--where", "customer"], "KEY=VALUE"),
     ],
 )

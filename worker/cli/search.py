@@ -1,0 +1,119 @@
+"""``caravan search``: where did somebody ask this, or a model say that?"""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.settings import opened, settings_for
+from worker.domain.runners import normalise_model
+from worker.storage.batches import find_batch
+
+if TYPE_CHECKING:
+    from worker.services.search import Field, Found
+
+SHOWN_ID = 60
+CATCH_UP = 1.0
+"""Seconds that a search takes in what came since, before it looks."""
+
+
+def search(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORDS", help='All of them; "a phrase", -without, begin*.'),
+    ],
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", help="Only of this one: number, key, name, the beginning of one, or @last."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Only of this model; repeat for more.")
+    ] = None,
+    in_: Annotated[
+        str, typer.Option("--in", metavar="FIELD,…", help="Where to look: prompt, answer.")
+    ] = "prompt,answer",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Hits that are shown.")] = 20,
+    catch_up: Annotated[
+        bool, typer.Option("--catch-up", help="Take in first all that came since, however long it takes.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Find prompts and answers by their words, the newest first, in any language.
+
+    Found is what has ended. Case, accents and widths do not matter.
+
+    Example: caravan search "out of memory" --in answer
+    """
+    from worker.services import search as service
+
+    fields = fields_given(in_)
+    with opened(settings_for()) as database:
+        service.catch_up(database, clock=database.clock(), most_seconds=None if catch_up else CATCH_UP)
+        batch_id = None
+        if batch is not None:
+            with database.read() as conn:
+                batch_id = find_batch(conn, batch).id
+        found = service.search(
+            database,
+            " ".join(map(asked, words)),
+            batch_id=batch_id,
+            models=[normalise_model(one) for one in model or ()],
+            fields=fields,
+            limit=limit,
+        )
+    _print_json(found) if json_ else _print(found)
+
+
+search.context_settings = {"ignore_unknown_options": True}  # type: ignore[attr-defined]
+
+
+def asked(given: str) -> str:
+    """A word of the command line: where the shell took the quotes off, it was a phrase. Raises typer.BadParameter."""
+    if given.startswith("--"):
+        raise typer.BadParameter(f"no such option: {given}", param_hint="search")
+    minus, bare = ("-", given[1:]) if given.startswith("-") else ("", given)
+    return f'{minus}"{bare}"' if " " in bare and '"' not in bare else given
+
+
+def fields_given(text: str) -> "list[Field]":
+    """The fields of --in. Raises typer.BadParameter."""
+    from worker.services.search import FIELDS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in FIELDS:
+            raise typer.BadParameter(f"{name}: known are {', '.join(FIELDS)}", param_hint="--in")
+    return [field for field in FIELDS if field in names] or list(FIELDS)
+
+
+def _print(found: "Found") -> None:
+    for hit in found.hits:
+        text = hit.text
+        name = text.custom_id if len(text.custom_id) <= SHOWN_ID else text.custom_id[: SHOWN_ID - 1] + "…"
+        typer.echo(f"{text.job_id}  {text.batch_id}:{name}  {text.model}  {text.state}")
+        typer.echo(f"  {hit.field}: {hit.snippet}")
+    n = len(found.hits)
+    more = "; there are more, --limit shows them" if found.more else ""
+    typer.echo(f"{n:,} job{'' if n == 1 else 's'} found{more}", err=True)
+    if found.progress.behind:
+        told = f"{found.progress.behind:,} results are not searched yet; caravan search --catch-up takes them in first"
+        typer.echo(told, err=True)
+
+
+def _print_json(found: "Found") -> None:
+    lines = [
+        {
+            "job": hit.text.job_id,
+            "batch": hit.text.batch_id,
+            "batch_name": hit.text.batch,
+            "custom_id": hit.text.custom_id,
+            "model": hit.text.model,
+            "state": hit.text.state,
+            "finished_at": None if hit.text.finished_at is None else hit.text.finished_at.isoformat(),
+            "field": hit.field,
+            "snippet": hit.snippet,
+        }
+        for hit in found.hits
+    ]
+    told = {"hits": lines, "more": found.more, "behind": found.progress.behind}
+    typer.echo(json.dumps(told, ensure_ascii=False))

@@ -1,0 +1,165 @@
+"""Which jobs have these tokens, and which results were not looked at yet?
+
+A cursor over the numbers of results says how far the index is: numbers are seen in order, so none is passed over.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy.engine import Connection
+
+from worker.domain.jobs import JobFilter
+from worker.policy.search import Asked, tokens
+from worker.storage.actions import matching
+from worker.storage.ids import SEQ_BITS
+from worker.storage.tables import (
+    batches,
+    fresh_results,
+    jobs,
+    numbered_results,
+    numbering,
+    payloads,
+    results,
+    searchable,
+    searching,
+)
+from worker.storage.words import VECTOR
+
+HIGHEST = (1 << 62) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A job with what it asked and what was answered."""
+
+    job_id: int
+    batch_id: int
+    batch: str
+    custom_id: str
+    model: str
+    state: str
+    finished_at: datetime | None
+    prompt: str | None
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the index is."""
+
+    last: int
+    """The number of the last result that was looked at."""
+    newest: int
+    fresh: int
+    """Results without a number."""
+
+    @property
+    def behind(self) -> int:
+        """Results that are not found yet, at most."""
+        return max(0, self.newest - self.last) + self.fresh
+
+
+def progress(conn: Connection) -> Progress:
+    """How far the index is."""
+    return Progress(
+        conn.scalar(select(searching.c.last)) or 0,
+        conn.scalar(select(numbering.c.last)) or 0,
+        conn.scalar(select(func.count()).select_from(fresh_results)) or 0,
+    )
+
+
+def index_some(conn: Connection, *, limit: int, most_characters: int) -> int:
+    """Take the next results in; how many numbers that was. One writer at a time, as with the numbers themselves.
+
+    The jobs are locked in the order of their ids, as everybody does who waits for one: who deletes them meanwhile
+    deletes what is written here too, or is done before and they are not there any more.
+    """
+    lock = " FOR UPDATE" if conn.dialect.name == "postgresql" else ""
+    last = conn.scalar(text(f"SELECT last FROM searching WHERE id = 1{lock}")) or 0
+    rows = conn.execute(
+        select(numbered_results.c.number, numbered_results.c.job_id)
+        .where(numbered_results.c.number > last)
+        .order_by(numbered_results.c.number)
+        .limit(limit)
+    ).all()
+    if not rows:
+        return 0
+    ids = sorted(row.job_id for row in rows)
+    locked = select(jobs.c.id).where(jobs.c.id.in_(ids)).order_by(jobs.c.id)
+    there = list(conn.scalars(locked.with_for_update(read=True, key_share=True, of=jobs)))
+    conn.execute(delete(searchable).where(searchable.c.job_id.in_(ids)))
+    new = [
+        {"job_id": one.job_id, "tokens": " ".join(sorted(_tokens(one, most_characters)))}
+        for one in texts(conn, there)
+    ]
+    if new:
+        conn.execute(insert(searchable), new)
+    conn.execute(text("UPDATE searching SET last = :last WHERE id = 1"), {"last": rows[-1].number})
+    return len(rows)
+
+
+def _tokens(one: Text, most: int) -> set[str]:
+    return {token for given in (one.prompt, one.answer) if given for token in tokens(given[:most])}
+
+
+def candidates(
+    conn: Connection, asked: Asked, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
+) -> list[int]:
+    """Jobs that have every token that is wanted, the newest first, with ids under ``below``."""
+    wanted = dict.fromkeys(one for term in asked.wanted for one in term.tokens)
+    given: dict[str, Any] = {"below": below, "limit": limit, "above": 0}
+    if batch_id is not None:
+        given["above"] = batch_id << SEQ_BITS
+        given["below"] = min(below, (batch_id + 1) << SEQ_BITS)
+    if conn.dialect.name == "postgresql":
+        given["words"] = " & ".join(f"'{token}'{':*' if prefix else ''}" for token, prefix in wanted)
+        query = (
+            f"SELECT job_id FROM searchable WHERE {VECTOR} @@ CAST(:words AS tsquery) "
+            "AND job_id >= :above AND job_id < :below ORDER BY job_id DESC LIMIT :limit"
+        )
+    else:
+        given["words"] = " AND ".join(f'"{token}"{"*" if prefix else ""}' for token, prefix in wanted)
+        query = (
+            "SELECT rowid FROM search_index WHERE search_index MATCH :words "
+            "AND rowid >= :above AND rowid < :below ORDER BY rowid DESC LIMIT :limit"
+        )
+    return list(conn.scalars(text(query), given))
+
+
+def texts(conn: Connection, job_ids: Sequence[int]) -> list[Text]:
+    """These jobs, those that are there, in the order of the ids given."""
+    rows = conn.execute(_TEXTS.where(jobs.c.id.in_(job_ids)))
+    found = {row.id: Text(*row) for row in rows}
+    return [found[job] for job in job_ids if job in found]
+
+
+def texts_of(conn: Connection, chosen: JobFilter, *, after: int, limit: int) -> list[Text]:
+    """The jobs that are meant, ended or not, in the order of their ids from ``after`` on."""
+    query = _TEXTS.where(matching(chosen), jobs.c.id > after).order_by(jobs.c.id).limit(limit)
+    return [Text(*row) for row in conn.execute(query)]
+
+
+def forget(conn: Connection, job_ids: Collection[int]) -> None:
+    """These jobs are found no more."""
+    conn.execute(delete(searchable).where(searchable.c.job_id.in_(job_ids)))
+
+
+_TEXTS = (
+    select(
+        jobs.c.id,
+        jobs.c.batch_id,
+        batches.c.name,
+        jobs.c.custom_id,
+        jobs.c.model,
+        jobs.c.state,
+        jobs.c.finished_at,
+        payloads.c.prompt,
+        results.c.answer,
+    )
+    .join(batches, batches.c.id == jobs.c.batch_id)
+    .outerjoin(payloads, payloads.c.job_id == jobs.c.id)
+    .outerjoin(results, results.c.job_id == jobs.c.id)
+)
