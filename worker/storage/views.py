@@ -50,8 +50,8 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
-       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(NULL AS TEXT) AS schedule,
-       CAST(NULL AS TEXT) AS document
+       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(b.schedule AS TEXT) AS schedule,
+       CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN p.metadata ->> 'path' END AS document
 FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import text
+
 from tests.integration.schedules.nights import NAME, Nights
 from worker.services.schedules.reading import read_documents
 from worker.storage.notices import list_notices
@@ -108,3 +110,14 @@ def test_a_link_out_of_the_output_folder_is_not_followed(nights: Nights) -> None
     assert list(outside.iterdir()) == []
     assert report["files"]["written"] == 0
     assert "outside of" in report["files"]["problems"][0]
+
+
+def test_a_result_names_its_schedule_and_its_document_for_reports(nights: Nights) -> None:
+    nights.write(a="One.")
+    nights.schedule()
+    nights.night(datetime(2026, 3, 26, 1, 30, tzinfo=UTC))
+
+    with nights.database.read() as conn:
+        found = conn.execute(text("SELECT schedule, document FROM report_results")).all()
+
+    assert [tuple(row) for row in found] == [(NAME, str(nights.folder / "inbox" / "a.txt"))]
