@@ -347,7 +347,14 @@ def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
     return f"batch {batch.id} ({batch.name}): {', '.join(parts)}"
 
 
-_NOTEWORTHY = (JobState.RUNNING, JobState.FAILED, JobState.HELD, JobState.CANCELLED, JobState.EXPIRED)
+_NOTEWORTHY = (
+    JobState.RUNNING,
+    JobState.WAITING,
+    JobState.FAILED,
+    JobState.HELD,
+    JobState.CANCELLED,
+    JobState.EXPIRED,
+)
 
 
 def _box(plain: bool) -> box.Box | None:

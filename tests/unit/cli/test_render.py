@@ -20,6 +20,12 @@ HALFWAY = BatchProgress(
 )
 
 
+def test_a_progress_line_counts_what_waits_for_other_jobs() -> None:
+    waiting = BatchProgress(BATCH, {JobState.SUCCEEDED: 10, JobState.WAITING: 60, JobState.RUNNING: 20})
+
+    assert progress_line(waiting) == "batch 7 (prompts.jsonl): 10 of 90 done, 20 running, 60 waiting"
+
+
 def console(*, terminal: bool, width: int = 80) -> Console:
     return Console(
         file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, highlight=False
