@@ -103,7 +103,15 @@ def _here(
         code = _code_of(str(watching.outlook), watching.reasons, console)
     if firing.ended_at is None:
         patiently(lambda: settle(database, firing, clock=clock))
+    _deliver(stack, firing.id)
     return _told(database, firing.id, clock, code, as_json=as_json)
+
+
+def _deliver(stack: "Embedded", firing_id: int) -> None:
+    """Tell those who are to be told; what does not get out is left to the next command that serves."""
+    from worker.services.notices import deliver_notices
+
+    deliver_notices(stack.database, clock=stack.clock, means=stack.settings.means, firing_id=firing_id)
 
 
 def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", console: "Console") -> "Firing":

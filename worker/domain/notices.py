@@ -1,4 +1,4 @@
-"""Who is told when a batch is over, and what there is to tell."""
+"""Who is told when a batch or a firing is over, and what there is to tell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,10 +55,10 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Somebody is to be told of a batch, or was."""
+    """Somebody is to be told of a batch or of a firing, one of them, or was."""
 
     id: int
-    batch_id: int
+    batch_id: int | None
     to: Addressee
     message_id: str
     """The same with each try: who gets it twice knows by it."""
@@ -66,6 +66,7 @@ class Notice:
     tries: int
     next_at: datetime
     error: str | None = None
+    firing_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +103,20 @@ class News:
     def event(self) -> str:
         """``batch.finished`` or ``batch.cancelled``."""
         return f"batch.{self.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is told, whatever it is about."""
+
+    event: str
+    """``batch.finished``, ``firing.skipped``, …"""
+    summary: str
+    """One line."""
+    text: str
+    """For a mail."""
+    data: Mapping[str, Any]
+    """For a webhook or a command."""
+    is_bad: bool
+    about: Mapping[str, str]
+    """For the environment of a command."""

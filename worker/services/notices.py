@@ -1,4 +1,4 @@
-"""Who wanted to know that a batch is over, and is told now?
+"""Who wanted to know that a batch or a firing is over, and is told now?
 
 Sent at least once: a notice is taken for two minutes, sent, and then settled; who dies in between leaves it to the next.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from worker.clock import Clock
-from worker.domain.notices import Addressee, Channel, Means, News, Notice, NoticeState
-from worker.errors import SettingsRefused
+from worker.domain.notices import Addressee, Channel, Means, Message, News, Notice, NoticeState
+from worker.errors import NotFound, SettingsRefused
 from worker.notify.bounded import NotSent
 from worker.notify.command import run_command
 from worker.notify.mail import mail_addresses, mail_server, send_mail
@@ -17,6 +17,7 @@ from worker.notify.webhook import Gone, post, webhook_key, webhook_url
 from worker.observability.events import emit
 from worker.ollama.secrets import resolved
 from worker.policy.notices import headline, letter, next_wait
+from worker.services.schedules.report import message_of_firing
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
@@ -72,12 +73,13 @@ def read_news(conn: Connection, batch_id: int) -> News:
     )
 
 
-def message(news: News, *, at: datetime) -> bytes:
-    """The body of a webhook, and what a command reads: type, timestamp and data, as Standard Webhooks has it."""
-    plain = {
-        "type": news.event,
-        "timestamp": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "data": {
+def message_of(news: News) -> Message:
+    """What is told of a batch."""
+    return Message(
+        event=news.event,
+        summary=headline(news),
+        text=letter(news),
+        data={
             "batch": news.batch,
             "key": news.key,
             "name": news.name,
@@ -93,17 +95,34 @@ def message(news: News, *, at: datetime) -> bytes:
             "eval_seconds": round(news.eval_seconds, 3),
             **news.more,
         },
+        is_bad=news.is_bad,
+        about={"BATCH_EVENT": news.event, "BATCH": str(news.batch), "BATCH_SUMMARY": headline(news)},
+    )
+
+
+def body(message: Message, *, at: datetime) -> bytes:
+    """Of a webhook, and what a command reads: type, timestamp and data, as Standard Webhooks has it."""
+    plain = {
+        "type": message.event,
+        "timestamp": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "data": message.data,
     }
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
 def deliver_notices(
-    database: Database, *, clock: Clock, means: Means, batch_id: int | None = None, limit: int = AT_ONCE
+    database: Database,
+    *,
+    clock: Clock,
+    means: Means,
+    batch_id: int | None = None,
+    firing_id: int | None = None,
+    limit: int = AT_ONCE,
 ) -> Delivered:
-    """Tell those that are to be told by now. Raises DatabaseUnavailable."""
+    """Tell those that are to be told by now, or of these those of one batch or firing. Raises DatabaseUnavailable."""
     now = clock.now()
     with database.read() as conn:
-        due = due_notices(conn, now=now, limit=limit, batch_id=batch_id)
+        due = due_notices(conn, now=now, limit=limit, batch_id=batch_id, firing_id=firing_id)
     sent = failed = 0
     for notice in due:
         if notice.to.channel is Channel.COMMAND and not means.commands:
@@ -120,15 +139,17 @@ def deliver_notices(
 
 
 def _deliver(database: Database, notice: Notice, *, clock: Clock, means: Means) -> bool:
-    with database.read() as conn:
-        news = read_news(conn, notice.batch_id)
-    told = {"batch": notice.batch_id, "channel": str(notice.to.channel)}
-    if notice.to.when == "failure" and not news.is_bad:
+    try:
+        message = _message(database, notice, now=clock.now())
+    except NotFound:
+        return True  # it was deleted meanwhile, and its notices with it
+    told = {"batch": notice.batch_id, "firing": notice.firing_id, "channel": str(notice.to.channel)}
+    if notice.to.when == "failure" and not message.is_bad:
         with database.write() as conn:
             settle_notice(conn, notice.id, NoticeState.SKIPPED, now=clock.now())
         return True
     try:
-        _send(notice, news, now=clock.now(), means=means)
+        _send(notice, message, now=clock.now(), means=means)
     except (NotSent, SettingsRefused) as error:
         tries = notice.tries + 1
         wait = None if isinstance(error, Gone) else next_wait(tries)
@@ -151,13 +172,21 @@ def _deliver(database: Database, notice: Notice, *, clock: Clock, means: Means) 
     return True
 
 
-def _send(notice: Notice, news: News, *, now: datetime, means: Means) -> None:
+def _message(database: Database, notice: Notice, *, now: datetime) -> Message:
+    if notice.firing_id is not None:
+        return message_of_firing(database, notice.firing_id, now=now)
+    assert notice.batch_id is not None  # the table's check ``about``
+    with database.read() as conn:
+        return message_of(read_news(conn, notice.batch_id))
+
+
+def _send(notice: Notice, message: Message, *, now: datetime, means: Means) -> None:
     to = notice.to
     match to.channel:
         case Channel.WEBHOOK:
             secret = _value(to.secret or means.webhook_key)
             key = webhook_key(secret) if secret else None
-            post(to.target, message(news, at=now), message_id=notice.message_id, at=now, key=key)
+            post(to.target, body(message, at=now), message_id=notice.message_id, at=now, key=key)
         case Channel.MAIL:
             if not means.telling.smtp_url:
                 raise NotSent("CARAVAN_SMTP_URL is not set where notices are sent")
@@ -166,17 +195,12 @@ def _send(notice: Notice, news: News, *, now: datetime, means: Means) -> None:
             send_mail(
                 server,
                 mail_addresses(to.target),
-                subject=headline(news),
-                text=letter(news),
+                subject=message.summary,
+                text=message.text,
                 password=password,
             )
         case Channel.COMMAND:
-            about = {
-                "BATCH_EVENT": news.event,
-                "BATCH": str(news.batch),
-                "BATCH_SUMMARY": headline(news),
-            }
-            run_command(to.target, message(news, at=now), about=about)
+            run_command(to.target, body(message, at=now), about=message.about)
 
 
 def _value(secret: str) -> str:

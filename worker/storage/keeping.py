@@ -33,6 +33,7 @@ from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
+from worker.storage.schedule_documents import unanswer
 from worker.storage.tables import batches, follows, jobs, metadata, rejects
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
@@ -113,6 +114,7 @@ def forget_jobs(conn: Connection, batch_id: int, job_ids: Sequence[int]) -> int:
     lock_batch(conn, batch_id)
     if conn.dialect.name == "sqlite":
         conn.exec_driver_sql("PRAGMA secure_delete = ON")  # what is free in the file is overwritten
+    unanswer(conn, job_ids)
     return _forget(conn, batch_id, jobs.c.id.in_(job_ids), len(job_ids)).jobs
 
 

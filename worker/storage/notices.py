@@ -1,14 +1,14 @@
-"""Who is to be told of which batch: an outbox. What stands here is sent at least once, whoever dies in between."""
+"""Who is to be told of which batch or firing: an outbox. What stands here is sent at least once, whoever dies in between."""
 
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.notices import Addressee, Channel, Notice, NoticeState
-from worker.storage.tables import batches, notices
+from worker.storage.tables import batches, firings, notices
 from worker.storage.types import UtcTime
 
 TAKEN = timedelta(minutes=2)
@@ -56,29 +56,63 @@ def promise_notices(conn: Connection, batch_id: int, to: Collection[Addressee], 
             )
 
 
+def promise_of_firing(conn: Connection, firing_id: int, to: Collection[Addressee], *, now: datetime) -> None:
+    """Tell these of a firing, in the transaction that ends it."""
+    if not to:
+        return
+    conn.execute(
+        insert(notices),
+        [
+            {
+                "firing_id": firing_id,
+                "channel": str(one.channel),
+                "target": one.target,
+                "on_what": one.when,
+                "secret": one.secret,
+                "message_id": _message_id(),
+                "state": str(NoticeState.WAITING),
+                "next_at": now,
+            }
+            for one in dict.fromkeys(to)
+        ],
+    )
+
+
 def due_notices(
-    conn: Connection, *, now: datetime, limit: int, batch_id: int | None = None
+    conn: Connection,
+    *,
+    now: datetime,
+    limit: int,
+    batch_id: int | None = None,
+    firing_id: int | None = None,
 ) -> Sequence[Notice]:
-    """Those whose batch is over and whose next try is due, the oldest first."""
+    """Those whose batch or firing is over and whose next try is due, the oldest first."""
     query = (
         _notices()
-        .join(batches, batches.c.id == notices.c.batch_id)
+        .outerjoin(batches, batches.c.id == notices.c.batch_id)
         .where(
             notices.c.state == str(NoticeState.WAITING),
             notices.c.next_at <= bindparam("now", now, type_=UtcTime),
-            batches.c.state.in_(("finished", "cancelled")),
+            or_(notices.c.batch_id.is_(None), batches.c.state.in_(("finished", "cancelled"))),
         )
         .order_by(notices.c.next_at)
         .limit(limit)
     )
     if batch_id is not None:
         query = query.where(notices.c.batch_id == batch_id)
+    if firing_id is not None:
+        query = query.where(notices.c.firing_id == firing_id)
     return [_notice(row) for row in conn.execute(query)]
 
 
 def list_notices(conn: Connection, batch_id: int) -> Sequence[Notice]:
-    """All of a batch."""
-    query = _notices().where(notices.c.batch_id == batch_id).order_by(notices.c.id)
+    """All of a batch, and of the firing that it is of."""
+    of_firing = select(firings.c.id).where(firings.c.batch_id == batch_id)
+    query = (
+        _notices()
+        .where(or_(notices.c.batch_id == batch_id, notices.c.firing_id.in_(of_firing)))
+        .order_by(notices.c.id)
+    )
     return [_notice(row) for row in conn.execute(query)]
 
 
@@ -136,4 +170,5 @@ def _notice(row: Row[tuple[object, ...]]) -> Notice:
         tries=row.tries,
         next_at=row.next_at,
         error=row.error,
+        firing_id=row.firing_id,
     )

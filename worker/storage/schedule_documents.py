@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.schedules import SeenDocument
 from worker.storage.picking import in_batch
-from worker.storage.tables import jobs, payloads, results, schedule_documents
+from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
 from worker.storage.types import UtcTime, storable
 
 _d = schedule_documents.c
@@ -68,6 +68,23 @@ def _seen(row: Any) -> SeenDocument:
         firing_id=row.firing_id,
         change=row.change,
     )
+
+
+def late_answers(conn: Connection, schedule_id: int) -> list[int]:
+    """Batches of whose jobs some were answered, and were not when their firing ended: ``caravan retry``."""
+    query = (
+        select(_d.asked_batch)
+        .distinct()
+        .select_from(schedule_documents.join(results, results.c.job_id == _d.asked_job))
+        .where(
+            _d.schedule_id == schedule_id,
+            results.c.state == "succeeded",
+            or_(_d.answered_job.is_(None), _d.answered_job != _d.asked_job),
+            _d.asked_batch.is_not(None),
+        )
+        .order_by(_d.asked_batch)
+    )
+    return [batch for batch in conn.scalars(query) if batch is not None]
 
 
 def note_documents(
@@ -249,6 +266,7 @@ def settle_documents(
             ),
             answered,
         )
+        _keep_answers(conn, schedule_id, [row["of_job"] for row in answered])
     if failed:
         conn.execute(
             update(schedule_documents)
@@ -261,6 +279,48 @@ def settle_documents(
             failed,
         )
     return page[-1].id if len(page) == limit else None
+
+
+def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) -> None:
+    """A copy of answers that outlives their jobs: what does not change is not asked again when they are pruned."""
+    of_jobs = and_(_d.schedule_id == schedule_id, _d.answered_job.in_(job_ids))
+    names = ("schedule_id", "custom_id", "model")
+    taken = ("answer", "reasoning", "parsed", "prompt_tokens", "output_tokens")
+    conn.execute(
+        delete(schedule_answers).where(
+            schedule_answers.c.schedule_id == schedule_id,
+            tuple_(schedule_answers.c.custom_id, schedule_answers.c.model).in_(
+                select(_d.custom_id, _d.model).where(of_jobs)
+            ),
+        )
+    )
+    conn.execute(
+        insert(schedule_answers).from_select(
+            (*names, "job_id", *taken, "metadata"),
+            select(
+                *(_d[name] for name in names),
+                results.c.job_id,
+                *(results.c[name] for name in taken),
+                payloads.c.metadata,
+            )
+            .select_from(
+                schedule_documents.join(results, results.c.job_id == _d.answered_job).outerjoin(
+                    payloads, payloads.c.job_id == results.c.job_id
+                )
+            )
+            .where(of_jobs),
+        )
+    )
+
+
+def unanswer(conn: Connection, job_ids: Sequence[int]) -> None:
+    """Forget the copies of these answers, which somebody deletes; the next firing asks what is still there again."""
+    conn.execute(delete(schedule_answers).where(schedule_answers.c.job_id.in_(job_ids)))
+    conn.execute(
+        update(schedule_documents)
+        .where(_d.answered_job.in_(job_ids))
+        .values(answered_job=None, answered=None, answered_at=None, digest=None)
+    )
 
 
 def _answer(row: Any) -> dict[str, Any]:

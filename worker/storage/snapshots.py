@@ -56,6 +56,8 @@ _INDEXES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "report_models_daily": (("day",),),
     "report_hosts_hourly": (("hour",),),
     "report_runs": (("run",), ("host",)),
+    "report_schedules": (("schedule",),),
+    "report_documents": (("schedule", "path", "model"),),
 }
 _ORDER = {
     "report_results": "job_id",
@@ -64,6 +66,12 @@ _ORDER = {
     "report_models_daily": "day, model",
     "report_hosts_hourly": "hour, host",
     "report_runs": "run",
+    "report_schedules": "schedule",
+    "report_documents": "schedule, path, custom_id, model",
+}
+_OF_ONE = {
+    **dict.fromkeys(OF_BATCH, "WHERE batch = :batch"),
+    "report_documents": "WHERE job_id IN (SELECT job_id FROM report_results WHERE batch = :batch)",
 }
 
 Rows = Generator[list[Any], None, None]
@@ -112,7 +120,7 @@ def _rows(conn: Connection, view: str, types: Mapping[str, str], batch_id: int |
     shown = ", ".join(
         f"CAST({name} AS TEXT) AS {name}" if kind == "json" else name for name, kind in types.items()
     )
-    where = "WHERE batch = :batch" if batch_id is not None and view in OF_BATCH else ""
+    where = "" if batch_id is None else _OF_ONE.get(view, "")
     read = [_READ.get(kind, _as_it_is) for kind in types.values()]
     found = conn.execute(
         text(f"SELECT {shown} FROM {view} {where} ORDER BY {_ORDER[view]}"),

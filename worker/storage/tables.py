@@ -13,6 +13,7 @@ from sqlalchemy import (
     Date,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -163,7 +164,8 @@ notices = Table(
     "notices",
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE")),
+    Column("firing_id", BigId, ForeignKey("firings.id", ondelete="CASCADE")),
     Column("channel", String(10), nullable=False),
     Column("target", String(2000), nullable=False),
     Column("on_what", String(10), nullable=False),
@@ -175,11 +177,13 @@ notices = Table(
     Column("settled_at", UtcTime),
     Column("error", Text),
     CheckConstraint(_one_of("state", NoticeState), name="state"),
+    CheckConstraint("(batch_id IS NULL) <> (firing_id IS NULL)", name="about"),
     Index("ix_notices_batch_id", "batch_id"),
+    Index("ix_notices_firing_id", "firing_id"),
     Index("ix_notices_waiting", "next_at", info={"where": "state = 'waiting'"}),
     sqlite_autoincrement=True,
 )
-"""Who is told when a batch is over: an outbox."""
+"""Who is told when a batch or a firing is over: an outbox."""
 
 jobs = Table(
     "jobs",
@@ -573,8 +577,32 @@ schedule_documents = Table(
     Column("error_message", Text),
     Column("error_at", UtcTime),
     Index("ix_schedule_documents_asked", "asked_batch", "asked_job"),
+    Index("ix_schedule_documents_answered_job", "answered_job"),
 )
 """What each schedule has seen: ``fingerprint`` is of what was asked last, ``answered`` of its latest answer."""
+
+schedule_answers = Table(
+    "schedule_answers",
+    metadata,
+    Column("schedule_id", BigId, primary_key=True, autoincrement=False),
+    Column("custom_id", String(200), primary_key=True),
+    Column("model", String(400), primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("answer", Text),
+    Column("reasoning", Text),
+    Column("parsed", Json),
+    Column("prompt_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("metadata", Json),
+    ForeignKeyConstraint(
+        ["schedule_id", "custom_id", "model"],
+        ["schedule_documents.schedule_id", "schedule_documents.custom_id", "schedule_documents.model"],
+        name="fk_schedule_answers_document",
+        ondelete="CASCADE",
+    ),
+    Index("ix_schedule_answers_job_id", "job_id"),
+)
+"""The latest answer of each document and model. It outlives a job that is pruned: what does not change keeps its answer."""
 
 pulses = Table(
     "pulses",

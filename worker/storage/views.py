@@ -22,6 +22,11 @@ _LATER = {
 _LESSER = {"sqlite": "min", "postgresql": "least"}
 _GREATER = {"sqlite": "max", "postgresql": "greatest"}
 
+_SPEC = {
+    "sqlite": {name: f"json_extract(s.spec, '$.{name}')" for name in ("cron", "tz")},
+    "postgresql": {name: f"(s.spec ->> '{name}')" for name in ("cron", "tz")},
+}
+
 _STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
@@ -67,7 +72,7 @@ SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, 
        coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
        coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
        coalesce(f.cut, 0) AS cut, f.first_at, f.last_at, coalesce(f.reused, 0) AS reused,
-       coalesce(g.jobs, 0) AS pruned, b.pruned_at, b.parent_id AS from_batch
+       coalesce(g.jobs, 0) AS pruned, b.pruned_at, b.parent_id AS from_batch, b.schedule
 FROM batches b
 LEFT JOIN (
   SELECT batch_id, {by_state}
@@ -96,6 +101,48 @@ FROM host_hours h""",
         "report_runs": """
 SELECT id AS run, host, runner_key, reason, started_at, load_seconds, ended_at, jobs, error
 FROM runs""",
+        "report_schedules": f"""
+SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dialect]["tz"]}, 'UTC') AS tz, s.next_at,
+       s.paused_at, s.paused_reason, s.added_at, s.changed_at, s.version,
+       coalesce(d.documents, 0) AS documents, coalesce(d.answered, 0) AS answered, coalesce(d.failing, 0) AS failing,
+       coalesce(d.gone, 0) AS gone,
+       f.fire_at AS last_fire_at, f.began_at AS last_began_at, f.ended_at AS last_ended_at, f.state AS last_state,
+       f.reason AS last_reason, f.batch_id AS last_batch, f.new AS last_new, f.changed AS last_changed,
+       f.retried AS last_retried, f.reused AS last_reused, f.gone AS last_gone, f.unreadable AS last_unreadable
+FROM schedules s
+LEFT JOIN (
+  SELECT schedule_id, sum(CASE WHEN gone_at IS NULL THEN 1 ELSE 0 END) AS documents,
+         sum(CASE WHEN gone_at IS NULL AND answered_at IS NOT NULL THEN 1 ELSE 0 END) AS answered,
+         sum(CASE WHEN gone_at IS NULL AND error_code IS NOT NULL THEN 1 ELSE 0 END) AS failing,
+         sum(CASE WHEN gone_at IS NULL THEN 0 ELSE 1 END) AS gone
+  FROM schedule_documents
+  GROUP BY schedule_id
+) d ON d.schedule_id = s.id
+LEFT JOIN firings f ON f.id = (
+  SELECT l.id FROM firings l WHERE l.schedule_id = s.id ORDER BY l.fire_at DESC LIMIT 1
+)""",
+        # An answer of a batch that is not over is not kept with its document yet, and the view shows it all the same.
+        "report_documents": """
+SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
+       CASE WHEN r.job_id IS NOT NULL THEN r.answer ELSE a.answer END AS answer,
+       CASE WHEN r.job_id IS NOT NULL THEN r.parsed ELSE a.parsed END AS parsed,
+       CASE WHEN r.job_id IS NOT NULL THEN r.reasoning ELSE a.reasoning END AS reasoning,
+       CASE WHEN r.job_id IS NOT NULL THEN r.finished_at ELSE d.answered_at END AS answered_at,
+       CASE WHEN r.job_id IS NOT NULL THEN r.digest ELSE d.digest END AS digest,
+       CASE WHEN r.job_id IS NOT NULL THEN d.change NOT IN ('failed', 'gone')
+            ELSE coalesce(d.answered = d.fingerprint, false) AND d.change <> 'failed' END AS is_current,
+       CASE WHEN r.job_id IS NOT NULL THEN r.prompt_tokens ELSE a.prompt_tokens END AS prompt_tokens,
+       CASE WHEN r.job_id IS NOT NULL THEN r.output_tokens ELSE a.output_tokens END AS output_tokens,
+       CASE WHEN r.job_id IS NOT NULL THEN r.job_id ELSE a.job_id END AS job_id,
+       d.first_seen_at, d.last_seen_at, d.gone_at,
+       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_code END AS error_code,
+       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_message END AS error_message,
+       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_at END AS error_at, a.metadata
+FROM schedule_documents d
+JOIN schedules s ON s.id = d.schedule_id
+LEFT JOIN schedule_answers a
+  ON a.schedule_id = d.schedule_id AND a.custom_id = d.custom_id AND a.model = d.model
+LEFT JOIN results r ON r.job_id = d.asked_job AND r.state = 'succeeded'""",
     }
 
 
@@ -180,6 +227,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "integer",
             "the batch whose rows it asks again; null where it is of an input of its own",
         ),
+        "schedule": ("text", "name of the schedule that submitted it; null where none did"),
     },
     "report_failures": {
         "batch": ("integer", "number of the batch"),
@@ -228,6 +276,72 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "ended_at": ("time", "when it was left; null for what is loaded now"),
         "jobs": ("integer", "outcomes of jobs it served"),
         "error": ("text", "why the load failed"),
+    },
+    "report_schedules": {
+        "schedule": ("text", "its name"),
+        "cron": ("text", "when it fires"),
+        "tz": ("text", "by which clock"),
+        "next_at": ("time", "when it fires next; null: never"),
+        "paused_at": ("time", "since when it is paused; null where it is not"),
+        "paused_reason": ("text", "why, where somebody said so"),
+        "added_at": ("time", "when it was added"),
+        "changed_at": ("time", "when it was said anew last"),
+        "version": ("integer", "how often it was said anew, from 1"),
+        "documents": ("integer", "documents times models that are there"),
+        "answered": ("integer", "of them with an answer, be it of an earlier text"),
+        "failing": ("integer", "of them that could not be read or answered the last time"),
+        "gone": ("integer", "documents times models that are not there any more"),
+        "last_fire_at": ("time", "the time for which it fired last"),
+        "last_began_at": ("time", "when that firing began"),
+        "last_ended_at": ("time", "when it was over; null while it goes on"),
+        "last_state": (
+            "text",
+            "`due`, `queued`, `reading`, `running`, `finished`, `skipped` or `failed`",
+        ),
+        "last_reason": ("text", "why it was skipped, or could not begin"),
+        "last_batch": ("integer", "its batch; null where nothing had to be asked"),
+        "last_new": ("integer", "documents times models that it saw for the first time"),
+        "last_changed": ("integer", "that had changed"),
+        "last_retried": ("integer", "that were asked again for want of an answer"),
+        "last_reused": ("integer", "whose answers stay"),
+        "last_gone": ("integer", "that were not there any more"),
+        "last_unreadable": ("integer", "that could not be read"),
+    },
+    "report_documents": {
+        "schedule": ("text", "name of the schedule"),
+        "path": ("text", "where the document lies; of a row of a table with `#` and its number"),
+        "custom_id": ("text", "its path below the root"),
+        "model": ("text", "the model that is asked"),
+        "change": (
+            "text",
+            "what the last firing found: `new`, `changed`, `retried`, `reused`, `pending`, `gone`, `failed`",
+        ),
+        "sha256": ("text", "of its bytes, as they were asked last"),
+        "answer": (
+            "text",
+            "the latest answer, be it of an earlier text; it stays when its job is pruned or deleted",
+        ),
+        "parsed": ("json", "the same as JSON, where a `format` was asked for and it fits"),
+        "reasoning": ("text", "what the model thought before it answered"),
+        "answered_at": ("time", "when that answer was stored"),
+        "digest": ("text", "of the weights that gave it"),
+        "is_current": (
+            "boolean",
+            "it answers the document, the template and the options as they were found last",
+        ),
+        "prompt_tokens": ("integer", "tokens of its prompt"),
+        "output_tokens": ("integer", "tokens generated for it"),
+        "job_id": ("integer", "the job that it answered"),
+        "first_seen_at": ("time", "when a firing first found the document"),
+        "last_seen_at": ("time", "when one last did"),
+        "gone_at": ("time", "when one no longer did; null while it is there"),
+        "error_code": ("text", "why it has no newer answer, a code of errors.md; null where all is well"),
+        "error_message": ("text", "the same for people"),
+        "error_at": ("time", "since when"),
+        "metadata": (
+            "json",
+            "of the document: title, pages, the row's columns; of the text that was answered",
+        ),
     },
 }
 """View → column → type and meaning, in their order."""

@@ -1,6 +1,6 @@
 """A schedule, a folder of documents, a clock that a test moves, and hosts that answer when told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,6 @@ class Nights:
     database: Database
     clock: FakeClock
     folder: Path
-    told: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
@@ -86,9 +85,7 @@ class Nights:
         tick(self.database, clock=self.clock)
 
     def work(self, **more: Any) -> None:
-        work_firings(
-            self.database, clock=self.clock, tell=lambda _s, _f, report: self.told.append(report), **more
-        )
+        work_firings(self.database, clock=self.clock, **more)
 
     def answer(self, limit: int = 1000, outcome: Outcome | None = None) -> list[str]:
         """Have the host answer what it may, some minutes later; custom_ids of what it was given."""

@@ -102,7 +102,7 @@ def test_each_night_of_a_week_is_reported_right(nights: Nights) -> None:
     assert counts(nights.report()) == {"new": 3, "reused": 4, "answered": 3}
     assert counts(nights.night(utc(2, 0, 30, month=4))) == {"reused": 7}
     assert [one.state for one in nights.firings()] == [FiringState.FINISHED] * 8
-    assert [report["state"] for report in nights.told] == ["finished"] * 8
+    assert [str(firing.state) for firing in nights.firings()] == ["finished"] * 8
 
 
 def test_a_beat_that_was_away_over_several_nights_fires_once(nights: Nights) -> None:

@@ -6,7 +6,6 @@ from sqlalchemy import text
 
 from tests.integration.schedules.nights import NAME, Nights
 from worker.services.schedules.reading import read_documents
-from worker.storage.notices import list_notices
 from worker.storage.schedules import pause_schedule, unfired
 
 
@@ -60,17 +59,6 @@ def test_a_paused_schedule_is_not_missed(nights: Nights) -> None:
     nights.clock.advance(86_400)
 
     assert late(nights) == []
-
-
-def test_those_who_are_to_be_told_of_a_night_are_promised_it(nights: Nights) -> None:
-    nights.write(a="One.")
-    nights.schedule(mail_to=["ops@example.org"], webhook=["https://example.org/hook"], notify="failure")
-
-    report = nights.night(datetime(2026, 3, 26, 1, 30, tzinfo=UTC))
-
-    with nights.database.read() as conn:
-        promised = {(str(one.to.channel), one.to.target) for one in list_notices(conn, report["batch"])}
-    assert promised == {("mail", "ops@example.org"), ("webhook", "https://example.org/hook")}
 
 
 def test_answers_are_written_over_their_own_kind_and_nothing_else(nights: Nights) -> None:

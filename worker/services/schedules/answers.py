@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -38,8 +39,7 @@ def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Wri
         for one in page:
             try:
                 for folder, name in _places(schedule, one):
-                    _safe(schedule, folder, name, spec.form)
-                    _write(folder, name, _text(one, spec.form))
+                    write_ours(schedule, folder, name, _text(one, spec.form))
                     written.files += 1
             except OSError as error:
                 if len(written.problems) < 20:
@@ -49,7 +49,7 @@ def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Wri
 def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
     """Folder and name: ``report.pdf.answer.md``, of several models ``report.pdf.qwen3-8b.answer.md``."""
     spec = schedule.spec
-    model = f".{_UNSAFE.sub('-', one.model)}" if len(spec.models) > 1 else ""
+    model = f".{_slug(one.model, spec.models)}" if len(spec.models) > 1 else ""
     ending = f"{model}.answer.{spec.form}"
     found = []
     if spec.output is not None:
@@ -60,6 +60,24 @@ def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
         row = one.path.partition("#")[2]
         found.append((document.parent, f"{document.name}{f'.{row}' if row else ''}{ending}"))
     return found
+
+
+def _slug(model: str, among: Sequence[str]) -> str:
+    """A model's name for a file; of two that differ in punctuation alone, each with a hash of its own.
+
+    >>> _slug("qwen3:8b", ["qwen3:8b", "llama3.2:3b"]), _slug("a:b", ["a:b", "a-b"])
+    ('qwen3-8b', 'a-b~fa6b3b6f')
+    """
+    plain = _UNSAFE.sub("-", model)
+    if sum(_UNSAFE.sub("-", one) == plain for one in among) < 2:
+        return plain
+    return f"{plain}~{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+
+
+def write_ours(schedule: Schedule, folder: Path, name: str, text: str) -> None:
+    """Write a file of a schedule, whole or not at all. Raises OSError, also where that is no place for it."""
+    _safe(schedule, folder, name, schedule.spec.form)
+    _write(folder, name, text)
 
 
 def _safe(schedule: Schedule, folder: Path, name: str, form: str) -> None:
@@ -79,7 +97,10 @@ def _safe(schedule: Schedule, folder: Path, name: str, form: str) -> None:
             raise OSError(f"{there} was not written by a schedule, and is left alone")
 
 
-_BEGINS = {"md": b"---\ndocument: ", "json": b'{\n  "document": '}
+_BEGINS = {
+    "md": (b"---\ndocument: ", b"---\nschedule: "),
+    "json": (b'{\n  "document": ', b'{\n  "schedule": '),
+}
 
 
 def _short(name: str) -> str:

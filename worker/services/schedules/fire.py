@@ -14,8 +14,7 @@ from typing import Any
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
-from worker.domain.notices import Addressee, Channel, When
-from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleSpec, SeenDocument, Tallies
+from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
@@ -23,17 +22,19 @@ from worker.policy.windows import parse_windows
 from worker.services.recipe import InputLine
 from worker.services.schedules.reading import ReadDocument, Reading, read_documents
 from worker.services.schedules.spec import Asking, asking_of
+from worker.services.schedules.telling import promise
 from worker.services.submit import submit_lines
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
-from worker.storage.notices import promise_notices
 from worker.storage.schedule_documents import (
     Key,
     Noted,
     asked_jobs,
+    late_answers,
     note_documents,
     note_gone,
     seen_documents,
+    settle_documents,
 )
 from worker.storage.schedules import (
     end_firing,
@@ -198,8 +199,10 @@ def fire(
         return None
     except (InputRefused, OSError) as error:
         reason = str(error) or type(error).__name__
+        now = clock.now()
         with database.write() as conn:
-            end_firing(conn, firing_id, FiringState.FAILED, token=token, now=clock.now(), reason=reason)
+            if end_firing(conn, firing_id, FiringState.FAILED, token=token, now=now, reason=reason):
+                promise(conn, firing_id, get_schedule(conn, firing.schedule).spec, now=now)
         emit("schedule.failed", schedule=firing.schedule, firing=firing_id, message=reason)
         return replace(firing, state=FiringState.FAILED, reason=reason)
 
@@ -209,6 +212,13 @@ def _fire(
 ) -> Firing | None:
     with database.read() as conn:
         schedule = get_schedule(conn, firing.schedule)
+        late = late_answers(conn, schedule.id)
+    for batch_id in late:  # asked once more by hand, after their firing had ended
+        after: int | None = 0
+        while after is not None:
+            with database.write() as conn:
+                after = settle_documents(conn, schedule.id, batch_id, after=after)
+    with database.read() as conn:
         known = seen_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
     asking = asking_of(schedule.spec)
@@ -303,21 +313,7 @@ def _submit(
         raise
     except Conflict as error:
         raise Lost from error  # somebody took the firing over and refused this batch
-    told = _addressees(spec)
-    if told:
-        with database.write() as conn:
-            promise_notices(conn, submitted.batch.id, told, now=clock.now())
     return submitted.batch
-
-
-def _addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
-    """Who is told when the batch of a night is over."""
-    when: When = "failure" if spec.notify == "failure" else "always"
-    return (
-        *(Addressee(Channel.MAIL, one, when) for one in spec.mail_to),
-        *(Addressee(Channel.WEBHOOK, one, when, spec.webhook_key) for one in spec.webhook),
-        *((Addressee(Channel.COMMAND, spec.command, when),) if spec.command else ()),
-    )
 
 
 def _note(

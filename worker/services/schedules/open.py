@@ -7,6 +7,7 @@ from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import Conflict
 from worker.observability.events import emit
 from worker.policy.schedules import Fate, due, fate, next_fire, zone_of
+from worker.services.schedules.telling import promise
 from worker.storage.engine import Connection, Database
 from worker.storage.schedules import (
     due_schedules,
@@ -39,7 +40,7 @@ def _open(database: Database, name: str, now: datetime) -> bool:
         move_on(conn, schedule.id, next_at=found.next_at)
         if found.skipped_at is not None:
             told = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
-            open_firing(
+            skipped = open_firing(
                 conn,
                 schedule,
                 found.skipped_at,
@@ -48,9 +49,13 @@ def _open(database: Database, name: str, now: datetime) -> bool:
                 missed=found.missed,
                 reason=told,
             )
+            if skipped is not None:
+                promise(conn, skipped.id, spec, now=now)
         if found.fire_at is None:
             return False
         firing = _begin(conn, schedule, found.fire_at, now=now, missed=found.missed)
+        if firing is not None and firing.state is FiringState.SKIPPED:
+            promise(conn, firing.id, spec, now=now)
     if firing is None:
         return False
     emit("schedule.due", schedule=name, fire_at=firing.fire_at.isoformat(), state=str(firing.state))

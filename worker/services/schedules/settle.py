@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from worker.domain.batches import BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import NotFound
 from worker.observability.events import emit
-from worker.services.schedules.answers import Written, write_answers
-from worker.services.schedules.report import report_of
+from worker.services.schedules.answers import write_answers, write_ours
+from worker.services.schedules.report import headline, letter, report_of
+from worker.services.schedules.telling import promise
 from worker.storage.batches import get_batch
 from worker.storage.engine import Database
 from worker.storage.schedule_documents import settle_documents
@@ -22,18 +22,15 @@ from worker.storage.schedules import end_firing, get_schedule, keep_firing, open
 LEASE = timedelta(minutes=10)
 _ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
-Tell = Callable[[Schedule, Firing, dict[str, Any]], None]
-"""Tells those who are to be told what came of a firing that has ended."""
 
-
-def settle_all(database: Database, *, clock: Clock, tell: Tell | None = None) -> int:
+def settle_all(database: Database, *, clock: Clock) -> int:
     """End the firings whose batches are over; returns how many."""
     with database.read() as conn:
         running = [one for one in open_firings(conn) if one.state is FiringState.RUNNING]
-    return sum(settle(database, one, clock=clock, tell=tell) for one in running)
+    return sum(settle(database, one, clock=clock) for one in running)
 
 
-def settle(database: Database, firing: Firing, *, clock: Clock, tell: Tell | None = None) -> bool:
+def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
     """End one if its batch is over. What it writes it may write twice; it ends once."""
     if firing.batch_id is not None:
         with database.read() as conn:
@@ -58,14 +55,15 @@ def settle(database: Database, firing: Firing, *, clock: Clock, tell: Tell | Non
     report = report_of(database, taken, now=clock.now())
     report["state"] = str(FiringState.FINISHED)
     report["files"] = {"written": written.files, "problems": list(written.problems)}
-    _write_summary(schedule, taken, report, written)
+    _write_summary(schedule, taken, report)
     kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
+    now = clock.now()
     with database.write() as conn:
-        ended = end_firing(conn, firing.id, FiringState.FINISHED, token=token, now=clock.now(), report=kept)
+        ended = end_firing(conn, firing.id, FiringState.FINISHED, token=token, now=now, report=kept)
+        if ended:
+            promise(conn, firing.id, schedule.spec, now=now)
     if ended:
         emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_told(report))
-        if tell is not None:
-            tell(schedule, taken, report)
     return ended
 
 
@@ -76,14 +74,19 @@ def _told(report: dict[str, Any]) -> dict[str, int]:
     return {name: report[name] for name in ("answered", "failed", "left")}
 
 
-def _write_summary(schedule: Schedule, firing: Firing, report: dict[str, Any], written: Written) -> None:
-    if schedule.spec.output is None or not written.files:
+def _write_summary(schedule: Schedule, firing: Firing, report: dict[str, Any]) -> None:
+    """The report beside the answers, also of a night on which nothing was asked: that nothing changed is news too."""
+    spec = schedule.spec
+    if spec.output is None:
         return
-    name = f"_{schedule.name}-{firing.fire_at:%Y%m%dT%H%M%SZ}.answer.json"
+    name = f"_{schedule.name}-{firing.fire_at:%Y%m%dT%H%M%SZ}.answer.{spec.form}"
+    match spec.form:
+        case "json":
+            text = json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n"
+        case "md":
+            front = f"---\nschedule: {json.dumps(schedule.name)}\nfire_at: {report['fire_at']}\n---\n\n"
+            text = f"{front}# {headline(report)}\n\n```text\n{letter(report)}\n```\n"
     try:
-        path = Path(schedule.spec.output) / name
-        path.write_text(
-            json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n", encoding="utf-8"
-        )
+        write_ours(schedule, Path(spec.output), name, text)
     except OSError as error:
         report["files"]["problems"].append(f"{name}: {error.strerror or error}")

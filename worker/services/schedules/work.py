@@ -8,7 +8,7 @@ from worker.services.schedules.fire import fire
 from worker.services.schedules.open import begin_queued
 from worker.services.schedules.reading import Reading, read_documents
 from worker.services.schedules.roots import answer_questions
-from worker.services.schedules.settle import Tell, settle_all
+from worker.services.schedules.settle import settle_all
 from worker.storage.engine import Database
 from worker.storage.schedules import open_firings
 
@@ -26,7 +26,6 @@ def work_firings(
     *,
     clock: Clock,
     reading: Reading = read_documents,
-    tell: Tell | None = None,
     max_attempts: int = 3,
 ) -> Worked:
     """Settle firings whose batches are over, then begin those that are due, one after another.
@@ -37,7 +36,7 @@ def work_firings(
     with database.read() as conn:
         if not open_firings(conn):
             return Worked()
-    finished = settle_all(database, clock=clock, tell=tell)
+    finished = settle_all(database, clock=clock)
     begin_queued(database)
     fired = 0
     with database.read() as conn:
@@ -46,5 +45,5 @@ def work_firings(
         begun = fire(database, one.id, clock=clock, reading=reading, max_attempts=max_attempts)
         fired += begun is not None
     if fired:
-        finished += settle_all(database, clock=clock, tell=tell)  # one that asked nothing is over
+        finished += settle_all(database, clock=clock)  # one that asked nothing is over
     return Worked(fired, finished)

@@ -1,0 +1,23 @@
+"""Who is told what came of a firing, however it ended."""
+
+from datetime import datetime
+
+from worker.domain.notices import Addressee, Channel, When
+from worker.domain.schedules import ScheduleSpec
+from worker.storage.engine import Connection
+from worker.storage.notices import promise_of_firing
+
+
+def addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
+    """Those whom a schedule names."""
+    when: When = "failure" if spec.notify == "failure" else "always"
+    return (
+        *(Addressee(Channel.MAIL, one, when) for one in spec.mail_to),
+        *(Addressee(Channel.WEBHOOK, one, when, spec.webhook_key) for one in spec.webhook),
+        *((Addressee(Channel.COMMAND, spec.command, when),) if spec.command else ()),
+    )
+
+
+def promise(conn: Connection, firing_id: int, spec: ScheduleSpec, *, now: datetime) -> None:
+    """Tell them, in the transaction that ends the firing: it has ended and they will hear of it, or neither."""
+    promise_of_firing(conn, firing_id, addressees(spec), now=now)
