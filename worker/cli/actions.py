@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.hours import WHEN, Blackout, Tz, Window, windows_of
 from worker.cli.options import PriorityName, options_of
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import Batch, BatchState
@@ -19,6 +20,7 @@ from worker.storage.ids import SEQ_BITS
 
 if TYPE_CHECKING:
     from worker.clock import Clock
+    from worker.policy.windows import Windows
     from worker.services.actions import Changed
     from worker.storage.engine import Connection, Database
 
@@ -204,19 +206,34 @@ def set_(
     state: States = None,
     model: Models = None,
     where: Where = None,
+    window: Window = None,
+    blackout: Blackout = None,
+    tz: Tz = "UTC",
+    no_window: Annotated[
+        bool, typer.Option("--no-window", help="Its jobs may start at any time again.", rich_help_panel=WHEN)
+    ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
 ) -> None:
-    """Make the jobs of a batch more or less urgent.
+    """Make the jobs of a batch more or less urgent, or give it other hours.
 
     Example: caravan set @last --priority high
     """
     from worker.services import actions
 
+    hours = windows_of(window, blackout, tz)
+    if hours is not None or no_window:
+        if priority is not None or (hours is not None and no_window) or job or state or model or where:
+            raise typer.BadParameter("hours are those of a whole batch, and set alone", param_hint="set")
+        if target is None:
+            raise typer.BadParameter("say of which batch", param_hint="BATCH")
+        _set_hours(target, hours, Asked(yes, dry_run, json_, target))
+        return
     if priority is None:
         raise typer.BadParameter(
-            "say what to set: --priority interactive, high, normal or bulk", param_hint="set"
+            "say what to set: --priority interactive, high, normal or bulk, --window or --no-window",
+            param_hint="set",
         )
     urgency = Priority[priority.upper()]
     act = Act(
@@ -227,6 +244,20 @@ def set_(
         kind="unfinished",
     )
     _do(act, Asked(yes, dry_run, json_, target, job, state, None, model, where))
+
+
+def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
+    from worker.services.actions import Changed, count_cancellable
+    from worker.services.windows import set_windows
+
+    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+        assert chosen.batch_id is not None
+        left = count_cancellable(database, chosen)
+        set_windows(database, chosen.batch_id, hours, clock=clock)
+        return Changed(left, batches=(chosen.batch_id,))
+
+    told = "at any time" if hours is None else f"in {hours.text}"
+    _do(Act(f"start {told}:", count_cancellable, change, done=f"start {told}", kind="unfinished"), asked)
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:

@@ -12,6 +12,7 @@ from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobState
+from worker.services.situation import hours_of
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress
 
@@ -52,14 +53,21 @@ def status(
         progress = batch_progress(conn, found.id)
         rejects = [str(problem) for problem in list_rejects(conn, found.id)]
         failures = _failures(conn, progress)
+        hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
-        typer.echo(json.dumps({**_plain(progress), "problems": rejects, "failures": failures}))
+        window = None if hours is None else {"hours": hours.text, "open": not hours.closed}
+        typer.echo(
+            json.dumps({**_plain(progress), "problems": rejects, "failures": failures, "window": window})
+        )
     else:
         from worker.cli.render import progress_line
 
         typer.echo(f"{progress_line(progress)} [{found.state}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
+        if hours is not None and hours.closed:
+            opens = "" if hours.opens_at is None else f", opens {hours.opens_at.astimezone():%Y-%m-%d %H:%M}"
+            typer.echo(f"  outside of its window ({hours.text}){opens}")
         for failure in failures:
             message = " ".join(failure["message"].split())[:300]
             typer.echo(f"  {failure['jobs']:,} failed with {failure['code']}: {message}")

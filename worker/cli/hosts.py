@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
+# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
+from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.domain.hosts import Access, Health, Host, HostReport
 from worker.errors import SettingsRefused
 
-# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 if TYPE_CHECKING:
     from worker.ollama.client import OllamaHost
+    from worker.policy.windows import Windows
     from worker.services.hosts import Seen
     from worker.settings import Settings
     from worker.storage.engine import Database
@@ -78,6 +80,10 @@ IdleWatts = Annotated[
     typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
 ]
 
+NoWindow = Annotated[
+    bool, typer.Option("--no-window", help="It takes work at any time; dates of --blackout go too.")
+]
+
 hosts = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -100,6 +106,9 @@ def hosts_add(
     shared: Shared = None,
     watts: Watts = None,
     idle_watts: IdleWatts = None,
+    window: Window = None,
+    blackout: Blackout = None,
+    tz: Tz = "UTC",
     json_: AsJson = False,
 ) -> None:
     """Add a host, or tell anew what the one of this name is; looks at it at once.
@@ -126,6 +135,7 @@ def hosts_add(
         shared=bool(shared),
         slots_told=slots is not None,
     )
+    hours = windows_of(window, blackout, tz)
     settings = _settings()
     with opened(settings) as db:
         with db.read() as conn:
@@ -133,6 +143,8 @@ def hosts_add(
             doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
         seen = register(db, host, open_host=_opener(settings), clock=db.clock())
         _set_power(db, name, watts, idle_watts)
+        if hours is not None:
+            _set_hours(db, name, hours)
     if twin is not None and doubled:
         typer.echo(
             f"caravan: {twin.name} is at the same address: under two names one server is made to load against itself",
@@ -155,6 +167,10 @@ def hosts_set(
     shared: Shared = None,
     watts: Watts = None,
     idle_watts: IdleWatts = None,
+    window: Window = None,
+    blackout: Blackout = None,
+    tz: Tz = "UTC",
+    no_window: NoWindow = False,
     json_: AsJson = False,
 ) -> None:
     """Change what is given of a host and leave the rest. "none" takes a secret, a header (X-Key=none) or a size away.
@@ -166,8 +182,11 @@ def hosts_set(
     from worker.domain.hosts import memory_bytes
     from worker.services.hosts import change
 
-    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts)
-    if all(one is None for one in told):
+    hours = windows_of(window, blackout, tz)
+    if hours is not None and no_window:
+        raise SettingsRefused("--no-window takes its hours away: give it without --window and --blackout")
+    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts, hours)
+    if all(one is None for one in told) and not no_window:
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
     address = None if url is None else host_address(url)
     size = None if memory is None else 0 if memory == _FORGET else memory_bytes(memory)
@@ -186,6 +205,8 @@ def hosts_set(
             shared=shared,
         )
         _set_power(db, name, watts, idle_watts)
+        if hours is not None or no_window:
+            _set_hours(db, name, hours)
     _report(settings, seen, "changed", json_=json_)
 
 
@@ -393,6 +414,14 @@ def _set_power(db: "Database", name: str, watts: float | None, idle_watts: float
             set_power(conn, name, watts=watts, idle_watts=idle_watts)
 
 
+def _set_hours(db: "Database", name: str, hours: "Windows | None") -> None:
+    from worker.storage.windows import set_host_windows
+
+    with db.write() as conn:
+        set_host_windows(conn, name, None if hours is None else hours.plain)
+    typer.echo(f"{name}: takes work {'at any time' if hours is None else hours.text}", err=True)
+
+
 def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":
     from worker.ollama.client import OllamaHost
 
@@ -476,6 +505,8 @@ def _as_json(report: HostReport) -> dict[str, Any]:
         "memory": host.memory,
         "access": host.access.stored,
         "draining": host.draining,
+        "window": view.window,
+        "opens_at": view.opens_at.isoformat() if view.opens_at else None,
         "health": str(view.health),
         "health_reason": view.health_reason,
         "quarantined_until": view.quarantined_until.isoformat() if view.quarantined_until else None,
@@ -495,6 +526,9 @@ def _state(report: HostReport) -> str:
     match view.health:
         case Health.DRAINING:
             return f"draining, {report.error or state}"
+        case Health.CLOSED:
+            opens = "" if view.opens_at is None else f" until {view.opens_at.astimezone():%a %H:%M}"
+            return f"closed{opens}, {state}"
         case Health.READY:
             return f"ready, {state}"
         case Health.QUARANTINED:

@@ -92,7 +92,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "retry",
         "Ask jobs again that failed, or those of another --state; earlier attempts stay on record.",
     ),
-    "set": ("worker.cli.actions", "set_", "Make the jobs of a batch more or less urgent."),
+    "set": (
+        "worker.cli.actions",
+        "set_",
+        "Make the jobs of a batch more or less urgent, or give it other hours.",
+    ),
     "unhold": (
         "worker.cli.actions",
         "unhold",

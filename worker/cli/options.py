@@ -16,6 +16,7 @@ from worker.domain.notices import Addressee, Channel
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
+    from worker.policy.windows import Windows
     from worker.services.again import Again
     from worker.services.recipe import Recipe
     from worker.settings import Settings
@@ -280,6 +281,8 @@ class Wanted:
     key: str | None = None
     keep: timedelta | None = None
     """How long it is kept once it has ended; zero: for ever; None: as is set for all."""
+    windows: "Windows | None" = None
+    """The hours in which its jobs may begin; None: those that it has, or any."""
     output: Path | None = None
     bom: bool = False
     as_json: bool = False

@@ -305,6 +305,9 @@ def host_does(host: HostNow, now: datetime) -> str:
         return f"loading {host.intent}"
     if host.quarantined_until is not None and host.quarantined_until > now:
         return f"in quarantine: {host.quarantine_reason}"
+    if host.closed and not host.draining:
+        opens = "" if host.opens_at is None else f" until {host.opens_at.astimezone():%a %H:%M}"
+        return f"closed{opens}"
     mark = " (drained)" if host.draining else " (slow)" if host.slow_reason is not None else ""
     return (host.resident or "nothing loaded") + mark
 

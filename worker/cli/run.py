@@ -16,6 +16,7 @@ from worker.cli.documents import (
     from_documents,
     named,
 )
+from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.cli.options import (
     AnyFile,
     By,
@@ -141,6 +142,9 @@ def run(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    window: Window = None,
+    blackout: Blackout = None,
+    tz: Tz = "UTC",
     notify: Notify = "always",
     mail_to: MailTo = None,
     webhook: WebhookUrl = None,
@@ -232,6 +236,7 @@ def run(
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
         keep=keep_of(keep),
+        windows=windows_of(window, blackout, tz),
         again=again,
         output=output,
         bom=bom,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.documents import Root
+from worker.cli.hours import WHEN, Blackout, Tz, Window
 from worker.cli.options import (
     ASKED,
     TOLD,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from worker.services.schedules.keep import Put
     from worker.storage.engine import Database
 
-WHEN = "When"
 ANSWERS = "Answers"
 
 ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan schedule list.")]
@@ -45,22 +45,6 @@ Replace = Annotated[bool, typer.Option("--replace", help="There is one of this n
 Cron = Annotated[
     str,
     typer.Option("--cron", help="Minute hour day month weekday, by the clock of --tz.", rich_help_panel=WHEN),
-]
-Tz = Annotated[
-    str, typer.Option("--tz", metavar="ZONE", help="Time zone, e.g. Europe/Berlin.", rich_help_panel=WHEN)
-]
-Window = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--window",
-        metavar="HH:MM-HH:MM",
-        help="Jobs start in these hours only; repeat.",
-        rich_help_panel=WHEN,
-    ),
-]
-Blackout = Annotated[
-    list[str] | None,
-    typer.Option("--blackout", metavar="DATE", help="Nor on these dates; repeat.", rich_help_panel=WHEN),
 ]
 MisfireWhat = Annotated[
     Literal["run", "skip"],

@@ -14,6 +14,7 @@ from worker.cli.documents import (
     from_documents,
     named,
 )
+from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.cli.options import (
     AnyFile,
     By,
@@ -104,6 +105,9 @@ def submit(
     max_failures: MaxFailures = None,
     by: By = None,
     expire: Expire = False,
+    window: Window = None,
+    blackout: Blackout = None,
+    tz: Tz = "UTC",
     notify: Notify = "always",
     mail_to: MailTo = None,
     webhook: WebhookUrl = None,
@@ -203,6 +207,7 @@ def submit(
         skip_bad=on_bad_line == "skip",
         pull_missing=pull_missing,
         keep=keep_of(keep),
+        windows=windows_of(window, blackout, tz),
         again=again,
         key=key,
         told=told_of(

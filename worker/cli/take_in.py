@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from worker.cli.hours import say_forecast
 from worker.cli.options import FROM_BATCH, Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch
@@ -60,6 +61,8 @@ def take_in(
         with database.write() as conn:
             promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
     _say_difference(console, arrived)
+    if wanted.windows is not None:
+        say_forecast(database, clock, arrived.batch.id, console)
     return arrived
 
 
@@ -93,6 +96,7 @@ def _take_in_file(
             max_attempts=settings.max_attempts,
             max_failures=wanted.max_failures,
             keep=wanted.keep,
+            windows=wanted.windows,
             reject=rejected,
             check_models=check_models,
         )
@@ -134,6 +138,7 @@ def _take_in_again(
                 max_attempts=settings.max_attempts,
                 max_failures=wanted.max_failures,
                 keep=wanted.keep,
+                windows=wanted.windows,
                 reject=rejected,
                 check_models=check_models,
                 parent=parent.id,

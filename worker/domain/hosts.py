@@ -157,6 +157,8 @@ class Health(StrEnum):
 
     DRAINING = "draining"
     """An operator wants nothing new started there."""
+    CLOSED = "closed"
+    """It is outside of its window."""
     QUARANTINED = "quarantined"
     """It answers, and does not generate: left alone for a while, then tried with one job at a time."""
     UNREACHABLE = "unreachable"
@@ -201,6 +203,12 @@ class HostView:
     loaded_at: datetime | None = None
     """When its last load ended, and how many seconds it took."""
     loaded_seconds: float | None = None
+    window: str | None = None
+    """The hours in which it takes work, for people; None: always."""
+    closed: bool = False
+    """It is outside of them: it finishes what it runs and takes nothing new."""
+    opens_at: datetime | None = None
+    """When a closed one opens; None: not in the next two years."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """Model → what it shares with its other names, where the host tells."""
 

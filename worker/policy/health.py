@@ -36,10 +36,13 @@ def health_of(
     quarantined_until: datetime | None,
     unreachable_since: datetime | None,
     slow_since: datetime | None,
+    closed: bool = False,
 ) -> Health:
     """The one state that a host is shown in."""
     if draining:
         return Health.DRAINING
+    if closed:
+        return Health.CLOSED
     if quarantined_until is not None and quarantined_until > now:
         return Health.QUARANTINED
     if unreachable_since is not None:

@@ -11,10 +11,12 @@ from typing import Any, Literal
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.errors import Conflict, InputRefused, Problem
+from worker.policy.windows import Windows
 from worker.services.extend import Difference, compare, extend
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import Recipe, content_key, open_input
 from worker.services.submit import CHUNK, CheckModels, Submitted, submit_lines
+from worker.services.windows import set_windows
 from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of, set_keep
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
@@ -61,13 +63,15 @@ def arrive(
     check_models: CheckModels | None = None,
     progress: Callable[[int], None] | None = None,
     parent: int | None = None,
+    windows: Windows | None = None,
 ) -> Arrived:
     """Take an input in under a recipe. ``parent``: the batch whose rows it asks again.
 
     The same input and recipe are the same batch and go on where it stopped; a pilot's batch takes the rest in. A
     changed input of the same name (or path) is compared with what was asked before, and ``ask`` decides.
     ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own. ``keep``:
-    how long it is kept once it has ended, zero for ever.
+    how long it is kept once it has ended, zero for ever. ``windows``: the hours in which its jobs may begin; None: those
+    that it has, or at any time.
     Raises InputRefused, Conflict, DatabaseUnavailable.
     """
     source = str(path) if source is None else source
@@ -81,7 +85,15 @@ def arrive(
         kept["columns"] = list(rows.columns)
     pilot = {"pilot": True} if recipe.is_pilot else {}
     seconds = None if keep is None else int(keep.total_seconds())
-    origin = BatchOrigin(lineage, kept | pilot, max_failures, recipe.defaults.deadline, seconds, parent)
+    origin = BatchOrigin(
+        lineage,
+        kept | pilot,
+        max_failures,
+        recipe.defaults.deadline,
+        seconds,
+        parent,
+        windows=None if windows is None else windows.plain,
+    )
 
     with database.read() as conn:
         told_of_models = known_models(conn)
@@ -122,6 +134,7 @@ def arrive(
         batch, _ = extend(database, batch, rows, intake(), key=key, origin=origin, source=source, clock=clock)
         batch = _with_deadline(database, batch, recipe)
         _keep(database, batch.id, seconds)
+        _within(database, batch.id, windows, clock)
         return Arrived(Submitted(batch, created=False), difference, rows.columns)
 
     def known(arrived: Arrived) -> Arrived:
@@ -129,6 +142,7 @@ def arrive(
             return arrived
         batch = _with_deadline(database, arrived.batch, recipe)
         _keep(database, batch.id, seconds)
+        _within(database, batch.id, windows, clock)
         return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
 
     if new:
@@ -199,6 +213,11 @@ def _keep(database: Database, batch_id: int, seconds: int | None) -> None:
     if seconds is not None:
         with database.write() as conn:
             set_keep(conn, batch_id, seconds)
+
+
+def _within(database: Database, batch_id: int, windows: Windows | None, clock: Clock) -> None:
+    if windows is not None:
+        set_windows(database, batch_id, windows, clock=clock)
 
 
 def _is_pilot(database: Database, batch: Batch) -> bool:

@@ -149,7 +149,7 @@ def _facts(view: HostView, paces: Paces) -> HostFacts:
         serving=view.serving,
         models=view.models if view.looked else None,
         blocked={key: until.timestamp() for key, until in view.blocked.items()},
-        draining=view.draining or view.health is Health.QUARANTINED,
+        draining=view.draining or view.closed or view.health is Health.QUARANTINED,
         loads=paces.loads(view.name),
         loaded_at=None if view.loaded_at is None else view.loaded_at.timestamp(),
         loaded_seconds=view.loaded_seconds or 0.0,

@@ -8,6 +8,7 @@ from worker.clock import Clock
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.runners import RunnerKey
+from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.reports import (
@@ -23,6 +24,7 @@ from worker.storage.reports import (
     pause_of,
     read_hosts,
 )
+from worker.storage.windows import batch_windows
 
 __all__ = ["Block", "HeldGroup", "HostNow", "ModelNow", "Situation", "read_situation", "situation"]
 
@@ -64,6 +66,17 @@ class ModelNow:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchHours:
+    """The window of a batch."""
+
+    text: str
+    """For people."""
+    closed: bool
+    opens_at: datetime | None
+    """When a closed one opens; None: not in the next two years."""
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """What the database said at one moment, of one batch or (``progress`` is None) of all."""
 
@@ -77,6 +90,8 @@ class Situation:
     next_retry_at: datetime | None = None
     pause_code: str | None = None
     pause_reason: str | None = None
+    hours: BatchHours | None = None
+    """None: its jobs may begin at any time."""
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -132,7 +147,17 @@ def read_situation(
         next_retry_at=retry,
         pause_code=code,
         pause_reason=reason,
+        hours=hours_of(conn, batch_id, now),
     )
+
+
+def hours_of(conn: Connection, batch_id: int, now: datetime) -> BatchHours | None:
+    """When its jobs may begin; None: at any time."""
+    windows = stored_windows(batch_windows(conn, batch_id))
+    if windows is None:
+        return None
+    closed = not is_open(windows, now)
+    return BatchHours(windows.text, closed, opens_at(windows, now) if closed else None)
 
 
 def _models(

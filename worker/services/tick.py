@@ -213,6 +213,7 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
         for view in views
         if not view.serving
         and not view.draining
+        and not view.closed
         and view.health is not Health.QUARANTINED
         and any(view.may_have(model) for model in models)
     ]

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
 from worker.errors import Conflict, NotFound
 from worker.policy.health import health_of
-from worker.policy.windows import is_open, stored_windows
+from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, hosts, residents
 from worker.storage.types import UtcTime, storable
@@ -245,9 +245,12 @@ def _view(
     backing_off: dict[str, dict[str, datetime]],
     held: dict[str, dict[str, int | None]],
 ) -> HostView:
+    windows = stored_windows(row.windows)
+    closed = not is_open(windows, now)
     health = health_of(
         now=now,
-        draining=row.draining_at is not None or not is_open(stored_windows(row.windows), now),
+        draining=row.draining_at is not None,
+        closed=closed,
         quarantined_until=row.quarantined_until,
         unreachable_since=row.unreachable_since,
         slow_since=row.slow_since,
@@ -260,7 +263,10 @@ def _view(
         looked=row.models is not None,
         models=frozenset(model["name"] for model in row.models or ()),
         blocked=backing_off.get(row.name, {}),
-        draining=row.draining_at is not None or not is_open(stored_windows(row.windows), now),
+        draining=row.draining_at is not None,
+        window=None if windows is None else windows.text,
+        closed=closed,
+        opens_at=opens_at(windows, now) if closed else None,
         quarantined_until=row.quarantined_until,
         health=health,
         health_reason={

@@ -7,6 +7,7 @@ now from the end of the table.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
 from sqlalchemy.engine import Connection
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import JobState
 from worker.domain.runners import RunnerKey
 from worker.errors import NotFound
+from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.ids import id_range
 from worker.storage.tables import batches, blocks, count_deltas, counts, hosts, jobs, results
 from worker.storage.types import UtcTime
@@ -74,6 +76,11 @@ class HostNow:
     quarantine_reason: str | None = None
     slow_reason: str | None = None
     """Why it is called slow, while it is."""
+    window: str | None = None
+    """The hours in which it takes work, for people; None: always."""
+    closed: bool = False
+    """It is outside of them."""
+    opens_at: datetime | None = None
     blocks: tuple[Block, ...] = ()
     running: int = 0
     """Jobs of all batches that it works on."""
@@ -112,11 +119,20 @@ def read_hosts(conn: Connection, *, now: datetime) -> list[HostNow]:
             quarantined_until=row.quarantined_until,
             quarantine_reason=row.quarantine_reason,
             slow_reason=row.slow_reason,
+            **_hours(row.windows, now),
             blocks=tuple(blocked.get(row.name, ())),
             running=running.get(row.name, 0),
         )
         for row in conn.execute(select(hosts).order_by(hosts.c.name))
     ]
+
+
+def _hours(stored: Any, now: datetime) -> dict[str, Any]:
+    windows = stored_windows(stored)
+    if windows is None:
+        return {}
+    closed = not is_open(windows, now)
+    return {"window": windows.text, "closed": closed, "opens_at": opens_at(windows, now) if closed else None}
 
 
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")

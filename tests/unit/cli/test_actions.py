@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -201,3 +202,30 @@ def test_batches_are_listed_newest_first_with_why_they_are_paused(store: Store, 
         first
     ]
     assert "no batches in that state" in shell("batches", "--state", "refused").stdout
+
+
+def test_a_batch_is_given_hours_and_loses_them_again(store: Store, shell: Shell, reviews: int) -> None:
+    at = datetime.now(UTC)
+    hours = f"{at + timedelta(hours=2):%H:%M}-{at + timedelta(hours=3):%H:%M}"
+
+    given = shell("set", "@last", "--window", hours, "--yes")
+
+    assert given.exit_code == 0, given.output
+    assert f"start in {hours} (UTC)" in given.stdout
+    assert store.counts()[JobState.SCHEDULED] == 7
+    assert "outside of its window" in shell("status", "@last").stdout
+
+    taken = shell("set", "@last", "--no-window", "--yes")
+
+    assert "start at any time" in taken.stdout
+    assert "outside of its window" not in shell("status", "@last").stdout
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--window", "22:00"], ["--no-window", "--priority", "high"], ["--no-window", "--state", "queued"]],
+)
+def test_hours_of_what_has_none_are_refused(
+    store: Store, shell: Shell, reviews: int, more: list[str]
+) -> None:
+    assert shell("set", "@last", "--yes", *more).exit_code == 2

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -243,3 +243,37 @@ def test_the_commands_for_hosts_are_listed_without_the_database_or_http() -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def later_today() -> str:
+    """Hours that are closed now."""
+    now = datetime.now(UTC)
+    return f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+
+
+def test_a_host_has_hours_and_loses_them_again(host: RunningHost) -> None:
+    hours = later_today()
+    added = caravan("hosts", "add", "gpu-1", host.url, "--window", hours)
+    assert f"gpu-1: takes work {hours} (UTC)" in added.stderr
+
+    (one,) = listed()
+    assert (one["health"], one["draining"], one["window"]) == ("closed", False, f"{hours} (UTC)")
+    assert one["opens_at"] is not None
+    assert "closed until" in caravan("hosts", "list").stdout
+
+    caravan("hosts", "set", "gpu-1", "--slots", "3")
+    assert listed()[0]["health"] == "closed", "what is not said stays"
+    assert "gpu-1: takes work at any time" in caravan("hosts", "set", "gpu-1", "--no-window").stderr
+    assert listed()[0]["health"] == "ready"
+
+
+def test_hours_that_make_no_sense_are_refused_with_what_was_expected(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+
+    bad = caravan("hosts", "set", "gpu-1", "--window", "25:00-06:00")
+    both = caravan("hosts", "set", "gpu-1", "--window", "22:00-06:00", "--no-window")
+
+    assert "expected hours such as 22:00-06:00" in bad.stderr
+    assert "--no-window" in both.stderr
+    assert (bad.exit_code, both.exit_code) == (2, 1)
+    assert listed()[0]["window"] is None

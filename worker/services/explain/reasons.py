@@ -52,10 +52,16 @@ def why_nothing_moves(
                 told.append(f"batch {batch.id} is paused{why}; caravan resume {batch.id}")
             case BatchState.OPEN:
                 pass
+        if situation.hours is not None and situation.hours.closed:
+            told.append(
+                f"batch {batch.id} is outside of its window ({situation.hours.text}), which opens "
+                f"{_opens(situation.hours.opens_at, now, zone)}; caravan set {batch.id} --no-window"
+            )
     told += _held(situation)
     paused = progress is not None and progress.batch.state is BatchState.PAUSED
     waiting = [model for model in situation.models if model.waiting or model.running]
-    if waiting and not paused:
+    closed = situation.hours is not None and situation.hours.closed
+    if waiting and not paused and not closed:
         told += _hosts_in_the_way(situation, now, zone=zone, embedded=embedded)
     queued = situation.counts.get(JobState.QUEUED, 0) + situation.counts.get(JobState.RUNNING, 0)
     if situation.next_retry_at is not None and not queued and not paused:
@@ -110,7 +116,10 @@ def in_the_way(
     unserved = [
         host.name
         for host in hosts
-        if not host.serving and host.unreachable_since is None and not _in_quarantine(host, now)
+        if not host.serving
+        and host.unreachable_since is None
+        and not host.closed
+        and not _in_quarantine(host, now)
     ]
     if unserved:
         remedy = (
@@ -144,6 +153,13 @@ def host_in_the_way(
     if host.draining:
         yield f"{host.name} is drained and takes no new jobs: caravan hosts resume {host.name}"
         return
+    if host.closed:
+        opens = _opens(host.opens_at, now, zone)
+        yield (
+            f"{host.name} is outside of its window ({host.window}), which opens {opens}: "
+            f"caravan hosts set {host.name} --no-window"
+        )
+        return
     if _in_quarantine(host, now):
         yield (
             f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
@@ -163,6 +179,10 @@ def host_in_the_way(
         yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
     elif host.running and host.resident is not None and not holds(host, wanted):
         yield f"{host.name} works on other jobs, with {short(host.resident)} loaded"
+
+
+def _opens(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
+    return "never again, as far as can be seen" if at is None else f"at {until(at, now, zone)}"
 
 
 def _in_quarantine(host: HostNow, now: datetime) -> bool:

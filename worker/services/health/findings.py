@@ -164,7 +164,7 @@ def _hosts(facts: HealthFacts) -> Iterator[Finding]:
                 yield from _idle(facts, host)
             case Health.READY:
                 yield from _idle(facts, host)
-            case Health.DRAINING:
+            case Health.DRAINING | Health.CLOSED:
                 pass
 
 

@@ -19,6 +19,7 @@ from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
 from worker.policy.windows import parse_windows
+from worker.services.forecast import forecast
 from worker.services.recipe import InputLine
 from worker.services.schedules.reading import ReadDocument, Reading, read_documents
 from worker.services.schedules.spec import Asking, asking_of
@@ -369,6 +370,9 @@ def _note(
         unreadable=found[Change.FAILED],
     )
     report = _report(diff, noted, gone)
+    expected = None if batch is None else forecast(database, batch.id, clock=clock)
+    if expected is not None:
+        report["forecast"] = expected.plain
     with database.write() as conn:
         _still_ours(conn, firing, token, clock)
         note_gone(conn, diff.schedule.id, firing.id, gone, now=clock.now())
