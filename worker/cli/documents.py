@@ -137,26 +137,19 @@ def named(wanted: Wanted, documents: list[str] | None) -> Wanted:
     return wanted if wanted.name is not None or not documents else replace(wanted, name=documents[0][:200])
 
 
-def _window(settings: "Settings", recipe: "Recipe", long: str) -> "Window | None":
+def _window(settings: "Settings", recipe: "Recipe", long: Literal["refuse", "split"]) -> "Window | None":
     """As it was asked for, else what the hosts tell of the models: the smallest of them."""
     from worker.domain.runners import normalise_model
-    from worker.policy.context_window import answer_tokens
-    from worker.services.documents import Window
+    from worker.services.documents import window_of
 
-    options = dict(recipe.defaults.options or {})
     request: dict[str, Any] = {
-        "options": options,
+        "options": dict(recipe.defaults.options or {}),
         "think": recipe.defaults.think,
         "format": recipe.defaults.format,
     }
     told = _told(settings)
     models = [told[name] for model in recipe.models if (name := normalise_model(model)) in told]
-    answer = answer_tokens(request, thinking=any(model.thinking for model in models))
-    size = options.get("num_ctx")
-    if not isinstance(size, int):
-        trained = [model.trained_context for model in models if model.trained_context]
-        size = min(trained, default=UNKNOWN_WINDOW if long == "split" else None)
-    return None if size is None else Window(size, min(answer, size // 2))
+    return window_of(models, request, long=long)
 
 
 def _told(settings: "Settings") -> dict[str, Any]:

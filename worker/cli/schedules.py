@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.documents import Root
+from worker.cli.documents import Combine, Long, PagesAsImages, Root
 from worker.cli.hours import WHEN, Blackout, Tz, Window
 from worker.cli.options import (
     ASKED,
@@ -102,6 +102,9 @@ def schedule_add(
     template: TemplateFile = None,
     prompt: PromptText = None,
     system: System = None,
+    long: Long = "refuse",
+    combine: Combine = None,
+    pages_as_images: PagesAsImages = False,
     set_: Set = None,
     think: Think = None,
     format_: Format = None,
@@ -156,6 +159,9 @@ def schedule_add(
         "system": system,
         "models": model or [],
         "options": options_of(set_ or []),
+        "long": long,
+        "combine": None if combine is None else str(combine),
+        "pages_as_images": pages_as_images,
         "think": think,
         "format": format_,
         "priority": priority,

@@ -38,6 +38,12 @@ class ScheduleSpec:
     think: bool | None = None
     format: Any = None
     """``json`` or a JSON Schema."""
+    long: Literal["refuse", "split"] = "refuse"
+    """Documents that do not fit the model's window."""
+    combine: str | None = None
+    """File of the template that makes one answer of those of the parts, read anew by each firing."""
+    pages_as_images: bool = False
+    """The pages are shown to a model that sees."""
     priority: str | None = None
     max_failures: str | None = None
     window: tuple[str, ...] = ()

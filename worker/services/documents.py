@@ -18,9 +18,14 @@ from worker.documents.sources import find_documents
 from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import DocumentRefused, InputRefused, Problem
-from worker.policy.context_window import OVERHEAD, estimate_tokens
+from worker.policy.context_window import OVERHEAD, answer_tokens, estimate_tokens
+from worker.storage.models import ModelTold
 
 LONGEST_ID = 200
+Long = Literal["refuse", "split"]
+"""What is done with a document that does not fit the window."""
+UNKNOWN_WINDOW = 8192
+"""Tokens: where no host tells of the model, and documents are to be split."""
 SMALLEST_PART = 256
 """Tokens of a part; with less room than that beside its template, a document is refused."""
 FILLED = 0.75
@@ -52,7 +57,7 @@ class Asking:
     system: str | None = None
     encoding: str | None = None
     as_images: bool = False
-    long: Literal["refuse", "split"] = "refuse"
+    long: Long = "refuse"
     combine: str | None = None
     combine_source: str = "--combine"
     models: tuple[str, ...] = ()
@@ -70,11 +75,14 @@ class Prepared:
     refused: tuple[DocumentRefused, ...]
 
 
-@dataclass(slots=True)
-class _Templates:
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """What a document is asked."""
+
     prompt: Template
-    system: Template | None
-    combine: Template | None
+    system: Template | None = None
+    combine: str | None = None
+    """The template that makes one answer of those of its parts, checked."""
 
 
 def prepare(
@@ -100,12 +108,14 @@ def prepare(
                     refused.append(one)
                     continue
                 try:
-                    was_split = _written(one, asking, templates, window, main)
+                    lines = job_lines(one, templates, window, long=asking.long)
                 except DocumentRefused as error:
                     refused.append(error)
                     continue
+                for line in lines:
+                    main.add(line)
                 documents += 1
-                long += was_split
+                long += len(lines) > 1
                 if progress is not None:
                     progress(documents)
         if not documents:
@@ -124,7 +134,7 @@ def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[s
                 try:
                     if isinstance(one, DocumentRefused):
                         raise one
-                    for line in _lines(one, asking, templates, window):
+                    for line in _lines(one, templates, window, long=asking.long):
                         yield line["custom_id"], line.get("system"), line["prompt"]
                 except DocumentRefused as error:
                     refused.append(error)
@@ -134,6 +144,41 @@ def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[s
                     return
     if left == count:
         raise _nothing(asking, found_any, refused)
+
+
+def window_of(models: Sequence[ModelTold], request: Mapping[str, Any], *, long: Long) -> Window | None:
+    """How much of a document fits: the window as it was asked for, else the smallest of what the hosts tell of the models.
+
+    ``request``: options, think and format of its jobs. None: nobody knows, and nothing is too long.
+    """
+    answer = answer_tokens(request, thinking=any(model.thinking for model in models))
+    size = (request.get("options") or {}).get("num_ctx")
+    if not isinstance(size, int):
+        trained = [model.trained_context for model in models if model.trained_context]
+        size = min(trained, default=UNKNOWN_WINDOW if long == "split" else None)
+    return None if size is None else Window(size, min(answer, size // 2))
+
+
+def job_lines(
+    document: Document, templates: Templates, window: Window | None, *, long: Long
+) -> list[dict[str, Any]]:
+    """The document's job line; of one that is too long those of its parts and, last, the whole that waits for them.
+
+    Raises DocumentRefused: it does not fit, or a template cannot be filled.
+    """
+    lines = list(_lines(document, templates, window, long=long))
+    if len(lines) > 1 and templates.combine is not None:
+        lines.append(_whole(document, lines, templates.combine))
+    return lines
+
+
+def combine_template(text: str, *, source: str) -> str:
+    """A template that takes the answers of parts. Raises InputRefused for one that does not."""
+    if "parts" not in prompt_template(text, source=source).variables:
+        loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
+        told = f"{source}: does not take the answers; write {loop}"
+        raise InputRefused([Problem(0, "--combine", "no_variable", told)])
+    return text
 
 
 def custom_id_of(name: str) -> str:
@@ -151,7 +196,7 @@ def part_id(name: str, part: Part) -> str:
     return f"{custom_id_of(name)[: LONGEST_ID - 16]}#part-{part.number}"
 
 
-def _templates(asking: Asking) -> _Templates:
+def _templates(asking: Asking) -> Templates:
     prompt = (
         prompt_template(asking.template, source=asking.template_source)
         if asking.as_images
@@ -159,13 +204,9 @@ def _templates(asking: Asking) -> _Templates:
     )
     combine = None
     if asking.combine is not None:
-        combine = prompt_template(asking.combine, source=asking.combine_source)
-        if "parts" not in combine.variables:
-            loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
-            told = f"{asking.combine_source}: does not take the answers; write {loop}"
-            raise InputRefused([Problem(0, "--combine", "no_variable", told)])
+        combine = combine_template(asking.combine, source=asking.combine_source)
     system = None if asking.system is None else prompt_template(asking.system, source="--system")
-    return _Templates(prompt, system, combine)
+    return Templates(prompt, system, combine)
 
 
 def _check(*templates: Template | None) -> None:
@@ -178,22 +219,6 @@ def _check(*templates: Template | None) -> None:
     ]
     if problems:
         raise InputRefused(problems)
-
-
-def _written(
-    document: Document,
-    asking: Asking,
-    templates: _Templates,
-    window: Window | None,
-    main: "_Kept",
-) -> bool:
-    """Whether it was split."""
-    lines = list(_lines(document, asking, templates, window))
-    for line in lines:
-        main.add(line)
-    if len(lines) > 1 and asking.combine is not None:
-        main.add(_whole(document, lines, asking.combine))
-    return len(lines) > 1
 
 
 def _whole(document: Document, parts: Sequence[Mapping[str, Any]], template: str) -> dict[str, Any]:
@@ -211,18 +236,18 @@ def _whole(document: Document, parts: Sequence[Mapping[str, Any]], template: str
 
 
 def _lines(
-    document: Document, asking: Asking, templates: _Templates, window: Window | None
+    document: Document, templates: Templates, window: Window | None, *, long: Long
 ) -> Iterator[dict[str, Any]]:
     """The document's job line, or those of its parts. Raises DocumentRefused."""
     line = _line(document, templates, document.text, None)
     room = None if window is None else window.prompt
     tokens = _tokens(line)
-    if room is not None and asking.long == "split":
+    if room is not None and long == "split":
         room = int(room * FILLED)
     if room is None or tokens <= room or document.images:
         yield line
         return
-    if asking.long == "refuse":
+    if long == "refuse":
         told = (
             f"about {tokens:,} tokens, there is room for {max(room, 0):,}; --long split asks it in parts, "
             "--set num_ctx=N opens a larger window"
@@ -237,7 +262,7 @@ def _lines(
             yield _line(document, templates, part.text, part)
 
 
-def _line(document: Document, templates: _Templates, text: str, part: Part | None) -> dict[str, Any]:
+def _line(document: Document, templates: Templates, text: str, part: Part | None) -> dict[str, Any]:
     values = values_of(document, text)
     if part is not None:
         values["document"]["part"] = _provenance(part)

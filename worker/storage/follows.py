@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
@@ -23,6 +23,7 @@ from worker.policy.follow import Parent, Verdict, verdict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.models import ModelTold, known_models
+from worker.storage.picking import in_batch
 from worker.storage.tables import batches, follows, fresh_results, jobs, payloads, results
 from worker.storage.types import storable
 
@@ -479,3 +480,10 @@ _IN_VAIN = text(
 def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(ids), _MANY):
         yield ids[start : start + _MANY]
+
+
+def part_counts(conn: Connection, batch_id: int) -> dict[JobState, int]:
+    """Jobs of a batch by state whose answers others are made of: parts, which are no answers of their own."""
+    parents = select(follows.c.parent_id).distinct().where(in_batch(batch_id, follows.c.job_id))
+    query = select(jobs.c.state, func.count()).where(jobs.c.id.in_(parents)).group_by(jobs.c.state)
+    return {JobState(state): n for state, n in conn.execute(query)}

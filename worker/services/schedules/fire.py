@@ -15,18 +15,20 @@ from typing import Any
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
-from worker.errors import Conflict, InputRefused, NotFound, Problem
+from worker.errors import Conflict, DocumentRefused, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
 from worker.policy.windows import parse_windows
+from worker.services.documents import Window, job_lines, window_of
 from worker.services.forecast import forecast
 from worker.services.recipe import InputLine
 from worker.services.schedules.reading import ReadDocument, Reading, read_documents
-from worker.services.schedules.spec import Asking, asking_of
+from worker.services.schedules.spec import Asking, asking_of, request_of
 from worker.services.schedules.telling import promise
 from worker.services.submit import submit_lines
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
+from worker.storage.models import known_models
 from worker.storage.schedule_documents import (
     Key,
     Noted,
@@ -82,6 +84,8 @@ class _Diff:
     firing: Firing
     known: dict[Key, SeenDocument]
     digests: dict[str, frozenset[str]]
+    windows: dict[str, Window | None]
+    """Model → how much of a document fits."""
     adopted: bool
     """The batch is there already, so nothing is submitted."""
     entries: dict[Key, _Entry] = field(default_factory=dict)
@@ -101,15 +105,13 @@ class _Diff:
                 self.entries[key] = entry
                 if not entry.change.asks or self.adopted:
                     continue
-                raw = self._line(document, model, entry)
-                if raw is None:
-                    continue
-                number += 1
-                self.lines[number] = key
-                yield InputLine(number, raw)
+                for raw in self._lines(document, model, entry):
+                    number += 1
+                    self.lines[number] = key
+                    yield InputLine(number, raw)
 
     def _entry(self, document: ReadDocument, model: str) -> _Entry:
-        if document.code is not None:
+        if document.document is None:
             return _Entry(
                 document.custom_id,
                 model,
@@ -118,7 +120,8 @@ class _Diff:
                 code=document.code,
                 message=document.message,
             )
-        print_ = fingerprint(document.sha256, model, self.asking.plain)
+        sha256 = document.document.sha256
+        print_ = fingerprint(sha256, model, self.asking.plain)
         seen = self.known.get((document.custom_id, model))
         if seen is not None and seen.firing_id == self.firing.id and seen.change != Change.FAILED:
             found = Change(seen.change)  # this firing noted it already, before somebody died
@@ -137,26 +140,21 @@ class _Diff:
             and model_moved(seen.digest, self.digests.get(model, frozenset()))
         ):
             self.moved[model] += 1
-        return _Entry(document.custom_id, model, document.path, found, document.sha256, print_)
+        return _Entry(document.custom_id, model, document.path, found, sha256, print_)
 
-    def _line(self, document: ReadDocument, model: str, entry: _Entry) -> str | None:
-        prompt: str | Problem = self.asking.template.render(document.values, line=0)
-        system: str | Problem | None = None
-        if self.asking.system is not None:
-            system = self.asking.system.render(document.values, line=0, blank=True)
-        for rendered in (prompt, system):
-            if isinstance(rendered, Problem):
-                self.fail(entry, rendered)
-                return None
-        job: dict[str, Any] = {
-            "custom_id": document.custom_id,
-            "model": model,
-            "prompt": prompt,
-            "metadata": {**document.metadata, "document": document.custom_id},
-        }
-        if system:
-            job["system"] = system
-        return json.dumps(job, ensure_ascii=False, default=str)
+    def _lines(self, found: ReadDocument, model: str, entry: _Entry) -> Iterator[str]:
+        """One job line, or those of the parts and the whole; none where it cannot be asked."""
+        assert found.document is not None
+        try:
+            lines = job_lines(
+                found.document, self.asking.templates, self.windows[model], long=self.schedule.spec.long
+            )
+        except DocumentRefused as error:
+            self.fail(entry, Problem(0, "", error.code, str(error)))
+            return
+        for line in lines:
+            metadata = {**line["metadata"], "document": found.custom_id}
+            yield json.dumps({**line, "model": model, "metadata": metadata}, ensure_ascii=False, default=str)
 
     @staticmethod
     def fail(entry: _Entry, problem: Problem) -> None:
@@ -222,10 +220,16 @@ def _fire(
     with database.read() as conn:
         known = seen_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
+        told = known_models(conn)
     asking = asking_of(schedule.spec)
     batch = _batch_of_earlier_try(database, firing, clock)
-    diff = _Diff(asking, schedule, firing, known, digests, adopted=batch is not None)
-    documents = reading(schedule.spec.documents, schedule.spec.roots)
+    spec = schedule.spec
+    windows = {
+        model: window_of([told[model]] if model in told else [], request_of(spec), long=spec.long)
+        for model in spec.models
+    }
+    diff = _Diff(asking, schedule, firing, known, digests, windows, adopted=batch is not None)
+    documents = reading(spec.documents, spec.roots, as_images=spec.pages_as_images)
     lines = diff.read(_held(documents, database, firing, token, clock))
     first = next(lines, None)
     if first is not None:

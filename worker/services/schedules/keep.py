@@ -8,8 +8,9 @@ from itertools import islice
 from worker.clock import Clock
 from worker.documents.sources import find_documents
 from worker.domain.schedules import Schedule, ScheduleSpec
-from worker.errors import InputRefused
+from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.policy.schedules import fire_times, next_fire, zone_of
+from worker.services.documents import job_lines
 from worker.services.schedules.reading import WRITTEN, read_documents
 from worker.services.schedules.spec import asking_of, differences
 from worker.storage.engine import Database
@@ -106,15 +107,15 @@ def prompts(spec: ScheduleSpec, count: int) -> Iterator[tuple[str, str | None, s
     """Name, system and prompt of the first ``count`` documents. Raises InputRefused for a template that cannot be filled."""
     asking = asking_of(spec)
     shown = 0
-    for document in read_documents(spec.documents, spec.roots):
+    for found in read_documents(spec.documents, spec.roots, as_images=spec.pages_as_images):
         if shown == count:
             return
-        if document.code is not None:
+        if found.document is None:
             continue
-        prompt = asking.template.render(document.values, line=0)
-        system = None if asking.system is None else asking.system.render(document.values, line=0, blank=True)
-        for rendered in (prompt, system):
-            if not isinstance(rendered, str) and rendered is not None:
-                raise InputRefused([rendered])
+        try:
+            lines = job_lines(found.document, asking.templates, None, long=spec.long)
+        except DocumentRefused as error:
+            raise InputRefused([Problem(0, "template", error.code, str(error))]) from error
         shown += 1
-        yield document.custom_id, None if system is None else str(system), str(prompt)
+        for line in lines:
+            yield line["custom_id"], line.get("system"), line["prompt"]

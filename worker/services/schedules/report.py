@@ -12,6 +12,7 @@ from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Database
+from worker.storage.follows import part_counts
 from worker.storage.reports import failures_by_code
 from worker.storage.results import model_figures
 from worker.storage.schedules import get_firing
@@ -67,6 +68,8 @@ def _of_batch(
         except NotFound:
             return {}, None
         counts = batch_counts(conn, batch_id)
+        for state, parts in part_counts(conn, batch_id).items():
+            counts[state] -= parts
         figures = model_figures(conn, batch_id)
         for code, n in failures_by_code(conn, batch_id).items():
             codes[code] = codes.get(code, 0) + n

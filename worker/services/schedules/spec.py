@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 from api_schemas.jobs import PRIORITIES, JobDefaults, check_defaults
 from worker.documents.encodings import read_text
-from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.documents.templates import prompt_template, prompt_text
 from worker.domain.runners import normalise_model
 from worker.domain.schedules import AnswerForm, Misfire, OnModelChange, Overlap, ScheduleSpec
 from worker.errors import InputRefused, Problem
 from worker.policy.schedules import check_cron
 from worker.policy.windows import parse_windows
+from worker.services.documents import Long, Templates, combine_template
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAGIC = re.compile(r"[*?\[]")
@@ -25,6 +26,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "overlap": get_args(Overlap),
     "on_model_change": get_args(OnModelChange),
     "form": get_args(AnswerForm),
+    "long": get_args(Long),
     "notify": ("always", "failure"),
     "priority": tuple(PRIORITIES),
 }
@@ -34,8 +36,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 class Asking:
     """What every document of a firing is asked."""
 
-    template: Template
-    system: Template | None
+    templates: Templates
     defaults: JobDefaults
     plain: Mapping[str, Any]
     """All that decides the answer but the document and the model."""
@@ -77,7 +78,7 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
     for pattern in plain["documents"]:
         if not any(_inside(pattern, root) for root in plain["roots"]):
             raise _refused("documents", f"{pattern}: outside the roots ({', '.join(plain['roots'])})")
-    for name in ("template", "output"):
+    for name in ("template", "output", "combine"):
         if plain.get(name):
             plain[name] = _absolute(str(plain[name]), base)
     if str(plain.get("system", "")).startswith("@"):
@@ -86,6 +87,11 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
         plain["format"] = _schema(Path(_absolute(plain["format"].removeprefix("@"), base)))
     if bool(plain.get("template")) == bool(plain.get("prompt")):
         raise _refused("template", "give a template or a prompt, one of them")
+    if (plain.get("long") == "split") != bool(plain.get("combine")):
+        told = (
+            "long documents are split and their answers combined: give --long split and --combine T.j2, both"
+        )
+        raise _refused("combine", told)
     spec = ScheduleSpec.parse(plain)
     asking_of(spec)
     return spec
@@ -116,19 +122,30 @@ def asking_of(spec: ScheduleSpec) -> Asking:
     problems = [Problem(0, one.field, one.code, one.message) for one in check_defaults(defaults)]
     if problems:
         raise InputRefused(problems)
+    combine = None
+    if spec.combine is not None:
+        combine = combine_template(read_text(Path(spec.combine)), source=spec.combine)
     plain = {
         "prompt": text,
         "system": system,
         "options": dict(spec.options),
         "think": spec.think,
         "format": spec.format,
+        # only where they are said: what was answered before there were these stays answered
+        **({} if combine is None else {"combine": combine}),
+        **({"pages_as_images": True} if spec.pages_as_images else {}),
     }
-    return Asking(
-        prompt_text(text, source=source),
+    templates = Templates(
+        prompt_template(text, source=source) if spec.pages_as_images else prompt_text(text, source=source),
         None if system is None else prompt_template(system, source="--system"),
-        defaults,
-        plain,
+        combine,
     )
+    return Asking(templates, defaults, plain)
+
+
+def request_of(spec: ScheduleSpec) -> dict[str, Any]:
+    """What decides how much room an answer needs."""
+    return {"options": dict(spec.options), "think": spec.think, "format": spec.format}
 
 
 def differences(before: ScheduleSpec | None, after: ScheduleSpec) -> list[str]:
