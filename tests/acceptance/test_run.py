@@ -39,7 +39,7 @@ def test_every_prompt_is_answered_in_the_order_of_the_input(
 def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
     environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path, how: str
 ) -> None:
-    file = write_jobs(tmp_path / "jobs.jsonl", 600, options={"num_predict": 80})
+    file = write_jobs(tmp_path / "jobs.jsonl", 300, options={"num_predict": 80})
     command = ["run", str(file), *on(hosts), "-o", str(tmp_path / "out.jsonl")]
     first = processes.start([*CARAVAN, *command], name="run", env=environment)
 
@@ -57,8 +57,8 @@ def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
     caravan(*command, env=environment)
 
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [line["state"] for line in lines] == ["succeeded"] * 600
-    assert sum(int(host.state()["requests"]) for host in hosts) <= 600 + 2 * 64 + 4
+    assert [line["state"] for line in lines] == ["succeeded"] * 300
+    assert sum(int(host.state()["requests"]) for host in hosts) <= 300 + 2 * 64 + 4
 
 
 def test_a_finished_run_started_again_asks_no_host(

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 DRY_EVERY = 60.0
 """Seconds after which all slots run dry once, so that a stranger's pending request gets in."""
+DRY_EVERY_OF_BULK = 15.0
+"""The same while nothing but bulk jobs runs, which give way sooner."""
 LET_IN = 0.5
 """Seconds that dry slots stay so."""
 IN_USE = 120.0
@@ -16,9 +18,10 @@ STEP_BACK = 15.0
 """Seconds until the next look, while somebody else's model is in use."""
 
 
-def must_run_dry(shared: bool, *, dry_at: float, now: float) -> bool:
-    """Whether nothing new is started until the slots are dry; they were so last at ``dry_at``."""
-    return shared and now - dry_at >= DRY_EVERY
+def must_run_dry(shared: bool, *, dry_at: float, now: float, bulk: bool = False) -> bool:
+    """Whether nothing new is started until the slots are dry; they were so last at ``dry_at``. ``bulk``: no job that runs
+    is of a higher priority."""
+    return shared and now - dry_at >= (DRY_EVERY_OF_BULK if bulk else DRY_EVERY)
 
 
 def others_are_at_work(shared: bool, used_at: Iterable[float], *, now: float) -> bool:

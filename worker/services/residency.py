@@ -4,7 +4,7 @@ A load is a decision: published for the other hosts to see, done by an empty pro
 the slots are dry, timed, and kept as a run. A load that fails costs no job anything: none was claimed for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -116,12 +116,12 @@ class Residency:
                 if runner.run_id is None:
                     runner.run_id = resume_run(conn, host=self._host, runner_key=key)
             self._record(conn)
-        self._see_strangers(there)
+        self.see_strangers(loaded)
 
-    def _see_strangers(self, there: Mapping[str, LoadedModel]) -> None:
+    def see_strangers(self, loaded: Collection[LoadedModel]) -> None:
         """A model is in use while the time at which the host would unload it moves."""
         ours = {runner.key.model for runner in self._runners.values()}
-        expiry = {name: model.expires_at for name, model in there.items() if name not in ours}
+        expiry = {model.name: model.expires_at for model in loaded if model.name not in ours}
         now = self._clock.monotonic()
         self.strangers = {
             name: self.strangers[name] if name in self.strangers and at == self._expiry.get(name) else now

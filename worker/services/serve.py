@@ -190,6 +190,11 @@ class _Serving:
         self.probed_at = float("-inf")
         self.dry_at = clock.monotonic()
         self.urgent_at = float("-inf")
+        self.peeped_at = clock.monotonic()
+        self.is_bulk = False
+        """All that was claimed last is of the lowest priority."""
+        self.gives_way = False
+        """Somebody else uses the host: nothing new is started before the slots are dry."""
         self.low_water = host.slots
         self.grouped = False
         self.leases_lost = threading.Event()
@@ -230,6 +235,7 @@ class _Serving:
                     return self._served("in quarantine")
                 if not self.standing.paused(now):
                     self.slots.resume()
+                self._give_way()
                 done = self._wants_more() and self._step()
                 if not done and self.slots.unfinished >= self.slots.limit:
                     done = self._let_urgent_in()
@@ -257,12 +263,32 @@ class _Serving:
             emit("database.unavailable", host=self.host.name, message=str(error))
             return True
 
+    def _give_way(self) -> None:
+        """Bulk jobs run on a host that people use too. Once one of them does, nothing new is started: what runs goes to its
+        end, what has no slot yet goes back, and with dry slots ``_look_again`` leaves the host to them."""
+        now = self.clock.monotonic()
+        if not (self.host.shared and self.is_bulk and self.slots.unfinished) or self.gives_way:
+            return
+        if now - self.peeped_at < SHARED_PROBE_EVERY:
+            return
+        self.peeped_at = now
+        try:
+            self.residency.see_strangers(self.gpu.loaded())
+        except HostError:
+            return  # whatever it is, the calls that run tell it
+        if others_are_at_work(True, self.residency.strangers.values(), now=now):
+            self.gives_way = True
+            self.claims.give_back()
+
     def _wants_more(self) -> bool:
         """Short jobs are claimed before a slot idles, long ones when one is free."""
         if self.breaker.due or (self.alone and self.slots.unfinished):
             return False
-        if self.slots.unfinished and must_run_dry(
-            self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic()
+        if self.slots.unfinished and (
+            self.gives_way
+            or must_run_dry(
+                self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic(), bulk=self.is_bulk
+            )
         ):
             return False
         if self.grouped and self.slots.unfinished <= GROUPS_AHEAD * self.slots.limit:
@@ -393,11 +419,12 @@ class _Serving:
         """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
         now = self.clock.monotonic()
         every = SHARED_PROBE_EVERY if self.host.shared else PROBE_EVERY
-        if must_run_dry(self.host.shared, dry_at=self.dry_at, now=now):
+        if must_run_dry(self.host.shared, dry_at=self.dry_at, now=now, bulk=self.is_bulk):
             # A request that waits for another model gets in only if none of ours follows at once.
             self.stop.wait(LET_IN)
             every = 0.0
         self.dry_at = now
+        self.gives_way = False
         if now - self.probed_at > every and not self._look():
             return False
         strangers = self.residency.strangers
@@ -439,6 +466,7 @@ class _Serving:
         self.slots.limit = 1 if self.standing.quarantines else self.sight.slots_of(key)
         claimed = self._claim(decision, seen.members.get(key, (key,)))
         self.grouped = decision.whole and bool(claimed) and not self.alone
+        self.is_bulk = all(job.priority is Priority.BULK for job in claimed)
         if not claimed:
             return False
         self.low_water = max(self.slots.limit, len(claimed) // 2)

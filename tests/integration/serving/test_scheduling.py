@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -346,6 +346,47 @@ def test_a_shared_host_steps_back_while_a_stranger_s_model_is_in_use(
         assert counts(database, batch) == {JobState.QUEUED: 2}
         assert [fields["models"] for event, fields in heard if event == "host.yielded"] == [[MODELS[1]]]
         assert running.state()["loads"] == 1
+
+
+@pytest.mark.parametrize("priority", ["bulk", "normal"])
+def test_bulk_work_steps_back_within_one_job_when_somebody_comes(
+    database: Database, clock: Clock, heard: list[tuple[str, dict[str, Any]]], priority: str
+) -> None:
+    """The host holds two models: theirs is loaded beside ours while our jobs run."""
+    with simulator.running(simulated(max_loaded_models=2)) as (running,):
+        host = replace(add(database, clock, running), shared=True, models_at_once=2)
+        register(database, host, open_host=lambda h: OllamaHost(h.url), clock=clock)
+        jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "priority": priority} for n in range(200)]
+        batch = submit(database, clock, jobs)
+        gpu = OllamaHost(running.url)
+
+        class Coming:
+            """Time that passes five seconds a look, and a stranger who comes after the tenth answer."""
+
+            came_at: int | None = None
+            offset = 0.0
+
+            def now(self) -> datetime:
+                return clock.now()
+
+            def monotonic(self) -> float:
+                done = counts(database, batch).get(JobState.SUCCEEDED, 0)
+                if done >= 10 and self.came_at is None:
+                    self.came_at = done
+                    gpu.generate({"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
+                    self.offset = 6.0
+                return clock.monotonic() + self.offset
+
+        coming = Coming()
+        serve(database, coming, host)
+        gpu.close()
+
+    answered = counts(database, batch)[JobState.SUCCEEDED]
+    if priority == "bulk":
+        assert [fields["models"] for event, fields in heard if event == "host.yielded"] == [[MODELS[1]]]
+        assert answered < 120
+    else:
+        assert answered == 200
 
 
 def test_a_host_that_nobody_shares_loads_over_what_a_stranger_left(database: Database, clock: Clock) -> None:
