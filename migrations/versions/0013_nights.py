@@ -56,6 +56,10 @@ def upgrade() -> None:
         "r.prompt_tokens, r.output_tokens, p.metadata FROM schedule_documents d JOIN results r ON r.job_id = d.answered_job "
         "LEFT JOIN payloads p ON p.job_id = r.job_id"
     )
+    op.execute(  # its answer was pruned before there was a copy: the next firing asks it again
+        "UPDATE schedule_documents SET answered_job = NULL, answered = NULL, answered_at = NULL, digest = NULL "
+        "WHERE answered_job IS NOT NULL AND answered_job NOT IN (SELECT job_id FROM schedule_answers)"
+    )
 
 
 def _make_anew() -> None:

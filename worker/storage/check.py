@@ -155,6 +155,21 @@ INVARIANTS: Sequence[Invariant] = (
         "jobs",
         "SELECT 'job ' || id FROM jobs WHERE charged > max_attempts OR charged > attempt",
     ),
+    Invariant(
+        "documents",
+        "a document of a schedule that counts as answered has its answer",
+        "schedule_documents",
+        "SELECT d.custom_id || ', ' || d.model FROM schedule_documents d WHERE d.answered_job IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM schedule_answers a WHERE a.schedule_id = d.schedule_id "
+        "AND a.custom_id = d.custom_id AND a.model = d.model AND a.job_id = d.answered_job)",
+    ),
+    Invariant(
+        "firings",
+        "a firing that has ended holds no lease, and one that goes on is of a schedule that is there",
+        "firings",
+        "SELECT 'firing ' || f.id FROM firings f LEFT JOIN schedules s ON s.id = f.schedule_id "
+        "WHERE s.id IS NULL OR (f.ended_at IS NOT NULL AND f.token IS NOT NULL)",
+    ),
 )
 
 

@@ -6,19 +6,22 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import insert, make_url, text
 from typer.testing import CliRunner
 
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.cli.main import app
 from worker.domain.attempts import Failed, Held
 from worker.domain.hosts import Host
+from worker.domain.schedules import FiringState, ScheduleSpec
 from worker.errors import Code
 from worker.storage.batches import finish_batches
 from worker.storage.check import INVARIANTS, check_database
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
+from worker.storage.schedules import add_schedule, open_firing
+from worker.storage.tables import schedule_answers, schedule_documents
 
 
 @pytest.fixture
@@ -29,7 +32,15 @@ def store(migrated_url: str) -> Iterator[Store]:
         add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
     store = Store(database)
     store.submit(new_job(1))
-    store.finish(store.claim()[0])
+    [first] = store.claim()
+    store.finish(first)
+    with database.write() as conn:
+        schedule = add_schedule(conn, "nightly", ScheduleSpec("0 2 * * *"), next_at=None, now=NOW)
+        open_firing(conn, schedule, NOW, state=FiringState.SKIPPED, now=NOW)
+        of = {"schedule_id": schedule.id, "custom_id": "a.txt", "model": "qwen3:8b"}
+        seen = {"path": "/a.txt", "firing_id": 1, "change": "new", "first_seen_at": NOW, "last_seen_at": NOW}
+        conn.execute(insert(schedule_documents).values(**of, **seen, answered_job=first.id))
+        conn.execute(insert(schedule_answers).values(**of, job_id=first.id, answer="Yes."))
     with database.write() as conn:
         finish_batches(conn, now=NOW)
         fold_counts(conn)
@@ -65,6 +76,8 @@ def test_a_database_in_order_breaks_no_promise(store: Store) -> None:
         ("UPDATE jobs SET hold_code = 'bad_luck' WHERE state = 'held'", "codes"),
         ("UPDATE results SET error_code = 'bad_luck' WHERE state = 'failed'", "codes"),
         ("UPDATE jobs SET attempt = 9, charged = 9", "charges"),
+        ("DELETE FROM schedule_answers", "documents"),
+        ("UPDATE firings SET token = 'x', token_until = ended_at", "firings"),
         ("UPDATE batches SET pruned_at = created_at", "pruned"),
         ("UPDATE jobs SET state = 'waiting' WHERE state = 'queued'", "waiting"),
     ],
