@@ -257,16 +257,17 @@ def test_the_example_is_applied_run_and_written(
     report = json.loads(done.stdout)
     assert counts(report) == {"new": 7, "failed": 1, "answered": 7}
     assert report["failures"] == {"no_text": 1}
-    written = sorted(str(path.relative_to(folder / "answers")) for path in folder.glob("answers/**/*.md"))
+    written = sorted(str(path.relative_to(folder / "answers")) for path in folder.glob("answers/**/[!_]*.md"))
     assert {"ozymandias.pdf.answer.md", "zh/guanque.txt.answer.md"} <= set(written)
     assert len(written) == 7
+    assert len(list(folder.glob("answers/_*.answer.md"))) == 1, "the summary of the night"
 
 
 @pytest.mark.thorough
 def test_two_beats_and_three_workers_at_once_fire_each_time_once(
     fleet: Fleet, inbox: Path, tmp_path: Path
 ) -> None:
-    for name in ("control", "beat", "beat"):
+    for name in ("control", "control", "beat", "beat"):
         fleet.start(name)
     add(fleet.env, inbox)
     for host in ("gpu-1", "gpu-2", "gpu-1"):

@@ -46,6 +46,8 @@ class ScheduleSpec:
     """The pages are shown to a model that sees."""
     priority: str | None = None
     max_failures: str | None = None
+    keep: str | None = None
+    """How long the batch of a firing is kept once it has ended: ``30d``, ``forever``."""
     window: tuple[str, ...] = ()
     blackout: tuple[str, ...] = ()
     misfire: Misfire = "run"

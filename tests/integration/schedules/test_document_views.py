@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.integration.schedules.nights import MODEL, NAME, Failed, Nights
 from worker.domain.jobs import JobFilter
-from worker.errors import Code
+from worker.errors import Code, InputRefused
 from worker.services.keeping import delete_jobs, prune
 from worker.services.tick import tidy
 from worker.storage.actions import retry_some
@@ -144,3 +145,17 @@ def test_a_batch_names_its_schedule(nights: Nights) -> None:
 
     with nights.database.read() as conn:
         assert conn.scalar(text("SELECT schedule FROM report_batches")) == NAME
+
+
+def test_the_batches_of_a_schedule_are_kept_for_as_long_as_it_says(nights: Nights) -> None:
+    nights.write(a="One.")
+    nights.schedule(keep="30d")
+    nights.night(FIRST)
+
+    with nights.database.read() as conn:
+        assert conn.scalar(text("SELECT keep_seconds FROM batches")) == 30 * 86400
+
+
+def test_a_time_to_keep_that_is_none_is_refused(nights: Nights) -> None:
+    with pytest.raises(InputRefused, match="keep"):
+        nights.schedule(keep="soon")

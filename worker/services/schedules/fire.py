@@ -14,6 +14,7 @@ from typing import Any
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
+from worker.domain.keeping import parse_keep
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
 from worker.errors import Conflict, DocumentRefused, InputRefused, NotFound, Problem
 from worker.observability.events import emit
@@ -308,6 +309,7 @@ def _submit(
             origin=BatchOrigin(
                 max_failures=spec.max_failures,
                 schedule=schedule.name,
+                keep_seconds=None if spec.keep is None else int(parse_keep(spec.keep).total_seconds()),
                 windows=None if windows is None else windows.plain,
             ),
             reject=reject,

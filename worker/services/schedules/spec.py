@@ -11,6 +11,7 @@ from typing import Any, get_args
 from api_schemas.jobs import PRIORITIES, JobDefaults, check_defaults
 from worker.documents.encodings import read_text
 from worker.documents.templates import prompt_template, prompt_text
+from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
 from worker.domain.schedules import AnswerForm, Misfire, OnModelChange, Overlap, ScheduleSpec
 from worker.errors import InputRefused, Problem
@@ -85,6 +86,11 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
         plain["system"] = "@" + _absolute(str(plain["system"])[1:], base)
     if isinstance(plain.get("format"), str) and plain["format"] != "json":
         plain["format"] = _schema(Path(_absolute(plain["format"].removeprefix("@"), base)))
+    if plain.get("keep") is not None:
+        try:
+            parse_keep(str(plain["keep"]))
+        except ValueError as error:
+            raise _refused("keep", f"keep {error}") from error
     if bool(plain.get("template")) == bool(plain.get("prompt")):
         raise _refused("template", "give a template or a prompt, one of them")
     if (plain.get("long") == "split") != bool(plain.get("combine")):
