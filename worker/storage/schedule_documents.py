@@ -313,6 +313,24 @@ def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) ->
     )
 
 
+def answer_digests(conn: Connection, batch_id: int) -> dict[str, dict[str, int]]:
+    """Model → weights → answers of a batch."""
+    query = (
+        select(results.c.model, results.c.digest, func.count())
+        .where(
+            results.c.batch_id == batch_id,
+            results.c.state == "succeeded",
+            results.c.digest.is_not(None),
+            results.c.reused_from.is_(None),
+        )
+        .group_by(results.c.model, results.c.digest)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for model, digest, n in conn.execute(query):
+        found.setdefault(model, {})[digest] = n
+    return found
+
+
 def unanswer(conn: Connection, job_ids: Sequence[int]) -> None:
     """Forget the copies of these answers, which somebody deletes; the next firing asks what is still there again."""
     conn.execute(delete(schedule_answers).where(schedule_answers.c.job_id.in_(job_ids)))

@@ -164,6 +164,10 @@ def letter(report: Mapping[str, Any]) -> str:
             lines.append(
                 f"  {model} has other weights now: {about['answers_of_others']:,} answers kept are of the earlier ones"
             )
+        if about.get("strays"):
+            lines.append(
+                f"  {about['strays']:,} answers of {model} are of weights that came while the firing went on"
+            )
     forecast = report.get("forecast") or {}
     if forecast.get("enough") is False:
         lines.append(f"  the window will not suffice: {forecast['told']}")

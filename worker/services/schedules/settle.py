@@ -16,7 +16,7 @@ from worker.services.schedules.report import headline, letter, report_of
 from worker.services.schedules.telling import promise
 from worker.storage.batches import get_batch
 from worker.storage.engine import Database
-from worker.storage.schedule_documents import settle_documents
+from worker.storage.schedule_documents import answer_digests, settle_documents
 from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
 
 LEASE = timedelta(minutes=10)
@@ -54,6 +54,7 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
     written = write_answers(database, schedule, taken)
     report = report_of(database, taken, now=clock.now())
     report["state"] = str(FiringState.FINISHED)
+    report["models"] = _with_strays(database, taken)
     report["files"] = {"written": written.files, "problems": list(written.problems)}
     _write_summary(schedule, taken, report)
     kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
@@ -67,7 +68,33 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
     return ended
 
 
-_KEPT = ("answered", "failed", "left", "failures", "prompt_tokens", "output_tokens", "seconds", "files")
+_KEPT = (
+    "models",
+    "answered",
+    "failed",
+    "left",
+    "failures",
+    "prompt_tokens",
+    "output_tokens",
+    "seconds",
+    "files",
+)
+
+
+def _with_strays(database: Database, firing: Firing) -> dict[str, Any]:
+    """The models of the report: of each the weights that the firing was begun with, and how many answers came of others,
+    since somebody pulled it anew meanwhile."""
+    models: dict[str, Any] = {name: dict(about) for name, about in firing.report.get("models", {}).items()}
+    if firing.batch_id is None:
+        return models
+    with database.read() as conn:
+        answered = answer_digests(conn, firing.batch_id)
+    for name, about in models.items():
+        pinned = set(about.get("digests", ()))
+        strays = sum(n for digest, n in answered.get(name, {}).items() if digest and digest not in pinned)
+        if pinned and strays:
+            about["strays"] = strays
+    return models
 
 
 def _told(report: dict[str, Any]) -> dict[str, int]:
