@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.figures import Figures
 from benchmarks.places import Place
 from benchmarks.processes import Stuck, clean_environ, group, measure
-from tests.services.children import dies_with_parent
+from tests.servers.children import dies_with_parent
 from worker.domain.hosts import Host
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import register

@@ -20,7 +20,7 @@ from typing import Any
 
 import simulator
 from api_schemas.jobs import JobDefaults
-from tests.services import postgres_server
+from tests.servers import postgres_server
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
-from tests.services import postgres_server
+from tests.servers import postgres_server
 from worker.storage.engine import open_database
 from worker.storage.migrate import upgrade
 

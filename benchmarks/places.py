@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, make_url
 
 from benchmarks.baselines.celery_per_job import metadata
 from benchmarks.processes import Stuck, group
-from tests.services import postgres_server, redis_server
-from tests.services.children import free_port
+from tests.servers import postgres_server, redis_server
+from tests.servers.children import free_port
 
 
 @dataclass(frozen=True, slots=True)

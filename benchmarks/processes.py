@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.figures import Figures, Sample, figures
-from tests.services.children import dies_with_parent
+from tests.servers.children import dies_with_parent
 
 LOOK_SECONDS = (0.05, 0.25)
 """The shortest and the longest pause between two looks at a run."""

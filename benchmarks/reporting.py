@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import text
 
-from tests.services.postgres import postgres_server
+from tests.servers.postgres import postgres_server
 from worker.clock import SystemClock
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.hosts import Host

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from tests.services import postgres_server
+from tests.servers import postgres_server
 from worker.domain.jobs import NewJob, Priority
 from worker.services.search import index_texts, search
 from worker.storage.batches import create_batch

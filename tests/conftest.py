@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.processes import Processes
-from tests.services import postgres_server, redis_server
+from tests.servers import postgres_server, redis_server
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.services.children import dies_with_parent
+from tests.servers.children import dies_with_parent
 from tests.waiting import wait_until
 
 CARAVAN = [sys.executable, "-m", "worker"]

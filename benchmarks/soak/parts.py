@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.processes import clean_environ
-from tests.services.children import dies_with_parent
+from tests.servers.children import dies_with_parent
 
 
 class Part:

@@ -16,7 +16,7 @@ from benchmarks.soak.plan import plan
 from benchmarks.soak.stage import LEASE_SECONDS, REASONING, SLOTS, Stage, staged, write_jobs
 from benchmarks.soak.trouble import Trouble
 from benchmarks.soak.verdict import Soaked, defects, read_stored
-from tests.services.children import dies_with_parent
+from tests.servers.children import dies_with_parent
 
 LOOK_SECONDS = 0.2
 TELL_SECONDS = 10.0

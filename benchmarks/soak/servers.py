@@ -13,9 +13,9 @@ import psycopg
 import redis
 
 from benchmarks.soak.parts import Part
-from tests.services.children import accepts, free_port, run_as, unprivileged
-from tests.services.postgres import postgres_binaries, runnable
-from tests.services.redis import redis_binary
+from tests.servers.children import accepts, free_port, run_as, unprivileged
+from tests.servers.postgres import postgres_binaries, runnable
+from tests.servers.redis import redis_binary
 from tests.waiting import wait_until
 
 _QUICK = {

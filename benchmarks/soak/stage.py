@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.processes import clean_environ
 from benchmarks.soak.parts import Part, caravan
 from benchmarks.soak.servers import PostgresServer, RedisServer, Wire, cluster_folder
-from tests.services.children import accepts, free_port
+from tests.servers.children import accepts, free_port
 from tests.waiting import wait_until
 
 MODELS = ("alpha:3b", "beta:7b", "gamma-r1:8b")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.acceptance.conftest import MODELS, Fleet
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, blocks
 from tests.waiting import wait_until
 
 

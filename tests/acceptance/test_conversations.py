@@ -7,7 +7,7 @@ import pytest
 
 import simulator
 from tests.acceptance.conftest import caravan
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, blocks
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]

@@ -8,7 +8,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import MODELS, caravan
 from tests.made_documents import docx_of, encrypted, pdf_of
-from tests.unit.docs.pages import DOCS, ROOT, blocks
+from tests.repo.docs.pages import DOCS, ROOT, blocks
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]

@@ -11,7 +11,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import Fleet, caravan
 from tests.processes import CARAVAN, Processes
-from tests.services.smtp import mail_server_here
+from tests.servers.smtp import mail_server_here
 from tests.waiting import wait_until
 
 Environment = dict[str, str]

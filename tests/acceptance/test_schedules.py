@@ -13,7 +13,7 @@ from sqlalchemy import text
 import simulator
 from tests.acceptance.conftest import MODELS, Fleet, caravan
 from tests.processes import CARAVAN, Processes
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 from tests.waiting import wait_until
 from worker.clock import SystemClock
 from worker.domain.schedules import FiringState

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import simulator
-from tests.services.proxy import proxying
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, blocks
+from tests.servers.proxy import proxying
 
 PAGE = DOCS / "tutorial.md"
 MARK = "@@@@"

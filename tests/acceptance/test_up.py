@@ -12,7 +12,7 @@ import simulator
 from caravan import Caravan
 from tests.acceptance.conftest import MODELS, caravan, write_jobs
 from tests.processes import CARAVAN, Processes, Started
-from tests.services.pinged import pinged_here
+from tests.servers.pinged import pinged_here
 from tests.waiting import wait_until
 
 Environment = dict[str, str]

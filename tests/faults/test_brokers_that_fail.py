@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.soak.servers import RedisServer
 from tests.acceptance.conftest import Fleet, write_jobs
-from tests.services.children import free_port
+from tests.servers.children import free_port
 from tests.waiting import wait_until
 
 

@@ -17,7 +17,7 @@ import simulator
 from benchmarks.soak.servers import PostgresServer
 from tests.acceptance.conftest import Fleet, caravan, keeps_its_promises, write_jobs
 from tests.processes import CARAVAN, Processes
-from tests.services.children import unprivileged
+from tests.servers.children import unprivileged
 from tests.waiting import wait_until
 from worker.storage.engine import open_database
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 
 SCRIPT = "from caravan import Caravan; print(Caravan.__module__)"
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import simulator
 from caravan import Caravan, InputRefused, NoHost
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, blocks
 
 MODEL = "llama3.2:3b"
 

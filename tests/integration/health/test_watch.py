@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.integration.storage.conftest import new_job
-from tests.services.pinged import Pinged, pinged_here
-from tests.services.smtp import Mailbox, mail_server_here
+from tests.servers.pinged import Pinged, pinged_here
+from tests.servers.smtp import Mailbox, mail_server_here
 from tests.waiting import wait_until
 from worker.domain.health import Finding, HealthLimits, Kind, Telling
 from worker.domain.hosts import Host

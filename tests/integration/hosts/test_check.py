@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator import HostSettings, RunningHost, SimulatedModel, running
-from tests.services.proxy import proxying
+from tests.servers.proxy import proxying
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
 from worker.errors import SettingsRefused

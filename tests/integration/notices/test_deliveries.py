@@ -9,8 +9,8 @@ import pytest
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, new_job, store
-from tests.services.pinged import pinged_here
-from tests.services.smtp import mail_server_here
+from tests.servers.pinged import pinged_here
+from tests.servers.smtp import mail_server_here
 from worker.domain.attempts import Failed
 from worker.domain.health import Telling
 from worker.domain.notices import Addressee, Channel, Means, Notice, NoticeState

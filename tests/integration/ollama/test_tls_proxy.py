@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator import HostSettings, RunningHost, demo_models, running
-from tests.services.proxy import Proxy, proxying
+from tests.servers.proxy import Proxy, proxying
 from tests.waiting import wait_until
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from tests.integration.storage.conftest import NOW, Store, new_job
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, blocks
 from worker.domain.attempts import Failed
 from worker.domain.hosts import Host
 from worker.errors import Code, SettingsRefused

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tests.integration.reporting.test_reporting_tools import filled
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 from worker.domain.attempts import Succeeded
 from worker.storage.rollups import number_results
 from worker.storage.snapshots import snapshot

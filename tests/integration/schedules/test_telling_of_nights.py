@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.schedules.nights import NAME, Failed, Nights
-from tests.services.pinged import Pinged, pinged_here
-from tests.services.smtp import mail_server_here
+from tests.servers.pinged import Pinged, pinged_here
+from tests.servers.smtp import mail_server_here
 from worker.domain.health import Telling
 from worker.domain.jobs import JobFilter
 from worker.domain.notices import Means

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import simulator
-from tests.unit.docs.commands import shell_lines
-from tests.unit.docs.pages import DOCS, blocks
+from tests.repo.docs.commands import shell_lines
+from tests.repo.docs.pages import DOCS, blocks
 from worker.cli.main import app
 
 PAGE = DOCS / "keeping.md"

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from simulator import HostSettings, RunningHost, demo_models, running
-from tests.services.proxy import proxying
+from tests.servers.proxy import proxying
 from worker.cli.main import app
 from worker.settings import load_settings
 from worker.storage.engine import open_database

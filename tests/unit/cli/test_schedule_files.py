@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 from worker.cli.schedule_files import read_schedules
 from worker.errors import InputRefused
 

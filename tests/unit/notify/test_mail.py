@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.services.smtp import mail_server_here
+from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import mail
 from worker.notify.bounded import NotSent

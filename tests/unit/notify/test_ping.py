@@ -1,7 +1,7 @@
 import pytest
 
-from tests.services.pinged import pinged_here
-from tests.services.smtp import mail_server_here
+from tests.servers.pinged import pinged_here
+from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import ping as pinging
 from worker.notify.bounded import NotSent

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.services.pinged import pinged_here
-from tests.services.smtp import mail_server_here
+from tests.servers.pinged import pinged_here
+from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import webhook
 from worker.notify.bounded import NotSent

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.children import accepts, free_port, serving, source
+from tests.servers.children import accepts, free_port, serving, source
 
 
 def redis_binary() -> Path:

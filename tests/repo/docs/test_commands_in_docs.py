@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from tests.unit.docs.commands import (
+from tests.repo.docs.commands import (
     caravan_words,
     check_command,
     check_mention,
     programs,
     shell_lines,
 )
-from tests.unit.docs.pages import PAGES, ROOT, blocks, inline_code
+from tests.repo.docs.pages import PAGES, ROOT, blocks, inline_code
 from worker.cli.main import app
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.unit.docs.commands import check_command
+from tests.repo.docs.commands import check_command
 from worker.cli.main import app
 from worker.settings import PREFIX, Settings
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CARAVAN = typer.main.get_command(app)
 ONE_SHOT = {"migrate", "hosts", "caravan"}
 """Services that end when they have done their work."""

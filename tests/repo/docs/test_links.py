@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.pages import DOCS, PAGES, ROOT, anchors, inline_code, links
+from tests.repo.docs.pages import DOCS, PAGES, ROOT, anchors, inline_code, links
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

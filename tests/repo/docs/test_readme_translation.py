@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.unit.docs.pages import ROOT, blocks, links
+from tests.repo.docs.pages import ROOT, blocks, links
 
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.services.children import free_port, run_as, serving, source, unprivileged
+from tests.servers.children import free_port, run_as, serving, source, unprivileged
 
 _FAST = {
     "fsync": "off",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Connection
 
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority

@@ -1,6 +1,6 @@
 """A reverse proxy as people put before an Ollama server: TLS, basic auth, a path, and the faults of such proxies.
 
-    python -m tests.services.proxy --listen 8443 --to http://127.0.0.1:11434 --user me:secret --cert-dir certs
+    python -m tests.servers.proxy --listen 8443 --to http://127.0.0.1:11434 --user me:secret --cert-dir certs
 
 writes ``certs/ca.pem`` and serves until it is ended.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api_schemas.jobs import JobDefaults, LineProblem, read_job_line
-from tests.unit.docs.pages import DOCS, ROOT, blocks
+from tests.repo.docs.pages import DOCS, ROOT, blocks
 from worker.cli.exits import explain
 from worker.dispatch.app import CHORES_QUEUE
 from worker.dispatch.submit import MOST_JOBS

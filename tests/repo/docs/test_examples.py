@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api_schemas.jobs import JobDefaults, ParsedLine, ResultLine, read_job_line
-from tests.unit.docs.pages import DOCS, ROOT, blocks
+from tests.repo.docs.pages import DOCS, ROOT, blocks
 from worker.domain.jobs import Priority
 from worker.domain.runners import runner_key
 from worker.policy.first_come import first_come_loads

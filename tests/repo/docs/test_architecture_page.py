@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 
-from tests.unit.docs.pages import ROOT, blocks, read
+from tests.repo.docs.pages import ROOT, blocks, read
 
 WORKER = ROOT / "worker"
 

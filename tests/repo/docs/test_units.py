@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.pages import DOCS
+from tests.repo.docs.pages import DOCS
 from worker.cli.main import COMMANDS
 
 UNITS = sorted((DOCS / "systemd").iterdir())

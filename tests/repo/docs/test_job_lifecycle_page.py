@@ -2,7 +2,7 @@
 
 import re
 
-from tests.unit.docs.pages import DOCS, blocks, read
+from tests.repo.docs.pages import DOCS, blocks, read
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, TRANSITIONS, JobState
 

@@ -2,7 +2,7 @@
 
 To rewrite them after a change of the code::
 
-    .venv/bin/python -c "from tests.unit.docs.tables import rewrite; rewrite()"
+    .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"
 """
 
 import types
@@ -15,14 +15,14 @@ from pydantic.fields import FieldInfo
 
 from tests.faults.catalogue import FAULTS
 from tests.faults.marked import provoked_by
-from tests.unit.docs.limits import limits
-from tests.unit.docs.pages import write_table
+from tests.repo.docs.limits import limits
+from tests.repo.docs.pages import write_table
 from worker.errors import CODES
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings
 from worker.storage.views import COLUMNS
 
-REWRITE = 'rewrite it: .venv/bin/python -c "from tests.unit.docs.tables import rewrite; rewrite()"'
+REWRITE = 'rewrite it: .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"'
 
 _TYPES: Mapping[Any, str] = {
     str: "text",

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 MACHINE = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 """The environment of these runs: what the make that runs the tests was told is not for them."""
 

@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from tests.processes import Processes
-from tests.services import postgres_server, redis_server
-from tests.services.children import accepts, source
-from tests.services.postgres import postgres_binaries
-from tests.services.redis import redis_binary
+from tests.servers import postgres_server, redis_server
+from tests.servers.children import accepts, source
+from tests.servers.postgres import postgres_binaries
+from tests.servers.redis import redis_binary
 from tests.waiting import wait_until
 
 
@@ -51,7 +51,7 @@ def test_a_missing_server_says_what_was_looked_for(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_a_server_ends_when_its_starter_is_killed(processes: Processes, tmp_path: Path) -> None:
     code = (
-        "from tests.services import redis_server\n"
+        "from tests.servers import redis_server\n"
         "import threading\n"
         "with redis_server() as url:\n"
         "    print(url, flush=True)\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.pages import ROOT
+from tests.repo.docs.pages import ROOT
 from worker.errors import Code
 
 PLACES = ("integration", "acceptance", "faults", "contract", "unit/ollama")

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tests.unit.docs.pages import Block
+from tests.repo.docs.pages import Block
 
 _ENDS = frozenset({"|", "||", "&&", ";", "&"})
 _REDIRECTIONS = frozenset({"<", ">", ">>", "2>"})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.docs.pages import read, table
-from tests.unit.docs.tables import REWRITE, TABLES
+from tests.repo.docs.pages import read, table
+from tests.repo.docs.tables import REWRITE, TABLES
 
 
 @pytest.mark.parametrize(("page", "name"), TABLES, ids=lambda part: str(part))
