@@ -40,8 +40,8 @@ def test_every_image_is_pinned_to_a_version() -> None:
     images = re.findall(r"^ +image: (\S+)$", _text("compose.yaml"), flags=re.MULTILINE)
     bases = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", _text("Dockerfile"), flags=re.MULTILINE)
 
-    assert len(images) == 3
-    assert len(bases) == 1
+    assert images
+    assert bases
     for image in (*images, *bases):
         assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?", image), image
 
@@ -55,12 +55,6 @@ def test_the_image_and_the_makefile_install_by_the_same_uv() -> None:
     [ours] = re.findall(r"^UV_VERSION := (\S+)$", _text("Makefile"), flags=re.MULTILINE)
 
     assert f"uv=={ours}\n" in _text("Dockerfile")
-
-
-def test_the_image_runs_as_an_ordinary_user() -> None:
-    last = re.findall(r"^(USER .*|ENTRYPOINT .*)$", _text("Dockerfile"), flags=re.MULTILINE)
-
-    assert last == ["USER caravan", 'ENTRYPOINT ["caravan"]']
 
 
 def test_what_the_image_copies_is_let_through() -> None:

@@ -33,11 +33,15 @@ def test_make_without_a_target_explains_every_target() -> None:
     assert shown == named
 
 
-def test_every_change_runs_the_commands_a_person_runs() -> None:
+def test_what_runs_at_every_change_can_be_run_and_makes_targets_that_exist() -> None:
     script = ROOT / ".ci" / "run"
+    targets = set(re.findall(r"^([\w-]+):(?!=)", _makefile(), flags=re.MULTILINE))
+
+    made = set(re.findall(r"^make ([\w-]+)", script.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
     assert script.stat().st_mode & 0o111, "not executable"
-    assert script.read_text(encoding="utf-8").splitlines()[-2:] == ["make lint", "make test"]
+    assert made
+    assert made <= targets
 
 
 def test_the_python_that_is_named_makes_the_environment(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What do the documents say? Their text, their tables, their blocks of code and their links."""
+"""Reads the documents: their text, their tables, their blocks of code and their links."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+"""Every page for people; a new page is checked without being named anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Block:
     @property
     def place(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def place(page: Path) -> str:
+    """The page's path from the root of the repository, for messages."""
+    return str(page.relative_to(ROOT))
 
 
 def read(name: str) -> str:
@@ -73,25 +79,28 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-def table(page: str, name: str) -> str:
-    """The table between its two marks in ``docs/PAGE``."""
-    found = _table(page, name).search(read(page))
-    assert found, f"docs/{page} has no table {name!r}"
-    return found.group(1)
+def blocks_of(language: str, *, containing: str = "") -> list[Block]:
+    """The blocks of all pages in ``language`` that contain a text. Raises AssertionError where there is none."""
+    matches = [block for page in PAGES for block in blocks(page, language) if containing in block.text]
+    assert matches, f"no page has a {language} block that contains {containing!r}"
+    return matches
 
 
-def write_table(page: str, name: str, text: str) -> None:
+def table(name: str) -> tuple[Path, str]:
+    """The page that has the table of this name, and the table between its two marks."""
+    tables = [
+        (page, match.group(1)) for page in PAGES if (match := _table(name).search(page.read_text("utf-8")))
+    ]
+    assert len(tables) == 1, f"{len(tables)} pages have a table {name!r}, expected one"
+    return tables[0]
+
+
+def write_table(name: str, text: str) -> None:
     """Put ``text`` between the marks."""
-    path = DOCS / page
-    path.write_text(
-        _table(page, name).sub(lambda _: _marked(name, text), read(page)),
-        encoding="utf-8",
-    )
+    page, _ = table(name)
+    marked = f"<!-- table: {name} -->\n{text}<!-- end of table -->"
+    page.write_text(_table(name).sub(lambda _: marked, page.read_text("utf-8")), encoding="utf-8")
 
 
-def _marked(name: str, text: str) -> str:
-    return f"<!-- table: {name} -->\n{text}<!-- end of table -->"
-
-
-def _table(page: str, name: str) -> re.Pattern[str]:
+def _table(name: str) -> re.Pattern[str]:
     return re.compile(rf"<!-- table: {re.escape(name)} -->\n(.*?)<!-- end of table -->", re.DOTALL)

@@ -116,20 +116,21 @@ def view_table(view: str) -> str:
     )
 
 
-TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
-    ("configuration.md", "settings"): settings_table,
-    ("limits.md", "limits"): limits_table,
-    ("errors.md", "codes"): codes_table,
-    ("events.md", "events"): events_table,
-    ("reliability.md", "faults"): faults_table,
-    **{("reporting.md", view): partial(view_table, view) for view in COLUMNS},
+TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "limits": limits_table,
+    "codes": codes_table,
+    "events": events_table,
+    "faults": faults_table,
+    **{view: partial(view_table, view) for view in COLUMNS},
 }
+"""By the name in their mark, whichever page that stands on."""
 
 
 def rewrite() -> None:
     """Write every table anew."""
-    for (page, name), made in TABLES.items():
-        write_table(page, name, made())
+    for name, made in TABLES.items():
+        write_table(name, made())
 
 
 def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

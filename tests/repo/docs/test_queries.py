@@ -1,14 +1,15 @@
-"""Every query of ``examples/queries.sql`` runs on a database with something to find."""
+"""The queries of ``examples/queries.sql`` and of the pages run on a database with something to find."""
 
 import re
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Connection
 
-from tests.repo.docs.pages import ROOT
+from tests.repo.docs.pages import PAGES, ROOT, blocks
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
@@ -23,13 +24,14 @@ from worker.storage.jobs import insert_jobs, promote_due
 from worker.storage.migrate import upgrade
 from worker.storage.runs import loaded_run, open_run
 
-QUERIES = [
-    query.strip()
-    for query in re.sub(
-        r"^--.*\n", "", (ROOT / "examples" / "queries.sql").read_text("utf-8"), flags=re.MULTILINE
-    ).split(";")
-    if query.strip()
-]
+
+def _queries(text: str) -> list[str]:
+    without_comments = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+    return [query.strip() for query in without_comments.split(";") if query.strip()]
+
+
+EXAMPLES = _queries((ROOT / "examples" / "queries.sql").read_text("utf-8"))
+SHOWN = [query for page in PAGES for block in blocks(page, "sql") for query in _queries(block.text)]
 NOW = datetime(2026, 11, 30, 21, tzinfo=UTC)
 KEY = "deepseek-r1:8b"
 
@@ -110,17 +112,18 @@ def _result(*, cut: bool) -> Result:
     )
 
 
-def test_the_file_holds_queries() -> None:
-    assert len(QUERIES) >= 8
+def test_every_query_of_the_examples_finds_something(file: Path) -> None:
+    assert EXAMPLES
+    for query in EXAMPLES:
+        rows = _rows(file, query)
+        assert any(value is not None for row in rows for value in row), query
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: " ".join(query.split())[:60])
-def test_a_query_of_the_examples_finds_something(query: str, file: Path) -> None:
-    connection = sqlite3.connect(file)
-    try:
-        rows = connection.execute(query).fetchall()
-    finally:
-        connection.close()
+def test_every_query_that_a_page_shows_runs(file: Path) -> None:
+    for query in SHOWN:
+        _rows(file, query)
 
-    assert rows
-    assert any(value is not None for row in rows for value in row)
+
+def _rows(file: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
