@@ -5,6 +5,7 @@
     CaravanError
     ├── InputRefused          the producer's input cannot be taken; carries one problem per line
     ├── SettingsRefused       a setting is unknown or out of range
+    ├── ExtraMissing          an optional package is not installed; the message has the command that installs it
     ├── NotFound              no batch, job or host of that name
     ├── Conflict              the thing exists already, or is in another state
     ├── DatabaseUnavailable   the database is away, locked or full; trying again may help
@@ -53,6 +54,14 @@ class InputRefused(CaravanError):
 
 class SettingsRefused(CaravanError):
     """A setting is unknown, out of range or of the wrong type."""
+
+
+class ExtraMissing(CaravanError, ImportError):
+    """An optional package is not installed. ``extra`` names the extra of the distribution that brings it."""
+
+    def __init__(self, extra: str, message: str) -> None:
+        self.extra = extra
+        super().__init__(message)
 
 
 class NotFound(CaravanError):

@@ -12,6 +12,7 @@ from worker.cli.render import output_console, plain_table
 from worker.cli.seeing import print_json
 from worker.cli.settings import opened, origins_for
 from worker.errors import CaravanError
+from worker.extras import DISTRIBUTION
 from worker.settings import Settings, masked
 from worker.stack.home import holder
 from worker.storage.hosts import list_hosts
@@ -60,7 +61,7 @@ def gathered() -> dict[str, Any]:
     settings, origins = origins_for()
     database = _database(settings)
     return {
-        "caravan": importlib.metadata.version("caravan"),
+        "caravan": importlib.metadata.version(DISTRIBUTION),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "home": str(settings.home),

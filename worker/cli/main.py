@@ -263,7 +263,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         import importlib.metadata
 
-        typer.echo(importlib.metadata.version("caravan"))
+        from worker.extras import DISTRIBUTION
+
+        typer.echo(importlib.metadata.version(DISTRIBUTION))
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""Which documents lie in a bucket, and what are their bytes? The same as a folder, through fsspec (``caravan[s3]``).
+"""Which documents lie in a bucket, and what are their bytes? The same as a folder, through fsspec (``caravan-ollama[s3]``).
 
 Imported only where a root is a URL. Credentials are found as the file system finds them (for s3: environment, profile, role).
 """
@@ -57,7 +57,7 @@ def _system(url: str) -> tuple[Any, str]:
 
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        told = f"{url}: needs an extra: pip install 'caravan[s3]' ({error})"
+        told = f"{url}: needs an extra: pip install 'caravan-ollama[s3]' ({error})"
         raise InputRefused([Problem(0, "documents", "unreadable", told)]) from error
     except ValueError as error:
         raise _unreadable(url, error) from error

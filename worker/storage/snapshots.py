@@ -271,7 +271,7 @@ def _duckdb() -> Any:
     try:
         import duckdb
     except ModuleNotFoundError as error:
-        raise SettingsRefused("--to-duckdb needs DuckDB: pip install 'caravan[duckdb]'") from error
+        raise SettingsRefused("--to-duckdb needs DuckDB: pip install 'caravan-ollama[duckdb]'") from error
     return duckdb
 
 
