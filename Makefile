@@ -4,6 +4,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
+BASE := .venv/.installed-base
 # Processes that the tests run in; 0 for one that a debugger can follow.
 WORKERS ?= auto
 
@@ -18,22 +19,29 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
+SYNC = test -w "$${HOME:-/}" || export UV_NO_CACHE=1; $(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
+
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # An environment whose Python is gone, as after an update of the system, is made anew.
-$(shell test -x $(BIN)/python || rm -f $(STAMP))
+$(shell test -x $(BIN)/python || rm -f $(STAMP) $(BASE))
 
 venv: $(STAMP) ## Install everything into .venv
 
-$(STAMP): pyproject.toml uv.lock
+$(STAMP): pyproject.toml uv.lock | $(BASE)
+	@$(SYNC)
+	@touch $(STAMP)
+
+# What a user installs, without extras and development tools: enough for the demo, and the start of everything else.
+$(BASE): pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "caravan needs Python 3.11 or newer with venv; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv --clear; }
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
-	@test -w "$${HOME:-/}" || export UV_NO_CACHE=1; $(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
-	@touch $(STAMP)
+	@$(SYNC) --no-dev
+	@touch $(BASE)
 
-demo: $(STAMP) ## Run the main job on two simulated hosts, in under a minute
+demo: $(BASE) ## Run the main job on two simulated hosts, in under a minute
 	@$(BIN)/caravan demo
 
 test: $(STAMP) ## Run the tests, on a real Redis and a real PostgreSQL brought up for them

@@ -22,9 +22,12 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "duckdb": {"duckdb": "duckdb", "pyarrow": "pyarrow"},
     "fleet": {"celery": "celery", "kombu": "kombu", "psycopg": "psycopg", "redis": "redis"},
     "parquet": {"pyarrow": "pyarrow"},
-    "s3": {"s3fs": "s3fs"},
+    "s3": {"fsspec": "fsspec", "s3fs": "s3fs"},
 }
 """Extra → the modules it brings, and the distribution of each. A test compares it with ``pyproject.toml``."""
+
+OTHERS: Mapping[str, Mapping[str, str]] = {"pandas": {"pandas": "pandas"}}
+"""Packages that no extra brings: people have the version that their own code needs."""
 
 
 def require(extra: str, purpose: str, *modules: str) -> None:
@@ -39,7 +42,7 @@ def require(extra: str, purpose: str, *modules: str) -> None:
 
 def missing_from(extra: str, *modules: str) -> list[str]:
     """The distributions of ``extra`` that are not installed; of ``modules`` only, where any are named."""
-    brought = EXTRAS[extra]
+    brought = OTHERS[extra] if extra in OTHERS else EXTRAS[extra]
     return [brought[module] for module in modules or brought if not _installed(module)]
 
 
@@ -49,6 +52,8 @@ def advice(extra: str) -> str:
     >>> advice("parquet")
     "Install it with: pip install 'caravan-ollama[parquet]'"
     """
+    if extra in OTHERS:
+        return f"Install it with: pip install {extra}"
     return f"Install it with: pip install '{DISTRIBUTION}[{extra}]'"
 
 

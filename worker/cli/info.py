@@ -12,7 +12,7 @@ from worker.cli.render import output_console, plain_table
 from worker.cli.seeing import print_json
 from worker.cli.settings import opened, origins_for
 from worker.errors import CaravanError
-from worker.extras import DISTRIBUTION
+from worker.extras import DISTRIBUTION, EXTRAS, missing_from
 from worker.settings import Settings, masked
 from worker.stack.home import holder
 from worker.storage.hosts import list_hosts
@@ -64,6 +64,8 @@ def gathered() -> dict[str, Any]:
         "caravan": importlib.metadata.version(DISTRIBUTION),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "extras": [extra for extra in EXTRAS if not missing_from(extra)],
+        "extras_not_installed": [extra for extra in EXTRAS if missing_from(extra)],
         "home": str(settings.home),
         "home_held_by_process": holder(settings.home),
         "database": secretless(settings.database),

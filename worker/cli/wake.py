@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import typer
+
+from worker.errors import ExtraMissing
+
 if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.settings import Settings
@@ -12,8 +16,12 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
     """Wake the hosts that have work and that nobody serves. A broker that is away costs seconds and nothing else."""
     if not settings.broker_url:
         return
-    from worker.dispatch.app import make_app  # Celery takes a third of a second to import
-    from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
+    try:
+        from worker.dispatch.app import make_app  # Celery takes a third of a second to import
+        from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
+    except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
+        typer.echo(f"caravan: no worker is woken: {error}", err=True)
+        return
     from worker.services.tick import hosts_to_wake
 
     wake_hosts(make_app(settings, socket_seconds=PRODUCER_SECONDS), hosts_to_wake(database, clock=clock))

@@ -86,11 +86,12 @@ class BatchHandle:
         return self.results()
 
     def to_dataframe(self, states: Collection[JobState | str] | None = None) -> "pandas.DataFrame":
-        """The results as a table in memory. Raises ImportError where pandas is not installed."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_dataframe() needs pandas: pip install pandas") from error
+        """The results as a table in memory. Raises ExtraMissing, an ImportError, where pandas is not installed."""
+        from worker.extras import require
+
+        require("pandas", "to_dataframe()")
+        import pandas
+
         from api_schemas.jobs import ResultLine
 
         return pandas.DataFrame(list(self.results(states)), columns=list(ResultLine.model_fields))

@@ -14,7 +14,8 @@ from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState
-from worker.errors import Conflict, InputRefused, Problem, SettingsRefused
+from worker.errors import Conflict, ExtraMissing, InputRefused, Problem, SettingsRefused
+from worker.observability.events import emit
 from worker.services.actions import retry_jobs
 from worker.services.arrival import Answer, Ask, arrive
 from worker.services.extend import Difference
@@ -208,8 +209,12 @@ class Client:
         """
         if not self.settings.broker_url:
             return
-        from worker.dispatch.app import make_app  # Celery takes a third of a second to import
-        from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
+        try:
+            from worker.dispatch.app import make_app  # Celery takes a third of a second to import
+            from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
+        except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
+            emit("broker.unavailable", message=str(error))
+            return
         from worker.services.tick import hosts_to_wake
 
         wake_hosts(

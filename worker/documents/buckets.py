@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.documents.sources import MOST_ENTRIES, Found
 from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.extras import require
 
 
 def listed(root: str) -> Iterator[Found]:
@@ -47,17 +48,20 @@ def fetched(found: Found, most: int) -> bytes:
 
 
 def _system(url: str) -> tuple[Any, str]:
-    """Raises InputRefused where fsspec, or what it needs for this scheme, is not installed."""
+    """Raises ExtraMissing where s3fs is not installed, InputRefused where another scheme's file system is not."""
     scheme = url.partition("://")[0].lower()
     if scheme in {"file", "local", "http", "https", "ftp", "reference", "simplecache", "filecache"}:
         told = f"{url}: documents are read from folders and buckets (s3://…), not from {scheme}://"
         raise InputRefused([Problem(0, "documents", "unreadable", told)])
-    try:
-        import fsspec
+    require(
+        "s3", f"{url}: reading a bucket", *(("fsspec", "s3fs") if scheme in {"s3", "s3a"} else ("fsspec",))
+    )
+    import fsspec
 
+    try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        told = f"{url}: needs an extra: pip install 'caravan-ollama[s3]' ({error})"
+        told = f"{url}: the file system of {scheme}:// is not installed: {error}"
         raise InputRefused([Problem(0, "documents", "unreadable", told)]) from error
     except ValueError as error:
         raise _unreadable(url, error) from error

@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from worker.documents.bounded import Reader
-from worker.documents.formats import media_type_of
+from worker.documents.formats import KINDS, media_type_of
 from worker.documents.sources import Found, is_remote, open_inside
 from worker.errors import DocumentRefused, InputRefused
+from worker.extras import require
 
 MOST_BYTES = 128 * 1024 * 1024
 """Of one document."""
@@ -29,6 +30,13 @@ IMAGES: Mapping[str, str] = {
     ".webp": "image/webp",
 }
 DPI = 150
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "text/html": ("selectolax",),
+    "application/pdf": ("pypdfium2",),
+    KINDS[".docx"]: ("docx",),
+}
+"""What reading a kind of document needs beyond the base install; pages as images need ``IMAGE_MODULES``."""
+IMAGE_MODULES = ("PIL", "pypdfium2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,12 @@ def is_table(name: str) -> bool:
 def read_document(found: Found, *, reader: Reader | None = None, encoding: str | None = None) -> Document:
     """The document. ``reader`` is kept over many of them; without one a child process is started for this one.
 
-    Raises DocumentRefused: unreadable, encrypted, no_text, empty, too_large, outside_root.
+    Raises DocumentRefused: unreadable, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
     """
-    data = _bytes_of(found)
     media_type = media_type_of(found.name)
+    if needed := MODULES.get(media_type):
+        require("documents", f"{found.path}: reading this kind of document", *needed)
+    data = _bytes_of(found)
     with nullcontext(reader) if reader is not None else Reader() as using:
         said = using.read(found.path, data, media_type, encoding)
     pages = said["pages"]
@@ -79,7 +89,7 @@ def read_document(found: Found, *, reader: Reader | None = None, encoding: str |
 
 
 def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -> Document:
-    """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused."""
+    """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused, ExtraMissing."""
     data = _bytes_of(found)
     ending = PurePosixPath(found.name).suffix.lower()
     digest = hashlib.sha256(data).hexdigest()
@@ -88,6 +98,7 @@ def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -
             raise DocumentRefused(found.path, "empty", "the file is empty")
         image = base64.b64encode(data).decode()
         return Document(found.name, found.path, "", None, {}, IMAGES[ending], digest, None, images=(image,))
+    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
     with nullcontext(reader) if reader is not None else Reader() as using:
         images = tuple(using.render(found.path, data, dpi))
     metadata = {"pages": len(images)}

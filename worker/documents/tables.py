@@ -17,6 +17,7 @@ from typing import IO, Any, AnyStr, Protocol
 
 from worker.documents.encodings import find_encoding, first_bad, named_encoding, open_bytes
 from worker.errors import InputRefused, Problem
+from worker.extras import require
 
 LINE_LIMIT = 64 * 1024 * 1024
 """Bytes in one line of JSONL, characters in one row of CSV; a longer one is refused without being read whole."""
@@ -80,6 +81,7 @@ def open_rows(path: Path, *, encoding: str | None = None, kind: str | None = Non
     told = named_encoding(encoding) if encoding else None
     kind = _kind(path, told) if kind is None else kind
     if kind == "parquet":
+        require("parquet", f"{path}: reading Parquet")
         from worker.documents.parquet import open_parquet  # pyarrow takes 0.2 s to import
 
         return open_parquet(path)

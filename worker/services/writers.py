@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, assert_never
 
 from worker.errors import InputRefused, Problem
+from worker.extras import require
 
 if TYPE_CHECKING:
     from worker.services.recipe import InputLine  # which reads templates; a command that writes need not
@@ -68,7 +69,8 @@ class Column:
 
 
 def output_kind(path: Path) -> OutputKind:
-    """What ``path`` will hold. JSON lines where it has no ending, or is ``-``. Raises InputRefused for an unknown one.
+    """What ``path`` will hold. JSON lines where it has no ending, or is ``-``. Raises InputRefused for an unknown one,
+    ExtraMissing for Parquet without pyarrow.
 
     >>> output_kind(Path("answers.csv.gz"))
     OutputKind(form='csv', compressed=True)
@@ -84,6 +86,8 @@ def output_kind(path: Path) -> OutputKind:
         return OutputKind("jsonl", compressed)
     if form is None or (form == "parquet" and compressed):
         raise InputRefused([_refused(path, _why_not(endings[-1], form))])
+    if form == "parquet":
+        require("parquet", f"{path}: writing Parquet")
     return OutputKind(form, compressed)
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.clock import Clock, ElapsedClock, OffsetClock
 from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+from worker.extras import require
 
 __all__ = ["Connection", "Database", "Dialect", "database_url", "open_database"]
 
@@ -146,7 +147,8 @@ def open_database(
     busy_seconds: float = BUSY_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
 ) -> Database:
-    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none.
+    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none,
+    ExtraMissing for PostgreSQL without psycopg.
 
     ``idle_seconds``: after so long PostgreSQL ends a transaction that says nothing more, and its locks. A process that
     was paused in the middle of one holds them until then.
@@ -163,6 +165,7 @@ def open_database(
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
     else:
+        require("fleet", f"{_shown(parsed)}: a PostgreSQL database", "psycopg")
         engine = create_engine(
             parsed,
             pool_size=pool_size,

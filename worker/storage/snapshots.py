@@ -18,7 +18,8 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from worker.errors import Conflict, SettingsRefused
+from worker.errors import Conflict
+from worker.extras import require
 from worker.storage.engine import Database
 from worker.storage.types import utc_text
 from worker.storage.views import COLUMNS, VERSION
@@ -90,7 +91,7 @@ def snapshot(
 ) -> dict[str, int]:
     """Write the views, of one batch or all, to ``path``; rows by table. Little memory is taken.
 
-    Raises SettingsRefused where DuckDB is not installed; Conflict where ``path`` is the database itself;
+    Raises ExtraMissing where DuckDB is not installed; Conflict where ``path`` is the database itself;
     DatabaseUnavailable, OSError.
     """
     target = path.resolve()
@@ -100,7 +101,7 @@ def snapshot(
         raise Conflict(f"{path} cannot be written: expected a file in a folder that exists")
     write = _write_sqlite if kind == "sqlite" else _write_duckdb
     if kind == "duckdb":
-        _duckdb()
+        require("duckdb", f"{path}: writing DuckDB")
     with _replacing(target) as part, database.read() as conn:
         if conn.dialect.name == "postgresql":
             conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -230,6 +231,7 @@ def _sqlite_value(value: Any) -> Any:
 def _write_duckdb(
     part: Path, tables: Iterator[Table], progress: Callable[[int], None] | None
 ) -> dict[str, int]:
+    import duckdb
     import pyarrow as pa
 
     arrow = {
@@ -240,7 +242,7 @@ def _write_duckdb(
         "date": pa.date32(),
     }
     written: dict[str, int] = {}
-    with closing(_duckdb().connect(str(part), config={"memory_limit": "200MB", "threads": 1})) as out:
+    with closing(duckdb.connect(str(part), config={"memory_limit": "200MB", "threads": 1})) as out:
         for name, types, rows in tables:
             columns = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in types.items())
             out.execute(f"CREATE TABLE {name} ({columns})")
@@ -265,14 +267,6 @@ def _write_duckdb(
 def _naive(value: Any) -> Any:
     """DuckDB needs another package to show a time with a zone; what stands in the file is UTC."""
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
-
-
-def _duckdb() -> Any:
-    try:
-        import duckdb
-    except ModuleNotFoundError as error:
-        raise SettingsRefused("--to-duckdb needs DuckDB: pip install 'caravan-ollama[duckdb]'") from error
-    return duckdb
 
 
 def _tell(progress: Callable[[int], None] | None, name: str, written: Mapping[str, int]) -> None:

@@ -16,7 +16,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.keeping import parse_keep
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
-from worker.errors import Conflict, DocumentRefused, InputRefused, NotFound, Problem
+from worker.errors import Conflict, DocumentRefused, ExtraMissing, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
 from worker.policy.windows import parse_windows
@@ -197,7 +197,7 @@ def fire(
         return _fire(database, firing, token, clock=clock, reading=reading, max_attempts=max_attempts)
     except (Lost, NotFound):
         return None
-    except (InputRefused, OSError) as error:
+    except (InputRefused, ExtraMissing, OSError) as error:
         reason = str(error) or type(error).__name__
         now = clock.now()
         with database.write() as conn:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from worker.documents.bounded import Reader
 from worker.documents.read import Document, read_all
-from worker.documents.sources import find_documents
-from worker.errors import DocumentRefused
+from worker.documents.sources import Found, find_documents
+from worker.errors import DocumentRefused, ExtraMissing
 from worker.services.documents import custom_id_of
 
 WRITTEN = (".answer.md", ".answer.json")
@@ -41,10 +41,18 @@ def read_documents(
         for found in find_documents(patterns, roots):
             if found.name.endswith(WRITTEN):
                 continue
-            for one in read_all(found, reader=reader, as_images=as_images):
+            for one in _read(found, reader, as_images):
                 if isinstance(one, DocumentRefused):
                     row = one.path.partition("#")[2]
                     name = f"{found.name}#{row}" if row else found.name
                     yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)
                 else:
                     yield ReadDocument(custom_id_of(one.name), one.path, one)
+
+
+def _read(found: Found, reader: Reader, as_images: bool) -> Iterator[Document | DocumentRefused]:
+    """A kind of document that this installation cannot read does not stop the others of the night."""
+    try:
+        yield from read_all(found, reader=reader, as_images=as_images)
+    except ExtraMissing as error:
+        yield DocumentRefused(found.path, "unreadable", str(error))
