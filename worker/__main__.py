@@ -3,9 +3,13 @@
 
 def main() -> None:
     """Run the command line."""
-    from worker.cli.main import app
+    from worker.cli.signals import ending_signals
+    from worker.cli.streams import standard_streams
 
-    app()
+    with ending_signals(), standard_streams():
+        from worker.cli.main import app
+
+        app()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def demo(
         else:
             simulated = exits.enter_context(simulated_hosts())
             console.print(
-                "Demo: two [bold]simulated[/bold] Ollama hosts on this machine, each holding one model at a time. "
+                "Demo: two simulated Ollama hosts on this machine, each holding one model at a time. "
                 "The answers are made up; the queue, the database and the loads are real."
             )
             seen = join_hosts(stack, simulated.hosts)

@@ -190,14 +190,11 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
     count = prepared.documents
     console.print(f"{count:,} {'document' if count == 1 else 'documents'} read", highlight=False)
     for one in prepared.refused[:10]:
-        console.print(
-            f"left out: {one} ({one.code})", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"left out: {one} ({one.code})", style="yellow", soft_wrap=True)
     if prepared.refused:
         console.print(
             f"{len(prepared.refused):,} left out; they are in {rejects}",
             style="yellow",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

@@ -219,6 +219,8 @@ class Commands(TyperGroup):
             for line in explain(error):
                 typer.echo(line, err=True)
             sys.exit(exit_code(error))
+        except BrokenPipeError:
+            sys.exit(0)  # whoever read the output has what it came for: `caravan results @last | head -1`
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             typer.echo(f"caravan: {place}{error.strerror or error}", err=True)
@@ -255,7 +257,7 @@ app = typer.Typer(
     help="Bulk text generation on Ollama hosts: prompts in, answers in a SQL database, few model loads.\n\n"
     "First: caravan demo. For real: caravan run prompts.jsonl --host http://gpu-1:11434 -o answers.jsonl\n\n"
     "Exit codes: 0 all succeeded, 1 error, 2 input refused, 3 finished with failed or held jobs, 4 no host can serve,"
-    " 5 the deadline will be missed, 130 interrupted.",
+    " 5 the deadline will be missed, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).",
 )
 
 

@@ -2,9 +2,9 @@
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
@@ -167,7 +169,8 @@ def write_output(
     if output is None:
         return
     if str(output) == "-":
-        patiently(lambda: write_results(watched.database, watched.batch.id, sys.stdout))
+        with suppress(BrokenPipeError), machine_output() as out:
+            patiently(lambda: write_results(watched.database, watched.batch.id, out))
         return
     lines = patiently(
         lambda: write_results_file(watched.database, watched.batch.id, output, columns=columns, bom=bom)
@@ -205,9 +208,9 @@ def sum_up(
 
 
 def _say(console: Console, what: str, reasons: Sequence[str]) -> None:
-    console.print(f"[yellow]{what}[/yellow]")
+    console.print(what, style="yellow")
     for reason in reasons:
-        console.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"  {reason}", style="yellow", soft_wrap=True)
 
 
 def _print_json(watched: Watched, watching: Watching) -> None:
@@ -255,8 +258,9 @@ def _summarise(
     cut = sum(row.cut for row in figures)
     if cut:
         console.print(
-            f"[yellow]{cut:,} answers were cut by num_predict or a full window: --set num_predict=… or "
-            "--set num_ctx=… gives them more room[/yellow]"
+            f"{cut:,} answers were cut by num_predict or a full window: --set num_predict=… or "
+            "--set num_ctx=… gives them more room",
+            style="yellow",
         )
     if show_answer:
         _show_one(watched, console)
@@ -275,13 +279,12 @@ def _show_one(watched: Watched, console: Console) -> None:
                 break
     if best is None:
         return
-    console.print(f"\n[bold]{best['custom_id']}[/bold] by {best['model']} on {best['host']}:")
+    console.print()
+    console.print(Text.assemble((best["custom_id"], "bold"), f" by {best['model']} on {best['host']}:"))
     if best["reasoning"]:
         words = " ".join(best["reasoning"].split())
-        console.print(
-            f"  [dim]▸ reasoning ({len(best['reasoning']):,} characters): {words[:60]}…[/dim]", markup=True
-        )
-    console.print(f"  {best['answer'].strip()}", markup=False)
+        console.print(f"  ▸ reasoning ({len(best['reasoning']):,} characters): {words[:60]}…", style="dim")
+    console.print(f"  {best['answer'].strip()}")
 
 
 def _where(settings: Settings, console: Console, batch: Batch) -> None:
@@ -290,8 +293,8 @@ def _where(settings: Settings, console: Console, batch: Batch) -> None:
     )
     if settings.database.startswith("sqlite:///"):
         place = settings.database.removeprefix("sqlite:///")
-        console.print(f"\nDatabase: {place}", soft_wrap=True, markup=False)
-        console.print(f'Try: sqlite3 {shlex.quote(place)} "{query}"', soft_wrap=True, markup=False)
+        console.print(f"\nDatabase: {place}", soft_wrap=True)
+        console.print(f'Try: sqlite3 {shlex.quote(place)} "{query}"', soft_wrap=True)
     else:
-        console.print(f"\nDatabase: {masked(settings.database)}", soft_wrap=True, markup=False)
-        console.print(f"Try: {query}", soft_wrap=True, markup=False)
+        console.print(f"\nDatabase: {masked(settings.database)}", soft_wrap=True)
+        console.print(f"Try: {query}", soft_wrap=True)

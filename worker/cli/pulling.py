@@ -24,7 +24,7 @@ def pull_models(
     """
     took: dict[str, Host] = {}
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
@@ -53,7 +53,7 @@ def pull_models(
 def _pull(model: str, host: Host, open_host: OpenHost, bars: Progress, console: Console) -> str | None:
     """Why it could not be pulled there, or None."""
     if not console.is_terminal:
-        console.print(f"pulling {model} onto {host.name}", markup=False)
+        console.print(f"pulling {model} onto {host.name}")
     task = bars.add_task(f"{model} → {host.name}", total=None)
 
     def progress(status: str, completed: int, total: int) -> None:
@@ -64,7 +64,7 @@ def _pull(model: str, host: Host, open_host: OpenHost, bars: Progress, console: 
         gpu.pull(model, progress=progress)
     except HostError as error:
         why = f"{host.name}: {error.message or CODES[error.code].meaning}"
-        console.print(why, style="yellow", markup=False)
+        console.print(why, style="yellow")
         return why
     finally:
         gpu.close()

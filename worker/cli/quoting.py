@@ -183,4 +183,4 @@ def warn_of_deadline(console: Console, found: Quoted, deadline: datetime | None)
     late = not found.meets(deadline)
     guess = " (a guess: nobody has seen these models at work here)" if found.guessed else ""
     told = whether_in_time(found, deadline) + guess
-    console.print(told, style="yellow" if late else None, soft_wrap=True, markup=False)
+    console.print(told, style="yellow" if late else None, soft_wrap=True)

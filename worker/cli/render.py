@@ -1,23 +1,27 @@
 """What a person sees: progress while it runs, the summary when it is done. Plain lines where there is no terminal."""
 
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from worker.cli.settings import said
+from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.observability.terminal import terminal_safe
 from worker.services.situation import HostNow, ModelNow, Situation
 from worker.storage.results import ModelFigures
 
@@ -25,17 +29,35 @@ QUIET_SECONDS = 10.0
 """Without a terminal a line of progress appears this often."""
 
 
+class SafeConsole(Console):
+    """A console on which text is never markup and never a control sequence, whoever wrote it: colour comes from
+    ``style=`` and ``Text`` alone."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(terminal_safe(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(terminal_safe(segment.text), segment.style)
+
+
 def error_console() -> Console:
     """Standard error: progress and summaries go there, so that standard output stays for what a script reads.
 
     Silent under ``caravan -q``.
     """
-    return Console(stderr=True, highlight=False, quiet=said().quiet)
+    return SafeConsole(file=drawing(sys.stderr), quiet=said().quiet)
 
 
 def output_console() -> Console:
     """Standard output, for what was asked for. Off a terminal no line is folded: a script reads it."""
-    console = Console(highlight=False, markup=False)
+    console = SafeConsole(file=drawing(sys.stdout))
     if not console.is_terminal:
         console.width = 10_000
     return console
@@ -59,7 +81,7 @@ def plain_table(
 
 def one_line(text: str) -> Text:
     """A cell that is cut at the end of its column."""
-    return Text(" ".join(text.split()), no_wrap=True, overflow="ellipsis")
+    return Text(terminal_safe(" ".join(text.split())), no_wrap=True, overflow="ellipsis")
 
 
 def size(n: int) -> str:
@@ -211,7 +233,7 @@ class _Lines:
                 self._print(f"waiting: {reason}")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, markup=False)
+        self._console.print(line, soft_wrap=True)
 
 
 class _Live(Progress):
@@ -223,7 +245,7 @@ class _Live(Progress):
         super().__init__(
             SpinnerColumn(),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}", markup=False),
             _Rate(),
             console=console,
             expand=True,

@@ -1,9 +1,7 @@
 """``caravan results``: what came of each job, in the order of the input, or as it comes."""
 
 import inspect
-import io
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from worker.cli.actions import Matching, pair_given
 from worker.cli.counting import telling
 from worker.cli.moments import moment_given
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import machine_output, reader_gone
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.storage.batches import find_batch, get_batch
@@ -185,8 +184,9 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
                 found = find_batch(conn, batch)
             if found.pruned_at is not None:
                 error_console().print(
-                    f"[yellow]batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
-                    f"the answers of its {found.jobs:,} jobs are gone[/yellow]"
+                    f"batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
+                    f"the answers of its {found.jobs:,} jobs are gone",
+                    style="yellow",
                 )
             chosen = _matching(database, replace(chosen, batch_id=found.id), given)
             total = found.jobs if chosen.all_of_batch and not given["wide"] else None
@@ -198,11 +198,11 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
                 lines = written.file(output, progress)
             error_console().print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
         elif as_ == "csv":
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8", newline="")  # Windows would add a carriage return
-            written.csv(sys.stdout)
+            with machine_output() as out:
+                written.csv(out)
         else:
-            written.lines(sys.stdout)
+            with machine_output() as out:
+                written.lines(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,19 +379,20 @@ def _as_they_came(given: dict[str, Any], less: "frozenset[str]") -> None:
         if batch is not None:
             with database.read() as conn:
                 chosen = replace(chosen, batch_id=find_batch(conn, batch).id)
-        try:
-            for line in follow_results(
-                database,
-                chosen,
-                after=given["after"] or 0,
-                follow=_waiter(database, chosen.batch_id) if follow else None,
-                less=less,
-            ):
-                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-                if follow:
-                    sys.stdout.flush()
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+        with machine_output() as out:
+            try:
+                for line in follow_results(
+                    database,
+                    chosen,
+                    after=given["after"] or 0,
+                    follow=_waiter(database, chosen.batch_id) if follow else None,
+                    less=less,
+                ):
+                    out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    if follow:
+                        out.flush()
+            except KeyboardInterrupt:
+                raise typer.Exit(130) from None
 
 
 def _waiter(database: "Database", batch_id: int | None) -> Callable[[], bool]:
@@ -405,6 +406,8 @@ def _waiter(database: "Database", batch_id: int | None) -> Callable[[], bool]:
         if not first:
             pause.wait(LOOK_EVERY)
         first.clear()
+        if reader_gone():
+            raise BrokenPipeError
         if batch_id is None:
             return True
         with database.read() as conn:

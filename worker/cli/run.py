@@ -394,7 +394,7 @@ def _beside_up(
 
     with opened(settings) as database:
         clock = database.clock()
-        console.print("[dim]caravan up serves here; this run joins it[/dim]")
+        console.print("caravan up serves here; this run joins it", style="dim")
         if urls:
             hosts = wanted_hosts(database, urls, slots)
             seen = [register(database, one, open_host=open_host, clock=clock) for one in hosts]
@@ -500,7 +500,7 @@ def say_unreachable(console: "Console", seen: "list[Seen]") -> None:
     for look in seen:
         if look.error is not None:
             console.print(
-                f"[yellow]{look.host.name} cannot be reached and is left out for now: {look.error}[/yellow]"
+                f"{look.host.name} cannot be reached and is left out for now: {look.error}", style="yellow"
             )
 
 

@@ -258,5 +258,5 @@ def _code_of(outlook: str, reasons: Any, console: "Console") -> int:
         "No host can serve the rest:" if outlook == "no_host" else "The rest waits:", style="yellow"
     )
     for reason in reasons:
-        console.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"  {reason}", style="yellow", soft_wrap=True)
     return 4 if outlook == "no_host" else FAILED_OR_HELD

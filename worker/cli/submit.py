@@ -260,7 +260,7 @@ def submit(
         warn_of_deadline(console, quoted, deadline)
     if not served:
         start = "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"
-        console.print(f"[yellow]Nothing serves it now: start {start}[/yellow]")
+        console.print(f"Nothing serves it now: start {start}", style="yellow")
 
 
 def _models_checked(

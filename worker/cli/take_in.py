@@ -81,7 +81,7 @@ def _take_in_file(
     path = file
     if piped:
         path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not recipe.is_plain)
-    console.print(f"[dim]{in_force(recipe)}[/dim]", soft_wrap=True)
+    console.print(in_force(recipe), style="dim", soft_wrap=True)
     with _rejects(wanted, file) as (rejected, rejects):
         arrived = arrive(
             database,
@@ -121,7 +121,8 @@ def _take_in_again(
     path, rows = write_again(database, parent, again, settings.home / "input", models=recipe.models)
     asked = ", ".join(recipe.models)
     console.print(
-        f"[dim]Asks {rows:,} rows of batch {parent.id} ({parent.name}) again{f', of {asked}' if asked else ''}.[/dim]"
+        f"Asks {rows:,} rows of batch {parent.id} ({parent.name}) again{f', of {asked}' if asked else ''}.",
+        style="dim",
     )
     try:
         with _rejects(wanted, FROM_BATCH) as (rejected, rejects):
@@ -152,11 +153,11 @@ def _take_in_again(
 def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
     submitted = arrived.submitted
     for note in submitted.notes:
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(note, style="yellow")
     if submitted.noted > len(submitted.notes):
-        console.print(f"[yellow]… {submitted.noted:,} such lines in all[/yellow]")
+        console.print(f"… {submitted.noted:,} such lines in all", style="yellow")
     if submitted.rejected:
-        console.print(f"[yellow]{submitted.rejected:,} lines left out; they are in {rejects}[/yellow]")
+        console.print(f"{submitted.rejected:,} lines left out; they are in {rejects}", style="yellow")
 
 
 def _say_difference(console: Console, arrived: Arrived) -> None:
@@ -165,8 +166,9 @@ def _say_difference(console: Console, arrived: Arrived) -> None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
         if difference.running:
             console.print(
-                f"[yellow]{difference.running:,} of the changed ones are being answered just now and were left; "
-                "give the same command again when they are done[/yellow]"
+                f"{difference.running:,} of the changed ones are being answered just now and were left; "
+                "give the same command again when they are done",
+                style="yellow",
             )
 
 
@@ -184,13 +186,13 @@ def tell(
         with database.read() as conn:
             notices = list_notices(conn, batch_id)
     except DatabaseUnavailable as error:
-        console.print(f"[yellow]nobody was told: {error}[/yellow]")
+        console.print(f"nobody was told: {error}", style="yellow")
         return
     for notice in notices:
         if notice.error is not None:
             console.print(
-                f"[yellow]{notice.to.channel} to {notice.to.target}: not sent: {notice.error}; "
-                "caravan up tries again[/yellow]"
+                f"{notice.to.channel} to {notice.to.target}: not sent: {notice.error}; caravan up tries again",
+                style="yellow",
             )
 
 

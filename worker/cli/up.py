@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.settings import settings_for
+from worker.cli.signals import ENDING, on_signals
 
 
 def up(
@@ -31,8 +32,7 @@ def up(
     configure(settings.log_level, style=settings.log_style)
     console = error_console()
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    on_signals((signal.SIGINT, *ENDING), lambda *_: stopped.set())
     with embedded(settings, command="up") as stack:
         stack.watch_health()
         if host:
@@ -54,7 +54,6 @@ def up(
         while not stopped.wait(1.0):
             pass
         console.print("Stopping: running calls may end; stop again to cut them.")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stack.abort())
+        on_signals((signal.SIGINT, *ENDING), lambda *_: stack.abort())
         stack.ask_to_stop()
         stack.join(settings.stop_grace_seconds)

@@ -26,6 +26,7 @@ from worker.cli.render import (
     without_spans,
 )
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable
@@ -75,6 +76,8 @@ def watch(
                         screen.show(now, rate, [] if _moves(now) else reasons)
                         if now.progress is not None and not now.progress.open and now.progress.total:
                             break
+                    if reader_gone():
+                        raise BrokenPipeError
                     time.sleep(interval)  # noqa: TID251 - people look at this
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

@@ -77,7 +77,7 @@ def _run_health(settings: Settings) -> int:
     A process of its own, without Celery: a dead broker, or a beat that sends nothing, must not silence it.
     """
     stop, parent = threading.Event(), os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
 
     def end_with_parent() -> None:

@@ -174,6 +174,8 @@ def take_signals() -> None:
 
     signal.signal(signal.SIGQUIT, fast)
     signal.signal(signal.SIGINT, interrupted)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Celery would start itself anew
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def _after_fork(resources: Resources) -> None:

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from worker.observability.terminal import terminal_safe
+
 
 class LineFormatter(logging.Formatter):
     """``2026-11-23T05:40:00Z INFO runner.loaded host=gpu-1 runner_key='qwen3:8b' seconds=4.2``"""
@@ -15,7 +17,7 @@ class LineFormatter(logging.Formatter):
         text = " ".join([record.getMessage(), *(f"{name}={_plain(value)}" for name, value in fields.items())])
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return f"{at} {record.levelname} {text}"
+        return terminal_safe(f"{at} {record.levelname} {text}")
 
 
 class JsonFormatter(logging.Formatter):
