@@ -92,3 +92,26 @@ def test_a_producer_that_speaks_celery_is_answered_once_however_often_it_sends(f
     refused = json.loads(fleet.run("status", "bad", "--json").stdout)
     assert refused["state"] == "refused"
     assert any("promt" in problem for problem in refused["problems"])
+
+
+def test_a_worker_says_which_hosts_it_serves_and_waits_for_one_that_nobody_has_added(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    for name in ("control", "beat"):
+        fleet.start(name)
+    host = fleet.hosts[0]
+    for other in fleet.hosts:
+        fleet.run("hosts", "remove", other.name, "--yes")
+    fleet.run("hosts", "add", "gpu-10", "http://127.0.0.1:1")
+
+    waiting = fleet.start("worker", "--host", "gpu-1")
+    told = waiting.wait_for("worker.waiting")
+    fleet.run("submit", str(write_jobs(tmp_path / "jobs.jsonl", 3, options={"num_predict": 4})))
+    fleet.run("hosts", "add", "gpu-1", host.url)
+
+    assert "did you mean 'gpu-10'?" in told
+    assert "caravan hosts add gpu-1 URL" in told
+    assert fleet.wait_finished()["counts"] == {"succeeded": 3}
+    again = fleet.start("worker", "--host", "gpu-1", "--host", "gpu-1")
+    assert f"worker.serving host=gpu-1 url={host.url}" in again.wait_for("worker.serving")
+    assert "--uid" not in waiting.output() + again.output()

@@ -218,3 +218,25 @@ def test_a_run_leaves_alone_what_an_earlier_one_left_behind(
     caravan("run", str(other), *on(hosts), env=environment)
 
     assert json.loads(caravan("status", "1", "--json", env=environment).stdout)["done"] == before
+
+
+def test_a_run_that_fails_leaves_no_host_behind(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 3)
+    here = ["--host", hosts[0].url]
+    strange = tmp_path / "strange.jsonl"
+    strange.write_text('{"model": "nobody-has:1b", "prompt": "Hello"}\n', encoding="utf-8")
+
+    def known() -> list[str]:
+        return [one["url"] for one in json.loads(caravan("hosts", "list", "--json", env=environment).stdout)]
+
+    away = caravan("run", str(file), "--host", "127.0.0.1:1", env=environment, check=False)
+    after_away = known()
+    refused = caravan("run", str(strange), *here, env=environment, check=False)
+    after_refused = known()
+    caravan("run", str(file), *here, "--host", "gpu-9.invalid", env=environment)
+
+    assert (away.returncode, refused.returncode) == (4, 2)
+    assert after_away == after_refused == []
+    assert known() == [hosts[0].url], "a host that was served, and only that, stays known"

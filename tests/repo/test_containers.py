@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from tests.repo.docs.commands import check_command
 from worker.cli.main import app
@@ -98,6 +99,7 @@ def test_the_hosts_are_named_as_their_workers_are() -> None:
 
     assert [name for _, name in added] == ["gpu-1", "gpu-2"]
     for words, name in added:
+        assert words.endswith(" --if-missing"), "starting the fleet again would undo caravan hosts set"
         check_command(CARAVAN, re.sub(r'"\$\$\w+_SLOTS"', "1", words).replace('"', "").split())
         assert f"--host, {name}]" in services[f"worker-{name}"]
 
@@ -107,6 +109,13 @@ def test_every_setting_of_the_compose_file_exists() -> None:
 
     assert names
     assert {name.lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_control_sees_the_same_folder_as_commands_do() -> None:
+    services = yaml.safe_load(_text("compose.yaml"))["services"]
+
+    # control reads the documents of schedules that a command has added
+    assert services["control"]["volumes"] == services["caravan"]["volumes"] == ["${FOLDER:-.}:/work"]
 
 
 def _compose() -> list[str] | None:
@@ -131,3 +140,5 @@ def test_compose_reads_the_file() -> None:
     read: dict[str, Any] = json.loads(done.stdout)
 
     assert set(read["services"]) == set(_services()) - {"caravan"}
+    [folder] = read["services"]["control"]["volumes"]
+    assert (folder["type"], folder["source"], folder["target"]) == ("bind", str(ROOT), "/work")

@@ -80,6 +80,12 @@ IdleWatts = Annotated[
     typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
 ]
 
+IfMissing = Annotated[
+    bool,
+    typer.Option(
+        "--if-missing", help="Leave a host of this name as it is, for scripts that run more than once."
+    ),
+]
 NoWindow = Annotated[
     bool, typer.Option("--no-window", help="It takes work at any time; dates of --blackout go too.")
 ]
@@ -109,9 +115,10 @@ def hosts_add(
     window: Window = None,
     blackout: Blackout = None,
     tz: Tz = "UTC",
+    if_missing: IfMissing = False,
     json_: AsJson = False,
 ) -> None:
-    """Add a host, or tell anew what the one of this name is; looks at it at once.
+    """Add a host and look at it at once. A name that is taken is a conflict; caravan hosts set changes a host.
 
     Secrets are named, never given: env:NAME is a variable, file:PATH a file, read where the host is served.
 
@@ -120,7 +127,7 @@ def hosts_add(
     from worker.cli.settings import opened
     from worker.domain.address import host_address
     from worker.domain.hosts import memory_bytes
-    from worker.services.hosts import register
+    from worker.services.hosts import register_new
     from worker.storage.hosts import is_kept, known_host
 
     if not _NAME.fullmatch(name):
@@ -141,7 +148,10 @@ def hosts_add(
         with db.read() as conn:
             twin = known_host(conn, host.url)
             doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
-        seen = register(db, host, open_host=_opener(settings), clock=db.clock())
+        seen = register_new(db, host, open_host=_opener(settings), clock=db.clock(), if_missing=if_missing)
+        if isinstance(seen, Host):
+            _report_there(seen, host, json_=json_)
+            return
         _set_power(db, name, watts, idle_watts)
         if hours is not None:
             _set_hours(db, name, hours)
@@ -468,7 +478,14 @@ def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> No
     host, models = seen.host, [model.name for model in seen.models]
     start = f"caravan worker --host {host.name}" if settings.database_url else None
     if json_:
-        told = {"name": host.name, "url": host.url, "version": seen.version, "models": models}
+        told: dict[str, Any] = {
+            "name": host.name,
+            "url": host.url,
+            "version": seen.version,
+            "models": models,
+        }
+        if done == "added":
+            told["added"] = True
         typer.echo(json.dumps({**told, "error": seen.error, "start": start}))
         return
     if seen.error is not None:
@@ -483,6 +500,20 @@ def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> No
         typer.echo(f"to serve it, start its worker: {start}")
     elif done == "added":
         typer.echo("a running caravan up serves it by itself")
+
+
+def _report_there(there: Host, given: Host, *, json_: bool) -> None:
+    """Say that a host is there already, and where the command meant another address."""
+    if json_:
+        typer.echo(json.dumps({"name": there.name, "url": there.url, "added": False}))
+    else:
+        typer.echo(f"{there.name}: is there already, at {there.url}; nothing was changed")
+    if there.url != given.url:
+        typer.echo(
+            f"warning: {there.name} is at {there.url}, not at {given.url}; "
+            f"to move it: caravan hosts set {there.name} --url {given.url}",
+            err=True,
+        )
 
 
 def _slots(host: Host) -> str:

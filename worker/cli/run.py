@@ -397,7 +397,10 @@ def _beside_up(
         console.print("caravan up serves here; this run joins it", style="dim")
         if urls:
             hosts = wanted_hosts(database, urls, slots)
-            seen = [register(database, one, open_host=open_host, clock=clock) for one in hosts]
+            seen = [
+                register(database, one, open_host=open_host, clock=clock, reachable_only=True)
+                for one in hosts
+            ]
         else:
             seen = [look_at(one, open_host=open_host) for one in kept_hosts(database)]
         say_unreachable(console, seen)

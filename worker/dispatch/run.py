@@ -4,11 +4,14 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from celery import Celery
 from celery.beat import Scheduler
+from celery.exceptions import SecurityWarning
 
 from worker.dispatch.app import CHORES_QUEUE, TICK_QUEUE, host_queue, make_app
 from worker.dispatch.beside import kept_running
@@ -21,6 +24,7 @@ from worker.services.health.watch import Watch
 from worker.services.spools import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
+from worker.storage.hosts import list_hosts
 
 HEALTH_POOL = "health"
 
@@ -34,9 +38,10 @@ def fleet_app(settings: Settings) -> Celery:
 
 def run_worker(settings: Settings, hosts: Sequence[str]) -> int:
     """Serve ``hosts`` until told to stop: one child process per host, each with the slots as its threads."""
-    _store_left_spools(settings, but=hosts)
+    names = list(dict.fromkeys(hosts))
+    _begin_work(settings, names)
     return _work(
-        settings, f"serve-{'-'.join(hosts)}", [host_queue(host) for host in hosts], concurrency=len(hosts)
+        settings, f"serve-{'-'.join(names)}", [host_queue(name) for name in names], concurrency=len(names)
     )
 
 
@@ -55,15 +60,41 @@ def run_control(settings: Settings, *, pool: str | None = None) -> int:
         return _work(settings, f"control-{TICK_QUEUE}", [TICK_QUEUE], concurrency=1)
 
 
-def _store_left_spools(settings: Settings, *, but: Sequence[str]) -> None:
-    """What was generated on this machine for hosts that it serves no more; their own workers read the others."""
+def _begin_work(settings: Settings, names: Sequence[str]) -> None:
+    """Say which hosts this worker serves, and store what was generated on this machine for hosts that it serves no more;
+    their own workers read the other spools."""
     database = open_database(settings.database, pool_size=1)
     try:
-        store_spools(database, settings.home, clock=database.clock(), but=but)
+        with database.read() as conn:
+            urls = {report.host.name: report.host.url for report in list_hosts(conn, database.clock().now())}
+        for name in names:
+            if name in urls:
+                emit("worker.serving", host=name, url=urls[name])
+            else:
+                emit("worker.waiting", host=name, message=_unknown_host(name, sorted(urls)))
+        store_spools(database, settings.home, clock=database.clock(), but=names)
     except DatabaseUnavailable as error:
         emit("database.unavailable", host="spool", message=str(error))
     finally:
         database.close()  # before the fork: connections do not cross it
+
+
+def _unknown_host(name: str, known: Sequence[str]) -> str:
+    """That nobody added a host of this name, which one may be meant, and what this worker does about it.
+
+    >>> _unknown_host("gpu1", ["gpu-1", "gpu-2"])
+    "no host 'gpu1'; did you mean 'gpu-1'? This worker waits until it is added: caravan hosts add gpu1 URL"
+    >>> _unknown_host("nope", [])
+    "no host 'nope'; no host was added yet. This worker waits until it is added: caravan hosts add nope URL"
+    """
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif known:
+        hint = f"the hosts are {', '.join(known[:10])}{' …' if len(known) > 10 else ''}."
+    else:
+        hint = "no host was added yet."
+    return f"no host {name!r}; {hint} This worker waits until it is added: caravan hosts add {name} URL"
 
 
 def _watch_of(settings: Settings) -> Watch:
@@ -100,6 +131,8 @@ def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: 
             super().install_platform_tweaks(worker)
             take_signals()
 
+    # Celery warns root to give --uid, an option that caravan does not have; docs/deploy.md says who should run it
+    warnings.simplefilter("ignore", SecurityWarning)
     worker = Stoppable(
         hostname=f"{name}@{os.uname().nodename}",
         queues=list(queues),

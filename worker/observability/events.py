@@ -65,6 +65,8 @@ EVENTS: Mapping[str, str] = {
     "schedule.fired": "the documents of a firing were read and what changed is asked: schedule, firing, jobs",
     "schedule.failed": "a firing could not begin: schedule, firing, message",
     "schedule.finished": "a firing has ended: schedule, firing, answered, failed, left",
+    "worker.serving": "a worker has started and serves this host: host, url",
+    "worker.waiting": "a worker has started for a host that nobody has added, and waits for it: host, message",
     "window.closed": "a batch starts no more jobs until its window opens: batch, jobs",
     "window.opened": "a batch goes on: batch",
     "tick.done": "a tick changed something: rescued, promoted, expired, finished",
@@ -101,6 +103,7 @@ _WARNINGS = frozenset(
         "process.ended",
         "process.hung",
         "schedule.failed",
+        "worker.waiting",
     }
 )
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from worker.clock import Clock
 from worker.domain.hosts import Access, Host, HostModel
-from worker.errors import HostError, Problem, SettingsRefused
+from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
 from worker.storage.engine import Database
 from worker.storage.hosts import add_host, get_host, is_kept, record_probe, record_unreachable, set_host
@@ -40,23 +40,48 @@ def look_at(host: Host, *, open_host: OpenHost) -> Seen:
         gpu.close()
 
 
-def register(database: Database, host: Host, *, open_host: OpenHost, clock: Clock, kept: bool = True) -> Seen:
-    """Add ``host``, or tell anew what one of that name is, and keep what a look at it found.
+def register(
+    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, reachable_only: bool = False
+) -> Seen:
+    """Add ``host`` for good, or change the one of its name, and store what a look at it found.
 
-    Not ``kept``: for one run. A host of that name that was added for good is looked at and left as it was told.
+    ``reachable_only``: a host that does not answer is not added.
     """
-    seen = look_at(host, open_host=open_host)
+    look = look_at(host, open_host=open_host)
     with database.write() as conn:
-        if kept or not is_kept(conn, host.name):
-            add_host(conn, host, now=clock.now(), kept=kept)
-    _keep(database, seen, clock.now())
-    return seen
+        if look.error is None or not reachable_only or is_kept(conn, host.name):
+            add_host(conn, host, now=clock.now())
+    keep_look(database, look, clock.now())
+    return look
+
+
+def register_new(
+    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, if_missing: bool = False
+) -> Seen | Host:
+    """Add a host for good and store what a look at it found.
+
+    Where a host of that name was added before, raise Conflict, or with ``if_missing`` return that host as it is.
+    """
+    with database.write() as conn:
+        if is_kept(conn, host.name):
+            before = get_host(conn, host.name)
+            if if_missing:
+                return before
+            raise Conflict(
+                f"there is a host {host.name!r} already, at {before.url}. "
+                f"caravan hosts set {host.name} changes what is given and keeps the rest; "
+                "--if-missing leaves a host that is there as it is."
+            )
+        add_host(conn, host, now=clock.now())
+    look = look_at(host, open_host=open_host)
+    keep_look(database, look, clock.now())
+    return look
 
 
 def look_again(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> Seen:
     """Keep what a look at a host that is known already finds now."""
     seen = look_at(host, open_host=open_host)
-    _keep(database, seen, clock.now())
+    keep_look(database, seen, clock.now())
     return seen
 
 
@@ -88,11 +113,12 @@ def change(
             shared=shared,
         )
     seen = look_at(host, open_host=open_host)
-    _keep(database, seen, clock.now())
+    keep_look(database, seen, clock.now())
     return seen
 
 
-def _keep(database: Database, seen: Seen, now: datetime) -> None:
+def keep_look(database: Database, seen: Seen, now: datetime) -> None:
+    """Store what a look at a host found, where the database knows the host."""
     with database.write() as conn:
         if seen.error is None and seen.version is not None:
             record_probe(conn, seen.host.name, version=seen.version, models=seen.models, now=now)

@@ -17,7 +17,7 @@ from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.services.aside import Aside
 from worker.services.health.pulse import Heart
-from worker.services.hosts import Seen, register
+from worker.services.hosts import Seen, keep_look, look_at
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
@@ -32,7 +32,7 @@ from worker.storage.backup import bring_up_to_date
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
-from worker.storage.hosts import list_hosts, record_unreachable
+from worker.storage.hosts import add_host, forget_passing_host, is_kept, list_hosts, record_unreachable
 from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
@@ -71,6 +71,8 @@ class Embedded:
     stop: threading.Event = field(default_factory=threading.Event)
     served: dict[str, Served] = field(default_factory=dict)
     left: list[Served] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+    """Hosts that this command registered for itself alone."""
     batch_id: int | None = None
     ticking: threading.Thread | None = None
     aside: Aside = field(default_factory=lambda: Aside("notices"))
@@ -118,6 +120,13 @@ class Embedded:
             place = Place(self.settings.database, self.settings.home, fleet=False)
             watch = Watch(place, self.settings.health_limits, self.settings.telling, held=lambda: True)
             threading.Thread(target=watch.run, args=(self.stop,), name="health", daemon=True).start()
+
+    def forget_passing(self) -> None:
+        """Remove the hosts that this command registered for itself and never served, or that do not answer."""
+        served = {*self.served, *(one.host.name for one in self.left)}
+        with self.database.write() as conn:
+            for name in self.passing:
+                forget_passing_host(conn, name, served=name in served, now=self.clock.now())
 
     def join(self, timeout: float) -> None:
         """Wait for the threads, each up to ``timeout`` seconds."""
@@ -303,24 +312,33 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             for served in (*stack.served.values(), *stack.left):
                 served.gpu.close()
             stack.aside.wait(settings.stop_grace_seconds)
+            with suppress(DatabaseUnavailable):
+                stack.forget_passing()
             if stack.heart is not None:
                 with suppress(DatabaseUnavailable):
                     stack.heart.stop(database)
             database.close()
 
 
-def join_hosts(stack: Embedded, hosts: Sequence[Host], *, kept: bool = False) -> list[Seen]:
-    """Register these hosts and say what was seen. Raises NoHost when none of them answers.
+def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[Seen]:
+    """Look at these hosts and register them. Raises NoHost when none of them answers; then none is registered.
 
-    ``kept`` hosts stay for other commands; those of one run alone are forgotten by them.
+    A host that was added for good stays as it is. The others are registered for this command alone: it removes those
+    that it did not serve, and those that do not answer.
     """
-    seen = [
-        register(stack.database, host, open_host=stack.open_host, clock=stack.clock, kept=kept)
-        for host in hosts
-    ]
-    if all(look.error is not None for look in seen):
-        places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
+    looks = [look_at(host, open_host=stack.open_host) for host in hosts]
+    with stack.database.write() as conn:
+        kept = {look.host.name for look in looks if is_kept(conn, look.host.name)}
+        if any(look.error is None for look in looks):
+            for look in looks:
+                if look.host.name not in kept:
+                    add_host(conn, look.host, now=stack.clock.now(), kept=False)
+                    stack.passing.append(look.host.name)
+    for look in looks:
+        keep_look(stack.database, look, stack.clock.now())
+    if all(look.error is not None for look in looks):
+        places = "; ".join(f"{look.host.url}: {look.error}" for look in looks)
         raise NoHost(
             f"no host can be reached ({places}). Is Ollama running there? Give --host URL or set OLLAMA_HOST."
         )
-    return seen
+    return looks

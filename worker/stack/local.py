@@ -140,7 +140,7 @@ class Caravan(Client):
             seen = [look_at(one, open_host=open_host) for one in kept_hosts(self.database)]
         else:
             seen = [
-                register(self.database, one, open_host=open_host, clock=self.clock)
+                register(self.database, one, open_host=open_host, clock=self.clock, reachable_only=True)
                 for one in wanted_hosts(self.database, hosts, slots)
             ]
         if all(look.error is not None for look in seen):

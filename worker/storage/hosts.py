@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, literal, select, text, update
+from sqlalchemy import Row, bindparam, delete, func, literal, or_, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
@@ -157,6 +157,19 @@ def remove_host(conn: Connection, name: str, *, now: datetime) -> None:
     if row.serving_until is not None and row.serving_until > now:
         raise Conflict(f"host {name!r} is being served; stop its worker first")
     conn.execute(delete(hosts).where(hosts.c.name == name))
+
+
+def forget_passing_host(conn: Connection, name: str, *, served: bool, now: datetime) -> None:
+    """Remove a host that one command registered for itself: one that it did not serve, or that does not answer.
+
+    A host that was added for good meanwhile, or that somebody serves, stays.
+    """
+    query = delete(hosts).where(
+        hosts.c.name == name,
+        hosts.c.kept.is_(False),
+        or_(hosts.c.serving_until.is_(None), hosts.c.serving_until <= bindparam("now", now, type_=UtcTime)),
+    )
+    conn.execute(query.where(hosts.c.error.is_not(None)) if served else query)
 
 
 def get_host(conn: Connection, name: str) -> Host:

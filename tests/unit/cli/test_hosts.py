@@ -112,7 +112,7 @@ def test_a_secret_is_stored_as_where_it_stands_and_shown_nowhere(host: RunningHo
         arguments = ("gpu-1", proxy.url, "--basic-auth", "env:GPU_AUTH", "--ca-file", str(proxy.ca_file))
         added = caravan("hosts", "add", *arguments)
         proxy.user = "me:another"
-        refused = caravan("hosts", "add", *arguments)
+        refused = caravan("hosts", "set", "gpu-1", "--basic-auth", "env:GPU_AUTH")
 
     assert "Ollama 0.24.0" in added.stdout
     assert "the host refuses us (401 Unauthorized)" in refused.stdout
@@ -277,3 +277,33 @@ def test_hours_that_make_no_sense_are_refused_with_what_was_expected(host: Runni
     assert "--no-window" in both.stderr
     assert (bad.exit_code, both.exit_code) == (2, 1)
     assert listed()[0]["window"] is None
+
+
+def test_adding_a_host_again_is_a_conflict_that_changes_nothing(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url, "--slots", "1")
+    caravan("hosts", "set", "gpu-1", "--slots", "8", "--shared", "--memory", "24GB", "--header", "X-K=env:T")
+    before = listed()
+
+    again = caravan("hosts", "add", "gpu-1", host.url, "--slots", "1")
+
+    assert again.exit_code == 1
+    assert "caravan hosts set gpu-1" in again.stderr
+    assert "--if-missing" in again.stderr
+    assert listed() == before
+
+
+def test_a_host_that_is_there_is_left_as_it_was_set_where_only_missing_ones_are_added(
+    host: RunningHost,
+) -> None:
+    first = caravan("hosts", "add", "gpu-1", host.url, "--slots", "1", "--if-missing", "--json")
+    caravan("hosts", "set", "gpu-1", "--slots", "8", "--shared", "--memory", "24GB", "--header", "X-K=env:T")
+    before = listed()
+
+    again = caravan("hosts", "add", "gpu-1", host.url, "--slots", "1", "--if-missing", "--json")
+    moved = caravan("hosts", "add", "gpu-1", "http://10.0.0.7:11434", "--if-missing")
+
+    assert (first.exit_code, again.exit_code, moved.exit_code) == (0, 0, 0)
+    assert json.loads(first.stdout)["added"] is True
+    assert json.loads(again.stdout) == {"name": "gpu-1", "url": host.url, "added": False}
+    assert "caravan hosts set gpu-1 --url http://10.0.0.7:11434" in moved.stderr
+    assert listed() == before
