@@ -57,6 +57,7 @@ class ResultLine(BaseModel):
         default=None,
         description="The answer was ended by num_predict or a full window.",
     )
+    empty: bool | None = Field(default=None, description="The answer has no text.")
     prompt_fit: Literal["yes", "no", "unknown"] | None = Field(
         default=None, description="Whether the model saw the whole prompt."
     )

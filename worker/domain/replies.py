@@ -1,7 +1,9 @@
 """What a host sent, and what a producer gets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from unicodedata import category
 
 PromptFit = Literal["yes", "no", "unknown"]
 
@@ -54,3 +56,19 @@ class Result:
     context: tuple[int, ...] | None
     parsed: Any = None
     """The answer as JSON, where a ``format`` was asked for and it fits. A JSON null is None too."""
+    logprobs: Sequence[Any] | None = None
+    """The log probability of each token as sent, where it was requested."""
+
+    @property
+    def empty(self) -> bool:
+        """The answer has no text."""
+        return is_blank(self.answer)
+
+
+def is_blank(text: str) -> bool:
+    """Whether ``text`` shows nothing: white space, control and format characters (zero-width spaces) alone.
+
+    >>> is_blank(" \\n\\u200b"), is_blank("0")
+    (True, False)
+    """
+    return all(char.isspace() or category(char) in ("Cc", "Cf") for char in text)

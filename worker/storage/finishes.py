@@ -279,12 +279,16 @@ def _result(
         "day": now.astimezone(UTC).date(),
         "context": None,
         "parsed": None,
+        "empty": False,
+        "logprobs": None,
     }
     if result is None:
         return values | dict.fromkeys(_FIGURES) | {"answer": storable(partial) if partial else None}
     values.update((name, getattr(result, name)) for name in _FIGURES)
     values["answer"] = storable(result.answer)
     values["parsed"] = result.parsed
+    values["empty"] = result.empty
+    values["logprobs"] = result.logprobs
     if result.reasoning is not None:
         values["reasoning"] = storable(result.reasoning)
     if result.done_reason is not None:

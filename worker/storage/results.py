@@ -32,6 +32,7 @@ class ResultRow:
     reasoning: str | None
     done_reason: str | None
     cut: bool | None
+    empty: bool | None
     prompt_fit: str | None
     error_code: str | None
     error_message: str | None
@@ -189,6 +190,7 @@ _FROM_RESULT = (
     "reasoning",
     "done_reason",
     "cut",
+    "empty",
     "prompt_fit",
     "error_code",
     "error_message",

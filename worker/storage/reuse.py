@@ -32,11 +32,13 @@ _COPIED = (
     "reasoning_open",
     "done_reason",
     "cut",
+    "empty",
     "prompt_fit",
     "prompt_tokens",
     "output_tokens",
     "context",
     "parsed",
+    "logprobs",
 )
 """Of the source. Not what it took: that was spent once."""
 

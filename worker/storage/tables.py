@@ -403,6 +403,8 @@ results = Table(
     Column("day", Date),
     Column("parsed", Json),
     Column("reused_from", BigInteger),
+    Column("empty", Boolean, nullable=False, server_default=text("false")),
+    Column("logprobs", Json),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),

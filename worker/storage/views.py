@@ -51,7 +51,7 @@ def views(dialect: str) -> Mapping[str, str]:
     return {
         "report_results": f"""
 SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
-       r.parsed, r.done_reason, r.cut, r.prompt_fit, r.error_code, r.error_message, nullif(r.host, '') AS host,
+       r.parsed, r.done_reason, r.cut, r.empty, r.prompt_fit, r.error_code, r.error_message, nullif(r.host, '') AS host,
        r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
@@ -159,6 +159,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "parsed": ("json", "the answer as JSON, where a `format` was asked for and it fits"),
         "done_reason": ("text", "`stop`: the model ended; `length`: num_predict or the window was reached"),
         "cut": ("boolean", "the answer was ended by num_predict or a full window"),
+        "empty": ("boolean", "the answer has no text"),
         "prompt_fit": ("text", "`yes`, `no` or `unknown`: whether the model saw the whole prompt"),
         "error_code": ("text", "a code of errors.md; null where it succeeded"),
         "error_message": ("text", "what the host said"),

@@ -36,6 +36,7 @@ RESULT = [
     "reasoning",
     "done_reason",
     "cut",
+    "empty",
     "prompt_fit",
     "error_code",
     "error_message",
