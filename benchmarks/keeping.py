@@ -20,6 +20,7 @@ from typing import Any
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.maintenance import tidy
 from tests.servers import postgres_server
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.batches import Batch
@@ -27,13 +28,12 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
+from worker.maintenance.number import number_all
 from worker.ollama.client import Deadlines, OllamaHost
 from worker.services.hosts import register
 from worker.services.keeping import give_room_back, prune
-from worker.services.numbers import number_all
 from worker.services.serve import serve_host
 from worker.services.submit import submit_lines
-from worker.services.tick import tidy
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database
 from worker.storage.finishes import finish_jobs

@@ -25,8 +25,8 @@ from worker.domain.attempts import Finish, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.replies import Result
+from worker.maintenance.number import number_all
 from worker.policy.figures import By
-from worker.services.numbers import number_all
 from worker.services.report import make_report
 from worker.services.situation import situation
 from worker.storage.batches import create_batch, list_batches, promote_sealed, seal_batch

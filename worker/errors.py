@@ -72,6 +72,23 @@ class Conflict(CaravanError):
     """The thing exists already, or is in a state that does not allow what was asked."""
 
 
+class UnreadableRow(CaravanError):
+    """A stored row cannot be read: by a newer version, or of something that this machine does not know."""
+
+    def __init__(self, table: str, key: str, reason: str) -> None:
+        self.table, self.key, self.reason = table, key, reason
+        super().__init__(f"{table} {key}: {reason}")
+
+
+class PassIncomplete(CaravanError):
+    """A periodic service did its work, but for some items; ``failures`` are their names with the errors."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        self.failures = tuple(failures)
+        more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+        super().__init__("; ".join(failures[:3]) + more)
+
+
 class DatabaseUnavailable(CaravanError):
     """The database is away, locked or full; trying again may help."""
 

@@ -25,9 +25,9 @@ def test_the_snippet_submits_a_batch_once_and_bad_jobs_are_refused_by_their_line
     exec(code, names)
     send = names["app"].send_task
     bad = [{"model": MODELS[0], "prompt": "fine"}, {"model": MODELS[0], "promt": "misspelt"}]
-    send("caravan.submit", kwargs={"key": "bad", "jobs": bad}, queue="tick")
+    send("caravan.submit", kwargs={"key": "bad", "jobs": bad}, queue="submit")
     many = [{"model": MODELS[0], "prompt": "x"}] * 1001
-    send("caravan.submit", kwargs={"key": "many", "jobs": many}, queue="tick")
+    send("caravan.submit", kwargs={"key": "many", "jobs": many}, queue="submit")
 
     assert "line 2" in refused(fleet, "bad")
     assert "at most 1000 are taken" in refused(fleet, "many")

@@ -24,6 +24,7 @@ from tests.integration.ollama.scripted import (
     streamed,
 )
 from tests.integration.serving.test_serve import MODELS, add, simulated, submit
+from tests.maintenance import tick
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host, HostModel
@@ -33,7 +34,6 @@ from worker.ollama.client import Bounds, Deadlines, OllamaHost
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
 from worker.services.standing import Standing
-from worker.services.tick import tick
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.ids import job_id

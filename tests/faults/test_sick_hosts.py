@@ -19,6 +19,7 @@ from tests.integration.serving.test_serve import (
     simulated,
     submit,
 )
+from tests.maintenance import tick
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.batches import Batch
@@ -28,7 +29,6 @@ from worker.ollama.client import Deadlines, OllamaHost
 from worker.services.pace import Paces
 from worker.services.serve import Served, serve_host
 from worker.services.standing import Standing
-from worker.services.tick import tick
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, list_hosts, resume_host
 from worker.storage.ids import job_id

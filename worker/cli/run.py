@@ -307,8 +307,8 @@ def _serving(
     )
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.take_in import take_in, tell
+    from worker.maintenance.settle import settle_one_batch
     from worker.policy.outlook import Outlook
-    from worker.services.tick import tidy
     from worker.stack.embedded import join_hosts
 
     settings = stack.settings
@@ -341,7 +341,9 @@ def _serving(
             follow=lambda report: report.kept and report.added_at >= began_at,
         )
         watching = watch_to_the_end(watched, console, wait_hosts=wanted.wait_hosts)
-        patiently(lambda: tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id))
+        patiently(
+            lambda: settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
+        )
     except KeyboardInterrupt:
         _stop(stack, console)
         progress = read_progress(watched)

@@ -56,9 +56,9 @@ def _here(
     from worker.cli.main_job import Watched, patiently, watch_to_the_end
     from worker.cli.run import models_checked, say_unreachable, wanted_hosts
     from worker.errors import InputRefused
+    from worker.maintenance.settle import settle_one_batch
     from worker.services.schedules.fire import fire
     from worker.services.schedules.settle import settle
-    from worker.services.tick import tidy
     from worker.stack.embedded import join_hosts
     from worker.storage.batches import get_batch
     from worker.storage.schedules import get_firing, get_schedule
@@ -94,7 +94,7 @@ def _here(
                 follow=lambda report: report.kept and report.added_at >= began_at,
             )
             watching = watch_to_the_end(watched, console, wait_hosts=WAIT_HOSTS)
-            patiently(lambda: tidy(database, clock=clock, among=set(stack.hosts), batch_id=batch.id))
+            patiently(lambda: settle_one_batch(database, clock, batch_id=batch.id, hosts=set(stack.hosts)))
         except KeyboardInterrupt:
             _stop(stack, console)
             console.print("Interrupted. The same command goes on where it stopped.")

@@ -22,6 +22,6 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
     except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
         typer.echo(f"caravan: no worker is woken: {error}", err=True)
         return
-    from worker.services.tick import hosts_to_wake
+    from worker.maintenance.hold import hosts_to_wake
 
     wake_hosts(make_app(settings, socket_seconds=PRODUCER_SECONDS), hosts_to_wake(database, clock=clock))

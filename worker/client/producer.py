@@ -215,7 +215,7 @@ class Client:
         except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
             emit("broker.unavailable", message=str(error))
             return
-        from worker.services.tick import hosts_to_wake
+        from worker.maintenance.hold import hosts_to_wake
 
         wake_hosts(
             make_app(self.settings, socket_seconds=PRODUCER_SECONDS),

@@ -14,11 +14,14 @@ from celery import Celery
 from celery.schedules import schedule
 from kombu import Exchange, Queue
 
+from worker.dispatch.services import CHORES, TICK
 from worker.errors import SettingsRefused
 from worker.settings import Settings
 
-TICK_QUEUE = "tick"
-CHORES_QUEUE = "chores"
+TICK_QUEUE = TICK
+CHORES_QUEUE = CHORES
+SUBMIT_QUEUE = "submit"
+"""Where producers send ``caravan.submit``: a thousand jobs are seconds of work, and no rescue waits behind them."""
 
 
 def host_queue(host: str) -> str:
@@ -71,8 +74,8 @@ def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
         result_backend=None,
         task_serializer="json",
         accept_content=["json"],
-        task_default_queue=TICK_QUEUE,
-        task_queues=[_queue(TICK_QUEUE), _queue(CHORES_QUEUE)],
+        task_default_queue=SUBMIT_QUEUE,
+        task_queues=[_queue(TICK_QUEUE), _queue(CHORES_QUEUE), _queue(SUBMIT_QUEUE)],
         task_create_missing_queues=True,
         task_publish_retry_policy={
             "max_retries": 2,

@@ -1,4 +1,4 @@
-"""The processes of a fleet: a worker for hosts, control with its two pools, beat."""
+"""The processes of a fleet: a worker for hosts, control with its pools, beat."""
 
 import os
 import signal
@@ -13,13 +13,13 @@ from celery import Celery
 from celery.beat import Scheduler
 from celery.exceptions import SecurityWarning
 
-from worker.dispatch.app import CHORES_QUEUE, TICK_QUEUE, host_queue, make_app
+from worker.dispatch.app import CHORES_QUEUE, SUBMIT_QUEUE, TICK_QUEUE, host_queue, make_app
 from worker.dispatch.beside import kept_running
 from worker.dispatch.tasks import register_tasks, take_signals
 from worker.errors import DatabaseUnavailable
+from worker.maintenance.heart import Heart
 from worker.observability.events import emit
 from worker.services.health.facts import Place
-from worker.services.health.pulse import Heart
 from worker.services.health.watch import Watch
 from worker.services.spools import store_spools
 from worker.settings import Settings
@@ -46,13 +46,13 @@ def run_worker(settings: Settings, hosts: Sequence[str]) -> int:
 
 
 def run_control(settings: Settings, *, pool: str | None = None) -> int:
-    """Tick and chores, each in a pool of its own, so that chores never hold up a rescue; and where somebody is to be told
-    how it is, a process that looks. Raises SettingsRefused."""
+    """Tick, chores and submitted messages, each in a pool of its own, so that neither chores nor a producer hold up a
+    rescue; and a process that watches the health where the settings name somebody to notify. Raises SettingsRefused."""
     if pool == HEALTH_POOL:
         return _run_health(settings)
     if pool is not None:
         return _work(settings, f"control-{pool}", [pool], concurrency=1)
-    pools = [CHORES_QUEUE]
+    pools = [CHORES_QUEUE, SUBMIT_QUEUE]
     if settings.telling.anybody:
         _watch_of(settings)  # what is set wrong is refused here, not in the log of a child
         pools.append(HEALTH_POOL)

@@ -14,21 +14,20 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_shutting_down
 
 from worker.clock import Clock, SystemClock
+from worker.dispatch.services import CHORES, TICK, batch_services, fleet_services, urgent_services
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable, InputRefused, NotFound, SettingsRefused
+from worker.maintenance.heart import Heart
+from worker.maintenance.hold import hosts_to_wake
+from worker.maintenance.runner import Runner
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
-from worker.services.aside import Aside
-from worker.services.health.pulse import Heart
-from worker.services.notices import deliver_notices
 from worker.services.pace import Paces
-from worker.services.schedules.work import work_firings
 from worker.services.serve import serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.services.tick import hosts_to_wake, tick, tidy
 from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
@@ -93,15 +92,30 @@ class Resources:
 def register_tasks(app: Celery, settings: Settings) -> Resources:
     """Give ``app`` Caravan's tasks, bound to these settings."""
     resources = Resources(settings)
-    ticks = Heart("tick", every=settings.tick_seconds)
-    chores = Heart("chores", every=settings.chores_seconds)
-    telling = Aside("notices")
-    nights = Aside("schedules")
+    ticks = Runner(
+        Heart(TICK, every=settings.tick_seconds),
+        urgent_services(lease=settings.lease_seconds, wake=lambda hosts: wake_hosts(app, hosts)),
+    )
+    chores = Runner(
+        Heart(CHORES, every=settings.chores_seconds),
+        [
+            *batch_services(keep=settings.keep, hosts=lambda: None),
+            *fleet_services(settings).services,
+        ],
+    )
     ended: dict[str, float] = {}
     """What piled up while nobody was there to take it follows at once, and asks for what has just been done."""
 
     def piled_up(name: str, within: float) -> bool:
         return monotonic() - ended.get(name, float("-inf")) < within
+
+    def run(runner: Runner) -> None:
+        try:
+            database, clock = resources.database, resources.clock
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host=runner.pool, message=str(error))
+            return
+        runner.run_due(database, clock)
 
     @app.task(name="caravan.serve", shared=False)
     def serve(host: str) -> None:
@@ -114,32 +128,15 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     def tick_task() -> None:
         if piled_up(" tick", settings.tick_seconds / 2):
             return
-        try:
-            tick(resources.database, clock=resources.clock, lease=settings.lease_seconds)
-            ticks.beat(resources.database, resources.clock)
-            wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
-            ended[" tick"] = monotonic()
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host="control", message=str(error))
+        run(ticks)
+        ended[" tick"] = monotonic()
 
     @app.task(name="caravan.tidy", shared=False)
     def tidy_task() -> None:
         if piled_up(" chores", settings.chores_seconds / 2):
             return
-        try:
-            tidy(resources.database, clock=resources.clock, keep=settings.keep)
-            telling.do(
-                lambda: deliver_notices(resources.database, clock=resources.clock, means=settings.means)
-            )
-            nights.do(
-                lambda: work_firings(
-                    resources.database, clock=resources.clock, max_attempts=settings.max_attempts
-                )
-            )
-            chores.beat(resources.database, resources.clock)
-            ended[" chores"] = monotonic()
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host="control", message=str(error))
+        run(chores)
+        ended[" chores"] = monotonic()
 
     @app.task(name="caravan.submit", shared=False)
     def submit(key: str, jobs: list[dict[str, Any]], name: str | None = None) -> None:

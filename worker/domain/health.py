@@ -19,6 +19,7 @@ class Kind(StrEnum):
     JOBS = "jobs"
     SCHEDULES = "schedules"
     SPOOL = "spool"
+    SERVICES = "services"
 
 
 @dataclass(frozen=True, slots=True)

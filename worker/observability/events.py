@@ -69,7 +69,9 @@ EVENTS: Mapping[str, str] = {
     "worker.waiting": "a worker has started for a host that nobody has added, and waits for it: host, message",
     "window.closed": "a batch starts no more jobs until its window opens: batch, jobs",
     "window.opened": "a batch goes on: batch",
-    "tick.done": "a tick changed something: rescued, promoted, expired, finished",
+    "service.done": "a periodic service changed something: service, and what it counts",
+    "service.failed": "a periodic service failed; the others go on: pool, service, message",
+    "service.recovered": "a periodic service works again: pool, service",
 }
 """Event → meaning and fields; ``docs/events.md`` is compared with it."""
 
@@ -104,6 +106,7 @@ _WARNINGS = frozenset(
         "process.hung",
         "schedule.failed",
         "worker.waiting",
+        "service.failed",
     }
 )
 

@@ -44,10 +44,14 @@ class Windows:
     hours: tuple[Hours, ...]
     zone: str = "UTC"
     blackout: frozenset[date] = frozenset()
+    problem: str = ""
+    """Why what is stored cannot be read here. Such windows are never open, so that nothing runs at a forbidden hour."""
 
     @property
     def text(self) -> str:
         """For people."""
+        if self.problem:
+            return f"unreadable ({self.problem})"
         dates = f", not on {', '.join(str(day) for day in sorted(self.blackout))}" if self.blackout else ""
         return f"{' and '.join(one.text for one in self.hours) or 'always'} ({self.zone}){dates}"
 
@@ -70,8 +74,16 @@ def parse_windows(hours: Sequence[str], zone: str, blackout: Sequence[str] = ())
 
 
 def stored_windows(plain: Mapping[str, Any] | None) -> Windows | None:
-    """What ``Windows.plain`` gave."""
-    return None if plain is None else parse_windows(plain["hours"], plain["zone"], plain.get("blackout", ()))
+    """What ``Windows.plain`` gave. Never raises: a zone that this machine does not know, or a form that a newer version
+    wrote, gives windows with a ``problem``, and costs only the batch or host that they belong to."""
+    if plain is None:
+        return None
+    try:
+        return parse_windows(plain["hours"], plain["zone"], plain.get("blackout", ()))
+    except InputRefused as error:
+        return Windows((), problem=error.problems[0].message)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Windows((), problem=f"not in a form that this version reads: {type(error).__name__}: {error}")
 
 
 def parse_hours(text: str) -> Hours:
@@ -114,6 +126,8 @@ def is_open(windows: Windows | None, at: datetime) -> bool:
     """Whether work may begin at ``at``; without windows it always may."""
     if windows is None:
         return True
+    if windows.problem:
+        return False
     local = at.astimezone(zone_of(windows.zone)).replace(tzinfo=None)
     if local.date() in windows.blackout:
         return False
@@ -130,7 +144,7 @@ def _holds(hours: Hours, local: datetime) -> bool:
 
 def next_change(windows: Windows | None, at: datetime) -> datetime | None:
     """The first moment after ``at``, in UTC, at which they open or close; None: not in the next two years."""
-    if windows is None:
+    if windows is None or windows.problem:
         return None
     now_open = is_open(windows, at)
     return next((moment for moment in _moments(windows, at) if is_open(windows, moment) != now_open), None)

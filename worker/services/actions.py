@@ -9,9 +9,9 @@ from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, Priority
 from worker.errors import InputRefused, Problem
+from worker.maintenance.promote import promote_batches
+from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
-from worker.services.brake import withdraw
-from worker.services.submit import promote
 from worker.storage import actions, pauses
 from worker.storage.actions import HELD, OPEN, RETRIED, Step, by_batch
 from worker.storage.batches import cancel_batch, get_batch
@@ -92,7 +92,7 @@ def unhold_jobs(
         lambda conn, part, after: actions.unhold_some(conn, part, after=after, limit=CHUNK),
         progress,
     )
-    promote(database, clock)
+    promote_batches(database, changed.batches, clock)
     if changed.batches:
         emit("job.unheld", batches=list(changed.batches), jobs=changed.jobs)
     return changed
@@ -129,7 +129,7 @@ def retry_jobs(
                 pauses.resume_batch(conn, batch)
             else:
                 pauses.forgive(conn, batch)
-    promote(database, clock)
+    promote_batches(database, changed.batches, clock)
     if changed.batches:
         emit("batch.retried", batches=list(changed.batches), jobs=changed.jobs)
     return changed
@@ -180,7 +180,7 @@ def resume_batch(database: Database, batch_id: int, *, clock: Clock) -> None:
     """Let a paused batch go on; jobs that waited out a back-off keep their time. Raises Conflict, NotFound."""
     with database.write() as conn:
         pauses.resume_batch(conn, batch_id)
-    promote(database, clock)
+    promote_batches(database, [batch_id], clock)
     emit("batch.resumed", batch=batch_id)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from worker.clock import Clock
 from worker.domain.batches import BatchState, Tally
 from worker.errors import InputRefused, Problem
+from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.storage.engine import Connection, Database
 from worker.storage.pauses import (
@@ -19,7 +20,6 @@ from worker.storage.pauses import (
     latest_codes,
     lock_tally,
     pause_batch,
-    withdraw_paused,
 )
 
 FIRST = 20
@@ -28,8 +28,6 @@ LOOKED_AT = 500
 """Failures; a batch that came so far was not stopped by the first brake, and its codes are not looked at any more."""
 MOST = 20_000
 """Failures of a batch that was let go on again and again; to look at its latest would take too long."""
-WITHDRAWN = 20_000
-"""Jobs in one transaction."""
 
 _LIMIT = re.compile(r"(\d{1,8})|(\d{1,3}(?:\.\d{1,3})?)%")
 
@@ -102,17 +100,6 @@ def apply_brakes(database: Database, batch_ids: Collection[int], *, clock: Clock
         emit("batch.braked", batch=batch_id, code=found.code, jobs=jobs)
         braked.append(found)
     return braked
-
-
-def withdraw(database: Database) -> int:
-    """Take the queued jobs of paused batches back, in chunks; returns how many. The tick may do so again."""
-    total = 0
-    while True:
-        with database.write() as conn:
-            jobs = withdraw_paused(conn, limit=WITHDRAWN)
-        if jobs == 0:
-            return total
-        total += jobs
 
 
 def _why(conn: Connection, batch_id: int, tally: Tally) -> Braked | None:

@@ -8,11 +8,12 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
 from worker.domain.jobs import JobState, NewJob, asked_digest
 from worker.errors import InputRefused, Problem
+from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.services.chains import link_more, missing_parents
 from worker.services.intake import Intake, moved_to
 from worker.services.recipe import InputLine
-from worker.services.submit import CHUNK, CheckModels, promote
+from worker.services.submit import CHUNK, CheckModels
 from worker.storage.batches import get_batch
 from worker.storage.engine import Database
 from worker.storage.extend import (
@@ -124,7 +125,7 @@ def extend(
                     placed.append(job)
             add_jobs(conn, batch.id, placed, now=clock.now())
             asked_anew = replace_jobs(conn, batch.id, changed)
-        promote(database, clock)
+        promote_batches(database, [batch.id], clock)
         added += len(new)
         replaced += asked_anew
         running += len(changed) - asked_anew

@@ -13,8 +13,8 @@ from worker.clock import Clock
 from worker.domain.jobs import JobFilter
 from worker.domain.keeping import Ended, is_due
 from worker.errors import Conflict
+from worker.maintenance.number import number_all
 from worker.observability.events import emit
-from worker.services.numbers import number_all
 from worker.storage import keeping as storage
 from worker.storage.actions import cancel_some
 from worker.storage.batches import cancel_batch, get_batch

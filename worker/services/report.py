@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.clock import Clock
+from worker.maintenance.number import number_all
 from worker.policy.figures import By, Figures, figures
-from worker.services.numbers import number_all
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.figures import batch_names, cells, failures, lengths, loads, powers

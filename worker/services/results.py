@@ -11,7 +11,7 @@ from typing import Any, Literal, TextIO, TypeVar, assert_never
 
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, InputRefused, Problem
-from worker.services.numbers import number_all
+from worker.maintenance.number import number_all
 from worker.services.writers import (
     Column,
     Kind,

@@ -7,8 +7,8 @@ from typing import Literal
 from worker.clock import Clock
 from worker.domain.jobs import JobFilter
 from worker.errors import Conflict
+from worker.maintenance.number import number_all
 from worker.policy.search import Asked, parse, snippet
-from worker.services.numbers import number_all
 from worker.storage import search as storage
 from worker.storage.engine import Database
 from worker.storage.search import HIGHEST, Progress, Text

@@ -17,6 +17,7 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
 from worker.errors import CODES, Code, DatabaseUnavailable, HostError
+from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.ollama.client import Call, OllamaHost
 from worker.policy.choose import choose
@@ -25,7 +26,7 @@ from worker.policy.parallel import Waited
 from worker.policy.picture import Picture
 from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
 from worker.services.attempt import Ending, attempt_job
-from worker.services.brake import apply_brakes, withdraw
+from worker.services.brake import apply_brakes
 from worker.services.breaker import Breaker
 from worker.services.claims import Claims
 from worker.services.facts import Seen

@@ -12,11 +12,12 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
 from worker.errors import Conflict, InputRefused, Problem
+from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.services.chains import link_batch
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import InputLine
-from worker.storage.batches import create_batch, promote_sealed, refuse_batch, seal_batch
+from worker.storage.batches import create_batch, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
 from worker.storage.jobs import insert_jobs
@@ -120,17 +121,9 @@ def submit_lines(
         # another upload of this key may have stored lines that this one, a pilot perhaps, did not read
         stored = intake.accepted if created else batch_progress(conn, batch.id).total
         batch = seal_batch(conn, batch.id, jobs=stored, now=clock.now())
-    promote(database, clock)
+    promote_batches(database, [batch.id], clock)
     emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
     return Submitted(batch, created, intake.noted, tuple(intake.notes), intake.rejected)
-
-
-def promote(database: Database, clock: Clock) -> None:
-    """Make the jobs eligible, in chunks; should we die between two, the next tick goes on."""
-    while True:
-        with database.write() as conn:
-            if promote_sealed(conn, limit=4 * CHUNK, now=clock.now()) == 0:
-                return
 
 
 def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:

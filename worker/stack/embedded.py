@@ -1,4 +1,4 @@
-"""Serves hosts from threads of this process, with the tick on one of its own.
+"""Serves hosts from threads of this process, with the periodic services on threads of their own.
 
 The code that serves a host is the same as on a fleet. There is no broker: a wake-up is a ``threading.Event``, since
 in one process a message would only be a slower one.
@@ -11,12 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock, SystemClock
+from worker.dispatch.services import FleetServices, batch_services, fleet_services, urgent_services
 from worker.domain.hosts import Host, HostReport
 from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
+from worker.maintenance.heart import Heart
+from worker.maintenance.runner import Runner
+from worker.maintenance.service import Counts, Service
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
-from worker.services.aside import Aside
-from worker.services.health.pulse import Heart
 from worker.services.hosts import Seen, keep_look, look_at
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
@@ -24,7 +26,6 @@ from worker.services.spool import Spool, spool_path
 from worker.services.spools import store_spools
 from worker.services.standing import Standing
 from worker.services.store import Store
-from worker.services.tick import hosts_to_wake, tick, tidy
 from worker.services.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
@@ -36,6 +37,10 @@ from worker.storage.hosts import add_host, forget_passing_host, is_kept, list_ho
 from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
+
+UP = "up"
+"""The pool of urgent services where one process does everything."""
+UP_CHORES = "up-chores"
 
 Follow = Callable[[HostReport], bool]
 """Whether a host that is in the database is one to serve."""
@@ -66,17 +71,16 @@ class Embedded:
     database: Database
     clock: Clock
     watchdog: Watchdog
-    heart: Heart | None = None
-    """Where it is meant to run for good, it is missed when it does not."""
+    permanent: bool = False
+    """It is meant to run for good, so that it is missed when it does not."""
     stop: threading.Event = field(default_factory=threading.Event)
     served: dict[str, Served] = field(default_factory=dict)
     left: list[Served] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
     """Hosts that this command registered for itself alone."""
     batch_id: int | None = None
-    ticking: threading.Thread | None = None
-    aside: Aside = field(default_factory=lambda: Aside("notices"))
-    nights: Aside = field(default_factory=lambda: Aside("schedules"))
+    maintenance: list[threading.Thread] = field(default_factory=list)
+    fleet_chores: FleetServices | None = None
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
@@ -99,17 +103,45 @@ class Embedded:
     def serve(
         self, hosts: Sequence[Host], *, batch_id: int | None = None, follow: Follow | None = None
     ) -> None:
-        """Start a thread per host, and the tick. With ``batch_id`` nothing but that batch is worked on: what an
-        earlier, interrupted run left behind waits for its own command.
+        """Start a thread per host, and one for each pool of periodic services.
 
-        With ``follow`` the hosts in the database are looked at with every tick: one that it takes is served from
-        then on, one that changed is served anew, one that is gone no more.
+        With ``batch_id`` only that batch is worked on: what an earlier, interrupted run left behind waits for its own
+        command. With ``follow`` the hosts in the database are read with every pass: one that it takes is served from
+        then on, one that changed is served anew, and one that was removed is served no longer.
         """
         self.batch_id = batch_id
         for host in hosts:
             self._begin(host)
-        self.ticking = threading.Thread(target=self._tick, args=(follow,), name="tick", daemon=True)
-        self.ticking.start()
+        urgent = urgent_services(lease=self.settings.lease_seconds, wake=self._wake)
+        if follow is not None:
+            urgent.append(Service("hosts", lambda _database, _clock: self._follow(follow)))
+        chores = batch_services(keep=self.settings.keep, hosts=lambda: set(self.served), batch_id=batch_id)
+        if batch_id is None:  # a run works on its own batch, and tells of it in the end
+            self.fleet_chores = fleet_services(self.settings)
+            chores.extend(self.fleet_chores.services)
+        self._maintain(UP, urgent, every=min(self.settings.tick_seconds, 1.0))
+        self._maintain(UP_CHORES, chores, every=self.settings.tick_seconds)
+
+    def _maintain(self, pool: str, services: Sequence[Service], *, every: float) -> None:
+        runner = Runner(self.heart(pool), services)
+        thread = threading.Thread(target=self._run_services, args=(runner, every), name=pool, daemon=True)
+        self.maintenance.append(thread)
+        thread.start()
+
+    def _run_services(self, runner: Runner, every: float) -> None:
+        with self.watchdog.watching(runner.pool) as turned:
+            while not self.stop.wait(every):
+                turned()
+                runner.run_due(self.database, self.clock)
+
+    def heart(self, pool: str) -> Heart:
+        """The pulse of a pool of services."""
+        return Heart(pool, every=max(self.settings.tick_seconds, 1.0), silent=not self.permanent)
+
+    def _wake(self, hosts: list[str]) -> None:
+        for name in hosts:
+            if name in self.served:
+                self.served[name].wake.set()
 
     def watch_health(self) -> None:
         """Look every minute whether all is well, and tell those whom the settings name. Raises SettingsRefused."""
@@ -133,8 +165,8 @@ class Embedded:
         for served in (*tuple(self.served.values()), *self.left):
             if served.thread is not None:
                 served.thread.join(timeout)
-        if self.ticking is not None:
-            self.ticking.join(timeout)
+        for thread in self.maintenance:
+            thread.join(timeout)
 
     def ask_to_stop(self) -> None:
         """Running calls may end; nothing new starts."""
@@ -203,57 +235,8 @@ class Embedded:
                 served.wake.wait(self.settings.tick_seconds)
             served.wake.clear()
 
-    def _tick(self, follow: Follow | None) -> None:
-        chores_at = self.clock.monotonic()
-        with self.watchdog.watching("tick") as turned:
-            while not self.stop.wait(min(self.settings.tick_seconds, 1.0)):
-                turned()
-                chores_at = self._tick_once(follow, chores_at)
-
-    def _tick_once(self, follow: Follow | None, chores_at: float) -> float:
-        """One turn; when the chores were done last."""
-        try:
-            tick(self.database, clock=self.clock, lease=self.settings.lease_seconds)
-            if self.heart is not None:
-                self.heart.beat(self.database, self.clock)
-            for name in hosts_to_wake(self.database, clock=self.clock):
-                if name in self.served:
-                    self.served[name].wake.set()
-            if self.clock.monotonic() - chores_at > self.settings.tick_seconds:
-                chores_at = self.clock.monotonic()
-                tidy(
-                    self.database,
-                    clock=self.clock,
-                    among=set(self.served),
-                    batch_id=self.batch_id,
-                    keep=self.settings.keep,
-                )
-                if self.batch_id is None:  # a run works on its own batch, and tells of it in the end
-                    self._tell()
-                    self._fire()
-            if follow is not None:
-                self._follow(follow)
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host="tick", message=str(error))
-        except Exception:
-            _log.exception("defect in the tick; it goes on")
-        return chores_at
-
-    def _tell(self) -> None:
-        from worker.services.notices import (
-            deliver_notices,  # mail and TLS: not for a command that tells nobody
-        )
-
-        self.aside.do(lambda: deliver_notices(self.database, clock=self.clock, means=self.settings.means))
-
-    def _fire(self) -> None:
-        from worker.services.schedules.work import work_firings  # templates, which most commands do without
-
-        self.nights.do(
-            lambda: work_firings(self.database, clock=self.clock, max_attempts=self.settings.max_attempts)
-        )
-
-    def _follow(self, follow: Follow) -> None:
+    def _follow(self, follow: Follow) -> Counts:
+        before = set(self.served)
         with self.database.read() as conn:
             known = {
                 report.host.name: (replace(report.host, draining=False), follow(report))
@@ -273,6 +256,7 @@ class Embedded:
             ):
                 emit("host.joined", host=name)
                 self._begin(host)
+        return {"joined": len(set(self.served) - before), "left": len(before - set(self.served))}
 
     def _retire(self, name: str) -> None:
         served = self.served.pop(name)
@@ -293,7 +277,8 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             emit("database.on_network", folder=str(settings.home), kind=kind)
         database = open_database(settings.database)
         clock = database.clock()
-        stack = Embedded(settings, database, clock, Watchdog(seconds=settings.hang_seconds, clock=clock))
+        watchdog = Watchdog(seconds=settings.hang_seconds, clock=clock)
+        stack = Embedded(settings, database, clock, watchdog, permanent=command == "up")
         try:
             store_spools(
                 database, settings.home, clock=clock
@@ -301,22 +286,23 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             if database.dialect == "sqlite":
                 with database.write() as conn:
                     rescue_holder(conn, now=stack.clock.now())
-                    forget_pulse(conn, "up")
-            if command == "up":
-                stack.heart = Heart("up", every=max(settings.tick_seconds, 1.0))
-                stack.heart.beat(database, clock)
+                    for pool in (UP, UP_CHORES):
+                        forget_pulse(conn, pool)
+            if stack.permanent:
+                stack.heart(UP).beat(database, clock)
             yield stack
         finally:
             stack.ask_to_stop()
             stack.join(settings.stop_grace_seconds)
             for served in (*stack.served.values(), *stack.left):
                 served.gpu.close()
-            stack.aside.wait(settings.stop_grace_seconds)
+            if stack.fleet_chores is not None:
+                stack.fleet_chores.wait(settings.stop_grace_seconds)
             with suppress(DatabaseUnavailable):
                 stack.forget_passing()
-            if stack.heart is not None:
-                with suppress(DatabaseUnavailable):
-                    stack.heart.stop(database)
+            with suppress(DatabaseUnavailable):
+                for pool in (UP, UP_CHORES):
+                    stack.heart(pool).stop(database)
             database.close()
 
 

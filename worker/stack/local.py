@@ -13,12 +13,12 @@ from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseUnavailable, NoHost, SettingsRefused
+from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
 from worker.services.explain import why_nothing_moves
 from worker.services.hosts import Seen, look_at, missing_models, register
 from worker.services.situation import situation
-from worker.services.tick import tidy
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.stack.home import holder
 from worker.storage.hosts import get_host, known_host, list_hosts
@@ -183,7 +183,7 @@ def _serve(
         look = _looking(stack, batch.id, {host.name for host in hosts}, callback, wait_hosts)
         batch.wait(look, poll=poll)
         with suppress(DatabaseUnavailable):  # the work is done; whoever serves next settles the batch
-            tidy(stack.database, clock=stack.clock, among=set(stack.hosts), batch_id=batch.id)
+            settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
     except KeyboardInterrupt:
         _stop(stack)
         raise

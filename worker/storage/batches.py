@@ -123,26 +123,39 @@ _PROMOTE = text(
 
 
 def promote_sealed(conn: Connection, *, limit: int, now: datetime) -> int:
-    """Make jobs of sealed batches eligible, at most ``limit``: the oldest batch first.
+    """Make jobs of one sealed batch eligible, at most ``limit``: of the batch whose first job is the most urgent, and of
+    those the oldest. Returns how many.
 
     Two that promote one batch at once do so one after the other; neither takes the other's chunk for the last.
     """
-    locked = " FOR NO KEY UPDATE" if conn.dialect.name == "postgresql" else ""
-    batch = conn.scalar(
-        text(
-            "SELECT batches.id FROM batches WHERE batches.state = 'open' AND NOT closed AND EXISTS (SELECT 1 FROM jobs WHERE "
-            "jobs.batch_id = batches.id AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL) "
-            f"ORDER BY batches.id LIMIT 1{locked}"
-        )
-    )
-    if batch is None:
-        return 0
-    promoted = conn.execute(_PROMOTE, {"now": now, "batch": batch, "limit": limit}).all()
+    locked = " FOR NO KEY UPDATE OF batches" if conn.dialect.name == "postgresql" else ""
+    batch = conn.scalar(text(f"{_SEALED} ORDER BY ({_URGENCY}), batches.id LIMIT 1{locked}"))
+    return 0 if batch is None else _promote(conn, batch, limit, now)
+
+
+def promote_batch(conn: Connection, batch_id: int, *, limit: int, now: datetime) -> int:
+    """The same for this batch alone; 0 where it is not open, or has none left."""
+    locked = " FOR NO KEY UPDATE OF batches" if conn.dialect.name == "postgresql" else ""
+    batch = conn.scalar(text(f"{_SEALED} AND batches.id = :batch{locked}"), {"batch": batch_id})
+    return 0 if batch is None else _promote(conn, batch, limit, now)
+
+
+_UNSEALED = (
+    "FROM jobs WHERE jobs.batch_id = batches.id AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL"
+)
+_SEALED = (
+    "SELECT batches.id FROM batches WHERE batches.state = 'open' AND NOT closed "
+    f"AND EXISTS (SELECT 1 {_UNSEALED})"
+)
+_URGENCY = f"SELECT jobs.priority {_UNSEALED} ORDER BY jobs.id LIMIT 1"
+"""Of the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it."""
+
+
+def _promote(conn: Connection, batch_id: int, limit: int, now: datetime) -> int:
+    promoted = conn.execute(_PROMOTE, {"now": now, "batch": batch_id, "limit": limit}).all()
     changes: Counter[Any] = Counter()
-    for batch_id, key, priority in promoted:
-        moved(
-            changes, batch=batch_id, key=key, priority=priority, old=JobState.SCHEDULED, new=JobState.QUEUED
-        )
+    for batch, key, priority in promoted:
+        moved(changes, batch=batch, key=key, priority=priority, old=JobState.SCHEDULED, new=JobState.QUEUED)
     add_changes(conn, changes)
     return len(promoted)
 

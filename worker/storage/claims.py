@@ -22,7 +22,7 @@ from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
-from worker.storage.tables import hosts, jobs, payloads, served
+from worker.storage.tables import firings, hosts, jobs, payloads, served
 from worker.storage.types import UtcTime
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -392,6 +392,11 @@ class Rescued:
     held: int = 0
     cancelled: int = 0
 
+    @property
+    def any(self) -> bool:
+        """Whether a lease was ended at all."""
+        return bool(self.retried or self.held or self.cancelled)
+
 
 def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescued:
     """End the leases that ran out; their jobs are eligible again at once, or held after three losses.
@@ -407,11 +412,15 @@ def rescue_holder(
 ) -> Rescued:
     """End every lease, serving leases too: for whoever knows that all their holders (or that of ``host``) are dead.
 
+    On the whole database also whoever read the documents of a firing is dead.
+
     They ran when their worker died, as after ``rescue_stale``; unless they are known to be ``blameless``: none died.
     """
     served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
     free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
     conn.execute(update(hosts).where(served).values(free))
+    if host is None:
+        conn.execute(update(firings).where(firings.c.token.is_not(None)).values(token=None, token_until=None))
     total = Rescued()
     while (rescued := _rescue(conn, held, now=now, limit=5000, blameless=blameless)) != Rescued():
         total = Rescued(

@@ -8,8 +8,10 @@ from sqlalchemy import Row, Select, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.notices import Addressee, Channel, Notice, NoticeState
+from worker.errors import UnreadableRow
 from worker.storage.tables import batches, firings, notices
 from worker.storage.types import UtcTime
+from worker.storage.unreadable import readable, reading_row, unreadable
 
 TAKEN = timedelta(minutes=2)
 """How long one who took a notice may be about it, before somebody else tries."""
@@ -92,6 +94,7 @@ def due_notices(
         .outerjoin(batches, batches.c.id == notices.c.batch_id)
         .where(
             notices.c.state == str(NoticeState.WAITING),
+            notices.c.channel.in_([str(channel) for channel in Channel]),  # not those of a newer version
             notices.c.next_at <= bindparam("now", now, type_=UtcTime),
             or_(notices.c.batch_id.is_(None), batches.c.state.in_(("finished", "cancelled"))),
         )
@@ -102,7 +105,7 @@ def due_notices(
         query = query.where(notices.c.batch_id == batch_id)
     if firing_id is not None:
         query = query.where(notices.c.firing_id == firing_id)
-    return [_notice(row) for row in conn.execute(query)]
+    return readable(conn.execute(query), _notice)
 
 
 def list_notices(conn: Connection, batch_id: int) -> Sequence[Notice]:
@@ -113,7 +116,7 @@ def list_notices(conn: Connection, batch_id: int) -> Sequence[Notice]:
         .where(or_(notices.c.batch_id == batch_id, notices.c.firing_id.in_(of_firing)))
         .order_by(notices.c.id)
     )
-    return [_notice(row) for row in conn.execute(query)]
+    return readable(conn.execute(query), _notice)
 
 
 def take_notice(conn: Connection, notice: Notice, *, now: datetime) -> bool:
@@ -161,14 +164,21 @@ def _notices() -> Select[tuple[object, ...]]:
 
 
 def _notice(row: Row[tuple[object, ...]]) -> Notice:
-    return Notice(
-        id=row.id,
-        batch_id=row.batch_id,
-        to=Addressee(Channel(row.channel), row.target, row.on_what, row.secret),
-        message_id=row.message_id,
-        state=NoticeState(row.state),
-        tries=row.tries,
-        next_at=row.next_at,
-        error=row.error,
-        firing_id=row.firing_id,
-    )
+    with reading_row("notices", row.id):
+        return Notice(
+            id=row.id,
+            batch_id=row.batch_id,
+            to=Addressee(Channel(row.channel), row.target, row.on_what, row.secret),
+            message_id=row.message_id,
+            state=NoticeState(row.state),
+            tries=row.tries,
+            next_at=row.next_at,
+            error=row.error,
+            firing_id=row.firing_id,
+        )
+
+
+def unreadable_notices(conn: Connection) -> list[UnreadableRow]:
+    """Notices that wait and that this version cannot read."""
+    waiting = _notices().where(notices.c.state == str(NoticeState.WAITING))
+    return unreadable(conn.execute(waiting), _notice)

@@ -14,40 +14,58 @@ from sqlalchemy import Row, bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
 from worker.storage.reuse import forget_answers, remember_answers
-from worker.storage.tables import fresh_results, hosts, numbered_results, results, searchable
+from worker.storage.tables import attempts, fresh_results, hosts, numbered_results, results, searchable
 from worker.storage.types import UtcTime
 
 HOUR = timedelta(hours=1)
+LONGEST_ATTEMPT = 48 * 3600.0
+"""Seconds of one attempt that enter the figures of hours, where our own clock says nothing shorter."""
+CLOCK_SLACK = 300.0
+"""Seconds by which a host's own measurements may exceed ours."""
 _COUNTED = ("results", "succeeded", "failed", "cut", "prompt_tokens", "output_tokens")
 _MEASURED = ("eval_seconds", "gpu_seconds")
 FIGURES = (*_COUNTED, *_MEASURED)
 
 
 def number_results(conn: Connection, limit: int = 2000) -> int:
-    """Give the results that have none a number, the oldest first, and add them up. Returns how many.
+    """Give the ``limit`` oldest results that have no number one, and add them up. Returns how many."""
+    take_in_older(conn, limit)
+    return number_jobs(conn, fresh_job_ids(conn, limit=limit))
+
+
+def fresh_job_ids(conn: Connection, *, limit: int) -> list[int]:
+    """Jobs whose results have no number yet, the oldest first. Sorts all of them."""
+    return list(
+        conn.scalars(
+            select(results.c.job_id)
+            .join_from(fresh_results, results, fresh_results.c.job_id == results.c.job_id)
+            .order_by(results.c.finished_at, results.c.job_id)
+            .limit(limit)
+        )
+    )
+
+
+def number_jobs(conn: Connection, job_ids: Sequence[int]) -> int:
+    """Number the results of these jobs, in the order given, and add them up. Returns how many had none yet.
 
     One writer at a time: on PostgreSQL the row of ``numbering`` is locked, on SQLite the transaction is that lock. A
     number is seen only after all before it, since the next writer waits for the commit.
     """
+    if not job_ids:
+        return 0
     lock = " FOR UPDATE" if conn.dialect.name == "postgresql" else ""
     last = conn.scalar(text(f"SELECT last FROM numbering WHERE id = 1{lock}"))
-    _take_in_older(conn, limit)
-    rows = conn.execute(
-        select(results)
-        .join_from(fresh_results, results, fresh_results.c.job_id == results.c.job_id)
-        .with_only_columns(*(results.c[name] for name in _READ))
-        .order_by(results.c.finished_at, results.c.job_id)
-        .limit(limit)
-    ).all()
-    if not rows:
-        return 0
     # what somebody deletes just now is waited for here, and not there any more then
-    fresh = delete(fresh_results).where(fresh_results.c.job_id.in_([row.job_id for row in rows]))
+    fresh = delete(fresh_results).where(fresh_results.c.job_id.in_(job_ids))
     there = set(conn.scalars(fresh.returning(fresh_results.c.job_id)))
-    rows = [row for row in rows if row.job_id in there]
-    ids = [row.job_id for row in rows]
+    ids = [job_id for job_id in job_ids if job_id in there]
     if not ids:
         return 0
+    found = {
+        row.job_id: row
+        for row in conn.execute(select(*(results.c[name] for name in _READ)).where(results.c.job_id.in_(ids)))
+    }
+    rows = [found[job_id] for job_id in ids if job_id in found]
     conn.execute(delete(numbered_results).where(numbered_results.c.job_id.in_(ids)))
     conn.execute(
         insert(numbered_results),
@@ -62,7 +80,7 @@ def number_results(conn: Connection, limit: int = 2000) -> int:
     return len(rows)
 
 
-def _take_in_older(conn: Connection, limit: int) -> None:
+def take_in_older(conn: Connection, limit: int) -> None:
     """Results that a worker of an earlier version stored beside us: without a day, and nobody knows that they are new."""
     rows = conn.execute(
         select(results.c.job_id, results.c.finished_at).where(results.c.day.is_(None)).limit(limit)
@@ -136,8 +154,11 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     hours: dict[tuple[Any, ...], _Sum] = {}
     reused: Counter[int] = Counter()
     cells: dict[tuple[Any, ...], _Sum] = {}
+    longest = _wall_seconds(conn, [row.job_id for row in rows])
     for row in rows:
+        # a host may report any duration; more than the attempt took by our own clock enters no figure of an hour
         busy = (row.prompt_eval_seconds or 0.0) + (row.eval_seconds or 0.0)
+        busy = min(busy, longest.get(row.job_id, LONGEST_ATTEMPT) + CLOCK_SLACK)
         share = busy / max(1, slots.get(row.host, 1))
         batches.setdefault((row.batch_id,), _Sum()).add(row, share)
         models.setdefault((row.day or row.finished_at.date(), row.model), _Sum()).add(row, share)
@@ -161,6 +182,20 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
     if reused:
         conn.execute(_REUSED, [{"batch": batch, "jobs": jobs} for batch, jobs in sorted(reused.items())])
     _write(conn, _CELLS, ("batch", "hour", "model", "host"), cells)
+
+
+def _wall_seconds(conn: Connection, job_ids: Sequence[int]) -> dict[int, float]:
+    """How long the longest attempt of each job took, by the clock of the workers; at most ``LONGEST_ATTEMPT``."""
+    longest: dict[int, float] = {}
+    rows = conn.execute(
+        select(attempts.c.job_id, attempts.c.started_at, attempts.c.ended_at).where(
+            attempts.c.job_id.in_(job_ids), attempts.c.started_at.is_not(None)
+        )
+    )
+    for job_id, started_at, ended_at in rows:
+        seconds = min(max(0.0, (ended_at - started_at).total_seconds()), LONGEST_ATTEMPT)
+        longest[job_id] = max(longest.get(job_id, 0.0), seconds)
+    return longest
 
 
 def _hours(end: datetime, seconds: float) -> Iterator[tuple[datetime, float]]:

@@ -18,10 +18,12 @@ from worker.domain.schedules import (
     ScheduleSpec,
     Tallies,
 )
-from worker.errors import Conflict, NotFound
+from worker.errors import Conflict, NotFound, UnreadableRow
 from worker.storage.tables import firings, schedules
 from worker.storage.types import UtcTime, storable
+from worker.storage.unreadable import readable, reading_row, unreadable
 
+_ENDED = tuple(sorted(str(state) for state in FiringState if state not in OPEN_FIRINGS))
 _OPEN = tuple(sorted(str(state) for state in OPEN_FIRINGS))
 
 
@@ -82,7 +84,7 @@ def find_schedule(conn: Connection, name: str) -> Schedule | None:
 
 def list_schedules(conn: Connection) -> list[Schedule]:
     """By name."""
-    return [_schedule(row) for row in conn.execute(select(schedules).order_by(schedules.c.name))]
+    return readable(conn.execute(select(schedules).order_by(schedules.c.name)), _schedule)
 
 
 def pause_schedule(conn: Connection, name: str, *, now: datetime, reason: str | None = None) -> bool:
@@ -198,7 +200,7 @@ def open_firings(conn: Connection, schedule_id: int | None = None) -> list[Firin
     query = _firings().where(firings.c.ended_at.is_(None)).order_by(firings.c.schedule_id, firings.c.fire_at)
     if schedule_id is not None:
         query = query.where(firings.c.schedule_id == schedule_id)
-    return [_firing(row) for row in conn.execute(query)]
+    return readable(conn.execute(query), _firing)
 
 
 def get_firing(conn: Connection, firing_id: int) -> Firing:
@@ -214,7 +216,7 @@ def list_firings(conn: Connection, schedule_id: int, *, limit: int = 20) -> list
     query = (
         _firings().where(firings.c.schedule_id == schedule_id).order_by(firings.c.fire_at.desc()).limit(limit)
     )
-    return [_firing(row) for row in conn.execute(query)]
+    return readable(conn.execute(query), _firing)
 
 
 def let_begin(conn: Connection, firing_id: int) -> bool:
@@ -337,44 +339,55 @@ def _unknown(name: str) -> NotFound:
 
 
 def _schedule(row: Row[Any]) -> Schedule:
-    return Schedule(
-        id=row.id,
-        name=row.name,
-        version=row.version,
-        spec=ScheduleSpec.parse(row.spec),
-        next_at=row.next_at,
-        added_at=row.added_at,
-        changed_at=row.changed_at,
-        paused_at=row.paused_at,
-        paused_reason=row.paused_reason,
-    )
+    with reading_row("schedules", row.name):
+        return Schedule(
+            id=row.id,
+            name=row.name,
+            version=row.version,
+            spec=ScheduleSpec.parse(row.spec),
+            next_at=row.next_at,
+            added_at=row.added_at,
+            changed_at=row.changed_at,
+            paused_at=row.paused_at,
+            paused_reason=row.paused_reason,
+        )
 
 
 def _firing(row: Row[Any]) -> Firing:
-    return Firing(
-        id=row.id,
-        schedule_id=row.schedule_id,
-        schedule=row.schedule,
-        fire_at=row.fire_at,
-        by_hand=row.by_hand,
-        version=row.version,
-        state=FiringState(row.state),
-        tries=row.tries,
-        token=row.token,
-        batch_id=row.batch_id,
-        missed=row.missed,
-        began_at=row.began_at,
-        ended_at=row.ended_at,
-        tallies=Tallies(
-            found=row.found,
-            new=row.new,
-            changed=row.changed,
-            retried=row.retried,
-            reused=row.reused,
-            pending=row.pending,
-            gone=row.gone,
-            unreadable=row.unreadable,
-        ),
-        report=row.report or {},
-        reason=row.reason,
-    )
+    with reading_row("firings", row.id):
+        return Firing(
+            id=row.id,
+            schedule_id=row.schedule_id,
+            schedule=row.schedule,
+            fire_at=row.fire_at,
+            by_hand=row.by_hand,
+            version=row.version,
+            state=FiringState(row.state),
+            tries=row.tries,
+            token=row.token,
+            batch_id=row.batch_id,
+            missed=row.missed,
+            began_at=row.began_at,
+            ended_at=row.ended_at,
+            tallies=Tallies(
+                found=row.found,
+                new=row.new,
+                changed=row.changed,
+                retried=row.retried,
+                reused=row.reused,
+                pending=row.pending,
+                gone=row.gone,
+                unreadable=row.unreadable,
+            ),
+            report=row.report or {},
+            reason=row.reason,
+        )
+
+
+def unreadable_schedules(conn: Connection) -> list[UnreadableRow]:
+    """Schedules, and firings that have not ended, which this version cannot read."""
+    unended = _firings().where(firings.c.state.not_in(_ENDED))
+    return [
+        *unreadable(conn.execute(select(schedules).order_by(schedules.c.name)), _schedule),
+        *unreadable(conn.execute(unended), _firing),
+    ]

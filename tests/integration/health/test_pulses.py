@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from tests.clocks import FakeClock
-from worker.services.health.pulse import Heart
+from worker.maintenance.heart import Heart
 from worker.storage.engine import Database, open_database
 from worker.storage.pulses import PROBE, probe, read_pulses, record_pulse, take_turn
 

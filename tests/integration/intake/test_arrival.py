@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from api_schemas.jobs import JobDefaults
+from tests.maintenance import tidy
 from worker.clock import Clock
 from worker.domain.attempts import Failed, Finish
 from worker.domain.batches import BatchState
@@ -21,7 +22,6 @@ from worker.services.arrival import Arrived, arrive
 from worker.services.extend import Difference
 from worker.services.recipe import InputLine, Recipe
 from worker.services.results import result_lines
-from worker.services.tick import tidy
 from worker.storage.claims import claim_jobs
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database

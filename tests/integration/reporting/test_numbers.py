@@ -13,7 +13,7 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter
 from worker.errors import Code
-from worker.services.numbers import number_all
+from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import a_result
+from tests.maintenance import tick, tidy
 from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
@@ -17,7 +18,6 @@ from worker.services.schedules.open import next_of
 from worker.services.schedules.report import report_of
 from worker.services.schedules.spec import spec_of
 from worker.services.schedules.work import work_firings
-from worker.services.tick import tick, tidy
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs

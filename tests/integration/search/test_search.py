@@ -9,13 +9,13 @@ from sqlalchemy import select, text
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
+from tests.maintenance import tidy
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter, JobState
 from worker.errors import Conflict, InputRefused
 from worker.services.keeping import delete_jobs, prune
 from worker.services.search import Found, catch_up, index_texts, jobs_matching, search
-from worker.services.tick import tidy
 from worker.storage.actions import retry_some
 from worker.storage.batches import finish_batches
 from worker.storage.copy import copied_tables
@@ -169,7 +169,7 @@ def test_the_chores_take_in_what_came(store: Store) -> None:
 
     done = tidy(store.database, clock=FakeClock(store.now))
 
-    assert (done.searchable, len(rows(store))) == (1, 1)
+    assert (done["indexed"], len(rows(store))) == (1, 1)
 
 
 def test_taking_in_goes_on_where_it_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

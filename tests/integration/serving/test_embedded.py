@@ -1,6 +1,7 @@
 """The threads of the embedded stack outlive a defect in what they call."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import simulator
 from api_schemas.jobs import JobDefaults
 from tests.waiting import wait_until
+from worker.dispatch import services
 from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable
 from worker.services.submit import submit_lines
@@ -18,11 +20,11 @@ from worker.storage.counts import batch_progress
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), DatabaseUnavailable("away")])
-@pytest.mark.parametrize("what", ["serve_host", "tick"])
+@pytest.mark.parametrize(("module", "what"), [(stack_module, "serve_host"), (services, "promote")])
 def test_what_breaks_once_is_tried_again_and_the_work_is_done(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, error: Exception
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType, what: str, error: Exception
 ) -> None:
-    real: Any = getattr(stack_module, what)
+    real: Any = getattr(module, what)
     broken: list[str] = []
 
     def breaks_once(*args: Any, **kwargs: Any) -> Any:
@@ -31,7 +33,7 @@ def test_what_breaks_once_is_tried_again_and_the_work_is_done(
             raise error
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(stack_module, what, breaks_once)
+    monkeypatch.setattr(module, what, breaks_once)
     host = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.0)
     model = simulator.demo_models()[0].name
     with (

@@ -5,11 +5,12 @@ from datetime import timedelta
 from tests.clocks import FakeClock
 from tests.integration.serving.test_explain import At, reasons, seen, store
 from tests.integration.storage.conftest import NOW, Store, new_job
+from tests.maintenance import tick
 from worker.domain.hosts import Health
 from worker.domain.jobs import JobState
+from worker.maintenance.hold import hosts_to_wake
 from worker.policy.windows import Windows, parse_windows
 from worker.services.forecast import forecast
-from worker.services.tick import hosts_to_wake, tick
 from worker.services.windows import set_windows
 from worker.storage.hosts import get_host, host_views
 from worker.storage.windows import set_host_windows

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.maintenance import tick, tidy
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
@@ -26,7 +27,6 @@ from worker.services.hosts import register
 from worker.services.results import result_lines
 from worker.services.serve import Served, serve_host
 from worker.services.submit import submit_lines
-from worker.services.tick import tick, tidy
 from worker.storage.check import check_database
 from worker.storage.engine import Database, open_database
 from worker.storage.runs import list_runs

@@ -403,6 +403,6 @@ def test_a_host_that_nobody_shares_loads_over_what_a_stranger_left(database: Dat
 
 
 def promote(database: Database, clock: Clock) -> None:
-    from worker.services.tick import tick
+    from tests.maintenance import tick
 
     tick(database, clock=OffsetClock(clock.now() + timedelta(seconds=1)))

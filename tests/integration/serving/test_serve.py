@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.maintenance import tick, tidy
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.batches import Batch
@@ -30,7 +31,6 @@ from worker.services.serve import Served, serve_host
 from worker.services.spool import Spool
 from worker.services.store import Store
 from worker.services.submit import submit_lines
-from worker.services.tick import tick, tidy
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import block_failures, drain_host, host_views, record_probe
@@ -296,7 +296,7 @@ def test_a_job_without_a_host_that_has_its_model_is_held_with_the_reason(
 
         tidied = tidy(database, clock=clock)
 
-    assert tidied.held == 1
+    assert tidied["held"] == 1
     assert counts(database, batch) == {JobState.HELD: 1}
 
 
@@ -389,7 +389,7 @@ def test_a_finished_batch_is_settled_by_the_chores(database: Database, clock: Cl
         serve(database, clock, host)
 
     tick(database, clock=clock)
-    assert tidy(database, clock=clock).finished == 1
+    assert tidy(database, clock=clock)["finished"] == 1
 
     with database.read() as conn:
         assert batch_progress(conn, batch.id).batch.state == "finished"

@@ -13,9 +13,9 @@ from worker.clock import Clock
 from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState, NewJob
 from worker.errors import Code
+from worker.maintenance.promote import settle_rounds
 from worker.services.actions import cancel_jobs, retry_jobs
 from worker.services.keeping import delete_jobs
-from worker.services.tick import settle_waiting
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
@@ -56,7 +56,7 @@ def turn(seq: int, *parents: int | str, carry: bool = True, release: bool = Fals
 
 
 def settled(store: Store) -> None:
-    settle_waiting(store.database, now=store.now)
+    settle_rounds(store.database, now=store.now)
 
 
 def promises(store: Store) -> list[str]:

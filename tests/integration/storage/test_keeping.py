@@ -12,10 +12,12 @@ from sqlalchemy import text
 from api_schemas.jobs import JobDefaults
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from tests.maintenance import tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.errors import Code, Conflict, Problem
+from worker.maintenance.number import number_all
 from worker.services.arrival import arrive
 from worker.services.keeping import (
     Gone,
@@ -26,12 +28,10 @@ from worker.services.keeping import (
     prune,
     prune_due,
 )
-from worker.services.numbers import number_all
 from worker.services.recipe import Recipe
 from worker.services.results import result_lines
 from worker.services.spool import Spool
 from worker.services.store import Store as Outcomes
-from worker.services.tick import tidy
 from worker.storage import keeping
 from worker.storage.arrivals import Chosen, last_number, read_arrivals
 from worker.storage.batches import (
@@ -190,7 +190,7 @@ def test_the_chores_prune_what_is_due_within_their_time(store: Store) -> None:
 
     tidied = tidy(store.database, clock=clock(store), keep=timedelta(days=30))
 
-    assert tidied.pruned == 4
+    assert tidied["pruned"] == 4
     assert promises(store) == []
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.storage.conftest import NOW, Store, new_job
+from tests.maintenance import tick
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
-from worker.services.tick import tick
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 
@@ -41,7 +41,7 @@ def ticks(store: Store, clock: At, seconds: float, *, every: float = 5) -> int:
     end = clock.at + timedelta(seconds=seconds)
     while clock.at < end:
         clock.at += timedelta(seconds=every)
-        rescued += tick(store.database, clock=clock, lease=90).rescued
+        rescued += tick(store.database, clock=clock, lease=90)["rescued"]
     return rescued
 
 
@@ -78,7 +78,7 @@ def test_a_control_that_starts_beside_another_goes_by_what_that_one_saw(store: S
     store.claim(lease=1)
     clock.at += timedelta(seconds=5)
 
-    assert tick(store.database, clock=clock, lease=90).rescued == 1
+    assert tick(store.database, clock=clock, lease=90)["rescued"] == 1
 
 
 def test_the_first_tick_of_all_rescues_nothing(store: Store) -> None:
@@ -88,4 +88,4 @@ def test_the_first_tick_of_all_rescues_nothing(store: Store) -> None:
     store.claim(lease=1)
     clock.at += timedelta(seconds=50)
 
-    assert tick(store.database, clock=clock, lease=90).rescued == 0
+    assert tick(store.database, clock=clock, lease=90)["rescued"] == 0

@@ -19,9 +19,11 @@ from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import list_hosts
 from worker.storage.migrate import check_schema
+from worker.storage.notices import unreadable_notices
 from worker.storage.pulses import probe, read_pulses
 from worker.storage.reports import HostNow, jobs_by_runner_key, read_hosts
-from worker.storage.schedules import unfired
+from worker.storage.schedules import unfired, unreadable_schedules
+from worker.storage.unreadable import unreadable_windows
 
 _BUSY_SECONDS = 5.0
 """A look waits no longer for SQLite's write lock; a healthy writer holds it for moments."""
@@ -88,6 +90,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         pulses = read_pulses(conn)
         states = jobs_by_runner_key(conn, None)
         late = unfired(conn, now=now)
+        unreadable = (*unreadable_windows(conn), *unreadable_schedules(conn), *unreadable_notices(conn))
     return HealthFacts(
         now=now,
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
@@ -103,6 +106,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         unfired=tuple(Unfired(name, since) for name, since in late),
         disks=disks,
         spools=tuple(_spools(place.home, now)),
+        unreadable=unreadable,
     )
 
 

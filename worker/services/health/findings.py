@@ -8,6 +8,7 @@ from pathlib import Path
 from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
+from worker.errors import UnreadableRow
 
 LATE = 5
 """A process that says it works every so many seconds is missed after five times as long."""
@@ -89,6 +90,8 @@ class HealthFacts:
     unfired: tuple[Unfired, ...] = ()
     disks: tuple[Disk, ...] = ()
     spools: tuple[SpoolSeen, ...] = ()
+    unreadable: tuple[UnreadableRow, ...] = ()
+    """Rows that are passed over."""
 
 
 def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
@@ -98,6 +101,7 @@ def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
         found.insert(0, facts.fault)
     else:
         found[:0] = [*_processes(facts), *_hosts(facts), *_schedules(facts), *_jobs(facts, limits)]
+        found[:0] = [*_services(facts), *_unreadable(facts)]
     return sorted(found, key=lambda one: not one.bad)
 
 
@@ -126,6 +130,26 @@ def _up(facts: HealthFacts) -> Iterator[Finding]:
     if jobs:
         told = f"{jobs:,} jobs wait, and nobody serves"
         yield Finding(Kind.SERVING, "nobody", told, "caravan up, or give the same caravan run again")
+
+
+def _services(facts: HealthFacts) -> Iterator[Finding]:
+    """Periodic services that fail, as the processes that run them say with their pulses."""
+    for pulse in facts.pulses.values():
+        failing = pulse.detail.get("failing")
+        if isinstance(failing, Mapping) and not _missed(pulse, facts.now):
+            for service, error in sorted(failing.items()):
+                message = f"the service {service} of {pulse.name} fails: {error}"
+                remedy = "look at the log of that process; the other services go on"
+                yield Finding(Kind.SERVICES, f"{pulse.name}.{service}", message, remedy)
+
+
+def _unreadable(facts: HealthFacts) -> Iterator[Finding]:
+    for row in facts.unreadable:
+        message = f"row {row.key} of table {row.table} cannot be read here, and is passed over: {row.reason}"
+        remedy = (
+            "install the version that wrote it, or the time zone data (tzdata) that it names; or set it anew"
+        )
+        yield Finding(Kind.DATABASE, f"{row.table}.{row.key}", message, remedy)
 
 
 def _schedules(facts: HealthFacts) -> Iterator[Finding]:

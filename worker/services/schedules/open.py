@@ -5,6 +5,7 @@ from datetime import datetime
 from worker.clock import Clock
 from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import Conflict
+from worker.maintenance.service import each
 from worker.observability.events import emit
 from worker.policy.schedules import Fate, due, fate, next_fire, zone_of
 from worker.services.schedules.telling import promise
@@ -25,7 +26,7 @@ def open_due(database: Database, *, clock: Clock) -> int:
     now = clock.now()
     with database.read() as conn:
         names = due_schedules(conn, now=now)
-    return sum(_open(database, name, now) for name in names)
+    return each(names, lambda name: int(_open(database, name, now)), name=lambda name: f"schedule {name}")
 
 
 def _open(database: Database, name: str, now: datetime) -> bool:

@@ -10,6 +10,7 @@ from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import NotFound
+from worker.maintenance.service import each
 from worker.observability.events import emit
 from worker.services.schedules.answers import write_answers, write_ours
 from worker.services.schedules.report import headline, letter, report_of
@@ -27,7 +28,11 @@ def settle_all(database: Database, *, clock: Clock) -> int:
     """End the firings whose batches are over; returns how many."""
     with database.read() as conn:
         running = [one for one in open_firings(conn) if one.state is FiringState.RUNNING]
-    return sum(settle(database, one, clock=clock) for one in running)
+    return each(
+        running,
+        lambda firing: int(settle(database, firing, clock=clock)),
+        name=lambda firing: f"schedule {firing.schedule}",
+    )
 
 
 def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from worker.clock import Clock
-from worker.domain.schedules import FiringState
+from worker.domain.schedules import Firing, FiringState
+from worker.errors import PassIncomplete
+from worker.maintenance.service import collecting, each
 from worker.services.schedules.fire import fire
 from worker.services.schedules.open import begin_queued
 from worker.services.schedules.reading import Reading, read_documents
@@ -30,20 +32,28 @@ def work_firings(
 ) -> Worked:
     """Settle firings whose batches are over, then begin those that are due, one after another.
 
-    Costs two small queries where there is none. Raises DatabaseUnavailable.
+    Costs two small queries where there is none. Raises DatabaseUnavailable; PassIncomplete in the end, for firings at
+    which it failed.
     """
     answer_questions(database, clock=clock)
     with database.read() as conn:
         if not open_firings(conn):
             return Worked()
-    finished = settle_all(database, clock=clock)
+    failures: list[str] = []
+    finished = collecting(failures, lambda: settle_all(database, clock=clock))
     begin_queued(database)
-    fired = 0
     with database.read() as conn:
-        due = [one for one in open_firings(conn) if one.state in (FiringState.DUE, FiringState.READING)]
-    for one in due:
-        begun = fire(database, one.id, clock=clock, reading=reading, max_attempts=max_attempts)
-        fired += begun is not None
-    if fired:
-        finished += settle_all(database, clock=clock)  # one that asked nothing is over
+        due = [
+            firing for firing in open_firings(conn) if firing.state in (FiringState.DUE, FiringState.READING)
+        ]
+
+    def begin(firing: Firing) -> int:
+        begun = fire(database, firing.id, clock=clock, reading=reading, max_attempts=max_attempts)
+        return int(begun is not None)
+
+    fired = collecting(failures, lambda: each(due, begin, name=lambda firing: f"schedule {firing.schedule}"))
+    if fired:  # one that asked nothing is over
+        finished += collecting(failures, lambda: settle_all(database, clock=clock))
+    if failures:
+        raise PassIncomplete(failures)
     return Worked(fired, finished)

@@ -1,0 +1,5 @@
+"""The store of the storage tests."""
+
+from tests.integration.storage.conftest import store
+
+__all__ = ["store"]

@@ -1,0 +1,108 @@
+"""Parks the jobs that no host can do, and tells which idle hosts have work."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from worker.clock import Clock
+from worker.domain.backlog import Waiting
+from worker.domain.hosts import Health, HostView
+from worker.domain.runners import RunnerKey, concrete
+from worker.errors import Code
+from worker.maintenance.service import Counts
+from worker.observability.events import emit
+from worker.storage.backlog import read_backlog
+from worker.storage.engine import Database
+from worker.storage.hosts import failing_keys, host_views
+from worker.storage.jobs import hold_jobs
+
+CHUNK = 5000
+"""Jobs of a runner key in one pass."""
+LOADS_TRIED = 3
+"""Failed loads in a row on each host that has the model, after which its jobs are parked."""
+
+
+def hold(
+    database: Database,
+    clock: Clock,
+    *,
+    hosts: Callable[[], Collection[str] | None] = lambda: None,
+    batch_id: int | None = None,
+) -> Counts:
+    """The service: ``hosts`` tells at each pass which hosts count, all where it gives None."""
+    return {"held": hold_unservable(database, clock=clock, among=hosts(), batch_id=batch_id)}
+
+
+def hold_unservable(
+    database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
+) -> int:
+    """Park the jobs that none of the hosts (of those named in ``among``) can do: none has their model, or it failed to
+    load ``LOADS_TRIED`` times in a row on each that has it.
+
+    A host that was never looked at may have any model, so nothing is parked while there is one.
+    """
+    now = clock.now()
+    with database.read() as conn:
+        views = [view for view in host_views(conn, now) if among is None or view.name in among]
+        backlog = read_backlog(conn, now=now, batch_id=batch_id)
+        failing = failing_keys(conn, now, failures=LOADS_TRIED) if backlog else {}
+    if not views or any(not view.looked for view in views):
+        return 0
+    held = 0
+    for waiting in backlog:
+        fault = _fault(views, waiting, failing)
+        if fault is None:
+            continue
+        code, reason = fault
+        with database.write() as conn:
+            jobs = hold_jobs(
+                conn,
+                runner_key=waiting.runner_key,
+                code=code,
+                reason=reason,
+                batch_id=batch_id,
+                limit=CHUNK,
+            )
+        if jobs:
+            emit("job.held", runner_key=waiting.runner_key, jobs=jobs, code=code)
+        held += jobs
+    return held
+
+
+def _fault(
+    views: Collection[HostView], waiting: Waiting, failing: Mapping[tuple[str, str], str]
+) -> tuple[Code, str] | None:
+    """Why no host can do this work, or None."""
+    having = [view.name for view in views if waiting.model in view.models]
+    if not having:
+        names = ", ".join(sorted(view.name for view in views))
+        return (
+            Code.MODEL_MISSING,
+            f"no host has {waiting.model} (looked at {names}); pull it there, then unhold",
+        )
+    loaded = concrete(RunnerKey.parse(waiting.runner_key)).text
+    reasons = [failing.get((host, loaded)) for host in having]
+    if any(reason is None for reason in reasons):
+        return None
+    written = str(reasons[0])
+    code = written.partition(":")[0]
+    reason = f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}; then unhold"
+    return (Code(code) if code in set(Code) else Code.LOAD_FAILED), reason
+
+
+def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
+    """Hosts that nobody serves while there is work they could do."""
+    now = clock.now()
+    with database.read() as conn:
+        backlog = read_backlog(conn, now=now)
+        if not backlog:
+            return []
+        views = host_views(conn, now)
+    models = {waiting.model for waiting in backlog}
+    return [
+        view.name
+        for view in views
+        if not view.serving
+        and not view.draining
+        and not view.closed
+        and view.health is not Health.QUARANTINED
+        and any(view.may_have(model) for model in models)
+    ]

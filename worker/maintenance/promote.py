@@ -1,0 +1,58 @@
+"""Makes jobs eligible: retries whose delay is over, jobs of sealed batches, jobs whose predecessors have ended."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from worker.clock import Clock
+from worker.maintenance.service import Counts
+from worker.observability.events import emit
+from worker.storage.batches import promote_batch, promote_sealed
+from worker.storage.engine import Database
+from worker.storage.follows import Settled, settle_followers
+from worker.storage.jobs import promote_due
+
+CHUNK = 5000
+"""Jobs in one transaction."""
+ROUNDS = 200
+"""Turns of a conversation that one pass ends at most, where the first of them failed."""
+
+
+def promote(database: Database, clock: Clock) -> Counts:
+    """Promote one chunk of the retries that are due and one of a sealed batch: the most urgent batch first."""
+    now = clock.now()
+    with database.write() as conn:
+        promoted = promote_due(conn, now=now, limit=CHUNK)
+    with database.write() as conn:
+        promoted += promote_sealed(conn, limit=CHUNK, now=now)
+    return {"promoted": promoted}
+
+
+def promote_batches(database: Database, batch_ids: Iterable[int], clock: Clock) -> None:
+    """Make the jobs of these sealed batches eligible, in chunks, and no others: whoever submits does not work through
+    somebody else's backlog. Should this process end between two chunks, the service continues."""
+    for batch_id in batch_ids:
+        promoted = 1
+        while promoted:
+            with database.write() as conn:
+                promoted = promote_batch(conn, batch_id, limit=4 * CHUNK, now=clock.now())
+
+
+def settle_waiting(database: Database, clock: Clock) -> Counts:
+    """Promote or end the jobs that wait for jobs which have ended, and those that wait for these, at most ``ROUNDS``
+    deep."""
+    total = settle_rounds(database, now=clock.now())
+    return {"promoted": total.promoted, "failed": total.failed, "cancelled": total.cancelled}
+
+
+def settle_rounds(database: Database, *, now: datetime) -> Settled:
+    """The same, at a time that the caller gives."""
+    total = Settled()
+    for _ in range(ROUNDS):
+        with database.write() as conn:
+            settled = settle_followers(conn, now=now)
+        total += settled
+        if not (settled.failed or settled.cancelled) and not settled.promoted:
+            break
+    if total.any:
+        emit("job.followed", promoted=total.promoted, failed=total.failed, cancelled=total.cancelled)
+    return total

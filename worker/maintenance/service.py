@@ -1,0 +1,60 @@
+"""A periodic service: its name, one pass of it, and how often it is due."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from worker.clock import Clock
+from worker.errors import DatabaseUnavailable, PassIncomplete
+from worker.storage.engine import Database
+
+Counts = Mapping[str, int]
+"""What a pass changed, by a word for it: ``{"promoted": 12}``. Zero and missing mean the same."""
+
+RunOnce = Callable[[Database, Clock], Counts]
+"""One pass. It makes transactions of its own, each short, and is idempotent: any process may run it at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One periodic duty."""
+
+    name: str
+    run_once: RunOnce
+    every: float = 0.0
+    """Seconds between two passes; 0: whenever the runner is called."""
+
+
+Item = TypeVar("Item")
+
+
+def each(items: Iterable[Item], work: Callable[[Item], int], *, name: Callable[[Item], str]) -> int:
+    """Do ``work`` for every item, whatever becomes of the others; the sum of what it returns.
+
+    Raises PassIncomplete in the end for the items that failed; DatabaseUnavailable at once.
+    """
+    total, failures = 0, []
+    for item in items:
+        try:
+            total += work(item)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            failures.append(f"{name(item)}: {error or type(error).__name__}")
+    if failures:
+        raise PassIncomplete(failures)
+    return total
+
+
+def collecting(failures: list[str], work: Callable[[], int]) -> int:
+    """Do ``work`` and add the items at which it failed to ``failures``; what it returns, 0 where it failed."""
+    try:
+        return work()
+    except PassIncomplete as error:
+        failures.extend(error.failures)
+        return 0
+
+
+def no_counts(counts: Counts) -> bool:
+    """Whether a pass changed nothing."""
+    return not any(counts.values())
