@@ -2,9 +2,10 @@
 
 A host sends reasoning in one of five ways, and nothing in the reply says in which:
 
-1. apart, in ``thinking``: the host knows the model's tags. Whatever stands in ``response`` is the answer.
+1. apart, in ``thinking``: the host knows the model's tags. Whatever stands in ``response`` is the answer, unless that
+   begins with a block of reasoning as well.
 2. inline, ``<think>…</think>answer``: the host does not know the tags, or ``think`` was false and the model
-   did it anyway.
+   did it anyway. There may be several blocks before the answer. ``families`` has the tags of each family of models.
 3. inline without the opening tag, ``…</think>answer``: the template had opened it in the prompt.
 4. cut inside, ``<think>…`` or, where the template had opened it, just text: all of it is reasoning, the
    answer is empty.
@@ -13,9 +14,9 @@ A host sends reasoning in one of five ways, and nothing in the reply says in whi
 An answer may speak about such tags (``Close it with </think>.``), so a tag alone proves nothing. What
 decides:
 
-- An opening tag counts only at the very start. Without a closing tag it counts where the reply was cut
-  (``length``), where the model is expected to reason, or where a line break follows it, as it does in a
-  model's own reasoning.
+- An opening tag counts only at the very start, or right after another block. Without a closing tag it counts where the
+  reply was cut (``length``), where the model is expected to reason, where a line break follows it, as it does in a
+  model's own reasoning, or where nobody would write it in prose (``<|START_THINKING|>``).
 - A closing tag without an opening one counts never where no reasoning is expected; where it is, if it is not
   quoted; where nothing is known, if besides a line (or the text) ends with it and it stands outside of a code
   block.
@@ -27,15 +28,12 @@ itself (``thinking/parser.go``).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-PAIRS = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-)
-"""Tags of reasoning: DeepSeek-R1, Qwen and most others; some fine-tunes; Magistral; Kimi."""
+from worker.domain.replies import is_blank
+from worker.replies.families import FAMILIES, Marks
+from worker.replies.harmony import read_channels
 
 _QUOTES = "`'\"“”‘’「」『』"
 
@@ -55,6 +53,7 @@ def split_reasoning(
     *,
     done_reason: str | None,
     expects_reasoning: bool | None,
+    families: Sequence[Marks] = FAMILIES,
 ) -> Split:
     """Split one reply by the rule above.
 
@@ -67,62 +66,102 @@ def split_reasoning(
     >>> split_reasoning("Close it with </think>.", "", done_reason="stop", expects_reasoning=False)
     Split(answer='Close it with </think>.', reasoning=None, open=False)
     """
-    if thinking:
-        return Split(
-            response,
-            thinking.strip() or None,
-            open=not response.strip() and bool(thinking.strip()),
-        )
     cut = done_reason == "length"
+    if not thinking:
+        return _split(response, cut, expects_reasoning, families)
+    apart = thinking.strip()
+    inline = _split(response, cut, False, families)
+    parts = [part for part in (apart, inline.reasoning) if part]
+    unanswered = inline.open or is_blank(inline.answer)
+    return Split(inline.answer, "\n\n".join(parts) or None, open=unanswered and bool(parts))
+
+
+def _split(response: str, cut: bool, expects_reasoning: bool | None, families: Sequence[Marks]) -> Split:
+    channels = read_channels(response)
+    if channels is not None:
+        is_open = channels.answer is None
+        return Split("" if is_open else (channels.answer or "").lstrip(), channels.reasoning or None, is_open)
+    rest, marks = response, None
+    blocks: list[str] = []
+    while (opened := _family(rest, families)) is not None:
+        body = rest.lstrip()[len(opened.opening) :]
+        at = _closing(body, opened)
+        if at is None:
+            if opened.are_words:
+                break
+            if cut or expects_reasoning or blocks or opened.are_special or body[:1] in ("\n", "\r", ""):
+                blocks.append(_without_torn_tag(body, families))
+                return _joined("", blocks, is_open=True)
+            break
+        blocks.append(body[:at])
+        rest, marks = body[at + len(opened.closing) :], opened
+    if marks is not None:
+        return _joined(_unwrapped(rest, marks), blocks)
     text = response.lstrip()
-    for opening, closing in PAIRS:
-        if text.startswith(opening):
-            return _opened(response, text[len(opening) :], closing, cut, expects_reasoning)
+    wrapped = next(
+        (one for one in families if one.answer_opening and _begins(text, one.answer_opening)), None
+    )
+    if wrapped is not None:
+        return Split(_unwrapped(text, wrapped))
     if expects_reasoning is False:
         return Split(response)
-    for opening, closing in PAIRS:
-        at = _unmatched(text, opening, closing, strict=expects_reasoning is None)
+    for one in families:
+        if one.are_words:
+            continue
+        at = _unmatched(text, one, strict=expects_reasoning is None)
         if at is not None:
-            return _parts(text[:at], text[at + len(closing) :])
-    if cut and _is_start_of_tag(text):
+            after = _split(text[at + len(one.closing) :], cut, False, families)
+            reasoning = [text[:at], *([] if after.reasoning is None else [after.reasoning])]
+            return _joined(_unwrapped(after.answer, one), reasoning, is_open=after.open)
+    if cut and _is_start_of_tag(text, families):
         return Split("", None, open=True)
     if cut and expects_reasoning:
-        return Split("", _without_torn_tag(text).strip() or None, open=True)
+        return Split("", _without_torn_tag(text, families).strip() or None, open=True)
     return Split(response)
 
 
-def _opened(response: str, body: str, closing: str, cut: bool, expects_reasoning: bool | None) -> Split:
-    at = _closing(body, closing)
-    if at is not None:
-        return _parts(body[:at], body[at + len(closing) :])
-    if cut or expects_reasoning or body[:1] in ("\n", "\r", ""):
-        return Split("", _without_torn_tag(body).strip() or None, open=True)
-    return Split(response)
+def _joined(answer: str, blocks: Sequence[str], *, is_open: bool = False) -> Split:
+    parts = [part for block in blocks if (part := block.strip())]
+    return Split(answer.lstrip(), "\n\n".join(parts) or None, is_open)
 
 
-def _parts(reasoning: str, answer: str) -> Split:
-    return Split(answer.lstrip(), reasoning.strip() or None)
+def _family(text: str, families: Sequence[Marks]) -> Marks | None:
+    """Whose opening tag the text begins with."""
+    text = text.lstrip()
+    return next((one for one in families if _begins(text, one.opening)), None)
 
 
-def _closing(body: str, closing: str) -> int | None:
+def _begins(text: str, mark: str) -> bool:
+    return text[: len(mark)].lower() == mark.lower()
+
+
+def _unwrapped(answer: str, marks: Marks) -> str:
+    """The answer without the family's own marks around it."""
+    bare = answer.strip()
+    if marks.answer_opening and _begins(bare, marks.answer_opening):
+        bare = bare[len(marks.answer_opening) :].lstrip()
+        if bare[-len(marks.answer_closing) :].lower() == marks.answer_closing.lower():
+            bare = bare[: -len(marks.answer_closing)].rstrip()
+        return bare
+    return answer
+
+
+def _closing(body: str, marks: Marks) -> int | None:
     """Where the reasoning is closed: the first closing tag that is not quoted."""
-    at = body.find(closing)
-    while at >= 0:
-        if not _is_quoted(body, at, at + len(closing)):
-            return at
-        at = body.find(closing, at + len(closing))
+    for tag in re.finditer(re.escape(marks.closing), body, re.IGNORECASE):
+        if not _is_quoted(body, tag.start(), tag.end()):
+            return tag.start()
     return None
 
 
-def _unmatched(text: str, opening: str, closing: str, *, strict: bool) -> int | None:
+def _unmatched(text: str, marks: Marks, *, strict: bool) -> int | None:
     """Where the first closing tag stands that no opening tag before it belongs to, or None."""
-    if closing not in text:
-        return None
     depth = 0
-    for tag in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+    either = f"(?P<opening>{re.escape(marks.opening)})|{re.escape(marks.closing)}"
+    for tag in re.finditer(either, text, re.IGNORECASE):
         if _is_quoted(text, tag.start(), tag.end()):
             continue
-        if tag.group() == opening:
+        if tag["opening"]:
             depth += 1
         elif depth:
             depth -= 1
@@ -144,14 +183,20 @@ def _in_code(text: str, at: int) -> bool:
     return text.count("```", 0, at) % 2 == 1
 
 
-def _is_start_of_tag(text: str) -> bool:
-    return len(text) > 1 and any(opening.startswith(text) for opening, _ in PAIRS)
+def _is_start_of_tag(text: str, families: Sequence[Marks]) -> bool:
+    start = text.lower()
+    return len(text) > 1 and any(
+        mark.lower().startswith(start)
+        for mark in (*(one.opening for one in families if not one.are_words), "<|channel|>")
+    )
 
 
-def _without_torn_tag(text: str) -> str:
+def _without_torn_tag(text: str, families: Sequence[Marks]) -> str:
     """``text`` without a closing tag that was cut in two (``…</thi``)."""
-    for _, closing in PAIRS:
-        for length in range(len(closing) - 1, 1, -1):
-            if text.endswith(closing[:length]):
+    for one in families:
+        if one.are_words:
+            continue
+        for length in range(len(one.closing) - 1, 1, -1):
+            if text[-length:].lower() == one.closing[:length].lower():
                 return text[:-length]
     return text

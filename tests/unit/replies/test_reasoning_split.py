@@ -1,5 +1,6 @@
 import pytest
 
+from worker.replies.families import families_with
 from worker.replies.reasoning import Split, split_reasoning
 
 ANY = (True, False, None)
@@ -169,3 +170,113 @@ def test_a_json_answer_that_holds_tags_is_not_taken_apart() -> None:
     response = '{"text": "<think>hm</think>"}'
 
     assert split(response, expects=True) == Split(response)
+
+
+@pytest.mark.parametrize("expects", ANY)
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("<thought>\n", "\n</thought>"),
+        ("<reasoning>", "</reasoning>"),
+        ("<seed:think>", "</seed:think>"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|channel>thought\n", "<channel|>"),
+        ("<unused94>thought\n", "<unused95>"),
+        ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("<Think>", "</THINK>"),
+        ("Here is my thought process:", "Here is my response:"),
+    ],
+)
+def test_reasoning_in_the_marks_of_any_family_is_split(
+    opening: str, closing: str, expects: bool | None
+) -> None:
+    assert split(f"{opening}hm{closing}\n\nBlue.", expects=expects) == Split("Blue.", "hm")
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>Blue.<|END_RESPONSE|>", "Blue."),
+        ("<|START_RESPONSE|>Blue.<|END_RESPONSE|>", "Blue."),
+        (
+            "<|begin_of_thought|>\n\nhm\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\nBlue.\n\n<|end_of_solution|>",
+            "Blue.",
+        ),
+    ],
+)
+def test_the_marks_around_an_answer_are_no_part_of_it(response: str, answer: str) -> None:
+    assert split(response).answer == answer
+
+
+def test_several_blocks_before_the_answer_are_all_reasoning() -> None:
+    response = "<think>one</think>\n<think>two</think>\nBlue."
+
+    assert split(response) == Split("Blue.", "one\n\ntwo")
+    assert split("<think>one</think>\n<think>two", done="length") == Split("", "one\n\ntwo", open=True)
+
+
+def test_a_block_in_an_answer_whose_reasoning_came_apart_is_reasoning_too() -> None:
+    assert split("<think>two</think>Blue.", "one") == Split("Blue.", "one\n\ntwo")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "`<think>` opens it.\n\n```\n<think>\nhm\n</think>\n```",
+        "Models of this family write:\n<|channel|>analysis<|message|>Hm.<|end|>",
+        "Use <|START_THINKING|> and <|END_THINKING|>.",
+        "Here is my answer.",
+        "He",
+        "analysis of the data shows that the assistant finally spoke",
+    ],
+)
+def test_an_answer_about_the_marks_stays_whole(response: str) -> None:
+    assert split(response) == Split(response)
+    assert split(response, done="length") == Split(response)
+    assert split(response, expects=True) == Split(response)
+
+
+HARMONY = "<|channel|>analysis<|message|>User wants a river.<|end|><|start|>assistant<|channel|>final<|message|>The Tagus."
+
+
+@pytest.mark.parametrize("expects", ANY)
+@pytest.mark.parametrize(
+    "response",
+    [
+        HARMONY,
+        f"{HARMONY}<|return|>",
+        f"<|start|>assistant{HARMONY}<|end|>\n",
+        HARMONY.removeprefix("<|channel|>"),
+        "analysisUser wants a river.assistantfinalThe Tagus.",
+    ],
+)
+def test_the_channels_of_harmony_are_read(response: str, expects: bool | None) -> None:
+    assert split(response, expects=expects) == Split("The Tagus.", "User wants a river.")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<|channel|>analysis<|message|>Hm.",
+        "<|channel|>analysis<|message|>Hm.<|en",
+        "<|channel|>analysis<|message|>Hm.<|end|>",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>fin",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|mess",
+    ],
+)
+def test_channels_that_end_before_the_final_one_leave_the_answer_empty(response: str) -> None:
+    assert split(response, done="length") == Split("", "Hm.", open=True)
+
+
+def test_a_final_channel_alone_is_the_answer() -> None:
+    assert split("<|channel|>final<|message|>The Tagus.") == Split("The Tagus.")
+
+
+def test_tags_of_the_configuration_come_before_the_table() -> None:
+    families = families_with([("<ponder>", "</ponder>")])
+
+    parted = split_reasoning(
+        "<ponder>hm</ponder>Blue.", "", done_reason="stop", expects_reasoning=None, families=families
+    )
+
+    assert parted == Split("Blue.", "hm")
