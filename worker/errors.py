@@ -154,6 +154,7 @@ class Code(StrEnum):
     TOO_SLOW = "too_slow"
     BELOW_FLOOR = "below_floor"
     CUT = "cut"
+    EMPTY_ANSWER = "empty_answer"
     INVALID_OUTPUT = "invalid_output"
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
@@ -257,6 +258,12 @@ CODES: Mapping[Code, CodeFacts] = {
     ),
     Code.CUT: CodeFacts(
         "the answer was cut and --fail-on-cut was set", "job", False, "raise num_predict or num_ctx"
+    ),
+    Code.EMPTY_ANSWER: CodeFacts(
+        "the model ended and answered nothing, or only reasoned",
+        "job",
+        True,
+        "read the reasoning; ask in other words, try think false, or accept such answers with --allow-empty",
     ),
     Code.INVALID_OUTPUT: CodeFacts(
         "the answer is not the JSON that was asked for, and repairs did not help",

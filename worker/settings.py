@@ -5,23 +5,39 @@ The order, strongest first: command line, environment, ``CARAVAN_CONFIG`` or
 """
 
 import difflib
+import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.domain.health import HealthLimits, Telling
 from worker.domain.notices import Means
 from worker.domain.timings import Timings
 from worker.errors import SettingsRefused
 from worker.ollama.limits import Deadlines
+from worker.replies.families import Marks, families_with
 
 PREFIX = "CARAVAN_"
+
+
+def _from_json(value: object) -> object:
+    """A variable of the environment is a text; the settings file has lists."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else []
+    except ValueError as error:
+        raise ValueError('expected JSON such as [["<ponder>", "</ponder>"]]') from error
+
+
+Tag = Annotated[str, Field(min_length=3, max_length=80)]
+"""Shorter than three characters, any answer might begin with it."""
 
 
 class Settings(BaseModel):
@@ -81,6 +97,11 @@ class Settings(BaseModel):
     silence_seconds: float = Field(120, gt=0, description="Longest silence within a reply.")
     reply_seconds: float = Field(3600, gt=0, description="Time for a whole reply.")
     load_timeout_seconds: float = Field(660, gt=0, description="Time for a load; above OLLAMA_LOAD_TIMEOUT.")
+    reasoning_tags: Annotated[list[tuple[Tag, Tag]], BeforeValidator(_from_json)] = Field(
+        [],
+        description="Further tags of reasoning, opening and closing, for models that the table of families does not "
+        'know: `[["<ponder>", "</ponder>"]]`.',
+    )
     floor_tokens_per_second: float = Field(
         0.1,
         ge=0,
@@ -152,6 +173,11 @@ class Settings(BaseModel):
     def health_limits(self) -> HealthLimits:
         oldest = timedelta(hours=self.oldest_job_hours) if self.oldest_job_hours else None
         return HealthLimits(disk_free=self.disk_free_mb * 1_000_000, oldest_job=oldest)
+
+    @property
+    def families(self) -> Sequence[Marks]:
+        """How families of models mark their reasoning, those of this configuration first."""
+        return families_with(self.reasoning_tags)
 
     @property
     def keep(self) -> timedelta | None:

@@ -217,6 +217,7 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
                     resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))
                 ),
                 fail_on_cut=resources.settings.fail_on_cut,
+                families=resources.settings.families,
             )
     except DatabaseUnavailable as error:
         emit("database.unavailable", host=name, message=str(error))

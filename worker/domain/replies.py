@@ -27,6 +27,8 @@ class Reply:
     eval_count: int
     eval_duration: int
     chunks: int
+    logprobs: Sequence[Any] | None = None
+    """The log probability of each token, in the order of the stream; None where the host sent none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _VERSION = b"1\0"
 """Raised where what is sent for a request changes, so that no answer to what was sent before is taken for it."""
 _encode = json.JSONEncoder(sort_keys=True).encode
 """``json.dumps`` with that argument would make an encoder for each job."""
-_NO_PART = frozenset({"keep_alive", "repairs", "stream"})
+_NO_PART = frozenset({"keep_alive", "repairs", "stream", "allow_empty"})
 """Fields that no answer depends on."""
 
 

@@ -38,6 +38,8 @@ class ScheduleSpec:
     think: bool | None = None
     format: Any = None
     """``json`` or a JSON Schema."""
+    allow_empty: bool = False
+    """An answer without text is a success."""
     long: Literal["refuse", "split"] = "refuse"
     """Documents that do not fit the model's window."""
     combine: str | None = None

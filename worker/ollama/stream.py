@@ -6,6 +6,7 @@ end). What is kept is the text; the lines are dropped as they are read.
 
 import json
 import re
+from math import isfinite
 from typing import Any, NoReturn
 
 from worker.domain.replies import Reply
@@ -29,6 +30,9 @@ class ReplyReader:
         self._rest = bytearray()
         self._response = _Text()
         self._thinking = _Text()
+        self._logprobs: list[str] | None = None
+        """Each record's share as JSON text: parsed, it takes ten times the memory."""
+        self._logprob_bytes = 0
         self._bytes = 0
         self._piece = ""
         self._repeats = 0
@@ -98,6 +102,8 @@ class ReplyReader:
             self._response.add(response)
         if thinking:
             self._thinking.add(thinking)
+        if record.get("logprobs") is not None:
+            self._keep_logprobs(record["logprobs"], line)
         return self._reply(record, line) if done else None
 
     def _count(self, piece: str, length: int) -> None:
@@ -109,6 +115,19 @@ class ReplyReader:
             self._repeats += 1
         else:
             self._piece, self._repeats = piece, 1
+
+    def _keep_logprobs(self, entries: Any, line: bytes) -> None:
+        if type(entries) is not list:
+            raise bad_reply("logprobs that are no list", line)
+        self._logprobs = self._logprobs or []
+        if not entries:
+            return
+        text = json.dumps(_storable(entries), separators=(",", ":"))
+        self._logprob_bytes += len(text)
+        if self._logprob_bytes > self._bounds.reply_bytes:
+            message = f"the log probabilities passed {self._bounds.reply_bytes:,} bytes: lower top_logprobs"
+            raise HostError(Code.REPLY_TOO_LONG, message)
+        self._logprobs.append(text[1:-1])
 
     def _check_line(self, length: int) -> None:
         if length > self._bounds.line_bytes:
@@ -135,6 +154,7 @@ class ReplyReader:
             eval_count=_number(record, "eval_count", _INT32, line),
             eval_duration=_number(record, "eval_duration", _INT64, line),
             chunks=self.chunks,
+            logprobs=None if self._logprobs is None else json.loads(f"[{','.join(self._logprobs)}]"),
         )
 
 
@@ -161,6 +181,21 @@ def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:
     if type(value) is not int:
         raise bad_reply(f"a {name} that is no whole number", line)
     return value if 0 <= value < bound else 0
+
+
+def _storable(value: Any) -> Any:
+    """``value`` as every database can hold it: no NaN or infinity, no NUL, no lone surrogate."""
+    match value:
+        case str():
+            return well_formed(value).replace("\0", "\ufffd")
+        case float():
+            return value if isfinite(value) else None
+        case dict():
+            return {_storable(name): _storable(item) for name, item in value.items()}
+        case list():
+            return [_storable(item) for item in value]
+        case _:
+            return value
 
 
 def parse_object(line: bytes, bounds: Bounds) -> dict[str, Any]:

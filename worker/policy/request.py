@@ -50,7 +50,7 @@ def wire_request(
     return body
 
 
-_NOT_SENT = frozenset({"keep_alive", "stream", "context_digest", "repairs", "combine"})
+_NOT_SENT = frozenset({"keep_alive", "stream", "context_digest", "repairs", "combine", "allow_empty"})
 
 
 def context_problem(request: Mapping[str, Any], host_model: HostModel | None) -> str | None:

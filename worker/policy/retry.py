@@ -1,8 +1,11 @@
 """What becomes of a job whose attempt failed: again, and when, or never."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
+from worker.domain.reuse import is_repeatable
 from worker.errors import CODES, Code, HostError
 
 LONGEST_WAIT = timedelta(minutes=10)
@@ -67,6 +70,17 @@ def after_failure(
         )
     at = now + timedelta(seconds=1 + jitter)
     return Retried(code, message, at=at, charged=False, partial=error.partial, lost=lost)
+
+
+def most_attempts(code: Code, request: Mapping[str, Any], max_attempts: int) -> int:
+    """How often a job is tried whose attempt failed with ``code``.
+
+    At temperature 0 and with a seed a model that answered nothing answers nothing again.
+
+    >>> most_attempts(Code.EMPTY_ANSWER, {"options": {"seed": 7}}, 3), most_attempts(Code.HOST_ERROR, {}, 3)
+    (1, 3)
+    """
+    return 1 if code is Code.EMPTY_ANSWER and is_repeatable(request) else max_attempts
 
 
 def host_pause(failures: int) -> timedelta:

@@ -1,17 +1,23 @@
 """What the calls of one attempt come to together."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from worker.domain.replies import PromptFit, Reply, Result
-from worker.replies.prompt_fit import prompt_fit
+from worker.replies.families import FAMILIES, Marks
 from worker.replies.read import read_reply
 
 
-def read_calls(replies: Sequence[Reply], *, reasoning: str | None, guarded: bool) -> Result:
+def read_calls(
+    replies: Sequence[Reply],
+    fits: Collection[PromptFit],
+    *,
+    reasoning: str | None,
+    families: Sequence[Marks] = FAMILIES,
+) -> Result:
     """The last reply is the answer; tokens and times are those of all calls, ``reasoning`` that of an earlier one.
 
-    The context is the last one's: it holds the whole conversation. The prompt fits where it did in every call.
+    The context and the log probabilities are the last one's. The prompt fits where it did in every call (``fits``).
     """
     last = replies[-1]
     text, thought = constrained_text(last)
@@ -27,9 +33,9 @@ def read_calls(replies: Sequence[Reply], *, reasoning: str | None, guarded: bool
         eval_duration=sum(one.eval_duration for one in replies),
         chunks=sum(one.chunks for one in replies),
     )
-    fits = {_fit(one, guarded) for one in replies}
     fit: PromptFit = "no" if "no" in fits else "unknown" if "unknown" in fits else "yes"
-    return replace(read_reply(whole, expects_reasoning=False, guarded=guarded), prompt_fit=fit)
+    result = read_reply(whole, expects_reasoning=False, guarded=True, families=families)
+    return replace(result, prompt_fit=fit)
 
 
 def constrained_text(reply: Reply) -> tuple[str, str]:
@@ -41,12 +47,3 @@ def constrained_text(reply: Reply) -> tuple[str, str]:
     if reply.response.strip():
         return reply.response, reply.thinking
     return reply.thinking, ""
-
-
-def _fit(reply: Reply, guarded: bool) -> PromptFit:
-    return prompt_fit(
-        context_tokens=None if reply.context is None else len(reply.context),
-        prompt_tokens=reply.prompt_eval_count,
-        output_tokens=reply.eval_count,
-        guarded=guarded,
-    )

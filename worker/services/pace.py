@@ -63,6 +63,11 @@ class Paces:
         own = None if runner_key is None else self._own.get(runner_key)
         return None if own is None else own.service
 
+    def load_seconds(self, runner_key: str) -> float | None:
+        """Seconds that a load of it takes here; None before one was seen."""
+        own = self._own.get(runner_key)
+        return None if own is None else own.load
+
     def slots(self, runner_key: str | None, *, told: int, is_told: bool) -> int:
         """Jobs of the key that are sent at once: as many as were told, fewer where they were seen to wait."""
         own = None if runner_key is None else self._own.get(runner_key)

@@ -4,8 +4,9 @@ A load is a decision: published for the other hosts to see, done by an empty pro
 the slots are dry, timed, and kept as a run. A load that fails costs no job anything: none was claimed for it.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.clock import Clock
@@ -18,6 +19,7 @@ from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.policy.facts import LoadRunner
 from worker.policy.keep_alive import keep_alive_seconds, strongest
+from worker.policy.reloads import KEPT, looks_reloaded
 from worker.policy.retry import load_pause
 from worker.services.load import load_runner
 from worker.services.standing import Standing
@@ -58,6 +60,8 @@ class Runner:
 
     used_at: float = float("-inf")
     """When it answered last, on the process's monotonic clock."""
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    """Seconds that the last jobs waited for it, those left out that loaded it."""
 
 
 class Residency:
@@ -143,6 +147,15 @@ class Residency:
         """It answered just now, so it is there."""
         if runner_key in self._runners:
             self._runners[runner_key].used_at = self._clock.monotonic()
+
+    def reloaded(self, runner_key: str, seconds: float) -> bool:
+        """Whether a job that waited ``seconds`` for its runner loaded it; else the wait is remembered as usual."""
+        waits = self.runner(runner_key).waits
+        load = self._standing.paces.load_seconds(runner_key)
+        if looks_reloaded(seconds, usual=waits, load=load):
+            return True
+        waits.append(seconds)
+        return False
 
     def doubted(self) -> None:
         """The host failed: whether anything is still there has to be seen before it is used again."""
@@ -296,25 +309,38 @@ class Residency:
 
     def hinted(self, jobs: Iterable[ClaimedJob]) -> None:
         """Remember how long the jobs of this run want the model to stay."""
-        hints = [keep_alive_seconds(job.request.get("keep_alive")) for job in jobs]
-        best = strongest([*self._standing.hints, *(hint for hint in hints if hint is not None)])
-        self._standing.hints = [] if best is None else [best]
-
-    def apply_keep_alive(self) -> None:
-        """The strongest hint of the run, with the runner's own options: other options would reload it."""
-        if not self._standing.hints or self.used is None or self.used not in self._runners:
+        if self.used is None:
             return
-        try:
-            self._gpu.apply_keep_alive(self._runners[self.used].key, self._standing.hints[0])
-        except HostError as error:
-            emit("host.unreachable", host=self._host, message=error.message)
-        self._standing.hints = []
+        hints = [keep_alive_seconds(job.request.get("keep_alive")) for job in jobs]
+        earlier = self._standing.hints.get(self.used)
+        best = strongest(hint for hint in (earlier, *hints) if hint is not None)
+        if best is not None:
+            self._standing.hints[self.used] = best
+
+    def apply_keep_alive(self, needed: Collection[str] = ()) -> None:
+        """The strongest hint of each run, with the runner's own options: other options would reload it.
+
+        A runner that is ``needed`` has work left: it stays as long as after any load, and its hint is kept for the end
+        of that work.
+        """
+        for key, hint in tuple(self._standing.hints.items()):
+            runner = self._runners.get(key)
+            if key in needed:
+                continue
+            del self._standing.hints[key]
+            if runner is None:
+                continue
+            runner.used_at = float("-inf")  # it may be gone when it is used next
+            try:
+                self._gpu.apply_keep_alive(runner.key, hint)
+            except HostError as error:
+                emit("host.unreachable", host=self._host, message=error.message)
 
     def _forget(self, runner_key: str) -> None:
         self._runners.pop(runner_key, None)
+        self._standing.hints.pop(runner_key, None)
         if self.used == runner_key:
             self.used = None
-            self._standing.hints = []
 
     def _record(self, conn: Connection) -> None:
         held = {key: runner.memory for key, runner in self._runners.items()}

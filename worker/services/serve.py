@@ -25,6 +25,7 @@ from worker.policy.facts import LoadRunner, RunJobs, Wait
 from worker.policy.parallel import Waited
 from worker.policy.picture import Picture
 from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
+from worker.replies.families import FAMILIES, Marks
 from worker.services.attempt import Ending, attempt_job
 from worker.services.brake import apply_brakes
 from worker.services.breaker import Breaker
@@ -53,8 +54,6 @@ STEADY = 10
 """Polls during which a host that found its load not worth it looks at nothing more urgent."""
 GROUPS_AHEAD = 16
 """Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
-SURPRISE = 1.0
-"""Seconds. A job that says it waited longer for a load met a runner that was not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +78,7 @@ def serve_host(
     standing: Standing | None = None,
     store: Store | None = None,
     fail_on_cut: bool = False,
+    families: Sequence[Marks] = FAMILIES,
     batch_id: int | None = None,
 ) -> Served:
     """Serve ``host`` until it has no work for ``timings.linger`` seconds, its budget is spent or ``stop`` is set.
@@ -111,6 +111,7 @@ def serve_host(
         standing,
         store or Store(database, host.name, clock=clock),
         fail_on_cut,
+        families,
         batch_id,
     )
     try:
@@ -152,12 +153,14 @@ class _Serving:
         standing: Standing,
         store: Store,
         fail_on_cut: bool,
+        families: Sequence[Marks],
         batch_id: int | None,
     ) -> None:
         self.database, self.host, self.gpu, self.clock, self.timings = database, host, gpu, clock, timings
         self.stop, self.wake, self.token, self.standing = stop, wake, token, standing
         self.paces = standing.paces
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
+        self.families = families
         self.residency = Residency(database, host.name, gpu, clock, timings, standing)
         self.breaker = Breaker(database, host.name, gpu, self.residency, standing, clock, timings)
         self.slots = Slots(
@@ -228,9 +231,12 @@ class _Serving:
                 now = self.clock.monotonic()
                 if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
                     self._drain()
+                    if not heartbeat.lost.is_set():  # else another worker serves the host now
+                        self._apply_keep_alive()
                     return self._served("stopped" if self.stop.is_set() else "budget spent")
                 if self.leases_lost.is_set():
                     self._drain()
+                    self._apply_keep_alive()
                     return self._served("leases lost")
                 if self.breaker.due and not self.slots.unfinished and not self._mend():
                     return self._served("in quarantine")
@@ -243,10 +249,26 @@ class _Serving:
                 if done or self.slots.unfinished:
                     idle_since = now
                 elif now - idle_since >= self.timings.linger:
-                    self.residency.apply_keep_alive()
+                    self._apply_keep_alive()
                     return self._served("no work")
                 if self.slots.unfinished or not done:
                     self._collect()
+
+    def _apply_keep_alive(self) -> None:
+        """The pass ends: runners stay as long as their jobs asked for, but those that the next pass goes on with.
+
+        A run that was stopped has no next pass.
+        """
+        if self.stop.is_set() and self.batch_id is not None:
+            self.residency.apply_keep_alive()
+            return
+        needed = frozenset(self.residency.held)
+        try:
+            decision = choose(self._see().facts)
+            needed = frozenset({decision.runner_key} if isinstance(decision, RunJobs) else ())
+        except DatabaseUnavailable as error:
+            emit("database.unavailable", host=self.host.name, message=str(error))
+        self.residency.apply_keep_alive(needed)
 
     def _renewed(self, lost: frozenset[int], leased_until: float) -> None:
         """Told by the heartbeat's thread. What seems lost may have been claimed anew just now: then it is a stray."""
@@ -511,6 +533,7 @@ class _Serving:
             run_id=runner.run_id,
             fail_on_cut=self.fail_on_cut,
             num_ctx=runner.num_ctx,
+            families=self.families,
         )
 
     def _take(self, ended: Sequence[Ended]) -> None:
@@ -553,7 +576,7 @@ class _Serving:
     def _succeeded(self, one: Ended, result: Result) -> None:
         self.breaker.answered(one.runner_key, result.output_tokens, result.tokens_per_second)
         self.paces.served(one.runner_key, one.ending.seconds)
-        if result.load_seconds > SURPRISE:
+        if self.residency.reloaded(one.runner_key, result.load_seconds):
             emit(
                 "runner.reloaded",
                 host=self.host.name,

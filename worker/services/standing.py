@@ -31,8 +31,8 @@ class Standing:
     condemned: str | None = None
     """Why the host goes into quarantine when the slots are dry."""
     speeds: Speeds = field(default_factory=Speeds)
-    hints: list[float] = field(default_factory=list)
-    """keep_alive seconds that jobs of the run under way asked for; the strongest alone."""
+    hints: dict[str, float] = field(default_factory=dict)
+    """Runner key → keep_alive seconds that jobs of its run asked for; the strongest alone."""
 
     def paused(self, now: float) -> bool:
         return now < self.paused_until

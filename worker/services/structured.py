@@ -1,13 +1,15 @@
 """A job with ``format``, asked until its answer fits: within one attempt, in a bounded number of calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.domain.replies import Reply, Result
+from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
 from worker.policy.structured import at_once, constrained_body, reasoning_body, reasons_first, repair_body
+from worker.replies.families import FAMILIES, Marks
+from worker.replies.prompt_fit import fit_of
 from worker.replies.reasoning import split_reasoning
 from worker.replies.structured import Unfit, fitting
 from worker.replies.sums import constrained_text, read_calls
@@ -23,31 +25,43 @@ class Structured:
     problem: str | None
 
 
-def ask_structured(body: Mapping[str, Any], ask: Ask, call: Call, *, repairs: int) -> Structured:
+def ask_structured(
+    body: Mapping[str, Any],
+    ask: Ask,
+    call: Call,
+    *,
+    repairs: int,
+    window: int | None = None,
+    families: Sequence[Marks] = FAMILIES,
+) -> Structured:
     """Reason first where the job says so, then answer under the grammar, then repair at most ``repairs`` times.
 
     A free answer that fits is taken as it is. A repair that no longer fits the window is not made. Raises HostError
     as ``ask`` does; of a later call its ``partial`` is what the earlier one said, where nothing else had come.
     """
-    conversation = _Conversation(ask, call)
-    wanted, guarded = body["format"], body.get("truncate") is False
+    conversation = _Conversation(ask, call, window, families)
+    wanted = body["format"]
     reasoning: str | None = None
     if reasons_first(body):
         free = conversation.ask(reasoning_body(body))
         split = split_reasoning(
-            free.response, free.thinking, done_reason=free.done_reason, expects_reasoning=True
+            free.response,
+            free.thinking,
+            done_reason=free.done_reason,
+            expects_reasoning=True,
+            families=families,
         )
         reasoning = split.reasoning
-        found = _look(replace(free, response=split.answer, thinking=""), wanted)
+        found = _look(replace(free, response=split.answer, thinking=""), wanted, families)
         if found.problem is None:
-            return _told(conversation, found, reasoning, guarded)
+            return _told(conversation, found, reasoning)
         said = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
         sent = constrained_body(body, context=free.context, said=said, used=free.eval_count)
     else:
         sent = at_once(body)
     reply = conversation.ask(sent)
     for nth in range(1, repairs + 1):
-        found = _look(reply, wanted)
+        found = _look(reply, wanted, families)
         if found.problem is None:
             break
         again = repair_body(sent, context=reply.context, problem=found.problem, cut=found.cut, nth=nth)
@@ -59,7 +73,7 @@ def ask_structured(body: Mapping[str, Any], ask: Ask, call: Call, *, repairs: in
             if error.code is not Code.CONTEXT_OVERFLOW:
                 raise
             break
-    return _told(conversation, _look(reply, wanted), reasoning, guarded)
+    return _told(conversation, _look(reply, wanted, families), reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +83,12 @@ class _Found:
     cut: bool
 
 
-def _look(reply: Reply, wanted: Any) -> _Found:
+def _look(reply: Reply, wanted: Any, families: Sequence[Marks]) -> _Found:
     cut = reply.done_reason == "length"
     text, _ = constrained_text(reply)
-    answer = split_reasoning(text, "", done_reason=reply.done_reason, expects_reasoning=False).answer
+    answer = split_reasoning(
+        text, "", done_reason=reply.done_reason, expects_reasoning=False, families=families
+    ).answer
     try:
         return _Found(fitting(answer, wanted, cut=cut), None, cut)
     except Unfit as error:
@@ -82,9 +98,11 @@ def _look(reply: Reply, wanted: Any) -> _Found:
 class _Conversation:
     """The calls of one attempt. They share one ``Call``: whoever cancels, or waits, means all of them."""
 
-    def __init__(self, ask: Ask, call: Call) -> None:
-        self._ask, self._call = ask, call
+    def __init__(self, ask: Ask, call: Call, window: int | None, families: Sequence[Marks]) -> None:
+        self._ask, self._call, self._window = ask, call, window
+        self.families = families
         self.replies: list[Reply] = []
+        self.fits: list[PromptFit] = []
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
         if self.replies:
@@ -96,11 +114,14 @@ class _Conversation:
                 error.partial = self.replies[-1].response or self.replies[-1].thinking
             raise
         self.replies.append(reply)
+        self.fits.append(fit_of(reply, body, self._window))
         return reply
 
 
-def _told(conversation: _Conversation, found: _Found, reasoning: str | None, guarded: bool) -> Structured:
-    result = read_calls(conversation.replies, reasoning=reasoning, guarded=guarded)
+def _told(conversation: _Conversation, found: _Found, reasoning: str | None) -> Structured:
+    result = read_calls(
+        conversation.replies, conversation.fits, reasoning=reasoning, families=conversation.families
+    )
     if found.problem is None:
         result = replace(result, answer=result.answer.strip(), cut=False, parsed=found.value)
     return Structured(result, found.problem)

@@ -225,6 +225,7 @@ class Embedded:
                     standing=standing,
                     store=served.store,
                     fail_on_cut=self.settings.fail_on_cut,
+                    families=self.settings.families,
                     batch_id=self.batch_id,
                 )
             except DatabaseUnavailable as error:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.integration.serving.test_serve import (
     simulated,
     submit,
 )
+from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
@@ -89,6 +91,63 @@ def test_a_hint_of_a_pass_that_was_stopped_is_kept_for_when_the_run_is_over(
         assert timedelta(minutes=110) < stays(running, clock) <= timedelta(hours=2)
         assert counts(database, batch) == {JobState.SUCCEEDED: 6}
         assert running.state()["loads"] == 1
+
+
+@pytest.mark.parametrize(("hint", "least"), [("2h", timedelta(minutes=110)), (-1, timedelta(days=365))])
+def test_a_run_that_is_stopped_when_its_batch_is_done_leaves_the_model_as_its_jobs_asked(
+    database: Database, clock: Clock, tmp_path: Path, hint: object, least: timedelta
+) -> None:
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1.", "keep_alive": hint}])
+        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+
+        served = serve(
+            database, clock, host, store=store, batch_id=batch.id, stop=Until(lambda: store.accepted > 0)
+        )
+
+        assert served.reason == "stopped"
+        assert stays(running, clock) > least
+        assert running.state()["loads"] == 1
+
+
+@pytest.mark.parametrize("ends", ["run stopped", "worker stopped", "budget spent"])
+def test_a_pass_that_ends_after_its_last_job_unloads_the_model_where_that_was_asked(
+    database: Database, clock: Clock, tmp_path: Path, ends: str
+) -> None:
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1.", "keep_alive": 0}])
+        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        more: dict[str, Any] = {"stop": Until(lambda: store.accepted > 0)}
+        if ends == "run stopped":
+            more["batch_id"] = batch.id
+        elif ends == "budget spent":
+            more = {"timings": replace(TENTH, budget=0.5, linger=60.0)}
+
+        served = serve(database, clock, host, store=store, **more)
+
+        assert served.reason == ("budget spent" if ends == "budget spent" else "stopped")
+        with opened_gpu(host) as gpu:
+            wait_until(lambda: gpu.loaded() == [], description="the model is unloaded")
+
+
+def test_a_run_that_is_interrupted_leaves_the_model_as_its_jobs_asked(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "keep_alive": 0} for n in range(6)]
+        batch = submit(database, clock, jobs)
+        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+
+        served = serve(
+            database, clock, host, store=store, batch_id=batch.id, stop=Until(lambda: store.accepted > 0)
+        )
+
+        assert served.jobs < 6
+        with opened_gpu(host) as gpu:
+            wait_until(lambda: gpu.loaded() == [], description="the model is unloaded")
 
 
 def test_a_lone_slot_does_not_wait_for_its_group(database: Database, clock: Clock) -> None:

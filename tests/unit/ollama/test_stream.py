@@ -64,6 +64,7 @@ def test_every_recorded_reply_is_read_as_its_records_say(recorded: Exchange) -> 
         eval_count=last.get("eval_count", 0),
         eval_duration=last.get("eval_duration", 0),
         chunks=len(records),
+        logprobs=[entry for record in records for entry in record.get("logprobs", [])] or None,
     )
 
 
@@ -344,3 +345,36 @@ def test_records_of_any_types_are_a_reply_or_a_failure_and_never_a_defect(
         error.partial.encode()
     else:
         reply.response.encode()
+
+
+def test_log_probabilities_of_all_records_are_one_list_as_sent() -> None:
+    first = {"token": "B", "logprob": -4.354931348871105e-08, "bytes": [66], "top_logprobs": []}
+    second = {"token": "\ud83d\ude00", "logprob": -22.5625}
+
+    reply = read(
+        [
+            line(response="B", logprobs=[first]),
+            line(response="\ud83d"),
+            line(response="\ude00", logprobs=[second]),
+            line(done=True, done_reason="stop"),
+        ]
+    )
+
+    assert reply.logprobs == [first, {"token": "\U0001f600", "logprob": -22.5625}]
+    assert read([line(done=True)]).logprobs is None
+
+
+def test_log_probabilities_that_no_database_can_hold_are_replaced() -> None:
+    record = b'{"response":"","done":true,"logprobs":[{"token":"\\u0000\\ud800","logprob":-Infinity}]}\n'
+
+    assert read([record]).logprobs == [{"token": "\ufffd\ufffd", "logprob": None}]
+
+
+def test_log_probabilities_are_bounded() -> None:
+    entries = [{"token": "word", "logprob": -0.1}] * 10
+    record = line(response="a", logprobs=entries)
+
+    error = failure(*[record] * 10, bounds=Bounds(reply_bytes=2_000))
+
+    assert error.code is Code.REPLY_TOO_LONG
+    assert failure(line(logprobs={"token": "a"})).code is Code.BAD_REPLY

@@ -82,7 +82,7 @@ def test_durations_are_kept_as_they_were_sent() -> None:
         (None, 6, 13, True, "yes"),  # raw
         (None, 6, 13, False, "unknown"),
         (400, 0, 13, False, "unknown"),  # the count was left out
-        (400, 0, 13, True, "yes"),
+        (400, 0, 13, True, "unknown"),
         (0, 6, 13, False, "unknown"),
     ],
 )
@@ -95,6 +95,37 @@ def test_whether_the_prompt_fitted_is_told_from_the_counts(
             prompt_tokens=prompt,
             output_tokens=output,
             guarded=guarded,
+        )
+        == fit
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "prompt", "window", "least", "fit"),
+    [
+        (5000, 2048, 2048, 0, "no"),  # the whole prompt is longer than the window
+        (5000, 1027, 2048, 0, "no"),
+        (5000, 2048, 16_384, 0, "no"),  # a host that has another window than it was asked for
+        (5000, 4990, 4990, 0, "unknown"),
+        (3000, 37, 4096, 0, "unknown"),  # a prefix cache held the rest
+        (None, 2048, 2048, 0, "unknown"),  # as large as the window
+        (None, 2047, 2048, 0, "yes"),
+        (None, 2047, 4096, 9000, "unknown"),  # fewer tokens than words
+        (None, 100, 4096, 120, "yes"),
+        (None, 0, 4096, 0, "unknown"),
+    ],
+)
+def test_a_count_that_proves_nothing_leaves_it_unknown_whether_the_prompt_fitted(
+    context: int | None, prompt: int, window: int, least: int, fit: PromptFit
+) -> None:
+    assert (
+        prompt_fit(
+            context_tokens=context,
+            prompt_tokens=prompt,
+            output_tokens=6,
+            guarded=True,
+            window=window,
+            least_tokens=least,
         )
         == fit
     )
@@ -121,6 +152,6 @@ def test_bytes_that_are_no_context_are_refused(packed: bytes) -> None:
         unpack_context(packed)
 
 
-@pytest.mark.parametrize("module", ["contexts", "prompt_fit", "reasoning", "timings"])
+@pytest.mark.parametrize("module", ["contexts", "families", "harmony", "prompt_fit", "reasoning", "timings"])
 def test_the_examples_in_the_code_are_true(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"worker.replies.{module}")).failed == 0
