@@ -160,6 +160,11 @@ class JobLine(GenerateFields):
         description="With format: further tries for an answer that does not fit it, 0 to 10, default 2; then "
         "the job fails with invalid_output.",
     )
+    allow_empty: bool | None = Field(
+        default=None,
+        description="true: an answer without text is a success. Default: it fails with empty_answer, unless num_predict "
+        "ended it.",
+    )
     context_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
         description="Digest (as in /api/tags) of the model that the context came from. Required with a "

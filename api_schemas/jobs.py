@@ -70,6 +70,7 @@ class JobDefaults:
     format: str | Mapping[str, Any] | None = None
     repairs: int | None = None
     """Of a line that has a ``format``."""
+    allow_empty: bool | None = None
     options: Mapping[str, Any] | None = None
     think: bool | str | None = None
     keep_alive: int | float | str | None = None
@@ -124,7 +125,17 @@ class ParsedLine:
     """It is asked although one of them has no answer."""
 
 
-_FILLABLE = ("system", "template", "format", "repairs", "think", "keep_alive", "truncate", "shift")
+_FILLABLE = (
+    "system",
+    "template",
+    "format",
+    "repairs",
+    "allow_empty",
+    "think",
+    "keep_alive",
+    "truncate",
+    "shift",
+)
 _TEXTS = ("prompt", "system", "template", "suffix")
 _NO_DEFAULTS = JobDefaults()
 _NO_LIMITS = Limits()
@@ -210,7 +221,7 @@ def _finish(
             del request["options"]
     if defaults is not _NO_DEFAULTS:
         _fill(request, defaults)
-    if request.get("raw") or "context" in request:
+    if request.get("raw") or "context" in request or "top_logprobs" in request:
         problems += _conflicts(request, line)
     deadline, expires = fields["deadline"] or defaults.deadline, fields["expires"]
     if expires and deadline is None:
@@ -287,6 +298,9 @@ def _conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:
     if request.get("raw") and excluded:
         message = f"raw: sends the prompt as it is, which excludes {', '.join(excluded)}"
         problems.append(LineProblem(line, "raw", "conflict", message))
+    if "top_logprobs" in request and not request.get("logprobs"):
+        message = 'top_logprobs: means nothing without "logprobs": true'
+        problems.append(LineProblem(line, "top_logprobs", "conflict", message))
     if request.get("context") and "context_digest" not in request:
         message = (
             "context_digest: missing; say which weights the context came from "

@@ -1,7 +1,7 @@
 """One result as producers read it: a line of ``caravan results`` or of ``caravan run -o``."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -27,6 +27,12 @@ class ResultError(BaseModel):
     message: str
 
 
+def _without_logprobs(schema: dict[str, Any]) -> None:
+    """Most lines have none, so the schema does not require it."""
+    if "logprobs" in schema.get("required", ()):
+        schema["required"].remove("logprobs")
+
+
 class ResultLine(BaseModel):
     """What became of one job. Lines come in the order of the input; failed jobs are among them."""
 
@@ -34,6 +40,7 @@ class ResultLine(BaseModel):
         title="Caravan result line",
         protected_namespaces=(),
         json_schema_serialization_defaults_required=True,
+        json_schema_extra=_without_logprobs,
     )
 
     custom_id: str = Field(description="As given, or line-N.")
@@ -98,3 +105,7 @@ class ResultLine(BaseModel):
     started_at: datetime | None = Field(default=None, description="Start of the last attempt.")
     finished_at: datetime | None = None
     metadata: dict[str, JsonValue] | None = Field(default=None, description="As given.")
+    logprobs: list[JsonValue] | None = Field(
+        default=None,
+        description="The log probability of each token as the host sent it; only there where the job requested it.",
+    )

@@ -149,6 +149,14 @@ Repairs = Annotated[
         rich_help_panel=ASKED,
     ),
 ]
+AllowEmpty = Annotated[
+    bool,
+    typer.Option(
+        "--allow-empty",
+        help="Accept an answer without text; default: it fails as empty_answer.",
+        rich_help_panel=ASKED,
+    ),
+]
 KeepAlive = Annotated[
     str | None,
     typer.Option(
@@ -346,6 +354,7 @@ def recipe_of(
     reuse: bool = False,
     reuse_any: bool = False,
     repairs: int | None = None,
+    allow_empty: bool = False,
 ) -> "Recipe":
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
@@ -372,6 +381,7 @@ def recipe_of(
             think=think,
             format=None if format_ is None else _format(format_),
             repairs=repairs,
+            allow_empty=allow_empty or None,
             keep_alive=None if keep_alive is None else _number(keep_alive),
             priority=priority,
             deadline=None if by is None else deadline_of(by, SystemClock().now()),

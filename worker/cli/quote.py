@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.options import (
+    AllowEmpty,
     By,
     Encoding,
     Expire,
@@ -70,6 +71,7 @@ def quote(
     think: Think = None,
     format_: Format = None,
     repairs: Repairs = None,
+    allow_empty: AllowEmpty = False,
     keep_alive: KeepAlive = None,
     priority: PriorityName = None,
     override: Override = False,
@@ -96,6 +98,7 @@ def quote(
         think=think,
         format_=format_,
         repairs=repairs,
+        allow_empty=allow_empty,
         keep_alive=keep_alive,
         priority=priority,
         override=override,

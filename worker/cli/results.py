@@ -90,7 +90,7 @@ def results(
         typer.Option(
             "--with",
             metavar="FIELD,…",
-            help="More of each: reasoning, prompt, request, context, digest; parts: those of long documents too.",
+            help="More of each: reasoning, prompt, request, context, digest, logprobs; parts: those of long documents too.",
         ),
     ] = None,
     without: Annotated[

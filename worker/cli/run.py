@@ -18,6 +18,7 @@ from worker.cli.documents import (
 )
 from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.cli.options import (
+    AllowEmpty,
     AnyFile,
     By,
     Encoding,
@@ -131,6 +132,7 @@ def run(
     think: Think = None,
     format_: Format = None,
     repairs: Repairs = None,
+    allow_empty: AllowEmpty = False,
     keep_alive: KeepAlive = None,
     priority: PriorityName = None,
     override: Override = False,
@@ -186,6 +188,7 @@ def run(
         think=think,
         format_=format_,
         repairs=repairs,
+        allow_empty=allow_empty,
         keep_alive=keep_alive,
         priority=priority,
         override=override,

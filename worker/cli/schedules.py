@@ -14,6 +14,7 @@ from worker.cli.hours import WHEN, Blackout, Tz, Window
 from worker.cli.options import (
     ASKED,
     TOLD,
+    AllowEmpty,
     Format,
     Keep,
     MailTo,
@@ -109,6 +110,7 @@ def schedule_add(
     set_: Set = None,
     think: Think = None,
     format_: Format = None,
+    allow_empty: AllowEmpty = False,
     priority: PriorityName = None,
     max_failures: MaxFailures = None,
     keep: Keep = None,
@@ -166,6 +168,7 @@ def schedule_add(
         "pages_as_images": pages_as_images,
         "think": think,
         "format": format_,
+        "allow_empty": allow_empty,
         "priority": priority,
         "max_failures": max_failures,
         "keep": keep,

@@ -251,6 +251,8 @@ def in_force(recipe: Recipe) -> str:
         parts.append("format json" if said.format == "json" else "format by schema")
     if said.repairs is not None:
         parts.append(f"repairs {said.repairs}")
+    if said.allow_empty:
+        parts.append("answers without text accepted")
     if said.priority is not None:
         parts.append(f"priority {said.priority}")
     parts.append(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
@@ -24,7 +24,15 @@ from worker.services.writers import (
 from worker.storage.arrivals import PAGE, Chosen, read_arrivals
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
-from worker.storage.results import LONG, Long, ResultRow, iter_metadata, iter_results
+from worker.storage.results import (
+    LONG,
+    Long,
+    ResultRow,
+    has_logprobs,
+    iter_metadata,
+    iter_results,
+    with_logprobs,
+)
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -35,7 +43,7 @@ MOST_INPUT_COLUMNS = 500
 """JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
 
 
-More = Literal["reasoning", "prompt", "request", "context", "digest"]
+More = Literal["reasoning", "prompt", "request", "context", "digest", "logprobs"]
 """What may be asked for beyond the columns that are always there."""
 
 
@@ -50,10 +58,15 @@ class Fields:
     def long(self) -> list[Long]:
         return [name for name in LONG if name in self.more]
 
+    @property
+    def logprobs(self) -> bool:
+        """Whether log probabilities are read. They are there unless they are left out: somebody requested them."""
+        return "logprobs" not in self.less
+
 
 def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
     """Checked: what is left out has to be there. Raises InputRefused."""
-    known = {name for name, _, _ in OF_RESULT} | {"custom_id", "prompt", "metadata", "error"}
+    known = {name for name, _, _ in OF_RESULT} | {"custom_id", "prompt", "metadata", "error", "logprobs"}
     for name in less:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -66,7 +79,7 @@ def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
 
 def result_line(row: ResultRow) -> dict[str, Any]:
     """A result line as ``docs/schemas/result_line.schema.json`` describes it."""
-    return {
+    line = {
         "custom_id": row.custom_id,
         "job_id": row.job_id,
         "batch": row.batch,
@@ -96,6 +109,9 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "finished_at": _iso(row.finished_at),
         "metadata": row.metadata,
     }
+    if row.logprobs is not None:
+        line["logprobs"] = row.logprobs
+    return line
 
 
 def _error(row: ResultRow) -> dict[str, str] | None:
@@ -135,7 +151,9 @@ def result_lines(
 ) -> Iterator[dict[str, Any]]:
     """Every job of the batch (or those in ``states``, or ``chosen``) as a result line, in input order, open ones too.
     Without a batch: of all, batch by batch."""
-    for row in iter_results(database, batch_id, states=states, chosen=chosen, long=fields.long):
+    for row in iter_results(
+        database, batch_id, states=states, chosen=chosen, long=fields.long, logprobs=fields.logprobs
+    ):
         yield line_with(row, fields)
 
 
@@ -159,7 +177,10 @@ def follow_results(
         while True:
             with database.read() as conn:
                 page = read_arrivals(conn, chosen, after=after, limit=PAGE)
-            for number, row in page:
+            rows = [row for _, row in page]
+            if "logprobs" not in less:
+                rows = list(with_logprobs(database, rows))
+            for (number, _), row in zip(page, rows, strict=True):
                 line = result_line(row)
                 for name in less:
                     line.pop(name, None)
@@ -322,6 +343,8 @@ def table_columns(
     if batch_id is not None:
         with database.read() as conn:
             recipe = recipe_of(conn, batch_id) or {}
+            if fields.logprobs and "logprobs" not in fields.more and has_logprobs(conn, batch_id):
+                fields = replace(fields, more=(*fields.more, "logprobs"))
     seen, whole = _kinds_of_metadata(database, batch_id)
     given: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
@@ -422,8 +445,9 @@ _MORE: Mapping[More, tuple[Kind, Callable[[ResultRow], Any]]] = {
     "request": ("text", attrgetter("request")),
     "context": ("text", lambda row: None if row.context is None else list(row.context)),
     "digest": ("text", attrgetter("digest")),
+    "logprobs": ("text", lambda row: None if row.logprobs is None else list(row.logprobs)),
 }
-"""Of a table ``request`` and ``context`` are JSON."""
+"""Of a table ``request``, ``context`` and ``logprobs`` are JSON."""
 
 
 # What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,
@@ -482,7 +506,14 @@ def _rows(
 ) -> Iterator[list[Any]]:
     values = [one.value for one in table]
     prompts = any(one.value is PROMPT for one in table)
+    logprobs = any(one.column.name == "logprobs" for one in table)
     for row in iter_results(
-        database, batch_id, states=states, prompts=prompts, chosen=chosen, long=fields.long
+        database,
+        batch_id,
+        states=states,
+        prompts=prompts,
+        chosen=chosen,
+        long=fields.long,
+        logprobs=logprobs,
     ):
         yield [value(row) for value in values]

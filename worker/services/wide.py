@@ -22,7 +22,7 @@ from worker.services.writers import Column, write_csv
 from worker.storage.chosen import Chosen
 from worker.storage.engine import Database
 from worker.storage.linked import Asked, asked_models, family, iter_inputs
-from worker.storage.results import ResultRow
+from worker.storage.results import ResultRow, with_logprobs
 
 CELLS = (
     "state",
@@ -72,6 +72,8 @@ def wide_lines(
     of, groups = _laid_out(database, chosen)
     names = {group.asked: group.name for group in groups}
     for rows in iter_inputs(database, of, replace(chosen, batch_id=None), long=fields.long):
+        if "logprobs" in fields.more:
+            rows = list(with_logprobs(database, rows))
         lines = {}
         first: dict[str, Any] = {}
         for row in rows:
@@ -156,6 +158,8 @@ def _table(
 
     def rows() -> Iterator[list[Any]]:
         for found in iter_inputs(database, of, replace(chosen, batch_id=None), long=long):
+            if "logprobs" in fields.more:
+                found = list(with_logprobs(database, found))
             by = {Asked(row.batch, row.model): row for row in found}
             yield [
                 *_values(inputs, found[0]),
@@ -166,7 +170,7 @@ def _table(
     return columns, rows()
 
 
-_BEYOND = frozenset({"request", "context", "digest"})
+_BEYOND = frozenset({"request", "context", "digest", "logprobs"})
 
 
 def _values(columns: Sequence[ResultColumn], row: ResultRow | None) -> list[Any]:

@@ -1,6 +1,6 @@
 """What came of each job, in the order of the input, in pages: constant memory however large the batch."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -62,6 +62,8 @@ class ResultRow:
     """What else was asked; only where it is asked for."""
     context: tuple[int, ...] | None = None
     """The tokens to go on from; only where they are asked for."""
+    logprobs: Sequence[Any] | None = None
+    """The log probability of each token, where the job requested it; filled in by ``with_logprobs``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,10 @@ def iter_results(
     prompts: bool = False,
     chosen: Chosen | None = None,
     long: Collection[Long] = (),
+    logprobs: bool = False,
 ) -> Iterator[ResultRow]:
     """Every job of the batch (None: of all) with an id above ``after``, open ones too; each page is a transaction of
-    its own. ``chosen`` says which of them, ``long`` what else is read."""
+    its own. ``chosen`` says which of them, ``long`` and ``logprobs`` what else is read."""
     wanted = chosen or Chosen()
     if states is not None:
         wanted = replace(wanted, states=states)
@@ -109,7 +112,7 @@ def iter_results(
     while True:
         with database.read() as conn:
             page = _page(conn, batch_id, after, wanted, more, none=states is not None and not states)
-        yield from page
+        yield from with_logprobs(database, page) if logprobs else page
         if len(page) < PAGE:
             return
         after = page[-1].job_id
@@ -136,6 +139,29 @@ def _page(
     )
     query = query.add_columns(*(LONG_COLUMNS[name] for name in long))
     return [row_of(row) for row in conn.execute(query)]
+
+
+def has_logprobs(conn: Connection, batch_id: int) -> bool:
+    """Whether any result of the batch has log probabilities."""
+    query = select(results.c.job_id).where(results.c.batch_id == batch_id, results.c.logprobs.is_not(None))
+    return conn.scalar(query.limit(1)) is not None
+
+
+def with_logprobs(database: Database, rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
+    """The same rows with their log probabilities, which are read one at a time: each may be megabytes."""
+    jobs_of_rows = [row.job_id for row in rows]
+    query = select(results.c.job_id).where(
+        results.c.job_id.in_(jobs_of_rows), results.c.logprobs.is_not(None)
+    )
+    with database.read() as conn:
+        with_some = frozenset(conn.scalars(query))
+    for row in rows:
+        if row.job_id in with_some:
+            with database.read() as conn:
+                logprobs = conn.scalar(select(results.c.logprobs).where(results.c.job_id == row.job_id))
+            yield replace(row, logprobs=logprobs)
+        else:
+            yield row
 
 
 def iter_metadata(database: Database, batch_id: int | None) -> Iterator[dict[str, Any]]:

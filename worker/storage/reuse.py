@@ -51,7 +51,9 @@ _TAKE = text(
     "JOIN reusable u ON u.key = p.reuse_key AND u.digest = :digest "
     "JOIN results s ON s.job_id = u.job_id AND s.state = 'succeeded' AND s.digest = u.digest "
     "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
-    "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) RETURNING job_id"
+    "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) "
+    "AND (NOT s.empty OR coalesce(s.cut, false) OR CAST(p.request ->> 'allow_empty' AS TEXT) IN ('true', '1')) "
+    "RETURNING job_id"
 ).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date))
 
 _FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id IN :ids").bindparams(

@@ -56,7 +56,8 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
        r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(b.schedule AS TEXT) AS schedule,
-       CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN p.metadata ->> 'path' END AS document
+       CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN p.metadata ->> 'path' END AS document,
+       r.logprobs
 FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0
@@ -190,6 +191,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         ),
         "schedule": ("text", "name of the schedule that submitted it; null where none did"),
         "document": ("text", "path of the document it was made of; null where it was made of none"),
+        "logprobs": ("json", "the log probability of each token as the host sent it, where it was requested"),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),

@@ -1,7 +1,10 @@
 """Whether an answer is empty, and the log probabilities of its tokens, are stored and read back on both databases."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select, text
@@ -9,8 +12,9 @@ from sqlalchemy import select, text
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.attempts import Failed, Succeeded
 from worker.errors import Code
-from worker.services.results import result_lines
+from worker.services.results import fields_of, result_lines, write_results_file
 from worker.storage.migrate import scripts
+from worker.storage.reuse import reuse_waiting
 from worker.storage.tables import results
 
 
@@ -61,3 +65,53 @@ def test_an_upgrade_marks_the_empty_answers_of_before(store: Store) -> None:
     with store.database.read() as conn:
         marks = conn.scalars(select(results.c.empty).order_by(results.c.job_id)).all()
     assert marks == [True, True, False, False]
+
+
+def test_log_probabilities_stand_in_lines_and_tables_of_batches_that_have_some(
+    store: Store, tmp_path: Path
+) -> None:
+    plain = store.submit(new_job(1))
+    store.finish(store.claim(1)[0], Succeeded(a_result()))
+    batch = store.submit(new_job(1), new_job(2))
+    first, second = store.claim(2)
+    store.finish(first, Succeeded(a_result(logprobs=[{"token": "a", "logprob": -0.5}])))
+    store.finish(second, Succeeded(a_result()))
+
+    lines = list(result_lines(store.database, batch))
+    without = list(result_lines(store.database, batch, fields=fields_of([], ["logprobs"])))
+    headers = []
+    for number in (plain, batch):
+        write_results_file(store.database, number, tmp_path / f"{number}.csv")
+        headers.append((tmp_path / f"{number}.csv").read_text("utf-8-sig").splitlines()[0])
+    with store.database.read() as conn:
+        views = conn.scalars(text("SELECT CAST(logprobs AS TEXT) FROM report_results ORDER BY job_id")).all()
+
+    assert lines[0]["logprobs"] == [{"token": "a", "logprob": -0.5}]
+    assert "logprobs" not in lines[1]
+    assert "logprobs" not in without[0]
+    assert [header.endswith(",logprobs") for header in headers] == [False, True]
+    assert [json.loads(view) if view else None for view in views] == [None, lines[0]["logprobs"], None]
+
+
+@pytest.mark.parametrize(
+    ("allow_empty", "fields", "taken"),
+    [
+        (False, {"answer": ""}, False),
+        (True, {"answer": ""}, True),
+        (False, {"answer": "", "cut": True}, True),
+        (False, {"answer": "a"}, True),
+    ],
+)
+def test_an_empty_answer_is_reused_only_where_it_would_be_a_success(
+    store: Store, allow_empty: bool, fields: dict[str, Any], taken: bool
+) -> None:
+    request: dict[str, Any] = {"options": {"seed": 1}}
+    store.submit(new_job(1, request=request, reuse=True))
+    store.finish(store.claim(1)[0], Succeeded(a_result(**fields)), digest="d1")
+    asked = request | ({"allow_empty": True} if allow_empty else {})
+    store.submit(new_job(1, prompt="Say 1.", request=asked, reuse=True))
+
+    with store.database.write() as conn:
+        looked = reuse_waiting(conn, "qwen3:8b", "d1", now=store.now, limit=10)
+
+    assert looked.taken == int(taken)

@@ -19,7 +19,7 @@ from tests.repo.docs.limits import limits
 from tests.repo.docs.pages import write_table
 from worker.errors import CODES
 from worker.observability.events import EVENTS
-from worker.settings import PREFIX, Settings
+from worker.settings import PREFIX, Settings, Tag
 from worker.storage.views import COLUMNS
 
 REWRITE = 'rewrite it: .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"'
@@ -30,6 +30,7 @@ _TYPES: Mapping[Any, str] = {
     bool: "true or false",
     int: "whole number",
     float: "number",
+    list[tuple[Tag, Tag]]: "list of pairs of texts",
 }
 _BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
 

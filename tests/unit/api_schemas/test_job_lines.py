@@ -168,7 +168,9 @@ def test_white_space_around_a_models_name_goes() -> None:
 
 
 def test_a_whole_number_written_with_a_point_is_taken_as_one() -> None:
-    options = read(line(options={"num_ctx": 4096.0, "seed": 1e3}, top_logprobs=3.0)).request["options"]
+    options = read(line(options={"num_ctx": 4096.0, "seed": 1e3}, logprobs=True, top_logprobs=3.0)).request[
+        "options"
+    ]
 
     assert options == {"num_ctx": 4096, "seed": 1000}
     assert [type(value) for value in options.values()] == [int, int]

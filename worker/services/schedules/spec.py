@@ -123,6 +123,7 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         options=dict(spec.options) or None,
         think=spec.think,
         format=spec.format,
+        allow_empty=spec.allow_empty or None,
         priority=spec.priority,  # type: ignore[arg-type]
     )
     problems = [Problem(0, one.field, one.code, one.message) for one in check_defaults(defaults)]
