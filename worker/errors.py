@@ -113,7 +113,9 @@ class NoHost(CaravanError):
     """No host can serve what is asked."""
 
 
-DocumentCode = Literal["unreadable", "encrypted", "no_text", "empty", "too_large", "outside_root"]
+DocumentCode = Literal[
+    "unreadable", "unknown_format", "encrypted", "no_text", "empty", "too_large", "outside_root"
+]
 
 
 class DocumentRefused(CaravanError):

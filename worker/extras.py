@@ -14,10 +14,10 @@ DISTRIBUTION = "caravan-ollama"
 
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "documents": {
-        "docx": "python-docx",
         "PIL": "pillow",
         "pypdfium2": "pypdfium2",
         "selectolax": "selectolax",
+        "webencodings": "webencodings",
     },
     "duckdb": {"duckdb": "duckdb", "pyarrow": "pyarrow"},
     "fleet": {"celery": "celery", "kombu": "kombu", "psycopg": "psycopg", "redis": "redis"},

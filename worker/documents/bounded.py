@@ -16,7 +16,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from worker.documents.formats import Refused, bounded_metadata, read_bytes, render_pages
+from worker.documents.formats.limits import Refused
 from worker.errors import DocumentCode, DocumentRefused
 
 READ_SECONDS = 60.0
@@ -44,13 +44,13 @@ class Reader:
     ) -> None:
         self._end()
 
-    def read(self, path: str, data: bytes, media_type: str, encoding: str | None) -> dict[str, Any]:
-        """See ``formats.read_bytes``. Raises DocumentRefused."""
-        asked = {"do": "read", "media_type": media_type, "encoding": encoding}
+    def read(self, path: str, data: bytes, name: str, encoding: str | None) -> dict[str, Any]:
+        """See ``formats.reading.read_bytes``. Raises DocumentRefused."""
+        asked = {"do": "read", "name": name, "encoding": encoding}
         return cast(dict[str, Any], self._ask(path, asked, data))
 
     def render(self, path: str, data: bytes, dpi: int) -> list[str]:
-        """See ``formats.render_pages``. Raises DocumentRefused."""
+        """See ``formats.pdf.render_pages``. Raises DocumentRefused."""
         return cast(list[str], self._ask(path, {"do": "render", "dpi": dpi}, data))
 
     def _ask(self, path: str, asked: dict[str, Any], data: bytes) -> Any:
@@ -166,10 +166,12 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 def _answered(request: dict[str, Any], data: bytes) -> dict[str, Any]:
     try:
         if request["do"] == "render":
+            from worker.documents.formats.pdf import render_pages
+
             return {"ok": render_pages(data, request["dpi"])}
-        said = read_bytes(data, request["media_type"], request["encoding"])
-        said["metadata"] = bounded_metadata(said["metadata"])
-        return {"ok": said}
+        from worker.documents.formats.reading import read_bytes
+
+        return {"ok": read_bytes(data, request["name"], request["encoding"])}
     except Refused as error:
         return {"refused": [error.code, error.message, list(error.pages)]}
     except MemoryError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from worker.documents.names import document_name
 from worker.documents.sources import MOST_ENTRIES, Found
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.extras import require
@@ -29,15 +30,17 @@ def listed(root: str) -> Iterator[Found]:
         name = path[len(prefix) :]
         if ".." in name.split("/"):
             continue
-        yield Found(f"{root.rstrip('/')}/{name}", root, name, int(about.get("size") or 0), _modified(about))
+        url = f"{root.rstrip('/')}/{name}"
+        size = int(about.get("size") or 0)
+        yield Found(document_name(url), root, document_name(name), size, _modified(about), url)
 
 
 def fetched(found: Found, most: int) -> bytes:
     """The object's bytes. Raises DocumentRefused."""
-    if not found.path.startswith(f"{found.root.rstrip('/')}/") or ".." in found.path.split("/"):
+    if not found.file.startswith(f"{found.root.rstrip('/')}/") or ".." in found.file.split("/"):
         raise DocumentRefused(found.path, "outside_root", f"outside {found.root}")
     try:
-        system, path = _system(found.path)
+        system, path = _system(found.file)
         with system.open(path, "rb") as file:
             data: bytes = file.read(most + 1)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What does a document say? Its text, its pages where it has some, and what it tells of itself.
+"""The text of a document, its pages where it has some, and what it tells of itself.
 
 A document without text is refused by name, so that no model is asked about nothing and invents it.
 """
@@ -9,12 +9,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from worker.documents.bounded import Reader
-from worker.documents.formats import KINDS, media_type_of
+from worker.documents.formats.kinds import HTML, MAIL, PDF, XHTML, media_type_of
+from worker.documents.names import document_name
 from worker.documents.sources import Found, is_remote, open_inside
 from worker.errors import DocumentRefused, InputRefused
 from worker.extras import require
@@ -31,12 +32,17 @@ IMAGES: Mapping[str, str] = {
 }
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "text/html": ("selectolax",),
-    "application/pdf": ("pypdfium2",),
-    KINDS[".docx"]: ("docx",),
+    HTML: ("selectolax", "webencodings"),
+    XHTML: ("selectolax", "webencodings"),
+    MAIL: ("selectolax", "webencodings"),
+    PDF: ("pypdfium2",),
 }
 """What reading a kind of document needs beyond the base install; pages as images need ``IMAGE_MODULES``."""
 IMAGE_MODULES = ("PIL", "pypdfium2")
+DEEPEST_MAIL = 5
+"""Messages attached to messages."""
+MOST_ATTACHED = 2_000
+"""Documents attached to one message, those within its attachments included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,11 @@ class Document:
     images: tuple[str, ...] = ()
     """Base64 of its pages, where they were asked for."""
 
+    @property
+    def blank_pages(self) -> tuple[int, ...]:
+        """Pages without text, such as scans, of a document of which other pages have some."""
+        return () if self.pages is None else tuple(self.metadata.get("pages_without_text", ()))
+
 
 def is_table(name: str) -> bool:
     """Whether each row of this file is a document."""
@@ -65,27 +76,67 @@ def is_table(name: str) -> bool:
 
 
 def read_document(found: Found, *, reader: Reader | None = None, encoding: str | None = None) -> Document:
-    """The document. ``reader`` is kept over many of them; without one a child process is started for this one.
+    """The document, of a message without its attachments. ``reader`` is kept over many of them; without one a child process is
+    started for this one.
 
-    Raises DocumentRefused: unreadable, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
+    Raises DocumentRefused: unreadable, unknown_format, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
     """
-    media_type = media_type_of(found.name)
-    if needed := MODULES.get(media_type):
-        require("documents", f"{found.path}: reading this kind of document", *needed)
-    data = _bytes_of(found)
     with nullcontext(reader) if reader is not None else Reader() as using:
-        said = using.read(found.path, data, media_type, encoding)
-    pages = said["pages"]
-    return Document(
+        return _read(found, _bytes_of(found), using, encoding)[0]
+
+
+def _read(
+    found: Found, data: bytes, reader: Reader, encoding: str | None
+) -> tuple[Document, list[tuple[str, bytes]]]:
+    """The document, and the names and bytes of what is attached to it. Raises DocumentRefused."""
+    if needed := MODULES.get(media_type_of(found.name)):
+        require("documents", f"{found.path}: reading this kind of document", *needed)
+    content = reader.read(found.path, data, found.name, encoding)
+    pages = content["pages"]
+    document = Document(
         found.name,
         found.path,
-        said["text"],
+        content["text"],
         None if pages is None else tuple(pages),
-        said["metadata"],
-        media_type,
+        content["metadata"],
+        media_type_of(found.name),
         hashlib.sha256(data).hexdigest(),
-        said["encoding"],
+        content["encoding"],
     )
+    attached = [(name, base64.b64decode(written)) for name, written in content.get("attachments", ())]
+    return document, attached
+
+
+def _with_attachments(
+    found: Found, data: bytes, reader: Reader, encoding: str | None
+) -> Iterator[Document | DocumentRefused]:
+    """The document and, of a message, what is attached to it (``mail.eml/report.pdf``), also to messages within it.
+
+    Raises DocumentRefused for the document itself; of an attachment that cannot be read it is handed out.
+    """
+    document, attached = _read(found, data, reader, encoding)
+    yield document
+    todo = [(found, name, part, 1) for name, part in reversed(attached)]
+    count = 0
+    while todo:
+        outer, name, part, depth = todo.pop()
+        spelled = document_name(name)
+        here = replace(outer, name=f"{outer.name}/{spelled}", path=f"{outer.path}/{spelled}", size=len(part))
+        count += 1
+        if depth > DEEPEST_MAIL or count > MOST_ATTACHED:
+            limit = f"at most {DEEPEST_MAIL} messages within each other and {MOST_ATTACHED:,} attachments are read"
+            yield DocumentRefused(here.path, "too_large", limit)
+            return
+        try:
+            if is_table(name):
+                yield from rows_of(here, part, encoding=encoding)
+                continue
+            document, attached = _read(here, part, reader, encoding)
+        except DocumentRefused as refused:
+            yield refused
+            continue
+        yield document
+        todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 
 def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -> Document:
@@ -98,7 +149,9 @@ def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -
             raise DocumentRefused(found.path, "empty", "the file is empty")
         image = base64.b64encode(data).decode()
         return Document(found.name, found.path, "", None, {}, IMAGES[ending], digest, None, images=(image,))
-    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
+    if media_type_of(found.name) != PDF:
+        message = "--pages-as-images shows PDF, PNG, JPEG and WebP files; leave it out, and the text is sent"
+        raise DocumentRefused(found.path, "unknown_format", message)
     with nullcontext(reader) if reader is not None else Reader() as using:
         images = tuple(using.render(found.path, data, dpi))
     metadata = {"pages": len(images)}
@@ -113,9 +166,15 @@ def read_rows(found: Found, *, encoding: str | None = None) -> Iterator[Document
     The text is the column ``text`` where there is one, else the row as lines ``column: value``. Raises DocumentRefused for
     what is wrong with the whole file.
     """
+    yield from rows_of(found, _bytes_of(found), encoding=encoding)
+
+
+def rows_of(
+    found: Found, data: bytes, *, encoding: str | None = None
+) -> Iterator[Document | DocumentRefused]:
+    """The same of bytes at hand."""
     from worker.documents.tables import open_rows  # reads CSV, JSONL and, with pyarrow, Parquet
 
-    data = _bytes_of(found)
     with tempfile.NamedTemporaryFile(prefix="caravan-", suffix=_endings(found.name)) as copy:
         copy.write(data)  # a copy cannot be exchanged for a link while its rows are read
         copy.flush()
@@ -141,7 +200,8 @@ def read_all(
         elif as_images:
             yield read_images(found, reader=reader)
         else:
-            yield read_document(found, reader=reader, encoding=encoding)
+            with nullcontext(reader) if reader is not None else Reader() as using:
+                yield from _with_attachments(found, _bytes_of(found), using, encoding)
     except DocumentRefused as refused:
         yield refused
 

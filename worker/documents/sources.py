@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from worker.documents.names import document_name, spelled, unspelled
 from worker.errors import DocumentRefused, InputRefused, Problem
 
 MOST_DOCUMENTS = 200_000
@@ -27,14 +28,16 @@ class Found:
     """A document that is there, not yet read."""
 
     path: str
-    """Absolute; of a bucket its URL."""
+    """Absolute; of a bucket its URL. As ``names.document_name`` spells it, so that it can be stored and shown."""
     root: str
     name: str
-    """Relative to the root, with ``/``: what identifies it from one night to the next."""
+    """Relative to the root, with ``/``: what identifies it from one night to the next. Spelled in the same way."""
     size: int
     """Bytes."""
     mtime: datetime
     """UTC."""
+    file: str
+    """What opens it: the path as the file system has it, or its URL."""
 
 
 def is_remote(path: str) -> bool:
@@ -94,7 +97,7 @@ def find_documents(patterns: Sequence[str], roots: Sequence[str | Path]) -> Iter
             continue
         for one in _under(root, mine):
             other = found.setdefault(one.name, one)
-            if other.path != one.path and _real(other.path) != _real(one.path):
+            if other.path != one.path and _real(other.file) != _real(one.file):
                 message = f"{one.name} is there twice, as {other.path} and {one.path}; give --root, a folder above both"
                 raise InputRefused([Problem(0, "documents", "duplicate_document", message)])
             if len(found) > MOST_DOCUMENTS:
@@ -102,7 +105,7 @@ def find_documents(patterns: Sequence[str], roots: Sequence[str | Path]) -> Iter
                 raise InputRefused([Problem(0, "documents", "too_large", message)])
     for pattern in patterns:
         if all(_relative(pattern, root) is None for root in told):
-            message = f"{pattern}: outside the roots ({', '.join(told) or 'none is set'})"
+            message = f"{spelled(pattern)}: outside the roots ({spelled(', '.join(told)) or 'none is set'})"
             raise InputRefused([Problem(0, "documents", "outside_root", message)])
     yield from (found[name] for name in sorted(found))
 
@@ -112,9 +115,11 @@ def open_inside(found: Found) -> int:
     changed meanwhile. Raises DocumentRefused with ``outside_root`` or ``unreadable``.
     """
     root = os.path.realpath(found.root)
-    real = os.path.realpath(found.path)
+    real = os.path.realpath(found.file)
     if not _inside(real, root):
-        raise DocumentRefused(found.path, "outside_root", f"leads to {real}, outside {found.root}")
+        raise DocumentRefused(
+            found.path, "outside_root", f"leads to {spelled(real)}, outside {spelled(found.root)}"
+        )
     folder = -1
     try:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -139,10 +144,12 @@ def _under(root: str, patterns: Sequence[str]) -> Iterator[Found]:
     if is_remote(root):
         from worker.documents.buckets import listed  # fsspec is an extra
 
-        yield from (one for one in listed(root) if any(_matches(pattern, one.name) for pattern in patterns))
+        for one in listed(root):
+            if any(_matches(pattern, unspelled(one.name)) for pattern in patterns):
+                yield one
         return
     if not Path(root).is_dir():
-        message = f"{root}: {'no folder' if Path(root).exists() else 'not there'}"
+        message = f"{spelled(root)}: {'no folder' if Path(root).exists() else 'not there'}"
         raise InputRefused([Problem(0, "documents", "unreadable", message)])
     compiled = [(pattern, _compiled(_spread(root, pattern))) for pattern in patterns]
     real_root = os.path.realpath(root)
@@ -190,9 +197,7 @@ def _walk(folder: str, real_root: str, budget: list[int]) -> Iterator[str]:
                 for entry in entries:
                     budget[0] -= 1
                     if budget[0] < 0:
-                        message = (
-                            f"{folder}: more than {MOST_ENTRIES:,} files and folders; give narrower patterns"
-                        )
+                        message = f"{spelled(folder)}: more than {MOST_ENTRIES:,} files and folders; give narrower patterns"
                         raise InputRefused([Problem(0, "documents", "too_large", message)])
                     if entry.is_dir():
                         todo.append((entry.path, above | {real}))
@@ -208,7 +213,8 @@ def _found(path: str, root: str, name: str) -> Found:
         size, mtime = about.st_size, about.st_mtime
     except OSError:
         size, mtime = 0, 0.0
-    return Found(path, root, name, size, datetime.fromtimestamp(mtime, tz=UTC))
+    when = datetime.fromtimestamp(mtime, tz=UTC)
+    return Found(document_name(path), root, document_name(name), size, when, path)
 
 
 def _relative(pattern: str, root: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from worker.documents.names import spelled, unspelled
 from worker.domain.schedules import Firing, Schedule
 from worker.storage.engine import Database
 from worker.storage.schedule_documents import Answered, firing_answers
@@ -43,7 +44,7 @@ def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Wri
                     written.files += 1
             except OSError as error:
                 if len(written.problems) < 20:
-                    written.problems.append(f"{one.custom_id}: {error.strerror or error}")
+                    written.problems.append(f"{one.custom_id}: {spelled(str(error.strerror or error))}")
 
 
 def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
@@ -56,10 +57,21 @@ def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
         inside = [part for part in PurePosixPath(one.custom_id).parts if part not in ("..", "/", ".")]
         found.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
     if spec.beside and "://" not in one.path:
-        document = Path(one.path.partition("#")[0])
-        row = one.path.partition("#")[2]
-        found.append((document.parent, f"{document.name}{f'.{row}' if row else ''}{ending}"))
+        folder, name = _beside(one.path)
+        found.append((folder, f"{name}{ending}"))
     return found
+
+
+def _beside(path: str) -> tuple[Path, str]:
+    """The folder of a document, and the name that its answer begins with there: of a row ``table.csv.2``, of an attachment
+    ``mail.eml.report.pdf``."""
+    row = re.search(r"#([0-9]+)\Z", path)
+    document = Path(unspelled(path if row is None else path[: row.start()]))
+    folder = document.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    name = ".".join(document.relative_to(folder).parts)
+    return folder, name if row is None else f"{name}.{row[1]}"
 
 
 def _slug(model: str, among: Sequence[str]) -> str:
@@ -105,13 +117,15 @@ _BEGINS = {
 
 def _short(name: str) -> str:
     """A name that a file may have; of a long one its end, and a hash of the whole."""
-    data = name.encode()
+    data = os.fsencode(name)
     if len(data) <= _LONGEST:
         return name
     digest = hashlib.sha256(data).hexdigest()[:16]
-    return f"{digest}~{data[-(_LONGEST - 17) :].decode(errors='ignore')}"
+    return f"{digest}~{os.fsdecode(data[-(_LONGEST - 17) :]).lstrip(_TORN)}"
 
 
+_TORN = "".join(map(chr, range(0xDC80, 0xDCC0)))
+"""Bytes of a character that was cut."""
 _LONGEST = 240
 """Bytes, with room for what is written beside it first."""
 

@@ -43,8 +43,7 @@ def read_documents(
                 continue
             for one in _read(found, reader, as_images):
                 if isinstance(one, DocumentRefused):
-                    row = one.path.partition("#")[2]
-                    name = f"{found.name}#{row}" if row else found.name
+                    name = found.name + one.path.removeprefix(found.path)  # of a row, or an attachment
                     yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)
                 else:
                     yield ReadDocument(custom_id_of(one.name), one.path, one)

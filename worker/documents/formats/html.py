@@ -1,0 +1,173 @@
+"""HTML by the rules of browsers, and XHTML as XML."""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from html.entities import html5
+from typing import Any
+
+from worker.documents.formats.charsets import declared_label, decode_page, label_of
+from worker.documents.formats.limits import Content, Refused, content
+from worker.documents.formats.shown import HIDDEN, End, Event, Start, shown_text
+
+_LATE = 64 * 1024
+"""Bytes in which a parser looks for a ``meta`` that the prescan of 1,024 bytes does not reach."""
+_XHTML = "{http://www.w3.org/1999/xhtml}"
+_ENTITY = re.compile(r"<!\[CDATA\[.*?\]\]>|<!--.*?-->|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
+_PREDEFINED = frozenset({"amp", "lt", "gt", "quot", "apos"})
+_IN_HEAD = frozenset({"head", "title"})
+_NAMES = frozenset({"author", "description", "keywords", "date"})
+
+
+def read_html(data: bytes, encoding: str | None) -> Content:
+    """The text that a browser shows, a block a paragraph; headings as in Markdown. Raises Refused."""
+    late = None if encoding is not None or declared_label(data) else _late_label(data)
+    text, name = decode_page(data, encoding, late=late)
+    return page_content(text, name)
+
+
+def read_xhtml(data: bytes, encoding: str | None) -> Content:
+    """As XML, where ``<script/>`` and ``<title/>`` end themselves; by the rules of HTML where it is not well-formed."""
+    try:
+        text, name = decode_page(data, encoding, xml=True)
+    except Refused:
+        if encoding is not None or declared_label(data, xml=True):
+            raise
+        return read_html(data, encoding)
+    root = _xml_root(text)
+    if root is None:
+        return page_content(text, name)
+    metadata = _Metadata()
+    shown = shown_text(metadata.watch(_xml_events(root)))
+    return content(shown, metadata=metadata.values, encoding=name)
+
+
+def page_content(text: str, encoding: str | None) -> Content:
+    """What a page of HTML shows and tells of itself."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    metadata = _Metadata()
+    root = LexborHTMLParser(text).root
+    shown = "" if root is None else shown_text(metadata.watch(_html_events(root)))
+    return content(shown, metadata=metadata.values, encoding=encoding)
+
+
+class _Metadata:
+    """Title, author and language, taken from the events of a page as they pass."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._title: list[str] | None = None
+
+    def watch(self, events: Iterator[Event]) -> Iterator[Event]:
+        foreign = 0
+        for event in events:
+            if isinstance(event, Start):
+                foreign += event.tag in ("svg", "math")
+                if event.tag == "title" and not foreign and "title" not in self.values:
+                    self._title = []
+                self._start(event)
+            elif isinstance(event, End):
+                foreign -= event.tag in ("svg", "math")
+                if event.tag == "title" and self._title is not None:
+                    title = " ".join("".join(self._title).split())[:1000]
+                    if title:
+                        self.values["title"] = title
+                    self._title = None
+            elif self._title is not None:
+                self._title.append(event)
+            yield event
+
+    def _start(self, event: Start) -> None:
+        if event.tag == "html":
+            language = event.attributes.get("lang") or event.attributes.get("xml:lang")
+            if language:
+                self.values["language"] = language[:40]
+        elif event.tag == "meta":
+            name, written = event.attributes.get("name", "").lower(), event.attributes.get("content", "")
+            if name in _NAMES and written:
+                self.values[name] = written[:2000]
+
+
+def _late_label(data: bytes) -> str | None:
+    """The encoding of the first ``meta`` in the head that names one, as a parser meets it on the way."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    if b"charset" not in data[:_LATE].lower():
+        return None
+    for node in LexborHTMLParser(data[:_LATE].decode("latin-1")).css("meta"):
+        label = label_of({name: value or "" for name, value in node.attributes.items()})
+        if label is not None:
+            return "utf-8" if label.lower().startswith("utf-16") else label
+    return None
+
+
+def _html_events(root: Any) -> Iterator[Event]:
+    """Starts, texts and ends of a tree, without recursion: a page may nest as deeply as it likes."""
+    node, depth = root, 0
+    while True:
+        tag = node.tag
+        if tag == "-text":
+            yield node.text_content or ""
+        elif tag and tag[0] not in "-_!":
+            yield Start(tag, {name: value or "" for name, value in node.attributes.items()})
+            first = node.child if tag not in HIDDEN or tag in _IN_HEAD else None
+            if first is not None:
+                node, depth = first, depth + 1
+                continue
+            yield End(tag)
+        while depth and node.next is None:
+            node, depth = node.parent, depth - 1
+            yield End(node.tag)
+        if not depth:
+            return
+        node = node.next
+
+
+def _xml_events(root: ET.Element) -> Iterator[Event]:
+    yield Start(*_named(root))
+    if root.text:
+        yield root.text
+    stack: list[tuple[ET.Element, Iterator[ET.Element]]] = [(root, iter(root))]
+    while stack:
+        element, children = stack[-1]
+        child = next(children, None)
+        if child is not None:
+            yield Start(*_named(child))
+            if child.text:
+                yield child.text
+            stack.append((child, iter(child)))
+            continue
+        stack.pop()
+        yield End(_named(element)[0])
+        if stack and element.tail:
+            yield element.tail
+
+
+def _named(element: ET.Element) -> tuple[str, dict[str, str]]:
+    """The element's name and attributes as HTML has them."""
+    tag = element.tag.removeprefix(_XHTML).rpartition("}")[2].lower()
+    names = {"{http://www.w3.org/XML/1998/namespace}lang": "xml:lang"}
+    return tag, {names.get(name, name).lower(): value for name, value in element.attrib.items()}
+
+
+def _xml_root(text: str) -> ET.Element | None:
+    """The root of a well-formed page; None where it is not well-formed, or is not XHTML."""
+    if re.search(r"<!ENTITY", text[:65536]):
+        return None
+    text = re.sub(r"\A\s*<\?xml[^>]*\?>", "", text)
+    text = re.sub(r"\A(\s*(?:<!--.*?-->\s*)*)<!DOCTYPE[^>\[]*>", r"\1", text, count=1, flags=re.DOTALL | re.I)
+    try:
+        root = ET.fromstring(_ENTITY.sub(_character, text))  # noqa: S314  no entities, and nothing is fetched
+    except ET.ParseError:
+        return None
+    return root if _named(root)[0] == "html" else None
+
+
+def _character(match: re.Match[str]) -> str:
+    """A named character of HTML as its number: an XML parser knows five names only."""
+    name = match[1]
+    if name is None or name in _PREDEFINED:
+        return match[0]
+    signs = html5.get(f"{name};")
+    return match[0] if signs is None else "".join(f"&#{ord(sign)};" for sign in signs)

@@ -1,0 +1,82 @@
+"""The text of these bytes: the right reader for them, and what all readers have in common."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worker.documents.formats import kinds
+from worker.documents.formats.limits import MOST_METADATA, MOST_TEXT, Content, Refused
+from worker.extras import advice
+
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff", b"<\x00", b"\x00<")
+
+
+def read_bytes(data: bytes, name: str, encoding: str | None = None) -> Content:
+    """What a document says; ``name`` tells its kind. Raises Refused."""
+    if not data:
+        raise Refused("empty", "the file is empty")
+    kinds.check_kind(name, data)
+    media_type = kinds.media_type_of(name)
+    if media_type in (kinds.HTML, kinds.XHTML) and encoding is None:
+        _check_page(data)
+    try:
+        found = _reader(media_type)(data, encoding)
+    except ModuleNotFoundError as error:
+        message = (
+            f"reading {kinds.ending_of(name)} files needs the package {error.name}. {advice('documents')}"
+        )
+        raise Refused("unreadable", message) from error
+    if len(found["text"]) > MOST_TEXT:
+        raise Refused("too_large", f"{len(found['text']):,} characters, at most {MOST_TEXT:,} are read")
+    if not found["text"].strip() and not found.get("attachments"):
+        raise Refused("no_text", "holds no text")
+    found["metadata"] = bounded_metadata(found["metadata"])
+    return found
+
+
+def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
+    """Each is imported where it is needed: their libraries take time to load."""
+    if media_type == kinds.MARKDOWN:
+        from worker.documents.formats.text import read_markdown
+
+        return read_markdown
+    if media_type == kinds.HTML:
+        from worker.documents.formats.html import read_html
+
+        return read_html
+    if media_type == kinds.XHTML:
+        from worker.documents.formats.html import read_xhtml
+
+        return read_xhtml
+    if media_type == kinds.PDF:
+        from worker.documents.formats.pdf import read_pdf
+
+        return read_pdf
+    if media_type == kinds.DOCX:
+        from worker.documents.formats.docx import read_docx
+
+        return read_docx
+    if media_type == kinds.MAIL:
+        from worker.documents.formats.mail import read_mail
+
+        return read_mail
+    from worker.documents.formats.text import read_text
+
+    return read_text
+
+
+def _check_page(data: bytes) -> None:
+    if b"\x00" in data[:65536] and not data.startswith(_WIDE):
+        raise Refused("unreadable", "not a page of HTML: it holds zero bytes")
+
+
+def bounded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata; of what would weigh more than the document the large values are left out, which is noted."""
+    if len(json.dumps(metadata, ensure_ascii=False)) <= MOST_METADATA:
+        return dict(metadata)
+    small = {
+        name: value for name, value in metadata.items() if len(json.dumps(value, ensure_ascii=False)) <= 2000
+    }
+    if len(json.dumps(small, ensure_ascii=False)) > MOST_METADATA:
+        small = {}
+    return {**small, "metadata_left_out": f"more than {MOST_METADATA:,} characters"}
