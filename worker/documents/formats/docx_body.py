@@ -233,12 +233,11 @@ class Story:
         return f"[^{number}]" if kind == "footnote" else f"[^e{number}]"
 
     def _ruby(self, element: ET.Element, hidden: bool) -> Iterator[str]:
-        for inner in element:
-            written = "".join(self._inline(inner, hidden))
-            if inner.tag == "w:rubyBase":
-                yield written
-            elif inner.tag == "w:rt" and written:
-                yield f"({written})"
+        """The characters, then how they are read: 漢(かん)."""
+        texts = {inner.tag: "".join(self._inline(inner, hidden)) for inner in element}
+        yield texts.get("w:rubyBase", "")
+        if texts.get("w:rt"):
+            yield f"({texts['w:rt']})"
 
     def _box(self, element: ET.Element) -> None:
         """A text box: paragraphs of its own, which follow the one it is anchored in."""

@@ -50,7 +50,9 @@ def flattened(pdf: Any, number: int, *, without: frozenset[int] | None = None) -
         raw.FPDFPage_CloseAnnot(annotation)
         if closed or (without is not None and at in without):
             raw.FPDFPage_RemoveAnnot(page, at)
-    page.flatten()
+    raw.FPDFPage_Flatten(
+        page, raw.FLAT_NORMALDISPLAY
+    )  # page.flatten() wants a form, which annotations need not have
     page.close()
     return pdf[number]
 
