@@ -130,7 +130,7 @@ NEEDS = [
     ),
     ("parquet", "pyarrow", ("results", "@last", "-o", "answers.parquet")),
     ("documents", "pypdfium2", ("submit", "--documents", "*.pdf", *ASK)),
-    ("documents", "python-docx", ("submit", "--documents", "*.docx", *ASK)),
+    ("documents", "webencodings", ("submit", "--documents", "*.eml", *ASK)),
     ("documents", "selectolax", ("submit", "--documents", "*.html", *ASK)),
     ("documents", "pillow", ("submit", "--documents", "*.pdf", *ASK, "--pages-as-images")),
     ("s3", "s3fs", ("submit", "--documents", "s3://bucket/*.txt", *ASK)),
@@ -142,7 +142,7 @@ NEEDS = [
 def test_a_command_that_needs_an_extra_names_it_and_stops(here: tuple[Environment, Path]) -> None:
     env, folder = here
     (folder / "rows.csv").write_text("text\nRivers\n")
-    for name in ("rows.parquet", "a.pdf", "a.docx", "a.html"):
+    for name in ("rows.parquet", "a.pdf", "a.eml", "a.html"):
         (folder / name).write_bytes(b"not read")
 
     first, *done = base(

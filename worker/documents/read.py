@@ -152,6 +152,7 @@ def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -
     if media_type_of(found.name) != PDF:
         message = "--pages-as-images shows PDF, PNG, JPEG and WebP files; leave it out, and the text is sent"
         raise DocumentRefused(found.path, "unknown_format", message)
+    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
     with nullcontext(reader) if reader is not None else Reader() as using:
         images = tuple(using.render(found.path, data, dpi))
     metadata = {"pages": len(images)}
