@@ -1,4 +1,4 @@
-"""``CARAVAN_*`` variables and a TOML file → Settings, read once at the entry point; unknown names are refused.
+"""``CARAVAN_*`` variables and a TOML file → Settings, read once at the entry point; misspelt names are refused.
 
 The order, strongest first: command line, environment, ``CARAVAN_CONFIG`` or
 ``CARAVAN_HOME/caravan.toml``, defaults. Everything below the entry points is handed plain values.
@@ -6,19 +6,23 @@ The order, strongest first: command line, environment, ``CARAVAN_CONFIG`` or
 
 import difflib
 import json
+import logging
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from worker.domain.health import HealthLimits, Telling
 from worker.domain.notices import Means
 from worker.domain.timings import Timings
+from worker.domain.urls import masked, masked_whole
 from worker.errors import SettingsRefused
 from worker.ollama.limits import Deadlines
 from worker.replies.families import Marks, families_with
@@ -153,7 +157,22 @@ class Settings(BaseModel):
     @property
     def database(self) -> str:
         """The database's URL, the embedded one where none is set."""
-        return self.database_url or f"sqlite:///{self.home / 'caravan.db'}"
+        if self.database_url:
+            return self.database_url
+        from worker.storage.engine import sqlite_url  # SQLAlchemy costs a quarter of a second to import
+
+        return sqlite_url(self.home / "caravan.db")
+
+    @field_validator("home", "config", mode="before")
+    @classmethod
+    def _expand(cls, value: object) -> object:
+        """``~`` and ``~user``: nothing else expands them in a unit of systemd, a compose file or the settings file."""
+        return _expanded(value)
+
+    @field_validator("log_level", "log_style", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @property
     def timings(self) -> Timings:
@@ -208,7 +227,9 @@ class Settings(BaseModel):
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings. Raises SettingsRefused that names the setting, where it stands and what was expected.
 
-    ``CARAVAN_TEST_*`` belongs to the test suite and is passed over.
+    An empty variable is unset. ``CARAVAN_TEST_*`` belongs to the test suite and is passed over, and so is what Kubernetes
+    sets for a service called ``caravan`` or ``caravan-…``. Another unknown variable is refused where it is nearly the name
+    of a setting, and warned of where it is not; an unknown name in the settings file is refused.
     """
     return settings_with_origins(environ, **overrides)[0]
 
@@ -221,10 +242,13 @@ def settings_with_origins(
     found: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for variable, value in environ.items():
-        if variable.startswith(PREFIX) and not variable.startswith("CARAVAN_TEST_"):
-            name = variable.removeprefix(PREFIX).lower()
-            _known(name, variable)
+        if not variable.startswith(PREFIX) or variable.startswith("CARAVAN_TEST_") or not value.strip():
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in Settings.model_fields:
             found[name], origin[name] = value, variable
+        elif not _of_kubernetes(variable, value):
+            _unknown_variable(name, variable)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     for name, value in overrides.items():
         found[name], origin[name] = value, f"--{name.replace('_', '-')}"
@@ -236,7 +260,16 @@ def settings_with_origins(
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise SettingsRefused(f"{origin.get(name, name)}: {first['msg']} (got {first['input']!r})") from error
+        raise SettingsRefused(
+            f"{origin.get(name, name)}: {first['msg']} (got {_input(name, first['input'])})"
+        ) from error
+
+
+def _input(name: str, value: object) -> str:
+    """A refused value for people to see. What is in a list or a table may be a secret."""
+    if isinstance(value, str | int | float):
+        return repr(masked_setting(name, value))
+    return f"a {type(value).__name__}"
 
 
 def _file(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,6 +277,10 @@ def _file(found: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         home = found.get("home") or Settings.model_fields["home"].get_default(call_default_factory=True)
         path, required = Path(home) / "caravan.toml", False
+    try:
+        path = _expanded(path)
+    except ValueError as error:
+        raise SettingsRefused(f"{path}: {error}") from error
     try:
         with Path(path).open("rb") as file:
             values = tomllib.load(file)
@@ -258,23 +295,66 @@ def _file(found: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _expanded(path: Any) -> Any:
+    """Raises ValueError for ``~user`` of nobody."""
+    if not isinstance(path, str | Path):
+        return path
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+
+
+_KUBERNETES = re.compile(
+    r"CARAVAN_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
+)
+
+
+def _of_kubernetes(variable: str, value: str) -> bool:
+    """Kubernetes sets these in every pod beside a service called ``caravan``, or ``caravan-something``.
+
+    ``…_PORT`` alone is an address there: ``tcp://10.0.0.7:80``.
+    """
+    if not _KUBERNETES.fullmatch(variable):
+        return False
+    return not variable.endswith("_PORT") or "_SERVICE_" in variable or "_TCP" in variable or "://" in value
+
+
 def _known(name: str, written: str) -> None:
+    """Raises SettingsRefused for a name of the settings file that is no setting."""
+    if name not in Settings.model_fields:
+        raise SettingsRefused(f"unknown setting {written}{_suggestion(name, cutoff=0.6)}")
+
+
+def _unknown_variable(name: str, variable: str) -> None:
+    """Raises SettingsRefused for what is nearly the name of a setting; any other may be of somebody else."""
+    hint = _suggestion(name, cutoff=0.75, prefix=PREFIX)
+    if hint:
+        raise SettingsRefused(f"unknown setting {variable}{hint}")
+    _warn(f"caravan: {variable} is no setting of Caravan and is ignored")
+
+
+@cache
+def _warn(message: str) -> None:
+    logging.getLogger("caravan.settings").warning(message)
+
+
+def _suggestion(name: str, *, cutoff: float, prefix: str = "") -> str:
     names = list(Settings.model_fields)
-    if name in names:
-        return
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = ""
-    if near:
-        right = PREFIX + near[0].upper() if written.startswith(PREFIX) else near[0]
-        hint = f", did you mean {right}?"
-    raise SettingsRefused(f"unknown setting {written}{hint}")
+    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    near = near or [each for each in names if each.startswith(f"{name}_") or name.startswith(f"{each}_")]
+    if not near:
+        return ""
+    right = prefix + near[0].upper() if prefix else near[0]
+    return f", did you mean {right}?"
 
 
-def masked(url: str) -> str:
-    """``url`` without its password, for people to see."""
-    scheme, found, rest = url.partition("://")
-    if not found or "@" not in rest:
-        return url
-    credentials, _, place = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{scheme}://{user}:***@{place}"
+def masked_setting(name: str, value: object) -> Any:
+    """The value of a setting for people to see, without the secrets in it."""
+    if name == "webhook_key" and value and not str(value).startswith(("env:", "file:")):
+        return "***"
+    if name == "ping_url":
+        return masked_whole(str(value))
+    if isinstance(value, str):
+        return masked(value)
+    return value if isinstance(value, bool | int | float) or value is None else str(value)

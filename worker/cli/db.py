@@ -32,7 +32,7 @@ def db_upgrade() -> None:
 
     Example: CARAVAN_DATABASE_URL=postgresql://caravan@db/caravan caravan db upgrade
     """
-    from worker.settings import masked
+    from worker.domain.urls import masked
     from worker.storage.migrate import HEAD, revision, upgrade
 
     settings = settings_for()
@@ -155,7 +155,7 @@ def db_copy(
 
     Example: caravan db copy --to postgresql://caravan:secret@db.internal/caravan
     """
-    from worker.settings import masked
+    from worker.domain.urls import masked
     from worker.stack.home import held_home
     from worker.stack.moving import move
 

@@ -228,7 +228,7 @@ def hosts_list(json_: AsJson = False) -> None:
     """
     from worker.cli.render import output_console, plain_table
     from worker.cli.settings import opened, settings_for
-    from worker.settings import masked
+    from worker.domain.urls import masked
     from worker.storage.hosts import list_hosts
 
     with opened(settings_for()) as db, db.read() as conn:
@@ -295,7 +295,7 @@ def hosts_remove(
     Example: caravan hosts remove gpu-1 --yes
     """
     from worker.cli.settings import opened, settings_for
-    from worker.settings import masked
+    from worker.domain.urls import masked
     from worker.storage.hosts import get_host, remove_host
 
     with opened(settings_for()) as db:
@@ -523,7 +523,7 @@ def _slots(host: Host) -> str:
 
 
 def _as_json(report: HostReport) -> dict[str, Any]:
-    from worker.settings import masked
+    from worker.domain.urls import masked
 
     host, view = report.host, report.view
     return {

@@ -2,8 +2,6 @@
 
 import importlib.metadata
 import platform
-import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +9,12 @@ import typer
 from worker.cli.render import output_console, plain_table
 from worker.cli.seeing import print_json
 from worker.cli.settings import opened, origins_for
+from worker.domain.urls import masked
 from worker.errors import CaravanError
 from worker.extras import DISTRIBUTION, EXTRAS, missing_from
-from worker.settings import Settings, masked
+from worker.settings import Settings, masked_setting
 from worker.stack.home import holder
+from worker.storage.engine import sqlite_file
 from worker.storage.hosts import list_hosts
 from worker.storage.migrate import HEAD, revision
 
@@ -68,38 +68,21 @@ def gathered() -> dict[str, Any]:
         "extras_not_installed": [extra for extra in EXTRAS if missing_from(extra)],
         "home": str(settings.home),
         "home_held_by_process": holder(settings.home),
-        "database": secretless(settings.database),
+        "database": masked(settings.database),
         **database,
-        "broker": secretless(settings.broker_url) or None,
+        "broker": masked(settings.broker_url) or None,
         "settings": {
-            name: {"value": _setting(name, getattr(settings, name)), "from": origin}
+            name: {"value": masked_setting(name, getattr(settings, name)), "from": origin}
             for name, origin in origins.items()
         },
     }
 
 
-def _setting(name: str, value: object) -> Any:
-    if name == "webhook_key" and value and not str(value).startswith(("env:", "file:")):
-        return "***"
-    if isinstance(value, str):
-        return secretless(value)
-    return value if isinstance(value, bool | int | float) or value is None else str(value)
-
-
-def secretless(url: str) -> str:
-    """A URL without its password, wherever it stands.
-
-    >>> secretless("postgresql://me:secret@db/caravan?sslpassword=hidden&sslmode=require")
-    'postgresql://me:***@db/caravan?sslpassword=***&sslmode=require'
-    """
-    return re.sub(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", masked(url))
-
-
 def _database(settings: Settings) -> dict[str, Any]:
     """The schema's revision and who serves; asks without making a file that is not there."""
     found: dict[str, Any] = {"schema": None, "serving": [], "hosts": 0}
-    path = settings.database.removeprefix("sqlite:///")
-    if path != settings.database and not Path(path).exists():
+    path = sqlite_file(settings.database)
+    if path is not None and not path.exists():
         return {**found, "schema": "not made yet"}
     try:
         at = revision(settings.database)

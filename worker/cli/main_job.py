@@ -21,6 +21,7 @@ from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
+from worker.domain.urls import masked
 from worker.errors import DatabaseUnavailable
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
@@ -28,9 +29,9 @@ from worker.services.explain import why_nothing_moves
 from worker.services.quote import Quoted
 from worker.services.results import write_results, write_results_file
 from worker.services.situation import Situation, situation
-from worker.settings import Settings, masked
+from worker.settings import Settings
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database
+from worker.storage.engine import Database, sqlite_file
 from worker.storage.reports import runner_keys_in_order
 from worker.storage.results import model_figures
 from worker.storage.runs import count_loads
@@ -291,8 +292,8 @@ def _where(settings: Settings, console: Console, batch: Batch) -> None:
     query = (
         f"SELECT model, count(*), sum(output_tokens) FROM results WHERE batch_id = {batch.id} GROUP BY model"
     )
-    if settings.database.startswith("sqlite:///"):
-        place = settings.database.removeprefix("sqlite:///")
+    if file := sqlite_file(settings.database):
+        place = str(file)
         console.print(f"\nDatabase: {place}", soft_wrap=True)
         console.print(f'Try: sqlite3 {shlex.quote(place)} "{query}"', soft_wrap=True)
     else:

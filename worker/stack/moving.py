@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from worker.clock import SystemClock
 from worker.domain.health import Pulse
+from worker.domain.urls import masked
 from worker.errors import Conflict, SettingsRefused
 from worker.services.spools import store_spools
-from worker.settings import Settings, masked
+from worker.settings import Settings
 from worker.storage.backup import bring_up_to_date
 from worker.storage.check import Checked, check_database
 from worker.storage.claims import rescue_holder

@@ -18,7 +18,7 @@ from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
 from worker.storage.claims import rescue_holder
 from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
-from worker.storage.engine import Database, database_url, open_database
+from worker.storage.engine import Database, database_url, open_database, sqlite_url
 from worker.storage.migrate import HEAD, check_schema, revision, upgrade
 
 KEPT = 3
@@ -41,8 +41,8 @@ def back_up(
         if database.dialect == "sqlite":
             _snapshot(Path(str(database.url.database)), part)
         else:
-            upgrade(f"sqlite:///{part}")
-            target = open_database(f"sqlite:///{part}")
+            upgrade(sqlite_url(part))
+            target = open_database(sqlite_url(part))
             try:
                 with database.read() as conn:
                     conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -183,7 +183,7 @@ def _at_head(file: Path) -> Iterator[Database]:
     """The backup at this version's schema: a copy of it, where it is older."""
     with tempfile.TemporaryDirectory(prefix="caravan-restore-") as folder:
         copy = Path(folder) / "backup.db"
-        url = f"sqlite:///{copy}"
+        url = sqlite_url(copy)
         try:
             _snapshot(file, copy)
             found = revision(url)

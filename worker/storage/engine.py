@@ -20,10 +20,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.clock import Clock, ElapsedClock, OffsetClock
+from worker.domain.urls import masked
 from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
 from worker.extras import require
 
-__all__ = ["Connection", "Database", "Dialect", "database_url", "open_database"]
+__all__ = ["Connection", "Database", "Dialect", "database_url", "open_database", "sqlite_file", "sqlite_url"]
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -116,17 +117,37 @@ def database_url(url: str) -> URL:
     parsed = URL.create("sqlite", database=str(Path(url).expanduser())) if bare else _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
-            if parsed.database in (None, "", ":memory:"):
+            if parsed.database is None or parsed.database in ("", ":memory:"):
                 raise SettingsRefused(
                     "a database in memory cannot be shared by threads; expected sqlite:///FILE"
                 )
-            return parsed.set(drivername="sqlite")
+            file = str(Path(parsed.database).expanduser())
+            return parsed.set(drivername="sqlite", database=file)
         case "postgresql":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
             raise SettingsRefused(
                 f"{other} databases are not supported; expected sqlite:///FILE or postgresql://…"
             )
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file, whatever characters its path has.
+
+    >>> sqlite_url(Path("/tmp/a?b/caravan.db"))
+    'sqlite:////tmp/a%3Fb/caravan.db'
+    """
+    return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for any other database. Raises SettingsRefused.
+
+    >>> sqlite_file("sqlite:////tmp/a%3Fb/caravan.db"), sqlite_file("postgresql://db/caravan")
+    (PosixPath('/tmp/a?b/caravan.db'), None)
+    """
+    parsed = database_url(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
 def _parsed(url: str) -> URL:
@@ -165,7 +186,7 @@ def open_database(
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
     else:
-        require("fleet", f"{_shown(parsed)}: a PostgreSQL database", "psycopg")
+        require("fleet", f"{shown(parsed)}: a PostgreSQL database", "psycopg")
         engine = create_engine(
             parsed,
             pool_size=pool_size,
@@ -220,20 +241,20 @@ def translated(url: URL) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable(f"{_shown(url)}: all connections are in use") from error
+        raise DatabaseUnavailable(f"{shown(url)}: all connections are in use") from error
     except Exception as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         kinds = {kind.__name__ for kind in type(cause).__mro__ if kind.__module__.startswith(_DRIVERS)}
         told = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
         if kinds & _OUTDATED or ("Error" in kinds and told.startswith(_OUTDATED_SQLITE)):
             raise SchemaOutdated(
-                f"{_shown(url)} has not been set up for this version: run caravan db upgrade"
+                f"{shown(url)} has not been set up for this version: run caravan db upgrade"
             ) from error
         invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
         code = _sqlite_code(cause)
         away = code in _UNAVAILABLE_SQLITE or (kinds & _UNAVAILABLE and code != sqlite3.SQLITE_ERROR)
         if invalidated or away:
-            raise DatabaseUnavailable(f"{_shown(url)}: {told}") from error
+            raise DatabaseUnavailable(f"{shown(url)}: {told}") from error
         raise
 
 
@@ -252,6 +273,8 @@ def _sqlite_code(cause: object) -> int | None:
     return None if code is None else code & 0xFF  # without what extends it
 
 
-def _shown(url: URL) -> str:
-    hidden = {name: "***" for name in url.query if "password" in name}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+def shown(url: URL) -> str:
+    """``url`` for people: a path of a SQLite file, any other without its secrets."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    return masked(url.render_as_string(hide_password=False))

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from worker.errors import SchemaOutdated
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database, open_database, shown
 
 HEAD = "0014"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
@@ -72,17 +72,16 @@ def check_schema(database: Database) -> None:
         found = _revision(conn)
     _refuse_newer(database, found)
     if found != HEAD:
-        shown = database.url.render_as_string(hide_password=True)
         raise SchemaOutdated(
-            f"{shown} is at revision {found or 'none'}, this version needs {HEAD}: caravan db upgrade"
+            f"{shown(database.url)} is at revision {found or 'none'}, this version needs {HEAD}: caravan db upgrade"
         )
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
     if found is not None and found > HEAD:  # revisions are numbered 0001, 0002, …
-        shown = database.url.render_as_string(hide_password=True)
         raise SchemaOutdated(
-            f"{shown} is at revision {found}, of a newer version of caravan; this one knows {HEAD}: install the newer"
+            f"{shown(database.url)} is at revision {found}, of a newer version of caravan; "
+            f"this one knows {HEAD}: install the newer"
         )
 
 
