@@ -91,6 +91,10 @@ def standard_streams() -> Iterator[None]:
     for stream in before:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a letter that the locale has not is spelt
+            if stream is before[0] and not stream.isatty():
+                stream.reconfigure(
+                    encoding="utf-8"
+                )  # what a script or a file takes, as in the files written here
     sys.stdout, sys.stderr = (cast(TextIO, LenientStream(one, safe=one.isatty())) for one in before)
     try:
         yield
