@@ -32,7 +32,7 @@ from simulator.settings import HostSettings
 from simulator.speaker import Speaker
 from simulator.state import Counters
 from simulator.thinking import ThinkingParser
-from simulator.wording import Final, Wording
+from simulator.wording import Final, Said, Wording
 
 
 class Machine(Protocol):
@@ -117,6 +117,11 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
         prompt = job.render(runner)
         if job.debug_render_only:
             reply.send(200, wording.whole_type, _debug_info(job, clock, prompt))
+            return
+        if fault is not None and fault.kind == "says":
+            tokens = (len(runner.encode(prompt)), len(runner.encode(fault.text)))
+            final = Final(fault.done_reason, prompt_tokens=tokens[0], answer_tokens=tokens[1])
+            reply.send(200, wording.whole_type, wording.whole(Said(fault.text), final))
             return
         speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)

@@ -24,6 +24,7 @@ FaultKind = Literal[
     "redirect",  # 307 to ``text``
     "load_failure",  # the load of the model fails with ``text``
     "slow_load",  # the load takes ``seconds`` longer
+    "says",  # the model says ``text``, nothing where that is empty, and ends with ``done_reason``
     "busy",  # 503, as if the pending queue were full
 ]
 
@@ -51,6 +52,7 @@ class Fault:
     status: int = 500
     text: str = ""
     size: int = 2**30
+    done_reason: str = "stop"
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Fault":

@@ -110,3 +110,11 @@ class HostSettings:
     @property
     def reported_version(self) -> str:
         return self.version or VERSIONS[self.line]
+
+    @property
+    def is_older_than_truncate(self) -> bool:
+        """Servers before 0.12.4 do not know ``truncate`` and ``shift``: they cut a prompt whatever was asked."""
+        numbers = tuple(
+            int(part) for part in self.reported_version.split("-")[0].split(".") if part.isdigit()
+        )
+        return (0,) < numbers < (0, 12, 4) and numbers != (0, 0, 0)
