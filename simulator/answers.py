@@ -119,9 +119,9 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
             reply.send(200, wording.whole_type, _debug_info(job, clock, prompt))
             return
         if fault is not None and fault.kind == "says":
-            tokens = (len(runner.encode(prompt)), len(runner.encode(fault.text)))
-            final = Final(fault.done_reason, prompt_tokens=tokens[0], answer_tokens=tokens[1])
-            reply.send(200, wording.whole_type, wording.whole(Said(fault.text), final))
+            read, spoken = len(runner.encode(prompt)), len(runner.encode(fault.text))
+            ended = Final(fault.done_reason, prompt_tokens=read, answer_tokens=spoken)
+            reply.send(200, wording.whole_type, wording.whole(Said(fault.text), ended))
             return
         speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)

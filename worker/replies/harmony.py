@@ -34,8 +34,8 @@ class Channels:
     answer: str | None
 
 
-def read_channels(text: str) -> Channels | None:
-    """The channels of ``text``; None where it does not begin with one.
+def read_channels(text: str, *, cut: bool = False) -> Channels | None:
+    """The channels of ``text``; None where it does not begin with one. ``cut``: it may end within a mark.
 
     >>> read_channels("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Blue.")
     Channels(reasoning='Hm.', answer='Blue.')
@@ -55,9 +55,9 @@ def read_channels(text: str) -> Channels | None:
         kept = {"final": answers, "commentary": comments}.get(channel, reasoning)
         kept.append(part if channel == "final" or end is not None else _TORN_END.sub("", part))
     rest = text[at:]
+    if not at and not (cut and _TORN_HEAD.fullmatch(rest)):
+        return None
     if rest.strip() and not _TORN_HEAD.fullmatch(rest):
-        if not at:
-            return None
         answers.append(rest.lstrip())
     if answers:
         reasoning = [*reasoning, *comments]

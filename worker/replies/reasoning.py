@@ -77,7 +77,7 @@ def split_reasoning(
 
 
 def _split(response: str, cut: bool, expects_reasoning: bool | None, families: Sequence[Marks]) -> Split:
-    channels = read_channels(response)
+    channels = read_channels(response, cut=cut)
     if channels is not None:
         is_open = channels.answer is None
         return Split("" if is_open else (channels.answer or "").lstrip(), channels.reasoning or None, is_open)
@@ -89,7 +89,8 @@ def _split(response: str, cut: bool, expects_reasoning: bool | None, families: S
         if at is None:
             if opened.are_words:
                 break
-            if cut or expects_reasoning or blocks or opened.are_special or body[:1] in ("\n", "\r", ""):
+            is_special = opened.are_special and body[:1] != " "
+            if cut or expects_reasoning or blocks or is_special or body[:1] in ("\n", "\r", ""):
                 blocks.append(_without_torn_tag(body, families))
                 return _joined("", blocks, is_open=True)
             break
@@ -157,7 +158,10 @@ def _closing(body: str, marks: Marks) -> int | None:
 def _unmatched(text: str, marks: Marks, *, strict: bool) -> int | None:
     """Where the first closing tag stands that no opening tag before it belongs to, or None."""
     depth = 0
-    either = f"(?P<opening>{re.escape(marks.opening)})|{re.escape(marks.closing)}"
+    opening = re.escape(marks.opening)
+    if marks.opening[1].isalpha() and marks.opening.endswith(">"):
+        opening = rf"{opening[:-1]}(?:\s[^<>]*)?>"  # with attributes it is an element of an answer in XML
+    either = f"(?P<opening>{opening})|{re.escape(marks.closing)}"
     for tag in re.finditer(either, text, re.IGNORECASE):
         if _is_quoted(text, tag.start(), tag.end()):
             continue

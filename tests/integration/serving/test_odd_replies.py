@@ -43,8 +43,8 @@ def test_an_empty_answer_fails_its_job_alone_and_is_kept(database: Database, clo
         Fault("says", prompt="blank", text=" \n", times=0),
         Fault("says", prompt="long", text="<think>\nHm, hm", done_reason="length", times=0),
     )
-    seed = {"options": {"seed": 1}}
-    jobs = [
+    seed: dict[str, Any] = {"options": {"seed": 1}}
+    jobs: list[dict[str, Any]] = [
         {"prompt": "Say nothing.", **seed},
         {"prompt": "Be blank.", "allow_empty": True},
         {"prompt": "Think long.", **seed},

@@ -1,9 +1,30 @@
-import pytest
+import re
 
-from worker.replies.families import families_with
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.replies.families import FAMILIES, families_with
 from worker.replies.reasoning import Split, split_reasoning
 
 ANY = (True, False, None)
+MARKS = (
+    *(f"word{n} " for n in range(4)),
+    *(
+        mark
+        for one in FAMILIES
+        for mark in (one.opening, one.closing, one.answer_opening, one.answer_closing)
+        if mark
+    ),
+    *(
+        "<|channel|>analysis<|message|>",
+        "<|channel|>final<|message|>",
+        "<|start|>assistant",
+        "<|end|>",
+        "<|return|>",
+    ),
+    *("`", "```", "\n", " ", "</th"),
+)
 
 
 def split(
@@ -226,6 +247,7 @@ def test_a_block_in_an_answer_whose_reasoning_came_apart_is_reasoning_too() -> N
         "Models of this family write:\n<|channel|>analysis<|message|>Hm.<|end|>",
         "Use <|START_THINKING|> and <|END_THINKING|>.",
         "Here is my answer.",
+        '<steps>\n<thought id="1">\nAdd them.\n</thought>\n</steps>',
         "He",
         "analysis of the data shows that the assistant finally spoke",
     ],
@@ -280,3 +302,26 @@ def test_tags_of_the_configuration_come_before_the_table() -> None:
     )
 
     assert parted == Split("Blue.", "hm")
+
+
+@pytest.mark.parametrize(
+    "mark", ["<|channel|>", "<|START_THINKING|>", "<unused94>thought", "<think>", "<thought>"]
+)
+def test_an_answer_that_begins_with_a_mark_in_a_sentence_stays_whole(mark: str) -> None:
+    response = f"{mark} is what such a model writes first."
+
+    assert split(response) == Split(response)
+    assert split(response, expects=False) == Split(response)
+
+
+@given(
+    st.lists(st.sampled_from(MARKS), max_size=8), st.sampled_from(ANY), st.sampled_from(["stop", "length"])
+)
+def test_no_text_is_lost_and_nothing_is_a_defect(pieces: list[str], expects: bool | None, done: str) -> None:
+    response = "".join(pieces)
+
+    parted = split(response, done=done, expects=expects)
+
+    words = sorted(re.findall("word[0-9]", response))
+    assert sorted(re.findall("word[0-9]", f"{parted.reasoning or ''} {parted.answer}")) == words
+    assert not (parted.open and parted.answer)
