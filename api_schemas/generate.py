@@ -7,7 +7,7 @@ since newer servers add fields.
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.functional_validators import PlainValidator
@@ -159,84 +159,3 @@ class GenerateFields(BaseModel):
         default=None,
         description="How many likely tokens to return for each position, 0 to 20, with logprobs.",
     )
-
-
-class GenerateRequest(GenerateFields):
-    """Body of ``POST /api/generate``. An empty prompt loads the model, or unloads it (``keep_alive`` 0)."""
-
-    model: str = Field(description="Model name, required in effect.")
-    stream: bool | None = Field(
-        default=None,
-        description="One object a chunk (null and true), or a single object (false).",
-    )
-    debug_render_only: bool | None = Field(
-        default=None,
-        alias="_debug_render_only",
-        description="Return the rendered prompt instead of an answer, after the model was loaded.",
-    )
-    width: int | None = Field(default=None, description="Image generation, servers before 0.30 alone.")
-    height: int | None = Field(default=None, description="Image generation, servers before 0.30 alone.")
-    steps: int | None = Field(default=None, description="Image generation, servers before 0.30 alone.")
-
-
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
-
-
-class TokenLogprob(_Lenient):
-    """A token and how likely it was."""
-
-    token: str = ""
-    logprob: float = 0.0
-    bytes: list[int] | None = None
-
-
-class Logprob(TokenLogprob):
-    """A token of the answer, with the likeliest tokens at its place."""
-
-    top_logprobs: list[TokenLogprob] | None = None
-
-
-class GenerateReply(_Lenient):
-    """One object of the reply: a chunk, the last record (``done`` true), or all at once (``stream`` false).
-
-    Only ``done`` true is success. Zeros are left out by the server (Go's omitempty), hence the defaults.
-    Durations are nanoseconds: ``total_duration`` includes queueing and loading, ``load_duration`` the wait
-    for other loads, ``prompt_eval_duration`` only what no prefix cache held, while ``prompt_eval_count``
-    counts the whole prompt.
-    """
-
-    model: str = ""
-    created_at: str = Field(default="", description="RFC 3339 with nanoseconds, UTC.")
-    response: str = ""
-    thinking: str = ""
-    done: bool = False
-    done_reason: Literal["stop", "length", "load", "unload"] | str | None = None
-    context: list[int] | None = Field(
-        default=None,
-        description="Token ids of the rendered prompt and the raw answer; in the last record, unless raw.",
-    )
-    total_duration: int = 0
-    load_duration: int = 0
-    prompt_eval_count: int = 0
-    prompt_eval_duration: int = 0
-    eval_count: int = Field(
-        default=0,
-        description="Tokens generated, the one that ended the answer included.",
-    )
-    eval_duration: int = 0
-    logprobs: list[Logprob] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    remote_model: str | None = None
-    remote_host: str | None = None
-    debug_info: dict[str, Any] | None = Field(default=None, alias="_debug_info")
-    image: str | None = Field(default=None, description="Image generation, servers before 0.30 alone.")
-    completed: int | None = None
-    total: int | None = None
-
-
-class ErrorReply(_Lenient):
-    """The body of every refusal, and the line that ends a stream which failed late (status 200)."""
-
-    error: str
-    signin_url: str | None = None
