@@ -189,6 +189,14 @@ def _keep_refused(prepared: "Prepared", output: Path | None) -> Path | None:
 def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None:
     count = prepared.documents
     console.print(f"{count:,} {'document' if count == 1 else 'documents'} read", highlight=False)
+    for incomplete in prepared.incomplete[:10]:
+        console.print(str(incomplete), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if prepared.incomplete:
+        told = (
+            f"{len(prepared.incomplete):,} asked without pages that have no text (metadata: pages_without_text); "
+            "--pages-as-images shows all pages to a vision model"
+        )
+        console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for one in prepared.refused[:10]:
         console.print(f"left out: {one} ({one.code})", style="yellow", soft_wrap=True)
     if prepared.refused:

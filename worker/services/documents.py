@@ -17,6 +17,7 @@ from worker.documents.read import Document, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.domain.pages import without_text
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.policy.context_window import OVERHEAD, answer_tokens, estimate_tokens
 from worker.storage.models import ModelTold
@@ -64,6 +65,19 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A document of which some pages have no text."""
+
+    name: str
+    pages: tuple[int, ...]
+    """Those without text, from 1."""
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: asked {without_text(self.pages, self.of)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Documents as files of job lines."""
 
@@ -73,6 +87,8 @@ class Prepared:
     long: int
     """Documents that were split."""
     refused: tuple[DocumentRefused, ...]
+    incomplete: tuple[Incomplete, ...] = ()
+    """Documents that are asked without some of their pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,7 @@ def prepare(
     """
     templates = _templates(asking)
     refused: list[DocumentRefused] = []
+    incomplete: list[Incomplete] = []
     documents = long = found_any = 0
     checked = False
     with _Kept(folder, "documents") as main, Reader() as reader:
@@ -116,11 +133,13 @@ def prepare(
                     main.add(line)
                 documents += 1
                 long += len(lines) > 1
+                if one.blank_pages and one.pages is not None:
+                    incomplete.append(Incomplete(one.name, one.blank_pages, len(one.pages)))
                 if progress is not None:
                     progress(documents)
         if not documents:
             raise _nothing(asking, found_any, refused)
-        return Prepared(main.keep(), documents, long, tuple(refused))
+        return Prepared(main.keep(), documents, long, tuple(refused), tuple(incomplete))
 
 
 def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[str, str | None, str]]:

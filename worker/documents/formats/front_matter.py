@@ -71,7 +71,7 @@ def _plain(node: Any, budget: list[int], depth: int) -> Any:
 def _scalar(node: Any) -> Any:
     """The value of a scalar; an explicit tag (``!!str 5``) and quotes make a text."""
     written = clean(node.value)
-    if node.style is not None or (node.tag == "tag:yaml.org,2002:str" and written in _WORDS):
+    if node.style is not None or node.tag == "tag:yaml.org,2002:str":
         return written
     return core_value(written)
 

@@ -95,7 +95,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLE_STREAMS = (("WordDocument", ".doc"), ("Workbook", ".xls"), ("Book", ".xls"), ("PowerPoint Document", ".ppt"),
                 ("__properties_version1.0", ".msg"), ("EncryptedPackage", "encrypted"))  # fmt: skip
-_XML_OFFICE = re.compile(rb"<(?:office:document|w:wordDocument|pkg:package|FictionBook)[\s>]")
+_XML_OFFICE = re.compile(rb"<(?:office:document|w:wordDocument|pkg:package|FictionBook)[\s/>]")
 
 
 def ending_of(name: str) -> str:

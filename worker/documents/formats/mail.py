@@ -82,7 +82,7 @@ class _Parts:
     def body(self) -> str:
         return "\n\n".join(text.strip("\n") for text in self._texts if text.strip())
 
-    def take(self, part: Message, depth: int) -> None:
+    def take(self, part: Message, depth: int, *, related: bool = False) -> None:
         """Sort a part, and those within it, in their order."""
         self._count += 1
         if depth > DEEPEST or self._count > MOST_PARTS:
@@ -98,12 +98,12 @@ class _Parts:
         elif part.is_multipart():
             for inner_part in part.get_payload():
                 if isinstance(inner_part, Message):
-                    self.take(inner_part, depth + 1)
+                    self.take(inner_part, depth + 1, related=kind == "multipart/related")
         elif kind in _PROTOCOL:
             pass
         elif kind in ("text/plain", "text/html") and not _is_attached(part):
             self._texts.append(self._text(part))
-        elif kind.startswith("image/") and _is_inline(part):
+        elif kind.startswith("image/") and (_is_inline(part) or (related and part.get("Content-ID"))):
             self.pictures.append(_name(part, len(self.pictures) + 1))
         else:
             self._attach(part, _bytes(part))

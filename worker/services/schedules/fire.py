@@ -74,6 +74,8 @@ class _Entry:
     fingerprint: bytes | None = None
     code: str | None = None
     message: str | None = None
+    blank_pages: tuple[int, ...] = ()
+    pages: int = 0
 
 
 @dataclass(slots=True)
@@ -141,7 +143,9 @@ class _Diff:
             and model_moved(seen.digest, self.digests.get(model, frozenset()))
         ):
             self.moved[model] += 1
-        return _Entry(document.custom_id, model, document.path, found, sha256, print_)
+        entry = _Entry(document.custom_id, model, document.path, found, sha256, print_)
+        entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
+        return entry
 
     def _lines(self, found: ReadDocument, model: str, entry: _Entry) -> Iterator[str]:
         """One job line, or those of the parts and the whole; none where it cannot be asked."""
@@ -406,6 +410,20 @@ def _still_ours(conn: Any, firing: Firing, token: str, clock: Clock) -> None:
         raise Lost
 
 
+def _incomplete(diff: _Diff) -> list[dict[str, Any]]:
+    """Documents that this firing asks without pages that have no text."""
+    found = {
+        entry.custom_id: {
+            "document": entry.custom_id,
+            "pages": list(entry.blank_pages),
+            "of": entry.pages,
+        }
+        for entry in diff.entries.values()
+        if entry.blank_pages and entry.change.asks
+    }
+    return list(found.values())[:LISTED]
+
+
 def _report(diff: _Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
     by_change = {
         str(kind): [one.custom_id for one in noted if one.change == kind][:LISTED]
@@ -416,6 +434,7 @@ def _report(diff: _Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
             **{kind: list(dict.fromkeys(names)) for kind, names in by_change.items() if names},
             **({"gone": list(dict.fromkeys(custom_id for custom_id, _ in gone))[:LISTED]} if gone else {}),
         },
+        "incomplete": _incomplete(diff),
         "unreadable": [
             {"document": one.custom_id, "code": one.error_code, "message": one.error_message}
             for one in noted

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.domain.jobs import JobState
 from worker.domain.notices import Message
+from worker.domain.pages import without_text
 from worker.domain.schedules import Firing, FiringState
 from worker.errors import NotFound
 from worker.policy.windows import is_open, opens_at, stored_windows
@@ -159,6 +160,8 @@ def letter(report: Mapping[str, Any]) -> str:
         lines.append(f"  {n:,} failed with {code}")
     for one in report.get("unreadable", ())[:10]:
         lines.append(f"  {one['document']}: {one['code']}: {one['message']}")
+    for one in report.get("incomplete", ()):
+        lines.append(f"  {one['document']}: asked {without_text(one['pages'], one['of'])}")
     for model, about in report.get("models", {}).items():
         if about.get("answers_of_others"):
             lines.append(

@@ -1,0 +1,122 @@
+# ruff: noqa: E501  lines of HTML
+"""HTML and XHTML by the rules of browsers: which encoding, and what is shown."""
+
+import pytest
+
+from worker.documents.formats.html import read_html, read_xhtml
+from worker.documents.formats.limits import Refused
+from worker.documents.formats.reading import read_bytes
+
+
+def page(head: str, text: str, codec: str) -> bytes:
+    return f"<html><head>{head}</head><body><p>{text}</p></body></html>".encode(codec)
+
+
+@pytest.mark.parametrize(
+    ("head", "text", "codec"),
+    [
+        ("<!-- <meta charset='windows-1251'> --><meta charset='utf-8'>", "It’s 5 €", "utf-8"),
+        ("<meta charset='iso-8859-1'>", "It’s “fine” – 5 €", "cp1252"),
+        ("<meta charset=us-ascii>", "café €", "cp1252"),
+        ("<meta charset=latin1>", "café €", "cp1252"),
+        ("<meta charset='iso-8859-9'>", "İş €", "cp1254"),
+        ("<meta charset='tis-620'>", "ภาษา €", "cp874"),
+        ("<meta charset='shift_jis'>", "第①章 髙橋", "cp932"),
+        ("<meta charset='x-sjis'>", "第①章 髙橋", "cp932"),
+        ("<meta charset='windows-31j'>", "第①章", "cp932"),
+        ("<meta charset='euc-kr'>", "똠방각하", "cp949"),
+        ("<meta charset='ks_c_5601-1987'>", "똠방각하", "cp949"),
+        ("<meta charset='gb2312'>", "镕基 中文", "gb18030"),
+        ("<meta charset='big5'>", "繁體中文", "big5hkscs"),
+        ("<meta charset='euc-jp'>", "日本語", "euc-jp"),
+        ("<meta charset='iso-2022-jp'>", "日本語", "iso-2022-jp"),
+        ("<meta charset='koi8-r'>", "Привет", "koi8-r"),
+        ("<meta charset='iso-8859-8-i'>", "שלום", "iso-8859-8"),
+        ("<meta charset='utf-16'>", "naïve", "utf-8"),
+        ("<meta charset='x-user-defined'>", "naïve", "cp1252"),
+        ("<META CONTENT='text/html; charset=windows-1251' HTTP-EQUIV='content-type'>", "Привет", "cp1251"),
+        ("<script>var a = '<b'</script><meta charset=windows-1251>", "Привет", "cp1251"),
+        ("<meta name=description content='charset=koi8-r'><meta charset=windows-1251>", "Привет", "cp1251"),
+        (
+            "<title>x</title>" + "<link href=style.css>" * 200 + "<meta charset=windows-1251>",
+            "Привет",
+            "cp1251",
+        ),
+        ("<meta charset=nonsense>", "naïve", "utf-8"),
+        ("", "naïve", "utf-8"),
+    ],
+)
+def test_a_page_is_read_in_the_encoding_it_names_by_the_labels_of_browsers(
+    head: str, text: str, codec: str
+) -> None:
+    assert read_html(page(head, text, codec), None)["text"] == f"{text}\n"
+
+
+def test_a_mark_at_the_beginning_wins_over_the_page() -> None:
+    head = "<meta charset=windows-1251>"
+    for codec in ("utf-8-sig", "utf-16"):
+        assert read_html(page(head, "naïve", codec), None)["text"] == "naïve\n"
+
+
+def test_the_declaration_of_xml_names_the_encoding() -> None:
+    text = '<?xml version="1.0" encoding="windows-1251"?><html><body><p>Привет</p></body></html>'
+
+    for read in (read_html, read_xhtml):
+        assert read(text.encode("cp1251"), None)["text"] == "Привет\n"
+
+
+def test_a_page_that_is_not_in_the_encoding_it_names_is_refused_and_never_guessed() -> None:
+    with pytest.raises(Refused) as refused:
+        read_html(page("<meta charset=utf-8>", "배송이 일주일", "cp949"), None)
+
+    assert "utf-8" in refused.value.message
+    assert "--encoding" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        ("<p style='color: red; display:none'>no</p><p hidden>no</p><template>no</template><p>yes</p>", "yes"),
+        ("<noscript>no</noscript><script>no</script><style>no</style><iframe>no</iframe><dialog>no</dialog>yes", "yes"),
+        ("<p aria-hidden=true>yes</p>", "yes"),
+        ("a<br>b &amp; &eacute; &shy;c&nbsp;d", "a\nb & é c d"),
+        ("<ol start=3><li>c</li><li value=7>g</li></ol><ul><li><p>u</p></li></ul>", "3. c\n7. g\n\n- u"),
+        ("<table><tr><th>a</th><td>b</td></tr><tr><td></td><td>d</td></tr></table>", "a\tb\n\td"),
+        ("<pre>a  b\n  c</pre><p>x   y</p>", "a  b\n  c\n\nx y"),
+        ("<textarea>written</textarea><input value=typed><input type=hidden value=no><input type=checkbox checked>ok", "written typed [x] ok"),
+        ("<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>", "漢(かん)"),
+        ("<p>a<p>b<div>c", "a\n\nb\n\nc"),
+        ("<svg><title>no</title><text>drawn</text></svg>", "drawn"),
+    ],
+)  # fmt: skip
+def test_the_text_is_what_a_browser_shows(inner: str, text: str) -> None:
+    assert read_html(f"<html><body>{inner}</body></html>".encode(), None)["text"] == f"{text}\n"
+
+
+XHTML = (
+    '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>{}</head><body>{}</body></html>'
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "text"),
+    [
+        ('<script src="x.js"/>', "<p>shown</p>", "shown"),
+        ("<title/>", "<p>shown</p>", "shown"),
+        ("", "<p>a</p><iframe src='v'/><p>b <textarea/>c</p><p>d</p>", "a\n\nb c\n\nd"),
+        ("<style/>", "<p>a&nbsp;b &eacute; &amp;amp;</p>", "a b é &amp;"),
+        ("", "<p><![CDATA[a < b &nbsp;]]></p>", "a < b &nbsp;"),
+    ],
+)
+def test_xhtml_is_xml_where_tags_end_themselves(head: str, body: str, text: str) -> None:
+    assert read_bytes(XHTML.format(head, body).encode(), "a.xhtml")["text"] == f"{text}\n"
+
+
+def test_xhtml_that_is_not_well_formed_is_read_as_html() -> None:
+    assert read_bytes(XHTML.format("", "<p>a<br>b").encode(), "a.xhtml")["text"] == "a\nb\n"
+
+
+def test_a_page_that_declares_entities_does_not_unfold_them() -> None:
+    bomb = '<!DOCTYPE html [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><html><body><p>&b;text</p></body></html>'
+
+    assert "aaaa" not in read_xhtml(bomb.encode(), None)["text"].replace("aaaaaaaaaa", "", 1)
