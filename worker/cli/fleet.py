@@ -31,6 +31,9 @@ def worker(
 
     Example: caravan worker --host gpu-1
     """
+    from worker.dispatch import require_fleet
+
+    require_fleet()
     from worker.dispatch.run import run_worker
 
     raise typer.Exit(run_worker(_started(), host))
@@ -45,6 +48,9 @@ def control(
 
     Example: caravan control
     """
+    from worker.dispatch import require_fleet
+
+    require_fleet()
     from worker.dispatch.run import run_control
 
     raise typer.Exit(run_control(_started(), pool=pool))
@@ -56,6 +62,9 @@ def beat() -> None:
     Example: caravan beat
     """
     from worker.cli.settings import settings_for
+    from worker.dispatch import require_fleet
+
+    require_fleet()
     from worker.dispatch.run import run_beat
     from worker.observability.logging import configure
 

@@ -17,6 +17,9 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
     if not settings.broker_url:
         return
     try:
+        from worker.dispatch import require_fleet
+
+        require_fleet()
         from worker.dispatch.app import make_app  # Celery takes a third of a second to import
         from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
     except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
