@@ -114,7 +114,14 @@ class NoHost(CaravanError):
 
 
 DocumentCode = Literal[
-    "unreadable", "unknown_format", "encrypted", "no_text", "empty", "too_large", "outside_root"
+    "template_error",
+    "unreadable",
+    "unknown_format",
+    "encrypted",
+    "no_text",
+    "empty",
+    "too_large",
+    "outside_root",
 ]
 
 

@@ -332,3 +332,51 @@ def test_beside_an_up_the_work_is_left_to_it(
     assert waited.returncode == 3, waited.stderr
     assert counts(json.loads(waited.stdout)) == {"new": 3, "failed": 1, "answered": 3}
     assert "nightly fires; caravan schedule history nightly" in left.stdout
+
+
+def test_what_would_fail_at_night_is_refused_when_it_is_said(
+    environment: Environment, hosts: Hosts, inbox: Path
+) -> None:
+    caravan("hosts", "add", "gpu-1", hosts[0].url, env=environment)
+    folder = inbox.parent
+
+    def refused(*more: str) -> str:
+        done = add(environment, inbox, *more, check=False)
+        assert done.returncode == 2, done.stdout + done.stderr
+        return str(done.stderr)
+
+    near = f"{MODELS[0][:-1]}x"
+    assert f"no host has the model '{near}'; did you mean '{MODELS[0]}'?" in refused("--model", near)
+    assert "is a file, no folder" in refused("--output", f"{inbox}/a.txt/x")
+    typo = folder / "typo.yaml"
+    typo.write_text(
+        "name: typo\ncron: 0 2 * * *\ndocuments: inbox/*.txt\nprompt: '{{ document.txt.upper() }}'\n"
+        f"model: {MODELS[0]}\n"
+    )
+    applied = caravan("schedule", "apply", str(typo), "--yes", env=environment, check=False)
+    assert applied.returncode == 2
+    assert "txt" in applied.stderr
+    assert applied.stderr.count("--prompt") == 1, "one message, not one for each document"
+
+    (inbox / "Thumbs.db").write_bytes(b"\0")
+    (inbox / "latin.txt").write_bytes("Größe".encode("cp1252"))
+    added = add(environment, inbox, "--exclude", "broken.pdf", "--encoding", "cp1252")
+    night = caravan("schedule", "run", "nightly", "--json", env=environment)
+    assert "4 documents match" in added.stderr
+    assert counts(json.loads(night.stdout)) == {"new": 4, "answered": 4}
+
+
+def test_documents_of_a_run_leave_out_litter_and_what_is_excluded(
+    environment: Environment, hosts: Hosts, inbox: Path
+) -> None:
+    (inbox / "~$a.docx").write_text("lock")
+    (inbox / "drafts").mkdir()
+    (inbox / "drafts" / "d.txt").write_text("Draft.")
+
+    done = caravan(
+        *["run", "--documents", f"{inbox}/**", "--exclude", "drafts", "--exclude", "*.pdf"],
+        *["--prompt", "Sum up: {{ document.text }}", "--model", MODELS[0], "--host", hosts[0].url],
+        env=environment,
+    )
+
+    assert "3 documents read; left out: 2 excluded, 1 of other programs" in done.stderr

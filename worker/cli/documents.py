@@ -36,6 +36,15 @@ Root = Annotated[
         "--root", metavar="DIR", help="Nothing outside is read. Default: PATTERN's.", rich_help_panel=PANEL
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave these files out, e.g. '*.tmp', drafts; repeat.",
+        rich_help_panel=PANEL,
+    ),
+]
 Long = Annotated[
     Literal["refuse", "split"],
     typer.Option("--long", help="Documents that do not fit the window.", rich_help_panel=PANEL),
@@ -78,15 +87,16 @@ def from_documents(
     combine: Path | None,
     as_images: bool,
     show: int | None,
+    exclude: list[str] | None = None,
     output: Path | None = None,
 ) -> OfDocuments | None:
     """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends. Raises
     InputRefused, typer.BadParameter.
     """
     if not documents:
-        if roots or combine is not None or as_images or long != "refuse":
+        if roots or exclude or combine is not None or as_images or long != "refuse":
             raise typer.BadParameter(
-                "is for --documents", param_hint="--root, --long, --combine, --pages-as-images"
+                "is for --documents", param_hint="--root, --exclude, --long, --combine, --pages-as-images"
             )
         return None
     if file is not None:
@@ -119,6 +129,7 @@ def from_documents(
         combine=None if combine is None else read_text(combine),
         combine_source=str(combine),
         models=recipe.models,
+        exclude=tuple(exclude or ()),
     )
     window = _window(settings, recipe, long)
     if show is not None:
@@ -187,8 +198,12 @@ def _keep_refused(prepared: "Prepared", output: Path | None) -> Path | None:
 
 
 def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None:
+    from worker.documents.leave_out import omissions
+
     count = prepared.documents
-    console.print(f"{count:,} {'document' if count == 1 else 'documents'} read", highlight=False)
+    omitted = omissions(prepared.left_out)
+    less = f"; left out: {omitted}" if omitted else ""
+    console.print(f"{count:,} {'document' if count == 1 else 'documents'} read{less}", highlight=False)
     for incomplete in prepared.incomplete[:10]:
         console.print(str(incomplete), style="yellow", markup=False, highlight=False, soft_wrap=True)
     if prepared.incomplete:

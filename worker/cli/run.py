@@ -10,6 +10,7 @@ import typer
 from worker.cli.documents import (
     Combine,
     Documents,
+    Exclude,
     Long,
     PagesAsImages,
     Root,
@@ -160,6 +161,7 @@ def run(
     code: FromCode = None,
     documents: Documents = None,
     root: Root = None,
+    exclude: Exclude = None,
     long: Long = "refuse",
     combine: Combine = None,
     pages_as_images: PagesAsImages = False,
@@ -203,6 +205,7 @@ def run(
         recipe,
         documents=documents,
         roots=root,
+        exclude=exclude,
         long=long,
         combine=combine,
         as_images=pages_as_images,

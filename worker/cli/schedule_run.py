@@ -236,14 +236,14 @@ def _told(database: "Database", firing_id: int, clock: "Clock", code: int, *, as
     _tell(report, as_json=as_json)
     if code:
         return code
-    if report["state"] == "failed":
+    if report["state"] == "failed" and report["batch"] is None:
         return 1
     return FAILED_OR_HELD if report["failed"] or report["left"] else 0
 
 
 def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     from worker.cli.settings import said
-    from worker.services.schedules.report import letter
+    from worker.services.schedules.letter import letter
 
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False, default=str))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.documents import Combine, Long, PagesAsImages, Root
+from worker.cli.documents import Combine, Exclude, Long, PagesAsImages, Root
 from worker.cli.hours import WHEN, Blackout, Tz, Window
 from worker.cli.options import (
     ASKED,
@@ -34,7 +34,9 @@ from worker.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from worker.domain.hosts import Host
     from worker.domain.schedules import Firing, Schedule, ScheduleSpec
+    from worker.ollama.client import OllamaHost
     from worker.services.schedules.keep import Put
     from worker.storage.engine import Database
 
@@ -60,6 +62,10 @@ Documents = Annotated[
     list[str],
     typer.Option("--documents", metavar="PATTERN", help="Which, e.g. 'inbox/**/*.pdf'; repeat."),
 ]
+DocumentEncoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Of text files; found by itself for UTF-8, GB18030, UTF-16."),
+]
 PromptText = Annotated[
     str | None,
     typer.Option("--prompt", metavar="TEXT|@FILE", help="What each is asked: {{ document.text }}."),
@@ -68,6 +74,14 @@ OnModelChange = Annotated[
     Literal["keep", "rerun"],
     typer.Option(
         "--on-model-change", help="Answers of weights that no host has any more.", rich_help_panel=ASKED
+    ),
+]
+AskCutAgain = Annotated[
+    bool,
+    typer.Option(
+        "--ask-cut-again",
+        help="Ask again where an answer was cut, is empty, or saw part of the prompt.",
+        rich_help_panel=ASKED,
     ),
 ]
 Output = Annotated[
@@ -101,6 +115,8 @@ def schedule_add(
     model: Models = None,
     tz: Tz = "UTC",
     root: Root = None,
+    exclude: Exclude = None,
+    encoding: DocumentEncoding = None,
     template: TemplateFile = None,
     prompt: PromptText = None,
     system: System = None,
@@ -119,6 +135,7 @@ def schedule_add(
     misfire: MisfireWhat = "run",
     overlap: OverlapWhat = "refuse",
     on_model_change: OnModelChange = "keep",
+    ask_cut_again: AskCutAgain = False,
     output: Output = None,
     beside: Beside = False,
     form: Form = "md",
@@ -158,6 +175,8 @@ def schedule_add(
         "tz": tz,
         "documents": documents,
         "roots": [str(one) for one in root or ()],
+        "exclude": exclude or [],
+        "encoding": encoding,
         "template": source,
         "prompt": text,
         "system": system,
@@ -177,6 +196,7 @@ def schedule_add(
         "misfire": misfire,
         "overlap": overlap,
         "on_model_change": on_model_change,
+        "ask_cut_again": ask_cut_again,
         "output": output,
         "beside": beside,
         "form": form,
@@ -303,7 +323,8 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     """
     from worker.cli.settings import opened, settings_for
     from worker.services.schedules.keep import next_times
-    from worker.services.schedules.report import letter, report_of
+    from worker.services.schedules.letter import letter
+    from worker.services.schedules.report import report_of
     from worker.services.schedules.roots import unreadable
     from worker.storage.schedules import get_schedule, list_firings
 
@@ -485,14 +506,19 @@ def _show_prompts(spec: "ScheduleSpec", count: int) -> None:
 
 
 def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: float) -> list[str]:
-    """What is doubtful about the documents. Raises InputRefused where whoever reads them cannot."""
+    """What is doubtful about a schedule. Raises InputRefused for what cannot work: a model that no host has, documents
+    that cannot be read, a template that fails, a folder that cannot be written."""
     from worker.errors import InputRefused
+    from worker.services.schedules.check import check_models, check_outputs, check_prompts
     from worker.services.schedules.keep import MOST_COUNTED, matching
     from worker.services.schedules.spec import check_roots
 
-    warnings = _checked_by_control(database, spec, tick) if fleet else []
-    if not fleet:
+    warnings = check_models(database, spec, open_host=_open_host)
+    if fleet:
+        warnings += _checked_by_control(database, spec, tick)
+    else:
         check_roots(spec)
+        check_outputs(spec)
     try:
         count = matching(spec)
     except InputRefused:
@@ -506,18 +532,26 @@ def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: f
         f"{more}{count:,} {'document matches' if count == 1 else 'documents match'} under {', '.join(spec.roots)}",
         err=True,
     )
-    return warnings
+    return [*warnings, *check_prompts(spec)]
+
+
+def _open_host(host: "Host") -> "OllamaHost":
+    from worker.cli.settings import settings_for
+    from worker.ollama.client import OllamaHost
+
+    return OllamaHost.of(host, deadlines=settings_for().deadlines)
 
 
 def _checked_by_control(database: "Database", spec: "ScheduleSpec", tick: float) -> list[str]:
-    """Control reads the documents: it is asked whether it can."""
+    """Control reads the documents and writes the answers: it is asked whether it can."""
     from worker.errors import InputRefused, Problem
+    from worker.services.schedules.check import outputs_of, refuse_unwritable
     from worker.services.schedules.roots import answer_of_roots, ask_of_roots, forget_question
 
     system = (spec.system or "")[1:] if (spec.system or "").startswith("@") else None
-    paths = [*spec.roots, *(one for one in (spec.template, system) if one)]
+    paths = [*spec.roots, *(one for one in (spec.template, spec.combine, system) if one)]
     clock = database.clock()
-    key = ask_of_roots(database, paths, clock=clock)
+    key = ask_of_roots(database, paths, outputs=outputs_of(spec), clock=clock)
     until = clock.monotonic() + 2 * tick + 5
     try:
         while (answer := answer_of_roots(database, key)) is None:
@@ -529,6 +563,7 @@ def _checked_by_control(database: "Database", spec: "ScheduleSpec", tick: float)
     if answer.unreadable:
         told = f"control, on {answer.machine}, cannot read {', '.join(answer.unreadable)}"
         raise InputRefused([Problem(0, "--documents", "unreadable", told)])
+    refuse_unwritable(answer.unwritable, who=f"control, on {answer.machine}: ")
     return []
 
 
@@ -615,7 +650,7 @@ def _in(at: datetime, now: datetime) -> str:
 
 def _last(firing: "Firing | None", report: dict[str, Any] | None, *, brief: bool = False) -> str:
     """What came of a firing, in one line."""
-    from worker.services.schedules.report import headline
+    from worker.services.schedules.letter import headline
 
     if firing is None or report is None:
         return "–"

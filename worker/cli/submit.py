@@ -8,6 +8,7 @@ import typer
 from worker.cli.documents import (
     Combine,
     Documents,
+    Exclude,
     Long,
     PagesAsImages,
     Root,
@@ -123,6 +124,7 @@ def submit(
     code: FromCode = None,
     documents: Documents = None,
     root: Root = None,
+    exclude: Exclude = None,
     long: Long = "refuse",
     combine: Combine = None,
     pages_as_images: PagesAsImages = False,
@@ -173,6 +175,7 @@ def submit(
         recipe,
         documents=documents,
         roots=root,
+        exclude=exclude,
         long=long,
         combine=combine,
         as_images=pages_as_images,

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from worker.documents.leave_out import LeftOut, Reason, why_left_out
 from worker.documents.names import document_name, spelled, unspelled
+from worker.documents.patterns import MAGIC, compiled, matches
 from worker.errors import DocumentRefused, InputRefused, Problem
 
 MOST_DOCUMENTS = 200_000
 MOST_ENTRIES = 2_000_000
 """Files and folders looked at; a pattern that begins too high up is told so, instead of a walk without end."""
 DEEPEST = 64
-_MAGIC = re.compile(r"[*?[]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def fixed_part(pattern: str) -> str:
     >>> fixed_part("/srv/inbox/**/*.pdf"), fixed_part("s3://bucket/in/*.txt")
     ('/srv/inbox', 's3://bucket/in')
     """
-    magic = _MAGIC.search(pattern)
+    magic = MAGIC.search(pattern)
     if magic is None:
         return pattern.rstrip("/") or "/"
     fixed = pattern[: magic.start()].rpartition("/")[0]
@@ -75,27 +76,41 @@ def roots_of(patterns: Iterable[str], base: Path) -> tuple[str, ...]:
     for pattern in patterns:
         whole = absolute(pattern, base)
         root = fixed_part(whole)
-        if not is_remote(whole) and not _MAGIC.search(whole) and not Path(whole).is_dir():
+        if not is_remote(whole) and not MAGIC.search(whole) and not Path(whole).is_dir():
             root = str(Path(whole).parent)
         if root not in roots:
             roots.append(root)
     return tuple(roots)
 
 
-def find_documents(patterns: Sequence[str], roots: Sequence[str | Path]) -> Iterator[Found]:
+def find_documents(
+    patterns: Sequence[str],
+    roots: Sequence[str | Path],
+    *,
+    exclude: Sequence[str] = (),
+    left_out: LeftOut | None = None,
+) -> Iterator[Found]:
     """The files that match any of ``patterns``, by name, each once.
 
     A pattern is absolute, a URL, or relative to each root; ``*`` and ``?`` stay within one folder, ``**`` is any number
     of folders, a folder alone means all that is in it. Names that begin with a dot match only where the pattern says so.
+    Files that match ``exclude`` are left out, and files that programs make for themselves (``worker.documents.leave_out``);
+    ``left_out`` counts them once all documents are found, which is before the first is yielded.
     Raises InputRefused: a pattern outside all roots, a root that is not there, more than ``MOST_DOCUMENTS``.
     """
     told = tuple(str(root) for root in roots)
     found: dict[str, Found] = {}
+    omitted: dict[str, Reason] = {}
     for root in told:
         mine = [relative for pattern in patterns if (relative := _relative(pattern, root)) is not None]
         if not mine:
             continue
         for one in _under(root, mine):
+            name = unspelled(one.name)
+            reason = why_left_out(one.file, name, exclude, literal=name in mine)
+            if reason is not None:
+                omitted[one.path] = reason
+                continue
             other = found.setdefault(one.name, one)
             if other.path != one.path and _real(other.file) != _real(one.file):
                 message = f"{one.name} is there twice, as {other.path} and {one.path}; give --root, a folder above both"
@@ -107,6 +122,8 @@ def find_documents(patterns: Sequence[str], roots: Sequence[str | Path]) -> Iter
         if all(_relative(pattern, root) is None for root in told):
             message = f"{spelled(pattern)}: outside the roots ({spelled(', '.join(told)) or 'none is set'})"
             raise InputRefused([Problem(0, "documents", "outside_root", message)])
+    if left_out is not None:
+        left_out.update(omitted.values())
     yield from (found[name] for name in sorted(found))
 
 
@@ -145,13 +162,13 @@ def _under(root: str, patterns: Sequence[str]) -> Iterator[Found]:
         from worker.documents.buckets import listed  # fsspec is an extra
 
         for one in listed(root):
-            if any(_matches(pattern, unspelled(one.name)) for pattern in patterns):
+            if any(matches(pattern, unspelled(one.name)) for pattern in patterns):
                 yield one
         return
     if not Path(root).is_dir():
         message = f"{spelled(root)}: {'no folder' if Path(root).exists() else 'not there'}"
         raise InputRefused([Problem(0, "documents", "unreadable", message)])
-    compiled = [(pattern, _compiled(_spread(root, pattern))) for pattern in patterns]
+    expressions = [(pattern, compiled(_spread(root, pattern))) for pattern in patterns]
     real_root = os.path.realpath(root)
     starts = {_start(root, pattern) for pattern in patterns}
     starts = {one for one in starts if not any(one != other and _inside(one, other) for other in starts)}
@@ -159,12 +176,12 @@ def _under(root: str, patterns: Sequence[str]) -> Iterator[Found]:
     for start in sorted(starts):
         for path in _walk(start, real_root, budget):
             name = os.path.relpath(path, root)
-            if any(regex.fullmatch(name) for _, regex in compiled):
+            if any(regex.fullmatch(name) for _, regex in expressions):
                 yield _found(path, root, name)
 
 
 def _start(root: str, pattern: str) -> str:
-    fixed = fixed_part(pattern) if "/" in pattern or not _MAGIC.search(pattern) else ""
+    fixed = fixed_part(pattern) if "/" in pattern or not MAGIC.search(pattern) else ""
     if fixed in {"", "/"} or pattern == ".":
         return root
     path = os.path.normpath(f"{root}/{fixed}")
@@ -175,7 +192,7 @@ def _spread(root: str, pattern: str) -> str:
     """A folder alone means all that is in it."""
     if pattern == ".":
         return "**"
-    if not _MAGIC.search(pattern) and (Path(root) / pattern).is_dir():
+    if not MAGIC.search(pattern) and (Path(root) / pattern).is_dir():
         return f"{pattern.rstrip('/')}/**"
     return pattern
 
@@ -241,47 +258,3 @@ def _inside(path: str, root: str) -> bool:
 
 def _real(path: str) -> str:
     return path if is_remote(path) else os.path.realpath(path)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return _compiled(pattern).fullmatch(name) is not None
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """
-    >>> bool(_compiled("**/*.pdf").fullmatch("a/b.pdf")), bool(_compiled("*.pdf").fullmatch("a/b.pdf"))
-    (True, False)
-    """
-    parts = pattern.strip("/").split("/")
-    written = []
-    for at, part in enumerate(parts):
-        last = at == len(parts) - 1
-        if part == "**":
-            written.append(r"(?:(?!\.)[^/]+/)*(?!\.)[^/]+" if last else r"(?:(?!\.)[^/]+/)*")
-        else:
-            written.append(_segment(part) + ("" if last else "/"))
-    try:
-        return re.compile("".join(written), re.DOTALL)
-    except re.error as error:
-        message = f"{pattern}: not a pattern: {error}"
-        raise InputRefused([Problem(0, "documents", "invalid_value", message)]) from error
-
-
-def _segment(part: str) -> str:
-    written, at = [], 0
-    while at < len(part):
-        sign = part[at]
-        end = part.find("]", at + 2) if sign == "[" else -1
-        if sign == "*":
-            written.append("[^/]*")
-        elif sign == "?":
-            written.append("[^/]")
-        elif end > 0:
-            inner = part[at + 1 : end].replace("\\", r"\\").replace("[", r"\[")
-            written.append(f"[{'^/' + inner[1:] if inner[0] in '!^' else inner}]")
-            at = end
-        else:
-            written.append(re.escape(sign))
-        at += 1
-    hidden = "" if part.startswith(".") else r"(?!\.)"
-    return hidden + "".join(written)

@@ -27,6 +27,10 @@ class ScheduleSpec:
     """Patterns of files."""
     roots: tuple[str, ...] = ()
     """Folders: nothing outside them is read."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files to leave out: the end of a path, or an absolute path."""
+    encoding: str | None = None
+    """Of documents that are text and do not say it themselves."""
     template: str | None = None
     """File of the prompt's template, read anew by each firing."""
     prompt: str | None = None
@@ -55,6 +59,8 @@ class ScheduleSpec:
     misfire: Misfire = "run"
     overlap: Overlap = "refuse"
     on_model_change: OnModelChange = "keep"
+    ask_cut_again: bool = False
+    """Documents whose answer was cut, is empty, or was given to a part of the prompt are asked again."""
     output: str | None = None
     """Folder that answers are written to."""
     beside: bool = False
@@ -194,3 +200,5 @@ class SeenDocument:
     firing_id: int
     change: str
     """What its last firing found."""
+    flawed: bool = False
+    """Its answer was cut, is empty, or was given to a part of the prompt."""

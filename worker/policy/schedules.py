@@ -153,7 +153,8 @@ class Change(StrEnum):
     REUSED = "reused"
     """Nothing changed, and there is an answer."""
     RETRIED = "retried"
-    """Nothing changed, and it has no answer: it failed the last time, or was not got to."""
+    """Nothing changed, and it has no answer: it failed the last time, or was not got to. Or its answer was cut, and such
+    answers are asked for again."""
     PENDING = "pending"
     """Nothing changed, and an earlier firing is still at it."""
     FAILED = "failed"
@@ -178,6 +179,8 @@ class Known:
     """Of the weights that gave it."""
     pending: bool = False
     """Its latest job has not ended."""
+    flawed: bool = False
+    """The answer was cut, is empty, or was given to a part of the prompt."""
 
 
 def change(
@@ -186,6 +189,7 @@ def change(
     *,
     digests: frozenset[str] = frozenset(),
     on_model_change: OnModelChange = "keep",
+    ask_cut_again: bool = False,
 ) -> Change:
     """What became of a document that can be read and has the fingerprint ``found``.
 
@@ -196,9 +200,12 @@ def change(
         return Change.NEW
     if found == known.answered:
         moved = on_model_change == "rerun" and model_moved(known.digest, digests)
-        if not moved:
+        again = ask_cut_again and known.flawed
+        if not moved and not again:
             return Change.REUSED
-        return Change.PENDING if known.pending else Change.CHANGED
+        if known.pending:
+            return Change.PENDING
+        return Change.CHANGED if moved else Change.RETRIED
     if found != known.fingerprint:
         return Change.CHANGED
     return Change.PENDING if known.pending else Change.RETRIED

@@ -7,18 +7,20 @@ are too long are split: their parts are asked first (a file of their own), their
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from worker.documents.bounded import Reader
+from worker.documents.leave_out import LeftOut, Reason, omissions
 from worker.documents.read import Document, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.domain.pages import without_text
-from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.errors import DocumentCode, DocumentRefused, InputRefused, Problem
 from worker.policy.context_window import OVERHEAD, answer_tokens, estimate_tokens
 from worker.storage.models import ModelTold
 
@@ -62,6 +64,8 @@ class Asking:
     combine: str | None = None
     combine_source: str = "--combine"
     models: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """Patterns of files to leave out (``worker.documents.leave_out``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Prepared:
     long: int
     """Documents that were split."""
     refused: tuple[DocumentRefused, ...]
+    left_out: Mapping[Reason, int]
+    """Files that match and are no documents, by reason."""
     incomplete: tuple[Incomplete, ...] = ()
     """Documents that are asked without some of their pages."""
 
@@ -114,8 +120,9 @@ def prepare(
     incomplete: list[Incomplete] = []
     documents = long = found_any = 0
     checked = False
+    left_out: LeftOut = Counter()
     with _Kept(folder, "documents") as main, Reader() as reader:
-        for found in find_documents(asking.patterns, asking.roots):
+        for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
             if not checked and not is_table(found.name):
                 _check(templates.prompt, templates.system)
@@ -138,16 +145,17 @@ def prepare(
                 if progress is not None:
                     progress(documents)
         if not documents:
-            raise _nothing(asking, found_any, refused)
-        return Prepared(main.keep(), documents, long, tuple(refused), tuple(incomplete))
+            raise _nothing(asking, found_any, refused, left_out)
+        return Prepared(main.keep(), documents, long, tuple(refused), dict(left_out), tuple(incomplete))
 
 
 def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[str, str | None, str]]:
     """Name, system and prompt of the first ``count`` documents (parts, of a long one); nothing is kept. Raises InputRefused."""
     templates = _templates(asking)
     left, refused, found_any = count, [], 0
+    left_out: LeftOut = Counter()
     with Reader() as reader:
-        for found in find_documents(asking.patterns, asking.roots):
+        for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
             for one in read_all(found, reader=reader, encoding=asking.encoding, as_images=asking.as_images):
                 try:
@@ -162,7 +170,7 @@ def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[s
                 if not left:
                     return
     if left == count:
-        raise _nothing(asking, found_any, refused)
+        raise _nothing(asking, found_any, refused, left_out)
 
 
 def window_of(models: Sequence[ModelTold], request: Mapping[str, Any], *, long: Long) -> Window | None:
@@ -306,7 +314,7 @@ def _tokens(line: Mapping[str, Any]) -> int:
 def _rendered(template: Template, values: Mapping[str, Any], path: str, *, blank: bool = False) -> str:
     text = template.render(values, line=0, blank=blank)
     if isinstance(text, Problem):
-        code: Literal["too_large", "unreadable"] = "too_large" if text.code == "too_large" else "unreadable"
+        code: DocumentCode = "too_large" if text.code == "too_large" else "template_error"
         raise DocumentRefused(path, code, text.message)
     return text
 
@@ -352,10 +360,18 @@ def _provenance(part: Part) -> dict[str, Any]:
     }
 
 
-def _nothing(asking: Asking, found: int, refused: Sequence[DocumentRefused]) -> InputRefused:
+def _nothing(
+    asking: Asking, found: int, refused: Sequence[DocumentRefused], left_out: Mapping[Reason, int]
+) -> InputRefused:
     if not found:
         told = f"no document matches {', '.join(asking.patterns)} (under {', '.join(asking.roots)})"
+        if any(left_out.values()):
+            told += f"; left out: {omissions(left_out)}"
         return InputRefused([Problem(0, "--documents", "empty", told)])
+    reasons = {(one.code, one.message) for one in refused}
+    if len(reasons) == 1 and refused[0].code == "template_error":  # the same for every document
+        problem = Problem(0, "--template", refused[0].code, str(refused[0]))
+        return InputRefused([problem], left_out=len(refused) - 1)
     problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
     told = f"none of the {found:,} files that match holds a document"
     return InputRefused(

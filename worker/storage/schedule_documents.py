@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_
 from sqlalchemy.engine import Connection
 
 from worker.domain.schedules import SeenDocument
+from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
 from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
 from worker.storage.types import UtcTime, storable
@@ -37,14 +38,21 @@ class Noted:
 def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, SeenDocument]:
     """All of a schedule, gone ones too. What was answered since its firing is counted as answered already."""
     fresh = and_(results.c.job_id == _d.asked_job, results.c.state == "succeeded")
+    kept = and_(*(schedule_answers.c[name] == _d[name] for name in ("schedule_id", "custom_id", "model")))
     query = (
         select(
             schedule_documents,
             results.c.job_id.label("fresh_job"),
             results.c.digest.label("fresh_digest"),
+            flawed(results.c).label("fresh_flawed"),
+            flawed(schedule_answers.c).label("flawed"),
             (jobs.c.id.is_not(None) & jobs.c.finished_at.is_(None)).label("pending"),
         )
-        .select_from(schedule_documents.outerjoin(results, fresh).outerjoin(jobs, jobs.c.id == _d.asked_job))
+        .select_from(
+            schedule_documents.outerjoin(results, fresh)
+            .outerjoin(jobs, jobs.c.id == _d.asked_job)
+            .outerjoin(schedule_answers, kept)
+        )
         .where(_d.schedule_id == schedule_id)
     )
     return {(row.custom_id, row.model): _seen(row) for row in conn.execute(query)}
@@ -64,6 +72,7 @@ def _seen(row: Any) -> SeenDocument:
         answered=row.fingerprint if answered else row.answered,
         digest=row.fresh_digest if answered else row.digest,
         gone=row.gone_at is not None,
+        flawed=bool(row.fresh_flawed if answered else row.flawed),
         pending=bool(row.pending),
         firing_id=row.firing_id,
         change=row.change,
@@ -113,21 +122,21 @@ def note_documents(
                 for one in new
             ],
         )
+    again: list[Noted] = []
     asked: list[Noted] = []
     failed: list[Noted] = []
     rest: list[Noted] = []
     for one in old:
-        (asked if one.asked_job is not None else failed if one.error_code is not None else rest).append(one)
-    _update(conn, schedule_id, firing_id, now, asked, ("sha256", "fingerprint", "asked_batch", "asked_job"))
-    _update(conn, schedule_id, firing_id, now, failed, ("error_code", "error_message", "error_at"))
-    _update(
-        conn,
-        schedule_id,
-        firing_id,
-        now,
-        rest,
-        ("sha256", "fingerprint", "error_code", "error_message", "error_at"),
-    )
+        if one.asked_job is not None:
+            (again if one.change == "retried" else asked).append(one)
+        else:
+            (failed if one.error_code is not None else rest).append(one)
+    job, text = ("asked_batch", "asked_job"), ("sha256", "fingerprint")
+    error = ("error_code", "error_message", "error_at")
+    _update(conn, schedule_id, firing_id, now, again, (*text, *job))
+    _update(conn, schedule_id, firing_id, now, asked, (*text, *job, *error))
+    _update(conn, schedule_id, firing_id, now, failed, error)
+    _update(conn, schedule_id, firing_id, now, rest, (*text, *error))
 
 
 def _values(one: Noted, firing_id: int, now: datetime) -> dict[str, Any]:
@@ -165,7 +174,14 @@ def _update(
             _d.custom_id == bindparam("of_id"),
             _d.model == bindparam("of_model"),
         )
-        .values({name: bindparam(f"new_{name}", type_=_d[name].type) for name in names})
+        .values(
+            {
+                name: _since("new_error_code", "new_error_at")
+                if name == "error_at"
+                else bindparam(f"new_{name}", type_=_d[name].type)
+                for name in names
+            }
+        )
     )
     conn.execute(
         statement,
@@ -177,6 +193,17 @@ def _update(
             }
             for one in noted
         ],
+    )
+
+
+def _since(code: str, at: str) -> Any:
+    """Since when a document fails with its code; parameters hold the code and the time that it fails with now."""
+    return case(
+        (
+            _d.error_code == bindparam(code, type_=_d.error_code.type),
+            func.coalesce(_d.error_at, bindparam(at, type_=UtcTime)),
+        ),
+        else_=bindparam(at, type_=UtcTime),
     )
 
 
@@ -274,7 +301,7 @@ def settle_documents(
             .values(
                 error_code=bindparam("code"),
                 error_message=bindparam("message"),
-                error_at=bindparam("at", type_=UtcTime),
+                error_at=_since("code", "at"),
             ),
             failed,
         )
@@ -285,7 +312,7 @@ def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) ->
     """A copy of answers that outlives their jobs: what does not change is not asked again when they are pruned."""
     of_jobs = and_(_d.schedule_id == schedule_id, _d.answered_job.in_(job_ids))
     names = ("schedule_id", "custom_id", "model")
-    taken = ("answer", "reasoning", "parsed", "prompt_tokens", "output_tokens")
+    taken = ("answer", "reasoning", "parsed", "prompt_tokens", "output_tokens", "cut", "empty", "prompt_fit")
     conn.execute(
         delete(schedule_answers).where(
             schedule_answers.c.schedule_id == schedule_id,
@@ -374,6 +401,9 @@ class Answered:
     finished_at: datetime
     prompt_tokens: int | None
     output_tokens: int | None
+    cut: bool
+    empty: bool
+    prompt_fit: str | None
 
 
 def firing_answers(
@@ -394,6 +424,9 @@ def firing_answers(
             results.c.prompt_tokens,
             results.c.output_tokens,
             payloads.c.metadata,
+            results.c.cut,
+            results.c.empty,
+            results.c.prompt_fit,
         )
         .select_from(
             schedule_documents.join(results, results.c.job_id == _d.asked_job).join(
@@ -423,6 +456,9 @@ def firing_answers(
             row.finished_at,
             row.prompt_tokens,
             row.output_tokens,
+            bool(row.cut),
+            bool(row.empty),
+            row.prompt_fit,
         )
 
 

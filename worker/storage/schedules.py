@@ -151,6 +151,27 @@ def unfired(conn: Connection, *, now: datetime) -> list[tuple[str, datetime]]:
     return sorted(late.items())
 
 
+def failed_firings(conn: Connection) -> list[tuple[str, datetime, str]]:
+    """Schedules that are not paused and whose last firing failed, by name: when it was due, and why it failed.
+
+    One that was passed over does not count: the one before it is the last.
+    """
+    ended = select(func.max(firings.c.fire_at)).where(
+        firings.c.schedule_id == schedules.c.id, firings.c.state != str(FiringState.SKIPPED)
+    )
+    rows = conn.execute(
+        select(schedules.c.name, firings.c.fire_at, firings.c.reason)
+        .join(firings, firings.c.schedule_id == schedules.c.id)
+        .where(
+            schedules.c.paused_at.is_(None),
+            firings.c.state == str(FiringState.FAILED),
+            firings.c.fire_at == ended.correlate(schedules).scalar_subquery(),
+        )
+        .order_by(schedules.c.name)
+    )
+    return [(row.name, row.fire_at, row.reason or "no reason is known") for row in rows]
+
+
 def lock_schedule(conn: Connection, name: str) -> Schedule | None:
     """As it stands, kept so until the transaction ends; None where it is gone."""
     row = conn.execute(select(schedules).where(schedules.c.name == name).with_for_update()).first()

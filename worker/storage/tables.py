@@ -596,6 +596,9 @@ schedule_answers = Table(
     Column("prompt_tokens", Integer),
     Column("output_tokens", Integer),
     Column("metadata", Json),
+    Column("cut", Boolean),
+    Column("empty", Boolean),
+    Column("prompt_fit", String(10)),
     ForeignKeyConstraint(
         ["schedule_id", "custom_id", "model"],
         ["schedule_documents.schedule_id", "schedule_documents.custom_id", "schedule_documents.model"],

@@ -27,6 +27,8 @@ _SPEC = {
     "postgresql": {name: f"(s.spec ->> '{name}')" for name in ("cron", "tz")},
 }
 
+_FIGURE = {"sqlite": "json_extract(f.report, '$.{0}')", "postgresql": "(f.report ->> '{0}')"}
+
 _STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
@@ -36,6 +38,10 @@ def views(dialect: str) -> Mapping[str, str]:
     def seconds(later: str, earlier: str) -> str:
         return _EPOCH[dialect].format(later, earlier)
 
+    figures = ", ".join(
+        f"CAST({_FIGURE[dialect].format(name)} AS integer) AS last_{name}"
+        for name in ("answered", "failed", "failed_known", "held", "cut", "empty", "unfit")
+    )
     now, lesser, greater = _NOW[dialect], _LESSER[dialect], _GREATER[dialect]
     by_state = ", ".join(
         f"sum(CASE WHEN state = '{state}' THEN jobs ELSE 0 END) AS {state}" for state in _STATES
@@ -109,7 +115,8 @@ SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dia
        coalesce(d.gone, 0) AS gone,
        f.fire_at AS last_fire_at, f.began_at AS last_began_at, f.ended_at AS last_ended_at, f.state AS last_state,
        f.reason AS last_reason, f.batch_id AS last_batch, f.new AS last_new, f.changed AS last_changed,
-       f.retried AS last_retried, f.reused AS last_reused, f.gone AS last_gone, f.unreadable AS last_unreadable
+       f.retried AS last_retried, f.reused AS last_reused, f.gone AS last_gone, f.unreadable AS last_unreadable,
+       {figures}
 FROM schedules s
 LEFT JOIN (
   SELECT schedule_id, sum(CASE WHEN gone_at IS NULL THEN 1 ELSE 0 END) AS documents,
@@ -138,7 +145,10 @@ SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
        d.first_seen_at, d.last_seen_at, d.gone_at,
        CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_code END AS error_code,
        CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_message END AS error_message,
-       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_at END AS error_at, a.metadata
+       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_at END AS error_at, a.metadata,
+       CASE WHEN r.job_id IS NOT NULL THEN r.cut ELSE a.cut END AS cut,
+       CASE WHEN r.job_id IS NOT NULL THEN r.empty ELSE a.empty END AS empty,
+       CASE WHEN r.job_id IS NOT NULL THEN r.prompt_fit ELSE a.prompt_fit END AS prompt_fit
 FROM schedule_documents d
 JOIN schedules s ON s.id = d.schedule_id
 LEFT JOIN schedule_answers a
@@ -309,6 +319,16 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "last_reused": ("integer", "whose answers stay"),
         "last_gone": ("integer", "that were not there any more"),
         "last_unreadable": ("integer", "that could not be read"),
+        "last_answered": ("integer", "that got an answer; like those below null while the firing goes on"),
+        "last_failed": ("integer", "that could not be read, or got no answer"),
+        "last_failed_known": (
+            "integer",
+            "of them that failed with the same code when they were tried before",
+        ),
+        "last_held": ("integer", "whose jobs were held when it ended"),
+        "last_cut": ("integer", "answers of it that were cut; parts of long documents count too"),
+        "last_empty": ("integer", "answers of it that are empty"),
+        "last_unfit": ("integer", "answers of it that were given to a part of the prompt"),
     },
     "report_documents": {
         "schedule": ("text", "name of the schedule"),
@@ -340,11 +360,14 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "gone_at": ("time", "when one no longer did; null while it is there"),
         "error_code": ("text", "why it has no newer answer, a code of errors.md; null where all is well"),
         "error_message": ("text", "the same for people"),
-        "error_at": ("time", "since when"),
+        "error_at": ("time", "since when it fails with this code"),
         "metadata": (
             "json",
             "of the document: title, pages, the row's columns; of the text that was answered",
         ),
+        "cut": ("boolean", "the answer was ended by num_predict or a full window"),
+        "empty": ("boolean", "the answer holds nothing but white space"),
+        "prompt_fit": ("text", "`yes`, `no` or `unknown`: whether the model saw the whole prompt"),
     },
 }
 """View → column → type and meaning, in their order."""

@@ -112,7 +112,7 @@ def test_without_a_second_template_a_long_document_is_refused_by_name(nights: Ni
 
     assert counts(report) == {"new": 1, "answered": 1, "failed": 1}
     assert report["failures"] == {"too_large": 1}
-    [told] = report["unreadable"]
+    [told] = report["failed_documents"]
     assert told["document"] == "book.txt"
     assert "--long split" in told["message"]
 

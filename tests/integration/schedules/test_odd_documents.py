@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tests.integration.schedules.nights import Nights, counts
 from tests.made_documents import pdf_of
-from worker.services.schedules.report import letter
+from worker.services.schedules.letter import letter
 from worker.storage.tables import schedule_documents
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_names_of_any_bytes_are_all_asked_once_accounted_for_and_answered_in_fil
     report = nights.night(FIRST)
 
     assert counts(report) == {"new": len(NAMES), "answered": len(NAMES), "failed": 1}
-    assert [one["document"] for one in report["unreadable"]] == [r"empty-\xff.txt"]
+    assert [one["document"] for one in report["failed_documents"]] == [r"empty-\xff.txt"]
     assert not report["files"]["problems"]
     assert report["files"]["written"] == 2 * len(NAMES)
     with nights.database.read() as conn:
@@ -74,7 +74,7 @@ def test_what_is_attached_to_a_message_is_a_document_and_what_cannot_be_read_is_
     report = nights.night(FIRST)
 
     assert counts(report) == {"new": 2, "answered": 2, "failed": 1}
-    assert [(one["document"], one["code"]) for one in report["unreadable"]] == [
+    assert [(one["document"], one["code"]) for one in report["failed_documents"]] == [
         ("delay.eml/more.zip", "unknown_format")
     ]
     assert (nights.folder / "answers" / "delay.eml" / "report.pdf.answer.md").exists()

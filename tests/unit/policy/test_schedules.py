@@ -168,6 +168,15 @@ def test_other_weights_under_the_same_name_are_asked_again_only_where_that_is_wa
     assert change(known, ONE, digests=now | {"sha256:old"}, on_model_change="rerun") is Change.REUSED
 
 
+def test_a_flawed_answer_is_asked_again_only_where_that_is_wanted() -> None:
+    flawed = Known(ONE, ONE, flawed=True)
+
+    assert change(flawed, ONE) is Change.REUSED
+    assert change(flawed, ONE, ask_cut_again=True) is Change.RETRIED
+    assert change(Known(ONE, ONE, flawed=True, pending=True), ONE, ask_cut_again=True) is Change.PENDING
+    assert change(Known(ONE, ONE), ONE, ask_cut_again=True) is Change.REUSED
+
+
 def test_a_fingerprint_tells_documents_models_and_what_is_asked_apart() -> None:
     assert (
         len({ONE, OTHER, fingerprint("ab", "m", {"prompt": "x"}), fingerprint("aa", "n", {"prompt": "x"})})

@@ -14,7 +14,7 @@ from worker.domain.health import Finding, Kind
 from worker.domain.hosts import HostReport
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable, SchemaOutdated
-from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired
+from worker.services.health.findings import Disk, FailedNight, HealthFacts, HostSeen, SpoolSeen, Unfired
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import list_hosts
@@ -22,7 +22,7 @@ from worker.storage.migrate import check_schema
 from worker.storage.notices import unreadable_notices
 from worker.storage.pulses import probe, read_pulses
 from worker.storage.reports import HostNow, jobs_by_runner_key, read_hosts
-from worker.storage.schedules import unfired, unreadable_schedules
+from worker.storage.schedules import failed_firings, unfired, unreadable_schedules
 from worker.storage.unreadable import unreadable_windows
 
 _BUSY_SECONDS = 5.0
@@ -91,6 +91,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         states = jobs_by_runner_key(conn, None)
         late = unfired(conn, now=now)
         unreadable = (*unreadable_windows(conn), *unreadable_schedules(conn), *unreadable_notices(conn))
+        failed = failed_firings(conn)
     return HealthFacts(
         now=now,
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
@@ -104,6 +105,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         waiting=tuple(waiting),
         held_jobs=sum(counts.get(JobState.HELD, 0) for counts in states.values()),
         unfired=tuple(Unfired(name, since) for name, since in late),
+        failed_nights=tuple(FailedNight(name, at, reason) for name, at, reason in failed),
         disks=disks,
         spools=tuple(_spools(place.home, now)),
         unreadable=unreadable,

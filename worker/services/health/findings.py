@@ -73,6 +73,15 @@ class Unfired:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedNight:
+    """A schedule whose last firing failed."""
+
+    name: str
+    fire_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HealthFacts:
     """What was seen of an installation at one moment."""
 
@@ -88,6 +97,7 @@ class HealthFacts:
     waiting: tuple[Waiting, ...] = ()
     held_jobs: int = 0
     unfired: tuple[Unfired, ...] = ()
+    failed_nights: tuple[FailedNight, ...] = ()
     disks: tuple[Disk, ...] = ()
     spools: tuple[SpoolSeen, ...] = ()
     unreadable: tuple[UnreadableRow, ...] = ()
@@ -158,6 +168,10 @@ def _schedules(facts: HealthFacts) -> Iterator[Finding]:
             told = f"schedule {one.name}: was to fire {_ago(facts.now - one.since)} ago, and nothing is asked yet"
             remedy = f"caravan up, or look at control and beat; then: caravan schedule history {one.name}"
             yield Finding(Kind.SCHEDULES, one.name, told, remedy)
+
+    for night in facts.failed_nights:
+        told = f"schedule {night.name}: its last firing ({night.fire_at:%Y-%m-%d %H:%M} UTC) failed: {night.reason}"
+        yield Finding(Kind.SCHEDULES, night.name, told, f"caravan schedule show {night.name}")
 
 
 def _missed(pulse: Pulse, now: datetime) -> bool:

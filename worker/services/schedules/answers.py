@@ -144,6 +144,9 @@ def _text(one: Answered, form: str) -> str:
             "metadata": dict(one.metadata),
             "prompt_tokens": one.prompt_tokens,
             "output_tokens": one.output_tokens,
+            "cut": one.cut,
+            "empty": one.empty,
+            "prompt_fit": one.prompt_fit,
         }
         return json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
     head = {
@@ -151,6 +154,9 @@ def _text(one: Answered, form: str) -> str:
         "model": one.model,
         "sha256": one.sha256,
         "answered_at": one.finished_at.isoformat(),
+        **({"cut": True} if one.cut else {}),
+        **({"empty": True} if one.empty else {}),
+        **({"prompt_fit": "no"} if one.prompt_fit == "no" else {}),
     }
     front = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in head.items())
     return f"---\n{front}---\n\n{one.answer.rstrip()}\n"

@@ -7,28 +7,33 @@ refused by the next one, a sealed one is taken over with the documents as they w
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from worker.clock import Clock
+from worker.documents.leave_out import LeftOut
 from worker.domain.batches import Batch, BatchOrigin, BatchState
+from worker.domain.jobs import JobFilter
 from worker.domain.keeping import parse_keep
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
-from worker.errors import Conflict, DocumentRefused, ExtraMissing, InputRefused, NotFound, Problem
+from worker.errors import Code, Conflict, DocumentRefused, ExtraMissing, InputRefused, NotFound, Problem
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
 from worker.policy.windows import parse_windows
+from worker.services.actions import unhold_jobs
 from worker.services.documents import Window, job_lines, window_of
 from worker.services.forecast import forecast
 from worker.services.recipe import InputLine
+from worker.services.schedules.answers import write_answers
 from worker.services.schedules.reading import ReadDocument, Reading, read_documents
 from worker.services.schedules.spec import Asking, asking_of, request_of
 from worker.services.schedules.telling import promise
 from worker.services.submit import submit_lines
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
+from worker.storage.firing_documents import held_documents
 from worker.storage.models import known_models
 from worker.storage.schedule_documents import (
     Key,
@@ -95,6 +100,8 @@ class _Diff:
     lines: dict[int, Key] = field(default_factory=dict)
     moved: Counter[str] = field(default_factory=Counter)
     """Model → answers that other weights gave than those it has now."""
+    left_out: LeftOut = field(default_factory=Counter)
+    """Files that match the patterns and are no documents."""
 
     def read(self, documents: Iterator[ReadDocument]) -> Iterator[InputLine]:
         """Look at every document; the ones to be asked as job lines."""
@@ -132,10 +139,13 @@ class _Diff:
             found = change(
                 None
                 if seen is None
-                else Known(seen.fingerprint, seen.answered, seen.digest, pending=seen.pending),
+                else Known(
+                    seen.fingerprint, seen.answered, seen.digest, pending=seen.pending, flawed=seen.flawed
+                ),
                 print_,
                 digests=self.digests.get(model, frozenset()),
                 on_model_change=self.schedule.spec.on_model_change,
+                ask_cut_again=self.schedule.spec.ask_cut_again,
             )
         if (
             seen is not None
@@ -155,7 +165,7 @@ class _Diff:
                 found.document, self.asking.templates, self.windows[model], long=self.schedule.spec.long
             )
         except DocumentRefused as error:
-            self.fail(entry, Problem(0, "", error.code, str(error)))
+            self.fail(entry, Problem(0, "", error.code, error.message))
             return
         for line in lines:
             metadata = {**line["metadata"], "document": found.custom_id}
@@ -222,10 +232,12 @@ def _fire(
         while after is not None:
             with database.write() as conn:
                 after = settle_documents(conn, schedule.id, batch_id, after=after)
+        write_answers(database, schedule, replace(firing, batch_id=batch_id))
     with database.read() as conn:
         known = seen_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
         told = known_models(conn)
+    _let_go_of_held(database, schedule, told, clock)
     asking = asking_of(schedule.spec)
     batch = _batch_of_earlier_try(database, firing, clock)
     spec = schedule.spec
@@ -234,7 +246,7 @@ def _fire(
         for model in spec.models
     }
     diff = _Diff(asking, schedule, firing, known, digests, windows, adopted=batch is not None)
-    documents = reading(spec.documents, spec.roots, as_images=spec.pages_as_images)
+    documents = reading(spec, left_out=diff.left_out)
     lines = diff.read(_held(documents, database, firing, token, clock))
     first = next(lines, None)
     if first is not None:
@@ -242,6 +254,18 @@ def _fire(
     for _ in lines:  # where nothing was submitted they are looked at all the same
         pass
     return _note(database, firing, token, diff, batch, clock=clock)
+
+
+def _let_go_of_held(database: Database, schedule: Schedule, models: Collection[str], clock: Clock) -> None:
+    """Unhold the jobs of earlier firings that waited for a model which a host has by now."""
+    with database.read() as conn:
+        held = held_documents(conn, schedule.id)
+    for one in held:
+        if one.code == Code.MODEL_MISSING and one.model in models:
+            chosen = JobFilter(
+                one.batch_id, models=frozenset({one.model}), codes=frozenset({Code.MODEL_MISSING})
+            )
+            unhold_jobs(database, chosen, clock=clock)
 
 
 def _held(
@@ -421,25 +445,23 @@ def _incomplete(diff: _Diff) -> list[dict[str, Any]]:
         for entry in diff.entries.values()
         if entry.blank_pages and entry.change.asks
     }
-    return list(found.values())[:LISTED]
+    return list(found.values())
 
 
 def _report(diff: _Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
-    by_change = {
-        str(kind): [one.custom_id for one in noted if one.change == kind][:LISTED]
+    """What is known when the documents are read; the rest comes with the answers (``report_of``)."""
+    names = {
+        str(kind): list(dict.fromkeys(one.custom_id for one in noted if one.change == kind))
         for kind in (Change.NEW, Change.CHANGED, Change.RETRIED)
     }
+    names["gone"] = list(dict.fromkeys(custom_id for custom_id, _ in gone))
+    incomplete = _incomplete(diff)
     return {
-        "documents": {
-            **{kind: list(dict.fromkeys(names)) for kind, names in by_change.items() if names},
-            **({"gone": list(dict.fromkeys(custom_id for custom_id, _ in gone))[:LISTED]} if gone else {}),
-        },
-        "incomplete": _incomplete(diff),
-        "unreadable": [
-            {"document": one.custom_id, "code": one.error_code, "message": one.error_message}
-            for one in noted
-            if one.error_code is not None
-        ][:LISTED],
+        "documents": {kind: found[:LISTED] for kind, found in names.items() if found},
+        "documents_not_listed": sum(max(0, len(found) - LISTED) for found in names.values()),
+        "left_out": dict(diff.left_out),
+        "incomplete": incomplete[:LISTED],
+        "incomplete_not_listed": max(0, len(incomplete) - LISTED),
         "models": {
             model: {"digests": sorted(diff.digests.get(model, ())), "answers_of_others": diff.moved[model]}
             for model in diff.schedule.spec.models

@@ -99,7 +99,11 @@ def next_times(schedule: Schedule, count: int, *, now: datetime) -> list[datetim
 
 def matching(spec: ScheduleSpec) -> int:
     """How many documents there are now, counted to ``MOST_COUNTED``. Raises InputRefused where a root is not there."""
-    found = (one for one in find_documents(spec.documents, spec.roots) if not one.name.endswith(WRITTEN))
+    found = (
+        one
+        for one in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
+        if not one.name.endswith(WRITTEN)
+    )
     return sum(1 for _ in islice(found, MOST_COUNTED))
 
 
@@ -107,7 +111,7 @@ def prompts(spec: ScheduleSpec, count: int) -> Iterator[tuple[str, str | None, s
     """Name, system and prompt of the first ``count`` documents. Raises InputRefused for a template that cannot be filled."""
     asking = asking_of(spec)
     shown = 0
-    for found in read_documents(spec.documents, spec.roots, as_images=spec.pages_as_images):
+    for found in read_documents(spec):
         if shown == count:
             return
         if found.document is None:

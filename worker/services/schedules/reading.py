@@ -1,12 +1,14 @@
 """The documents of a schedule, each read, or with what is wrong with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from worker.documents.bounded import Reader
+from worker.documents.leave_out import LeftOut
 from worker.documents.read import Document, read_all
 from worker.documents.sources import Found, find_documents
+from worker.domain.schedules import ScheduleSpec
 from worker.errors import DocumentRefused, ExtraMissing
 from worker.services.documents import custom_id_of
 
@@ -26,22 +28,21 @@ class ReadDocument:
 
 
 class Reading(Protocol):
-    """Reads the documents that match patterns under roots, in the order of their names."""
+    """Reads the documents of a schedule, in the order of their names."""
 
-    def __call__(
-        self, patterns: Sequence[str], roots: Sequence[str], *, as_images: bool = False
-    ) -> Iterator[ReadDocument]: ...
+    def __call__(self, spec: ScheduleSpec, *, left_out: LeftOut | None = None) -> Iterator[ReadDocument]: ...
 
 
-def read_documents(
-    patterns: Sequence[str], roots: Sequence[str], *, as_images: bool = False
-) -> Iterator[ReadDocument]:
-    """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there."""
+def read_documents(spec: ScheduleSpec, *, left_out: LeftOut | None = None) -> Iterator[ReadDocument]:
+    """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there.
+
+    ``left_out`` counts the files that match and are no documents, before the first document is yielded.
+    """
     with Reader() as reader:
-        for found in find_documents(patterns, roots):
+        for found in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
             if found.name.endswith(WRITTEN):
                 continue
-            for one in _read(found, reader, as_images):
+            for one in _read(found, reader, spec):
                 if isinstance(one, DocumentRefused):
                     name = found.name + one.path.removeprefix(found.path)  # of a row, or an attachment
                     yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)
@@ -49,9 +50,9 @@ def read_documents(
                     yield ReadDocument(custom_id_of(one.name), one.path, one)
 
 
-def _read(found: Found, reader: Reader, as_images: bool) -> Iterator[Document | DocumentRefused]:
+def _read(found: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
     """A kind of document that this installation cannot read does not stop the others of the night."""
     try:
-        yield from read_all(found, reader=reader, as_images=as_images)
+        yield from read_all(found, reader=reader, as_images=spec.pages_as_images, encoding=spec.encoding)
     except ExtraMissing as error:
         yield DocumentRefused(found.path, "unreadable", str(error))

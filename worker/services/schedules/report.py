@@ -1,27 +1,41 @@
 """What came of the night: at any moment while a firing goes on, and in the end."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from worker.domain.jobs import JobState
 from worker.domain.notices import Message
-from worker.domain.pages import without_text
 from worker.domain.schedules import Firing, FiringState
 from worker.errors import NotFound
 from worker.policy.windows import is_open, opens_at, stored_windows
+from worker.services.schedules.letter import headline, letter
+from worker.storage.answers import answer_counts
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Database
+from worker.storage.firing_documents import (
+    failed_documents,
+    failure_counts,
+    flawed_answers,
+    held_documents,
+    reused_answers,
+)
 from worker.storage.follows import part_counts
-from worker.storage.reports import failures_by_code
 from worker.storage.results import model_figures
 from worker.storage.schedules import get_firing
 from worker.storage.windows import batch_windows
 
+LISTED = 500
+"""Documents of a kind that a report names; it counts those that it does not name."""
+
 
 def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str, Any]:
-    """Counts, reasons, time and tokens, as plain values; ``failed`` counts unreadable documents and failed jobs."""
+    """Counts, reasons, time and tokens, as plain values; ``failed`` counts unreadable documents and failed jobs.
+
+    What was kept when the firing ended stands for ever; before that, this is how it stands now.
+    """
     tallies = firing.tallies
     found: dict[str, Any] = {
         "schedule": firing.schedule,
@@ -40,18 +54,17 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
         "answered": 0,
         "failed": tallies.unreadable,
         "left": 0,
-        "failures": {},
+        "cut": 0,
+        "empty": 0,
+        "unfit": 0,
+        **_of_documents(database, firing),
         **firing.report,
     }
-    codes: dict[str, int] = {}
-    for one in firing.report.get("unreadable", ()):
-        codes[one["code"]] = codes.get(one["code"], 0) + 1
     if firing.reason is not None:
         found["reason"] = firing.reason
-    found["failures"] = codes | dict(firing.report.get("failures", {}))
     over_at = firing.ended_at or now
     if firing.batch_id is not None:
-        of_batch, finished_at = _of_batch(database, firing, firing.batch_id, codes, now)
+        of_batch, finished_at = _of_batch(database, firing, firing.batch_id, now)
         found |= of_batch
         over_at = finished_at or over_at
     if firing.began_at is not None and "seconds" not in firing.report:
@@ -59,8 +72,27 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
     return found
 
 
+def _of_documents(database: Database, firing: Firing) -> dict[str, Any]:
+    """Which documents failed, what is wrong with answers that were not asked for again, and what is held."""
+    if firing.state is not FiringState.RUNNING:
+        return {"failures": {}, "failed_documents": [], "failed_not_listed": 0, "failed_known": 0}
+    with database.read() as conn:
+        failed = failed_documents(conn, firing, limit=LISTED)
+        codes, known = failure_counts(conn, firing)
+        reused, batches = reused_answers(conn, firing)
+        held = held_documents(conn, firing.schedule_id)
+    return {
+        "failures": codes,
+        "failed_documents": [one.plain for one in failed],
+        "failed_not_listed": sum(codes.values()) - len(failed),
+        "failed_known": known,
+        "reused_flawed": {**asdict(reused), "batches": batches},
+        "held_documents": [asdict(one) for one in held],
+    }
+
+
 def _of_batch(
-    database: Database, firing: Firing, batch_id: int, codes: dict[str, int], now: datetime
+    database: Database, firing: Firing, batch_id: int, now: datetime
 ) -> tuple[dict[str, Any], datetime | None]:
     """What its batch tells, and when that was over. Of one that was deleted, nothing: the report has what was kept."""
     with database.read() as conn:
@@ -72,8 +104,8 @@ def _of_batch(
         for state, parts in part_counts(conn, batch_id).items():
             counts[state] -= parts
         figures = model_figures(conn, batch_id)
-        for code, n in failures_by_code(conn, batch_id).items():
-            codes[code] = codes.get(code, 0) + n
+        flawed = answer_counts(conn, batch_id)
+        named = flawed_answers(conn, batch_id, limit=LISTED) if flawed else []
         windows = stored_windows(batch_windows(conn, batch_id))
     tokens = sum(one.output_tokens for one in figures)
     if tokens < firing.report.get("output_tokens", 0) or batch.pruned_at is not None:
@@ -87,7 +119,8 @@ def _of_batch(
         "failed": firing.tallies.unreadable + ended_badly,
         "left": sum(counts.values()) - answered - ended_badly,
         "held": counts.get(JobState.HELD, 0),
-        "failures": codes,
+        **asdict(flawed),
+        "flawed_answers": named,
         "prompt_tokens": sum(one.prompt_tokens for one in figures),
         "output_tokens": tokens,
         "batch_state": str(batch.state),
@@ -102,6 +135,11 @@ def _of_batch(
     return found, batch.finished_at
 
 
+def new_failures(report: Mapping[str, Any]) -> int:
+    """Documents times models that failed, and not with the same code as the last time that they were tried."""
+    return max(0, int(report["failed"]) - int(report.get("failed_known", 0)))
+
+
 def message_of_firing(database: Database, firing_id: int, *, now: datetime) -> Message:
     """What is told of a firing that has ended. Raises NotFound."""
     with database.read() as conn:
@@ -109,7 +147,7 @@ def message_of_firing(database: Database, firing_id: int, *, now: datetime) -> M
     report = report_of(database, firing, now=now)
     summary = headline(report)
     event = f"firing.{firing.state}"
-    look = f"caravan schedule history {firing.schedule}"
+    look = f"caravan schedule history {firing.schedule} --json"
     if firing.batch_id is not None:
         look += f"\ncaravan results {firing.batch_id} -o answers.csv"
     return Message(
@@ -117,7 +155,7 @@ def message_of_firing(database: Database, firing_id: int, *, now: datetime) -> M
         summary=summary,
         text=f"{letter(report)}\n\n{look}\n",
         data={**report, "summary": summary},
-        is_bad=firing.state is not FiringState.FINISHED or bool(report["failed"] or report["left"]),
+        is_bad=firing.state is not FiringState.FINISHED or new_failures(report) > 0 or bool(report["left"]),
         about={
             "BATCH_EVENT": event,
             "BATCH": str(firing.batch_id or ""),
@@ -125,65 +163,3 @@ def message_of_firing(database: Database, firing_id: int, *, now: datetime) -> M
             "SCHEDULE": firing.schedule,
         },
     )
-
-
-def headline(report: Mapping[str, Any]) -> str:
-    """One line for people.
-
-    >>> headline({"schedule": "nightly", "new": 1, "changed": 2, "retried": 0, "reused": 37, "gone": 1, "failed": 1,
-    ...           "left": 0, "answered": 2, "pending": 0})
-    'nightly: 1 new, 2 changed, 37 reused, 1 gone, 1 failed; 2 answered'
-    >>> headline({"schedule": "nightly", "state": "skipped"})
-    'nightly: skipped'
-    """
-    if report.get("state") in (FiringState.SKIPPED, FiringState.FAILED):
-        told = "could not begin" if report["state"] == FiringState.FAILED else "skipped"
-        return f"{report['schedule']}: {told}"
-    parts = [f"{report['new']:,} new", f"{report['changed']:,} changed"]
-    parts += [f"{report[name]:,} {told}" for name, told in _RARE if report.get(name)]
-    parts += [f"{report[name]:,} {name}" for name in ("reused", "gone", "failed")]
-    left = f", {report['left']:,} left" if report.get("left") else ""
-    return f"{report['schedule']}: {', '.join(parts)}; {report['answered']:,} answered{left}"
-
-
-_RARE = (("retried", "asked again"), ("pending", "still being asked"))
-
-
-def letter(report: Mapping[str, Any]) -> str:
-    """The same with reasons, for a mail or a terminal."""
-    lines = [headline(report)]
-    if report.get("reason"):
-        lines.append(f"  {report['reason']}")
-    if report.get("missed"):
-        lines.append(f"  it stands for {report['missed']:,} more that nobody began in time")
-    for code, n in sorted(report.get("failures", {}).items(), key=lambda one: -one[1]):
-        lines.append(f"  {n:,} failed with {code}")
-    for one in report.get("unreadable", ())[:10]:
-        lines.append(f"  {one['document']}: {one['code']}: {one['message']}")
-    for one in report.get("incomplete", ()):
-        lines.append(f"  {one['document']}: asked {without_text(one['pages'], one['of'])}")
-    for model, about in report.get("models", {}).items():
-        if about.get("answers_of_others"):
-            lines.append(
-                f"  {model} has other weights now: {about['answers_of_others']:,} answers kept are of the earlier ones"
-            )
-        if about.get("strays"):
-            lines.append(
-                f"  {about['strays']:,} answers of {model} are of weights that came while the firing went on"
-            )
-    forecast = report.get("forecast") or {}
-    if forecast.get("enough") is False:
-        lines.append(f"  the window will not suffice: {forecast['told']}")
-    window = report.get("window")
-    if window and not window["open"]:
-        lines.append(
-            f"  the window is closed ({window['hours']}); {report['left']:,} wait until {window['opens_at']}"
-        )
-    for problem in (report.get("files") or {}).get("problems", ()):
-        lines.append(f"  not written: {problem}")
-    if report.get("output_tokens"):
-        seconds = report.get("seconds", 0)
-        lines.append(
-            f"  {report['prompt_tokens']:,} tokens read, {report['output_tokens']:,} generated, in {seconds:,.0f} s"
-        )
-    return "\n".join(lines)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from worker.clock import Clock
+from worker.services.schedules.check import unwritable
 from worker.storage.engine import Database
 from worker.storage.pulses import forget_pulse, questions, record_pulse
 
@@ -26,6 +27,8 @@ class Answer:
 
     machine: str
     unreadable: tuple[str, ...]
+    unwritable: tuple[str, ...] = ()
+    """Folders for answers, each with the reason."""
 
 
 def unreadable(paths: Sequence[str]) -> tuple[str, ...]:
@@ -40,11 +43,13 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def ask_of_roots(database: Database, paths: Sequence[str], *, clock: Clock) -> str:
-    """Ask the chores whether they can read these folders and files; what ``answer_of_roots`` wants to know."""
+def ask_of_roots(
+    database: Database, paths: Sequence[str], *, outputs: Sequence[str] = (), clock: Clock
+) -> str:
+    """Ask the chores whether they can read ``paths`` and write to ``outputs``; returns the key of the answer."""
     key = f"{PREFIX}{uuid.uuid4().hex}"
     with database.write() as conn:
-        record_pulse(conn, key, now=clock.now(), detail={"paths": list(paths)})
+        record_pulse(conn, key, now=clock.now(), detail={"paths": list(paths), "outputs": list(outputs)})
     return key
 
 
@@ -54,7 +59,8 @@ def answer_of_roots(database: Database, key: str) -> Answer | None:
         found = questions(conn, key).get(key)
     if found is None or "unreadable" not in found.detail:
         return None
-    return Answer(str(found.detail["machine"]), tuple(found.detail["unreadable"]))
+    detail = found.detail
+    return Answer(str(detail["machine"]), tuple(detail["unreadable"]), tuple(detail.get("unwritable", ())))
 
 
 def forget_question(database: Database, key: str) -> None:
@@ -73,7 +79,12 @@ def answer_questions(database: Database, *, clock: Clock) -> int:
             forget_question(database, name)
         elif "unreadable" not in question.detail:
             found = unreadable(question.detail["paths"])
-            detail = {**question.detail, "unreadable": list(found), "machine": socket.gethostname()}
+            detail = {
+                **question.detail,
+                "unreadable": list(found),
+                "unwritable": list(unwritable(question.detail.get("outputs", ()))),
+                "machine": socket.gethostname(),
+            }
             with database.write() as conn:
                 if name in questions(conn, name):
                     record_pulse(conn, name, now=question.at, detail=detail)

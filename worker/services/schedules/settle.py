@@ -2,20 +2,24 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from worker.clock import Clock
-from worker.domain.batches import BatchState
+from worker.domain.batches import Batch, BatchState
+from worker.domain.jobs import JobState
 from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import NotFound
 from worker.maintenance.service import each
 from worker.observability.events import emit
 from worker.services.schedules.answers import write_answers, write_ours
-from worker.services.schedules.report import headline, letter, report_of
+from worker.services.schedules.letter import headline, letter
+from worker.services.schedules.report import LISTED, report_of
 from worker.services.schedules.telling import promise
 from worker.storage.batches import get_batch
+from worker.storage.counts import batch_counts
 from worker.storage.engine import Database
 from worker.storage.schedule_documents import answer_digests, settle_documents
 from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
@@ -36,12 +40,19 @@ def settle_all(database: Database, *, clock: Clock) -> int:
 
 
 def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
-    """End one if its batch is over. What it writes it may write twice; it ends once."""
+    """End one if its batch is over, or if nothing more comes of it by itself: then it has failed, and says why.
+
+    What it writes it may write twice; it ends once.
+    """
+    reason = None
     if firing.batch_id is not None:
         with database.read() as conn:
             try:
-                if get_batch(conn, firing.batch_id).state not in _ENDED:
-                    return False
+                batch = get_batch(conn, firing.batch_id)
+                if batch.state not in _ENDED:
+                    reason = _stuck(batch, batch_counts(conn, batch.id))
+                    if reason is None:
+                        return False
             except NotFound:
                 pass  # somebody deleted it: nothing more will come of it
     token = uuid.uuid4().hex
@@ -58,27 +69,58 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
             after = settle_documents(conn, schedule.id, firing.batch_id, after=after)
     written = write_answers(database, schedule, taken)
     report = report_of(database, taken, now=clock.now())
-    report["state"] = str(FiringState.FINISHED)
+    state = FiringState.FINISHED if reason is None else FiringState.FAILED
+    report["state"] = str(state)
+    if reason is not None:
+        report["reason"] = reason
     report["models"] = _with_strays(database, taken)
     report["files"] = {"written": written.files, "problems": list(written.problems)}
     _write_summary(schedule, taken, report)
     kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
     now = clock.now()
     with database.write() as conn:
-        ended = end_firing(conn, firing.id, FiringState.FINISHED, token=token, now=now, report=kept)
+        ended = end_firing(conn, firing.id, state, token=token, now=now, report=kept, reason=reason)
         if ended:
             promise(conn, firing.id, schedule.spec, now=now)
     if ended:
         emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_told(report))
+        if reason is not None:
+            emit("schedule.failed", schedule=schedule.name, firing=firing.id, message=reason)
     return ended
+
+
+def _stuck(batch: Batch, counts: Mapping[JobState, int]) -> str | None:
+    """Why nothing more comes of a batch until somebody acts: it paused by itself, or only held jobs are left."""
+    if counts.get(JobState.RUNNING):
+        return None
+    if batch.state is BatchState.PAUSED and batch.pause_code is not None:
+        why = batch.pause_reason or batch.pause_code
+        return f"batch {batch.id} paused by itself: {why}; caravan resume {batch.id} goes on with it"
+    held = counts.get(JobState.HELD, 0)
+    if batch.state is not BatchState.OPEN or not held:
+        return None
+    if counts.get(JobState.QUEUED) or counts.get(JobState.SCHEDULED):
+        return None
+    jobs = "1 job is" if held == 1 else f"{held:,} jobs are"
+    return f"{jobs} held, and nothing else is left to do: caravan explain {batch.id}"
 
 
 _KEPT = (
     "models",
     "answered",
     "failed",
+    "failed_documents",
+    "failed_not_listed",
+    "failed_known",
     "left",
+    "held",
+    "held_documents",
     "failures",
+    "cut",
+    "empty",
+    "unfit",
+    "flawed_answers",
+    "reused_flawed",
     "prompt_tokens",
     "output_tokens",
     "seconds",
@@ -117,7 +159,7 @@ def _write_summary(schedule: Schedule, firing: Firing, report: dict[str, Any]) -
             text = json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n"
         case "md":
             front = f"---\nschedule: {json.dumps(schedule.name)}\nfire_at: {report['fire_at']}\n---\n\n"
-            text = f"{front}# {headline(report)}\n\n```text\n{letter(report)}\n```\n"
+            text = f"{front}# {headline(report)}\n\n```text\n{letter(report, most=LISTED)}\n```\n"
     try:
         write_ours(schedule, Path(spec.output), name, text)
     except OSError as error:

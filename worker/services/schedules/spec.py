@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from api_schemas.jobs import PRIORITIES, JobDefaults, check_defaults
-from worker.documents.encodings import read_text
+from worker.documents.encodings import named_encoding, read_text
+from worker.documents.patterns import compiled
 from worker.documents.templates import prompt_template, prompt_text
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
@@ -21,7 +22,7 @@ from worker.services.documents import Long, Templates, combine_template
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAGIC = re.compile(r"[*?\[]")
-_LISTS = ("documents", "roots", "models", "window", "blackout", "mail_to", "webhook")
+_LISTS = ("documents", "roots", "exclude", "models", "window", "blackout", "mail_to", "webhook")
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "misfire": get_args(Misfire),
     "overlap": get_args(Overlap),
@@ -98,6 +99,10 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
             "long documents are split and their answers combined: give --long split and --combine T.j2, both"
         )
         raise _refused("combine", told)
+    if plain.get("encoding") is not None:
+        plain["encoding"] = named_encoding(str(plain["encoding"]))
+    for pattern in plain["exclude"]:
+        compiled(pattern)
     spec = ScheduleSpec.parse(plain)
     asking_of(spec)
     return spec
@@ -141,6 +146,7 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         # only where they are said: what was answered before there were these stays answered
         **({} if combine is None else {"combine": combine}),
         **({"pages_as_images": True} if spec.pages_as_images else {}),
+        **({} if spec.encoding is None else {"encoding": spec.encoding}),
     }
     templates = Templates(
         prompt_template(text, source=source) if spec.pages_as_images else prompt_text(text, source=source),
