@@ -53,6 +53,9 @@ test-faults: $(STAMP) ## Provoke every fault of docs/reliability.md
 test-all: $(STAMP) ## Run every test there is, the slow ones too
 	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough or not thorough" $(ARGS)
 
+coverage: $(STAMP) ## Run the tests and show which lines they reach, in processes that they start too
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-report=html $(ARGS)
+
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -76,4 +79,4 @@ overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test test-faults test-all lint check fmt bench soak overhead
+.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak overhead

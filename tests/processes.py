@@ -103,7 +103,18 @@ class Processes:
 
     def end(self) -> None:
         """Kill what still runs, and show what everything said: pytest prints it where the test failed."""
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            self._let_write_what_was_measured()
         for started in self._started:
             started.kill()
             code = started.wait()
             print(f"--- {started.name} (pid {started.pid}, ended with {code})\n{started.output()[-4000:]}")
+
+    def _let_write_what_was_measured(self) -> None:
+        """A process that is killed writes no coverage, so ask each to end first, for as long as it takes."""
+        running = [started for started in self._started if started.running]
+        for started in running:
+            started.terminate()
+        for started in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(timeout=20)
