@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from tests import leaks
 from tests.processes import Processes
 from tests.servers import postgres_server, redis_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A plugin of its own, since a conftest does not hear of fixtures of the session."""
+    config.pluginmanager.register(leaks, "leaks")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ writes ``certs/ca.pem`` and serves until it is ended.
 
 import argparse
 import base64
+import contextlib
 import hmac
 import http.client
 import socket
@@ -59,9 +60,28 @@ class Proxy:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # so that closing the server waits for them
     proxy: Proxy
     context: ssl.SSLContext | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.open: set[Any] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Cut the connections that clients keep open, and wait for the threads behind them."""
+        for request in tuple(self.open):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(request, socket.SHUT_RDWR)
+        super().server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()

@@ -40,6 +40,8 @@ Reference = Annotated[
 JOB_COLUMNS = ("job", "custom_id", "model", "state", "host", "tries")
 WHY = 300
 """Characters of a reason that are shown."""
+CUT_SECONDS = 1.0
+"""How long the threads may take to end once their calls are cut."""
 ASK_SECONDS = 4.0
 """How long ``ps`` waits for a host."""
 FOR_EVER = 20 * 365 * 86400
@@ -194,6 +196,7 @@ class Asked:
 def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Asked]:
     """Ask all hosts at once what they have loaded; no longer than ``seconds`` in all."""
     asked = [Asked(report) for report in reports]
+    opened: list[OllamaHost] = []
 
     def ask(one: Asked) -> None:
         try:
@@ -201,6 +204,7 @@ def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float =
         except SettingsRefused as error:  # a secret that is not here
             one.error = str(error)
             return
+        opened.append(gpu)
         try:
             one.loaded = gpu.loaded()
         except HostError as error:
@@ -215,10 +219,16 @@ def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float =
     until = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-    return [
+    answers = [
         Asked(one.report, one.loaded, one.error or (None if one.loaded is not None else "no answer in time"))
         for one in asked
     ]
+    for gpu in tuple(opened):  # cuts the calls that are still under way
+        gpu.close()
+    until = time.monotonic() + CUT_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return answers
 
 
 def _loaded_now(database: Database, now: datetime) -> dict[str, list[LoadedModel]]:

@@ -1,5 +1,6 @@
 """The one list of periodic services, for a fleet and for one process alike."""
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,10 +66,10 @@ class FleetServices:
     services: Sequence[Service]
     backgrounds: Sequence[Background]
 
-    def wait(self, seconds: float) -> None:
-        """Wait for what runs in the background, each up to ``seconds``."""
-        for background in self.backgrounds:
-            background.wait(seconds)
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads in the background, running or not."""
+        return [background.thread for background in self.backgrounds if background.thread is not None]
 
 
 def fleet_services(settings: Settings) -> FleetServices:

@@ -32,6 +32,11 @@ class Background:
             raise error
         return counts
 
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The thread of the last pass; it may have ended."""
+        return self._thread
+
     def wait(self, seconds: float) -> bool:
         """Wait for the pass that goes on; whether none is left."""
         if self._thread is None:

@@ -43,6 +43,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def turned(self, name: str, *, allowing: float = 0.0) -> None:
         """The loop ``name`` has turned. Its next turn may last ``allowing`` seconds longer than others."""
@@ -89,9 +90,14 @@ class Watchdog:
             self._thread.start()
 
     def _watch(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(min(5.0, self._seconds / 4)):
+        while not self._closed.wait(min(5.0, self._seconds / 4)):
             self.look()
+
+    def close(self) -> None:
+        """End the thread that looks."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
 
 
 class Asked(threading.Event):

@@ -6,6 +6,7 @@ in one process a message would only be a slower one.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,8 @@ _log = logging.getLogger("caravan")
 UP = "up"
 """The pool of urgent services where one process does everything."""
 UP_CHORES = "up-chores"
+CUT_SECONDS = 10.0
+"""How long threads may take to end once their calls are cut: they store what came."""
 
 Follow = Callable[[HostReport], bool]
 """Whether a host that is in the database is one to serve."""
@@ -81,6 +84,8 @@ class Embedded:
     batch_id: int | None = None
     maintenance: list[threading.Thread] = field(default_factory=list)
     fleet_chores: FleetServices | None = None
+    health: threading.Thread | None = None
+    aborted: bool = False
 
     def open_host(self, host: Host) -> OllamaHost:
         return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
@@ -151,7 +156,20 @@ class Embedded:
 
             place = Place(self.settings.database, self.settings.home, fleet=False)
             watch = Watch(place, self.settings.health_limits, self.settings.telling, held=lambda: True)
-            threading.Thread(target=watch.run, args=(self.stop,), name="health", daemon=True).start()
+            self.health = threading.Thread(target=watch.run, args=(self.stop,), name="health", daemon=True)
+            self.health.start()
+
+    @property
+    def threads(self) -> Iterator[threading.Thread]:
+        """Every thread that the stack started, running or not: those of the services first, since they start others."""
+        yield from tuple(self.maintenance)
+        for served in (*tuple(self.served.values()), *tuple(self.left)):
+            if served.thread is not None:
+                yield served.thread
+        if self.fleet_chores is not None:
+            yield from self.fleet_chores.threads
+        if self.health is not None:
+            yield self.health
 
     def forget_passing(self) -> None:
         """Remove the hosts that this command registered for itself and never served, or that do not answer."""
@@ -161,12 +179,24 @@ class Embedded:
                 forget_passing_host(conn, name, served=name in served, now=self.clock.now())
 
     def join(self, timeout: float) -> None:
-        """Wait for the threads, each up to ``timeout`` seconds."""
+        """Wait for all threads, up to ``timeout`` seconds together."""
+        until = time.monotonic() + timeout
+        for thread in self.threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def end(self) -> None:
+        """Stop every thread: running calls may end within the grace, then they are cut. A thread that goes on all the
+        same is named in the log."""
+        self.ask_to_stop()
+        if not self.aborted:
+            self.join(self.settings.stop_grace_seconds)
         for served in (*tuple(self.served.values()), *self.left):
-            if served.thread is not None:
-                served.thread.join(timeout)
-        for thread in self.maintenance:
-            thread.join(timeout)
+            served.gpu.close()
+        self.join(CUT_SECONDS)
+        self.watchdog.close()
+        alive = sorted(thread.name for thread in self.threads if thread.is_alive())
+        if alive:
+            _log.warning("the stack closes while threads of it still run: %s", ", ".join(alive))
 
     def ask_to_stop(self) -> None:
         """Running calls may end; nothing new starts."""
@@ -176,6 +206,7 @@ class Embedded:
 
     def abort(self) -> None:
         """Cut all running calls: for a second Ctrl-C."""
+        self.aborted = True
         self.ask_to_stop()
         for served in (*tuple(self.served.values()), *self.left):
             served.gpu.close()
@@ -191,10 +222,11 @@ class Embedded:
         spool = Spool(spool_path(self.settings.home, host.name))
         store = Store(self.database, host.name, clock=self.clock, spool=spool)
         served = self.served[host.name] = Served(host, gpu, store)
-        served.thread = threading.Thread(
-            target=self._serve, args=(served,), name=f"serve-{host.name}", daemon=True
-        )
-        served.thread.start()
+        if self.stop.is_set():  # asked to stop meanwhile, by a thread that did not see this host yet
+            served.end()
+        thread = threading.Thread(target=self._serve, args=(served,), name=f"serve-{host.name}", daemon=True)
+        thread.start()
+        served.thread = thread
 
     def _serve(self, served: Served) -> None:
         # a load takes its time within one turn of the loop, and so do the running calls once it comes to its end
@@ -293,12 +325,7 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
                 stack.heart(UP).beat(database, clock)
             yield stack
         finally:
-            stack.ask_to_stop()
-            stack.join(settings.stop_grace_seconds)
-            for served in (*stack.served.values(), *stack.left):
-                served.gpu.close()
-            if stack.fleet_chores is not None:
-                stack.fleet_chores.wait(settings.stop_grace_seconds)
+            stack.end()
             with suppress(DatabaseUnavailable):
                 stack.forget_passing()
             with suppress(DatabaseUnavailable):

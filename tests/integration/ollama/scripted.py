@@ -85,6 +85,7 @@ class ScriptedHost:
     client_gone: threading.Event = field(default_factory=threading.Event)
     asked: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _talks: list[tuple[threading.Thread, socket.socket]] = field(default_factory=list)
 
     def paths(self) -> list[str]:
         return [request.path for request in self.requests]
@@ -96,7 +97,17 @@ class ScriptedHost:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._talk, args=(listener, client), daemon=True).start()
+            thread = threading.Thread(target=self._talk, args=(listener, client), daemon=True)
+            self._talks.append((thread, client))
+            thread.start()
+
+    def _end(self) -> None:
+        """Cut every connection and wait for the threads behind them."""
+        self._stop.set()
+        for thread, client in self._talks:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
 
     def _talk(self, listener: socket.socket, client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -163,10 +174,10 @@ def scripted(
         try:
             yield host
         finally:
-            host._stop.set()
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+            thread.join(5)
+            host._end()
 
 
 def _read_request(file: Any) -> Request | None:

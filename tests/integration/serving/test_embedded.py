@@ -1,5 +1,6 @@
 """The threads of the embedded stack outlive a defect in what they call."""
 
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,3 +60,46 @@ def test_what_breaks_once_is_tried_again_and_the_work_is_done(
                 return bool(broken) and batch_progress(conn, batch.id).done == 1
 
         wait_until(done, description="the job is answered though something broke")
+
+
+def test_a_stack_that_closes_waits_for_its_threads(tmp_path: Path) -> None:
+    ended: list[str] = []
+    with embedded(load_settings({}, home=tmp_path / "home")) as stack:
+
+        def end_late() -> None:
+            stack.stop.wait()
+            with stack.database.read():
+                ended.append("before the database was closed")
+
+        stack.health = threading.Thread(target=end_late, daemon=True)
+        stack.health.start()
+        stack.serve([])
+
+    assert ended == ["before the database was closed"]
+    assert [thread.name for thread in stack.threads if thread.is_alive()] == []
+
+
+def test_a_thread_that_outlives_its_stack_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stack_module, "CUT_SECONDS", 0.05)
+    release = threading.Event()
+
+    with embedded(load_settings({}, home=tmp_path / "home", stop_grace_seconds=0.05)) as stack:
+        stack.health = threading.Thread(target=release.wait, name="slow", daemon=True)
+        stack.health.start()
+
+    release.set()
+    stack.health.join()
+    assert "threads of it still run: slow" in caplog.text
+
+
+def test_a_host_that_is_taken_while_the_stack_stops_is_not_served(tmp_path: Path) -> None:
+    with embedded(load_settings({}, home=tmp_path / "home")) as stack:
+        stack.ask_to_stop()
+        stack.serve([Host("gpu-1", "http://127.0.0.1:9")])
+        [served] = stack.served.values()
+        assert served.thread is not None
+        served.thread.join(10)
+
+        assert not served.thread.is_alive()

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,8 +21,10 @@ def ended() -> list[str]:
 
 
 @pytest.fixture
-def dog(clock: FakeClock, ended: list[str]) -> Watchdog:
-    return Watchdog(seconds=600, clock=clock, end=ended.append)
+def dog(clock: FakeClock, ended: list[str]) -> Iterator[Watchdog]:
+    watchdog = Watchdog(seconds=600, clock=clock, end=ended.append)
+    yield watchdog
+    watchdog.close()
 
 
 def test_a_loop_that_turns_is_left_alone(dog: Watchdog, clock: FakeClock, ended: list[str]) -> None:
