@@ -1,6 +1,7 @@
 """Replies that are whole and are no answers, from simulated hosts, on both databases."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 import simulator
 from simulator import Fault
 from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
+from worker.client.asked import asked
 from worker.clock import Clock
 from worker.services.results import result_lines
+from worker.services.schedules.spec import asking_of, spec_of
 from worker.storage.engine import Database, open_database
 from worker.storage.results import list_attempts
 
@@ -102,3 +105,20 @@ def test_log_probabilities_come_back_with_the_result(database: Database, clock: 
     assert len(asked["logprobs"]) == asked["output_tokens"]
     assert {len(entry["top_logprobs"]) for entry in asked["logprobs"]} == {2}
     assert "logprobs" not in plain
+
+
+def test_a_schedule_and_python_accept_empty_answers_too() -> None:
+    spec = spec_of(
+        {
+            "cron": "0 2 * * *",
+            "documents": ["/data/*.txt"],
+            "prompt": "{{ document }}",
+            "models": ["m:1"],
+            "allow_empty": True,
+        },
+        base=Path("/data"),
+    )
+
+    assert asking_of(spec).defaults.allow_empty is True
+    assert asked(model="m:1", allow_empty=True).recipe.defaults.allow_empty is True
+    assert asked(model="m:1").recipe.defaults.allow_empty is None

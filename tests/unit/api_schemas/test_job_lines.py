@@ -382,3 +382,22 @@ def test_the_quick_and_the_careful_way_read_the_same_prompt(prompt: str) -> None
     careful = read(raw[:-1] + ', "metadata": {"odd": "NaN"}}')
 
     assert quick.prompt == careful.prompt
+
+
+def test_a_default_accepts_empty_answers_of_every_line_that_says_nothing_else() -> None:
+    defaults = JobDefaults(allow_empty=True)
+
+    filled = read_job_line(line(), line=1, defaults=defaults)
+    own = read_job_line(line(allow_empty=False), line=1, defaults=defaults)
+
+    assert isinstance(filled, ParsedLine)
+    assert isinstance(own, ParsedLine)
+    assert (filled.request["allow_empty"], own.request["allow_empty"]) == (True, False)
+
+
+def test_top_logprobs_without_logprobs_is_refused() -> None:
+    for fields in ({"top_logprobs": 2}, {"top_logprobs": 2, "logprobs": False}):
+        problems = read_job_line(line(**fields), line=1)
+
+        assert isinstance(problems, list)
+        assert [(one.field, one.code) for one in problems] == [("top_logprobs", "conflict")]
