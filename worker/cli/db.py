@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.outputs import outputs_of
 from worker.cli.settings import opened, settings_for
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def db_backup(
     from worker.storage.backup import back_up
 
     settings = settings_for()
+    if not file.exists() or force:  # of a file that is there without --force the backup says that itself
+        outputs_of(settings, force=True).check(file)
     with opened(settings) as found:
         size = back_up(found, file, spool=settings.home / "spool", force=force)
     typer.echo(f"{file}: {size:,} bytes")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from worker.services.documents import Asking, Prepared, Window
+    from worker.services.outputs import Outputs
     from worker.services.recipe import Recipe
     from worker.settings import Settings
 
@@ -89,6 +90,7 @@ def from_documents(
     show: int | None,
     exclude: list[str] | None = None,
     output: Path | None = None,
+    outputs: "Outputs | None" = None,
 ) -> OfDocuments | None:
     """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends. Raises
     InputRefused, typer.BadParameter.
@@ -138,7 +140,7 @@ def from_documents(
     console = error_console()
     folder = settings.home / "input"
     prepared = prepare(asking, folder, window)
-    _say(console, prepared, _keep_refused(prepared, output))
+    _say(console, prepared, _keep_refused(prepared, output, outputs))
     plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None)
     return OfDocuments(prepared.path, plain, prepared)
 
@@ -181,7 +183,7 @@ def _show(asking: "Asking", window: "Window | None", count: int) -> None:
         typer.echo(prompt)
 
 
-def _keep_refused(prepared: "Prepared", output: Path | None) -> Path | None:
+def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs | None") -> Path | None:
     """Beside the output, or here: which documents were left out and why, one JSON line each."""
     import json
 
@@ -190,10 +192,14 @@ def _keep_refused(prepared: "Prepared", output: Path | None) -> Path | None:
     if not prepared.refused:
         return None
     path = rejects_path(output, Path("documents.jsonl"))
+    if outputs is not None:
+        outputs.check(path)
     with replacing(path) as out:
         for one in prepared.refused:
             plain = {"path": one.path, "code": one.code, "message": one.message, "pages": list(one.pages)}
             out.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    if outputs is not None:
+        outputs.remember(path)
     return path
 
 

@@ -223,6 +223,8 @@ class Commands(TyperGroup):
             sys.exit(0)  # whoever read the output has what it came for: `caravan results @last | head -1`
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
+            if not place and error.errno == 28:  # ENOSPC; every file that Caravan writes is named
+                place = "standard output: "
             typer.echo(f"caravan: {place}{error.strerror or error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:

@@ -16,13 +16,15 @@ from rich.text import Text
 
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
+from worker.cli.options import Wanted
+from worker.cli.outputs import outputs_of, written
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.urls import masked
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseUnavailable, InputRefused
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
 from worker.services.explain import why_nothing_moves
@@ -159,24 +161,56 @@ def patiently(read: Callable[[], T]) -> T:
 
 
 def write_output(
-    watched: Watched,
-    output: Path | None,
-    console: Console,
-    *,
-    columns: Sequence[str] | None,
-    bom: bool,
-) -> None:
-    """The results, where they were asked for."""
+    watched: Watched, watching: Watching, wanted: Wanted, console: Console, *, columns: Sequence[str] | None
+) -> bool:
+    """Write the results where they were asked for, once the batch has come to its end; whether that was done.
+
+    A file is there only when it is complete: after an interruption, and where no host can serve the rest, the command
+    that writes it is printed.
+    """
+    output = wanted.output
     if output is None:
-        return
+        return True
+    later = f"caravan results {watched.batch.id} -o {shlex.quote(str(output))}"
+    if watching.outlook is not Outlook.DONE:
+        progress = watching.progress
+        console.print(
+            f"{progress.done:,} of {progress.total:,} are answered; {output} is written when all are. "
+            f"To write it as it is now: {later}",
+            soft_wrap=True,
+        )
+        return True
     if str(output) == "-":
         with suppress(BrokenPipeError), machine_output() as out:
             patiently(lambda: write_results(watched.database, watched.batch.id, out))
-        return
-    lines = patiently(
-        lambda: write_results_file(watched.database, watched.batch.id, output, columns=columns, bom=bom)
-    )
+        return True
+    try:
+        with written(wanted.outputs or outputs_of(watched.settings), output, later=later):
+            lines = patiently(
+                lambda: write_results_file(
+                    watched.database,
+                    watched.batch.id,
+                    output,
+                    columns=columns,
+                    bom=wanted.bom,
+                    safe=not wanted.raw,
+                )
+            )
+    except (OSError, InputRefused) as error:
+        _say_unwritten(output, error, later)
+        return False
     console.print(f"{lines:,} results in {output}")
+    return True
+
+
+def _say_unwritten(output: Path, error: OSError | InputRefused, later: str) -> None:
+    """On standard error, also under -q: all work was done, and the file that was asked for is not there."""
+    if isinstance(error, OSError):
+        typer.echo(f"caravan: {output}: {error.strerror}", err=True)
+        return
+    for problem in error.problems:
+        typer.echo(f"caravan: {problem}", err=True)
+    typer.echo(f"caravan: the answers are stored; write them with: {later}", err=True)
 
 
 def sum_up(

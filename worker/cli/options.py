@@ -18,6 +18,7 @@ from worker.errors import InputRefused, Problem
 if TYPE_CHECKING:
     from worker.policy.windows import Windows
     from worker.services.again import Again
+    from worker.services.outputs import Outputs
     from worker.services.recipe import Recipe
     from worker.settings import Settings
 
@@ -292,7 +293,11 @@ class Wanted:
     windows: "Windows | None" = None
     """The hours in which its jobs may begin; None: those that it has, or any."""
     output: Path | None = None
+    outputs: "Outputs | None" = None
+    """What may be written; None: no file is."""
     bom: bool = False
+    raw: bool = False
+    """CSV without the apostrophe before texts that a spreadsheet takes for formulas."""
     as_json: bool = False
     wait_hosts: float = 120.0
     """Seconds."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
@@ -43,6 +44,7 @@ def report(
         typer.Option("--price-per-kwh", min=0, help="Say what the energy cost, in the money of this price."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    force: Force = False,
 ) -> None:
     """Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.
 
@@ -52,8 +54,13 @@ def report(
     """
     from worker.cli.moments import moment_given
     from worker.services.report import make_report
+    from worker.services.writers import replacing
 
-    with opened(settings_for()) as database:
+    settings = settings_for()
+    outputs = outputs_of(settings, force=force)
+    if html is not None:
+        outputs.check(html)
+    with opened(settings) as database:
         clock = database.clock()
         made = make_report(
             database,
@@ -67,7 +74,8 @@ def report(
     if html is not None:
         from worker.cli.report_page import page
 
-        html.write_text(page(made, price=price), encoding="utf-8")
+        with written(outputs, html), replacing(html) as out:
+            out.write(page(made, price=price).encode())
     if json_:
         typer.echo(json.dumps(as_json(made, price), ensure_ascii=False))
         return

@@ -12,6 +12,7 @@ import typer
 from worker.cli.actions import Matching, pair_given
 from worker.cli.counting import telling
 from worker.cli.moments import moment_given
+from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
 from worker.domain.batches import BatchState
@@ -111,6 +112,7 @@ def results(
         Path | None,
         typer.Option("--to-duckdb", metavar="FILE", help="The same as a DuckDB file."),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.
 
@@ -149,7 +151,7 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
     )
     if snapshots:
         _alone(given)
-        _snapshot(batch, given["to_sqlite"], given["to_duckdb"])
+        _snapshot(batch, given["to_sqlite"], given["to_duckdb"], force=given["force"])
         return
     more = [name for name in _names(given["with_"]) if name != "parts"]
     _known_more(more)
@@ -174,8 +176,10 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
         raise typer.BadParameter("needs a batch", param_hint="--wide")
     if to_file and as_ != "jsonl":
         raise typer.BadParameter("is for standard output; a file is what its ending says", param_hint="--as")
+    outputs = outputs_of(settings_for(), force=given["force"])
     if output is not None:
         check_output(output)
+        outputs.check(output)
     with opened(settings_for()) as database:
         chosen = _chosen(database, given)
         total = None
@@ -190,19 +194,19 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
                 )
             chosen = _matching(database, replace(chosen, batch_id=found.id), given)
             total = found.jobs if chosen.all_of_batch and not given["wide"] else None
-        written = _Written(
+        writer = _Written(
             database, chosen, fields, wide=given["wide"], bom=given["bom"], safe=not given["raw"]
         )
         if to_file:
-            with telling(output, total) as progress:
-                lines = written.file(output, progress)
+            with telling(output, total) as progress, written(outputs, output):
+                lines = writer.file(output, progress)
             error_console().print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
         elif as_ == "csv":
             with machine_output() as out:
-                written.csv(out)
+                writer.csv(out)
         else:
             with machine_output() as out:
-                written.lines(out)
+                writer.lines(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +301,15 @@ def _alone(given: dict[str, Any]) -> None:
             )
 
 
-def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None) -> None:
+def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None, *, force: bool) -> None:
     from worker.cli.render import error_console
     from worker.storage.snapshots import Kind, snapshot
 
     console = error_console()
+    outputs = outputs_of(settings_for(), force=force)
+    for path in (to_sqlite, to_duckdb):
+        if path is not None:
+            outputs.check(path)
     with opened(settings_for()) as database:
         batch_id = None
         if batch is not None:
@@ -311,7 +319,7 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None)
         for kind, path in kinds:
             if path is None:
                 continue
-            with telling(path, None) as progress:
+            with telling(path, None) as progress, written(outputs, path):
                 rows = snapshot(
                     database,
                     path,

@@ -1,6 +1,7 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,7 @@ from worker.cli.options import (
     recipe_of,
     told_of,
 )
+from worker.cli.outputs import Force, outputs_of
 from worker.cli.settings import settings_for
 
 if TYPE_CHECKING:
@@ -100,6 +102,9 @@ Out = Annotated[
     ),
 ]
 Bom = Annotated[bool, typer.Option("--bom", help="Begin a CSV with a byte order mark, for spreadsheets.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
 WaitHosts = Annotated[
     float,
@@ -118,6 +123,7 @@ def run(
     fail_on_cut: Annotated[bool, typer.Option("--fail-on-cut", help="A cut answer is a failure.")] = False,
     wait_hosts: WaitHosts = 120.0,
     bom: Bom = False,
+    raw: Raw = False,
     json_: AsJson = False,
     prompt: Prompt = None,
     template: TemplateFile = None,
@@ -148,6 +154,7 @@ def run(
     window: Window = None,
     blackout: Blackout = None,
     tz: Tz = "UTC",
+    force: Force = False,
     notify: Notify = "always",
     mail_to: MailTo = None,
     webhook: WebhookUrl = None,
@@ -199,6 +206,21 @@ def run(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    outputs = outputs_of(
+        settings_for(),
+        force=force,
+        documents=documents,
+        file=file,
+        template=template,
+        prompt=prompt,
+        system=system,
+        format=None if format_ is None or format_ == "json" else f"@{format_.removeprefix('@')}",
+        combine=combine,
+        webhook_key=webhook_key,
+    )
+    if output is not None:
+        check_output(output)
+        outputs.check(output)
     given = from_documents(
         settings_for(),
         file,
@@ -211,6 +233,7 @@ def run(
         as_images=pages_as_images,
         show=show,
         output=output,
+        outputs=outputs,
     )
     again = None
     if given is None:
@@ -226,8 +249,6 @@ def run(
         return
     if str(file) != "-" and again is None:
         open_input(file, recipe)  # what is wrong with the command is said before any host is asked
-    if output is not None:
-        check_output(output)
     if max_failures is not None:
         from worker.services.brake import parse_max_failures
 
@@ -244,8 +265,10 @@ def run(
         keep=keep_of(keep),
         windows=windows_of(window, blackout, tz),
         again=again,
+        outputs=outputs,
         output=output,
         bom=bom,
+        raw=raw,
         as_json=json_,
         wait_hosts=wait_hosts,
         told=told_of(
@@ -340,6 +363,7 @@ def _serving(
     watched = Watched(
         stack.database, stack.clock, settings, batch, lambda: stack.hosts, lambda: stack.output_tokens, rest
     )
+    started = time.monotonic()
     try:
         stack.serve(
             [look.host for look in seen],
@@ -352,21 +376,17 @@ def _serving(
         )
     except KeyboardInterrupt:
         _stop(stack, console)
-        progress = read_progress(watched)
-        sum_up(
-            watched,
-            Watching(progress, Outlook.GOING, (), 0.0),
-            console,
-            as_json=wanted.as_json,
-            hosts=len(seen),
-        )
+        watching = Watching(read_progress(watched), Outlook.GOING, (), time.monotonic() - started)
+        sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(seen))
+        write_output(watched, watching, wanted, console, columns=arrived.columns)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
     tell(stack.database, stack.clock, settings, batch.id, wanted, console)
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
-    write_output(watched, wanted.output, console, columns=arrived.columns, bom=wanted.bom)
-    return sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(stack.hosts))
+    complete = write_output(watched, watching, wanted, console, columns=arrived.columns)
+    code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(stack.hosts))
+    return code if complete else 1
 
 
 def _stop(stack: "Embedded", console: "Console") -> None:
@@ -442,8 +462,9 @@ def _beside_up(
                 f"No longer looking on; caravan up goes on with it. caravan cancel {arrived.batch.id} ends it."
             )
             return 130
-        write_output(watched, wanted.output, console, columns=arrived.columns, bom=wanted.bom)
-        return sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
+        complete = write_output(watched, watching, wanted, console, columns=arrived.columns)
+        code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
+        return code if complete else 1
 
 
 def ask_failed_again(

@@ -62,6 +62,7 @@ from worker.cli.options import (
     recipe_of,
     told_of,
 )
+from worker.cli.outputs import Force, outputs_of
 from worker.cli.settings import opened, settings_for
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def submit(
     window: Window = None,
     blackout: Blackout = None,
     tz: Tz = "UTC",
+    force: Force = False,
     notify: Notify = "always",
     mail_to: MailTo = None,
     webhook: WebhookUrl = None,
@@ -169,6 +171,18 @@ def submit(
         reuse=reuse,
         reuse_any=reuse_any,
     )
+    outputs = outputs_of(
+        settings_for(),
+        force=force,
+        documents=documents,
+        file=file,
+        template=template,
+        prompt=prompt,
+        system=system,
+        format=None if format_ is None or format_ == "json" else f"@{format_.removeprefix('@')}",
+        combine=combine,
+        webhook_key=webhook_key,
+    )
     given = from_documents(
         settings_for(),
         file,
@@ -180,6 +194,7 @@ def submit(
         combine=combine,
         as_images=pages_as_images,
         show=show,
+        outputs=outputs,
     )
     again = None
     if given is None:
@@ -215,6 +230,7 @@ def submit(
         keep=keep_of(keep),
         windows=windows_of(window, blackout, tz),
         again=again,
+        outputs=outputs,
         key=key,
         told=told_of(
             settings,

@@ -203,12 +203,16 @@ def _rejects(wanted: Wanted, file: Path) -> Iterator[tuple[Reject | None, Path]]
     if not wanted.skip_bad:
         yield None, path
         return
+    if wanted.outputs is not None:
+        wanted.outputs.check(path)
     with RejectsFile(path) as rejects:
 
         def reject(problem: Problem, line: InputLine) -> None:
             rejects.add(problem, line)
 
         yield reject, path
+    if wanted.outputs is not None and rejects.count:
+        wanted.outputs.remember(path)
 
 
 def _asking(wanted: Wanted, console: Console) -> Callable[[Batch, Difference], Answer | None]:

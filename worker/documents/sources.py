@@ -127,6 +127,24 @@ def find_documents(
     yield from (found[name] for name in sorted(found))
 
 
+def names_document(pattern: str, path: Path) -> bool:
+    """Whether a file at ``path``, which need not be there, would match an absolute pattern.
+
+    >>> names_document("/in/**/*.txt", Path("/in/a/b.txt")), names_document("/in/*.txt", Path("/in/b.csv"))
+    (True, False)
+    """
+    if is_remote(pattern):
+        return False
+    root = fixed_part(pattern)
+    if not Path(root).is_dir():
+        root = str(Path(root).parent)
+    relative = _relative(pattern, root)
+    real, real_root = os.path.realpath(path), os.path.realpath(root)
+    if relative is None or not _inside(real, real_root):
+        return False
+    return _matches(_spread(root, relative), os.path.relpath(real, real_root))
+
+
 def open_inside(found: Found) -> int:
     """A file descriptor of the document, opened so that no link on the way can lead outside its root, whatever is
     changed meanwhile. Raises DocumentRefused with ``outside_root`` or ``unreadable``.

@@ -1,13 +1,16 @@
 """How do rows become a file? What it is by its ending, whole or not at all; and the file of what was left out.
 
 A spreadsheet takes a cell that begins with ``=`` for a formula, and answers are texts of a stranger: such cells are
-told from formulas by an apostrophe before them (OWASP, CSV injection).
+told from formulas by an apostrophe before them (OWASP, CSV injection). Every text is quoted; but a spreadsheet of a
+country that ends cells at ``;`` ends one there within the quotes of a second column too, and a line likewise. So what
+stands behind such a separator within a text gets an apostrophe too, where it could compute or call something.
 """
 
 import csv
 import gzip
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +20,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, assert_never
@@ -44,8 +48,18 @@ GROUP_ROWS = 20_000
 GROUP_CHARACTERS = 12 * 2**20
 """A row group of Parquet ends at whichever comes first; Chinese text takes 3 bytes a character."""
 
-_FORMULA = frozenset("=+-@\t\r\n\0＝＋－＠")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_FORMULA = frozenset("=+-@＝＋－＠")
+_CONTROL = frozenset("\t\r\n\0")
+_BEFORE = "".join(chr(n) for n in range(33)) + "\x7f\u00a0\ufeff\u200b\u2060\u3000"
+"""What a spreadsheet may pass over before a formula: control signs, spaces of all widths, marks that are not seen."""
+_NUMBER = re.compile(r"[+-]?(\d[\d.,'’ \u00a0\u202f()]*|[.,]\d+)([eE][+-]?\d+)?\s?%?")
+"""A number as people write it: -5.30, -5,30, -1 234, +49 (30) 901820. One of two signs is computed: +1-202-555-0143."""
+_WITHIN = (
+    r"([{separators}][\s\"'\0\ufeff\u200b\u2060]{{0,32}}+)(?=[=＝]|[-+@－＋＠][^;\t\r\n]{{0,1000}}?[(!|])"
+)
+"""Behind a separator: ``=``, or a sign with what a call, another sheet or another program needs. A list of lines that
+begin with ``-`` stays as it is."""
+_PLAIN_NAME = re.compile(r"[\w .]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,7 @@ def output_kind(path: Path) -> OutputKind:
     if not endings:
         return OutputKind("jsonl", compressed)
     form = ENDINGS.get(endings[-1])
-    if form is None and _is_stream(path):
+    if form is None and is_stream(path):
         return OutputKind("jsonl", compressed)
     if form is None or (form == "parquet" and compressed):
         raise InputRefused([_refused(path, _why_not(endings[-1], form))])
@@ -112,7 +126,7 @@ def check_output(path: Path) -> OutputKind:
     Raises InputRefused: an unknown ending, no such folder, a folder itself, no permission, a name too long.
     """
     kind = output_kind(path)
-    if str(path) == "-" or _is_stream(path):
+    if str(path) == "-" or is_stream(path):
         return kind
     try:
         target = _target(path)
@@ -133,7 +147,7 @@ def check_output(path: Path) -> OutputKind:
     return kind
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """A pipe, a terminal, a device: written to as it is. So is ``/dev/stdout``, also where the shell put a file there."""
     try:
         mode = path.stat().st_mode
@@ -158,10 +172,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     After an exception there is what was there before. A stream is written to as it is. Raises OSError.
     """
-    if _is_stream(path):
+    if is_stream(path):
         with path.open("wb") as out:
             yield out
         return
+    try:
+        with _replacing(path) as out:
+            yield out
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None:  # a full disk names no file
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     target = _target(path)
     partial = _partial(target)
     try:
@@ -215,11 +242,16 @@ def write_csv(
     ``safe``: see the module.
     """
     # "\r\n" and not "\n": before Python 3.13 the writer quotes a lone carriage return only where the line end has one
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
+    plain = all(_PLAIN_NAME.fullmatch(name) for name in names)
+    head = csv.writer(
+        out, delimiter=delimiter, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL if plain else csv.QUOTE_ALL
+    )
+    quoting: Literal[2, 0] = csv.QUOTE_NONNUMERIC if safe else csv.QUOTE_MINIMAL
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
     if bom:
         out.write("\ufeff")
-    shown: Callable[[Any], Any] = _safe_cell if safe else plain_text
-    writer.writerow([shown(name) for name in names])
+    shown: Callable[[Any], Any] = partial(_safe_cell, _behind(delimiter)) if safe else plain_text
+    head.writerow([shown(name) for name in names])
     count = 0
     for row in rows:
         writer.writerow([shown(value) for value in row])
@@ -242,14 +274,25 @@ def plain_text(value: Any) -> str | None:
             return json.dumps(value, ensure_ascii=False)
 
 
-def _safe_cell(value: Any) -> str | None:
+def _behind(delimiter: str) -> re.Pattern[str]:
+    """Formulas behind what ends a cell or a line elsewhere than in a file of this delimiter."""
+    return re.compile(_WITHIN.format(separators=";\t\r\n" if delimiter == "," else ",;\t\r\n"))
+
+
+def _safe_cell(within: re.Pattern[str], value: Any) -> str | float | None:
     """As ``plain_text``, and no formula.
 
-    >>> [_safe_cell(value) for value in ("=1+1", "-5", -5, "- a list", "a-b", None)]
-    ["'=1+1", '-5', '-5', "'- a list", 'a-b', None]
+    >>> within = _behind(",")
+    >>> [_safe_cell(within, value) for value in ("=1+1", "-5,30", -5, " =1+1", "- a\\n- list", "a;=b", None)]
+    ["'=1+1", '-5,30', -5, "' =1+1", "'- a\\n- list", "a;'=b", None]
     """
     if isinstance(value, str):
-        return f"'{value}" if value[:1] in _FORMULA and not _NUMBER.fullmatch(value) else value
+        begins = value[:1] in _CONTROL or value.lstrip(_BEFORE)[:1] in _FORMULA
+        risky = begins and not _NUMBER.fullmatch(value.strip(" "))
+        text = within.sub(r"\1'", value)
+        return f"'{text}" if risky else text
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if math.isfinite(value) else plain_text(value)  # written without quotes
     return plain_text(value)
 
 
@@ -347,7 +390,7 @@ def rejects_path(output: Path | None, source: Path) -> Path:
     >>> rejects_path(Path("out/answers.csv.gz"), Path("in.csv")).as_posix()
     'out/answers.rejects.jsonl'
     """
-    beside = source if output is None or str(output) == "-" or _is_stream(output) else output
+    beside = source if output is None or str(output) == "-" or is_stream(output) else output
     if str(beside) == "-":
         beside = Path("stdin")
     name = beside.name

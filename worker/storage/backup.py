@@ -20,6 +20,7 @@ from worker.storage.claims import rescue_holder
 from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
 from worker.storage.engine import Database, database_url, open_database, sqlite_url
 from worker.storage.migrate import HEAD, check_schema, revision, upgrade
+from worker.storage.snapshots import unwritable
 
 KEPT = 3
 """Automatic backups that stay; older ones go."""
@@ -39,7 +40,8 @@ def back_up(
         # before the database: an answer stored in between is then in both, and the fence takes it once
         spooled = _spooled(spool)
         if database.dialect == "sqlite":
-            _snapshot(Path(str(database.url.database)), part)
+            with unwritable(file):
+                _snapshot(Path(str(database.url.database)), part)
         else:
             upgrade(sqlite_url(part))
             target = open_database(sqlite_url(part))
@@ -52,7 +54,8 @@ def back_up(
                     copy_rows(conn, target, progress=progress)
             finally:
                 target.close()
-        _keep_spool(part, spooled)
+        with unwritable(file):
+            _keep_spool(part, spooled)
     return file.stat().st_size
 
 

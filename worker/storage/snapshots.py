@@ -4,6 +4,7 @@ Such a file has no write-ahead log, so that it can lie on a read-only mount and 
 at one moment, and it takes the place of what was there when it is complete.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -108,7 +109,25 @@ def snapshot(
             for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 conn.execute(text(f"SET LOCAL {limit} = 0"))
         about: Table = (ABOUT, _ABOUT_COLUMNS, _once(VERSION, now, batch_id))
-        return write(part, iter([about, *_tables(conn, batch_id)]), progress)
+        with unwritable(path):
+            return write(part, iter([about, *_tables(conn, batch_id)]), progress)
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """What SQLite and DuckDB say of a file that they write, as an OSError that names ``path``."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        number = errno.ENOSPC if "full" in str(error) else errno.EIO
+        raise OSError(
+            number, os.strerror(number) if number == errno.ENOSPC else str(error), str(path)
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "IOException":  # of DuckDB, which is an extra
+            raise
+        number = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _tables(conn: Connection, batch_id: int | None) -> Iterator[Table]:
@@ -186,6 +205,8 @@ def _replacing(target: Path) -> Iterator[Path]:
         yield part
         if target.exists():
             shutil.copymode(target, part)
+        else:
+            part.chmod(0o600)  # every prompt and every answer is in it, as in the database
         with part.open("r+b") as whole:
             os.fsync(whole.fileno())
         part.replace(target)

@@ -38,3 +38,14 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(
 
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not psutil.pid_exists(pid), description="what it started is gone")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource")
+def test_a_command_that_prints_without_end_takes_no_memory_and_its_last_words_are_kept() -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NotSent, match=r"ended with 3: .*last words"):
+        run_command("head -c 200000000 /dev/zero | tr '\\0' x; echo; echo last words; exit 3", b"", about={})
+
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"

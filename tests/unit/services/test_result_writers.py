@@ -205,13 +205,15 @@ def _cells(text: str, **options: Any) -> list[list[str]]:
     "text",
     [
         '=HYPERLINK("http://x")',
-        "+1 555",
+        "+1-202-555-0143",
+        " =1+1",
+        "\u00a0@x",
+        "\u200b=1",
         "- a list",
         "-cmd",
         "@SUM(A1)",
         "\tx",
         "\rx",
-        "\n=1",
         "\0=1",
         "＝1+1",
         "-",
@@ -222,7 +224,10 @@ def test_a_text_that_a_spreadsheet_takes_for_a_formula_has_an_apostrophe_before_
     assert _cells(_csv([[text]], safe=False)) == [[text]]
 
 
-@pytest.mark.parametrize("value", ["-5", "+5", "-0.5e-3", "a=b", "x", "'quoted'", "{}", -5, -0.5])
+NUMBERS = ["-5", "+5", "-0.5e-3", "-5,30", "+49 30 901820", "-12,5 %", -5, -0.5]
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, "a=b", "x", "'quoted'", "{}"])
 def test_a_number_or_a_plain_text_stays_as_it_is(value: Any) -> None:
     assert _cells(_csv([[value]])) == [[str(value)]]
 
@@ -232,7 +237,52 @@ def test_the_header_is_no_formula_either() -> None:
 
     write_csv(out, ["=cmd", "b"], [])
 
-    assert out.getvalue() == "'=cmd,b\r\n"
+    assert out.getvalue() == '"\'=cmd","b"\r\n'
+
+
+HOSTILE = [
+    "ok;=1+1",
+    "ok;=cmd|' /C calc'!A0;",
+    "ok; =1+1",
+    'ok;"=1+1',
+    "ok\t=1+1",
+    "ok\n=1+1",
+    "ok\r\n=1+1",
+    "\n=1",
+    "ok;＝1+1",
+    "a list:\n- one\n-cmd|' /C calc'!A0",
+    "ok;+HYPERLINK(1)",
+    "ok;@SUM(1)",
+    "x;\u00a0=1",
+    '";=1+1',
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_cell_is_a_formula_whatever_a_country_ends_cells_with(text: str, delimiter: str) -> None:
+    out = io.StringIO(newline="")
+    write_csv(out, [text, "b"], [["c0", text], [text, 1]], delimiter=delimiter)
+
+    for read_with in ",;\t":
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):  # of the lenient readers the two extremes
+            lines = io.StringIO(out.getvalue(), newline="")
+            for cells in csv.reader(lines, delimiter=read_with, quoting=quoting):
+                for cell in cells:
+                    shown = cell.strip().strip('"\u00a0 ')
+                    assert not shown.startswith(("=", "＝", "-cmd", "+HYPER", "@SUM")), (read_with, cells)
+
+
+def test_lists_code_and_sums_within_an_answer_stay_as_they_are() -> None:
+    answer = "Sure:\n- one; -5 °C\n- two\n+ three\n@property\nx == 1; a=b, c = d"
+
+    assert _cells(_csv([[answer]])) == [[answer]]
+
+
+def test_a_long_hostile_text_is_written_in_no_time() -> None:
+    rows = [["\n" * 200_000], [",-" * 100_000], [";" * 200_000], ["\n-" * 50_000]]
+
+    assert _csv(rows).count("\r\n") == 5
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -102,6 +103,8 @@ def _safe(schedule: Schedule, folder: Path, name: str, form: str) -> None:
     there = folder / _short(name)
     if there.is_symlink():
         raise OSError(f"{there} is a link, and is left alone")
+    if there.exists() and not there.is_file():
+        raise OSError(f"{there} is no ordinary file, and is left alone")
     if there.exists():
         with there.open("rb") as file:
             head = file.read(200).lstrip()
@@ -165,11 +168,15 @@ def _text(one: Answered, form: str) -> str:
 def _write(folder: Path, name: str, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = _short(name)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=".caravan-", suffix=".part")
+    partial, there = folder / f".caravan-{secrets.token_hex(8)}.part", folder / name
     try:
+        # a mode that follows the umask, as that of every file which a person writes
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
-        Path(partial).replace(folder / name)
+        if there.exists():
+            shutil.copymode(there, partial)
+        partial.replace(there)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
