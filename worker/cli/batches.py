@@ -25,6 +25,9 @@ Reference = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
+SHOWN = 50
+"""Batches of a table where no limit is given."""
+ALL = 2**31
 NARROW = 110
 """Columns of a terminal below which a list of batches has no room for why one is paused."""
 
@@ -44,8 +47,10 @@ def status(
     """
     with opened(settings_for()) as database, database.read() as conn:
         if batch is None:
-            shown = [batch_progress(conn, one.id) for one in list_batches(conn, limit=50)]
+            shown, more = _progresses(conn, ALL if json_ else SHOWN)
             _print_batches(shown, as_json=json_)
+            if more:
+                typer.echo("there are more: caravan batches --limit, or --json for all", err=True)
             if not json_:
                 _print_schedules(conn)
             return
@@ -110,7 +115,9 @@ def batches(
     state: Annotated[
         list[BatchState] | None, typer.Option("--state", help="Only these states; repeat for more.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
+    ] = None,
     json_: AsJson = False,
 ) -> None:
     """List batches, the newest first: name, state, and how far each has come.
@@ -119,8 +126,19 @@ def batches(
     """
     states = frozenset(state) if state else None
     with opened(settings_for()) as database, database.read() as conn:
-        found = [batch_progress(conn, one.id) for one in list_batches(conn, limit, states=states)]
+        found, more = _progresses(conn, limit or (ALL if json_ else SHOWN), states)
     _print_batches(found, as_json=json_, of_some=states is not None)
+    if more:
+        remedy = "without --limit --json gives all" if json_ else "--limit shows more, --json gives all"
+        typer.echo(f"there are more batches: {remedy}", err=True)
+
+
+def _progresses(
+    conn: "Connection", limit: int, states: "frozenset[BatchState] | None" = None
+) -> tuple[list[BatchProgress], bool]:
+    """The newest batches, and whether there are more."""
+    listed = list_batches(conn, limit + 1, states=states)
+    return [batch_progress(conn, one.id) for one in listed[:limit]], len(listed) > limit
 
 
 def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:

@@ -313,7 +313,9 @@ def hosts_remove(
 @hosts.command("history")
 def hosts_history(
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many; default: 20, and all with --json.")
+    ] = None,
     json_: AsJson = False,
 ) -> None:
     """Show what a host loaded and when, the newest first: how long each load took, why it was, what came of it.
@@ -325,7 +327,7 @@ def hosts_history(
     from worker.storage.hosts import host_history
 
     with opened(settings_for()) as db, db.read() as conn:
-        runs = host_history(conn, name, limit)
+        runs = host_history(conn, name, limit or (2**31 if json_ else 20))
     if json_:
         rows = [
             {

@@ -417,7 +417,9 @@ def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
 @schedules.command("history")
 def schedule_history(
     name: ScheduleName,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many; default: 20, and all with --json.")
+    ] = None,
     json_: AsJson = False,
 ) -> None:
     """Show the firings of a schedule, the newest first, one line each: when, and what came of it.
@@ -431,7 +433,7 @@ def schedule_history(
     with opened(settings_for()) as database:
         with database.read() as conn:
             schedule = get_schedule(conn, name)
-            firings = list_firings(conn, schedule.id, limit=limit)
+            firings = list_firings(conn, schedule.id, limit=limit or (2**31 if json_ else 20))
         now = database.clock().now()
         reports = [report_of(database, firing, now=now) for firing in firings]
     if json_:

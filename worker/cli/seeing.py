@@ -3,10 +3,10 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ from worker.cli.render import (
     size,
 )
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import machine_output
 from worker.domain.hosts import Host, HostReport, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import HostError, SettingsRefused
@@ -32,11 +33,18 @@ from worker.storage.engine import Database
 from worker.storage.hosts import list_hosts
 from worker.storage.reports import JobLine, list_jobs, list_models
 
+if TYPE_CHECKING:
+    from worker.storage.engine import Connection
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Reference = Annotated[
     str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
 ]
 
+SHOWN = 50
+"""Jobs of a table where no limit is given."""
+PAGE = 1000
+"""Jobs that are read at a time."""
 JOB_COLUMNS = ("job", "custom_id", "model", "state", "host", "tries")
 WHY = 300
 """Characters of a reason that are shown."""
@@ -71,7 +79,9 @@ def jobs(
     code: Annotated[
         str | None, typer.Option("--code", help="Only jobs that failed, or are held, with this code.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
+    ] = None,
     json_: AsJson = False,
 ) -> None:
     """List jobs of a batch in the order of its input: where each stands, and why it failed or is held.
@@ -80,11 +90,12 @@ def jobs(
     """
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
-        listed = list_jobs(conn, found.id, state=state, code=code, limit=limit + 1)
-    more, listed = len(listed) > limit, listed[:limit]
-    if json_:
-        print_json([asdict(line) for line in listed])
-        return
+        if json_:
+            _print_jobs_json(_pages(conn, found.id, state, code), limit)
+            return
+        shown = limit or SHOWN
+        listed = list_jobs(conn, found.id, state=state, code=code, limit=shown + 1)
+    more, listed = len(listed) > shown, listed[:shown]
     if not listed:
         wanted = " of that kind" if state is not None or code is not None else ""
         typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
@@ -95,7 +106,27 @@ def jobs(
     else:
         _print_wide(listed, console)
     if more:
-        typer.echo(f"there are more: --limit {limit * 10}, or --json", err=True)
+        typer.echo(f"there are more: --limit {shown * 10}, or --json for all", err=True)
+
+
+def _pages(conn: "Connection", batch_id: int, state: JobState | None, code: str | None) -> Iterator[JobLine]:
+    after = 0
+    while page := list_jobs(conn, batch_id, state=state, code=code, after=after, limit=PAGE):
+        yield from page
+        after = page[-1].job_id
+
+
+def _print_jobs_json(jobs: Iterator[JobLine], limit: int | None) -> None:
+    """One array of all jobs, written as they are read. Where ``limit`` cuts it, standard error says so."""
+    with machine_output() as out:
+        out.write("[")
+        for count, job in enumerate(jobs):
+            if count == limit:
+                typer.echo(f"only the first {limit:,} jobs; without --limit --json gives all", err=True)
+                break
+            out.write(", " if count else "")
+            out.write(json.dumps(asdict(job), default=_plain, ensure_ascii=False))
+        out.write("]\n")
 
 
 def _print_wide(found: Sequence[JobLine], console: Console) -> None:
