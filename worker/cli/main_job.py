@@ -27,11 +27,13 @@ from worker.domain.urls import masked
 from worker.errors import DatabaseUnavailable, InputRefused
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
+from worker.services.arrival import Arrived
 from worker.services.explain import why_nothing_moves
 from worker.services.quote import Quoted
 from worker.services.results import write_results, write_results_file
 from worker.services.situation import Situation, situation
 from worker.settings import Settings
+from worker.storage.chosen import Chosen
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, sqlite_file
 from worker.storage.reports import runner_keys_in_order
@@ -161,7 +163,7 @@ def patiently(read: Callable[[], T]) -> T:
 
 
 def write_output(
-    watched: Watched, watching: Watching, wanted: Wanted, console: Console, *, columns: Sequence[str] | None
+    watched: Watched, watching: Watching, wanted: Wanted, console: Console, arrived: Arrived
 ) -> bool:
     """Write the results where they were asked for, once the batch has come to its end; whether that was done.
 
@@ -172,6 +174,7 @@ def write_output(
     if output is None:
         return True
     later = f"caravan results {watched.batch.id} -o {shlex.quote(str(output))}"
+    chosen = None if arrived.only is None else Chosen(watched.batch.id, job_ids=arrived.only)
     if watching.outlook is not Outlook.DONE:
         progress = watching.progress
         console.print(
@@ -182,7 +185,7 @@ def write_output(
         return True
     if str(output) == "-":
         with suppress(BrokenPipeError), machine_output() as out:
-            patiently(lambda: write_results(watched.database, watched.batch.id, out))
+            patiently(lambda: write_results(watched.database, watched.batch.id, out, chosen=chosen))
         return True
     try:
         with written(wanted.outputs or outputs_of(watched.settings), output, later=later):
@@ -191,9 +194,10 @@ def write_output(
                     watched.database,
                     watched.batch.id,
                     output,
-                    columns=columns,
+                    columns=arrived.columns,
                     bom=wanted.bom,
                     safe=not wanted.raw,
+                    chosen=chosen,
                 )
             )
     except (OSError, InputRefused) as error:

@@ -18,6 +18,7 @@ from worker.errors import InputRefused, Problem
 if TYPE_CHECKING:
     from worker.policy.windows import Windows
     from worker.services.again import Again
+    from worker.services.arrival import Terms
     from worker.services.outputs import Outputs
     from worker.services.recipe import Recipe
     from worker.settings import Settings
@@ -293,6 +294,8 @@ class Wanted:
     windows: "Windows | None" = None
     """The hours in which its jobs may begin; None: those that it has, or any."""
     output: Path | None = None
+    terms: "Terms | None" = None
+    """What a batch that is there already cannot take on."""
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
     bom: bool = False

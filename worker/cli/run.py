@@ -180,6 +180,7 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.take_in import show_prompts
+    from worker.services.arrival import Terms
     from worker.services.recipe import open_input
     from worker.services.writers import check_output
 
@@ -265,6 +266,7 @@ def run(
         keep=keep_of(keep),
         windows=windows_of(window, blackout, tz),
         again=again,
+        terms=Terms(name, fail_on_cut),
         outputs=outputs,
         output=output,
         bom=bom,
@@ -378,13 +380,13 @@ def _serving(
         _stop(stack, console)
         watching = Watching(read_progress(watched), Outlook.GOING, (), time.monotonic() - started)
         sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(seen))
-        write_output(watched, watching, wanted, console, columns=arrived.columns)
+        write_output(watched, watching, wanted, console, arrived)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
     tell(stack.database, stack.clock, settings, batch.id, wanted, console)
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
-    complete = write_output(watched, watching, wanted, console, columns=arrived.columns)
+    complete = write_output(watched, watching, wanted, console, arrived)
     code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(stack.hosts))
     return code if complete else 1
 
@@ -420,6 +422,11 @@ def _beside_up(
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
+    if wanted.terms is not None and wanted.terms.fail_on_cut:
+        raise typer.BadParameter(
+            "caravan up serves here, and decides that: start it with CARAVAN_FAIL_ON_CUT=true",
+            param_hint="--fail-on-cut",
+        )
     with opened(settings) as database:
         clock = database.clock()
         console.print("caravan up serves here; this run joins it", style="dim")
@@ -462,7 +469,7 @@ def _beside_up(
                 f"No longer looking on; caravan up goes on with it. caravan cancel {arrived.batch.id} ends it."
             )
             return 130
-        complete = write_output(watched, watching, wanted, console, columns=arrived.columns)
+        complete = write_output(watched, watching, wanted, console, arrived)
         code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
         return code if complete else 1
 

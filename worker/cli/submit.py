@@ -147,6 +147,7 @@ def submit(
     from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
     from worker.cli.wake import wake
+    from worker.services.arrival import Terms
 
     recipe = recipe_of(
         prompt=prompt,
@@ -230,6 +231,7 @@ def submit(
         keep=keep_of(keep),
         windows=windows_of(window, blackout, tz),
         again=again,
+        terms=Terms(name, False),
         outputs=outputs,
         key=key,
         told=told_of(

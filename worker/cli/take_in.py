@@ -97,6 +97,7 @@ def _take_in_file(
             max_failures=wanted.max_failures,
             keep=wanted.keep,
             windows=wanted.windows,
+            terms=wanted.terms,
             reject=rejected,
             check_models=check_models,
         )
@@ -140,6 +141,7 @@ def _take_in_again(
                 max_failures=wanted.max_failures,
                 keep=wanted.keep,
                 windows=wanted.windows,
+                terms=wanted.terms,
                 reject=rejected,
                 check_models=check_models,
                 parent=parent.id,
@@ -162,6 +164,12 @@ def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
 
 def _say_difference(console: Console, arrived: Arrived) -> None:
     difference = arrived.difference
+    if arrived.only is not None:
+        outside = arrived.batch.jobs - len(arrived.only)
+        console.print(
+            f"{outside:,} more of batch {arrived.batch.id} ({arrived.batch.name}) lie outside --limit or --sample "
+            "and have ended; they are not written now"
+        )
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
         if difference.running:

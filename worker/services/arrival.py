@@ -12,15 +12,18 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.errors import Conflict, InputRefused, Problem
 from worker.policy.windows import Windows
-from worker.services.extend import Difference, compare, extend
+from worker.services.extend import Difference, compare, extend, named_jobs
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import Recipe, content_key, open_input
 from worker.services.submit import CHUNK, CheckModels, Submitted, submit_lines
 from worker.services.windows import set_windows
+from worker.storage.answers import answer_counts
 from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of, set_keep
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
+from worker.storage.extend import open_jobs
 from worker.storage.models import known_models
+from worker.storage.pauses import batch_tally
 
 Answer = Literal["extend", "new"]
 Ask = Callable[[Batch, Difference], Answer | None]
@@ -28,6 +31,14 @@ Ask = Callable[[Batch, Difference], Answer | None]
 
 NO_FILES = ("-", "python")
 """Sources: standard input, and a program. What comes from there next may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a command gives that a batch which is there already cannot take on any more."""
+
+    name: str | None = None
+    fail_on_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class Arrived:
     """What the batch did not have yet, where it was there before."""
     columns: tuple[str, ...] | None = None
     """Of the input, where it is a table."""
+    only: frozenset[int] | None = None
+    """The jobs within ``limit`` and ``sample``, where the batch has others too."""
 
     @property
     def batch(self) -> Batch:
@@ -64,6 +77,7 @@ def arrive(
     progress: Callable[[int], None] | None = None,
     parent: int | None = None,
     windows: Windows | None = None,
+    terms: Terms | None = None,
 ) -> Arrived:
     """Take an input in under a recipe. ``parent``: the batch whose rows it asks again.
 
@@ -72,6 +86,7 @@ def arrive(
     ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own. ``keep``:
     how long it is kept once it has ended, zero for ever. ``windows``: the hours in which its jobs may begin; None: those
     that it has, or at any time.
+    ``terms``: refused, with ``max_failures``, ``limit`` and ``sample``, where the batch is there and cannot keep them.
     Raises InputRefused, Conflict, DatabaseUnavailable.
     """
     source = str(path) if source is None else source
@@ -145,6 +160,37 @@ def arrive(
         _within(database, batch.id, windows, clock)
         return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
 
+    def bounded(arrived: Arrived) -> Arrived:
+        """Of a pilot of a batch that holds more, which jobs are its own."""
+        if not recipe.is_pilot or arrived.submitted.created:
+            return arrived
+        only = named_jobs(database, arrived.batch.id, rows, intake(looking=True))
+        difference = arrived.difference and replace(arrived.difference, gone=0)
+        return replace(arrived, difference=difference, only=only if len(only) < arrived.batch.jobs else None)
+
+    def check_known(batch: Batch) -> None:
+        """Refuse, before anything is changed, what cannot hold for a batch that is there already."""
+        if terms is None:
+            return
+        with database.read() as conn:
+            tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
+            waiting = open_jobs(conn, batch.id) if recipe.is_pilot else frozenset()
+        before = None if tally is None else tally.max_failures
+        if terms.name is not None and terms.name != batch.name:
+            raise _cannot_apply("--name", f"{terms.name!r} is not its name", batch)
+        if max_failures is not None and max_failures != before:
+            raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
+        if terms.fail_on_cut and cut:
+            raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
+        if recipe.is_pilot:
+            outside = waiting - named_jobs(database, batch.id, rows, intake(looking=True)) if waiting else ()
+            if outside:
+                option = "--limit" if recipe.limit is not None else "--sample"
+                why = (
+                    f"{len(outside):,} jobs that lie outside of it wait in this batch and would be asked too"
+                )
+                raise _cannot_apply(option, why, batch)
+
     if new:
         return submitted(f"{key}-{uuid.uuid4().hex[:8]}")
     with database.read() as conn:
@@ -153,26 +199,39 @@ def arrive(
     if same is not None:
         if same.state is BatchState.CANCELLED and not told:
             raise Conflict(f"batch {same.id} of this very input was cancelled; --new asks it again")
-        if same.state in (BatchState.RECEIVING, BatchState.REFUSED) or told or not _is_pilot(database, same):
-            return known(submitted(key))
+        settled = same.state not in (BatchState.RECEIVING, BatchState.REFUSED)
+        if settled and not told:
+            check_known(same)
+        if not settled or told or not _is_pilot(database, same):
+            return bounded(known(submitted(key)))
         difference = compare(database, same, rows, intake(looking=True), check_models)
-        return extended(same, difference)
+        return bounded(extended(same, difference))
     if before is None or before.state in (BatchState.CANCELLED, BatchState.RECEIVING):
         return submitted(key)
     difference = compare(database, before, rows, intake(looking=True), check_models)
     if difference.nothing:
-        return extended(before, difference)
+        check_known(before)
+        return bounded(extended(before, difference))
     match ask(before, difference):
         case "new":
             return submitted(key)
         case "extend":
-            return extended(before, difference)
+            check_known(before)
+            return bounded(extended(before, difference))
         case None:
             told_so = (
                 f"batch {before.id} ({before.name}) asked this input before it changed: {difference}. "
                 "--extend takes the change into that batch, --new makes a batch of its own"
             )
             raise InputRefused([Problem(0, "", "changed_input", told_so)])
+
+
+def _cannot_apply(option: str, why: str, batch: Batch) -> InputRefused:
+    message = (
+        f"{option} cannot apply: this input is batch {batch.id} ({batch.name}) already, and {why}. "
+        f"Leave {option} out to go on with that batch, or give --new for a batch of its own"
+    )
+    return InputRefused([Problem(0, option, "cannot_apply", message)])
 
 
 def _lineage(name: str | None, source: str) -> str | None:

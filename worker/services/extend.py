@@ -145,6 +145,16 @@ def extend(
     return extended, Difference(kept, added, replaced + running, running, 0)
 
 
+def named_jobs(
+    database: Database, batch_id: int, lines: Iterable[InputLine], intake: Intake
+) -> frozenset[int]:
+    """The jobs of a batch that these rows of its input stand for. Nothing is changed, nothing refused."""
+    found: set[int] = set()
+    for chunk, there in _beside(database, batch_id, intake.read(lines)):
+        found |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
+    return frozenset(found)
+
+
 def _asked_as_before(stored: StoredJob, job: NewJob) -> bool:
     return stored.digest is None or stored.digest == asked_digest(job)
 

@@ -11,6 +11,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from worker.domain.jobs import JobState
 from worker.storage.tables import follows, jobs, payloads, results
 
+MOST_IDS = 10_000
+"""Job ids that a query is given; of more, rows are picked as they are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -31,6 +34,10 @@ class Chosen:
     """Also those whose answers are for another job's prompt alone."""
     job_ids: Collection[int] | None = None
     """These and no others."""
+
+    def names(self, job_id: int) -> bool:
+        """Whether ``job_ids`` let this one through, of which there may be more than a query takes."""
+        return self.job_ids is None or job_id in self.job_ids
 
     @property
     def all_of_batch(self) -> bool:
@@ -72,7 +79,7 @@ def metadata_is(key: str, value: str) -> ColumnElement[bool]:
 def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     """What ``chosen`` asks, all but the batch, of rows that hold a job, its payload and its result, if it has one."""
     found: list[ColumnElement[bool]] = []
-    if chosen.job_ids is not None:
+    if chosen.job_ids is not None and len(chosen.job_ids) <= MOST_IDS:
         found.append(jobs.c.id.in_(sorted(chosen.job_ids)))
     if chosen.models:
         found.append(jobs.c.model.in_(sorted(chosen.models)))

@@ -112,7 +112,8 @@ def iter_results(
     while True:
         with database.read() as conn:
             page = _page(conn, batch_id, after, wanted, more, none=states is not None and not states)
-        yield from with_logprobs(database, page) if logprobs else page
+        shown = with_logprobs(database, page) if logprobs else page
+        yield from (row for row in shown if wanted.names(row.job_id))
         if len(page) < PAGE:
             return
         after = page[-1].job_id

@@ -1,0 +1,86 @@
+"""An input that was asked before: what a command gives applies to its batch, or is refused by its name."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import simulator
+from tests.acceptance.conftest import caravan, write_jobs
+
+Environment = dict[str, str]
+Hosts = tuple[simulator.RunningHost, ...]
+
+
+def requests(hosts: Hosts) -> int:
+    return sum(int(host.state()["requests"]) for host in hosts)
+
+
+def test_what_a_batch_cannot_take_on_any_more_is_refused_and_new_takes_it(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 6, options={"num_predict": 2})
+    command = ["run", str(file), "--host", hosts[0].url]
+    caravan(*command, "--name", "cut", env=environment)
+    before = requests(hosts)
+
+    for option in (["--name", "cut2"], ["--fail-on-cut"], ["--max-failures", "3"]):
+        done = caravan(*command, *option, env=environment, check=False)
+        assert done.returncode == 2, option
+        assert option[0] in done.stderr
+        assert "--new" in done.stderr
+    assert requests(hosts) == before
+    caravan(*command, "--name", "cut", env=environment)
+    caravan(*command, env=environment)
+    failed = caravan(*command, "--name", "cut2", "--fail-on-cut", "--new", env=environment, check=False)
+
+    assert failed.returncode == 3
+    shown = json.loads(caravan("status", "cut2", "--json", env=environment, check=False).stdout)
+    assert shown["counts"] == {"failed": 6}
+
+
+@pytest.mark.parametrize("option", ["--limit", "--sample"])
+def test_a_limit_bounds_what_is_written_and_says_what_lies_outside(
+    environment: Environment, hosts: Hosts, tmp_path: Path, option: str
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 30)
+    out = tmp_path / "out.csv"
+    command = ["run", str(file), "--host", hosts[0].url, "-o", str(out)]
+    caravan(*command, env=environment)
+    before = requests(hosts)
+
+    done = caravan(*command, option, "7", env=environment)
+
+    assert requests(hosts) == before
+    assert len(out.read_text().splitlines()) == 8
+    assert "23 more of batch 1" in done.stderr
+
+
+def test_a_limit_never_asks_what_lies_outside_of_it(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 30)
+    caravan("submit", str(file), env=environment)
+    command = ["run", str(file), "--host", hosts[0].url, "--limit", "7"]
+
+    refused = caravan(*command, env=environment, check=False)
+    assert (refused.returncode, requests(hosts)) == (2, 0)
+    assert "23 jobs that lie outside" in refused.stderr
+    caravan(*command, "--new", env=environment)
+
+    assert requests(hosts) == 7
+
+
+def test_a_pilot_and_then_the_rest_are_one_batch(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 20)
+    out = tmp_path / "out.jsonl"
+    command = ["run", str(file), "--host", hosts[0].url, "-o", str(out)]
+    lines = []
+    for more in (["--sample", "4"], ["--limit", "5"], []):
+        caravan(*command, *more, env=environment)
+        lines.append(len(out.read_text().splitlines()))
+
+    assert lines == [4, 5, 20]
+    assert requests(hosts) == 20
