@@ -142,7 +142,7 @@ def names_document(pattern: str, path: Path) -> bool:
     real, real_root = os.path.realpath(path), os.path.realpath(root)
     if relative is None or not _inside(real, real_root):
         return False
-    return _matches(_spread(root, relative), os.path.relpath(real, real_root))
+    return matches(_spread(root, relative), os.path.relpath(real, real_root))
 
 
 def open_inside(found: Found) -> int:
