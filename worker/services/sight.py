@@ -63,7 +63,7 @@ class Sight:
     def _count_dated(self, conn: Connection) -> dict[str, list[tuple[datetime, int]]]:
         began = self._clock.monotonic()
         if began >= self._dated_until:
-            self._dated = read_due(conn, batch_id=self._batch_id)
+            self._dated = read_due(conn, now=self._clock.now(), batch_id=self._batch_id)
             now = self._clock.monotonic()
             self._dated_until = now + max(DATED_EVERY, 20 * (now - began))
         return self._dated

@@ -20,21 +20,26 @@ WITH RECURSIVE keys(runner_key) AS (
   FROM keys WHERE keys.runner_key IS NOT NULL
 )
 SELECT keys.runner_key, tiers.priority,
-       (SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
-        AND priority = tiers.priority AND prefix_group >= :low AND prefix_group < :high
-        ORDER BY prefix_group, id LIMIT 1) AS oldest
+       coalesce((SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
+        AND priority = tiers.priority AND expires = false AND prefix_group >= :low AND prefix_group < :high
+        ORDER BY prefix_group, id LIMIT 1),
+       (SELECT id FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL AND runner_key = keys.runner_key
+        AND priority = tiers.priority AND expires = true AND deadline > :now
+        AND prefix_group >= :low AND prefix_group < :high ORDER BY deadline, prefix_group, id LIMIT 1)) AS oldest
 FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
 WHERE keys.runner_key IS NOT NULL
 """
-"""A skip-scan: one index probe per runner key and priority. The oldest job is null where there is none."""
+"""A skip-scan: two index probes per runner key and priority. The oldest job is null where there is none, or where all of
+them have expired."""
 
-_BACKLOG = text(BACKLOG)
+_BACKLOG = text(BACKLOG).bindparams(bindparam("now", type_=UtcTime))
 
 _FIRST = (
     text(
         "SELECT j.id, j.model, j.eligible_at, j.submitted_at, (SELECT count(*) FROM (SELECT 1 FROM jobs g "
         "WHERE g.state = 'queued' AND g.runner_key = j.runner_key AND g.priority = j.priority "
-        "AND g.prefix_group = j.prefix_group LIMIT 64) AS alike) AS alike FROM jobs j WHERE j.id IN :ids"
+        "AND g.expires = j.expires AND g.prefix_group = j.prefix_group LIMIT 64) AS alike) AS alike "
+        "FROM jobs j WHERE j.id IN :ids"
     )
     .bindparams(bindparam("ids", expanding=True))
     .columns(eligible_at=UtcTime, submitted_at=UtcTime)
@@ -59,7 +64,11 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
 
     Rows that exist count for at least one job, whatever the totals say.
     """
-    found = {row.oldest: row for row in conn.execute(_BACKLOG, id_range(batch_id)) if row.oldest is not None}
+    found = {
+        row.oldest: row
+        for row in conn.execute(_BACKLOG, {"now": now, **id_range(batch_id)})
+        if row.oldest is not None
+    }
     if not found:
         return []
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
@@ -90,19 +99,26 @@ def served_at(conn: Connection) -> dict[tuple[str, int], datetime]:
 MOST_DUE = 8
 """Groups of deadlines that are told apart for a runner key."""
 
-_DUE = text(
-    "SELECT runner_key, deadline, count(*) AS jobs FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL "
-    "AND prefix_group >= :low AND prefix_group < :high GROUP BY runner_key, deadline ORDER BY runner_key, deadline"
-).columns(deadline=UtcTime)
+_DUE = (
+    text(
+        "SELECT runner_key, deadline, count(*) AS jobs FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL "
+        "AND NOT (expires AND deadline <= :now) AND prefix_group >= :low AND prefix_group < :high "
+        "GROUP BY runner_key, deadline ORDER BY runner_key, deadline"
+    )
+    .bindparams(bindparam("now", type_=UtcTime))
+    .columns(deadline=UtcTime)
+)
 
 
-def read_due(conn: Connection, *, batch_id: int | None = None) -> dict[str, list[tuple[datetime, int]]]:
+def read_due(
+    conn: Connection, *, now: datetime, batch_id: int | None = None
+) -> dict[str, list[tuple[datetime, int]]]:
     """Queued jobs that have a deadline, by runner key: (deadline, jobs), the earliest first, at most ``MOST_DUE``.
 
     Neighbours are put together under the earlier deadline. Counts rows: 0.1 s for 500,000 of them; not for each choice.
     """
     found: dict[str, list[tuple[datetime, int]]] = {}
-    for key, deadline, number in conn.execute(_DUE, id_range(batch_id)):
+    for key, deadline, number in conn.execute(_DUE, {"now": now, **id_range(batch_id)}):
         found.setdefault(key, []).append((deadline, int(number)))
     return {key: _grouped(dated) for key, dated in found.items()}
 

@@ -128,27 +128,23 @@ def promote_sealed(conn: Connection, *, limit: int, now: datetime) -> int:
 
     Two that promote one batch at once do so one after the other; neither takes the other's chunk for the last.
     """
-    locked = " FOR NO KEY UPDATE OF batches" if conn.dialect.name == "postgresql" else ""
-    batch = conn.scalar(text(f"{_SEALED} ORDER BY ({_URGENCY}), batches.id LIMIT 1{locked}"))
-    return 0 if batch is None else _promote(conn, batch, limit, now)
+    batch = conn.scalar(_MOST_URGENT)
+    return 0 if batch is None else promote_batch(conn, batch, limit=limit, now=now)
 
 
 def promote_batch(conn: Connection, batch_id: int, *, limit: int, now: datetime) -> int:
     """The same for this batch alone; 0 where it is not open, or has none left."""
-    locked = " FOR NO KEY UPDATE OF batches" if conn.dialect.name == "postgresql" else ""
-    batch = conn.scalar(text(f"{_SEALED} AND batches.id = :batch{locked}"), {"batch": batch_id})
-    return 0 if batch is None else _promote(conn, batch, limit, now)
+    locked = " FOR NO KEY UPDATE" if conn.dialect.name == "postgresql" else ""
+    is_open = text(f"SELECT 1 FROM batches WHERE id = :batch AND state = 'open' AND NOT closed{locked}")
+    return _promote(conn, batch_id, limit, now) if conn.scalar(is_open, {"batch": batch_id}) else 0
 
 
-_UNSEALED = (
-    "FROM jobs WHERE jobs.batch_id = batches.id AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL"
+_MOST_URGENT = text(
+    "SELECT id FROM (SELECT batches.id, (SELECT jobs.priority FROM jobs WHERE jobs.batch_id = batches.id "
+    "AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL ORDER BY jobs.id LIMIT 1) AS urgency "
+    "FROM batches WHERE state = 'open' AND NOT closed) AS sealed WHERE urgency IS NOT NULL ORDER BY urgency, id LIMIT 1"
 )
-_SEALED = (
-    "SELECT batches.id FROM batches WHERE batches.state = 'open' AND NOT closed "
-    f"AND EXISTS (SELECT 1 {_UNSEALED})"
-)
-_URGENCY = f"SELECT jobs.priority {_UNSEALED} ORDER BY jobs.id LIMIT 1"
-"""Of the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it."""
+"""By the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it."""
 
 
 def _promote(conn: Connection, batch_id: int, limit: int, now: datetime) -> int:

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, select, text, true, update
+from sqlalchemy import ColumnElement, Row, bindparam, exists, select, text, true, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState, Priority
@@ -30,69 +32,81 @@ TURN = timedelta(seconds=30)
 """How long one batch is claimed from before the next of the same runner key and priority has its turn: a small batch is
 not stuck behind a giant one, and prompts that begin alike still follow each other."""
 
-_QUEUED = (
-    "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
-    "AND prefix_group >= :low AND prefix_group < :high "
-    "AND batch_id NOT IN (SELECT id FROM batches WHERE state IN ('open', 'paused') AND (state = 'paused' OR closed)) "
+Turn = tuple[int | None, datetime | None]
+"""The batch whose turn it is, and since when."""
+
+
+class Pick(Enum):
+    """Which queued jobs of a runner key and priority a claim takes, and in which order."""
+
+    GROUP = "jobs that never expire, those that begin alike together"
+    LONGEST = "jobs that never expire, the longest first"
+    DATED = "jobs with a deadline that are asked even after it, by their deadline"
+    EXPIRING = "jobs that are not asked after their deadline, by their deadline, as long as it is ahead"
+    SUSPECT = "one job on which hosts or workers died"
+
+
+_OF_ORDER = {Order.GROUP: Pick.GROUP, Order.LONGEST: Pick.LONGEST}
+_FIRST = (
+    "runner_key = :key AND priority = :priority AND prefix_group >= :low AND prefix_group < :high "
+    "AND batch_id NOT IN (SELECT id FROM batches WHERE state IN ('open', 'paused') AND (state = 'paused' OR closed))"
 )
-_ORDINARY = f"AND losses < {SUSPECT_AFTER} "
-_PICK_SUSPECT = (
-    _QUEUED.replace("AND prefix_group", f"AND losses >= {SUSPECT_AFTER} AND prefix_group", 1)
-    + "ORDER BY id LIMIT 1"
-)
-_QUEUED += _ORDINARY
-_PICK = {
-    Order.GROUP: _QUEUED + "ORDER BY prefix_group, id LIMIT :limit",
-    Order.LONGEST: _QUEUED + "ORDER BY estimate DESC, prefix_group, id LIMIT :limit",
+_PICKS: Mapping[Pick, tuple[str, str, str]] = {
+    Pick.GROUP: ("ix_jobs_claim", "expires = false", "prefix_group, id"),
+    Pick.LONGEST: ("ix_jobs_claim", "expires = false", "estimate DESC, prefix_group, id"),
+    Pick.DATED: ("ix_jobs_dated", "expires = false AND deadline IS NOT NULL", "deadline, prefix_group, id"),
+    Pick.EXPIRING: (
+        "ix_jobs_dated",
+        "expires = true AND deadline IS NOT NULL AND deadline > :now",
+        "deadline, prefix_group, id",
+    ),
+    Pick.SUSPECT: ("ix_jobs_suspects", "NOT (expires AND deadline <= :now)", "id"),
 }
-_PICK_DATED = (
-    _QUEUED.replace("AND prefix_group", "AND deadline IS NOT NULL AND prefix_group", 1)
-    + "ORDER BY deadline, prefix_group, id LIMIT :limit"
-)
-_TAKE = (
-    "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
-    "started_at = :now, rescued_token = NULL, asked = false"
-)
-_GIVE = (
-    "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
-    "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, jobs.widened, "
-    "jobs.reuse, jobs.carries"
-)
+"""Index, condition, order. ``expires`` stands before the order in the indexes: however many jobs have expired and are not
+taken out of the queue yet, a claim does not pass over them one by one."""
 
 
-def _taking(pick: str, index: str) -> dict[str, str]:
-    """The statement by dialect. Without statistics SQLite may prefer the primary key, because of the order."""
-    return {
-        "postgresql": change_picked(pick.format(hint=""), _TAKE, _GIVE)["postgresql"],
-        "sqlite": change_picked(pick.format(hint=f" INDEXED BY {index}"), _TAKE, _GIVE)["sqlite"],
-    }
+def picked(pick: Pick, dialect: str, columns: str = "id") -> str:
+    """The SELECT of a pick. Without statistics SQLite may prefer the primary key, because of the order."""
+    index, condition, order = _PICKS[pick]
+    hint = f" INDEXED BY {index}" if dialect == "sqlite" else ""
+    losses = ">=" if pick is Pick.SUSPECT else "<"
+    return (
+        f"SELECT {columns} FROM jobs{hint} WHERE state = 'queued' AND {_FIRST} AND {condition} "
+        f"AND losses {losses} {SUSPECT_AFTER} ORDER BY {order} LIMIT :limit"
+    )
 
 
-CLAIM = _taking(_PICK[Order.GROUP], "ix_jobs_claim")
-"""One priority at a time: key, priority and prefix group are then one stretch of the claim index."""
-
-
-def _prepared(statements: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        dialect: text(statement)
+@cache
+def claim_statement(pick: Pick, dialect: str) -> Any:
+    """Take the jobs of a pick: one priority at a time, so that they are one stretch of the index."""
+    take = (
+        "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
+        "started_at = :now, rescued_token = NULL, asked = false"
+    )
+    give = (
+        "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
+        "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, "
+        "jobs.widened, jobs.reuse, jobs.carries"
+    )
+    return (
+        text(change_picked(picked(pick, dialect), take, give)[dialect])
         .bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime))
         .columns(deadline=UtcTime)
-        for dialect, statement in statements.items()
-    }
+    )
 
 
-_CLAIMS = {
-    Order.GROUP: _prepared(CLAIM),
-    Order.LONGEST: _prepared(_taking(_PICK[Order.LONGEST], "ix_jobs_claim")),
-}
-_CLAIMS_DATED = _prepared(_taking(_PICK_DATED, "ix_jobs_dated"))
-_CLAIM_SUSPECT = _prepared(_taking(_PICK_SUSPECT, "ix_jobs_suspects"))
-
-_SERVED = text(
-    "INSERT INTO served (runner_key, priority, at, batch_id, batch_at) VALUES (:key, :priority, :at, :batch, :since) "
-    "ON CONFLICT (runner_key, priority) DO UPDATE SET at = excluded.at, batch_id = excluded.batch_id, "
-    "batch_at = excluded.batch_at"
-).bindparams(bindparam("at", type_=UtcTime), bindparam("since", type_=UtcTime))
+@cache
+def _share_statement(dialect: str) -> Any:
+    """How many of the next jobs by deadline expire, and how many do not."""
+    both = " UNION ALL ".join(
+        f"SELECT * FROM ({picked(pick, dialect, 'expires, deadline')}) AS {pick.name.lower()}"
+        for pick in (Pick.DATED, Pick.EXPIRING)
+    )
+    return text(
+        f"SELECT expires, count(*) AS jobs FROM (SELECT expires FROM ({both}) AS both_ "
+        "ORDER BY deadline LIMIT :limit) AS next_ GROUP BY expires"
+    ).bindparams(bindparam("now", type_=UtcTime))
 
 
 def claim_jobs(
@@ -124,23 +138,34 @@ def claim_jobs(
         **id_range(batch_id),
     }
     rows: list[Row[Any]] = []
+    turns: dict[tuple[str, int], Turn] = {}
     for priority in sorted(priorities or Priority):
         for key in runner_keys:
-            left = limit - len(rows)
-            if left <= 0:
-                break
             asked = values | {"key": key, "priority": int(priority)}
-            found = (
-                conn.execute(_CLAIMS_DATED[conn.dialect.name], asked | {"limit": left}).all() if dated else []
-            )
-            rows += found
-            if len(found) < left:
-                rows += _in_turn(
-                    conn, order, asked, left - len(found), now, batch_id=batch_id, took=bool(found)
-                )
-            elif found:
-                _keep_served(conn, asked, now, _turn(conn, asked))
+            for by_deadline in (True, False) if dated else (False, True):  # there may be some by now
+                left = limit - len(rows)
+                if left <= 0:
+                    break
+                if by_deadline:
+                    taken, turn = _by_deadline(conn, asked, left), _turn(conn, asked)
+                else:
+                    taken, turn = _in_turn(conn, order, asked, left, now, batch_id=batch_id)
+                if taken:
+                    turns[key, int(priority)] = turn
+                rows += taken
+    for (key, number), turn in sorted(turns.items()):
+        _keep_turn(conn, key, number, now, turn)
     return _taken(conn, rows, host, token, order, now)
+
+
+def _by_deadline(conn: Connection, asked: dict[str, Any], limit: int) -> list[Row[Any]]:
+    """The next jobs by their deadline, whether they expire or not."""
+    shares = conn.execute(_share_statement(conn.dialect.name), asked | {"limit": limit})
+    rows: list[Row[Any]] = []
+    for expires, jobs_of in shares.all():
+        statement = claim_statement(Pick.EXPIRING if expires else Pick.DATED, conn.dialect.name)
+        rows += conn.execute(statement, asked | {"limit": jobs_of}).all()
+    return rows
 
 
 def claim_suspect(
@@ -161,7 +186,8 @@ def claim_suspect(
     for priority in Priority:
         for key in runner_keys:
             rows = conn.execute(
-                _CLAIM_SUSPECT[conn.dialect.name], asked | {"key": key, "priority": int(priority)}
+                claim_statement(Pick.SUSPECT, conn.dialect.name),
+                asked | {"key": key, "priority": int(priority), "limit": 1},
             ).all()
             if rows:
                 return _taken(conn, rows, host, token, Order.GROUP, now)
@@ -196,10 +222,9 @@ def _in_turn(
     now: datetime,
     *,
     batch_id: int | None,
-    took: bool,
-) -> list[Row[Any]]:
-    """Jobs of the batch whose turn it is, then of those after it, then of those before it."""
-    statement = _CLAIMS[order][conn.dialect.name]
+) -> tuple[list[Row[Any]], Turn]:
+    """Jobs of the batch whose turn it is, then of those after it, then of those before it; and whose turn it is now."""
+    statement = claim_statement(_OF_ORDER[order], conn.dialect.name)
     batch, since = _turn(conn, asked)
     if batch_id is not None or order is Order.LONGEST or batch is None:
         rows = list(conn.execute(statement, asked | {"limit": limit}).all())
@@ -210,14 +235,12 @@ def _in_turn(
         if len(rows) < limit:
             before = asked | {"limit": limit - len(rows), "high": start}
             rows += conn.execute(statement, before).all()
-    if rows or took:
-        last = max((row.batch_id for row in rows), default=batch)
-        goes_on = last == batch and since is not None and now - since < TURN
-        _keep_served(conn, asked, now, (last, since if goes_on else now))
-    return rows
+    last = max((row.batch_id for row in rows), default=batch)
+    goes_on = last == batch and since is not None and now - since < TURN
+    return rows, (last, since if goes_on and since is not None else now)
 
 
-def _turn(conn: Connection, asked: dict[str, Any]) -> tuple[int | None, datetime | None]:
+def _turn(conn: Connection, asked: dict[str, Any]) -> Turn:
     """Whose turn it is, and since when."""
     row = conn.execute(
         select(served.c.batch_id, served.c.batch_at).where(
@@ -227,13 +250,38 @@ def _turn(conn: Connection, asked: dict[str, Any]) -> tuple[int | None, datetime
     return (None, None) if row is None else (row.batch_id, row.batch_at)
 
 
-def _keep_served(
-    conn: Connection, asked: dict[str, Any], now: datetime, turn: tuple[int | None, datetime | None]
-) -> None:
+@cache
+def _turn_statements(dialect: str) -> tuple[Any, Any]:
+    """Update the row of a runner key and priority, unless another claimer holds it just now; and make it.
+
+    Nobody waits for that row: hosts that claim at the same moment agree about the turn, and the time is the same.
+    """
+    values = "at = :at, batch_id = :batch, batch_at = :since"
+    row = "SELECT runner_key, priority FROM served WHERE runner_key = :key AND priority = :priority"
+    change = {
+        "sqlite": f"UPDATE served SET {values} WHERE runner_key = :key AND priority = :priority",
+        "postgresql": f"WITH free AS MATERIALIZED ({row} FOR UPDATE SKIP LOCKED) UPDATE served SET {values} "
+        "FROM free WHERE served.runner_key = free.runner_key AND served.priority = free.priority",
+    }[dialect]
+    make = (
+        "INSERT INTO served (runner_key, priority, at, batch_id, batch_at) "
+        "VALUES (:key, :priority, :at, :batch, :since) ON CONFLICT (runner_key, priority) DO NOTHING"
+    )
+    types = (bindparam("at", type_=UtcTime), bindparam("since", type_=UtcTime))
+    return text(change).bindparams(*types), text(make).bindparams(*types)
+
+
+def _keep_turn(conn: Connection, key: str, priority: int, now: datetime, turn: Turn) -> None:
     batch, since = turn
-    conn.execute(
-        _SERVED,
-        {"key": asked["key"], "priority": asked["priority"], "at": now, "batch": batch, "since": since},
+    values = {"key": key, "priority": priority, "at": now, "batch": batch, "since": since}
+    change, make = _turn_statements(conn.dialect.name)
+    if not conn.execute(change, values).rowcount and not _is_served(conn, key, priority):
+        conn.execute(make, values)
+
+
+def _is_served(conn: Connection, key: str, priority: int) -> bool:
+    return bool(
+        conn.scalar(select(exists().where(served.c.runner_key == key, served.c.priority == priority)))
     )
 
 

@@ -233,7 +233,7 @@ def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
 
 _HOLD = change_picked(
     "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key "
-    "AND prefix_group >= :low AND prefix_group < :high ORDER BY priority, prefix_group, id LIMIT :limit",
+    "AND prefix_group >= :low AND prefix_group < :high ORDER BY priority, expires, prefix_group, id LIMIT :limit",
     "state = 'held', hold_code = :code, hold_reason = :reason",
     _GIVE,
 )

@@ -73,7 +73,7 @@ _QUEUED_OF_PAUSED = text(
 
 _PICK_QUEUED = (
     "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
-    "AND prefix_group >= :low AND prefix_group < :high ORDER BY prefix_group, id LIMIT :limit"
+    "AND prefix_group >= :low AND prefix_group < :high ORDER BY expires, prefix_group, id LIMIT :limit"
 )
 _WITHDRAW = {
     dialect: text(

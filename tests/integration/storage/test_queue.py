@@ -26,7 +26,7 @@ from worker.storage.batches import (
     refuse_batch,
     seal_batch,
 )
-from worker.storage.claims import CLAIM
+from worker.storage.claims import Pick, claim_statement
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
 from worker.storage.ids import job_id
@@ -213,7 +213,7 @@ def test_claims_and_backlog_go_along_the_index(store: Store, statement: str) -> 
     store.submit(*(new_job(n, runner_key=f"m{n % 5}:1") for n in range(1, 3001)))
     store.claim(2500, runner_key="m1:1")
     dialect = store.database.dialect
-    query = BACKLOG if statement == "backlog" else CLAIM[dialect]
+    query = BACKLOG if statement == "backlog" else str(claim_statement(Pick.GROUP, dialect).compile())
     for name, value in (
         ("key", "'m1:1'"),
         ("priority", "2"),
