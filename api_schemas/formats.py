@@ -20,6 +20,8 @@ def format_problem(value: object) -> str | None:
     """
     if value == "json":
         return None
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return "a JSON Schema written as a text; give the object itself, without quotes around it"
     if not isinstance(value, Mapping):
         return f'expected "json" or a JSON Schema object, got {json.dumps(value, ensure_ascii=False)[:60]}'
     try:
@@ -28,7 +30,106 @@ def format_problem(value: object) -> str | None:
         return "a number that JSON does not have"
     if len(text) > LONGEST_SCHEMA:
         return f"a JSON Schema of {len(text):,} bytes, at most {LONGEST_SCHEMA:,} are allowed"
-    return _schema_problem(text)
+    return _envelope_problem(value) or _schema_problem(text)
+
+
+def _envelope_problem(value: Mapping[str, Any]) -> str | None:
+    """Why ``value`` binds nothing although it is valid: other interfaces wrap a schema into an object, whose keys are no
+    keywords of JSON Schema and so allow every answer."""
+    if not value:
+        return None  # the schema that says in so many words that it allows everything
+    if value.get("type") == "json_object":
+        return '{"type": "json_object"} is a form of the API of OpenAI; write "json"'
+    if value.get("type") in ("json_schema", "grammar", "text"):
+        return f"a response_format of the API of OpenAI; {_inside(value)}"
+    if _constrains(value):
+        return None
+    if any(isinstance(value.get(key), Mapping) for key in _WRAPPERS):
+        return f"a schema within another object, as for the API of OpenAI; {_inside(value)}"
+    if not _KEYWORDS & value.keys():
+        names = ", ".join(str(name) for name in list(value)[:5])[:100]
+        return (
+            f"an object without a keyword of JSON Schema ({names}), which allows every answer; "
+            'the fields of an answer stand under properties: {"type": "object", "properties": {…}}'
+        )
+    return None
+
+
+_WRAPPERS = ("response_format", "json_schema", "schema", "format", "input_schema", "parameters", "function")
+
+
+def _inside(value: Mapping[str, Any]) -> str:
+    """What to give instead: the schema that the wrappers hold, by its path."""
+    path: list[str] = []
+    inner: Any = value
+    while isinstance(inner, Mapping) and (key := next((k for k in _WRAPPERS if k in inner), None)):
+        path.append(key)
+        inner = inner[key]
+    if not path or not isinstance(inner, Mapping):
+        return 'give "json" or the JSON Schema itself'
+    if inner.get("type") == "json_object":
+        return 'write "json"'
+    return f"give the object that stands under {'.'.join(path)}"
+
+
+def _constrains(value: Mapping[str, Any]) -> bool:
+    """Whether a keyword that binds an answer stands at the top."""
+    return bool((_KEYWORDS - _ANNOTATIONS) & value.keys())
+
+
+_ANNOTATIONS = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$anchor",
+        "$dynamicAnchor",
+        "$vocabulary",
+        "$comment",
+        "$defs",
+        "definitions",
+        "title",
+    }
+    | {"description", "default", "examples", "deprecated", "readOnly", "writeOnly", "format", "id"}
+    | {"contentEncoding", "contentMediaType", "contentSchema"}
+)
+_KEYWORDS = _ANNOTATIONS | frozenset(
+    {
+        "$ref",
+        "$dynamicRef",
+        "$recursiveRef",
+        "$recursiveAnchor",
+        "type",
+        "enum",
+        "const",
+        "allOf",
+        "anyOf",
+        "oneOf",
+    }
+    | {
+        "not",
+        "if",
+        "then",
+        "else",
+        "properties",
+        "patternProperties",
+        "additionalProperties",
+        "propertyNames",
+    }
+    | {"required", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas", "dependencies"}
+    | {"unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains"}
+    | {
+        "minContains",
+        "maxContains",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "pattern",
+        "minLength",
+        "maxLength",
+    }
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "nullable"}
+)
+"""Keywords of JSON Schema, drafts 4 to 2020-12."""
 
 
 @lru_cache(maxsize=256)

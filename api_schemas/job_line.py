@@ -165,6 +165,10 @@ class JobLine(GenerateFields):
         description="true: an answer without text is a success. Default: it fails with empty_answer, unless num_predict "
         "ended it.",
     )
+    stream: bool | None = Field(
+        default=None,
+        description="Taken from requests as they stand, without effect: every reply is read as a stream. Noted once a batch.",
+    )
     context_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
         description="Digest (as in /api/tags) of the model that the context came from. Required with a "
@@ -177,9 +181,14 @@ CARAVAN_FIELDS = frozenset(
 )
 """Fields of a line that are no part of its request."""
 
+IGNORED_FIELDS = {"stream": "every reply is read as a stream"}
+"""Fields of a request to Ollama that a line may have and that change nothing, and why."""
+
 FIELDS = tuple(JobLine.model_fields)
 REQUEST_FIELDS = tuple(
-    name for name in FIELDS if name not in CARAVAN_FIELDS and name not in ("model", "prompt")
+    name
+    for name in FIELDS
+    if name not in CARAVAN_FIELDS and name not in IGNORED_FIELDS and name not in ("model", "prompt")
 )
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"

@@ -16,6 +16,7 @@ PROBLEM_CODES: Mapping[str, str] = {
     "invalid_json": "the line is not one JSON object",
     "invalid_encoding": "the line is not UTF-8",
     "unsupported_format": "the line is in another tool's format",
+    "duplicate_field": "a name stands twice in one object",
     "unknown_field": "no such field or option",
     "missing": "a field that is needed is not there",
     "blank": "a text has nothing but white space in it",
@@ -49,7 +50,6 @@ class LineProblem:
 OPTIONS = tuple(Options.model_fields)
 
 _INSTEAD = {
-    "stream": "leave it out: every reply is read as a stream",
     "max_tokens": "write options.num_predict",
     "max_completion_tokens": "write options.num_predict",
     "max_new_tokens": "write options.num_predict",

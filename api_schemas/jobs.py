@@ -6,8 +6,6 @@ that can name it.
 """
 
 import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 from api_schemas.job_line import (
     CARAVAN_FIELDS,
     FIELDS,
+    IGNORED_FIELDS,
     PRIORITIES,
     REQUEST_FIELDS,
     JobLine,
@@ -32,6 +31,7 @@ from api_schemas.job_problems import (
     problems_of,
     unsupported_format,
 )
+from api_schemas.json_text import NotJson, Repair, load_json, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, given, ignored
 from api_schemas.results import ResultError, ResultLine
@@ -39,6 +39,7 @@ from api_schemas.results import ResultError, ResultLine
 __all__ = [
     "CARAVAN_FIELDS",
     "FIELDS",
+    "IGNORED_FIELDS",
     "MOST_PROBLEMS",
     "PRIORITIES",
     "PROBLEM_CODES",
@@ -123,6 +124,8 @@ class ParsedLine:
     """It goes on from the context of that one."""
     release: bool = False
     """It is asked although one of them has no answer."""
+    ignored: tuple[str, ...] = ()
+    """Fields that were taken and have no effect (``IGNORED_FIELDS``)."""
 
 
 _FILLABLE = (
@@ -139,7 +142,6 @@ _FILLABLE = (
 _TEXTS = ("prompt", "system", "template", "suffix")
 _NO_DEFAULTS = JobDefaults()
 _NO_LIMITS = Limits()
-_DEEPEST = 200
 _FEW_VALUES = 10_000
 _SMALL = 64 * 1024
 _validate = JobLine.__pydantic_validator__.validate_json
@@ -177,6 +179,8 @@ def read_job_line(
     try:
         job = _validate(data)
     except ValidationError:
+        return _read_carefully(data, line, defaults, limits)
+    if repeated_name(data) is not None:
         return _read_carefully(data, line, defaults, limits)
     return _finish(job, line, defaults, limits, len(data), ())
 
@@ -251,6 +255,7 @@ def _finish(
         after,
         len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
         fields["after_failed"] == "release",
+        ("stream",) if fields["stream"] is not None else (),
     )
 
 
@@ -380,21 +385,15 @@ def _read_carefully(
     too_many = crowded(value, line)
     if too_many:
         return [too_many]
-    repair = _Repair()
+    repair = Repair()
     try:
-        text = json.dumps(repair.object(value), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_with_whole_numbers(repair.object(value)), ensure_ascii=False, allow_nan=False)
         job = _validate(text)
-    except _NotJson as error:
+    except NotJson as error:
         return [LineProblem(line, error.field, "invalid_json", f"{error.field}: {error}")]
     except ValidationError as error:
         return problems_of(error, line)
     return _finish(job, line, defaults, limits, len(text) * 4, repair.notes())
-
-
-class _NotJson(Exception):
-    def __init__(self, field: str, message: str) -> None:
-        self.field = field
-        super().__init__(message)
 
 
 def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
@@ -411,15 +410,9 @@ def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
     else:
         text = raw.removeprefix("\ufeff")
     try:
-        value = json.loads(text, parse_constant=_constant)
-    except json.JSONDecodeError as error:
-        return LineProblem(line, "", "invalid_json", f"not valid JSON: {_explain(text, error)}")
-    except _NotJson as error:
-        return LineProblem(line, "", "invalid_json", f"not valid JSON: {error}")
-    except RecursionError:
-        return LineProblem(line, "", "invalid_json", f"nested deeper than {_DEEPEST} levels")
-    except ValueError:
-        return LineProblem(line, "", "invalid_json", "not valid JSON: a number has thousands of digits")
+        value = load_json(text)
+    except NotJson as error:
+        return LineProblem(line, error.field, error.code, str(error))
     if not isinstance(value, dict):
         kind = {
             list: "a list",
@@ -431,74 +424,14 @@ def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
     return value
 
 
-def _constant(name: str) -> float:
-    raise _NotJson("", f"{name} is no JSON number")
-
-
-def _explain(text: str, error: json.JSONDecodeError) -> str:
-    stripped = text.strip()
-    if not stripped:
-        return "the line is blank"
-    if stripped in ("{", "[", "[{", "}", "]"):
-        return f"only {stripped}; write each job on one line, with no list around them (JSONL)"
-    near = text[max(0, error.pos - 20) : error.pos + 20].strip()
-    if error.msg == "Extra data" and stripped.startswith("["):
-        return "a list; write each job on one line, with no list around them (JSONL)"
-    what = error.msg[:1].lower() + error.msg[1:]
-    if error.msg.startswith("Invalid control character"):
-        sign = ord(text[error.pos]) if error.pos < len(text) else 0
-        what = f"control character U+{sign:04X}, which JSON writes as \\u{sign:04x}"
-    return f"{what} at column {error.pos + 1}" + (f", near {near!r}" if near else "")
-
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-class _Repair:
-    """Makes of a line's values what every database can hold, and remembers where it changed something."""
-
-    def __init__(self) -> None:
-        self._replaced: dict[str, int] = {}
-
-    def notes(self) -> tuple[str, ...]:
-        return tuple(
-            f"{field}: {count} NUL or lone surrogate{'s' if count > 1 else ''} replaced by U+FFFD"
-            for field, count in self._replaced.items()
-        )
-
-    def object(self, value: dict[str, Any]) -> dict[str, Any]:
-        repaired = {}
-        for key, item in value.items():
-            name = self._text(key, "a field's name")
-            repaired[name] = self._value(item, name, 1)
-        options = repaired.get("options")
-        if isinstance(options, dict):
-            for name in INT_OPTIONS & options.keys():
-                options[name] = _whole(options[name])
-        if "top_logprobs" in repaired:
-            repaired["top_logprobs"] = _whole(repaired["top_logprobs"])
-        return repaired
-
-    def _value(self, value: Any, field: str, depth: int) -> Any:
-        if isinstance(value, str):
-            return self._text(value, field)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _NotJson(field, "a number is too large")
-        if depth > _DEEPEST:
-            raise _NotJson(field, f"nested deeper than {_DEEPEST} levels")
-        if isinstance(value, dict):
-            return {
-                self._text(key, field): self._value(item, field, depth + 1) for key, item in value.items()
-            }
-        if isinstance(value, list):
-            return [self._value(item, field, depth + 1) for item in value]
-        return value
-
-    def _text(self, text: str, field: str) -> str:
-        repaired, count = _UNSTORABLE.subn("\ufffd", text)
-        if count:
-            self._replaced[field] = self._replaced.get(field, 0) + count
-        return repaired
+def _with_whole_numbers(value: dict[str, Any]) -> dict[str, Any]:
+    options = value.get("options")
+    if isinstance(options, dict):
+        for name in INT_OPTIONS & options.keys():
+            options[name] = _whole(options[name])
+    if "top_logprobs" in value:
+        value["top_logprobs"] = _whole(value["top_logprobs"])
+    return value
 
 
 def _whole(value: Any) -> Any:

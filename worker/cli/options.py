@@ -506,9 +506,8 @@ def _number(text: str) -> float | int | str:
 
 def _format(text: str) -> str | dict[str, Any]:
     """``json``, or a JSON Schema from a file."""
-    from jsonschema import SchemaError  # half a tenth of a second, needed here alone
-    from jsonschema.validators import validator_for
-
+    from api_schemas.formats import format_problem
+    from api_schemas.json_text import NotJson, load_json
     from worker.documents.encodings import read_text
 
     if text == "json":
@@ -519,18 +518,12 @@ def _format(text: str) -> str | dict[str, Any]:
             "--format", "unreadable", f"--format {text}: expected json or the file of a JSON Schema"
         )
     try:
-        schema = json.loads(read_text(path))
-    except ValueError as error:
-        raise _refused("--format", "invalid_json", f"{path}: not valid JSON: {error}") from error
-    if not isinstance(schema, dict):
-        raise _refused("--format", "invalid_value", f"{path}: expected a JSON Schema, which is an object")
-    try:
-        validator_for(schema).check_schema(schema)
-    except SchemaError as error:
-        where = "/".join(str(part) for part in error.absolute_path)
-        raise _refused(
-            "--format", "invalid_value", f"{path}: no JSON Schema: {where or 'it'}: {error.message}"
-        ) from error
+        schema: dict[str, Any] = load_json(read_text(path))
+    except NotJson as error:
+        raise _refused("--format", error.code, f"{path}: {error}") from error
+    problem = format_problem(schema)
+    if problem is not None:
+        raise _refused("--format", "invalid_value", f"{path}: {problem}")
     return schema
 
 

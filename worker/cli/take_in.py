@@ -154,6 +154,8 @@ def _take_in_again(
 
 def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
     submitted = arrived.submitted
+    for remark in submitted.remarks:
+        console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for note in submitted.notes:
         console.print(note, style="yellow")
     if submitted.noted > len(submitted.notes):
@@ -294,4 +296,6 @@ def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
+    for remark in intake.remarks():
+        typer.echo(remark, err=True)
     return shown

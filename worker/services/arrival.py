@@ -146,11 +146,13 @@ def arrive(
         )
 
     def extended(batch: Batch, difference: Difference) -> Arrived:
-        batch, _ = extend(database, batch, rows, intake(), key=key, origin=origin, source=source, clock=clock)
+        reader = intake()
+        batch, _ = extend(database, batch, rows, reader, key=key, origin=origin, source=source, clock=clock)
         batch = _with_deadline(database, batch, recipe)
         _keep(database, batch.id, seconds)
         _within(database, batch.id, windows, clock)
-        return Arrived(Submitted(batch, created=False), difference, rows.columns)
+        submission = Submitted(batch, created=False, remarks=reader.remarks())
+        return Arrived(submission, difference, rows.columns)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import normalise_model, runner_key
@@ -74,6 +74,7 @@ class Intake:
         self.rejected = 0
         self.noted = 0
         self.notes: list[str] = []
+        self._ignored: dict[str, tuple[int, int]] = {}
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
@@ -81,6 +82,13 @@ class Intake:
             self.problems.append(problem)
         else:
             self.left_out += 1
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the input as a whole, once it was read."""
+        return tuple(
+            f"{field} has no effect: {IGNORED_FIELDS[field]} ({_on_lines(count, first)})"
+            for field, (count, first) in self._ignored.items()
+        )
 
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
@@ -93,6 +101,9 @@ class Intake:
                 self.noted += 1
                 if len(self.notes) < NOTES_SHOWN:
                     self.notes += [f"line {line.line}: {note}" for note in parsed.notes]
+            for field in parsed.ignored:
+                count, place = self._ignored.get(field, (0, line.line))
+                self._ignored[field] = count + 1, place
             # by its line, so that a pilot and what goes on from it are stored in the order of the input
             base = (line.line - 1) * each + 1
             group = prefixes.group(
@@ -219,6 +230,10 @@ class Intake:
                 known = self._keys[model, window] = runner_key(model, request, window=window).text
             return known
         return runner_key(model, request, window=window).text
+
+
+def _on_lines(count: int, first: int) -> str:
+    return f"line {first}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
 
 
 def _problem(problem: LineProblem) -> Problem:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, JobDefaults, check_defaults
+from api_schemas.json_text import NotJson, load_json
 from worker.documents.job_lines import column_problems, job_values
 from worker.documents.sample import chosen
 from worker.documents.tables import Row, Rows, open_rows
@@ -153,8 +154,8 @@ class Input:
             if not raw.strip():
                 return InputLine(row.line, b"")
             try:
-                values = json.loads(raw)
-            except (ValueError, RecursionError):
+                values = load_json(raw)
+            except NotJson:
                 return InputLine(row.line, raw, shown=raw)  # read_job_line says what is wrong with it
             if not isinstance(values, dict):
                 return InputLine(row.line, raw, shown=raw)

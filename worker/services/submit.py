@@ -40,6 +40,8 @@ class Submitted:
     """What was odd about the first of them."""
     rejected: int = 0
     """Lines that were wrong and left out."""
+    remarks: tuple[str, ...] = ()
+    """What is to be said of the input as a whole."""
 
 
 def submit_lines(
@@ -123,7 +125,7 @@ def submit_lines(
         batch = seal_batch(conn, batch.id, jobs=stored, now=clock.now())
     promote_batches(database, [batch.id], clock)
     emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
-    return Submitted(batch, created, intake.noted, tuple(intake.notes), intake.rejected)
+    return Submitted(batch, created, intake.noted, tuple(intake.notes), intake.rejected, intake.remarks())
 
 
 def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:

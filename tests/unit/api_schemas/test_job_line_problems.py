@@ -51,9 +51,9 @@ from tests.unit.api_schemas.lines import line, only, problems, read
             "max_tokens: unknown field; write options.num_predict",
         ),
         (
-            {"stream": True},
-            "unknown_field",
-            "stream: unknown field; leave it out: every reply is read as a stream",
+            {"stream": "false"},
+            "wrong_type",
+            'stream: expected true or false, got "false" (a text)',
         ),
         (
             {"options": {"num_ctx": "4096"}},
