@@ -174,13 +174,16 @@ def _told(settings: "Settings") -> dict[str, Any]:
 
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:
-    from worker.services.documents import shown
+    from worker.services.documents import Remarks, shown
 
-    for name, system, prompt in shown(asking, window, count):
+    remarks = Remarks(asking.encoding)
+    for name, system, prompt in shown(asking, window, count, remarks):
         typer.echo(f"── {name}")
         if system:
             typer.echo(f"[system] {system}")
         typer.echo(prompt)
+    for remark in remarks.lines():
+        typer.echo(remark, err=True)
 
 
 def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs | None") -> Path | None:
@@ -218,6 +221,8 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
             "--pages-as-images shows all pages to a vision model"
         )
         console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for remark in prepared.remarks:
+        console.print(remark, style="yellow", highlight=False, soft_wrap=True)
     for one in prepared.refused[:10]:
         console.print(f"left out: {one} ({one.code})", style="yellow", soft_wrap=True)
     if prepared.refused:

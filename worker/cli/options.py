@@ -98,8 +98,12 @@ IdColumn = Annotated[
 Encoding = Annotated[
     str | None,
     typer.Option(
-        "--encoding", help="Of the input; found by itself for UTF-8, GB18030, UTF-16.", rich_help_panel=INPUT
+        "--encoding", help="Encoding of the input. Default: found out, or refused.", rich_help_panel=INPUT
     ),
+]
+Quoting = Annotated[
+    Literal["none", '"'] | None,
+    typer.Option("--quote", help='Quoting of cells. Default: none in TSV, " in CSV.', rich_help_panel=INPUT),
 ]
 Limit = Annotated[
     int | None,
@@ -347,6 +351,7 @@ def recipe_of(
     system: str | None,
     id_column: str | None,
     encoding: str | None,
+    quote: Literal["none", '"'] | None,
     models: list[str] | None,
     limit: int | None,
     sample: int | None,
@@ -383,6 +388,7 @@ def recipe_of(
         system=None if system is None else read_text_argument(system),
         id_column=id_column,
         encoding=encoding,
+        quote=quote,
         models=tuple(dict.fromkeys(models or ())),
         defaults=JobDefaults(
             options=options_of(set_ or []) or None,
@@ -436,9 +442,9 @@ def asked_again(
         return file, recipe, None
     if file is not None:
         raise typer.BadParameter("FILE and --from both say what is asked; give one", param_hint="--from")
-    if recipe.prompt is not None or recipe.id_column is not None or recipe.encoding is not None:
+    if any(said is not None for said in (recipe.prompt, recipe.id_column, recipe.encoding, recipe.quote)):
         raise typer.BadParameter(
-            "rows are asked as they were; --prompt, --template, --id and --encoding are for a FILE",
+            "rows are asked as they were; --prompt, --template, --id, --encoding and --quote are for a FILE",
             param_hint="--from",
         )
     if show is not None or dry_run:

@@ -12,6 +12,7 @@ from rich.console import Console
 from worker.cli.hours import say_forecast
 from worker.cli.options import FROM_BATCH, Wanted
 from worker.clock import Clock
+from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
 from worker.errors import DatabaseUnavailable, InputRefused, Problem
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
@@ -154,6 +155,8 @@ def _take_in_again(
 
 def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
     submitted = arrived.submitted
+    if arrived.encoding is not None:
+        console.print(read_as(arrived.encoding), style="yellow", highlight=False, soft_wrap=True)
     for remark in submitted.remarks:
         console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for note in submitted.notes:
@@ -278,6 +281,11 @@ def in_force(recipe: Recipe) -> str:
     return f"In force: {', '.join(parts)}; {rest}."
 
 
+def read_as(encoding: str) -> str:
+    """What is said of an encoding that nobody named."""
+    return f"read as {shown_encoding(encoding)}, which was found out; --encoding names another"
+
+
 def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
     """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
     intake = Intake(
@@ -286,7 +294,8 @@ def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
         override=recipe.override,
     )
     shown = 0
-    for job in intake.read(open_input(file, recipe)):
+    rows = open_input(file, recipe)
+    for job in intake.read(rows):
         if intake.problems or shown == count:
             break
         typer.echo(f"── line {job.seq}: {job.custom_id}")
@@ -296,6 +305,6 @@ def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    for remark in intake.remarks():
+    for remark in (*([read_as(rows.encoding)] if rows.encoding else []), *intake.notes, *intake.remarks()):
         typer.echo(remark, err=True)
     return shown

@@ -1,7 +1,8 @@
 """In which encoding is this file written, and where is the byte that fits none?
 
-Known without being told: UTF-8 with or without a byte order mark, GB18030 (with GBK and GB2312 in it), UTF-16 and
-UTF-32 with a byte order mark. A file is decoded strictly from end to end before an encoding is believed, once, in blocks.
+Read without being named: UTF-8, UTF-16 and UTF-32 by their byte order marks or (UTF-8) without one, and the encodings of
+Chinese, Japanese and Korean (``likelihood.ENCODINGS``, ISO-2022-JP and ISO-2022-KR) where the text is clearly one of them.
+A file is decoded strictly from end to end before an encoding is believed, in blocks.
 """
 
 import codecs
@@ -9,12 +10,14 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from worker.documents.likelihood import ENCODINGS, SAMPLE, ambiguous_utf8, implausible, likeliest
 from worker.errors import InputRefused, Problem
 
 BLOCK = 1 << 20
@@ -32,12 +35,35 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WIDENED = {"gbk": "gb18030", "gb2312": "gb18030", "utf-8-sig": "utf-8"}
+_WIDENED = {
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "utf-8-sig": "utf-8",
+    "big5": "cp950",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+}
 """Encodings read as the larger one that contains them, as browsers do."""
-_PAIR = re.compile(rb"[\x81-\xfe](?:([\x40-\x7e])|[\x80-\xfe]|[\x30-\x39][\x81-\xfe][\x30-\x39])")
-_PRIVATE = re.compile("[\ue000-\uf8ff]")
 _SURELY_UTF8 = 8
 """So many characters beyond ASCII that read as UTF-8 are no accident: a Chinese character in GB18030 does in one of five."""
+_LARGER = {"euc_jp": "euc_jis_2004", "cp950": "big5hkscs"}
+"""Tried where a file holds a few characters that its usual encoding does not have."""
+_UTF8_WITHIN = re.compile(rb"(?<![\x80-\xff])(?:[\xe3-\xed][\x80-\xbf]{2}){2,}(?![\x80-\xff])")
+"""Words of UTF-8 in a file of another encoding: files that were put together."""
+_ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\$\([DOPQ]|\(I|\$\)C)")
+_WITH_ESCAPES = ("iso2022_jp", "iso2022_jp_ext", "iso2022_kr")
+_LANGUAGES = {
+    "gb18030": "Chinese",
+    "cp950": "traditional Chinese",
+    "big5hkscs": "traditional Chinese",
+    "cp932": "Japanese",
+    "euc_jp": "Japanese",
+    "euc_jis_2004": "Japanese",
+    "cp949": "Korean",
+    "iso2022_jp": "Japanese",
+    "iso2022_jp_ext": "Japanese",
+    "iso2022_kr": "Korean",
+}
 
 SourceError = (OSError, EOFError, zlib.error)
 """What reading a file, packed or not, may raise (gzip raises all three)."""
@@ -103,33 +129,108 @@ def named_encoding(name: str) -> str:
     names = {alias.replace("_", "-") for pair in encodings.aliases.aliases.items() for alias in pair}
     wanted = name.lower().replace("_", "-")
     near = get_close_matches(wanted, sorted(names - {wanted}), n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else "usual ones are utf-8, gb18030, utf-16 and cp1252"
+    hint = f"did you mean {near[0]}?" if near else "usual ones are utf-8, gb18030, cp932, cp949 and cp1252"
     raise InputRefused([Problem(0, "", "unknown_encoding", f"--encoding: no encoding {name!r}; {hint}")])
 
 
-def find_encoding(path: Path) -> str:
-    """``utf-8``, ``gb18030``, ``utf-16`` or ``utf-32``: the first in which the whole file can be read.
+def shown_encoding(encoding: str) -> str:
+    """An encoding's name as ``--encoding`` takes it, and for which language it is.
 
-    Raises InputRefused with the line and the byte where the file is in none of them, or is only by accident.
+    >>> shown_encoding("cp949"), shown_encoding("euc_jp"), shown_encoding("utf-16")
+    ('cp949 (Korean)', 'euc-jp (Japanese)', 'utf-16')
     """
-    with open_bytes(path) as file:
+    name = encoding.replace("_", "-")
+    return f"{name} ({_LANGUAGES[encoding]})" if encoding in _LANGUAGES else name
+
+
+def is_unusual(encoding: str | None) -> bool:
+    """Whether users are told that a text was read in this encoding, which nobody named."""
+    return encoding is not None and encoding not in ("utf-8", "utf-16", "utf-32")
+
+
+def find_encoding(path: Path) -> str:
+    """The encoding of a text file, as a codec's name.
+
+    Raises InputRefused with the line and the byte where the file is in none that is read without being named, or where two
+    are about as likely.
+    """
+    try:
+        return _found(partial(open_bytes, path))
+    except _Doubt as doubt:
+        raise InputRefused([Problem(doubt.line, "", doubt.code, f"{path}: {doubt}")]) from doubt
+
+
+class _Doubt(Exception):
+    """No encoding can be believed."""
+
+    def __init__(self, message: str, *, line: int = 0, code: str = "invalid_encoding") -> None:
+        self.line, self.code = line, code
+        super().__init__(message)
+
+
+_Opened = Callable[[], AbstractContextManager[IO[bytes]]]
+"""Opens the bytes from their beginning."""
+
+
+def _found(opened: _Opened) -> str:
+    with opened() as file:
         head = file.read(4096)
     if head.startswith(b"PK\x03\x04"):
-        message = f"{path}: a spreadsheet or zip archive, not a text; save the sheet as CSV (UTF-8)"
-        raise InputRefused([Problem(0, "", "unknown_format", message)])
+        message = "a spreadsheet or zip archive, not a text; save the sheet as CSV (UTF-8)"
+        raise _Doubt(message, code="unknown_format")
     for mark, name in _MARKS:
         if head.startswith(mark):
-            return name if name != "utf-8" or first_bad(path, name) is None else _refuse_utf8(path)
-    _refuse_bare_utf16(path, head)
-    bad = first_bad(path, "utf-8")
-    if bad is None:
+            bad = _scanned(opened, name).bad if name == "utf-8" else None
+            if bad is not None:
+                raise _Doubt(bad.message("UTF-8 with a byte that is not"), line=bad.line)
+            return name
+    _refuse_bare_utf16(head)
+    scan = _scanned(opened, "utf-8")
+    if scan.bad is None:
+        if scan.escapes:
+            return _with_escapes(opened)
+        if 0 < scan.beyond_ascii < _SURELY_UTF8:
+            _refuse_accidental_utf8(opened)
         return "utf-8"
-    if bad.beyond_ascii >= _SURELY_UTF8:
-        return _refuse_utf8(path)
-    other = first_bad(path, "gb18030")
-    if other is None and _is_chinese(path):
-        return "gb18030"
-    raise InputRefused([bad.problem(path, "neither UTF-8 nor GB18030")])
+    if scan.bad.beyond_ascii >= _SURELY_UTF8:
+        raise _Doubt(scan.bad.message("UTF-8 with a byte that is not"), line=scan.bad.line)
+    encoding, candidates = likeliest(_sample(opened))
+    for candidate in (encoding, _LARGER.get(encoding or "")):
+        if candidate is not None and _scanned(opened, candidate).bad is None:
+            return candidate
+    code = "ambiguous_encoding" if candidates and candidates[0] in ENCODINGS else "invalid_encoding"
+    raise _Doubt(scan.bad.message("not UTF-8", candidates), line=scan.bad.line, code=code)
+
+
+def _sample(opened: _Opened) -> bytes:
+    """The first lines with something beyond ASCII in them."""
+    kept, size = [], 0
+    with opened() as file:
+        while size < SAMPLE and (line := file.readline(SAMPLE)):
+            if not line.isascii():
+                kept.append(line)
+                size += len(line)
+    return b"".join(kept)
+
+
+def _with_escapes(opened: _Opened) -> str:
+    for name in _WITH_ESCAPES:
+        if _scanned(opened, name).bad is None:
+            return name
+    shown = ", ".join(name.replace("_", "-") for name in _WITH_ESCAPES)
+    raise _Doubt(
+        f"escape sequences of ISO-2022, and is none of {shown}; say --encoding, or save the file as UTF-8"
+    )
+
+
+def _refuse_accidental_utf8(opened: _Opened) -> None:
+    """A word or two of another encoding may be valid UTF-8, of characters that nobody writes together."""
+    other = ambiguous_utf8(_sample(opened))
+    if other is not None:
+        raise _Doubt(
+            f"few characters beyond ASCII, which may be UTF-8 or {shown_encoding(other)}; say --encoding "
+            f"utf-8 or {other.replace('_', '-')}"
+        )
 
 
 class Bad:
@@ -138,76 +239,91 @@ class Bad:
     def __init__(self, line: int, position: int, byte: int, beyond_ascii: int) -> None:
         self.line, self.position, self.byte, self.beyond_ascii = line, position, byte, beyond_ascii
 
-    def problem(self, path: Path, what: str) -> Problem:
-        message = (
-            f"{path}: {what}: byte 0x{self.byte:02x} at {self.position:,} of the file; "
+    def message(self, what: str, candidates: Sequence[str] = ()) -> str:
+        names = [shown_encoding(name) for name in candidates[:4]]
+        hint = f"it may be {' or '.join(names)}; " if names else ""
+        return (
+            f"{what}: byte 0x{self.byte:02x} at {self.position:,} of the file; {hint}"
             "say --encoding (for instance cp1252, big5), or save the file as UTF-8"
         )
-        return Problem(self.line, "", "invalid_encoding", message)
+
+    def problem(self, path: Path, what: str) -> Problem:
+        return Problem(self.line, "", "invalid_encoding", f"{path}: {self.message(what)}")
+
+
+class _Scan:
+    """What one pass over the bytes shows."""
+
+    def __init__(self, bad: Bad | None, beyond_ascii: int, escapes: bool) -> None:
+        self.bad, self.beyond_ascii, self.escapes = bad, beyond_ascii, escapes
 
 
 def first_bad(path: Path, encoding: str) -> Bad | None:
     """The first byte of the file that is not ``encoding``, or None. Raises InputRefused where it cannot be read."""
+    return _scanned(partial(open_bytes, path), encoding, believed=True).bad
+
+
+def _scanned(opened: _Opened, encoding: str, *, believed: bool = False) -> _Scan:
+    """Decode everything. Unless ``believed``, text that is valid and reads as nothing raises _Doubt with its line."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, position, beyond = 1, 0, 0
-    with open_bytes(path) as file:
+    line, position, beyond, escapes = 1, 0, 0, False
+    weighed = not believed and encoding in ENCODINGS
+    with opened() as file:
         while True:
             block = file.read(BLOCK)
+            escapes = escapes or (encoding == "utf-8" and _ESCAPES.search(block) is not None)
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                at = error.start - (
-                    len(error.object) - len(block)
-                )  # below 0: held back from the block before
+                # below 0: held back from the block before
+                at = error.start - (len(error.object) - len(block))
                 before = decoder.decode(block[: max(at, 0)]) if at > 0 else ""
                 beyond += _beyond_ascii(before)
-                return Bad(line + before.count("\n"), position + at + 1, error.object[error.start], beyond)
+                bad = Bad(line + before.count("\n"), position + at + 1, error.object[error.start], beyond)
+                return _Scan(bad, beyond, escapes)
             if not block:
-                return None
+                return _Scan(None, beyond, escapes)
+            if weighed:
+                _refuse_mixed(block, text, encoding, line)
             position += len(block)
             line += text.count("\n")
             if beyond < _SURELY_UTF8:
                 beyond += _beyond_ascii(text)
 
 
+def _refuse_mixed(block: bytes, text: str, encoding: str, line: int) -> None:
+    within = _UTF8_WITHIN.search(block)
+    if within is not None:
+        at = line + block.count(b"\n", 0, within.start())
+        message = (
+            f"line {at} is UTF-8, and lines elsewhere are {shown_encoding(encoding)}: two files put together? "
+            "Save all of it in one encoding, or say --encoding"
+        )
+        raise _Doubt(message, line=at)
+    if implausible(text[:SAMPLE], encoding):
+        message = (
+            f"from line {line} it is no longer text in {shown_encoding(encoding)}, as what stands before it; say --encoding, "
+            "or save all of it in one encoding"
+        )
+        raise _Doubt(message, line=line)
+
+
 def _beyond_ascii(text: str) -> int:
     return 0 if text.isascii() else sum(sign > "\x7f" for sign in text)
 
 
-def _refuse_utf8(path: Path) -> str:
-    bad = first_bad(path, "utf-8")
-    assert bad is not None
-    raise InputRefused([bad.problem(path, "UTF-8 with a byte that is not")])
-
-
-def _refuse_bare_utf16(path: Path, head: bytes) -> None:
+def _refuse_bare_utf16(head: bytes) -> None:
     """Bytes of UTF-16 pass for UTF-8 full of NULs; its NULs stand all in odd or all in even places."""
     places = {at % 2 for at, byte in enumerate(head) if byte == 0}
     if len(places) == 1 and head.count(0) > 1:
         name = "utf-16-le" if places == {1} else "utf-16-be"
-        message = f"{path}: looks like UTF-16 without a byte order mark; say --encoding {name}"
-        raise InputRefused([Problem(0, "", "invalid_encoding", message)])
-
-
-def _is_chinese(path: Path) -> bool:
-    """Whether what decodes as GB18030 is likely meant so, judged by the first block that says anything.
-
-    In Chinese text the second byte is mostly above ASCII; in Western text (cp1252) an accented letter is followed by
-    a plain one, and the two would pass for one rare character. Big5 would pass for text full of private characters.
-    """
-    with open_bytes(path) as file:
-        while block := file.read(BLOCK):
-            low = [bool(match[1]) for match in _PAIR.finditer(block)]
-            if len(low) >= _SURELY_UTF8 or (low and len(block) < BLOCK):
-                private = len(_PRIVATE.findall(block.decode("gb18030", "ignore")))
-                return sum(low) * 2 < len(low) and private * 20 < len(low)
-    return True
+        raise _Doubt(f"looks like UTF-16 without a byte order mark; say --encoding {name}")
 
 
 def read_text_argument(value: str) -> str:
     """What ``--prompt``, ``--system`` mean: ``@FILE`` is the file's text, ``@@x`` the text ``@x``, else the text itself.
 
-    UTF-8 and GB18030 are read, a byte order mark is dropped. Raises InputRefused where it cannot be read.
+    The encoding is found as in a file, a byte order mark is dropped. Raises InputRefused where it cannot be read.
     """
     if not value.startswith("@"):
         return value
@@ -245,23 +361,11 @@ def decoded(data: bytes, encoding: str | None = None) -> tuple[str, str]:
         except InputRefused as error:
             raise ValueError(str(error)) from error
         return _strictly(data, name), name
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return _strictly(data, name), name
     try:
-        return data.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError as error:
-        beyond = _beyond_ascii(data[: error.start].decode("utf-8"))
-        bad = f"byte 0x{data[error.start]:02x} at {error.start + 1:,}"
-    if beyond >= _SURELY_UTF8:
-        raise ValueError(f"UTF-8 with a byte that is not: {bad}; say --encoding")
-    try:
-        text = data.decode("gb18030")
-    except UnicodeDecodeError:
-        text = ""
-    if text and _reads_as_chinese(data, text):
-        return text, "gb18030"
-    raise ValueError(f"neither UTF-8 nor GB18030: {bad}; say --encoding (for instance cp1252, big5)")
+        name = _found(lambda: io.BytesIO(data))
+    except _Doubt as doubt:
+        raise ValueError(f"line {doubt.line}: {doubt}" if doubt.line else str(doubt)) from doubt
+    return _strictly(data, name), name
 
 
 def _strictly(data: bytes, name: str) -> str:
@@ -270,9 +374,3 @@ def _strictly(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         message = f"not {name}: byte 0x{data[error.start]:02x} at {error.start + 1:,}; say --encoding"
         raise ValueError(message) from error
-
-
-def _reads_as_chinese(data: bytes, text: str) -> bool:
-    """As ``_is_chinese``, of bytes at hand."""
-    low = [bool(match[1]) for match in _PAIR.finditer(data[:BLOCK])]
-    return bool(low) and sum(low) * 2 < len(low) and len(_PRIVATE.findall(text[:BLOCK])) * 20 < len(low)

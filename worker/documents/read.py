@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from api_schemas.json_text import NotJson, Repair, load_json
 from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import HTML, MAIL, PDF, XHTML, media_type_of
 from worker.documents.names import document_name
@@ -63,6 +64,8 @@ class Document:
     row: bool = False
     images: tuple[str, ...] = ()
     """Base64 of its pages, where they were asked for."""
+    notes: tuple[str, ...] = ()
+    """What was odd about it and changed."""
 
     @property
     def blank_pages(self) -> tuple[int, ...]:
@@ -180,10 +183,11 @@ def rows_of(
         copy.write(data)  # a copy cannot be exchanged for a link while its rows are read
         copy.flush()
         try:
-            for row in open_rows(Path(copy.name), encoding=encoding):
+            rows = open_rows(Path(copy.name), encoding=encoding)
+            for row in rows:
                 if row.problem is None and row.values is None and not (row.raw or b"").strip():
                     continue
-                yield _row(found, row)
+                yield _row(found, row, rows.encoding)
         except InputRefused as error:
             problem = error.problems[0]
             code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
@@ -207,25 +211,33 @@ def read_all(
         yield refused
 
 
-def _row(found: Found, row: Any) -> Document | DocumentRefused:
+def _row(found: Found, row: Any, encoding: str) -> Document | DocumentRefused:
     import json
 
     place = f"{found.path}#{row.line}"
     if row.problem is not None:
         return DocumentRefused(place, "unreadable", row.problem.message)
     values = row.values
+    notes: tuple[str, ...] = ()
     if values is None:
+        repair = Repair()
         try:
-            values = json.loads(row.raw)
-        except (ValueError, RecursionError) as error:
-            return DocumentRefused(place, "unreadable", f"not JSON: {error}")
-        if not isinstance(values, dict):
-            return DocumentRefused(place, "unreadable", "not a JSON object")
+            values = load_json(row.raw)
+            if not isinstance(values, dict):
+                return DocumentRefused(place, "unreadable", "not a JSON object")
+            values = repair.object(values)
+        except NotJson as error:
+            return DocumentRefused(place, "unreadable", str(error))
+        notes = repair.notes()
     written = values.get("text")
     text = (
         written
         if isinstance(written, str)
-        else "\n".join(f"{name}: {value}" for name, value in values.items() if value not in (None, ""))
+        else "\n".join(
+            f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+            for name, value in values.items()
+            if value not in (None, "")
+        )
     )
     if not text.strip():
         return DocumentRefused(place, "no_text", "every column is empty")
@@ -240,8 +252,9 @@ def _row(found: Found, row: Any) -> Document | DocumentRefused:
         values,
         "application/x-row",
         digest.hexdigest(),
-        None,
+        encoding,
         row=True,
+        notes=notes,
     )
 
 

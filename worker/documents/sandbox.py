@@ -1,21 +1,23 @@
 """What may a template do? Jinja2 in its immutable sandbox, with every way to run for ever or fill memory bounded.
 
 Imported only where a template is read: jinja2 is heavy. The bounds are against mistakes and careless templates:
-loops and calls are counted, texts that grow are measured. Values stay what they are: null prints nothing, lists and
-objects print as JSON, nothing is escaped.
+loops and calls are counted, texts that grow are measured. Values stay what they are: null prints nothing, lists,
+objects, true and false print as JSON, nothing is escaped. What is no value, such as a method, is never printed nor passed on:
+``order.items`` is the key ``items`` of the order, or an error.
 """
 
 import functools
 import json
 import re
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context, LoopContext
+from jinja2.filters import make_attrgetter
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
+from jinja2.utils import Cycler, Namespace
 from jinja2.visitor import NodeTransformer
 
 TEXT_LIMIT = 4 * 1024 * 1024
@@ -49,9 +51,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self._steps = self._made = 0
         del self.globals["lipsum"]
+        self.filters["join"] = self._join
         self.filters["tojson"] = lambda value, indent=None: _json(value, indent=indent)
         self.filters = {name: self._measured(name, function) for name, function in self.filters.items()}
+        self.filters["attr"] = self.getitem  # which never finds a method
         self.filters["_counted"] = self._counted
+        self.filters["_value"] = _value
         self.filters["_joined"] = lambda parts: self._kept(_joined(parts))
 
     def begin(self) -> None:
@@ -61,9 +66,27 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """A template whose loops and joins are counted; changes ``tree``."""
         return self.from_string(_Bounds(self).visit(tree))
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """``obj.attribute``: of an object of JSON its key, and only where it has none a method."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """``obj[argument]``, and what filters such as ``map(attribute=...)`` look up: never a method."""
+        if isinstance(obj, Mapping) and argument in obj:
+            return obj[argument]
+        value = super().getitem(obj, argument)
+        return self.undefined(obj=obj, name=argument) if _is_code(value) else value
+
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call a template makes."""
         self._step()
+        if not callable(obj):
+            raise SecurityError(
+                f"{_described(obj)} cannot be called; where a key has the name of a method, the key counts: "
+                "write order|items for what order.items() would give"
+            )
         if isinstance(obj, LoopContext) and args:  # loop(children) of a recursive loop
             args = (self._counted(args[0]), *args[1:])
         method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format
@@ -114,6 +137,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError(f"makes more than {MADE_LIMIT:,} characters in all, on its way to the prompt")
         return value
 
+    def _join(self, values: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+        """As jinja2's, of values as they are printed."""
+        if attribute is not None:
+            values = map(make_attrgetter(self, attribute), values)
+        return str(d).join(str(_printed(value)) for value in self._counted(values))
+
     def _work(self, values: Iterable[Any]) -> None:
         """Count what a filter or method has to go through: members one by one, texts by 64 characters."""
         for value in values:
@@ -128,6 +157,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             values = (*args, *kwargs.values())
             _forecast(name, values)
             self._step()
+            for value in values:
+                if _is_code(value):
+                    raise SecurityError(f"{_described(value)} cannot be given to the filter {name}")
+            args = _written(name, function, args)
             self._work(values)
             if name == "urlize":  # a microsecond a character
                 self._step(max((len(value) for value in values if isinstance(value, str)), default=0) // 2)
@@ -137,7 +170,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _Bounds(NodeTransformer):
-    """Rewrites loops and ``~`` so that they are counted while they run."""
+    """Rewrites loops and ``~`` so that they are counted while they run, and attributes so that they are values."""
 
     def __init__(self, environment: Sandbox) -> None:
         self._environment = environment
@@ -146,6 +179,22 @@ class _Bounds(NodeTransformer):
         self.generic_visit(node)
         node.iter = self._filter(cast(nodes.Expr, node.iter), "_counted")
         return node
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 - jinja2's name
+        """A method may be called, and that is all: the callee alone is left as it is."""
+        callee = node.node
+        self.generic_visit(node)
+        if isinstance(callee, nodes.Getattr):
+            node.node = callee
+        return node
+
+    def visit_Getattr(self, node: nodes.Getattr) -> nodes.Node:  # noqa: N802 - jinja2's name
+        self.generic_visit(node)
+        if node.ctx != "load":
+            return node
+        made = self._filter(node, "_value")
+        made.args = [nodes.Const(node.attr), nodes.Const(node.lineno)]
+        return made
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja2's name
         self.generic_visit(node)
@@ -159,16 +208,106 @@ class _Bounds(NodeTransformer):
 
 def _joined(parts: list[Any]) -> str:
     _spelled(parts, TEXT_LIMIT)
-    texts = [str(part) for part in parts]
+    texts = [str(_printed(part)) for part in parts]
     _within(sum(map(len, texts)))
     return "".join(texts)
 
 
 def _printed(value: Any) -> Any:
-    if value is None:
-        return ""
-    _spelled(value, TEXT_LIMIT)
-    return _json(value) if isinstance(value, dict | list | tuple) else value
+    """``value`` as it stands in a prompt."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str() | int() | float():
+            return value
+        case dict() | list() | tuple():
+            return _json(value)
+        case KeysView() | ValuesView() | ItemsView() | range() | set() | frozenset():
+            _spelled(value, TEXT_LIMIT)
+            return _json(list(value))
+        case Undefined():
+            return value  # raises when it is written
+        case Iterator():
+            raise SecurityError("the result of a filter that goes through a list; end with |list or |join")
+        case _ if _is_code(value) or isinstance(value, Namespace | Cycler):
+            raise SecurityError(f"{_described(value)} cannot be printed")
+        case _:
+            return value
+
+
+def _is_code(value: Any) -> bool:
+    return callable(value) and not isinstance(value, Undefined)
+
+
+def _described(value: Any) -> str:
+    """What ``value`` is, in the words of a template's author."""
+    name = getattr(value, "__name__", None) or getattr(value, "name", None)
+    match value:
+        case LoopContext():
+            return "the loop itself"
+        case Macro():
+            return f"the macro {name}"
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+        case str():
+            return "a text"
+        case int() | float() | None:
+            return "a number or null"
+        case _ if _is_code(value):
+            return f"the function {name}" if name else "a function"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _value(value: Any, name: str, line: int) -> Any:
+    """What stands behind a dot, unless it is a method: then the author meant a key that is not there."""
+    if not _is_code(value) or isinstance(value, Macro):
+        return value
+    owner = getattr(value, "__self__", getattr(getattr(value, "__wrapped__", None), "__self__", None))
+    raise SecurityError(
+        f"line {line}: .{name} is a method of {_described(owner)}, and no key of that name is there; "
+        f"call it, .{name}(), or leave it out"
+    )
+
+
+_TEXT_FILTERS = frozenset(
+    {
+        "capitalize",
+        "center",
+        "escape",
+        "e",
+        "forceescape",
+        "indent",
+        "lower",
+        "replace",
+        "string",
+        "striptags",
+    }
+    | {"title", "trim", "truncate", "upper", "urlencode", "urlize", "wordcount", "wordwrap"}
+)
+"""Filters that make a text of whatever they get: it is the text that would be printed."""
+
+
+def _written(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a filter, those that it would write out as Python does written as the template does."""
+    first = 0 if getattr(function, "jinja_pass_arg", None) is None else 1
+    if name == "format":
+        return (*args[: first + 1], *(_odd(value) for value in args[first + 1 :]))
+    if (
+        name in _TEXT_FILTERS
+        and len(args) > first
+        and not (name == "urlencode" and not isinstance(args[first], str))
+    ):
+        return (*args[:first], _odd(args[first]), *args[first + 1 :])
+    return args
+
+
+def _odd(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else _printed(value)
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:

@@ -8,12 +8,12 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any, AnyStr, Protocol
+from typing import IO, Any, AnyStr, Literal, Protocol
 
 from worker.documents.encodings import find_encoding, first_bad, named_encoding, open_bytes
 from worker.errors import InputRefused, Problem
@@ -35,6 +35,11 @@ ENDINGS: Mapping[str, str] = {
 }
 KINDS = ("jsonl", "csv", "parquet")
 DELIMITERS = (",", ";", "\t", "|")
+Quote = Literal["none", '"']
+QUIRKS: Mapping[str, str] = {
+    "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
+    "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
+}
 
 _SNIFFED = 64 * 1024
 _SKIPPED = 1024 * 1024
@@ -46,13 +51,16 @@ class Row:
     """One row: of a table its ``values``, of JSONL its bytes in UTF-8 (``raw``; empty where the line is blank).
 
     ``line`` is where the row begins in the file, from 1 (of Parquet the row's number). A row with a ``problem`` has no
-    values; its ``raw`` is the text as it stands, for a file of rejects.
+    values; its ``raw`` is the text as it stands, for a file of rejects. ``lines``: how many of the file it spans.
+    ``quirks``: what is odd about its cells, as keys of ``QUIRKS``.
     """
 
     line: int
     values: dict[str, Any] | None
     raw: bytes | None
     problem: Problem | None = None
+    lines: int = 1
+    quirks: tuple[str, ...] = ()
 
 
 class Rows(Protocol):
@@ -73,8 +81,13 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[Row]: ...
 
 
-def open_rows(path: Path, *, encoding: str | None = None, kind: str | None = None) -> Rows:
+def open_rows(
+    path: Path, *, encoding: str | None = None, kind: str | None = None, quote: Quote | None = None
+) -> Rows:
     """The rows of ``path``, whose ending says what it is unless ``kind`` does. gzip is unpacked, except of Parquet.
+
+    ``quote``: whether cells of a table stand in quotes, ``none`` or ``"``. None: in CSV they may, in TSV a quote is a
+    character like any other, as its registration says (IANA, text/tab-separated-values).
 
     Raises InputRefused: unreadable, empty, of unknown kind or encoding, not Parquet, or a header that is none.
     """
@@ -95,7 +108,8 @@ def open_rows(path: Path, *, encoding: str | None = None, kind: str | None = Non
     if kind == "jsonl":
         return _open_lines(path, told)
     found = told or find_encoding(path)
-    return _open_csv(path, found, "\t" if ".tsv" in _endings(path) else None)
+    tsv = ".tsv" in _endings(path)
+    return _open_csv(path, found, "\t" if tsv else None, quoted=not tsv if quote is None else quote == '"')
 
 
 def check_columns(columns: tuple[str, ...], path: Path) -> None:
@@ -169,7 +183,7 @@ def _open_lines(path: Path, told: str | None) -> "Rows":
         return _Lines(path, find_encoding(path))
     except InputRefused as error:
         if error.problems[0].code != "invalid_encoding" or error.problems[0].line == 0:
-            raise
+            raise  # among them what may be one of two encodings
         return _Lines(path, "utf-8")  # most lines are right: each that is not is named by itself
 
 
@@ -251,7 +265,7 @@ class _Physical:
     def __next__(self) -> str:
         line = next(self._lines)
         self.number += 1
-        if self.number == 1:
+        if not self._row:  # the mark of a file that was put behind another one
             line = line.removeprefix("\ufeff")
         self._size += len(line)
         if self._size > LINE_LIMIT:
@@ -274,23 +288,37 @@ class _Csv:
     encoding: str
     delimiter: str
     columns: tuple[str, ...]
+    quoted: bool = True
 
     @property
     def kind(self) -> str:
         return "csv"
 
     def __iter__(self) -> Iterator[Row]:
-        with closing(_records(self.path, self.encoding, self.delimiter)) as records:
-            next(records, None)  # the header
+        header = sorted(self.columns)
+        with closing(_records(self.path, self.encoding, self.delimiter, quoted=self.quoted)) as records:
+            place, _, _ = next(records, (1, None, None))
             held = False
             for line, cells, physical in records:
                 held = True
                 if isinstance(cells, Problem):
                     yield Row(line, None, physical.row(), cells)
-                elif len(cells) != len(self.columns):
+                elif len(cells) != len(header):
                     yield Row(line, None, physical.row(), self._wrong_count(line, cells))
+                elif cells[0].strip() in self.columns and sorted(cell.strip() for cell in cells) == header:
+                    message = (
+                        f"the header of line {place} once more, as where files were put together; remove this line, or "
+                        "leave it out with --on-bad-line skip"
+                    )
+                    yield Row(line, None, physical.row(), Problem(line, "", "repeated_header", message))
                 else:
-                    yield Row(line, dict(zip(self.columns, cells, strict=True)), None)
+                    yield Row(
+                        line,
+                        dict(zip(self.columns, cells, strict=True)),
+                        None,
+                        lines=physical.number - line + 1,
+                        quirks=() if self.quoted else _quirks(cells),
+                    )
             if not held:
                 raise InputRefused([_whole("empty", f"{self.path}: a header and no row")])
 
@@ -298,13 +326,32 @@ class _Csv:
         expected, sign = len(self.columns), _shown(self.delimiter)
         message = f"{_fields(len(cells))}, the header has {expected}"
         if len(cells) > expected:
-            return Problem(
-                line, "", "too_many_fields", f"{message}; a text with {sign} in it stands in quotes"
-            )
+            hint = f"a text with {sign} in it stands in quotes"
+            if not self.quoted:
+                hint = f"no text may have {sign} in it where quotes are plain characters"
+            return Problem(line, "", "too_many_fields", f"{message}; {hint}{self._if_quoted(cells)}")
         missing = ", ".join(self.columns[len(cells) :][:5])
         return Problem(
-            line, missing, "too_few_fields", f"{message} (separated by {sign}): none for {missing}"
+            line,
+            missing,
+            "too_few_fields",
+            f"{message} (separated by {sign}): none for {missing}{self._if_quoted(cells)}",
         )
+
+    def _if_quoted(self, cells: list[str]) -> str:
+        """A cell in quotes may go on in the next line, where quotes are quoting."""
+        if self.quoted or not any('"' in cell for cell in cells):
+            return ""
+        return "; quotes are plain characters here, --quote '\"' reads them as quoting"
+
+
+def _quirks(cells: list[str]) -> tuple[str, ...]:
+    found = []
+    if any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells):
+        found.append("quoted")
+    if "\\N" in cells:
+        found.append("null")
+    return tuple(found)
 
 
 def _fields(count: int) -> str:
@@ -315,15 +362,21 @@ def _shown(delimiter: str) -> str:
     return "a tab" if delimiter == "\t" else repr(delimiter)
 
 
+def _cells(lines: Iterable[str], delimiter: str, *, quoted: bool) -> Iterator[list[str]]:
+    if quoted:
+        return csv.reader(lines, delimiter=delimiter, strict=True)
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+
+
 def _records(
-    path: Path, encoding: str, delimiter: str
+    path: Path, encoding: str, delimiter: str, *, quoted: bool
 ) -> Generator[tuple[int, list[str] | Problem, _Physical]]:
     """Each record with the line at which it begins, the header first; blank lines and Excel's ``sep=`` are passed over."""
     csv.field_size_limit(LINE_LIMIT)
     with open_bytes(path) as file:
         text = io.TextIOWrapper(file, encoding=encoding, newline="")
         physical = _Physical(text)
-        reader = csv.reader(physical, delimiter=delimiter, strict=True)
+        reader = _cells(physical, delimiter, quoted=quoted)
         line = 0
         try:
             while True:
@@ -358,9 +411,9 @@ def _explain(error: csv.Error, line: int) -> str:
     return f"not CSV: {said}"
 
 
-def _open_csv(path: Path, encoding: str, delimiter: str | None) -> _Csv:
-    delimiter = delimiter or _delimiter(path, encoding)
-    with closing(_records(path, encoding, delimiter)) as records:
+def _open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool) -> _Csv:
+    delimiter = delimiter or _delimiter(path, encoding, quoted=quoted)
+    with closing(_records(path, encoding, delimiter, quoted=quoted)) as records:
         first = next(records, None)
     if first is None:
         raise InputRefused(
@@ -371,10 +424,10 @@ def _open_csv(path: Path, encoding: str, delimiter: str | None) -> _Csv:
         raise InputRefused([Problem(line, "", cells.code, f"header: {cells.message}")])
     columns = tuple(cell.strip() for cell in cells)
     check_columns(columns, path)
-    return _Csv(path, encoding, delimiter, columns)
+    return _Csv(path, encoding, delimiter, columns, quoted)
 
 
-def _delimiter(path: Path, encoding: str) -> str:
+def _delimiter(path: Path, encoding: str, *, quoted: bool) -> str:
     """The sign that splits the header, and the rows after it most evenly; a comma where none does."""
     with open_bytes(path) as file:
         head = file.read(_SNIFFED)
@@ -388,7 +441,7 @@ def _delimiter(path: Path, encoding: str) -> str:
         return told[1]
     best, score = ",", (0.0, 0)
     for sign in DELIMITERS:
-        counts = _counts(text, sign, whole)
+        counts = _counts(text, sign, whole, quoted=quoted)
         if not counts or counts[0] < 2:
             continue
         even = sum(count == counts[0] for count in counts) / len(counts)
@@ -397,11 +450,11 @@ def _delimiter(path: Path, encoding: str) -> str:
     return best
 
 
-def _counts(text: str, delimiter: str, whole: bool) -> list[int]:
+def _counts(text: str, delimiter: str, whole: bool, *, quoted: bool) -> list[int]:
     """How many fields the first records have; -1 for one that is no CSV. The last of a cut text is left out."""
     csv.field_size_limit(LINE_LIMIT)
     counts: list[int] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = _cells(io.StringIO(text, newline=""), delimiter, quoted=quoted)
     cut = False
     while len(counts) <= _SAMPLE_ROWS:
         try:

@@ -194,6 +194,8 @@ def _uses(tree: "nodes.Template", variables: Collection[str]) -> Iterator[Use]:
         for node in tree.find_all((nodes.Filter, nodes.Test))
         if node.name in {"default", "d", "defined", "undefined"} and node.node is not None
     }
+    called = {id(node.node) for node in tree.find_all(nodes.Call)}
+    """Of these a method is meant: ``row.items()``."""
     for node in tree.find_all((nodes.Name, nodes.Getitem, nodes.Getattr)):
         optional = id(node) in guarded
         match node:
@@ -203,7 +205,7 @@ def _uses(tree: "nodes.Template", variables: Collection[str]) -> Iterator[Use]:
                 _ROW in variables
             ):
                 yield Use(column, node.lineno, optional)
-            case nodes.Getattr(node=nodes.Name(name="row"), attr=column) if _ROW in variables and not hasattr(
-                dict, column
+            case nodes.Getattr(node=nodes.Name(name="row"), attr=column) if (
+                _ROW in variables and id(node) not in called
             ):
                 yield Use(column, node.lineno, optional)

@@ -52,6 +52,8 @@ class Arrived:
     """Of the input, where it is a table."""
     only: frozenset[int] | None = None
     """The jobs within ``limit`` and ``sample``, where the batch has others too."""
+    encoding: str | None = None
+    """In which it was read, where that was found out and is not a usual one."""
 
     @property
     def batch(self) -> Batch:
@@ -98,6 +100,8 @@ def arrive(
     kept = dict(recipe.kept)
     if rows.columns is not None:
         kept["columns"] = list(rows.columns)
+    if rows.encoding is not None:
+        kept["encoding_found"] = rows.encoding
     pilot = {"pilot": True} if recipe.is_pilot else {}
     seconds = None if keep is None else int(keep.total_seconds())
     origin = BatchOrigin(
@@ -143,6 +147,7 @@ def arrive(
                 progress=progress,
             ),
             columns=rows.columns,
+            encoding=rows.encoding,
         )
 
     def extended(batch: Batch, difference: Difference) -> Arrived:
@@ -152,7 +157,7 @@ def arrive(
         _keep(database, batch.id, seconds)
         _within(database, batch.id, windows, clock)
         submission = Submitted(batch, created=False, remarks=reader.remarks())
-        return Arrived(submission, difference, rows.columns)
+        return Arrived(submission, difference, rows.columns, rows.encoding)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from worker.documents.bounded import Reader
+from worker.documents.encodings import is_unusual, shown_encoding
 from worker.documents.leave_out import LeftOut, Reason, omissions
 from worker.documents.read import Document, is_table, read_all
 from worker.documents.sources import find_documents
@@ -29,6 +30,7 @@ Long = Literal["refuse", "split"]
 """What is done with a document that does not fit the window."""
 UNKNOWN_WINDOW = 8192
 """Tokens: where no host tells of the model, and documents are to be split."""
+_NOTES_SHOWN = 3
 SMALLEST_PART = 256
 """Tokens of a part; with less room than that beside its template, a document is refused."""
 FILLED = 0.75
@@ -95,6 +97,8 @@ class Prepared:
     """Files that match and are no documents, by reason."""
     incomplete: tuple[Incomplete, ...] = ()
     """Documents that are asked without some of their pages."""
+    remarks: tuple[str, ...] = ()
+    """What is to be said of those that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ def prepare(
     documents = long = found_any = 0
     checked = False
     left_out: LeftOut = Counter()
+    remarks = Remarks(asking.encoding)
     with _Kept(folder, "documents") as main, Reader() as reader:
         for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
@@ -138,6 +143,7 @@ def prepare(
                     continue
                 for line in lines:
                     main.add(line)
+                remarks.add(one)
                 documents += 1
                 long += len(lines) > 1
                 if one.blank_pages and one.pages is not None:
@@ -146,10 +152,53 @@ def prepare(
                     progress(documents)
         if not documents:
             raise _nothing(asking, found_any, refused, left_out)
-        return Prepared(main.keep(), documents, long, tuple(refused), dict(left_out), tuple(incomplete))
+        return Prepared(
+            main.keep(),
+            documents,
+            long,
+            tuple(refused),
+            dict(left_out),
+            tuple(incomplete),
+            remarks.lines(),
+        )
 
 
-def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[str, str | None, str]]:
+class Remarks:
+    """What was odd about documents and is said of all of them: encodings that nobody named, texts that were changed.
+
+    ``encoding``: the one that the user named.
+    """
+
+    def __init__(self, encoding: str | None = None) -> None:
+        self._named = encoding is not None
+        self._encodings: dict[str, tuple[int, str]] = {}
+        self._notes: list[str] = []
+        self._noted = 0
+
+    def add(self, document: Document) -> None:
+        encoding = document.encoding
+        if encoding is not None and is_unusual(encoding) and not self._named:
+            count, first = self._encodings.get(encoding, (0, document.name))
+            self._encodings[encoding] = count + 1, first
+        for note in document.notes:
+            self._noted += 1
+            if len(self._notes) < _NOTES_SHOWN:
+                self._notes.append(f"{document.name}: {note}")
+
+    def lines(self) -> tuple[str, ...]:
+        found = [
+            f"{first} was read as {shown_encoding(encoding)}, which was found out; --encoding names another"
+            if count == 1
+            else f"{count:,} documents were read as {shown_encoding(encoding)}, which was found out; the first is {first}"
+            for encoding, (count, first) in self._encodings.items()
+        ]
+        more = self._noted - len(self._notes)
+        return (*found, *self._notes, *([f"and {more:,} more such documents"] if more else []))
+
+
+def shown(
+    asking: Asking, window: Window | None, count: int, remarks: Remarks | None = None
+) -> Iterator[tuple[str, str | None, str]]:
     """Name, system and prompt of the first ``count`` documents (parts, of a long one); nothing is kept. Raises InputRefused."""
     templates = _templates(asking)
     left, refused, found_any = count, [], 0
@@ -161,6 +210,8 @@ def shown(asking: Asking, window: Window | None, count: int) -> Iterator[tuple[s
                 try:
                     if isinstance(one, DocumentRefused):
                         raise one
+                    if remarks is not None:
+                        remarks.add(one)
                     for line in _lines(one, templates, window, long=asking.long):
                         yield line["custom_id"], line.get("system"), line["prompt"]
                 except DocumentRefused as error:
@@ -346,6 +397,8 @@ def metadata_of(document: Document) -> dict[str, Any]:
     }
     if document.pages is not None:
         about["pages"] = len(document.pages)
+    if is_unusual(document.encoding):
+        about["encoding"] = document.encoding
     return {**document.metadata, **about}
 
 

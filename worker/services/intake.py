@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from worker.documents.tables import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import normalise_model, runner_key
@@ -22,6 +23,7 @@ EXPECTED_ANSWER = 512
 _NOTHING_TOLD = ModelTold()
 NOTES_SHOWN = 3
 
+_SPANS = "--quote none reads each line as a row"
 Reject = Callable[[Problem, InputLine], None]
 
 
@@ -74,7 +76,9 @@ class Intake:
         self.rejected = 0
         self.noted = 0
         self.notes: list[str] = []
-        self._ignored: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        """What is said once for all lines: how many, and the first."""
+        self._longest = 1
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
@@ -85,10 +89,25 @@ class Intake:
 
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the input as a whole, once it was read."""
-        return tuple(
-            f"{field} has no effect: {IGNORED_FIELDS[field]} ({_on_lines(count, first)})"
-            for field, (count, first) in self._ignored.items()
-        )
+        remarks = []
+        for name, (count, first) in self._places.items():
+            where = f"line {first:,}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
+            if name in IGNORED_FIELDS:
+                remarks.append(f"{name} has no effect: {IGNORED_FIELDS[name]} ({where})")
+            elif name in QUIRKS:
+                remarks.append(f"{QUIRKS[name]} ({where})")
+            elif count == 1:
+                remarks.append(f"the row on line {first:,} spans {self._longest:,} lines; {_SPANS}")
+            else:
+                remarks.append(
+                    f"{count:,} rows span several lines, the first is on line {first:,}, the longest has "
+                    f"{self._longest:,}; {_SPANS}"
+                )
+        return tuple(remarks)
+
+    def _place(self, name: str, line: int) -> None:
+        count, first = self._places.get(name, (0, line))
+        self._places[name] = count + 1, first
 
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
@@ -97,13 +116,15 @@ class Intake:
         first = list(islice(ahead, SAMPLE))
         prefixes = Prefixes(common_start([parsed.prompt for _, parsed in first]))
         for line, parsed in chain(first, ahead):
-            if parsed.notes:
+            if parsed.notes or line.notes:
                 self.noted += 1
                 if len(self.notes) < NOTES_SHOWN:
-                    self.notes += [f"line {line.line}: {note}" for note in parsed.notes]
-            for field in parsed.ignored:
-                count, place = self._ignored.get(field, (0, line.line))
-                self._ignored[field] = count + 1, place
+                    self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
+            for name in (*parsed.ignored, *line.quirks):
+                self._place(name, line.line)
+            if line.lines > 1:
+                self._place("spans", line.line)
+                self._longest = max(self._longest, line.lines)
             # by its line, so that a pilot and what goes on from it are stored in the order of the input
             base = (line.line - 1) * each + 1
             group = prefixes.group(
@@ -230,10 +251,6 @@ class Intake:
                 known = self._keys[model, window] = runner_key(model, request, window=window).text
             return known
         return runner_key(model, request, window=window).text
-
-
-def _on_lines(count: int, first: int) -> str:
-    return f"line {first}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
 
 
 def _problem(problem: LineProblem) -> Problem:

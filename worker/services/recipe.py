@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, JobDefaults, check_defaults
-from api_schemas.json_text import NotJson, load_json
+from api_schemas.json_text import NotJson, Repair, load_json
+from worker.documents.encodings import is_unusual
 from worker.documents.job_lines import column_problems, job_values
 from worker.documents.sample import chosen
-from worker.documents.tables import Row, Rows, open_rows
+from worker.documents.tables import Quote, Row, Rows, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 
@@ -30,6 +31,8 @@ class Recipe:
     """A template too. None: as the rows and ``defaults`` say."""
     id_column: str | None = None
     encoding: str | None = None
+    quote: Quote | None = None
+    """Whether cells of a table stand in quotes. None: as its kind of file has it."""
     models: tuple[str, ...] = ()
     """For rows that name none; of several, each row is asked of every one."""
     defaults: JobDefaults = field(default_factory=JobDefaults)
@@ -73,6 +76,12 @@ class InputLine:
     problem: Problem | None = None
     shown: bytes | str | dict[str, Any] | None = None
     """As the producer wrote it, for a file of rejects."""
+    lines: int = 1
+    """How many lines of the file it spans."""
+    quirks: tuple[str, ...] = ()
+    """Keys of ``QUIRKS``."""
+    notes: tuple[str, ...] = ()
+    """What was odd and taken all the same."""
 
 
 def content_key(path: Path, recipe: Recipe) -> str:
@@ -100,7 +109,7 @@ def open_input(path: Path, recipe: Recipe) -> "Input":
     problems = [Problem(*_plain(problem)) for problem in check_defaults(recipe.job_defaults)]
     if problems:
         raise InputRefused(problems)
-    rows = open_rows(path, encoding=recipe.encoding)
+    rows = open_rows(path, encoding=recipe.encoding, quote=recipe.quote)
     template = None
     if recipe.prompt is not None:
         template = prompt_text(recipe.prompt, source=recipe.prompt_source)
@@ -133,6 +142,11 @@ class Input:
         """Of a table, in its order."""
         return self.rows.columns
 
+    @property
+    def encoding(self) -> str | None:
+        """The encoding that was found and that users are told of; None where they named it, or it is the usual one."""
+        return self.rows.encoding if self.recipe.encoding is None and is_unusual(self.rows.encoding) else None
+
     def __iter__(self) -> Iterator[InputLine]:
         recipe = self.recipe
         rows: Iterator[Row] = iter(self.rows)
@@ -149,6 +163,7 @@ class Input:
 
     def _made(self, row: Row) -> InputLine:
         values = row.values
+        notes: tuple[str, ...] = ()
         if values is None:
             raw = row.raw or b""
             if not raw.strip():
@@ -159,6 +174,12 @@ class Input:
                 return InputLine(row.line, raw, shown=raw)  # read_job_line says what is wrong with it
             if not isinstance(values, dict):
                 return InputLine(row.line, raw, shown=raw)
+            if b"\\u" in raw:  # it may hold half a pair, which no database keeps
+                repair = Repair()
+                try:
+                    values, notes = repair.object(values), repair.notes()
+                except NotJson:
+                    return InputLine(row.line, raw, shown=raw)
         prompt, system = (
             self._rendered(self.template, values, row.line),
             self._rendered(self.system, values, row.line, blank=True),
@@ -179,7 +200,14 @@ class Input:
             )
             problem = Problem(row.line, self.recipe.id_column, "missing", message)
             return InputLine(row.line, None, problem, shown=values)
-        return InputLine(row.line, json.dumps(job, ensure_ascii=False), shown=values)
+        return InputLine(
+            row.line,
+            json.dumps(job, ensure_ascii=False),
+            shown=values,
+            lines=row.lines,
+            quirks=row.quirks,
+            notes=notes,
+        )
 
     @staticmethod
     def _rendered(
