@@ -157,7 +157,7 @@ def arrive(
         _keep(database, batch.id, seconds)
         _within(database, batch.id, windows, clock)
         submission = Submitted(batch, created=False, remarks=reader.remarks())
-        return Arrived(submission, difference, rows.columns, rows.encoding)
+        return Arrived(submission, difference, rows.columns, encoding=rows.encoding)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:

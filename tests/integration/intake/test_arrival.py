@@ -111,12 +111,17 @@ def test_each_row_of_a_table_is_a_job_with_its_columns_as_metadata(
     database: Database, clock: Clock, tmp_path: Path
 ) -> None:
     arrived = taken(
-        database, clock, table(tmp_path / "p.csv", {"A1": "red shoes", "A2": "绿茶和红茶杯"}, "gb18030")
+        database,
+        clock,
+        table(tmp_path / "p.csv", {"A1": "red shoes", "A2": "绿茶和红茶杯子，质量很好的商品"}, "gb18030"),
     )
 
-    assert prompts(database, arrived) == {"A1": "Sell red shoes", "A2": "Sell 绿茶和红茶杯"}
+    assert prompts(database, arrived) == {"A1": "Sell red shoes", "A2": "Sell 绿茶和红茶杯子，质量很好的商品"}
     lines = list(result_lines(database, arrived.batch.id))
-    assert [line["metadata"] for line in lines] == [{"title": "red shoes"}, {"title": "绿茶和红茶杯"}]
+    assert [line["metadata"] for line in lines] == [
+        {"title": "red shoes"},
+        {"title": "绿茶和红茶杯子，质量很好的商品"},
+    ]
 
 
 def test_a_row_is_asked_of_each_model(database: Database, clock: Clock, tmp_path: Path) -> None:
