@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.answers import Cut, Empty, Fit, answers_of
 from worker.cli.hours import WHEN, Blackout, Tz, Window, windows_of
 from worker.cli.options import PriorityName, options_of
 from worker.cli.settings import opened, settings_for
+from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState, Priority
 from worker.domain.runners import normalise_model
@@ -74,6 +76,7 @@ class Asked:
     models: list[str] | None = None
     where: list[str] | None = None
     matching: str | None = None
+    answers: AnswerFilter = ANY_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ def cancel(
     model: Models = None,
     where: Where = None,
     matching: Matching = None,
+    cut: Cut = False,
+    empty: Empty = False,
+    prompt_fit: Fit = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -121,7 +127,8 @@ def cancel(
         wakes=False,
         over=OPEN,
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching))
+    answers = answers_of(cut, empty, prompt_fit)
+    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching, answers))
 
 
 def unhold(
@@ -155,12 +162,18 @@ def retry(
     job: Jobs = None,
     state: Annotated[
         list[JobState] | None,
-        typer.Option("--state", help="failed (of a batch only these by default), cancelled, expired, held."),
+        typer.Option(
+            "--state",
+            help="failed (the default for a batch), cancelled, expired, held or succeeded; repeat for more.",
+        ),
     ] = None,
     code: Codes = None,
     model: Models = None,
     where: Where = None,
     matching: Matching = None,
+    cut: Cut = False,
+    empty: Empty = False,
+    prompt_fit: Fit = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -171,20 +184,22 @@ def retry(
     dry_run: DryRun = False,
     json_: AsJson = False,
 ) -> None:
-    """Ask jobs again that failed, or those of another --state; earlier attempts stay on record.
+    """Ask jobs again that failed, those of another --state, or those whose answers were cut, are empty or unfit.
 
-    Each has all its attempts again. A batch that had ended is open again; one that paused by itself goes on, one that
-    somebody paused waits for caravan resume. --set NAME=null takes an option away.
+    The old answer stays until a new one is stored, and earlier attempts stay on record. Each job has all its attempts
+    again. A batch that had ended is open again; one that paused by itself goes on, one that somebody paused waits for
+    caravan resume. --set NAME=null takes an option away.
 
-    Example: caravan retry @last --code context_overflow --set num_ctx=16384
+    Example: caravan retry @last --cut --set num_predict=4096
     """
     from worker.services import actions
     from worker.storage.actions import RETRIED
 
-    if state is not None and not set(state) <= RETRIED:
-        told = "only jobs that failed, were cancelled, expired or are held can be asked again"
-        raise typer.BadParameter(told, param_hint="--state")
-    states = state or (None if job else [JobState.FAILED])
+    if state is not None and not set(state) <= RETRIED | {JobState.SUCCEEDED}:
+        message = "only jobs that ended or are held can be asked again; the others wait or run already"
+        raise typer.BadParameter(message, param_hint="--state")
+    answers = answers_of(cut, empty, prompt_fit)
+    states = state or (None if job or answers else [JobState.FAILED])
     options = options_of(set_ or [])
     if options:
         actions.check_options(options)
@@ -194,9 +209,19 @@ def retry(
         lambda database, chosen, clock: actions.retry_jobs(database, chosen, clock=clock, options=options),
         done="asked again",
         kind=" or ".join(states or ()),
-        over=RETRIED,
+        over=RETRIED | {JobState.SUCCEEDED} if answers or JobState.SUCCEEDED in (states or ()) else RETRIED,
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, states, code, model, where, matching))
+    asked = Asked(yes, dry_run, json_, target, job, states, code, model, where, matching, answers)
+    _do(act, asked, nothing=_answered_already if job and not states and not answers else None)
+
+
+def _answered_already(database: "Database", chosen: JobFilter) -> str:
+    """Why a job that was named is not asked again."""
+    from worker.storage.actions import count_matching
+
+    with database.read() as conn:
+        answered = count_matching(conn, replace(chosen, states=frozenset({JobState.SUCCEEDED})))
+    return "; a job that has its answer is asked again with --state succeeded" if answered else ""
 
 
 def set_(
@@ -292,7 +317,8 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
     _do(act, Asked(yes, dry_run, json_, batch))
 
 
-def _do(act: Act, asked: Asked) -> None:
+def _do(act: Act, asked: Asked, nothing: "Callable[[Database, JobFilter], str] | None" = None) -> None:
+    """Ask, change and report. ``nothing`` says why no job is meant."""
     from worker.cli.wake import wake
 
     settings = settings_for()
@@ -311,6 +337,8 @@ def _do(act: Act, asked: Asked) -> None:
         about = f"{_jobs(jobs, act.kind)} of {where}" if where else _jobs(jobs, act.kind)
         if jobs == 0 or asked.dry_run:
             told = about if jobs == 0 else f"would {act.name} {about}"
+            if jobs == 0 and nothing is not None:
+                told += nothing(database, chosen)
             _tell(act, asked, batch, {"jobs": jobs, "running": 0, "dry_run": asked.dry_run}, told)
             return
         _ask(f"{act.name.capitalize()} {about}?", yes=asked.yes)
@@ -367,6 +395,7 @@ def _chosen(conn: "Connection", asked: Asked) -> tuple[JobFilter, Batch | None]:
         codes=None if asked.codes is None else frozenset(asked.codes),
         models=None if asked.models is None else frozenset(map(normalise_model, asked.models)),
         metadata=tuple(pair_given(one) for one in asked.where or ()),
+        answers=asked.answers,
     )
     return chosen, batch
 

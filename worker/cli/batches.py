@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,9 @@ from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobState
+from worker.policy.answers import advice
 from worker.services.situation import hours_of
+from worker.storage.answers import answer_counts
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress
 
@@ -58,11 +61,20 @@ def status(
         progress = batch_progress(conn, found.id)
         rejects = [str(problem) for problem in list_rejects(conn, found.id)]
         failures = _failures(conn, progress)
+        flaws = answer_counts(conn, found.id)
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
         window = None if hours is None else {"hours": hours.text, "open": not hours.closed}
         typer.echo(
-            json.dumps({**_plain(progress), "problems": rejects, "failures": failures, "window": window})
+            json.dumps(
+                {
+                    **_plain(progress),
+                    "answers": asdict(flaws),
+                    "problems": rejects,
+                    "failures": failures,
+                    "window": window,
+                }
+            )
         )
     else:
         from worker.cli.render import progress_line
@@ -76,6 +88,8 @@ def status(
         for failure in failures:
             message = " ".join(failure["message"].split())[:300]
             typer.echo(f"  {failure['jobs']:,} failed with {failure['code']}: {message}")
+        for line in advice(flaws, found.id):
+            typer.echo(f"  {line}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")
         if found.pruned_at is not None:

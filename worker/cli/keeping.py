@@ -9,6 +9,7 @@ import typer
 from worker.cli.actions import Matching, pair_given
 from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
+from worker.cli.answers import Cut, Empty, Fit, answers_of
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.keeping import parse_keep
@@ -103,6 +104,9 @@ def delete(
         list[str] | None, typer.Option("--custom-id", metavar="ID", help="Only these; repeat for more.")
     ] = None,
     matching: Matching = None,
+    cut: Cut = False,
+    empty: Empty = False,
+    prompt_fit: Fit = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json_: AsJson = False,
@@ -131,6 +135,7 @@ def delete(
                 models=frozenset(map(normalise_model, model)) if model else None,
                 custom_ids=frozenset(custom_id) if custom_id else None,
                 metadata=tuple(pair_given(one) for one in where or ()),
+                answers=answers_of(cut, empty, prompt_fit),
             )
             for one in named
         ]

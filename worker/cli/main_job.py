@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.urls import masked
 from worker.errors import DatabaseUnavailable, InputRefused
+from worker.policy.answers import advice
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
 from worker.services.arrival import Arrived
@@ -33,6 +34,7 @@ from worker.services.quote import Quoted
 from worker.services.results import write_results, write_results_file
 from worker.services.situation import Situation, situation
 from worker.settings import Settings
+from worker.storage.answers import answer_counts
 from worker.storage.chosen import Chosen
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, sqlite_file
@@ -256,6 +258,7 @@ def _print_json(watched: Watched, watching: Watching) -> None:
     progress = watching.progress
     with watched.database.read() as conn:
         loads = count_loads(conn, since=progress.batch.created_at)
+        flaws = answer_counts(conn, progress.batch.id)
     plain: dict[str, Any] = {
         "batch": progress.batch.id,
         "key": progress.batch.key,
@@ -263,6 +266,7 @@ def _print_json(watched: Watched, watching: Watching) -> None:
         "state": progress.batch.state,
         "counts": {str(state): n for state, n in progress.counts.items()},
         "total": progress.total,
+        "answers": asdict(flaws),
         "seconds": round(watching.seconds, 3),
         "loads": loads,
         "ended": watching.outlook,
@@ -283,6 +287,7 @@ def _summarise(
     batch = watching.progress.batch
     with watched.database.read() as conn:
         figures = model_figures(conn, batch.id)
+        flaws = answer_counts(conn, batch.id)
         loads = count_loads(conn, since=batch.created_at)
         naive = first_come_loads(
             map(without_window, runner_keys_in_order(conn, batch.id)), hosts=max(1, hosts)
@@ -294,13 +299,8 @@ def _summarise(
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")
-    cut = sum(row.cut for row in figures)
-    if cut:
-        console.print(
-            f"{cut:,} answers were cut by num_predict or a full window: --set num_predict=… or "
-            "--set num_ctx=… gives them more room",
-            style="yellow",
-        )
+    for line in advice(flaws, batch.id):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
         _show_one(watched, console)
     _where(watched.settings, console, batch)
@@ -328,7 +328,8 @@ def _show_one(watched: Watched, console: Console) -> None:
 
 def _where(settings: Settings, console: Console, batch: Batch) -> None:
     query = (
-        f"SELECT model, count(*), sum(output_tokens) FROM results WHERE batch_id = {batch.id} GROUP BY model"
+        "SELECT model, count(*), sum(output_tokens) FROM report_results "
+        f"WHERE batch = {batch.id} GROUP BY model"
     )
     if file := sqlite_file(settings.database):
         place = str(file)

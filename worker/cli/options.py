@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from worker.cli.answers import FitName
 from worker.clock import SystemClock
+from worker.domain.answers import AnswerFilter
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.notices import Addressee, Channel
@@ -61,6 +63,22 @@ FromCode = Annotated[
     list[str] | None,
     typer.Option(
         "--code", metavar="CODE", help="Of --from: rows with this error; repeat.", rich_help_panel=INPUT
+    ),
+]
+FromCut = Annotated[
+    bool,
+    typer.Option("--cut", help="Of --from: rows whose answers were cut.", rich_help_panel=INPUT),
+]
+FromEmpty = Annotated[
+    bool,
+    typer.Option("--empty", help="Of --from: rows whose answers are empty.", rich_help_panel=INPUT),
+]
+FromFit = Annotated[
+    list[FitName] | None,
+    typer.Option(
+        "--prompt-fit",
+        help="Of --from: rows answered to the whole prompt (yes), a part (no), or unknown; repeat.",
+        rich_help_panel=INPUT,
     ),
 ]
 Models = Annotated[
@@ -426,6 +444,7 @@ def asked_again(
     from_: str | None,
     states: list[JobState] | None,
     codes: list[str] | None,
+    answers: AnswerFilter,
     recipe: "Recipe",
     *,
     show: int | None,
@@ -433,8 +452,11 @@ def asked_again(
 ) -> "tuple[Path, Recipe, Again | None]":
     """FILE or ``--from``, the recipe that holds for it, and what is asked again. Raises typer.BadParameter."""
     if from_ is None:
-        if states or codes:
-            raise typer.BadParameter("says which rows of --from BATCH", param_hint="--state and --code")
+        if states or codes or answers:
+            raise typer.BadParameter(
+                "says which rows of --from BATCH",
+                param_hint="--state, --code, --cut, --empty and --prompt-fit",
+            )
         if file is None:
             raise typer.BadParameter(
                 "name one, documents with --documents, or a batch with --from", param_hint="FILE"
@@ -451,7 +473,8 @@ def asked_again(
         raise typer.BadParameter("is for a FILE", param_hint="--show and --dry-run")
     from worker.services.again import Again
 
-    return FROM_BATCH, replace(recipe, override=True), Again(from_, tuple(states or ()), tuple(codes or ()))
+    again = Again(from_, tuple(states or ()), tuple(codes or ()), answers)
+    return FROM_BATCH, replace(recipe, override=True), again
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

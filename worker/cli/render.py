@@ -402,7 +402,8 @@ def summary_tables(
         states.caption = f"in {duration(seconds)}"
     models = Table(box=_box(plain), title="models", title_justify="left")
     models.add_column("model", overflow="fold")
-    for name in ("jobs", "failed", "cut", "prompt tok", "output tok", "tok/s"):
+    rare = [name for name in ("empty", "unfit") if any(getattr(row.answers, name) for row in figures)]
+    for name in ("jobs", "failed", "cut", *rare, "prompt tok", "output tok", "tok/s"):
         models.add_column(name, justify="right", no_wrap=True)
     for row in figures:
         speed = row.output_tokens / row.eval_seconds if row.eval_seconds else None
@@ -410,7 +411,8 @@ def summary_tables(
             row.model if plain else one_line(row.model),
             f"{row.jobs:,}",
             f"{row.failed:,}",
-            f"{row.cut:,}",
+            f"{row.answers.cut:,}",
+            *(f"{getattr(row.answers, name):,}" for name in rare),
             f"{row.prompt_tokens:,}",
             f"{row.output_tokens:,}",
             "–" if speed is None else f"{speed:,.1f}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from worker.cli.actions import Matching, pair_given
+from worker.cli.answers import Cut, Empty, Fit, answers_of
 from worker.cli.counting import telling
 from worker.cli.moments import moment_given
 from worker.cli.outputs import Force, outputs_of, written
@@ -86,6 +87,9 @@ def results(
         ),
     ] = None,
     matching: Matching = None,
+    cut: Cut = False,
+    empty: Empty = False,
+    prompt_fit: Fit = None,
     with_: Annotated[
         list[str] | None,
         typer.Option(
@@ -289,6 +293,9 @@ def _alone(given: dict[str, Any]) -> None:
         "until",
         "where",
         "matching",
+        "cut",
+        "empty",
+        "prompt_fit",
         "with_",
         "without",
         "wide",
@@ -296,7 +303,7 @@ def _alone(given: dict[str, Any]) -> None:
     for name in others:
         if given[name]:
             raise typer.BadParameter(
-                f"--{name.rstrip('_')} does not go with it: a snapshot holds the views of one batch, or of all",
+                f"--{name.rstrip('_').replace('_', '-')} does not go with it: a snapshot holds the views of one batch, or of all",
                 param_hint="--to-sqlite and --to-duckdb",
             )
 
@@ -345,6 +352,7 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
         dict(pair_given(one) for one in given["where"] or ()),
         given["code"] or (),
         "parts" in _names(given["with_"]),
+        answers=answers_of(given["cut"], given["empty"], given["prompt_fit"]),
     )
 
 
@@ -359,6 +367,7 @@ def _matching(database: "Database", chosen: "Chosen", given: dict[str, Any]) -> 
         states=frozenset(chosen.states) or None,
         models=frozenset(chosen.models) or None,
         metadata=tuple(chosen.metadata.items()),
+        answers=chosen.answers,
     )
     found = jobs_matching(database, [among], given["matching"])
     return replace(chosen, job_ids=found[0].job_ids if found else frozenset())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.answers import answers_of
 from worker.cli.documents import (
     Combine,
     Documents,
@@ -29,6 +30,9 @@ from worker.cli.options import (
     Format,
     From,
     FromCode,
+    FromCut,
+    FromEmpty,
+    FromFit,
     FromState,
     IdColumn,
     Keep,
@@ -168,6 +172,9 @@ def run(
     from_: From = None,
     state: FromState = None,
     code: FromCode = None,
+    cut: FromCut = False,
+    empty: FromEmpty = False,
+    prompt_fit: FromFit = None,
     documents: Documents = None,
     root: Root = None,
     exclude: Exclude = None,
@@ -239,9 +246,10 @@ def run(
         output=output,
         outputs=outputs,
     )
+    answers = answers_of(cut, empty, prompt_fit)
     again = None
     if given is None:
-        file, recipe, again = asked_again(file, from_, state, code, recipe, show=show)
+        file, recipe, again = asked_again(file, from_, state, code, answers, recipe, show=show)
     elif from_ is not None:
         raise typer.BadParameter(
             "--documents and --from both say what is asked; give one", param_hint="--from"

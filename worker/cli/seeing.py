@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from worker.cli.answers import Cut, Empty, Fit, answers_of
 from worker.cli.plain import lines
 from worker.cli.render import (
     one_line,
@@ -22,6 +23,7 @@ from worker.cli.render import (
 )
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output
+from worker.domain.answers import AnswerFilter
 from worker.domain.hosts import Host, HostReport, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import HostError, SettingsRefused
@@ -79,6 +81,9 @@ def jobs(
     code: Annotated[
         str | None, typer.Option("--code", help="Only jobs that failed, or are held, with this code.")
     ] = None,
+    cut: Cut = False,
+    empty: Empty = False,
+    prompt_fit: Fit = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
     ] = None,
@@ -90,14 +95,15 @@ def jobs(
     """
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
+        answers = answers_of(cut, empty, prompt_fit)
         if json_:
-            _print_jobs_json(_pages(conn, found.id, state, code), limit)
+            _print_jobs_json(_pages(conn, found.id, state, code, answers), limit)
             return
         shown = limit or SHOWN
-        listed = list_jobs(conn, found.id, state=state, code=code, limit=shown + 1)
+        listed = list_jobs(conn, found.id, state=state, code=code, answers=answers, limit=shown + 1)
     more, listed = len(listed) > shown, listed[:shown]
     if not listed:
-        wanted = " of that kind" if state is not None or code is not None else ""
+        wanted = " of that kind" if state is not None or code is not None or answers else ""
         typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
         return
     console = output_console()
@@ -109,9 +115,11 @@ def jobs(
         typer.echo(f"there are more: --limit {shown * 10}, or --json for all", err=True)
 
 
-def _pages(conn: "Connection", batch_id: int, state: JobState | None, code: str | None) -> Iterator[JobLine]:
+def _pages(
+    conn: "Connection", batch_id: int, state: JobState | None, code: str | None, answers: AnswerFilter
+) -> Iterator[JobLine]:
     after = 0
-    while page := list_jobs(conn, batch_id, state=state, code=code, after=after, limit=PAGE):
+    while page := list_jobs(conn, batch_id, state=state, code=code, answers=answers, after=after, limit=PAGE):
         yield from page
         after = page[-1].job_id
 

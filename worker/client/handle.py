@@ -2,16 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from worker.clock import Clock
+from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobFilter, JobState
+from worker.domain.replies import PromptFit
 from worker.errors import DatabaseUnavailable
 from worker.services.actions import cancel_jobs, retry_jobs
 from worker.services.results import result_lines
+from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
 
@@ -104,13 +107,39 @@ class BatchHandle:
         done = cancel_jobs(self._place.database, JobFilter(batch_id=self.id), clock=self._place.clock)
         return done.jobs + done.running
 
-    def retry(self, states: Collection[JobState | str] = (JobState.FAILED,)) -> int:
-        """Ask the jobs in ``states`` again (of failed, cancelled, expired, held); returns how many.
+    def answer_counts(self) -> AnswerCounts:
+        """How many answers were cut, are empty, or were given to a part of the prompt."""
+        with self._place.database.read() as conn:
+            return answer_counts(conn, self.id)
 
-        Raises ValueError for a state that is none; Conflict for a batch that was never complete.
+    def retry(
+        self,
+        states: Collection[JobState | str] | None = None,
+        *,
+        cut: bool = False,
+        empty: bool = False,
+        prompt_fit: Collection[PromptFit] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Ask jobs again, with ``options`` in their requests; returns how many.
+
+        Which: those in ``states`` (failed, cancelled, expired, held, succeeded), and those with answers that were cut,
+        are empty, or have one of ``prompt_fit``; every condition that is set has to hold. Default: those that failed.
+        An answer stays until a new one is stored.
+
+        Raises ValueError for a state that is none; InputRefused for options no host would take; Conflict for a batch
+        that was never complete.
         """
-        chosen = JobFilter(batch_id=self.id, states=frozenset(_states(states)))
-        again = retry_jobs(self._place.database, chosen, clock=self._place.clock).jobs
+        unknown = set(prompt_fit) - set(get_args(PromptFit))
+        if unknown:
+            raise ValueError(f"prompt_fit holds {', '.join(get_args(PromptFit))}, not {sorted(unknown)}")
+        answers = AnswerFilter(cut, empty, frozenset(prompt_fit))
+        if states is None and not answers:
+            states = (JobState.FAILED,)
+        chosen = JobFilter(
+            batch_id=self.id, states=None if states is None else frozenset(_states(states)), answers=answers
+        )
+        again = retry_jobs(self._place.database, chosen, clock=self._place.clock, options=options).jobs
         self._place.wake()
         return again
 

@@ -1,6 +1,8 @@
-"""What is wrong with answers that hosts gave all the same, and how many there are of each kind."""
+"""What is wrong with answers that hosts gave all the same: how many there are of each kind, and which are meant."""
 
 from dataclasses import dataclass
+
+from worker.domain.replies import PromptFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,22 @@ class AnswerCounts:
 
     def __bool__(self) -> bool:
         return bool(self.cut or self.empty or self.unfit)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFilter:
+    """Which jobs are meant by their stored answers: every condition that is set has to hold."""
+
+    cut: bool = False
+    """The answer was ended by num_predict or a full window."""
+    empty: bool = False
+    """The answer has nothing in it."""
+    fits: frozenset[PromptFit] = frozenset()
+    """``prompt_fit`` is one of these."""
+
+    def __bool__(self) -> bool:
+        return bool(self.cut or self.empty or self.fits)
+
+
+ANY_ANSWER = AnswerFilter()
+"""Says nothing about answers: jobs without one are meant too."""

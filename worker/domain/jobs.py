@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from worker.domain.answers import ANY_ANSWER, AnswerFilter
+
 
 class Priority(IntEnum):
     """How urgent a job is; lower goes first."""
@@ -68,6 +70,7 @@ TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
     (JobState.HELD, "retry"): JobState.SCHEDULED,
     (JobState.HELD, "cancel"): JobState.CANCELLED,
     (JobState.HELD, "expire"): JobState.EXPIRED,
+    (JobState.SUCCEEDED, "retry"): JobState.SCHEDULED,
     (JobState.FAILED, "retry"): JobState.SCHEDULED,
     (JobState.CANCELLED, "retry"): JobState.SCHEDULED,
     (JobState.EXPIRED, "retry"): JobState.SCHEDULED,
@@ -206,6 +209,8 @@ class JobFilter:
     custom_ids: frozenset[str] | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     """Key and value, as text."""
+    answers: AnswerFilter = ANY_ANSWER
+    """Of what is wrong with the stored answer."""
 
     def __post_init__(self) -> None:
         if self.batch_id is None and self.job_ids is None:
@@ -215,7 +220,7 @@ class JobFilter:
     def whole_batch(self) -> bool:
         """Nothing but the batch is asked for."""
         given = (self.job_ids, self.states, self.codes, self.models, self.custom_ids)
-        return not self.metadata and all(one is None for one in given)
+        return not self.metadata and not self.answers and all(one is None for one in given)
 
     def among(self, states: Iterable[JobState]) -> "JobFilter":
         """The same jobs, those in one of ``states`` alone."""

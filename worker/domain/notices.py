@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from worker.domain.answers import AnswerCounts
 from worker.domain.health import Telling
 from worker.domain.jobs import JobState
 
@@ -86,6 +87,7 @@ class News:
     output_tokens: int = 0
     eval_seconds: float = 0.0
     more: Mapping[str, Any] = field(default_factory=dict)
+    answers: AnswerCounts = field(default_factory=AnswerCounts)
 
     @property
     def is_bad(self) -> bool:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from worker.domain.notices import News
+from worker.policy.answers import advice, counts_line
 
 WAITS = tuple(
     timedelta(seconds=seconds)
@@ -27,19 +28,23 @@ def headline(news: News) -> str:
     >>> at = datetime(2026, 11, 23, tzinfo=UTC)
     >>> headline(News(7, "k", "reviews", "finished", {"succeeded": 480, "failed": 20}, {"cut": 20}, at, at))
     'reviews: 480 of 500 answered, 20 failed'
+
+    Answers that somebody should look at are counted behind: ``reviews: 500 of 500 answered; 30 cut``.
     """
     counts = dict(news.counts)
     answered = counts.pop("succeeded", 0)
     rest = "".join(f", {n:,} {state}" for state, n in sorted(counts.items()) if n)
+    flaws = f"; {counts_line(news.answers)}" if news.answers else ""
     cancelled = "cancelled: " if news.state == "cancelled" else ""
-    return f"{news.name}: {cancelled}{answered:,} of {sum(news.counts.values()):,} answered{rest}"
+    return f"{news.name}: {cancelled}{answered:,} of {sum(news.counts.values()):,} answered{rest}{flaws}"
 
 
 def letter(news: News) -> str:
     """The same for a mail, with reasons and where to look."""
     lines = [headline(news), ""]
     lines += [f"  {n:,} × {code}" for code, n in news.failures.items()]
-    lines += [""] if news.failures else []
+    lines += [f"  {line}" for line in advice(news.answers, news.batch)]
+    lines += [""] if news.failures or news.answers else []
     minutes, seconds = divmod(round(news.seconds), 60)
     hours, minutes = divmod(minutes, 60)
     lines.append(

@@ -13,7 +13,7 @@ from worker.maintenance.promote import promote_batches
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.storage import actions, pauses
-from worker.storage.actions import HELD, OPEN, RETRIED, Step, by_batch
+from worker.storage.actions import HELD, OPEN, Step, by_batch, retried_states
 from worker.storage.batches import cancel_batch, get_batch
 from worker.storage.engine import Connection, Database
 
@@ -49,8 +49,8 @@ def count_held(database: Database, chosen: JobFilter) -> int:
 
 
 def count_retriable(database: Database, chosen: JobFilter) -> int:
-    """Jobs that ``retry_jobs`` would ask again: failed, cancelled, expired or held, as the filter says."""
-    return _count(database, chosen.among(RETRIED))
+    """Jobs that ``retry_jobs`` would ask again: failed, cancelled, expired, held or answered, as the filter says."""
+    return _count(database, chosen.among(retried_states(chosen)))
 
 
 def _count(database: Database, chosen: JobFilter) -> int:
@@ -106,7 +106,9 @@ def retry_jobs(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Changed:
-    """Ask jobs again that failed, were cancelled, expired or are held, as the filter's states say.
+    """Ask jobs again that failed, were cancelled, expired or are held, as the filter's states say, and those that
+    succeeded where the filter names that state or something about their answers. Their answers stay until there are
+    new ones.
 
     ``options`` are set in their requests (None takes one away). A batch that had ended is open again, and one that had
     paused by itself goes on; one that somebody paused stays so. Raises InputRefused for options no host would take;

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch
 from worker.domain.jobs import FINAL, JobState
 from worker.errors import InputRefused, Problem
@@ -23,6 +24,7 @@ class Again:
     states: tuple[JobState, ...] = ()
     """None: all that have ended."""
     codes: tuple[str, ...] = ()
+    answers: AnswerFilter = ANY_ANSWER
 
 
 _PRIORITIES = ("interactive", "high", "normal", "bulk")
@@ -38,7 +40,13 @@ def write_again(
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     count = 0
-    chosen = Chosen(batch.id, states=again.states or tuple(sorted(FINAL)), codes=again.codes, parts=True)
+    chosen = Chosen(
+        batch.id,
+        states=again.states or tuple(sorted(FINAL)),
+        codes=again.codes,
+        parts=True,
+        answers=again.answers,
+    )
     with tempfile.NamedTemporaryFile(
         "wb", dir=folder, prefix=f"from-{batch.id}-", suffix=".jsonl", delete=False
     ) as file:
@@ -80,7 +88,9 @@ def _line(question: Question, chosen: Chosen, *, named: bool) -> dict[str, objec
         # what is asked again too goes by its name there; of what is not, the answer of then holds
         line["after"] = [
             one.custom_id
-            if one.batch_id == chosen.batch_id and one.state in chosen.states and not chosen.codes
+            if one.batch_id == chosen.batch_id
+            and one.state in chosen.states
+            and not (chosen.codes or chosen.answers)
             else one.id
             for one in question.after
         ]
@@ -92,4 +102,13 @@ def _line(question: Question, chosen: Chosen, *, named: bool) -> dict[str, objec
 def _described(again: Again) -> str:
     states = ", ".join(sorted(again.states)) if again.states else "that has ended"
     codes = f" with code {', '.join(sorted(again.codes))}" if again.codes else ""
-    return f"{'in state ' if again.states else ''}{states}{codes}"
+    answers = "".join(
+        f", {what}"
+        for what, given in (
+            ("cut", again.answers.cut),
+            ("empty", again.answers.empty),
+            (f"with prompt_fit {' or '.join(sorted(again.answers.fits))}", again.answers.fits),
+        )
+        if given
+    )
+    return f"{'in state ' if again.states else ''}{states}{codes}{answers}"

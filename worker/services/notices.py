@@ -4,7 +4,7 @@ Sent at least once: a notice is taken for two minutes, sent, and then settled; w
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from worker.clock import Clock
@@ -18,6 +18,7 @@ from worker.observability.events import emit
 from worker.ollama.secrets import resolved
 from worker.policy.notices import headline, letter, next_wait
 from worker.services.schedules.report import message_of_firing
+from worker.storage.answers import answer_counts
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
@@ -70,6 +71,7 @@ def read_news(conn: Connection, batch_id: int) -> News:
         prompt_tokens=sum(one.prompt_tokens for one in figures),
         output_tokens=sum(one.output_tokens for one in figures),
         eval_seconds=sum(one.eval_seconds for one in figures),
+        answers=answer_counts(conn, batch_id),
     )
 
 
@@ -87,6 +89,7 @@ def message_of(news: News) -> Message:
             "summary": headline(news),
             "counts": dict(news.counts),
             "failures": dict(news.failures),
+            "answers": asdict(news.answers),
             "created_at": news.created_at.isoformat(),
             "finished_at": news.finished_at.isoformat(),
             "seconds": round(news.seconds, 3),

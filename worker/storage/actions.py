@@ -33,12 +33,13 @@ from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import runner_key
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
-from worker.storage.chosen import metadata_is
+from worker.storage.chosen import answer_terms, has_answer, metadata_is
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes, moved
-from worker.storage.follows import failed_for, wait_again
+from worker.storage.follows import failed_for, going_on_from, wait_again
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
+from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
@@ -48,8 +49,11 @@ from worker.storage.tables import batches, jobs, payloads, results
 OPEN = frozenset(JobState) - FINAL
 """Jobs that can be cancelled, and those whose priority still matters."""
 RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.HELD})
+"""Jobs that are asked again without being asked for by their answers."""
 FAILED = frozenset({JobState.FAILED})
 HELD = frozenset({JobState.HELD})
+_GOING_ON = frozenset({JobState.SUCCEEDED, JobState.SCHEDULED, JobState.QUEUED})
+"""Jobs that hold the answer of another, and wait for its new one. One that runs has it already."""
 
 _MANY = 500
 """Values in one IN list."""
@@ -114,6 +118,8 @@ def matching(chosen: JobFilter) -> ColumnElement[bool]:
         codes = sorted(chosen.codes)
         failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
         wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
+    if chosen.answers:
+        wanted.append(has_answer(*answer_terms(chosen.answers)))
     if chosen.custom_ids is not None:
         wanted.append(j.custom_id.in_(sorted(chosen.custom_ids)))
     if chosen.metadata:
@@ -177,6 +183,8 @@ def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: in
     )
     _write(conn, running, cancel_requested_at=now)
     _count(conn, waiting, JobState.CANCELLED)
+    for ids in _slices([row.id for row in waiting]):
+        return_to_answers(conn, jobs.c.id.in_(ids))
     return _step(rows, limit, changed=len(waiting), running=len(running))
 
 
@@ -198,6 +206,13 @@ def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: i
     return _step(rows, limit)
 
 
+def retried_states(chosen: JobFilter) -> frozenset[JobState]:
+    """States of the jobs that ``retry_some`` asks again: those that succeeded where ``chosen`` is about answers, or
+    names that state."""
+    named = bool(chosen.answers) or (chosen.states is not None and JobState.SUCCEEDED in chosen.states)
+    return RETRIED | {JobState.SUCCEEDED} if named else RETRIED
+
+
 def retry_some(
     conn: Connection,
     chosen: JobFilter,
@@ -207,22 +222,28 @@ def retry_some(
     after: int = 0,
     limit: int,
 ) -> Step:
-    """Ask these jobs again that ended without an answer or are held; those that succeeded, wait or run are left alone.
+    """Ask these jobs again that ended without an answer or are held, and those that succeeded where ``chosen`` names
+    them (``retried_states``); those that wait or run are left alone.
 
     ``attempt`` and the rows of earlier attempts stay; what they cost is forgiven, and the result that says they failed
-    goes. ``options`` replace those of their requests, none of the others. They are ``scheduled`` until they are
-    promoted; a batch that had ended is open again. Those that failed for want of their answers are asked again with them,
-    and what follows another waits for it again. Raises Conflict for a batch that was never sealed; NotFound.
+    goes. An answer stays until a new one is stored, and no stored answer is taken for it. What goes on from it, as a
+    conversation or a text made of parts, is asked again after it. ``options`` replace those of their requests, none of
+    the others. They are ``scheduled`` until they are promoted; a batch that had ended is open again. Those that failed
+    for want of their answers are asked again with them, and what follows another waits for it again. Raises Conflict
+    for a batch that was never sealed; NotFound.
     """
     batch = _batch_of(chosen)
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
-    picked = _pick(conn, chosen.among(RETRIED), after, limit)
+    picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]
     for ids in _slices(waited):
         rows += _pick(conn, JobFilter(batch, frozenset(ids), states=FAILED), 0, len(ids))
+    further = going_on_from(conn, [row.id for row in picked if row.state == JobState.SUCCEEDED])
+    for ids in _slices(sorted(set(further) - {row.id for row in rows})):
+        rows += _pick(conn, JobFilter(batch, frozenset(ids), states=_GOING_ON), 0, len(ids))
     if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
         _open_again(conn, batch)
     _write(
@@ -244,8 +265,10 @@ def retry_some(
         expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
         reuse=case((jobs.c.reuse.is_not(None), NEW)),
     )
-    for ids in _slices([row.id for row in rows]):
+    for ids in _slices([row.id for row in rows if row.state == JobState.FAILED]):
         forget_results(conn, ids)
+    for ids in _slices([row.id for row in rows if row.state == JobState.SUCCEEDED]):
+        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=None))
     waiting = wait_again(conn, [row.id for row in rows])
     keys = _set_options(conn, rows, options) if options else {}
     changes: Counter[Change] = Counter()

@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, exists, select, true
 from sqlalchemy.engine import Connection
 
-from worker.storage.chosen import Chosen, metadata_is
+from worker.storage.chosen import Chosen, answer_terms, metadata_is
 from worker.storage.results import ResultRow, result_rows, row_of
 from worker.storage.tables import fresh_results, jobs, numbered_results, results
 
@@ -45,7 +45,7 @@ def has_fresh(conn: Connection) -> bool:
 
 
 def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
-    """Said of the results themselves: a job that is asked again has none."""
+    """Conditions on the results themselves: a job that is asked again may have none."""
     found: list[ColumnElement[bool]] = []
     if chosen.batch_id is not None:
         found.append(numbered_results.c.batch_id == chosen.batch_id)
@@ -61,4 +61,5 @@ def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
         found.append(results.c.finished_at >= chosen.since)
     if chosen.until is not None:
         found.append(results.c.finished_at < chosen.until)
+    found += answer_terms(chosen.answers)
     return found + [metadata_is(key, value) for key, value in sorted(chosen.metadata.items())]

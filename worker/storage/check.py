@@ -86,10 +86,11 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "results",
-        "a result belongs to one job that ended so, and a job has no two",
+        "a result belongs to one job that ended so, or is asked again, and a job has no two",
         "results",
         "SELECT 'job ' || r.job_id FROM results r LEFT JOIN jobs j ON j.id = r.job_id "
-        "WHERE j.id IS NULL OR j.state <> r.state OR j.batch_id <> r.batch_id "
+        "WHERE j.id IS NULL OR j.batch_id <> r.batch_id OR "
+        "j.state <> r.state AND NOT (r.state = 'succeeded' AND j.finished_at IS NULL) "
         "UNION ALL SELECT 'job ' || job_id FROM results GROUP BY job_id HAVING count(*) > 1",
     ),
     Invariant(

@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Text, case, cast, exists, func, literal, n
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from worker.domain.jobs import JobState
+from worker.domain.answers import ANY_ANSWER, AnswerFilter
+from worker.domain.jobs import FINAL, JobState
 from worker.storage.tables import follows, jobs, payloads, results
 
 MOST_IDS = 10_000
@@ -34,6 +35,8 @@ class Chosen:
     """Also those whose answers are for another job's prompt alone."""
     job_ids: Collection[int] | None = None
     """These and no others."""
+    answers: AnswerFilter = ANY_ANSWER
+    """Of what is wrong with the stored answer."""
 
     def names(self, job_id: int) -> bool:
         """Whether ``job_ids`` let this one through, of which there may be more than a query takes."""
@@ -42,7 +45,7 @@ class Chosen:
     @property
     def all_of_batch(self) -> bool:
         """Nothing is chosen away but other batches."""
-        given = (self.models, self.states, self.since, self.until, self.metadata, self.codes)
+        given = (self.models, self.states, self.since, self.until, self.metadata, self.codes, self.answers)
         return self.job_ids is None and not any(given)
 
 
@@ -76,6 +79,40 @@ def metadata_is(key: str, value: str) -> ColumnElement[bool]:
     return metadata_text(literal(key), literal(f'$."{key}"')) == value
 
 
+def answer_terms(answers: AnswerFilter) -> list[ColumnElement[bool]]:
+    """The conditions on ``results`` that ``answers`` says."""
+    r = results.c
+    terms: list[ColumnElement[bool]] = []
+    if answers.cut:
+        terms.append(r.cut.is_(True))
+    if answers.empty:
+        terms.append(r.answer == "")
+    if answers.fits:
+        terms.append(r.prompt_fit.in_(sorted(answers.fits)))
+    return terms
+
+
+def has_answer(*terms: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a job has a result for which ``terms`` hold. Of a job that has not ended it is the answer from before."""
+    return exists(select(results.c.job_id).where(results.c.job_id == jobs.c.id, *terms).correlate(jobs))
+
+
+def _state_is(states: Collection[JobState]) -> ColumnElement[bool]:
+    """A job that is asked again, and whose old answer is still there, counts as ``succeeded``."""
+    final, still = sorted(FINAL & set(states)), sorted(set(states) - FINAL)
+    terms: list[ColumnElement[bool]] = [jobs.c.state.in_([str(state) for state in final])]
+    if still:
+        terms.append(jobs.c.state.in_([str(state) for state in still]) & ~has_answer())
+    if JobState.SUCCEEDED in final:
+        terms.append(jobs.c.finished_at.is_(None) & has_answer())
+    return or_(*terms)
+
+
+def _ended_at() -> ColumnElement[datetime]:
+    before = select(results.c.finished_at).where(results.c.job_id == jobs.c.id).correlate(jobs)
+    return func.coalesce(jobs.c.finished_at, before.scalar_subquery())
+
+
 def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     """What ``chosen`` asks, all but the batch, of rows that hold a job, its payload and its result, if it has one."""
     found: list[ColumnElement[bool]] = []
@@ -84,11 +121,13 @@ def conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
     if chosen.models:
         found.append(jobs.c.model.in_(sorted(chosen.models)))
     if chosen.states:
-        found.append(jobs.c.state.in_(sorted(str(state) for state in chosen.states)))
+        found.append(_state_is(chosen.states))
     if chosen.since is not None:
-        found.append(jobs.c.finished_at >= chosen.since)
+        found.append(_ended_at() >= chosen.since)
     if chosen.until is not None:
-        found.append(jobs.c.finished_at < chosen.until)
+        found.append(_ended_at() < chosen.until)
+    if chosen.answers:
+        found.append(has_answer(*answer_terms(chosen.answers)))
     if chosen.codes:
         codes = sorted(chosen.codes)
         failed = exists(

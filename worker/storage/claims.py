@@ -23,6 +23,7 @@ from worker.replies.contexts import unpack_context
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
+from worker.storage.kept import return_to_answers
 from worker.storage.picking import change_picked
 from worker.storage.tables import firings, hosts, jobs, payloads, served
 from worker.storage.types import UtcTime
@@ -401,7 +402,7 @@ _RELEASE = {
         "state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, "
         "finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE :now END, "
         "lease_token = NULL, lease_until = NULL, host = NULL, started_at = NULL",
-        "jobs.batch_id, jobs.runner_key, jobs.priority, jobs.state",
+        "jobs.id, jobs.batch_id, jobs.runner_key, jobs.priority, jobs.state",
         wait=True,
     ).items()
 }
@@ -414,10 +415,16 @@ def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: d
         return 0
     rows = conn.execute(_RELEASE[conn.dialect.name], {"ids": ids, "token": token, "now": now}).all()
     changes: Counter[Change] = Counter()
-    for batch, key, priority, state in rows:
+    for _, batch, key, priority, state in rows:
         moved(changes, batch=batch, key=key, priority=priority, old=JobState.RUNNING, new=state)
     add_changes(conn, changes)
+    _return_cancelled(conn, [row.id for row in rows if row.state == JobState.CANCELLED])
     return len(rows)
+
+
+def _return_cancelled(conn: Connection, job_ids: Sequence[int]) -> None:
+    if job_ids:
+        return_to_answers(conn, jobs.c.id.in_(job_ids))
 
 
 def release_strays(conn: Connection, *, token: str, held: Iterable[int], now: datetime) -> int:
@@ -534,6 +541,8 @@ def _rescue(
             ],
         )
     add_changes(conn, changes)
+    ended = [row.id for (state, _), group in by_state.items() if state is JobState.CANCELLED for row in group]
+    _return_cancelled(conn, ended)
     states = Counter(dict.fromkeys(JobState, 0))
     for (state, _), group in by_state.items():
         states[state] += len(group)

@@ -16,7 +16,10 @@ from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows import settle_after
+from worker.storage.kept import answered_before, forget_question
 from worker.storage.reuse import remember_answers
+from worker.storage.rollups import forget_results
+from worker.storage.schedule_documents import renew_answers
 from worker.storage.tables import fresh_results, jobs, results
 from worker.storage.types import UtcTime, storable
 
@@ -32,9 +35,10 @@ class Finished:
 def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) -> Finished:
     """Store how attempts ended: result, state, counters and attempt in the caller's one transaction.
 
-    An outcome is accepted where token and attempt match the running job; an answer also where the job was rescued from
-    exactly this attempt and since then neither claimed nor cancelled. Storing the same finish again is refused, which
-    makes a commit whose answer was lost safe to repeat.
+    A job that is asked again goes back to its old answer where no new one came. An outcome is accepted where token and
+    attempt match the running job; an answer also where the job was rescued from exactly this attempt and since then
+    neither claimed nor cancelled. Storing the same finish again is refused, which makes a commit whose answer was lost
+    safe to repeat.
     """
     rows = {row.id: row for row in conn.execute(_rows(conn, finishes))}
     finished, ends = Finished(), _Ends(now)
@@ -68,6 +72,7 @@ def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
         jobs.c.cancel_requested_at,
         jobs.c.reuse,
         jobs.c.followed,
+        answered_before().label("answered"),
     ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
@@ -158,14 +163,28 @@ class _Ends:
         self._results: list[dict[str, Any]] = []
         self._remembered: list[int] = []
         self._followed: list[int] = []
+        self._replaced: list[int] = []
+        self._kept: list[int] = []
         self._attempts: list[dict[str, Any]] = []
         self.attempts_late: list[dict[str, Any]] = []
         self._changes: Counter[Change] = Counter()
         self._runs: Counter[int] = Counter()
 
     def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
-        outcome, charged, new_key = finish.outcome, False, row.runner_key
+        outcome: Outcome | None = finish.outcome
+        charged, new_key = False, row.runner_key
+        kind = "retried" if state is JobState.SCHEDULED else str(state)
+        if row.answered and state is JobState.SUCCEEDED:
+            self._replaced.append(row.id)
+        elif row.answered and state in FINAL:  # no new answer came: the old one stays, and the job with it
+            charged = state is JobState.FAILED
+            state, outcome = JobState.SUCCEEDED, None
         match state, outcome:
+            case JobState.SUCCEEDED, None:
+                self._final.setdefault(state, []).append(row.id)
+                self._kept.append(row.id)
+                if charged:
+                    self._charged.append(row.id)
             case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost, runner_key=key):
                 self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
                 if key is not None:
@@ -189,7 +208,6 @@ class _Ends:
             self._followed.append(row.id)
         if finish.run_id is not None:
             self._runs[finish.run_id] += 1
-        kind = "retried" if state is JobState.SCHEDULED else str(state)
         self._attempts.append(_attempt(finish, kind, charged=charged))
         self._changes[row.batch_id, row.runner_key, row.priority, str(row.state)] -= 1
         self._changes[row.batch_id, new_key, row.priority, str(state)] += 1
@@ -199,6 +217,10 @@ class _Ends:
             conn.execute(
                 update(jobs).where(jobs.c.id.in_(ids)).values(state=state, finished_at=self._now, **_FREE)
             )
+        if self._replaced:
+            forget_results(conn, self._replaced)
+        if self._kept:
+            forget_question(conn, self._kept)
         if self._charged:
             conn.execute(update(jobs).where(jobs.c.id.in_(self._charged)).values(charged=jobs.c.charged + 1))
         for statement, rows in (
@@ -213,6 +235,8 @@ class _Ends:
         ):
             if rows:
                 conn.execute(statement, rows)
+        if self._replaced:
+            renew_answers(conn, self._replaced)
         remember_answers(conn, sorted(self._remembered))
         add_changes(conn, self._changes)
         settle_after(conn, sorted(self._followed), now=self._now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, text, update
+from sqlalchemy import Row, func, insert, or_, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
@@ -22,6 +22,7 @@ from worker.policy.context_window import bucket
 from worker.policy.follow import Parent, Verdict, verdict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
+from worker.storage.kept import answered_before, return_to_answers
 from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
 from worker.storage.tables import batches, follows, fresh_results, jobs, payloads, results
@@ -265,6 +266,7 @@ def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
 
 def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now: datetime) -> None:
     changes: Counter[Change] = Counter()
+    answered = _answered(conn, [*by_verdict.get(Verdict.FAIL, ()), *by_verdict.get(Verdict.CANCEL, ())])
     for found, rows in by_verdict.items():
         match found:
             case Verdict.WAIT:
@@ -273,7 +275,7 @@ def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now
                 state, values = JobState.QUEUED, {"eligible_at": now}
             case Verdict.FAIL:
                 state, values = JobState.FAILED, {"finished_at": now}
-                _failed(conn, rows, now)
+                _failed(conn, [row for row in rows if row.id not in answered], now)
             case Verdict.CANCEL:
                 state, values = JobState.CANCELLED, {"finished_at": now, "cancel_requested_at": now}
         for ids in _slices([row.id for row in rows]):
@@ -282,6 +284,16 @@ def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now
             changes[row.batch_id, row.runner_key, row.priority, str(JobState.WAITING)] -= 1
             changes[row.batch_id, row.runner_key, row.priority, str(state)] += 1
     add_changes(conn, changes)
+    for ids in _slices(answered):
+        return_to_answers(conn, jobs.c.id.in_(ids))
+
+
+def _answered(conn: Connection, rows: Sequence[Row[Any]]) -> list[int]:
+    """Those of the jobs that have an answer from before."""
+    answered: list[int] = []
+    for ids in _slices([row.id for row in rows]):
+        answered += conn.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids), answered_before()))
+    return answered
 
 
 def _failed(conn: Connection, rows: Sequence[Row[Any]], now: datetime) -> None:
@@ -378,6 +390,25 @@ def failed_for(conn: Connection, parents: Collection[int]) -> list[int]:
                         jobs.c.state == JobState.FAILED,
                         results.c.error_code == str(Code.PARENT_FAILED),
                     )
+                )
+            )
+        todo = sorted(new - found - set(parents))
+        found |= new
+    return sorted(found - set(parents))
+
+
+def going_on_from(conn: Connection, parents: Collection[int]) -> list[int]:
+    """Jobs whose requests hold the answers of these, as context or as parts, and those that hold theirs, and so on."""
+    found: set[int] = set()
+    todo = sorted(parents)
+    while todo:
+        new: set[int] = set()
+        for ids in _slices(todo):
+            new.update(
+                conn.scalars(
+                    select(follows.c.job_id)
+                    .join(jobs, jobs.c.id == follows.c.job_id)
+                    .where(follows.c.parent_id.in_(ids), or_(follows.c.combines, jobs.c.carries))
                 )
             )
         todo = sorted(new - found - set(parents))

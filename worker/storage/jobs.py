@@ -17,6 +17,7 @@ from worker.domain.reuse import reuse_key
 from worker.errors import Conflict, NotFound
 from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.ids import id_range, job_id
+from worker.storage.kept import return_to_answers
 from worker.storage.picking import change_picked, in_batch
 from worker.storage.reuse import NEW
 from worker.storage.tables import batches, jobs
@@ -201,7 +202,7 @@ def _stands_already(custom_id: str, model: str, line: int, first: int) -> str:
 _MANY = 500
 """Values in one IN list."""
 
-_GIVE = "jobs.batch_id, jobs.runner_key, jobs.priority"
+_GIVE = "jobs.id, jobs.batch_id, jobs.runner_key, jobs.priority"
 
 _PROMOTE_DUE = change_picked(
     "SELECT id FROM jobs WHERE state = 'scheduled' AND eligible_at <= :now AND EXISTS (SELECT 1 FROM batches "
@@ -220,15 +221,18 @@ _EXPIRE_DUE = change_picked(
 
 def promote_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     """Queue what has waited out its back-off; returns how many."""
-    return _moved(conn, _PROMOTE_DUE, {"now": now, "limit": limit}, JobState.SCHEDULED, JobState.QUEUED)
+    return len(_moved(conn, _PROMOTE_DUE, {"now": now, "limit": limit}, JobState.SCHEDULED, JobState.QUEUED))
 
 
 def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     """End the jobs whose deadline passed and whose producer asked for that; running ones may end."""
-    return sum(
-        _moved(conn, _EXPIRE_DUE, {"now": now, "limit": limit, "old": str(old)}, old, JobState.EXPIRED)
-        for old in (JobState.QUEUED, JobState.SCHEDULED, JobState.WAITING, JobState.HELD)
-    )
+    expired = 0
+    for old in (JobState.QUEUED, JobState.SCHEDULED, JobState.WAITING, JobState.HELD):
+        ids = _moved(conn, _EXPIRE_DUE, {"now": now, "limit": limit, "old": str(old)}, old, JobState.EXPIRED)
+        for start in range(0, len(ids), _MANY):
+            return_to_answers(conn, jobs.c.id.in_(ids[start : start + _MANY]))
+        expired += len(ids)
+    return expired
 
 
 _HOLD = change_picked(
@@ -250,21 +254,22 @@ def hold_jobs(
 ) -> int:
     """Park queued jobs of a runner key (of one batch where given) with a reason; returns how many."""
     values = {"key": runner_key, "code": str(code), "reason": storable(reason), "limit": limit}
-    return _moved(conn, _HOLD, values | id_range(batch_id), JobState.QUEUED, JobState.HELD)
+    return len(_moved(conn, _HOLD, values | id_range(batch_id), JobState.QUEUED, JobState.HELD))
 
 
 def _moved(
     conn: Connection, statements: Mapping[str, str], values: dict[str, Any], old: JobState, new: JobState
-) -> int:
+) -> list[int]:
+    """Run one of ``change_picked``, count what it moved, and return the ids."""
     changes: Counter[Change] = Counter()
     statement = text(statements[conn.dialect.name])
     if "now" in values:
         statement = statement.bindparams(bindparam("now", type_=UtcTime))
     rows = conn.execute(statement, values).all()
-    for batch, key, priority in rows:
+    for _, batch, key, priority in rows:
         moved(changes, batch=batch, key=key, priority=priority, old=old, new=new)
     add_changes(conn, changes)
-    return len(rows)
+    return [row.id for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,8 @@ def cancel_jobs(
             .values(cancel_requested_at=now)
         ).rowcount
         add_changes(conn, changes)
+        if cancelled:
+            return_to_answers(conn, chosen)
         total = CancelCounts(total.cancelled + cancelled, total.asked + asked)
     return total
 

@@ -31,6 +31,7 @@ from worker.storage.actions import matching
 from worker.storage.deltas import Change, add_changes
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
+from worker.storage.kept import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import unanswer
@@ -218,6 +219,7 @@ def end_running(conn: Connection, batch_id: int, job_ids: Sequence[int], *, now:
         )
     )
     add_changes(conn, changes)
+    return_to_answers(conn, jobs.c.id.in_([row.id for row in rows]))
     return len(rows)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
 from sqlalchemy.engine import Connection
 
+from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
 from worker.domain.runners import RunnerKey
 from worker.errors import NotFound
 from worker.policy.windows import is_open, opens_at, stored_windows
+from worker.storage.chosen import answer_terms
 from worker.storage.ids import id_range
 from worker.storage.tables import batches, blocks, count_deltas, counts, hosts, jobs, results
 from worker.storage.types import UtcTime
@@ -283,6 +285,7 @@ def list_jobs(
     *,
     state: JobState | None = None,
     code: str | None = None,
+    answers: AnswerFilter = ANY_ANSWER,
     after: int = 0,
     limit: int = 50,
 ) -> list[JobLine]:
@@ -312,6 +315,8 @@ def list_jobs(
         query = query.where(j.state == str(state))
     if code is not None:
         query = query.where(why == code)
+    if answers:
+        query = query.where(*answer_terms(answers))
     return [
         JobLine(
             row.id,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
 from sqlalchemy.engine import Connection
 
+from worker.domain.answers import AnswerCounts
 from worker.domain.jobs import JobState
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
@@ -74,7 +75,8 @@ class ModelFigures:
     jobs: int
     succeeded: int
     failed: int
-    cut: int
+    answers: AnswerCounts
+    """Of those that succeeded."""
     prompt_tokens: int
     output_tokens: int
     eval_seconds: float
@@ -212,6 +214,9 @@ def result_rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> 
 
 
 _FROM_RESULT = (
+    "state",
+    "attempts",
+    "finished_at",
     "answer",
     "parsed",
     "reasoning",
@@ -235,23 +240,22 @@ _FROM_RESULT = (
 
 
 def row_of(row: Row[Any]) -> ResultRow:
-    """A row of ``result_rows``."""
+    """A row of ``result_rows``. A job that is asked again is shown with its old answer while that is there."""
     found = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
+    if found["state"] is None:
+        found |= {"state": row.state, "attempts": row.attempt, "finished_at": row.finished_at}
+        found |= {"host": row.host, "error_code": row.hold_code, "error_message": row.hold_reason}
+    found["state"] = JobState(found["state"])
     found["host"] = found["host"] or row.host
-    found["error_code"] = found["error_code"] or row.hold_code
-    found["error_message"] = found["error_message"] or row.hold_reason
     waited = None if row.started_at is None else (row.started_at - row.submitted_at).total_seconds()
     return ResultRow(
         job_id=row.id,
         batch=row.batch_id,
         custom_id=row.custom_id,
         model=row.model,
-        state=JobState(row.state),
         queued_seconds=None if waited is None else max(0.0, waited),
-        attempts=row.attempt if found["reused_from"] is None else 0,
         submitted_at=row.submitted_at,
         started_at=row.started_at,
-        finished_at=row.finished_at,
         metadata=row.job_metadata,
         prompt=getattr(row, "prompt", None),
         request=getattr(row, "asked_of_host", None),
@@ -324,7 +328,9 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             func.count(),
             tally(r.state == "succeeded"),
             tally(r.state == "failed"),
-            tally(r.cut),
+            tally(r.cut & (r.state == "succeeded")),
+            tally((r.answer == "") & (r.state == "succeeded")),
+            tally((r.prompt_fit == "no") & (r.state == "succeeded")),
             func.coalesce(func.sum(case((r.reused_from.is_(None), r.prompt_tokens))), 0),
             func.coalesce(func.sum(case((r.reused_from.is_(None), r.output_tokens))), 0),
             func.coalesce(func.sum(r.eval_seconds), 0.0),
@@ -340,13 +346,13 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             jobs=int(jobs),
             succeeded=int(succeeded),
             failed=int(failed),
-            cut=int(cut),
+            answers=AnswerCounts(int(cut), int(empty), int(unfit)),
             prompt_tokens=int(prompt_tokens),
             output_tokens=int(output_tokens),
             eval_seconds=float(seconds),
             reused=int(reused),
         )
-        for model, jobs, succeeded, failed, cut, prompt_tokens, output_tokens, seconds, reused in conn.execute(
+        for model, jobs, succeeded, failed, cut, empty, unfit, prompt_tokens, output_tokens, seconds, reused in conn.execute(
             query
         )
     ]

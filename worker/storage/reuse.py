@@ -50,6 +50,7 @@ _TAKE = text(
     "FROM jobs j JOIN payloads p ON p.job_id = j.id "
     "JOIN reusable u ON u.key = p.reuse_key AND u.digest = :digest "
     "JOIN results s ON s.job_id = u.job_id AND s.state = 'succeeded' AND s.digest = u.digest "
+    "JOIN jobs t ON t.id = s.job_id AND t.state = 'succeeded' "  # one that is asked again has its old answer
     "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
     "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) "
     "AND (NOT s.empty OR coalesce(s.cut, false) OR CAST(p.request ->> 'allow_empty' AS TEXT) IN ('true', '1')) "
@@ -73,7 +74,8 @@ _PICK = {
 
 _REMEMBER = text(
     "INSERT INTO reusable (key, digest, job_id) SELECT p.reuse_key, r.digest, max(r.job_id) FROM results r "
-    "JOIN payloads p ON p.job_id = r.job_id WHERE r.job_id IN :ids AND r.state = 'succeeded' "
+    "JOIN payloads p ON p.job_id = r.job_id JOIN jobs j ON j.id = r.job_id AND j.state = 'succeeded' "
+    "WHERE r.job_id IN :ids AND r.state = 'succeeded' "
     "AND r.digest <> '' AND p.reuse_key IS NOT NULL GROUP BY p.reuse_key, r.digest "
     "ORDER BY p.reuse_key, r.digest "  # in one order, so that two who remember never wait in a circle
     "ON CONFLICT (key, digest) DO UPDATE SET job_id = excluded.job_id WHERE reusable.job_id < excluded.job_id"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.schedules import SeenDocument
@@ -312,7 +312,6 @@ def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) ->
     """A copy of answers that outlives their jobs: what does not change is not asked again when they are pruned."""
     of_jobs = and_(_d.schedule_id == schedule_id, _d.answered_job.in_(job_ids))
     names = ("schedule_id", "custom_id", "model")
-    taken = ("answer", "reasoning", "parsed", "prompt_tokens", "output_tokens", "cut", "empty", "prompt_fit")
     conn.execute(
         delete(schedule_answers).where(
             schedule_answers.c.schedule_id == schedule_id,
@@ -323,11 +322,11 @@ def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) ->
     )
     conn.execute(
         insert(schedule_answers).from_select(
-            (*names, "job_id", *taken, "metadata"),
+            (*names, "job_id", *_COPIED, "metadata"),
             select(
                 *(_d[name] for name in names),
                 results.c.job_id,
-                *(results.c[name] for name in taken),
+                *(results.c[name] for name in _COPIED),
                 payloads.c.metadata,
             )
             .select_from(
@@ -338,6 +337,28 @@ def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) ->
             .where(of_jobs),
         )
     )
+
+
+_COPIED = ("answer", "reasoning", "parsed", "prompt_tokens", "output_tokens", "cut", "empty", "prompt_fit")
+"""Of a result, in ``schedule_answers``."""
+
+_RENEW = text(
+    f"UPDATE schedule_answers SET ({', '.join(_COPIED)}) = "
+    f"(SELECT {', '.join(f'r.{name}' for name in _COPIED)} FROM results r WHERE r.job_id = schedule_answers.job_id) "
+    "WHERE job_id IN :ids"
+).bindparams(bindparam("ids", expanding=True))
+
+_RENEWED = text(
+    "UPDATE schedule_documents SET (answered_at, digest) = "
+    "(SELECT r.finished_at, r.digest FROM results r WHERE r.job_id = schedule_documents.answered_job) "
+    "WHERE answered_job IN :ids"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def renew_answers(conn: Connection, job_ids: Sequence[int]) -> None:
+    """These jobs have new answers in place of old ones: the copies of those are brought up to date."""
+    for statement in (_RENEW, _RENEWED):
+        conn.execute(statement, {"ids": list(job_ids)})
 
 
 def answer_digests(conn: Connection, batch_id: int) -> dict[str, dict[str, int]]:

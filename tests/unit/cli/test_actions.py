@@ -149,7 +149,7 @@ def test_a_retry_in_a_paused_batch_says_what_lets_it_run(shell: Shell, reviews: 
     [
         ["cancel"],
         ["cancel", "@last", "--job", "@last:c1"],
-        ["retry", "@last", "--state", "succeeded"],
+        ["retry", "@last", "--state", "running"],
         ["retry", "@last", "--set", "num_ctx=wide", "--yes"],
         ["set", "@last"],
         ["set", "@last", "--priority", "soon"],

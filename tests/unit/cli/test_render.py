@@ -9,6 +9,7 @@ from rich.console import Console
 
 from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.storage.results import ModelFigures
@@ -67,7 +68,7 @@ def test_progress_is_said_in_a_line() -> None:
 
 
 def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
-    figures = [ModelFigures("qwen3:8b", 912, 909, 3, 12, 20_000, 91_200, 60.0)]
+    figures = [ModelFigures("qwen3:8b", 912, 909, 3, AnswerCounts(12, 0, 2), 20_000, 91_200, 60.0)]
     on = console(terminal=False)
 
     for table in summary_tables(HALFWAY, figures, 61.0, plain=True):
@@ -75,14 +76,16 @@ def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
 
     words = [line.split() for line in printed(on).splitlines()]
     assert ["succeeded", "909"] in words
-    assert ["qwen3:8b", "912", "3", "12", "20,000", "91,200", "1,520.0"] in words
+    assert ["qwen3:8b", "912", "3", "12", "2", "20,000", "91,200", "1,520.0"] in words
     assert ["in", "1", "min", "1", "s"] in words
 
 
 def test_a_model_that_generated_nothing_has_no_speed() -> None:
     on = console(terminal=False)
 
-    for table in summary_tables(HALFWAY, [ModelFigures("a:1", 1, 0, 1, 0, 0, 0, 0.0)], None, plain=True):
+    for table in summary_tables(
+        HALFWAY, [ModelFigures("a:1", 1, 0, 1, AnswerCounts(), 0, 0, 0.0)], None, plain=True
+    ):
         on.print(table)
 
     assert "–" in printed(on)
@@ -93,7 +96,7 @@ def test_a_summary_keeps_to_the_terminal_however_long_the_names(width: int) -> N
     on = console(terminal=True, width=width)
     named = replace(HALFWAY, batch=replace(BATCH, name="夜间批次：产品描述的情感分析与翻译（第二轮）"))
     model = "hf.co/bartowski/deepseek-r1-distill-qwen-32b-gguf:q4_k_m"
-    figures = [ModelFigures(model, 912, 897, 3, 12, 20_000, 91_200, 60.0)]
+    figures = [ModelFigures(model, 912, 897, 3, AnswerCounts(12), 20_000, 91_200, 60.0)]
 
     for table in summary_tables(named, figures, 61.0, plain=False):
         on.print(table)

@@ -34,7 +34,7 @@ from worker.storage.reports import (
     jobs_named,
     read_job,
 )
-from worker.storage.results import AttemptRow, get_result, list_attempts
+from worker.storage.results import AttemptRow, ResultRow, get_result, list_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +162,28 @@ def _explain_job(
             told.append(f"to try it again: caravan retry {job.batch_id}")
         case JobState.SUCCEEDED:
             result = get_result(conn, job.id)
-            cut = "; the answer was cut" if result.cut else ""
             told.append(
-                f"{result.output_tokens or 0:,} tokens from {result.host} in {span(result.total_seconds or 0)}{cut}"
+                f"{result.output_tokens or 0:,} tokens from {result.host} in {span(result.total_seconds or 0)}"
             )
+            told += _flaws(result, job)
         case JobState.CANCELLED | JobState.EXPIRED:
             pass
+    if job.finished_at is None and get_result(conn, job.id).state is JobState.SUCCEEDED:
+        told.append("it is asked again; its old answer stays until a new one is stored")
     return Explained(
         job.batch_id, job.id, job.custom_id, str(job.state), tuple(told), attempts=tuple(attempts)
     )
+
+
+def _flaws(result: ResultRow, job: JobNow) -> Iterator[str]:
+    """What somebody should know of an answer."""
+    name = f"{job.batch_id}:{job.custom_id}"
+    if result.cut:
+        yield f"the answer was cut: caravan retry --job {name} --cut --set num_predict=…"
+    if result.answer == "":
+        yield f"the answer is empty: caravan retry --job {name} --empty"
+    if result.prompt_fit == "no":
+        yield f"only a part of the prompt was read: caravan retry --job {name} --prompt-fit no --set num_ctx=…"
 
 
 _WORDS = {

@@ -1,0 +1,36 @@
+"""Options that choose jobs by their stored answers."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, cast
+
+import typer
+
+from worker.domain.answers import AnswerFilter
+from worker.domain.replies import PromptFit
+
+
+class FitName(StrEnum):
+    """``prompt_fit`` as an option: Typer takes no list of literals."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+Cut = Annotated[
+    bool, typer.Option("--cut", help="Only answers that were ended by num_predict or a full window.")
+]
+Empty = Annotated[bool, typer.Option("--empty", help="Only answers with nothing in them.")]
+Fit = Annotated[
+    list[FitName] | None,
+    typer.Option(
+        "--prompt-fit",
+        help="Only answers to the whole prompt (yes), a part of it (no), or unknown; repeat for more.",
+    ),
+]
+
+
+def answers_of(cut: bool, empty: bool, fit: Sequence[FitName] | None) -> AnswerFilter:
+    """The filter that the three options say."""
+    return AnswerFilter(cut, empty, frozenset(cast(PromptFit, str(name)) for name in fit or ()))
