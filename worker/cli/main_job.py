@@ -326,11 +326,16 @@ def _show_one(watched: Watched, console: Console) -> None:
     console.print(f"  {best['answer'].strip()}")
 
 
-def _where(settings: Settings, console: Console, batch: Batch) -> None:
-    query = (
+def first_query(batch_id: int) -> str:
+    """A query to begin with, on a view that is promised."""
+    return (
         "SELECT model, count(*), sum(output_tokens) FROM report_results "
-        f"WHERE batch = {batch.id} GROUP BY model"
+        f"WHERE batch = {batch_id} GROUP BY model"
     )
+
+
+def _where(settings: Settings, console: Console, batch: Batch) -> None:
+    query = first_query(batch.id)
     if file := sqlite_file(settings.database):
         place = str(file)
         console.print(f"\nDatabase: {place}", soft_wrap=True)

@@ -117,7 +117,9 @@ def table(made: "Report", *, width: int | None) -> list[str]:
     from worker.cli.render import duration
 
     wide = width is None or width >= _WIDE
-    names = [str(made.by), "jobs", "failed"]
+    total = made.figures.total
+    flaws = [name for name in ("cut", "empty", "unfit") if getattr(total, name) or (wide and name == "cut")]
+    names = [str(made.by), "jobs", "failed", *flaws]
     names += (
         ["prompt tok", "output tok", "tok/s", "busy", "loading"] if wide else ["output tok", "tok/s", "busy"]
     )
@@ -125,6 +127,7 @@ def table(made: "Report", *, width: int | None) -> list[str]:
 
     def cells(line: Line) -> list[str]:
         jobs = [line.key, f"{line.results:,}", f"{line.failed:,}"]
+        jobs += [f"{getattr(line, name):,}" for name in flaws]
         speed = "–" if line.tokens_per_second is None else f"{line.tokens_per_second:,.1f}"
         busy = duration(line.busy_seconds)
         if wide:

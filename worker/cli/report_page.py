@@ -84,6 +84,7 @@ def _tiles(made: "Report", price: float | None) -> str:
     speed = "–" if total.tokens_per_second is None else f"{total.tokens_per_second:,.1f}"
     tiles = [
         (f"{total.results:,}", f"jobs, {total.failed:,} failed"),
+        (f"{total.cut:,}", f"answers cut, {total.empty:,} empty, {total.unfit:,} to a part of the prompt"),
         (short(total.output_tokens), f"tokens out, {short(total.prompt_tokens)} in"),
         (speed, "tokens/s of a slot"),
         (duration(total.busy_seconds), "GPUs busy"),
@@ -209,6 +210,9 @@ def _table(made: "Report") -> str:
         str(made.by),
         "jobs",
         "failed",
+        "cut",
+        "empty",
+        "unfit",
         "prompt tok",
         "output tok",
         "tok/s",
@@ -228,7 +232,8 @@ def _row(line: Line, kind: str) -> str:
     speed = "–" if line.tokens_per_second is None else f"{line.tokens_per_second:,.1f}"
     cells = (
         line.key,
-        *(f"{n:,}" for n in (line.results, line.failed, line.prompt_tokens, line.output_tokens)),
+        *(f"{n:,}" for n in (line.results, line.failed, line.cut, line.empty, line.unfit)),
+        *(f"{n:,}" for n in (line.prompt_tokens, line.output_tokens)),
         speed,
         *(duration(seconds) for seconds in (line.busy_seconds, line.loading_seconds)),
         share(line.load_share),

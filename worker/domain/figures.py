@@ -16,6 +16,9 @@ class Cell:
     succeeded: int = 0
     failed: int = 0
     cut: int = 0
+    empty: int = 0
+    unfit: int = 0
+    """Given to a part of the prompt."""
     prompt_tokens: int = 0
     output_tokens: int = 0
     eval_seconds: float = 0.0

@@ -13,6 +13,9 @@ _JOULES = 3_600_000.0
 """In a kilowatt hour."""
 
 
+_ADDED = ("results", "succeeded", "failed", "cut", "empty", "unfit", "prompt_tokens", "output_tokens")
+
+
 class By(StrEnum):
     """What the lines of a report stand for."""
 
@@ -33,6 +36,8 @@ class Line:
     succeeded: int = 0
     failed: int = 0
     cut: int = 0
+    empty: int = 0
+    unfit: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
     eval_seconds: float = 0.0
@@ -112,7 +117,7 @@ def figures(
     for cell in cells:
         spent[cell.hour, cell.host] = spent.get((cell.hour, cell.host), 0.0) + cell.gpu_seconds
         for line in add(_key(by, cell.batch_id, cell.hour, cell.model, cell.host, names), cell.host):
-            for name in ("results", "succeeded", "failed", "cut", "prompt_tokens", "output_tokens"):
+            for name in _ADDED:
                 setattr(line, name, getattr(line, name) + getattr(cell, name))
             line.eval_seconds += cell.eval_seconds
             line.busy_seconds += cell.gpu_seconds

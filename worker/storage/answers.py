@@ -1,25 +1,48 @@
-"""How many answers of a batch were cut, are empty, or were given to a part of the prompt?"""
+"""How many answers of a batch were cut, are empty, or were given to a part of the prompt?
 
-from sqlalchemy import text
+A partial index holds these answers and no others: they are counted along it, however long the batch is. Answers that were
+pruned are counted in ``pruned_counts``.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
+from worker.storage.tables import FLAWED
 
-FLAWED = "state = 'succeeded' AND (cut OR answer = '' OR prompt_fit = 'no')"
-"""Of ``results``: an answer that is counted here."""
-
-_COUNT = text(
-    "SELECT coalesce(sum(CASE WHEN cut THEN 1 ELSE 0 END), 0), "
-    "coalesce(sum(CASE WHEN answer = '' THEN 1 ELSE 0 END), 0), "
-    "coalesce(sum(CASE WHEN prompt_fit = 'no' THEN 1 ELSE 0 END), 0) "
-    f"FROM results WHERE batch_id = :batch AND {FLAWED}"
+_SUMS = (
+    "coalesce(sum(CASE WHEN cut THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN empty THEN 1 ELSE 0 END), 0), "
+    "coalesce(sum(CASE WHEN prompt_fit = 'no' THEN 1 ELSE 0 END), 0)"
 )
+_COUNT = text(f"SELECT {_SUMS} FROM results WHERE batch_id = :batch AND {FLAWED}")
+_PRUNED = text(
+    "SELECT coalesce(sum(cut), 0), coalesce(sum(empty), 0), coalesce(sum(unfit), 0) FROM pruned_counts "
+    "WHERE batch_id = :batch"
+)
+_FLAWS = text(
+    f"SELECT job_id, cut, empty, prompt_fit = 'no' AS unfit FROM results WHERE job_id IN :ids AND {FLAWED}"
+).bindparams(bindparam("ids", expanding=True))
 
 
 def answer_counts(conn: Connection, batch_id: int) -> AnswerCounts:
-    """Answers of the batch that somebody should look at.
+    """Answers of the batch that somebody should look at, pruned ones included.
 
-    A failed job has no answer: one that failed for being cut or empty counts with the failures.
+    A failed job has no answer: one that failed for being cut or empty counts with the failures. A job that is asked again
+    counts with its old answer until a new one is stored.
     """
-    cut, empty, unfit = conn.execute(_COUNT, {"batch": batch_id}).one()
-    return AnswerCounts(int(cut), int(empty), int(unfit))
+    total = AnswerCounts()
+    for statement in (_COUNT, _PRUNED):
+        cut, empty, unfit = conn.execute(statement, {"batch": batch_id}).one()
+        total += AnswerCounts(int(cut), int(empty), int(unfit))
+    return total
+
+
+def flaws_of(conn: Connection, job_ids: Sequence[int]) -> dict[int, AnswerCounts]:
+    """By job what is wrong with its answer; jobs with nothing wrong are left out."""
+    rows = conn.execute(_FLAWS, {"ids": list(job_ids)})
+    return {
+        row.job_id: AnswerCounts(int(bool(row.cut)), int(bool(row.empty)), int(bool(row.unfit)))
+        for row in rows
+    }

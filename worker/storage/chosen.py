@@ -86,7 +86,7 @@ def answer_terms(answers: AnswerFilter) -> list[ColumnElement[bool]]:
     if answers.cut:
         terms.append(r.cut.is_(True))
     if answers.empty:
-        terms.append(r.answer == "")
+        terms.append(r.empty.is_(True))
     if answers.fits:
         terms.append(r.prompt_fit.in_(sorted(answers.fits)))
     return terms

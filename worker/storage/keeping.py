@@ -4,9 +4,9 @@ In chunks of one batch: the batch is locked first, then jobs in the order of the
 a job. Only jobs that have ended go, so no claim, lease or count of open work is touched.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -24,10 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
+from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.keeping import Ended
 from worker.storage.actions import matching
+from worker.storage.answers import flaws_of
 from worker.storage.deltas import Change, add_changes
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
@@ -129,15 +131,21 @@ def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit:
     ).all()
     ids = [row.id for row in rows]
     if ids:
+        flaws = flaws_of(conn, ids)
         forget_results(conn, ids)
         for table in _OF_A_JOB:
             conn.execute(delete(table).where(table.c.job_id.in_(ids)))
         conn.execute(delete(jobs).where(jobs.c.id.in_(ids)))
         gone = Counter((row.runner_key, row.priority, row.state) for row in rows)
+        flawed: defaultdict[tuple[str, int, str], AnswerCounts] = defaultdict(AnswerCounts)
+        for row in rows:
+            if row.id in flaws:
+                flawed[row.runner_key, row.priority, row.state] += flaws[row.id]
         conn.execute(
             _COUNT,
             [
                 {"batch": batch_id, "key": key, "priority": priority, "state": state, "jobs": n}
+                | asdict(flawed[key, priority, state])
                 for (key, priority, state), n in sorted(gone.items())
             ],
         )
@@ -155,9 +163,11 @@ def _wanted() -> ColumnElement[bool]:
 
 
 _COUNT = text(
-    "INSERT INTO pruned_counts (batch_id, runner_key, priority, state, jobs) "
-    "VALUES (:batch, :key, :priority, :state, :jobs) "
-    "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = pruned_counts.jobs + excluded.jobs"
+    "INSERT INTO pruned_counts (batch_id, runner_key, priority, state, jobs, cut, empty, unfit) "
+    "VALUES (:batch, :key, :priority, :state, :jobs, :cut, :empty, :unfit) "
+    "ON CONFLICT (batch_id, runner_key, priority, state) DO UPDATE SET jobs = pruned_counts.jobs + excluded.jobs, "
+    "cut = pruned_counts.cut + excluded.cut, empty = pruned_counts.empty + excluded.empty, "
+    "unfit = pruned_counts.unfit + excluded.unfit"
 )
 
 

@@ -329,7 +329,7 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             tally(r.state == "succeeded"),
             tally(r.state == "failed"),
             tally(r.cut & (r.state == "succeeded")),
-            tally((r.answer == "") & (r.state == "succeeded")),
+            tally(r.empty & (r.state == "succeeded")),
             tally((r.prompt_fit == "no") & (r.state == "succeeded")),
             func.coalesce(func.sum(case((r.reused_from.is_(None), r.prompt_tokens))), 0),
             func.coalesce(func.sum(case((r.reused_from.is_(None), r.output_tokens))), 0),

@@ -22,7 +22,7 @@ LONGEST_ATTEMPT = 48 * 3600.0
 """Seconds of one attempt that enter the figures of hours, where our own clock says nothing shorter."""
 CLOCK_SLACK = 300.0
 """Seconds by which a host's own measurements may exceed ours."""
-_COUNTED = ("results", "succeeded", "failed", "cut", "prompt_tokens", "output_tokens")
+_COUNTED = ("results", "succeeded", "failed", "cut", "empty", "unfit", "prompt_tokens", "output_tokens")
 _MEASURED = ("eval_seconds", "gpu_seconds")
 FIGURES = (*_COUNTED, *_MEASURED)
 
@@ -116,6 +116,8 @@ _READ = (
     "host",
     "state",
     "cut",
+    "empty",
+    "prompt_fit",
     "prompt_tokens",
     "output_tokens",
     "prompt_eval_seconds",
@@ -138,7 +140,10 @@ class _Sum:
         figures = self.figures
         figures["results"] += 1
         figures[row.state] += 1
-        figures["cut"] += bool(row.cut)
+        if row.state == "succeeded":  # of a failure the reason counts, and nothing else
+            figures["cut"] += bool(row.cut)
+            figures["empty"] += bool(row.empty)
+            figures["unfit"] += row.prompt_fit == "no"
         if row.reused_from is None:  # else nothing was read and generated for it
             for name in ("prompt_tokens", "output_tokens", "eval_seconds"):
                 figures[name] += getattr(row, name) or 0

@@ -370,6 +370,9 @@ attempts = Table(
     info={"with": _OF_TEXTS},
 )
 
+FLAWED = "state = 'succeeded' AND (cut OR empty OR prompt_fit = 'no')"
+"""Of ``results``: an answer that somebody should look at. A query has to say it in these words to use the index."""
+
 results = Table(
     "results",
     metadata,
@@ -417,6 +420,14 @@ results = Table(
         "batch_id",
         "error_code",
         info={"where": "state = 'failed'"},
+    ),
+    Index(
+        "ix_results_flawed",
+        "batch_id",
+        "cut",
+        "empty",
+        "prompt_fit",
+        info={"where": FLAWED},
     ),
     info={"with": _OF_TEXTS},
 )
@@ -655,7 +666,7 @@ def _figures() -> list[Column[Any]]:
     ]
 
 
-_COUNTED = ("results", "succeeded", "failed", "cut")
+_COUNTED = ("results", "succeeded", "failed", "cut", "empty", "unfit")
 _TOKENS = ("prompt_tokens", "output_tokens")
 _SECONDS = ("eval_seconds", "gpu_seconds")
 
@@ -738,8 +749,12 @@ pruned_counts = Table(
     Column("priority", SmallInteger, primary_key=True, autoincrement=False),
     Column("state", String(9), primary_key=True),
     Column("jobs", BigInteger, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default=text("0"))
+        for name in ("cut", "empty", "unfit")
+    ),
 )
-"""Jobs that ended and are no longer there; ``counts`` has them still."""
+"""Jobs that ended and are no longer there, ``counts`` has them still; and what was wrong with their answers."""
 
 
 def with_dialect_options() -> MetaData:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from worker.storage.tables import FLAWED
+
 VERSION = 1
 
 _EPOCH = {
@@ -28,7 +30,7 @@ _SPEC = {
 }
 
 _FIGURE = {"sqlite": "json_extract(f.report, '$.{0}')", "postgresql": "(f.report ->> '{0}')"}
-
+_FLAWS = {"cut": "cut", "empty": "empty", "unfit": "prompt_fit = 'no'"}
 _STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
@@ -44,9 +46,17 @@ def views(dialect: str) -> Mapping[str, str]:
     )
     now, lesser, greater = _NOW[dialect], _LESSER[dialect], _GREATER[dialect]
     by_state = ", ".join(
-        f"sum(CASE WHEN state = '{state}' THEN jobs ELSE 0 END) AS {state}" for state in _STATES
+        f"CAST(sum(CASE WHEN state = '{state}' THEN jobs ELSE 0 END) AS bigint) AS {state}"
+        for state in _STATES
     )
     states = ", ".join(f"coalesce(c.{state}, 0) AS {state}" for state in _STATES)
+    # sum() of bigint is numeric on PostgreSQL
+    pruned = ", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in ("jobs", *_FLAWS))
+    flaws = ", ".join(
+        f"(SELECT count(*) FROM results WHERE batch_id = b.id AND {FLAWED} AND {condition}) + coalesce(g.{name}, 0) "
+        f"AS {name}"
+        for name, condition in _FLAWS.items()
+    )
     left = "coalesce(c.scheduled + c.waiting + c.queued + c.running, 0)"
     eta = _LATER[dialect].format(
         now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - f.reused - 1)"
@@ -78,7 +88,7 @@ SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, 
        CASE WHEN b.state = 'open' AND f.results - f.reused > 1 AND {left} > 0 THEN {eta} END AS eta_at,
        coalesce(f.prompt_tokens, 0) AS prompt_tokens, coalesce(f.output_tokens, 0) AS output_tokens,
        coalesce(f.eval_seconds, 0) AS eval_seconds, coalesce(f.gpu_seconds, 0) AS gpu_seconds,
-       coalesce(f.cut, 0) AS cut, f.first_at, f.last_at, coalesce(f.reused, 0) AS reused,
+       {flaws}, f.first_at, f.last_at, coalesce(f.reused, 0) AS reused,
        coalesce(g.jobs, 0) AS pruned, b.pruned_at, b.parent_id AS from_batch, b.schedule
 FROM batches b
 LEFT JOIN (
@@ -87,7 +97,9 @@ LEFT JOIN (
   GROUP BY batch_id
 ) c ON c.batch_id = b.id
 LEFT JOIN batch_figures f ON f.batch_id = b.id
-LEFT JOIN (SELECT batch_id, sum(jobs) AS jobs FROM pruned_counts GROUP BY batch_id) g ON g.batch_id = b.id
+LEFT JOIN (
+  SELECT batch_id, {pruned} FROM pruned_counts GROUP BY batch_id
+) g ON g.batch_id = b.id
 WHERE b.state <> 'refused'""",
         "report_failures": """
 SELECT r.batch_id AS batch, b.name AS batch_name, r.day, r.model, nullif(r.host, '') AS host, r.error_code, count(*) AS failures,
@@ -97,7 +109,7 @@ JOIN batches b ON b.id = r.batch_id
 WHERE r.state = 'failed'
 GROUP BY r.batch_id, b.name, r.day, r.model, r.host, r.error_code""",
         "report_models_daily": """
-SELECT day, model, results, succeeded, failed, cut, prompt_tokens, output_tokens, eval_seconds, gpu_seconds,
+SELECT day, model, results, succeeded, failed, cut, empty, unfit, prompt_tokens, output_tokens, eval_seconds, gpu_seconds,
        CASE WHEN eval_seconds > 0 THEN output_tokens / eval_seconds END AS tokens_per_second
 FROM model_days""",
         "report_hosts_hourly": f"""
@@ -230,7 +242,9 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "number",
             "what it cost: seconds of reading and generating, each shared by the slots of its host",
         ),
-        "cut": ("integer", "answers that were cut"),
+        "cut": ("integer", "answers that were ended by num_predict or a full window"),
+        "empty": ("integer", "answers with nothing in them"),
+        "unfit": ("integer", "answers to a part of the prompt: `prompt_fit` is `no`"),
         "first_at": ("time", "its first result"),
         "last_at": ("time", "its last result so far"),
         "reused": ("integer", "answers that were stored before; their tokens are not counted here"),
@@ -260,7 +274,9 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "results": ("integer", "jobs that ended with a result"),
         "succeeded": ("integer", "of them with an answer"),
         "failed": ("integer", "of them without"),
-        "cut": ("integer", "answers that were cut"),
+        "cut": ("integer", "answers that were ended by num_predict or a full window"),
+        "empty": ("integer", "answers with nothing in them"),
+        "unfit": ("integer", "answers to a part of the prompt"),
         "prompt_tokens": ("integer", "tokens read"),
         "output_tokens": ("integer", "tokens generated"),
         "eval_seconds": ("number", "seconds of generating, slots added up"),

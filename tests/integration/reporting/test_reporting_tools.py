@@ -52,6 +52,39 @@ def store(migrated_url: str) -> Iterator[Store]:
     found.database.close()
 
 
+PROMISED = {
+    "integer": {"integer", "bigint"},
+    "number": {"double precision"},
+    "text": {"text", "character varying"},
+    "time": {"timestamp with time zone"},
+    "date": {"date"},
+    "boolean": {"boolean"},
+    "json": {"json", "jsonb"},
+}
+"""Type of docs/reporting.md → types of PostgreSQL."""
+
+
+@pytest.mark.parametrize("view", list(COLUMNS))
+def test_the_columns_of_a_view_have_the_types_that_are_promised(
+    migrated_postgres_url: str, view: str
+) -> None:
+    database = open_database(migrated_postgres_url)
+    with database.read() as conn:
+        rows = conn.execute(
+            text("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :view"),
+            {"view": view},
+        ).all()
+    database.close()
+
+    types: dict[str, str] = {row.column_name: row.data_type for row in rows}
+    wrong = {
+        name: f"{types[name]} for {type_}"
+        for name, (type_, _) in COLUMNS[view].items()
+        if types[name] not in PROMISED[type_]
+    }
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("view", list(COLUMNS))
 def test_a_view_has_the_columns_that_are_promised(store: Store, view: str) -> None:
     with store.database.read() as conn:

@@ -1,10 +1,18 @@
 """Answers that somebody should look at: how many are cut, empty or given to a part of the prompt."""
 
+from sqlalchemy import text
+
 from tests.integration.storage.conftest import Store, a_result, new_job
-from worker.domain.answers import AnswerCounts
+from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
+from worker.domain.jobs import JobFilter
 from worker.errors import Code
+from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts
+from worker.storage.batches import finish_batches, promote_sealed
+from worker.storage.keeping import prune_some
+from worker.storage.rollups import number_results
+from worker.storage.tables import FLAWED
 
 
 def counted(store: Store, batch: int) -> AnswerCounts:
@@ -34,3 +42,74 @@ def test_an_answer_that_is_a_failure_for_being_cut_counts_with_the_failures(stor
     store.finish(job, Failed(Code.CUT, "the answer was cut", result=a_result(cut=True)))
 
     assert counted(store, batch) == AnswerCounts()
+
+
+def shown(store: Store, query: str) -> list[tuple[object, ...]]:
+    with store.database.read() as conn:
+        return [tuple(row) for row in conn.execute(text(query))]
+
+
+def flawed(store: Store) -> int:
+    """A batch whose answers are cut, cut and empty, unfit, and as they should be, all with their numbers."""
+    batch = store.submit(*(new_job(n) for n in range(1, 5)))
+    cut, empty, unfit, whole = store.claim()
+    store.finish(cut, Succeeded(a_result(cut=True)))
+    store.finish(empty, Succeeded(a_result(cut=True, answer=" ")))
+    store.finish(unfit, Succeeded(a_result(prompt_fit="no")))
+    store.finish(whole)
+    with store.database.write() as conn:
+        number_results(conn)
+    return batch
+
+
+def test_the_views_tell_how_many_answers_of_a_batch_and_of_a_day_are_to_be_looked_at(store: Store) -> None:
+    flawed(store)
+
+    assert shown(store, "SELECT cut, empty, unfit FROM report_batches") == [(2, 1, 1)]
+    assert shown(store, "SELECT results, cut, empty, unfit FROM report_models_daily") == [(4, 2, 1, 1)]
+
+
+def test_an_answer_that_was_replaced_counts_no_more_and_what_was_done_in_a_day_still_does(
+    store: Store,
+) -> None:
+    batch = flawed(store)
+    with store.database.write() as conn:
+        retry_some(conn, JobFilter(batch, answers=AnswerFilter(cut=True)), now=store.now, limit=10)
+        promote_sealed(conn, limit=10, now=store.now)
+    assert counted(store, batch) == AnswerCounts(2, 1, 1)
+    for job in store.claim():
+        store.finish(job)
+    with store.database.write() as conn:
+        number_results(conn)
+
+    assert counted(store, batch) == AnswerCounts(0, 0, 1)
+    assert shown(store, "SELECT cut, empty, unfit FROM report_batches") == [(0, 0, 1)]
+    assert shown(store, "SELECT results, cut, empty, unfit FROM report_models_daily") == [(6, 2, 1, 1)]
+
+
+def test_answers_that_were_pruned_are_counted_as_before(store: Store) -> None:
+    batch = flawed(store)
+    with store.database.write() as conn:
+        finish_batches(conn, now=store.now)
+        assert prune_some(conn, batch, limit=2).jobs == 2
+    assert counted(store, batch) == AnswerCounts(2, 1, 1)
+    with store.database.write() as conn:
+        prune_some(conn, batch, limit=10)
+
+    assert counted(store, batch) == AnswerCounts(2, 1, 1)
+    assert shown(store, "SELECT pruned, cut, empty, unfit FROM report_batches") == [(4, 2, 1, 1)]
+
+
+def test_answers_are_counted_along_their_index_and_not_over_the_batch(store: Store) -> None:
+    batch = flawed(store)
+    explain = "EXPLAIN QUERY PLAN" if store.database.dialect == "sqlite" else "EXPLAIN"
+    with store.database.write() as conn:
+        if store.database.dialect == "postgresql":
+            conn.execute(text("SET LOCAL enable_seqscan = off"))
+        queries = (
+            f"SELECT sum(CASE WHEN cut THEN 1 ELSE 0 END) FROM results WHERE batch_id = {batch} AND {FLAWED}",
+            f"SELECT unfit FROM report_batches WHERE batch = {batch}",
+        )
+        for query in queries:
+            plan = "\n".join(str(row) for row in conn.execute(text(f"{explain} {query}")))
+            assert "ix_results_flawed" in plan, plan

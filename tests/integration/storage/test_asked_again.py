@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, select, text, update
 
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.answers import AnswerFilter
@@ -23,7 +23,7 @@ from worker.storage.keeping import end_running
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts
 from worker.storage.reuse import Looked, reuse_waiting
 from worker.storage.rollups import number_results
-from worker.storage.tables import jobs
+from worker.storage.tables import jobs, schedule_answers, schedule_documents, schedules
 
 CUT = AnswerFilter(cut=True)
 FAILURE = Failed(Code.CONTEXT_OVERFLOW, "the prompt has 9,000 tokens")
@@ -327,3 +327,37 @@ def test_what_goes_on_from_an_answer_is_asked_again_after_it_and_what_only_follo
     assert whole(store)
     with store.database.write() as conn:
         assert finish_batches(conn, now=store.now) == [batch]
+
+
+def test_the_copy_that_a_schedule_keeps_of_an_answer_is_renewed_with_it(store: Store) -> None:
+    job = cut_answer(store)
+    document = {"schedule_id": 1, "custom_id": "a.md", "model": job.model}
+    with store.database.write() as conn:
+        at = {"added_at": store.now, "changed_at": store.now}
+        conn.execute(insert(schedules).values(id=1, name="nightly", spec={}, spec_version=1, **at))
+        conn.execute(
+            insert(schedule_documents).values(
+                **document,
+                path="a.md",
+                firing_id=1,
+                change="new",
+                asked_job=job.id,
+                answered_job=job.id,
+                digest="d1",
+                answered_at=store.now,
+                first_seen_at=store.now,
+                last_seen_at=store.now,
+            )
+        )
+        conn.execute(insert(schedule_answers).values(**document, job_id=job.id, answer="half"))
+    copy = "SELECT a.answer, d.digest FROM schedule_answers a JOIN schedule_documents d ON d.answered_job = a.job_id"
+    retry(store)
+    assert shown(store, copy) == [("half", "d1")]
+    store.later(60)
+
+    store.finish(claim(store), Succeeded(a_result(answer="all of it")), digest="d2")
+
+    assert shown(store, copy) == [("all of it", "d2")]
+    with store.database.read() as conn:
+        assert conn.scalar(select(schedule_documents.c.answered_at)) == store.now
+    assert whole(store)

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from tests.repo.docs.pages import PAGES, ROOT, blocks
+from worker.cli.main_job import first_query
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
@@ -23,10 +25,11 @@ from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs, promote_due
 from worker.storage.migrate import upgrade
 from worker.storage.runs import loaded_run, open_run
+from worker.storage.views import COLUMNS
 
 
-def _queries(text: str) -> list[str]:
-    without_comments = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+def _queries(script: str) -> list[str]:
+    without_comments = re.sub(r"^--.*\n", "", script, flags=re.MULTILINE)
     return [query.strip() for query in without_comments.split(";") if query.strip()]
 
 
@@ -122,6 +125,20 @@ def test_every_query_of_the_examples_finds_something(file: Path) -> None:
 def test_every_query_that_a_page_shows_runs(file: Path) -> None:
     for query in SHOWN:
         _rows(file, query)
+
+
+def test_the_examples_and_the_hint_at_the_end_of_a_run_read_the_promised_views_alone() -> None:
+    for query in (*EXAMPLES, first_query(1)):
+        assert set(re.findall(r"\b(?:FROM|JOIN) (\w+)", query)) <= set(COLUMNS), query
+
+
+def test_the_examples_and_the_hint_find_something_on_both_databases(migrated_url: str) -> None:
+    database = open_database(migrated_url)
+    _fill(database)
+    with database.read() as conn:
+        for query in (*EXAMPLES, first_query(1)):
+            assert conn.execute(text(query)).all(), query
+    database.close()
 
 
 def _rows(file: Path, query: str) -> list[tuple[object, ...]]:

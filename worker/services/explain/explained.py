@@ -180,7 +180,7 @@ def _flaws(result: ResultRow, job: JobNow) -> Iterator[str]:
     name = f"{job.batch_id}:{job.custom_id}"
     if result.cut:
         yield f"the answer was cut: caravan retry --job {name} --cut --set num_predict=…"
-    if result.answer == "":
+    if result.empty:
         yield f"the answer is empty: caravan retry --job {name} --empty"
     if result.prompt_fit == "no":
         yield f"only a part of the prompt was read: caravan retry --job {name} --prompt-fit no --set num_ctx=…"
