@@ -22,8 +22,13 @@ class LenientStream:
         self._safe = safe
 
     def write(self, text: str) -> int:
+        text_out = terminal_safe(text) if self._safe else text
         try:
-            self._raw.write(terminal_safe(text) if self._safe else text)
+            try:
+                self._raw.write(text_out)
+            except UnicodeEncodeError:  # bytes of a file's name, or signs that the terminal's encoding lacks
+                coding = self._raw.encoding or "ascii"
+                self._raw.write(text_out.encode(coding, "backslashreplace").decode(coding))
         except (OSError, ValueError) as error:
             _drop(self._raw, error)
         return len(text)

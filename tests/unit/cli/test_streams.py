@@ -95,3 +95,12 @@ def test_a_full_disk_is_no_reader_that_has_gone() -> None:
         with pytest.raises(OSError, match="No space left"):
             stream.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_bytes_of_a_name_that_are_no_text_are_spelled() -> None:
+    raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    LenientStream(raw).write("caf\udce9.txt\n")
+
+    raw.seek(0)
+    assert raw.read() == "caf\\udce9.txt\n"

@@ -120,3 +120,10 @@ def test_a_page_that_declares_entities_does_not_unfold_them() -> None:
     bomb = '<!DOCTYPE html [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><html><body><p>&b;text</p></body></html>'
 
     assert "aaaa" not in read_xhtml(bomb.encode(), None)["text"].replace("aaaaaaaaaa", "", 1)
+
+
+def test_many_comments_before_a_page_cost_no_time() -> None:
+    text = "<!-- c -->\n" * 2000 + "<html><body><p>shown</p></body></html>"
+
+    for page_text in (text, text.replace("<html>", "<!DOCTYPE html><html>"), text + "<!-- " * 20_000):
+        assert read_xhtml(page_text.encode(), None)["text"] == "shown\n"

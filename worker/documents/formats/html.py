@@ -13,7 +13,9 @@ from worker.documents.formats.shown import HIDDEN, End, Event, Start, shown_text
 _LATE = 64 * 1024
 """Bytes in which a parser looks for a ``meta`` that the prescan of 1,024 bytes does not reach."""
 _XHTML = "{http://www.w3.org/1999/xhtml}"
-_ENTITY = re.compile(r"<!\[CDATA\[.*?\]\]>|<!--.*?-->|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
+_COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
+_DOCTYPE = re.compile(r"\s*<!DOCTYPE[^>\[]*>", re.IGNORECASE)
+_ENTITY = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
 _PREDEFINED = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _IN_HEAD = frozenset({"head", "title"})
 _NAMES = frozenset({"author", "description", "keywords", "date"})
@@ -155,13 +157,22 @@ def _xml_root(text: str) -> ET.Element | None:
     """The root of a well-formed page; None where it is not well-formed, or is not XHTML."""
     if re.search(r"<!ENTITY", text[:65536]):
         return None
-    text = re.sub(r"\A\s*<\?xml[^>]*\?>", "", text)
-    text = re.sub(r"\A(\s*(?:<!--.*?-->\s*)*)<!DOCTYPE[^>\[]*>", r"\1", text, count=1, flags=re.DOTALL | re.I)
+    text = _without_doctype(re.sub(r"\A\s*<\?xml[^>]*\?>", "", text))
     try:
         root = ET.fromstring(_ENTITY.sub(_character, text))  # noqa: S314  no entities, and nothing is fetched
     except ET.ParseError:
         return None
     return root if _named(root)[0] == "html" else None
+
+
+def _without_doctype(text: str) -> str:
+    """The page without its document type, which names entities that no parser here fetches. Steps over comments one by one: a
+    pattern for all of them would try every way to divide them."""
+    at = 0
+    while comment := _COMMENT.match(text, at):
+        at = comment.end()
+    doctype = _DOCTYPE.match(text, at)
+    return text if doctype is None else text[doctype.end() :]
 
 
 def _character(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from worker.documents.formats.limits import MOST_UNPACKED, Refused
 
@@ -139,6 +140,7 @@ class _Builder(ET.TreeBuilder):
         raise Refused("unreadable", "its XML declares a document type, which no Word document does")
 
 
+@lru_cache(4096)
 def _prefixed(name: str) -> str:
     """
     >>> _prefixed("{http://purl.oclc.org/ooxml/wordprocessingml/main}p")
