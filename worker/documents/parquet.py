@@ -1,20 +1,20 @@
 """Which rows does a Parquet file hold, as plain JSON-able values? Imported only where one is read: pyarrow is heavy."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worker.documents.arrow_values import plain_column
 from worker.documents.tables import Row, check_columns
 from worker.errors import InputRefused, Problem
 
 BATCH_ROWS = 512
+NESTED_ROWS = 32
+"""Where values hold others, a repeated one among them takes room for each time that it stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,9 @@ class ParquetRows:
 
     path: Path
     columns: tuple[str, ...]
+    repeated: tuple[str, ...] = ()
+    """Columns of texts, whose repeated values are kept once."""
+    at_once: int = BATCH_ROWS
 
     @property
     def kind(self) -> str:
@@ -35,16 +38,42 @@ class ParquetRows:
     def __iter__(self) -> Iterator[Row]:
         number = 0
         try:
-            with pq.ParquetFile(self.path, pre_buffer=False) as file:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-                    lists = [_microseconds(column).to_pylist() for column in batch.columns]
-                    for values in zip(*lists, strict=True):
+            with pq.ParquetFile(self.path, pre_buffer=False, read_dictionary=list(self.repeated)) as file:
+                for batch in file.iter_batches(batch_size=self.at_once, use_threads=False):
+                    for values in _rows(batch, number):
                         number += 1
-                        row = {name: _plain(v) for name, v in zip(self.columns, values, strict=True)}
-                        yield Row(number, row, None)
-        except (OSError, pa.ArrowException, ValueError) as error:
+                        if isinstance(values, Problem):
+                            yield Row(number, None, None, values)
+                        else:
+                            yield Row(number, dict(zip(self.columns, values, strict=True)), None)
+        except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
             message = f"{self.path}: damaged behind row {number:,}: {_first_line(error)}"
             raise InputRefused([Problem(number + 1, "", "unreadable", message)]) from error
+
+
+def _rows(batch: Any, before: int) -> Iterator[tuple[Any, ...] | Problem]:
+    """The rows of a batch; one that holds what cannot be written as what is wrong with it."""
+    try:
+        lists = [plain_column(column) for column in batch.columns]
+    except _UNWRITABLE:
+        for index in range(batch.num_rows):
+            yield _row(batch.slice(index, 1), before + index + 1)
+    else:
+        yield from zip(*lists, strict=True)
+
+
+def _row(row: Any, number: int) -> tuple[Any, ...] | Problem:
+    values = []
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            values += plain_column(column)
+        except _UNWRITABLE as error:
+            message = f"column {name!r}: a value of type {column.type} that has no form as text: {_first_line(error)}"
+            return Problem(number, name, "invalid_value", message)
+    return tuple(values)
+
+
+_UNWRITABLE = (pa.ArrowException, ValueError, ArithmeticError, TypeError, NotImplementedError)
 
 
 def open_parquet(path: Path) -> ParquetRows:
@@ -71,7 +100,9 @@ def open_parquet(path: Path) -> ParquetRows:
         raise InputRefused(problems)
     if rows == 0:
         raise InputRefused([Problem(0, "", "empty", f"{path}: columns and no row")])
-    return ParquetRows(path, columns)
+    texts = tuple(field.name for field in schema if _is_text(field.type) and "." not in field.name)
+    nested = any(field.type.num_fields for field in schema)
+    return ParquetRows(path, columns, texts, NESTED_ROWS if nested else BATCH_ROWS)
 
 
 def _first_line(error: Exception) -> str:
@@ -91,34 +122,5 @@ def _holds_bytes(kind: Any) -> bool:
     return any(_holds_bytes(kind.field(at).type) for at in range(kind.num_fields))
 
 
-def _microseconds(column: Any) -> Any:
-    """Times in nanoseconds become the finest that Python holds, cut rather than refused."""
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return column.cast(pa.timestamp("us", kind.tz), safe=False)
-    if pa.types.is_time64(kind) and kind.unit == "ns":
-        return column.cast(pa.time64("us"), safe=False)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return column.cast(pa.duration("us"), safe=False)
-    return column
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON has it: times in ISO 8601, decimals and spans of time as text, NaN as null, infinity as text."""
-    match value:
-        case None | str() | bool() | int():
-            return value
-        case float():
-            if math.isnan(value):
-                return None
-            return value if math.isfinite(value) else str(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case timedelta() | Decimal():
-            return str(value)
-        case _:
-            return str(value)
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -5,7 +5,8 @@ these. Neighbours are put together again as long as they fit, so that there are 
 """
 
 import re
-from bisect import bisect_right
+import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ _HEADING = re.compile(
     r"|(?P<named>(?:chapter|part|book|section)[ \t]+(?:\d{1,4}|[ivxlc]{1,9})\b.{0,100}))$",
     re.MULTILINE | re.IGNORECASE,
 )
-_FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(?:```|~~~)(?P<rest>.*)$", re.MULTILINE)
+"""A line that opens or closes a block of code."""
 _UNITS = {"卷": 1, "部": 1, "篇": 1, "章": 2, "回": 2, "节": 3, "節": 3}
 _NAMED = {"book": 1, "part": 1, "chapter": 2, "section": 3}
 _BREAKS = (
@@ -64,6 +66,7 @@ def split(text: str, budget: int, *, pages: Sequence[str] | None = None) -> tupl
     headings = list(_headings(text))
     spans = list(_pieces(text, 0, len(text), budget, [at for at, _, _ in headings]))
     starts = _page_starts(pages)
+    paths = _paths(headings, text, spans)
     return tuple(
         Part(
             text[start:end],
@@ -72,7 +75,7 @@ def split(text: str, budget: int, *, pages: Sequence[str] | None = None) -> tupl
             start,
             end,
             None if starts is None else (_page(starts, start), _page(starts, max(start, end - 1))),
-            _path(headings, text, start, end),
+            next(paths),
         )
         for number, (start, end) in enumerate(spans, start=1)
     )
@@ -89,7 +92,7 @@ def _pieces(
         yield from _cut(text, start, end, budget)
         return
     if level < 0:
-        ends = [at for at in headings if start < at < end]
+        ends = headings[bisect_right(headings, start) : bisect_left(headings, end)]
     else:
         ends = [found.end() for found in _BREAKS[level].finditer(text, start, end) if found.end() < end]
     begin, kept, used = start, start, (0, 0)
@@ -126,10 +129,13 @@ def _cut(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, in
 
 def _headings(text: str) -> Iterator[tuple[int, int, str]]:
     """Where each heading begins, its level, its words; not what only looks like one within a block of code."""
-    fences = [found.span() for found in _FENCE.finditer(text)]
+    fences = _fences(text)
+    begin, stop = next(fences, _NO_FENCE)
     for found in _HEADING.finditer(text):
         at = found.start()
-        if any(begin <= at < stop for begin, stop in fences):
+        while stop <= at:
+            begin, stop = next(fences, _NO_FENCE)
+        if begin <= at:
             continue
         if found["marks"]:
             yield at, len(found["marks"]), found["marked"].strip(" #\t")
@@ -139,14 +145,39 @@ def _headings(text: str) -> Iterator[tuple[int, int, str]]:
             yield at, _NAMED[found["named"].split()[0].lower()], found["named"].strip()
 
 
-def _path(headings: list[tuple[int, int, str]], text: str, start: int, end: int) -> tuple[str, ...]:
-    while start < end and text[start].isspace():
-        start += 1
+_NO_FENCE = (sys.maxsize, sys.maxsize)
+
+
+def _fences(text: str) -> Iterator[tuple[int, int]]:
+    """Where each block of code begins and ends. One that is never closed is none: a line of dashes hides no heading."""
+    opened: int | None = None
+    for fence in _FENCE.finditer(text):
+        if opened is None:
+            opened = fence.start()
+        elif not fence["rest"].strip(" \t"):
+            yield opened, fence.end()
+            opened = None
+
+
+def _paths(
+    headings: Sequence[tuple[int, int, str]], text: str, spans: Sequence[tuple[int, int]]
+) -> Iterator[tuple[str, ...]]:
+    """The headings that each span stands under, the outermost first; both are in the order of the text."""
     path: list[tuple[int, str]] = []
-    for _, level, words in headings[: bisect_right(headings, start, key=lambda heading: heading[0])]:
-        path = [one for one in path if one[0] < level]
-        path.append((level, words))
-    return tuple(words for _, words in path)
+    place = 0
+    for start, end in spans:
+        first = _SPACES.match(text, start, end)
+        begin = min(start if first is None else first.end(), end)
+        while place < len(headings) and headings[place][0] <= begin:
+            _, level, words = headings[place]
+            while path and path[-1][0] >= level:
+                path.pop()
+            path.append((level, words))
+            place += 1
+        yield tuple(words for _, words in path)
+
+
+_SPACES = re.compile(r"\s+")
 
 
 def _page_starts(pages: Sequence[str] | None) -> list[int] | None:

@@ -63,7 +63,7 @@ def test_values_come_as_json_has_them(tmp_path: Path) -> None:
         "price": "3.50",
         "day": "2026-01-02",
         "at": "2026-01-02T03:04:05+00:00",
-        "exact": "2023-11-14T22:13:20.123456",
+        "exact": "2023-11-14T22:13:20.123456789",
         "took": "0:01:30",
         "yes": True,
         "kind": "a",
