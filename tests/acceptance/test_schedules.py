@@ -74,7 +74,7 @@ def test_each_night_asks_only_what_is_new_or_changed(
     assert counts(first) == {"new": 3, "failed": 1, "answered": 3}
     assert counts(second) == {"reused": 3, "failed": 1}
     assert counts(third) == {"new": 1, "changed": 1, "reused": 1, "gone": 1, "failed": 1, "answered": 2}
-    assert [one["code"] for one in third["unreadable"]] == ["unreadable"]
+    assert [one["code"] for one in third["failed_documents"]] == ["unreadable"]
     assert int(hosts[0].state()["completed"]) == 5
     assert [line.partition("  ")[2] for line in history.splitlines()] == [
         "1 new, 1 changed, 1 reused, 1 gone, 1 failed; 2 answered (batch 2)",
