@@ -1,5 +1,6 @@
 """Long documents are cut on their structure, and nothing of them is lost."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -88,3 +89,32 @@ def document(**changes: object) -> Document:
         "media_type": "text/plain",
     }
     return Document(**{**told, "sha256": "0" * 64, "encoding": "utf-8", **changes})
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "```\ncode\n```\n# One\n\ntext\n",
+        "```\n# One\n",
+        "# One\n## Two\ntext\n",
+        "# One\n" + "word " * 30 + "\n\n",
+    ],
+    ids=["closed fences", "unclosed fences", "headings", "small sections"],
+)
+def test_the_steps_of_a_split_grow_with_the_text_and_not_with_its_square(unit: str) -> None:
+    def steps(many: int) -> int:
+        count = 0
+
+        def counted(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        text = unit * many
+        sys.setprofile(counted)
+        try:
+            split(text, 64)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert steps(1600) < 5 * steps(400)
