@@ -1,0 +1,114 @@
+"""Commands on a real terminal, narrow and wide: no line beyond its width, no traceback."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+import simulator
+from tests.acceptance.conftest import caravan, write_jobs
+from tests.processes import CARAVAN
+
+Environment = dict[str, str]
+Hosts = tuple[simulator.RunningHost, ...]
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-_])")
+SECONDS = 120
+
+
+def on_terminal(arguments: Sequence[str], environment: Environment, columns: int) -> tuple[int, str]:
+    """Run a command on a terminal of this width; its exit code, and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    without = {
+        name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
+    }
+    process = subprocess.Popen(
+        [*CARAVAN, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**without, "TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while select.select([ours], [], [], SECONDS)[0]:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            written += piece
+    finally:
+        os.close(ours)
+        if process.poll() is None:
+            process.wait(timeout=SECONDS)
+    return process.returncode, written.decode("utf-8")
+
+
+def too_wide(written: str, columns: int) -> list[str]:
+    """The lines that do not fit, control sequences left out."""
+    lines = re.split(r"[\r\n]+", _ESCAPE.sub("", written))
+    return [line for line in lines if cell_len(line.rstrip()) > columns]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_is_shown_on_a_terminal_fits_it(
+    environment: Environment, hosts: Hosts, tmp_path: Path, columns: int
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 40, metadata={"of": "东京" * 40})
+    name = "a name of a batch that goes on for longer than anybody would read, 名前 " * 2
+    run = ["run", str(file), "--name", name, *(word for host in hosts for word in ("--host", host.url))]
+    code, written = on_terminal(run, environment, columns)
+    assert code == 0, written
+    assert "Traceback" not in written
+
+    for command in TABLES:
+        code, written = on_terminal(command, environment, columns)
+        assert code == 0, written
+        assert "Traceback" not in written
+        assert too_wide(written, columns) == [], command
+
+
+TABLES = (
+    ["status"],
+    ["batches"],
+    ["jobs", "@last"],
+    ["hosts", "list"],
+    ["ps"],
+    ["models"],
+    ["report", "@last"],
+    ["--help"],
+)
+
+
+def test_a_demo_on_a_terminal_shows_its_progress_and_ends_well(environment: Environment) -> None:
+    code, written = on_terminal(["demo"], environment, 80)
+
+    assert code == 0, written
+    assert "\x1b[" in written, "a terminal gets colour and a bar that moves"
+    assert "Traceback" not in written
+
+
+def test_a_line_that_does_not_fit_is_noticed() -> None:
+    assert too_wide("\x1b[31m" + "x" * 80 + "\x1b[0m\r\n", 80) == []
+    assert too_wide("x" * 81, 80) == ["x" * 81]
+    assert too_wide("东" * 41, 80) == ["东" * 41]
+
+
+def test_a_terminal_that_calls_itself_dumb_gets_plain_text(environment: Environment) -> None:
+    done = caravan("status", env={**environment, "TERM": "dumb", "NO_COLOR": "1"}, check=False)
+
+    assert "\x1b" not in done.stdout + done.stderr
