@@ -4,6 +4,7 @@ The base install runs batches on one machine with SQLite. Everything else is an 
 it is used. Code calls ``require`` before such an import, so that a missing package is one sentence and never a traceback.
 """
 
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -68,6 +69,8 @@ def listed(packages: list[str]) -> str:
 
 
 def _installed(module: str) -> bool:
+    if module in sys.modules:  # kombu puts a module without a spec in its own place, which find_spec refuses
+        return sys.modules[module] is not None
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # a module that something else made by hand

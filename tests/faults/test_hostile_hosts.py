@@ -226,7 +226,7 @@ def test_what_no_server_sends_costs_neither_time_nor_memory_and_never_a_defect(
 
     attempts = attempts_of(database, batch.id)
     assert {attempt.error_code for attempt in attempts} <= {
-        None, "bad_reply", "no_first_byte", "reply_cut", "host_error", "too_slow"
+        None, "bad_reply", "empty_answer", "no_first_byte", "reply_cut", "host_error", "too_slow"
     }  # fmt: skip
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000, "kilobytes"
     assert time.monotonic() - began < 25

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ExtraMissing
-from worker.extras import DISTRIBUTION, EXTRAS, require
+from worker.extras import DISTRIBUTION, EXTRAS, missing_from, require
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -80,3 +80,10 @@ def _texts() -> Iterator[Path]:
                 ".ipynb",
             }:
                 yield path
+
+
+def test_a_package_that_was_imported_already_is_not_missing() -> None:
+    import kombu
+
+    assert kombu.__spec__ is None
+    assert missing_from("fleet") == []
