@@ -452,11 +452,7 @@ def asked_again(
 ) -> "tuple[Path, Recipe, Again | None]":
     """FILE or ``--from``, the recipe that holds for it, and what is asked again. Raises typer.BadParameter."""
     if from_ is None:
-        if states or codes or answers:
-            raise typer.BadParameter(
-                "says which rows of --from BATCH",
-                param_hint="--state, --code, --cut, --empty and --prompt-fit",
-            )
+        _refuse_selection(states, codes, answers)
         if file is None:
             raise typer.BadParameter(
                 "name one, documents with --documents, or a batch with --from", param_hint="FILE"
@@ -475,6 +471,28 @@ def asked_again(
 
     again = Again(from_, tuple(states or ()), tuple(codes or ()), answers)
     return FROM_BATCH, replace(recipe, override=True), again
+
+
+def refuse_from(
+    from_: str | None,
+    states: list[JobState] | None,
+    codes: list[str] | None,
+    answers: AnswerFilter,
+) -> None:
+    """Beside --documents nothing says which rows of a batch are meant. Raises BadParameter."""
+    if from_ is not None:
+        raise typer.BadParameter(
+            "--documents and --from both say what is asked; give one", param_hint="--from"
+        )
+    _refuse_selection(states, codes, answers)
+
+
+def _refuse_selection(states: list[JobState] | None, codes: list[str] | None, answers: AnswerFilter) -> None:
+    if states or codes or answers:
+        raise typer.BadParameter(
+            "says which rows of --from BATCH",
+            param_hint="--state, --code, --cut, --empty and --prompt-fit",
+        )
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

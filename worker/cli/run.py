@@ -68,6 +68,7 @@ from worker.cli.options import (
     asked_again,
     keep_of,
     recipe_of,
+    refuse_from,
     told_of,
 )
 from worker.cli.outputs import Force, outputs_of
@@ -250,11 +251,8 @@ def run(
     again = None
     if given is None:
         file, recipe, again = asked_again(file, from_, state, code, answers, recipe, show=show)
-    elif from_ is not None:
-        raise typer.BadParameter(
-            "--documents and --from both say what is asked; give one", param_hint="--from"
-        )
     else:
+        refuse_from(from_, state, code, answers)
         file, recipe = given.file, given.recipe
     if show is not None:
         show_prompts(file, recipe, show)

@@ -65,6 +65,7 @@ from worker.cli.options import (
     asked_again,
     keep_of,
     recipe_of,
+    refuse_from,
     told_of,
 )
 from worker.cli.outputs import Force, outputs_of
@@ -213,11 +214,8 @@ def submit(
         file, recipe, again = asked_again(
             file, from_, state, code, answers, recipe, show=show, dry_run=dry_run
         )
-    elif from_ is not None:
-        raise typer.BadParameter(
-            "--documents and --from both say what is asked; give one", param_hint="--from"
-        )
     else:
+        refuse_from(from_, state, code, answers)
         file, recipe = given.file, given.recipe
     if show is not None:
         show_prompts(file, recipe, show)
