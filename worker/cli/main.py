@@ -90,7 +90,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "retry": (
         "worker.cli.actions",
         "retry",
-        "Ask jobs again that failed, or those of another --state; earlier attempts stay on record.",
+        "Ask jobs again that failed, those of another --state, or those whose answers were cut, are empty or unfit.",
     ),
     "set": (
         "worker.cli.actions",

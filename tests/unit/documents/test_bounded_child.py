@@ -16,9 +16,10 @@ CHILD = """
 import os, sys
 sys.path[:] = {path!r}
 from worker.documents import bounded
+from worker.documents.formats import reading
 def read(*_):
     {body}
-bounded.read_bytes = read
+reading.read_bytes = read
 bounded.child()
 """
 

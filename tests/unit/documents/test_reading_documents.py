@@ -18,6 +18,7 @@ from worker.errors import DocumentRefused
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Reader]:
     with Reader(seconds=20) as reader:
+        reader.read("first.txt", b"The child belongs to this fixture, not to a test.", "text/plain", None)
         yield reader
 
 
