@@ -168,6 +168,7 @@ class Code(StrEnum):
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    OUTSIDE_LIMIT = "outside_limit"
     INTERNAL = "internal"
 
 
@@ -286,6 +287,12 @@ CODES: Mapping[Code, CodeFacts] = {
     Code.CANCELLED: CodeFacts("cancelled by its producer", "producer", False, "none"),
     Code.EXPIRED: CodeFacts(
         "its deadline passed", "producer", False, "submit earlier or set a later deadline"
+    ),
+    Code.OUTSIDE_LIMIT: CodeFacts(
+        "the job lies outside of --limit or --sample",
+        "producer",
+        False,
+        "give the same command without --limit and --sample",
     ),
     Code.INTERNAL: CodeFacts("a defect in Caravan", "caravan", True, "report it with the log"),
 }

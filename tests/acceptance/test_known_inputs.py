@@ -7,6 +7,7 @@ import pytest
 
 import simulator
 from tests.acceptance.conftest import caravan, write_jobs
+from tests.processes import CARAVAN, Processes
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]
@@ -56,19 +57,75 @@ def test_a_limit_bounds_what_is_written_and_says_what_lies_outside(
     assert "23 more of batch 1" in done.stderr
 
 
-def test_a_limit_never_asks_what_lies_outside_of_it(
+@pytest.mark.parametrize("option", ["--limit", "--sample"])
+def test_a_limit_never_asks_what_lies_outside_of_it_and_the_command_without_it_does(
+    environment: Environment, hosts: Hosts, tmp_path: Path, option: str
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 30)
+    out = tmp_path / "out.csv"
+    caravan("submit", str(file), env=environment)
+    command = ["run", str(file), "--host", hosts[0].url, "-o", str(out)]
+
+    asked = []
+    for more in ([option, "7"], [option, "9"], []):
+        done = caravan(*command, *more, env=environment)
+        asked.append((requests(hosts), len(out.read_text().splitlines()) - 1))
+        if more:
+            assert f"{30 - int(more[1])} more of batch 1" in done.stderr
+    caravan(*command, option, "9", env=environment)
+
+    assert asked == [(7, 7), (9, 9), (30, 30)]
+    assert json.loads(caravan("status", "1", "--json", env=environment).stdout)["counts"] == {"succeeded": 30}
+
+
+def test_status_explain_and_health_tell_of_what_lies_outside_of_a_limit(
     environment: Environment, hosts: Hosts, tmp_path: Path
 ) -> None:
     file = write_jobs(tmp_path / "jobs.jsonl", 30)
     caravan("submit", str(file), env=environment)
-    command = ["run", str(file), "--host", hosts[0].url, "--limit", "7"]
+    caravan("run", str(file), "--host", hosts[0].url, "--limit", "7", env=environment)
 
-    refused = caravan(*command, env=environment, check=False)
-    assert (refused.returncode, requests(hosts)) == (2, 0)
-    assert "23 jobs that lie outside" in refused.stderr
-    caravan(*command, "--new", env=environment)
+    status = json.loads(caravan("status", "1", "--json", env=environment).stdout)
 
-    assert requests(hosts) == 7
+    assert (status["state"], status["counts"]) == ("open", {"succeeded": 7, "held": 23})
+    assert "--limit" in caravan("explain", "1", env=environment).stdout
+    assert "oldest" not in caravan("health", env=environment, check=False).stdout
+
+
+def test_failed_rows_outside_of_a_limit_are_not_tried_again(
+    environment: Environment, hosts: Hosts, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 12, options={"num_predict": 2})
+    command = ["run", str(file), "--host", hosts[0].url]
+    caravan(*command, "--fail-on-cut", env=environment, check=False)
+    before = requests(hosts)
+
+    caravan(*command, "--retry-failed", "--limit", "5", env=environment, check=False)
+
+    assert requests(hosts) - before == 5
+
+
+def test_a_limit_bounds_what_caravan_up_asks_of_a_batch(
+    environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 30)
+    out = tmp_path / "out.csv"
+    run = ["run", str(file), "-o", str(out)]
+    caravan("submit", str(file), env=environment)
+    submitted = caravan("submit", str(file), "--limit", "7", env=environment)
+    assert "23 more of batch 1" in submitted.stderr
+    up = processes.start([*CARAVAN, "up", "--host", hosts[0].url], name="up", env=environment)
+    up.wait_for("serving 127.0.0.1")
+
+    asked = []
+    for more in (["--limit", "7"], ["--sample", "9"], []):
+        caravan(*run, *more, env=environment)
+        asked.append(len(out.read_text().splitlines()) - 1)
+
+    up.terminate()
+    assert up.wait() == 0
+    assert asked == [7, 9, 30]
+    assert requests(hosts) == 30
 
 
 def test_a_pilot_and_then_the_rest_are_one_batch(

@@ -43,5 +43,6 @@ def _is_of_the_command(problem: Problem) -> bool:
 
 
 def finished_code(progress: BatchProgress) -> int:
-    """0 when every job of the batch succeeded, else 3."""
-    return 0 if progress.counts.get(JobState.SUCCEEDED, 0) == progress.total else FAILED_OR_HELD
+    """0 when every job of the batch succeeded, those outside of ``--limit`` or ``--sample`` apart; else 3."""
+    succeeded = progress.counts.get(JobState.SUCCEEDED, 0)
+    return 0 if succeeded == progress.total - progress.outside else FAILED_OR_HELD

@@ -68,6 +68,8 @@ class Watched:
     """What the rest of it takes."""
     served: Callable[[], bool] | None = None
     """Whether the process that serves the batch is still there; None where it is this one."""
+    bound: Callable[[], int] | None = None
+    """Holds what came back to the queue and lies outside of ``--limit``; how many such jobs run still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
     if not progress.open:
         return Watching(progress, outlooked, reasons, 0.0)
     eta = None if watched.rest is None else Eta(watched.rest)
+    bound = watched.bound
     if progress.done:
         console.print(f"Going on where it stopped: {progress_line(progress)}")
     with batch_progress_shown(console, progress) as show:
@@ -101,6 +104,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                 progress = _progress(watched)
                 if seen is None or now - looked_at >= SITUATION_SECONDS:
                     looked_at = now
+                    if bound is not None and not bound():
+                        bound = None
                     seen = situation(
                         watched.database, watched.batch.id, clock=watched.clock, among=watched.hosts()
                     )
@@ -180,7 +185,8 @@ def write_output(
     if watching.outlook is not Outlook.DONE:
         progress = watching.progress
         console.print(
-            f"{progress.done:,} of {progress.total:,} are answered; {output} is written when all are. "
+            f"{progress.done:,} of {progress.total - progress.outside:,} are answered; {output} is written when all "
+            f"{'within the limit ' if arrived.only is not None else ''}are. "
             f"To write it as it is now: {later}",
             soft_wrap=True,
         )

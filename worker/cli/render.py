@@ -250,7 +250,7 @@ class _Live(Progress):
             console=console,
             expand=True,
         )
-        self._task = self.add_task("", total=progress.total, completed=progress.done)
+        self._task = self.add_task("", total=progress.total - progress.outside, completed=progress.done)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -268,7 +268,8 @@ class _Live(Progress):
         self._beneath = beneath(self._situation, reasons)
         if reasons:
             rates = replace(rates, eta_seconds=None, eta_between=None)
-        self.update(self._task, total=progress.total, completed=progress.done, rates=rates)
+        total = progress.total - progress.outside
+        self.update(self._task, total=total, completed=progress.done, rates=rates)
 
 
 _SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")

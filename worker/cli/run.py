@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.domain.hosts import Host
     from worker.errors import Problem
+    from worker.services.arrival import Arrived
     from worker.services.hosts import OpenHost, Seen
     from worker.services.recipe import Recipe
     from worker.services.submit import CheckModels
@@ -346,7 +347,7 @@ def _serving(
         write_output,
     )
     from worker.cli.quoting import rest_of, warn_of_deadline
-    from worker.cli.take_in import take_in, tell
+    from worker.cli.take_in import bound_of, take_in, tell
     from worker.maintenance.settle import settle_one_batch
     from worker.policy.outlook import Outlook
     from worker.stack.embedded import join_hosts
@@ -366,13 +367,20 @@ def _serving(
         check_models=models_checked(stack.database, stack.open_host, seen, console, pull=wanted.pull_missing),
     )
     batch = arrived.batch
-    ask_failed_again(stack.database, stack.clock, batch.id, wanted, console)
+    ask_failed_again(stack.database, stack.clock, arrived, wanted, console)
     names = [look.host.name for look in seen]
     rest = rest_of(stack.database, stack.clock, batch, names, alone=True)
     if not wanted.quiet:
         warn_of_deadline(console, rest(), batch.deadline)
     watched = Watched(
-        stack.database, stack.clock, settings, batch, lambda: stack.hosts, lambda: stack.output_tokens, rest
+        stack.database,
+        stack.clock,
+        settings,
+        batch,
+        lambda: stack.hosts,
+        lambda: stack.output_tokens,
+        rest,
+        bound=bound_of(stack.database, stack.clock, arrived),
     )
     started = time.monotonic()
     try:
@@ -423,7 +431,7 @@ def _beside_up(
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end, write_output
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.settings import opened
-    from worker.cli.take_in import take_in
+    from worker.cli.take_in import bound_of, take_in
     from worker.ollama.client import OllamaHost
     from worker.services.hosts import look_at, register
     from worker.stack.home import holder
@@ -458,7 +466,7 @@ def _beside_up(
             console=console,
             check_models=models_checked(database, open_host, seen, console, pull=wanted.pull_missing),
         )
-        ask_failed_again(database, clock, arrived.batch.id, wanted, console)
+        ask_failed_again(database, clock, arrived, wanted, console)
         names = [look.host.name for look in seen]
         rest = rest_of(database, clock, arrived.batch, names)
         warn_of_deadline(console, rest(), arrived.batch.deadline)
@@ -470,6 +478,7 @@ def _beside_up(
             lambda: names,
             rest=rest,
             served=lambda: holder(settings.home) is not None,
+            bound=bound_of(database, clock, arrived),
         )
         try:
             watching = watch_to_the_end(watched, console, wait_hosts=wanted.wait_hosts)
@@ -484,17 +493,16 @@ def _beside_up(
 
 
 def ask_failed_again(
-    database: "Database", clock: "Clock", batch_id: int, wanted: Wanted, console: "Console"
+    database: "Database", clock: "Clock", arrived: "Arrived", wanted: Wanted, console: "Console"
 ) -> None:
-    """What failed before is tried again, where that was asked for."""
+    """What failed before, and lies within the limit, is tried again where that was asked for."""
     if not wanted.retry_failed:
         return
     from worker.domain.jobs import JobFilter, JobState
     from worker.services.actions import retry_jobs
 
-    again = retry_jobs(
-        database, JobFilter(batch_id=batch_id, states=frozenset({JobState.FAILED})), clock=clock
-    )
+    failed = JobFilter(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
+    again = retry_jobs(database, failed, clock=clock)
     console.print(f"{again.jobs:,} failed jobs are asked again")
 
 

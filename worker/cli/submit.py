@@ -269,7 +269,7 @@ def submit(
             check_models=_models_checked(settings, database, clock, console, pull=pull_missing),
         )
         batch = arrived.batch
-        ask_failed_again(database, clock, batch.id, wanted, console)
+        ask_failed_again(database, clock, arrived, wanted, console)
         wake(settings, database, clock)
         served = _served(settings, database, clock)
         deadline = arrived.batch.deadline

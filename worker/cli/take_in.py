@@ -172,9 +172,14 @@ def _say_difference(console: Console, arrived: Arrived) -> None:
     if arrived.only is not None:
         outside = arrived.batch.jobs - len(arrived.only)
         console.print(
-            f"{outside:,} more of batch {arrived.batch.id} ({arrived.batch.name}) lie outside --limit or --sample "
-            "and have ended; they are not written now"
+            f"{outside:,} more of batch {arrived.batch.id} ({arrived.batch.name}) lie outside --limit or --sample; "
+            "they are neither asked nor written now. The same command without it takes them all.",
+            soft_wrap=True,
         )
+        if arrived.outside_running:
+            console.print(
+                f"{arrived.outside_running:,} of them run already and end by themselves.", style="yellow"
+            )
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
         if difference.running:
@@ -183,6 +188,15 @@ def _say_difference(console: Console, arrived: Arrived) -> None:
                 "give the same command again when they are done",
                 style="yellow",
             )
+
+
+def bound_of(database: Database, clock: Clock, arrived: Arrived) -> Callable[[], int] | None:
+    """Holds jobs outside of the limit that ran when the command began, should they come back without an answer."""
+    from worker.services.actions import bound_jobs
+
+    if not arrived.outside_running:
+        return None
+    return lambda: bound_jobs(database, arrived.batch.id, arrived.only, clock=clock)
 
 
 def tell(

@@ -75,6 +75,8 @@ class BatchProgress:
     counts: Mapping[JobState, int]
     in_vain: int = 0
     """Jobs that wait for held ones."""
+    outside: int = 0
+    """Held jobs that lie outside of the ``--limit`` or ``--sample`` of the last command."""
 
     @property
     def total(self) -> int:

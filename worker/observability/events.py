@@ -19,7 +19,7 @@ EVENTS: Mapping[str, str] = {
     "job.finished": "outcomes were stored: host, accepted, refused",
     "job.released": "unstarted jobs were given back: host, jobs",
     "job.rescued": "stale leases were ended: retried, held, cancelled",
-    "job.held": "jobs were parked: runner_key, jobs, code",
+    "job.held": "jobs were parked: runner_key or batch, jobs, code",
     "job.followed": "jobs that waited for others were let go, or ended: promoted, failed, cancelled",
     "job.unheld": "parked jobs were let go: batches, jobs",
     "job.cancelled": "some jobs were cancelled: batches, jobs, running",

@@ -1,6 +1,6 @@
 """What an operator does to a batch or some of its jobs, looped over in chunks: nobody waits long for a lock."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,14 @@ from api_schemas.jobs import JobDefaults, check_defaults
 from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, Priority
-from worker.errors import InputRefused, Problem
+from worker.errors import CODES, Code, InputRefused, Problem
 from worker.maintenance.promote import promote_batches
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.storage import actions, pauses
 from worker.storage.actions import HELD, OPEN, Step, by_batch, retried_states
 from worker.storage.batches import cancel_batch, get_batch
+from worker.storage.counts import count_outside
 from worker.storage.engine import Connection, Database
 
 CHUNK = 2000
@@ -96,6 +97,34 @@ def unhold_jobs(
     if changed.batches:
         emit("job.unheld", batches=list(changed.batches), jobs=changed.jobs)
     return changed
+
+
+def bound_jobs(database: Database, batch_id: int, inside: Set[int] | None, *, clock: Clock) -> int:
+    """Let nothing of a batch be asked but ``inside``: what else waits is held. None: all of it may be asked again.
+
+    Returns how many others run; they end by themselves. Idempotent.
+    """
+    outside = frozenset({str(Code.OUTSIDE_LIMIT)})
+    running = 0
+    if inside is not None:
+        reason = CODES[Code.OUTSIDE_LIMIT].meaning
+        held = _each(
+            database,
+            JobFilter(batch_id),
+            lambda conn, part, after: actions.hold_some(
+                conn, part, inside, code=Code.OUTSIDE_LIMIT, reason=reason, after=after, limit=CHUNK
+            ),
+            None,
+        )
+        running = held.running
+        if held.jobs:
+            emit("job.held", batch=batch_id, jobs=held.jobs, code=Code.OUTSIDE_LIMIT)
+    with database.read() as conn:
+        some = count_outside(conn, batch_id)
+    if some and inside != frozenset():
+        job_ids = None if inside is None else frozenset(inside)
+        unhold_jobs(database, JobFilter(batch_id, job_ids, codes=outside), clock=clock)
+    return running
 
 
 def retry_jobs(

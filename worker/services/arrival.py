@@ -12,6 +12,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.errors import Conflict, InputRefused, Problem
 from worker.policy.windows import Windows
+from worker.services.actions import bound_jobs
 from worker.services.extend import Difference, compare, extend, named_jobs
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import Recipe, content_key, open_input
@@ -21,7 +22,6 @@ from worker.storage.answers import answer_counts
 from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of, set_keep
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
-from worker.storage.extend import open_jobs
 from worker.storage.models import known_models
 from worker.storage.pauses import batch_tally
 
@@ -52,6 +52,8 @@ class Arrived:
     """Of the input, where it is a table."""
     only: frozenset[int] | None = None
     """The jobs within ``limit`` and ``sample``, where the batch has others too."""
+    outside_running: int = 0
+    """Jobs that are not, and run all the same: another command asked for them, and they end by themselves."""
     encoding: str | None = None
     """In which it was read, where that was found out and is not a usual one."""
 
@@ -88,7 +90,8 @@ def arrive(
     ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own. ``keep``:
     how long it is kept once it has ended, zero for ever. ``windows``: the hours in which its jobs may begin; None: those
     that it has, or at any time.
-    ``terms``: refused, with ``max_failures``, ``limit`` and ``sample``, where the batch is there and cannot keep them.
+    ``terms``: refused, with ``max_failures``, where the batch is there and cannot keep them. Jobs that the batch has
+    outside of ``limit`` and ``sample`` are held until it is asked for without these.
     Raises InputRefused, Conflict, DatabaseUnavailable.
     """
     source = str(path) if source is None else source
@@ -167,13 +170,15 @@ def arrive(
         _within(database, batch.id, windows, clock)
         return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
 
-    def bounded(arrived: Arrived) -> Arrived:
-        """Of a pilot of a batch that holds more, which jobs are its own."""
+    def bounded(arrived: Arrived, running: int) -> Arrived:
+        """Of a pilot of a batch that holds more, which jobs are its own; ``running`` others run."""
         if not recipe.is_pilot or arrived.submitted.created:
             return arrived
         only = named_jobs(database, arrived.batch.id, rows, intake(looking=True))
         difference = arrived.difference and replace(arrived.difference, gone=0)
-        return replace(arrived, difference=difference, only=only if len(only) < arrived.batch.jobs else None)
+        if len(only) == arrived.batch.jobs:
+            return replace(arrived, difference=difference)
+        return replace(arrived, difference=difference, only=only, outside_running=running)
 
     def check_known(batch: Batch) -> None:
         """Refuse, before anything is changed, what cannot hold for a batch that is there already."""
@@ -181,7 +186,6 @@ def arrive(
             return
         with database.read() as conn:
             tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
-            waiting = open_jobs(conn, batch.id) if recipe.is_pilot else frozenset()
         before = None if tally is None else tally.max_failures
         if terms.name is not None and terms.name != batch.name:
             raise _cannot_apply("--name", f"{terms.name!r} is not its name", batch)
@@ -189,14 +193,11 @@ def arrive(
             raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
         if terms.fail_on_cut and cut:
             raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
-        if recipe.is_pilot:
-            outside = waiting - named_jobs(database, batch.id, rows, intake(looking=True)) if waiting else ()
-            if outside:
-                option = "--limit" if recipe.limit is not None else "--sample"
-                why = (
-                    f"{len(outside):,} jobs that lie outside of it wait in this batch and would be asked too"
-                )
-                raise _cannot_apply(option, why, batch)
+
+    def bound(batch: Batch) -> int:
+        """Hold what lies outside of the limit, before anything else of the batch may move; how many of these run."""
+        inside = named_jobs(database, batch.id, rows, intake(looking=True)) if recipe.is_pilot else None
+        return bound_jobs(database, batch.id, inside, clock=clock)
 
     if new:
         return submitted(f"{key}-{uuid.uuid4().hex[:8]}")
@@ -210,21 +211,25 @@ def arrive(
         if settled and not told:
             check_known(same)
         if not settled or told or not _is_pilot(database, same):
-            return bounded(known(submitted(key)))
+            running = bound(same)
+            return bounded(known(submitted(key)), running)
         difference = compare(database, same, rows, intake(looking=True), check_models)
-        return bounded(extended(same, difference))
+        running = bound(same)
+        return bounded(extended(same, difference), running)
     if before is None or before.state in (BatchState.CANCELLED, BatchState.RECEIVING):
         return submitted(key)
     difference = compare(database, before, rows, intake(looking=True), check_models)
     if difference.nothing:
         check_known(before)
-        return bounded(extended(before, difference))
+        running = bound(before)
+        return bounded(extended(before, difference), running)
     match ask(before, difference):
         case "new":
             return submitted(key)
         case "extend":
             check_known(before)
-            return bounded(extended(before, difference))
+            running = bound(before)
+            return bounded(extended(before, difference), running)
         case None:
             told_so = (
                 f"batch {before.id} ({before.name}) asked this input before it changed: {difference}. "

@@ -5,7 +5,7 @@ waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -45,6 +45,7 @@ from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.types import storable
 
 OPEN = frozenset(JobState) - FINAL
 """Jobs that can be cancelled, and those whose priority still matters."""
@@ -189,7 +190,8 @@ def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: in
 
 
 def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: int) -> Step:
-    """Let held jobs go, as if nothing had befallen them: ``scheduled`` until they are promoted."""
+    """Let held jobs go, as if nothing had befallen them: ``scheduled`` until they are promoted, and those that follow
+    others ``waiting`` until these are looked at."""
     lock_batch(conn, _batch_of(chosen))
     rows = _pick(conn, chosen.among(HELD), after, limit)
     _write(
@@ -202,8 +204,23 @@ def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: i
         rescued_token=None,
         losses=0,
     )
-    _count(conn, rows, JobState.SCHEDULED)
+    waiting = wait_again(conn, [row.id for row in rows])
+    _count(conn, [row for row in rows if row.id in waiting], JobState.WAITING)
+    _count(conn, [row for row in rows if row.id not in waiting], JobState.SCHEDULED)
     return _step(rows, limit)
+
+
+def hold_some(
+    conn: Connection, chosen: JobFilter, keep: Set[int], *, code: str, reason: str, after: int = 0, limit: int
+) -> Step:
+    """Park what waits of these jobs, all but ``keep``; those that run are counted and left alone."""
+    lock_batch(conn, _batch_of(chosen))
+    rows = _pick(conn, chosen.among(OPEN - HELD), after, limit)
+    outside = [row for row in rows if row.id not in keep]
+    waiting = [row for row in outside if row.state != JobState.RUNNING]
+    _write(conn, waiting, state=JobState.HELD, eligible_at=None, hold_code=code, hold_reason=storable(reason))
+    _count(conn, waiting, JobState.HELD)
+    return _step(rows, limit, changed=len(waiting), running=len(outside) - len(waiting))
 
 
 def retried_states(chosen: JobFilter) -> frozenset[JobState]:

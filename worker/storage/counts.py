@@ -7,10 +7,11 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.errors import Code
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
 from worker.storage.follows import waits_in_vain
-from worker.storage.tables import count_deltas, counts, pruned_counts
+from worker.storage.tables import count_deltas, counts, jobs, pruned_counts
 
 
 def fold_counts(conn: Connection, limit: int = 50_000) -> int:
@@ -35,8 +36,8 @@ def fold_counts(conn: Connection, limit: int = 50_000) -> int:
     if not taken:
         return 0
     totals: Counter[Change] = Counter()
-    for batch, key, priority, state, jobs in taken:
-        totals[batch, key, priority, state] += jobs
+    for batch, key, priority, state, n in taken:
+        totals[batch, key, priority, state] += n
     changed = [
         {"batch": batch, "key": key, "priority": priority, "state": state, "jobs": jobs}
         for (batch, key, priority, state), jobs in sorted(totals.items())
@@ -74,5 +75,14 @@ def pruned_by_state(conn: Connection, batch_id: int) -> dict[JobState, int]:
 def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
     """The batch and its jobs by state. Raises NotFound."""
     found = batch_counts(conn, batch_id)
-    stuck = found.get(JobState.HELD) and found.get(JobState.WAITING)
-    return BatchProgress(get_batch(conn, batch_id), found, waits_in_vain(conn, batch_id) if stuck else 0)
+    held = bool(found.get(JobState.HELD))
+    in_vain = waits_in_vain(conn, batch_id) if held and found.get(JobState.WAITING) else 0
+    outside = count_outside(conn, batch_id) if held else 0
+    return BatchProgress(get_batch(conn, batch_id), found, in_vain, outside)
+
+
+def count_outside(conn: Connection, batch_id: int) -> int:
+    """Jobs of a batch that are held because they lie outside of ``--limit`` or ``--sample``."""
+    held = jobs.c.batch_id == batch_id, jobs.c.state == JobState.HELD
+    outside = select(func.count()).select_from(jobs).where(*held, jobs.c.hold_code == str(Code.OUTSIDE_LIMIT))
+    return conn.scalar(outside) or 0

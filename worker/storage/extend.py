@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, delete, func, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
-from worker.domain.jobs import FINAL, JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob, asked_digest
 from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import job_id
@@ -50,12 +50,6 @@ def stored_jobs(
         for custom_id, model, job, digest, state in rows:
             found[custom_id, model] = StoredJob(job, digest, JobState(state))
     return found
-
-
-def open_jobs(conn: Connection, batch_id: int) -> frozenset[int]:
-    """The jobs of a batch that have not ended and are not held."""
-    rest = [str(state) for state in JobState if state not in FINAL and state is not JobState.HELD]
-    return frozenset(conn.scalars(select(jobs.c.id).where(in_batch(batch_id), jobs.c.state.in_(rest))))
 
 
 def taken_places(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozenset[int]:

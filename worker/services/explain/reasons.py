@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.runners import serves, without_window
+from worker.errors import Code
 from worker.services.situation import HostNow, Situation
 
 
@@ -78,8 +79,14 @@ def _held(situation: Situation) -> Iterator[str]:
     total = situation.counts.get(JobState.HELD, 0)
     for group in situation.held:
         jobs = total if len(situation.held) == 1 else group.jobs
+        remedy = f"caravan unhold {situation.progress.batch.id}"
+        if group.code == Code.OUTSIDE_LIMIT:
+            yield (
+                f"{_jobs(jobs)} outside of --limit or --sample: give the same command without it, or {remedy}"
+            )
+            continue
         why = f": {group.reason}" if group.reason else ""
-        yield f"{_jobs(jobs)} held: {group.code}{why}; caravan unhold {situation.progress.batch.id}"
+        yield f"{_jobs(jobs)} held: {group.code}{why}; {remedy}"
 
 
 def _jobs(n: int) -> str:
