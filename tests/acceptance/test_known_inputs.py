@@ -8,6 +8,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import caravan, write_jobs
 from tests.processes import CARAVAN, Processes
+from tests.waiting import wait_until
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]
@@ -76,6 +77,43 @@ def test_a_limit_never_asks_what_lies_outside_of_it_and_the_command_without_it_d
 
     assert asked == [(7, 7), (9, 9), (30, 30)]
     assert json.loads(caravan("status", "1", "--json", env=environment).stdout)["counts"] == {"succeeded": 30}
+
+
+def test_after_an_interruption_the_answers_so_far_are_counted_and_a_limit_tries_some_first(
+    environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 300, options={"num_predict": 80})
+    out = tmp_path / "out.csv"
+    command = ["run", str(file), "--host", hosts[0].url, "-o", str(out)]
+    run = processes.start([*CARAVAN, *command], name="run", env=environment)
+    wait_until(lambda: int(hosts[0].state()["completed"]) > 5, description="some jobs are answered")
+    run.interrupt()
+    assert run.wait() == 130
+    before = requests(hosts)
+    assert f"{before} of 300 are answered" in run.output()
+    assert "caravan results 1 -o" in run.output()
+
+    caravan(*command, "--limit", "12", env=environment)
+
+    assert requests(hosts) - before <= 12
+    assert len(out.read_text().splitlines()) == 13
+    status = json.loads(caravan("status", "1", "--json", env=environment).stdout)
+    assert set(status["counts"]) == {"succeeded", "held"}
+
+
+def test_a_name_beside_a_key_that_is_known_is_refused_where_it_is_another(
+    environment: Environment, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 3)
+    command = ["submit", str(file), "--key", "mine"]
+    first = caravan(*command, "--name", "ads", env=environment)
+
+    again = caravan(*command, "--name", "ads", env=environment)
+    other = caravan(*command, "--name", "ads2", env=environment, check=False)
+
+    assert again.stdout == first.stdout
+    assert other.returncode == 2
+    assert "--name" in other.stderr
 
 
 def test_status_explain_and_health_tell_of_what_lies_outside_of_a_limit(

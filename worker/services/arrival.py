@@ -208,7 +208,7 @@ def arrive(
         if same.state is BatchState.CANCELLED and not told:
             raise Conflict(f"batch {same.id} of this very input was cancelled; --new asks it again")
         settled = same.state not in (BatchState.RECEIVING, BatchState.REFUSED)
-        if settled and not told:
+        if settled:
             check_known(same)
         if not settled or told or not _is_pilot(database, same):
             running = bound(same)
