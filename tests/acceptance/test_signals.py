@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import simulator
-from tests.acceptance.conftest import write_jobs
+from tests.acceptance.conftest import MODELS, caravan, write_jobs
 from tests.processes import CARAVAN, Processes, Started
 from tests.waiting import wait_until
 from worker.storage.counts import batch_progress
@@ -59,6 +59,32 @@ def test_a_run_that_is_told_to_end_stores_what_runs_and_gives_the_rest_back(
     assert not out.exists()
     left = counts(environment)
     assert left.keys() <= {"succeeded", "queued", "waiting", "ready"}, "no job is left running"
+    assert left["succeeded"] == completed(hosts), "each answer that a host produced is stored"
+
+
+def test_a_schedule_run_that_is_told_to_end_stores_what_runs(
+    environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for n in range(200):
+        (inbox / f"{n}.txt").write_text(f"This is document {n}.")
+    caravan(
+        *["schedule", "add", "nightly", "--cron", "0 2 * * *", "--documents", f"{inbox}/**"],
+        *["--prompt", "Sum up: {{ document.text }}", "--model", MODELS[0], "--set", "num_predict=80"],
+        env=environment,
+    )
+    run = processes.start(
+        [*CARAVAN, "schedule", "run", "nightly", *on(hosts)], name="schedule", env=environment
+    )
+    wait_until(lambda: completed(hosts) > 5, description="some documents are answered")
+
+    send(run, signal.SIGTERM)
+
+    assert run.wait() == 143
+    assert "Traceback" not in run.output()
+    left = counts(environment)
+    assert "running" not in left
     assert left["succeeded"] == completed(hosts), "each answer that a host produced is stored"
 
 
