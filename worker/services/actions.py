@@ -118,7 +118,7 @@ def bound_jobs(database: Database, batch_id: int, inside: Set[int] | None, *, cl
         )
         running = held.running
         if held.jobs:
-            emit("job.held", batch=batch_id, jobs=held.jobs, code=Code.OUTSIDE_LIMIT)
+            emit("batch.limited", batch=batch_id, jobs=held.jobs)
     with database.read() as conn:
         some = count_outside(conn, batch_id)
     if some and inside != frozenset():
