@@ -76,6 +76,28 @@ def test_prompts_are_shown_without_asking_anybody(
     assert done.stdout.count("── ") == 2
 
 
+def test_showing_prompts_says_which_documents_would_be_left_out(
+    environment: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "kept", "n": 1}\n{"text": "lost", "n": NaN}\n')
+    done = caravan(
+        *[
+            "run",
+            "--documents",
+            str(tmp_path / "rows.jsonl"),
+            "--prompt",
+            "{{ document.text }}",
+            "--model",
+            MODELS[0],
+        ],
+        *["--show", "9"],
+        env=environment,
+    )
+
+    assert done.stdout.count("── ") == 1
+    assert "rows.jsonl#2" in done.stderr
+
+
 def test_a_long_document_is_asked_in_parts_and_has_one_answer(
     environment: Environment, hosts: Hosts, inbox: Path, tmp_path: Path
 ) -> None:

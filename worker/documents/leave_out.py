@@ -42,6 +42,13 @@ _LITTER = (
     "ehthumbs.db",
     "desktop.ini",
     "icon\r",
+    "*~",  # editors: the text before it was changed
+    "#*#",  # Emacs: what is not saved yet
+    ".#*",
+    ".*.sw[a-p]",  # Vim
+    "*.crdownload",  # browsers: half a download
+    "*.part",
+    "*.partial",
 )
 _LITTER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 
@@ -49,8 +56,8 @@ _LITTER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volum
 def is_litter(name: str) -> bool:
     """Whether programs make files of this name (relative to its root) for themselves.
 
-    >>> [is_litter(name) for name in ("a/~$b.docx", "a/Thumbs.db", "__MACOSX/b.txt", "a/~b.txt")]
-    [True, True, True, False]
+    >>> [is_litter(name) for name in ("a/~$b.docx", "a/Thumbs.db", "__MACOSX/b.txt", "b.txt~", "b.pdf.part", "a/~b.txt")]
+    [True, True, True, True, True, False]
     """
     *folders, last = name.lower().split("/")
     return any(fnmatch.fnmatchcase(last, pattern) for pattern in _LITTER) or bool(

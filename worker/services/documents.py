@@ -174,6 +174,10 @@ class Remarks:
         self._encodings: dict[str, tuple[int, str]] = {}
         self._notes: list[str] = []
         self._noted = 0
+        self._refused: list[str] = []
+
+    def refuse(self, error: DocumentRefused) -> None:
+        self._refused.append(f"left out: {error} ({error.code})")
 
     def add(self, document: Document) -> None:
         encoding = document.encoding
@@ -193,7 +197,13 @@ class Remarks:
             for encoding, (count, first) in self._encodings.items()
         ]
         more = self._noted - len(self._notes)
-        return (*found, *self._notes, *([f"and {more:,} more such documents"] if more else []))
+        noted = (*found, *self._notes, *([f"and {more:,} more such documents"] if more else []))
+        refused = len(self._refused) - _NOTES_SHOWN
+        return (
+            *noted,
+            *self._refused[:_NOTES_SHOWN],
+            *([f"and {refused:,} more left out"] if refused > 0 else []),
+        )
 
 
 def shown(
@@ -216,6 +226,8 @@ def shown(
                         yield line["custom_id"], line.get("system"), line["prompt"]
                 except DocumentRefused as error:
                     refused.append(error)
+                    if remarks is not None:
+                        remarks.refuse(error)
                     continue
                 left -= 1
                 if not left:

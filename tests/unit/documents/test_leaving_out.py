@@ -67,7 +67,16 @@ def test_sockets_and_pipes_are_left_out_and_broken_links_are_not(inbox: Path) ->
     assert left_out == {"litter": 1, "special": 1}
 
 
-@pytest.mark.parametrize("name", ["b.DS_Store", "thumbs.dbx", "a~$b.docx", "desktop.ini.txt", "_a.txt"])
+@pytest.mark.parametrize(
+    "name", ["a.txt~", "#a.txt#", ".#a.txt", ".a.txt.swp", "a.pdf.crdownload", "a.pdf.part"]
+)
+def test_copies_of_editors_and_half_downloads_are_litter(name: str) -> None:
+    assert is_litter(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["b.DS_Store", "thumbs.dbx", "a~$b.docx", "desktop.ini.txt", "_a.txt", "part.txt", "#a.txt"]
+)
 def test_names_that_are_like_litter_are_documents(name: str) -> None:
     assert not is_litter(name)
 

@@ -36,6 +36,7 @@ def page(head: str, text: str, codec: str) -> bytes:
         ("<meta charset='x-user-defined'>", "naïve", "cp1252"),
         ("<META CONTENT='text/html; charset=windows-1251' HTTP-EQUIV='content-type'>", "Привет", "cp1251"),
         ("<script>var a = '<b'</script><meta charset=windows-1251>", "Привет", "cp1251"),
+        ("<script>var a = '<meta charset=koi8-r>'</script><meta charset=utf-8>", "It’s", "utf-8"),
         ("<meta name=description content='charset=koi8-r'><meta charset=windows-1251>", "Привет", "cp1251"),
         (
             "<title>x</title>" + "<link href=style.css>" * 200 + "<meta charset=windows-1251>",
@@ -114,6 +115,20 @@ def test_xhtml_is_xml_where_tags_end_themselves(head: str, body: str, text: str)
 
 def test_xhtml_that_is_not_well_formed_is_read_as_html() -> None:
     assert read_bytes(XHTML.format("", "<p>a<br>b").encode(), "a.xhtml")["text"] == "a\nb\n"
+
+
+@pytest.mark.parametrize("tag", ["script src='x'", "title", "iframe", "textarea rows='2'", "div"])
+def test_a_tag_that_ends_itself_swallows_nothing_where_xhtml_is_not_well_formed(tag: str) -> None:
+    page = XHTML.format(f"<{tag}/>", f"<p>a & b</p><{tag}/><p>c</p>")
+
+    assert read_bytes(page.encode(), "a.xhtml")["text"] == "a & b\n\nc\n"
+
+
+def test_entities_that_a_page_declares_as_plain_texts_are_shown() -> None:
+    page = """<!DOCTYPE html [<!ENTITY firm "ACME Ltd"> <!ENTITY far SYSTEM "file:///etc/hostname">]>
+        <html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body><p>&firm; &eacute;</p></body></html>"""
+
+    assert read_xhtml(page.encode(), None)["text"] == "ACME Ltd é\n"
 
 
 def test_a_page_that_declares_entities_does_not_unfold_them() -> None:

@@ -79,9 +79,10 @@ codecs.register_error("caravan-c1", _as_c1)
 
 
 def decode_page(
-    data: bytes, encoding: str | None, *, xml: bool = False, late: str | None = None
+    data: bytes, encoding: str | None, *, xml: bool = False, parsed: str | None = None
 ) -> tuple[str, str]:
-    """The page's text, and Python's name of its encoding. ``late``: a label that a parser found behind the prescan.
+    """The page's text, and Python's name of its encoding. ``parsed``: the label of the first ``meta`` that a parser meets, which
+    wins over the prescan, as in browsers.
 
     Raises Refused: a page that names an encoding and is not in it is never guessed as another.
     """
@@ -90,7 +91,7 @@ def decode_page(
             return _strictly(data, name, f"begins with the mark of {name}")
     if encoding is not None:
         return _guessed(data, encoding)
-    label = declared_label(data, xml=xml) or late
+    label = parsed or declared_label(data, xml=xml)
     if label is None:
         return _guessed(data, "utf-8" if xml and data.lstrip()[:5] == b"<?xml" and _is_utf8(data) else None)
     codec = codec_of(label)

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from functools import partial
 from html.entities import html5
 from typing import Any
 
@@ -11,11 +12,20 @@ from worker.documents.formats.limits import Content, Refused, content
 from worker.documents.formats.shown import HIDDEN, End, Event, Start, shown_text
 
 _LATE = 64 * 1024
-"""Bytes in which a parser looks for a ``meta`` that the prescan of 1,024 bytes does not reach."""
+"""Bytes in which a parser looks for a ``meta``: the prescan of 1,024 bytes reaches no further one, and reads scripts as tags."""
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
-_DOCTYPE = re.compile(r"\s*<!DOCTYPE[^>\[]*>", re.IGNORECASE)
-_ENTITY = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
+_DOCTYPE = re.compile(r"\s*<!DOCTYPE[^>\[]*(?:\[([^\]]*)\]\s*)?>", re.IGNORECASE)
+_DECLARATION = re.compile(
+    r"<!ENTITY\s+([A-Za-z][\w.-]{0,99})\s+(?:\"([^\"&<%]{0,200})\"|'([^'&<%]{0,200})')\s*>"
+)
+"""An entity that stands for plain text; no other is read, so that none can grow."""
+_ENTITY = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|&([A-Za-z][\w.-]*);", re.DOTALL)
+_SELF_CLOSING = re.compile(
+    r"<(title|script|style|iframe|textarea|noscript|noframes|noembed|xmp|template|p|div|span|a)((?:\s[^<>]*)?)/>",
+    re.IGNORECASE,
+)
+"""What ends itself in XML, and in HTML would take the rest of the page in."""
 _PREDEFINED = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _IN_HEAD = frozenset({"head", "title"})
 _NAMES = frozenset({"author", "description", "keywords", "date"})
@@ -23,8 +33,7 @@ _NAMES = frozenset({"author", "description", "keywords", "date"})
 
 def read_html(data: bytes, encoding: str | None) -> Content:
     """The text that a browser shows, a block a paragraph; headings as in Markdown. Raises Refused."""
-    late = None if encoding is not None or declared_label(data) else _late_label(data)
-    text, name = decode_page(data, encoding, late=late)
+    text, name = decode_page(data, encoding, parsed=None if encoding is not None else _parsed_label(data))
     return page_content(text, name)
 
 
@@ -38,7 +47,7 @@ def read_xhtml(data: bytes, encoding: str | None) -> Content:
         return read_html(data, encoding)
     root = _xml_root(text)
     if root is None:
-        return page_content(text, name)
+        return page_content(_SELF_CLOSING.sub(r"<\1\2></\1>", _without_doctype(text)[0]), name)
     metadata = _Metadata()
     shown = shown_text(metadata.watch(_xml_events(root)))
     return content(shown, metadata=metadata.values, encoding=name)
@@ -91,7 +100,7 @@ class _Metadata:
                 self.values[name] = written[:2000]
 
 
-def _late_label(data: bytes) -> str | None:
+def _parsed_label(data: bytes) -> str | None:
     """The encoding of the first ``meta`` in the head that names one, as a parser meets it on the way."""
     from selectolax.lexbor import LexborHTMLParser
 
@@ -155,30 +164,29 @@ def _named(element: ET.Element) -> tuple[str, dict[str, str]]:
 
 def _xml_root(text: str) -> ET.Element | None:
     """The root of a well-formed page; None where it is not well-formed, or is not XHTML."""
-    if re.search(r"<!ENTITY", text[:65536]):
-        return None
-    text = _without_doctype(re.sub(r"\A\s*<\?xml[^>]*\?>", "", text))
+    text, subset = _without_doctype(re.sub(r"\A\s*<\?xml[^>]*\?>", "", text))
+    entities = {name: double or single for name, double, single in _DECLARATION.findall(subset)}
     try:
-        root = ET.fromstring(_ENTITY.sub(_character, text))  # noqa: S314  no entities, and nothing is fetched
+        root = ET.fromstring(_ENTITY.sub(partial(_character, entities), text))  # noqa: S314  no entities, and nothing is fetched
     except ET.ParseError:
         return None
     return root if _named(root)[0] == "html" else None
 
 
-def _without_doctype(text: str) -> str:
-    """The page without its document type, which names entities that no parser here fetches. Steps over comments one by one: a
-    pattern for all of them would try every way to divide them."""
+def _without_doctype(text: str) -> tuple[str, str]:
+    """The page without its document type, and what that declares. Steps over comments one by one: a pattern for all of them
+    would try every way to divide them."""
     at = 0
     while comment := _COMMENT.match(text, at):
         at = comment.end()
     doctype = _DOCTYPE.match(text, at)
-    return text if doctype is None else text[doctype.end() :]
+    return (text, "") if doctype is None else (text[doctype.end() :], doctype[1] or "")
 
 
-def _character(match: re.Match[str]) -> str:
-    """A named character of HTML as its number: an XML parser knows five names only."""
+def _character(entities: dict[str, str], match: re.Match[str]) -> str:
+    """A named character of HTML, or an entity that the page declares, as text: an XML parser knows five names only."""
     name = match[1]
     if name is None or name in _PREDEFINED:
         return match[0]
-    signs = html5.get(f"{name};")
+    signs = entities.get(name, html5.get(f"{name};"))
     return match[0] if signs is None else "".join(f"&#{ord(sign)};" for sign in signs)
