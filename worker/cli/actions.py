@@ -122,13 +122,27 @@ def cancel(
     act = Act(
         "cancel",
         actions.count_cancellable,
-        lambda database, chosen, clock: actions.cancel_jobs(database, chosen, clock=clock),
+        _cancel_with_progress,
         done="cancelled",
         wakes=False,
         over=OPEN,
     )
     answers = answers_of(cut, empty, prompt_fit)
     _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching, answers))
+
+
+def _cancel_with_progress(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+    from worker.cli.render import error_console
+    from worker.services import actions
+
+    total = actions.count_cancellable(database, chosen)
+    with error_console().status("cancelling") as line:
+        return actions.cancel_jobs(
+            database,
+            chosen,
+            clock=clock,
+            progress=lambda jobs: line.update(f"cancelling {jobs:,} of {total:,}"),
+        )
 
 
 def unhold(

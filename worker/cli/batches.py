@@ -11,7 +11,7 @@ import typer
 from worker.cli.exits import finished_code
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
-from worker.domain.batches import Batch, BatchProgress, BatchState
+from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.policy.answers import advice
 from worker.services.situation import hours_of
@@ -79,7 +79,7 @@ def status(
     else:
         from worker.cli.render import progress_line
 
-        typer.echo(f"{progress_line(progress)} [{found.state}]")
+        typer.echo(f"{progress_line(progress)} [{progress.stands}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:
@@ -180,7 +180,7 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
             [
                 str(batch.id),
                 batch.name,
-                str(batch.state) if narrow else _state(batch),
+                str(batch.state) if narrow else _state(progress),
                 *(f"{n:,}" for n in numbers),
                 batch.created_at.astimezone().strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M"),
             ]
@@ -191,9 +191,10 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
         typer.echo(line)
 
 
-def _state(batch: Batch) -> str:
+def _state(progress: BatchProgress) -> str:
+    batch = progress.batch
     why = f": {batch.pause_reason}" if batch.state is BatchState.PAUSED and batch.pause_reason else ""
-    return f"{batch.state}{why}"
+    return f"{progress.stands}{why}"
 
 
 def _plain(progress: BatchProgress) -> dict[str, Any]:

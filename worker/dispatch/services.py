@@ -11,6 +11,7 @@ from worker.maintenance.background import Background
 from worker.maintenance.expire import expire
 from worker.maintenance.hold import hold, hosts_to_wake
 from worker.maintenance.number import number
+from worker.maintenance.operate import operate
 from worker.maintenance.promote import promote, settle_waiting
 from worker.maintenance.rescue import rescue
 from worker.maintenance.service import Counts, Service
@@ -54,6 +55,7 @@ def batch_services(
         Service("number", number),
         Service("fold", fold),
         Service("settle", settle_batches),
+        Service("operations", operate),
         Service("hold", partial(hold, hosts=hosts, batch_id=batch_id)),
         Service("prune", partial(_prune, keep=keep)),
     ]

@@ -91,6 +91,22 @@ class BatchProgress:
         """Jobs that can still change by themselves: neither final nor held, nor waiting for held ones."""
         return self.total - self.done - self.counts.get(JobState.HELD, 0) - self.in_vain
 
+    @property
+    def stands(self) -> str:
+        """The batch's state for people: how far it has come where its rows still follow.
+
+        >>> from datetime import UTC, datetime
+        >>> now = datetime(2026, 1, 5, tzinfo=UTC)
+        >>> batch = Batch(1, "k", "n", BatchState.CANCELLED, None, now, now, now, 1_000_000)
+        >>> BatchProgress(batch, {JobState.CANCELLED: 340_000, JobState.QUEUED: 660_000}).stands
+        'cancelling 340,000 of 1,000,000'
+        """
+        if self.batch.state is BatchState.CANCELLED and self.done < self.total:
+            return f"cancelling {self.done:,} of {self.total:,}"
+        if self.batch.state is BatchState.REFUSED and self.total:
+            return f"refused, dropping {self.total:,} lines"
+        return str(self.batch.state)
+
 
 @dataclass(frozen=True, slots=True)
 class Forgiven:

@@ -9,6 +9,7 @@ from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, Priority
 from worker.errors import CODES, Code, InputRefused, Problem
+from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
@@ -66,12 +67,17 @@ def cancel_jobs(
 
     Cancelling is final until somebody retries: a late answer of a running job is not stored. Raises NotFound;
     Conflict for a whole batch of which nothing is left to cancel.
+
+    A whole batch is over at once; its rows follow in chunks, which the service ``operations`` continues should this
+    process end.
     """
     if chosen.whole_batch and chosen.batch_id is not None:
         with database.write() as conn:
-            counts = cancel_batch(conn, chosen.batch_id, now=clock.now())
-        emit("batch.cancelled", batch=chosen.batch_id, jobs=counts.cancelled + counts.asked)
-        return Changed(counts.cancelled, counts.asked, (chosen.batch_id,))
+            operation = cancel_batch(conn, chosen.batch_id, now=clock.now())
+        emit("batch.cancelled", batch=chosen.batch_id, jobs=operation.total)
+        watch = None if progress is None else lambda step: progress(step.done)
+        operation = run_operation(database, operation.id, clock=clock, watch=watch)
+        return Changed(operation.done, operation.running, (chosen.batch_id,))
     changed = _each(
         database,
         chosen,

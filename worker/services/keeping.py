@@ -4,16 +4,17 @@ In chunks, each a short transaction, and as long a rest after each as it took: w
 between.
 """
 
-import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.clock import Clock
 from worker.domain.jobs import JobFilter
 from worker.domain.keeping import Ended, is_due
+from worker.domain.operations import Verb
 from worker.errors import Conflict
 from worker.maintenance.number import number_all
+from worker.maintenance.operate import WAIT_RUNNING, Rest, pause, run_operation
 from worker.observability.events import emit
 from worker.storage import keeping as storage
 from worker.storage.actions import cancel_some
@@ -35,6 +36,7 @@ from worker.storage.keeping import (
     room,
     unfinished,
 )
+from worker.storage.operations import open_operation
 
 CHUNK = 500
 """Jobs in one transaction."""
@@ -42,16 +44,6 @@ PAGES = 500
 """Pages that are cut off an SQLite file in one transaction."""
 LONGEST_PASS = 2.0
 """Seconds that one pass of the chores may prune."""
-WAIT_RUNNING = 15.0
-"""Seconds that jobs which run and were told to stop have for it, before they are deleted all the same."""
-
-Rest = Callable[[float], None]
-"""Waits so many seconds."""
-
-
-def pause(seconds: float) -> None:
-    """Let others have the database for so long."""
-    threading.Event().wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +205,11 @@ def delete_jobs(
     for one in chosen:
         batch = one.batch_id
         assert batch is not None
-        whole = one.whole_batch
-        if whole:
-            with database.write() as conn:
-                if get_batch(conn, batch).state not in SETTLED:
-                    cancel_batch(conn, batch, now=clock.now())
+        if one.whole_batch:
+            gone = _delete_batch(database, batch, clock, rest, wait)
+            total += gone.jobs
+            closed += gone.batches
+            continue
         total += _delete_of(database, one, clock, rest, wait)
         with database.write() as conn:
             if close_pruned(conn, batch, now=clock.now()):
@@ -226,6 +218,22 @@ def delete_jobs(
         leave_no_trace(database)
         emit("job.deleted", batches=[one.batch_id for one in chosen], jobs=total)
     return Gone(total, tuple(closed))
+
+
+def _delete_batch(database: Database, batch: int, clock: Clock, rest: Rest, wait: float) -> Gone:
+    """It is cancelled at once; its rows follow in chunks, which the service ``operations`` continues should this process
+    end."""
+    with database.read() as conn:
+        goes_on = open_operation(conn, batch)
+        was_closed = get_batch(conn, batch).pruned_at is not None
+    if goes_on is not None and goes_on.verb is Verb.REFUSE:
+        run_operation(database, goes_on.id, clock=clock, rest=rest)
+    with database.write() as conn:
+        operation = cancel_batch(conn, batch, now=clock.now(), verb=Verb.DELETE)
+    operation = run_operation(database, operation.id, clock=clock, rest=rest, wait=wait)
+    with database.read() as conn:
+        closed = get_batch(conn, batch).pruned_at is not None
+    return Gone(operation.done, (batch,) if closed and not was_closed else ())
 
 
 def _delete_of(database: Database, chosen: JobFilter, clock: Clock, rest: Rest, wait: float) -> int:

@@ -5,25 +5,30 @@ The same key is the same batch for ever: an interrupted upload goes on where it 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from api_schemas.jobs import JobDefaults
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
-from worker.errors import Conflict, InputRefused, Problem
+from worker.errors import Conflict, DatabaseUnavailable, InputRefused, Problem
+from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.services.chains import link_batch
 from worker.services.intake import Intake, Reject
 from worker.services.recipe import InputLine
-from worker.storage.batches import create_batch, refuse_batch, seal_batch
+from worker.storage.batches import batch_of_key, create_batch, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
 from worker.storage.jobs import insert_jobs
 from worker.storage.models import known_models
+from worker.storage.operations import open_operation
 
 CHUNK = 5000
+DROPPING = 2.0
+"""Seconds that whoever submits spends on dropping the lines of a refused batch; the service drops the rest."""
 
 CheckModels = Callable[[Mapping[str, int]], list[Problem]]
 
@@ -71,6 +76,7 @@ def submit_lines(
     where somebody ends the batch meanwhile; DatabaseUnavailable, after which the same call goes on where it stopped.
     """
     began = clock.monotonic()
+    _drop_refused_lines(database, key, clock)
     with database.write() as conn:
         batch, created = create_batch(
             conn, key=key, name=name, source=source, now=clock.now(), origin=origin or BatchOrigin()
@@ -116,8 +122,13 @@ def submit_lines(
         intake.refuse(Problem(0, "custom_id", "duplicate_custom_id", str(error)))
     if intake.problems:
         with database.write() as conn:
-            refuse_batch(conn, batch.id, intake.problems, now=clock.now())
+            operation = refuse_batch(conn, batch.id, intake.problems, now=clock.now())
         emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
+        if operation is not None:
+            with suppress(
+                DatabaseUnavailable
+            ):  # the service continues it; what is wrong with the input is known
+                run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
         raise InputRefused(intake.problems, left_out=intake.left_out)
     with database.write() as conn:
         # another upload of this key may have stored lines that this one, a pilot perhaps, did not read
@@ -126,6 +137,17 @@ def submit_lines(
     promote_batches(database, [batch.id], clock)
     emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
     return Submitted(batch, created, intake.noted, tuple(intake.notes), intake.rejected, intake.remarks())
+
+
+def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
+    """Before a refused batch begins anew, the lines that were stored of it are gone."""
+    with database.read() as conn:
+        batch = batch_of_key(conn, key)
+        operation = None
+        if batch is not None and batch.state is BatchState.REFUSED:
+            operation = open_operation(conn, batch.id)
+    if operation is not None:
+        run_operation(database, operation.id, clock=clock)
 
 
 def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:

@@ -41,6 +41,7 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
+from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
@@ -253,6 +254,7 @@ def retry_some(
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
+    refuse_while_operating(conn, batch)
     picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]
@@ -298,7 +300,7 @@ def retry_some(
 
 
 def _open_again(conn: Connection, batch_id: int) -> None:
-    # one that was cancelled during its upload was never sealed with a number of jobs
+    # one that an older version cancelled during its upload has no number of jobs
     known = sum(batch_counts(conn, batch_id).values())
     conn.execute(
         update(batches)

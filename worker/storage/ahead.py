@@ -6,7 +6,7 @@ from sqlalchemy import func, select, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState, Priority
-from worker.storage.tables import count_deltas, counts
+from worker.storage.tables import count_deltas, counts, operations
 
 _ELIGIBLE = (JobState.QUEUED, JobState.RUNNING)
 _STATES = tuple(str(state) for state in (*_ELIGIBLE, JobState.SCHEDULED, JobState.WAITING))
@@ -26,11 +26,15 @@ class OpenJobs:
 
 
 def open_jobs(conn: Connection) -> list[OpenJobs]:
-    """Of all batches, in their order. A row for each batch, runner key and priority: their cost is that of the counts."""
+    """Of all batches, in their order, without those that are being cancelled or deleted.
+
+    A row for each batch, runner key and priority: their cost is that of the counts.
+    """
+    stopped = select(operations.c.batch_id).where(operations.c.ended_at.is_(None))
     both = union_all(
         *(
             select(table.c.batch_id, table.c.runner_key, table.c.priority, table.c.state, table.c.jobs).where(
-                table.c.state.in_(_STATES)
+                table.c.state.in_(_STATES), table.c.batch_id.not_in(stopped)
             )
             for table in (counts, count_deltas)
         )

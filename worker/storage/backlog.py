@@ -1,13 +1,15 @@
 """What waits, per runner key and priority? By jumping along the claim index: the cost does not grow with the queue."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Row, bindparam, select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
 from worker.storage.ids import id_range
+from worker.storage.operations import OPERATING, free_ranges
 from worker.storage.tables import served
 from worker.storage.types import UtcTime
 
@@ -45,7 +47,7 @@ _FIRST = (
     .columns(eligible_at=UtcTime, submitted_at=UtcTime)
 )
 
-_QUEUED = "SELECT runner_key, priority, jobs FROM {table} WHERE state = 'queued'{batch}"
+_QUEUED = f"SELECT runner_key, priority, jobs FROM {{table}} WHERE state = 'queued' AND batch_id NOT IN ({OPERATING}){{batch}}"
 
 
 def _totals(batch: str) -> str:
@@ -60,15 +62,17 @@ _BATCH_TOTALS = text(_totals(" AND batch_id = :batch"))
 
 
 def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None) -> list[Waiting]:
-    """Queued work by runner key and priority, of one batch where ``batch_id`` is given.
+    """Queued work by runner key and priority, of one batch where ``batch_id`` is given. Jobs of a batch that is being
+    cancelled or deleted are none.
 
     Rows that exist count for at least one job, whatever the totals say.
     """
-    found = {
-        row.oldest: row
-        for row in conn.execute(_BACKLOG, {"now": now, **id_range(batch_id)})
-        if row.oldest is not None
-    }
+    oldest_of: dict[tuple[str, int], Row[Any]] = {}
+    for low, high in free_ranges(conn, batch_id):
+        for row in conn.execute(_BACKLOG, {"now": now, "low": low, "high": high}):
+            if row.oldest is not None:
+                oldest_of.setdefault((row.runner_key, row.priority), row)
+    found = {row.oldest: row for row in oldest_of.values()}
     if not found:
         return []
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
@@ -102,7 +106,9 @@ MOST_DUE = 8
 _DUE = (
     text(
         "SELECT runner_key, deadline, count(*) AS jobs FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL "
-        "AND NOT (expires AND deadline <= :now) AND prefix_group >= :low AND prefix_group < :high "
+        "AND NOT (expires AND deadline <= :now) "
+        f"AND batch_id NOT IN ({OPERATING}) "
+        "AND prefix_group >= :low AND prefix_group < :high "
         "GROUP BY runner_key, deadline ORDER BY runner_key, deadline"
     )
     .bindparams(bindparam("now", type_=UtcTime))

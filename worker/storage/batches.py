@@ -1,22 +1,31 @@
-"""Batches: made, sealed, refused, found, settled."""
+"""Batches: made, sealed, refused, found, settled, cancelled."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, literal, or_, select, text, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, text, union_all, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
 from worker.storage.deltas import add_changes, moved
 from worker.storage.follows import mark_followed
-from worker.storage.jobs import CancelCounts, cancel_jobs, lock_batch
-from worker.storage.picking import in_batch
+from worker.storage.ids import id_range
+from worker.storage.jobs import lock_batch
+from worker.storage.operations import (
+    begin_operation,
+    keep_progress,
+    open_operation,
+    refuse_while_operating,
+)
+from worker.storage.picking import change_picked, in_batch
 from worker.storage.tables import batches, count_deltas, counts, jobs, rejects
 from worker.storage.types import UtcTime, storable
 
@@ -34,7 +43,7 @@ def create_batch(
 ) -> tuple[Batch, bool]:
     """A batch in state ``receiving``, or the one that has this key already (False). A refused one begins anew.
 
-    Raises InputRefused for a key that cannot be one.
+    Raises InputRefused for a key that cannot be one; Conflict for a refused batch of which lines are still there.
     """
     if not 0 < len(key) <= LONGEST_KEY or storable(key) != key:
         told = f"key: expected 1 to {LONGEST_KEY} characters without NUL or lone surrogates, got {key[:50]!r}"
@@ -66,6 +75,8 @@ def create_batch(
             return _batch(conn.execute(select(batches).where(batches.c.key == key)).one()), True
         known = conn.execute(select(batches).where(batches.c.key == key)).one()
     if known.state == BatchState.REFUSED:
+        lock_batch(conn, known.id)
+        refuse_while_operating(conn, known.id)
         conn.execute(delete(rejects).where(rejects.c.batch_id == known.id))
         conn.execute(
             update(batches)
@@ -156,18 +167,17 @@ def _promote(conn: Connection, batch_id: int, limit: int, now: datetime) -> int:
     return len(promoted)
 
 
-def refuse_batch(conn: Connection, batch_id: int, problems: Sequence[Problem], *, now: datetime) -> None:
-    """Nothing of it can run: what was stored of it goes, what was wrong with it stays.
+def refuse_batch(
+    conn: Connection, batch_id: int, problems: Sequence[Problem], *, now: datetime
+) -> Operation | None:
+    """Nothing of it can run, from now on; what was wrong with it is stored. What was stored of its lines is dropped by
+    the operation that is returned; None where there is nothing.
 
     Raises Conflict for a batch that is past that: somebody else sealed or cancelled it. Raises NotFound.
     """
     state = lock_batch(conn, batch_id)
     if state not in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch_id} is {state} already and cannot be refused")
-    conn.execute(delete(jobs).where(in_batch(batch_id)))
-    # The changes first: a fold that is at work on them is waited for, and then the totals are complete.
-    conn.execute(delete(count_deltas).where(count_deltas.c.batch_id == batch_id))
-    conn.execute(delete(counts).where(counts.c.batch_id == batch_id))
     conn.execute(delete(rejects).where(rejects.c.batch_id == batch_id))
     conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.REFUSED))
     if problems:
@@ -185,6 +195,39 @@ def refuse_batch(conn: Connection, batch_id: int, problems: Sequence[Problem], *
                 for number, problem in enumerate(problems)
             ],
         )
+    stored = _count_jobs(conn, batch_id)
+    return begin_operation(conn, batch_id, Verb.REFUSE, total=stored, now=now) if stored else None
+
+
+def drop_lines(conn: Connection, batch_id: int, *, limit: int) -> int:
+    """Drop lines that were stored of a refused batch, and their counts; returns how many, fewer than ``limit`` only
+    where no more are left. Raises NotFound."""
+    lock_batch(conn, batch_id)
+    j = jobs.c
+    rows = conn.execute(
+        select(j.id, j.runner_key, j.priority, j.state).where(in_batch(batch_id)).order_by(j.id).limit(limit)
+    ).all()
+    changes: Counter[Any] = Counter()
+    for row in rows:
+        changes[batch_id, row.runner_key, row.priority, row.state] -= 1
+    if rows:
+        conn.execute(delete(jobs).where(j.id.between(rows[0].id, rows[-1].id)))
+    add_changes(conn, changes)
+    return len(rows)
+
+
+def _count_jobs(conn: Connection, batch_id: int, *, unfinished: bool = False) -> int:
+    """Jobs of a batch by their counts; those that have not ended, where ``unfinished``."""
+    ended = sorted(str(state) for state in FINAL)
+    both = union_all(
+        *(
+            select(table.c.jobs).where(
+                table.c.batch_id == batch_id, *((table.c.state.not_in(ended),) if unfinished else ())
+            )
+            for table in (counts, count_deltas)
+        )
+    ).subquery()
+    return int(conn.scalar(select(func.coalesce(func.sum(both.c.jobs), 0))) or 0)
 
 
 def list_rejects(conn: Connection, batch_id: int) -> list[Problem]:
@@ -291,22 +334,43 @@ _FINISH = text(
 ).bindparams(bindparam("now", type_=UtcTime), bindparam("ids", expanding=True))
 
 
-def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelCounts:
-    """Cancel what is left of it. Raises NotFound; Conflict where nothing is left to cancel."""
+def cancel_batch(conn: Connection, batch_id: int, *, now: datetime, verb: Verb = Verb.CANCEL) -> Operation:
+    """Cancel what is left of it, from now on: none of its jobs is claimed any more, and what runs is told to stop. The
+    rows of its jobs follow with the operation that is returned; one that goes on with that already is returned.
+
+    ``verb``: DELETE, where the jobs are to go as well; also of a batch that is over. Raises NotFound; Conflict where
+    nothing is left to cancel.
+    """
     state = lock_batch(conn, batch_id)
-    if state not in (BatchState.RECEIVING, BatchState.OPEN, BatchState.PAUSED):
+    operation = open_operation(conn, batch_id)
+    if operation is not None and operation.verb in (verb, Verb.DELETE):
+        return operation
+    if state in (BatchState.RECEIVING, BatchState.OPEN, BatchState.PAUSED):
+        values: dict[str, Any] = {"state": BatchState.CANCELLED, "finished_at": now}
+        if state is BatchState.RECEIVING:  # it takes no more: it has the jobs that were stored
+            values |= {"jobs": _count_jobs(conn, batch_id), "sealed_at": now}
+        conn.execute(update(batches).where(batches.c.id == batch_id).values(values))
+    elif verb is Verb.CANCEL:
         raise Conflict(f"batch {batch_id} is {state}; there is nothing left to cancel")
-    cancelled = cancel_jobs(conn, batch_id=batch_id, now=now)
-    conn.execute(
-        update(batches)
-        .where(batches.c.id == batch_id)
-        .values(
-            state=BatchState.CANCELLED,
-            finished_at=now,
-            sealed_at=func.coalesce(batches.c.sealed_at, literal(now, UtcTime)),
-        )
-    )
-    return cancelled
+    total = _count_jobs(conn, batch_id, unfinished=verb is Verb.CANCEL)
+    operation = begin_operation(conn, batch_id, verb, total=total, now=now)
+    running = conn.execute(_TELL_RUNNING[conn.dialect.name], {"now": now, **id_range(batch_id)}).all()
+    return keep_progress(conn, replace(operation, running=len(running))) if verb is Verb.CANCEL else operation
+
+
+_TELL_RUNNING = {
+    dialect: text(
+        change_picked(
+            f"SELECT id FROM jobs{hint} WHERE state = 'running' AND id >= :low AND id < :high "
+            "AND cancel_requested_at IS NULL ORDER BY id",
+            "cancel_requested_at = :now",
+            "jobs.id",
+            wait=True,
+        )[dialect]
+    ).bindparams(bindparam("now", type_=UtcTime))
+    # those that run are few, the jobs of a batch many
+    for dialect, hint in (("postgresql", ""), ("sqlite", " INDEXED BY ix_jobs_lease"))
+}
 
 
 def _batch(row: Row[Any]) -> Batch:

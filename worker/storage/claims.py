@@ -5,7 +5,7 @@ PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -24,6 +24,7 @@ from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
+from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
 from worker.storage.tables import firings, hosts, jobs, payloads, served
 from worker.storage.types import UtcTime
@@ -125,7 +126,7 @@ def claim_jobs(
     dated: bool = True,
 ) -> list[ClaimedJob]:
     """Take up to ``limit`` queued jobs that one runner serves, for ``host``. Jobs of paused batches are passed over,
-    and suspects (``claim_suspect``).
+    those of batches that are being cancelled or deleted, and suspects (``claim_suspect``).
 
     The most urgent first; then those with a deadline by it (``dated`` is false where there are none); then as ``order``
     says, where batches take turns. Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit what is
@@ -136,6 +137,7 @@ def claim_jobs(
         "until": lease_until,
         "host": host,
         "now": now,
+        "ranges": free_ranges(conn, batch_id),
         **id_range(batch_id),
     }
     rows: list[Row[Any]] = []
@@ -161,11 +163,34 @@ def claim_jobs(
 
 def _by_deadline(conn: Connection, asked: dict[str, Any], limit: int) -> list[Row[Any]]:
     """The next jobs by their deadline, whether they expire or not."""
-    shares = conn.execute(_share_statement(conn.dialect.name), asked | {"limit": limit})
     rows: list[Row[Any]] = []
-    for expires, jobs_of in shares.all():
-        statement = claim_statement(Pick.EXPIRING if expires else Pick.DATED, conn.dialect.name)
-        rows += conn.execute(statement, asked | {"limit": jobs_of}).all()
+    for free in _free(asked):
+        shares = conn.execute(_share_statement(conn.dialect.name), free | {"limit": limit - len(rows)})
+        for expires, jobs_of in shares.all():
+            statement = claim_statement(Pick.EXPIRING if expires else Pick.DATED, conn.dialect.name)
+            rows += conn.execute(statement, free | {"limit": jobs_of}).all()
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+def _free(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same values for each range of ids from which may be claimed, within those asked for."""
+    for low, high in asked["ranges"]:
+        bounds = {"low": max(low, asked["low"]), "high": min(high, asked["high"])}
+        if bounds["low"] < bounds["high"]:
+            yield asked | bounds
+
+
+def _take(conn: Connection, pick: Pick, asked: dict[str, Any], limit: int) -> list[Row[Any]]:
+    """The next jobs of a pick."""
+    rows: list[Row[Any]] = []
+    for free in _free(asked):
+        if len(rows) == limit:
+            break
+        rows += conn.execute(
+            claim_statement(pick, conn.dialect.name), free | {"limit": limit - len(rows)}
+        ).all()
     return rows
 
 
@@ -183,13 +208,17 @@ def claim_suspect(
 
     ``claim_jobs`` passes over such jobs.
     """
-    asked = {"token": token, "until": lease_until, "host": host, "now": now, **id_range(batch_id)}
+    asked = {
+        "token": token,
+        "until": lease_until,
+        "host": host,
+        "now": now,
+        "ranges": free_ranges(conn, batch_id),
+        **id_range(batch_id),
+    }
     for priority in Priority:
         for key in runner_keys:
-            rows = conn.execute(
-                claim_statement(Pick.SUSPECT, conn.dialect.name),
-                asked | {"key": key, "priority": int(priority), "limit": 1},
-            ).all()
+            rows = _take(conn, Pick.SUSPECT, asked | {"key": key, "priority": int(priority)}, 1)
             if rows:
                 return _taken(conn, rows, host, token, Order.GROUP, now)
     return []
@@ -225,17 +254,16 @@ def _in_turn(
     batch_id: int | None,
 ) -> tuple[list[Row[Any]], Turn]:
     """Jobs of the batch whose turn it is, then of those after it, then of those before it; and whose turn it is now."""
-    statement = claim_statement(_OF_ORDER[order], conn.dialect.name)
+    pick = _OF_ORDER[order]
     batch, since = _turn(conn, asked)
     if batch_id is not None or order is Order.LONGEST or batch is None:
-        rows = list(conn.execute(statement, asked | {"limit": limit}).all())
+        rows = _take(conn, pick, asked, limit)
     else:
         over = since is None or now - since >= TURN
         start = id_range(batch + 1 if over else batch)["low"]
-        rows = list(conn.execute(statement, asked | {"limit": limit, "low": start}).all())
+        rows = _take(conn, pick, asked | {"low": max(start, asked["low"])}, limit)
         if len(rows) < limit:
-            before = asked | {"limit": limit - len(rows), "high": start}
-            rows += conn.execute(statement, before).all()
+            rows += _take(conn, pick, asked | {"high": start}, limit - len(rows))
     last = max((row.batch_id for row in rows), default=batch)
     goes_on = last == batch and since is not None and now - since < TURN
     return rows, (last, since if goes_on and since is not None else now)

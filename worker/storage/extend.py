@@ -15,6 +15,7 @@ from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch, reuse_key_of
+from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
@@ -176,6 +177,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
 
 def _open_again(conn: Connection, batch_id: int) -> None:
     state = lock_batch(conn, batch_id)
+    refuse_while_operating(conn, batch_id)
     if state not in (BatchState.OPEN, BatchState.PAUSED, BatchState.FINISHED):
         raise Conflict(f"batch {batch_id} is {state}; nothing can be added to it: --new starts another")
     finished = batches.c.state == BatchState.FINISHED

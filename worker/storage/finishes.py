@@ -10,6 +10,7 @@ from sqlalchemy import Row, bindparam, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
+from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.replies import Result
 from worker.errors import Code
@@ -20,7 +21,7 @@ from worker.storage.kept import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import renew_answers
-from worker.storage.tables import fresh_results, jobs, results
+from worker.storage.tables import batches, fresh_results, jobs, results
 from worker.storage.types import UtcTime, storable
 
 
@@ -73,6 +74,7 @@ def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
         jobs.c.reuse,
         jobs.c.followed,
         answered_before().label("answered"),
+        select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery().label("batch_state"),
     ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
@@ -82,12 +84,19 @@ def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:
     """The state the job goes to, or None where the fence refuses."""
     if row.attempt != finish.attempt:
         return None
+    stopped = row.batch_state == BatchState.CANCELLED  # its row may not have followed yet
     if row.state == JobState.RUNNING and row.lease_token == finish.token:
-        return JobState.CANCELLED if row.cancel_requested_at is not None else _state(finish.outcome)
-    late = row.rescued_token == finish.token and row.state in (
-        JobState.QUEUED,
-        JobState.SCHEDULED,
-        JobState.HELD,
+        cancelled = stopped or row.cancel_requested_at is not None
+        return JobState.CANCELLED if cancelled else _state(finish.outcome)
+    late = (
+        not stopped
+        and row.rescued_token == finish.token
+        and row.state
+        in (
+            JobState.QUEUED,
+            JobState.SCHEDULED,
+            JobState.HELD,
+        )
     )
     if late and isinstance(finish.outcome, Succeeded):
         return JobState.SUCCEEDED

@@ -37,7 +37,7 @@ from worker.storage.kept import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import unanswer
-from worker.storage.tables import batches, follows, jobs, metadata, rejects
+from worker.storage.tables import batches, follows, jobs, metadata, operations, rejects
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
@@ -71,7 +71,11 @@ def ended_batches(conn: Connection) -> list[Ended]:
     ended = func.coalesce(batches.c.finished_at, batches.c.created_at)
     rows = conn.execute(
         select(batches.c.id, batches.c.name, ended.label("ended"), batches.c.keep_seconds)
-        .where(batches.c.state.in_(sorted(SETTLED)), batches.c.pruned_at.is_(None))
+        .where(
+            batches.c.state.in_(sorted(SETTLED)),
+            batches.c.pruned_at.is_(None),
+            ~exists().where(operations.c.batch_id == batches.c.id, operations.c.ended_at.is_(None)),
+        )
         .order_by(batches.c.id)
     )
     return [
@@ -237,6 +241,12 @@ def unfinished(conn: Connection, job_ids: Sequence[int]) -> list[int]:
     """Those of the jobs that have not ended."""
     query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_(None))
     return list(conn.scalars(query.order_by(jobs.c.id)))
+
+
+def unfinished_of(conn: Connection, batch_id: int, *, limit: int) -> list[int]:
+    """Jobs of a batch that have not ended."""
+    query = select(jobs.c.id).where(in_batch(batch_id), jobs.c.finished_at.is_(None))
+    return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
 
 
 # -- room in the file -------------------------------------------------------------------------------------------------

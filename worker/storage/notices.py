@@ -4,12 +4,12 @@ import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, Select, bindparam, insert, or_, select, update
+from sqlalchemy import Row, Select, bindparam, exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.notices import Addressee, Channel, Notice, NoticeState
 from worker.errors import UnreadableRow
-from worker.storage.tables import batches, firings, notices
+from worker.storage.tables import batches, firings, notices, operations
 from worker.storage.types import UtcTime
 from worker.storage.unreadable import readable, reading_row, unreadable
 
@@ -97,6 +97,8 @@ def due_notices(
             notices.c.channel.in_([str(channel) for channel in Channel]),  # not those of a newer version
             notices.c.next_at <= bindparam("now", now, type_=UtcTime),
             or_(notices.c.batch_id.is_(None), batches.c.state.in_(("finished", "cancelled"))),
+            # while its rows still follow, its counts are not those that it comes to
+            ~exists().where(operations.c.batch_id == notices.c.batch_id, operations.c.ended_at.is_(None)),
         )
         .order_by(notices.c.next_at)
         .limit(limit)

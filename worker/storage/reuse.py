@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import ClaimedJob, JobState
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
+from worker.storage.operations import OPERATING
 from worker.storage.tables import jobs
 from worker.storage.types import UtcTime
 
@@ -64,7 +65,8 @@ _FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id I
 _WAITING = (
     "SELECT id, batch_id, runner_key, priority FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
     "AND model = :model AND reuse = :mark AND id >= :low AND id < :high "
-    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused' OR closed) ORDER BY id LIMIT :limit"
+    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused' OR closed) "
+    f"AND batch_id NOT IN ({OPERATING}) ORDER BY id LIMIT :limit"
 )
 _PICK = {
     "postgresql": text(_WAITING.format(hint="") + " FOR UPDATE SKIP LOCKED"),

@@ -31,6 +31,7 @@ from sqlalchemy.types import BigInteger
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.notices import NoticeState
+from worker.domain.operations import Verb
 from worker.domain.schedules import FiringState
 from worker.storage.types import BigId, Json, UtcTime
 from worker.storage.words import MAKE_INDEX
@@ -159,6 +160,26 @@ rejects = Table(
     Column("code", String(50), nullable=False),
     Column("message", Text, nullable=False),
 )
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("verb", String(10), nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("running", Integer, nullable=False, server_default=text("0")),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("error", Text),
+    CheckConstraint(_one_of("verb", Verb), name="verb"),
+    Index("ix_operations_open", "batch_id", unique=True, info={"where": "ended_at IS NULL"}),
+    Index("ix_operations_batch_id", "batch_id"),
+    sqlite_autoincrement=True,
+)
+"""What was decided about all jobs of a batch, and how far its rows have followed."""
 
 notices = Table(
     "notices",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, new_job, store
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, new_job, store
 from tests.servers.pinged import pinged_here
 from tests.servers.smtp import mail_server_here
 from worker.domain.attempts import Failed
@@ -16,7 +16,7 @@ from worker.domain.health import Telling
 from worker.domain.notices import Addressee, Channel, Means, Notice, NoticeState
 from worker.errors import Code, SettingsRefused
 from worker.services.notices import Delivered, check_addressee, deliver_notices
-from worker.storage.batches import cancel_batch, finish_batches
+from worker.storage.batches import finish_batches
 from worker.storage.notices import due_notices, list_notices, promise_notices, take_notice
 
 __all__ = ["store"]

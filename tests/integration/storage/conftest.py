@@ -1,7 +1,7 @@
 """A database with a batch in it, and short ways to say what happens to its jobs."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,14 +11,19 @@ import pytest
 from worker.domain.attempts import Finish, Outcome, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState, NewJob, Priority
+from worker.domain.operations import Operation
 from worker.domain.replies import Result
+from worker.errors import Problem
+from worker.maintenance.operate import take_step
+from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
+from worker.storage.batches import refuse_batch as begin_refusal
 from worker.storage.claims import claim_jobs, claim_suspect
 from worker.storage.counts import batch_counts
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Connection, Database, open_database
 from worker.storage.finishes import Finished, finish_jobs
 from worker.storage.hosts import add_host
-from worker.storage.jobs import insert_jobs
+from worker.storage.jobs import CancelCounts, insert_jobs
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 KEY = "qwen3:8b"
@@ -139,3 +144,21 @@ def store(migrated_url: str) -> Iterator[Store]:
             add_host(conn, Host(name, f"http://{name}:11434"), now=NOW)
     yield Store(database)
     database.close()
+
+
+def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelCounts:
+    """Cancel a batch with all its rows, in one transaction."""
+    return _worked_off(conn, begin_cancel(conn, batch_id, now=now), now)
+
+
+def refuse_batch(conn: Connection, batch_id: int, problems: Sequence[Problem], *, now: datetime) -> None:
+    """Refuse a batch and drop its lines, in one transaction."""
+    operation = begin_refusal(conn, batch_id, problems, now=now)
+    if operation is not None:
+        _worked_off(conn, operation, now)
+
+
+def _worked_off(conn: Connection, operation: Operation, now: datetime) -> CancelCounts:
+    while operation.ended_at is None:
+        operation = take_step(conn, operation.id, now=now, wait=timedelta(0))
+    return CancelCounts(operation.done, operation.running)

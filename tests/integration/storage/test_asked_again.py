@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from tests.integration.storage.conftest import Store, a_result, new_job
+from tests.integration.storage.conftest import Store, a_result, cancel_batch, new_job
 from worker.domain.answers import AnswerFilter
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState
 from worker.errors import Code
 from worker.storage.actions import cancel_some, count_matching, retried_states, retry_some, unhold_some
-from worker.storage.batches import cancel_batch, finish_batches, promote_sealed
+from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.check import check_database
 from worker.storage.chosen import Chosen
 from worker.storage.claims import release_jobs, rescue_holder

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job
 from tests.integration.storage.test_races import in_a_transaction, waits_for_a_lock
 from tests.waiting import wait_until
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
@@ -31,7 +31,6 @@ from worker.services.actions import (
 )
 from worker.storage import actions, pauses
 from worker.storage.batches import (
-    cancel_batch,
     create_batch,
     find_batch,
     finish_batches,

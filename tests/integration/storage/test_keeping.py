@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from api_schemas.jobs import JobDefaults
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job, refuse_batch
 from tests.maintenance import tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
@@ -34,14 +34,7 @@ from worker.services.spool import Spool
 from worker.services.store import Store as Outcomes
 from worker.storage import keeping
 from worker.storage.arrivals import Chosen, last_number, read_arrivals
-from worker.storage.batches import (
-    batch_of_key,
-    cancel_batch,
-    create_batch,
-    finish_batches,
-    get_batch,
-    refuse_batch,
-)
+from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch
 from worker.storage.check import check_database
 from worker.storage.copy import copied_tables
 from worker.storage.counts import fold_counts

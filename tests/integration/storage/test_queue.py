@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.integration.storage.conftest import KEY, NOW, Store, new_job
+from tests.integration.storage.conftest import KEY, NOW, Store, cancel_batch, new_job, refuse_batch
 from worker.domain.attempts import Failed, Held, Retried
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState, Priority
@@ -17,13 +17,11 @@ from worker.errors import Code, Conflict, DatabaseUnavailable, NotFound, Problem
 from worker.storage.actions import unhold_some
 from worker.storage.backlog import BACKLOG, read_backlog
 from worker.storage.batches import (
-    cancel_batch,
     create_batch,
     find_batch,
     finish_batches,
     list_rejects,
     promote_sealed,
-    refuse_batch,
     seal_batch,
 )
 from worker.storage.claims import Pick, claim_statement

@@ -10,19 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job, refuse_batch
 from tests.waiting import wait_until
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState, NewJob
 from worker.errors import Conflict, DatabaseUnavailable, Problem
-from worker.storage.batches import (
-    cancel_batch,
-    create_batch,
-    get_batch,
-    promote_sealed,
-    refuse_batch,
-    seal_batch,
-)
+from worker.storage.batches import create_batch, get_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.claims import claim_jobs, release_jobs, renew
 from worker.storage.counts import fold_counts

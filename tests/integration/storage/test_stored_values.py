@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, Table, text
 from sqlalchemy.exc import StatementError
 
-from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending, new_job
+from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending, new_job, refuse_batch
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import Code, InputRefused, Problem
-from worker.storage.batches import create_batch, find_batch, list_batches, list_rejects, refuse_batch
+from worker.storage.batches import create_batch, find_batch, list_batches, list_rejects
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.jobs import hold_jobs
