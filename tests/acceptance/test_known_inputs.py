@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 import simulator
 from tests.acceptance.conftest import caravan, write_jobs
 from tests.processes import CARAVAN, Processes
 from tests.waiting import wait_until
+from worker.storage.engine import open_database
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]
@@ -99,6 +101,21 @@ def test_after_an_interruption_the_answers_so_far_are_counted_and_a_limit_tries_
     assert len(out.read_text().splitlines()) == 13
     status = json.loads(caravan("status", "1", "--json", env=environment).stdout)
     assert set(status["counts"]) == {"succeeded", "held"}
+
+
+def test_expire_alone_goes_by_the_deadline_that_the_batch_has(
+    environment: Environment, tmp_path: Path
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 3)
+    caravan("submit", str(file), "--by", "2099-12-01T08:00", env=environment)
+
+    caravan("submit", str(file), "--expire", env=environment)
+
+    database = open_database(f"sqlite:///{environment['CARAVAN_HOME']}/caravan.db")
+    with database.read() as conn:
+        expiring = conn.scalar(text("SELECT count(*) FROM jobs WHERE expires AND deadline IS NOT NULL"))
+    database.close()
+    assert expiring == 3
 
 
 def test_a_name_beside_a_key_that_is_known_is_refused_where_it_is_another(

@@ -256,11 +256,12 @@ def _lineage(name: str | None, source: str) -> str | None:
 
 def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
     """A batch that was there already is wanted by another time from now on, where one is given."""
-    deadline = recipe.defaults.deadline
-    if deadline is None:
-        return batch
     with database.read() as conn:
         before = batch_deadline(conn, batch.id)
+    # --expire alone goes by the deadline that the batch has
+    deadline = recipe.defaults.deadline or (before if recipe.defaults.expires else None)
+    if deadline is None:
+        return batch
     if before == deadline and recipe.defaults.expires is None:
         return batch
     after: int | None = 0
