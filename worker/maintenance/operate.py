@@ -80,7 +80,7 @@ def run_operation(
     watch: Watch | None = None,
 ) -> Operation:
     """Work an operation off, beside anybody else who does; with ``most_seconds`` as far as it gets. After each chunk it
-    rests for as long as that took."""
+    rests for as long as that took where there is one writer at a time, else shortly."""
     began = clock.monotonic()
     with database.read() as conn:
         operation = read_operation(conn, operation_id)
@@ -96,7 +96,8 @@ def run_operation(
         if most_seconds is not None and (operation == before or clock.monotonic() - began > most_seconds):
             break
         if operation.ended_at is None:
-            rest(0.2 if operation == before else clock.monotonic() - at)
+            took = clock.monotonic() - at
+            rest(0.2 if operation == before else took if database.dialect == "sqlite" else took / 10)
     if operation.verb is Verb.DELETE and operation.ended_at is not None:
         leave_no_trace(database)
     return operation
