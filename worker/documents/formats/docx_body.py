@@ -16,6 +16,7 @@ _LEFT_OUT = frozenset({"w:del", "w:moveFrom", "w:delText", "w:instrText", "w:del
 """What a page does not show: deleted text, instructions of fields, properties."""
 _SIGNS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n", "w:noBreakHyphen": "\N{NON-BREAKING HYPHEN}",
           "w:softHyphen": ""}  # fmt: skip
+_FORMULAS = {"m:f": ("m:num", "/", "m:den"), "m:sSup": ("m:e", "^", "m:sup"), "m:sSub": ("m:e", "_", "m:sub")}
 _SUPPORTED = frozenset({"wps", "wpg", "wpc", "wpi", "wp14", "w14", "w15", "w16", "a14", "v", "w16se"})
 """Extensions that are read; of alternatives that need another, the fallback is."""
 
@@ -188,6 +189,8 @@ class Story:
                 yield self._note(element)
             elif tag == "w:ruby":
                 yield from self._ruby(element, hidden)
+            elif tag in _FORMULAS:
+                yield self._formula(element, hidden, *_FORMULAS[tag])
             elif tag == "v:textpath":
                 yield element.get("string", "")
             elif tag in ("dgm:relIds", "c:chart"):
@@ -238,6 +241,16 @@ class Story:
         yield texts.get("w:rubyBase", "")
         if texts.get("w:rt"):
             yield f"({texts['w:rt']})"
+
+    def _formula(self, element: ET.Element, hidden: bool, first: str, sign: str, second: str) -> str:
+        """A fraction, power or index on one line: a half is 1/2 and never 12."""
+        texts = {inner.tag: "".join(self._inline(inner, hidden)) for inner in element}
+        sides = [texts.get(first, ""), texts.get(second, "")]
+        return (
+            sign.join(side if side.isalnum() else f"({side})" for side in sides)
+            if all(sides)
+            else "".join(sides)
+        )
 
     def _box(self, element: ET.Element) -> None:
         """A text box: paragraphs of its own, which follow the one it is anchored in."""
