@@ -102,12 +102,12 @@ def claim_statement(pick: Pick, dialect: str) -> Any:
 def _share_statement(dialect: str) -> Any:
     """How many of the next jobs by deadline expire, and how many do not."""
     both = " UNION ALL ".join(
-        f"SELECT * FROM ({picked(pick, dialect, 'expires, deadline')}) AS {pick.name.lower()}"
+        f"SELECT * FROM ({picked(pick, dialect, 'expires, deadline, prefix_group, id')}) AS {pick.name.lower()}"
         for pick in (Pick.DATED, Pick.EXPIRING)
     )
     return text(
         f"SELECT expires, count(*) AS jobs FROM (SELECT expires FROM ({both}) AS both_ "
-        "ORDER BY deadline LIMIT :limit) AS next_ GROUP BY expires"
+        "ORDER BY deadline, prefix_group, id LIMIT :limit) AS next_ GROUP BY expires"
     ).bindparams(bindparam("now", type_=UtcTime))
 
 

@@ -25,6 +25,7 @@ def nothing_said() -> dict[str, Any]:
         "system",
         "id_column",
         "encoding",
+        "quote",
         "limit",
         "sample",
         "set_",
