@@ -8,9 +8,10 @@
     ├── ExtraMissing          an optional package is not installed; the message has the command that installs it
     ├── NotFound              no batch, job or host of that name
     ├── Conflict              the thing exists already, or is in another state
+    ├── UnreadableRow         a stored row cannot be read by this version, or on this machine; it is passed over
+    ├── PassIncomplete        a periodic service did its work, but for the items that it names
     ├── DatabaseUnavailable   the database is away, locked or full; trying again may help
     │   └── SchemaOutdated    the database has not been upgraded to this version
-    ├── BrokerUnavailable     a wake-up could not be published; the next tick finds the rows
     ├── AlreadyRunning        another process holds this CARAVAN_HOME
     ├── NoHost                no host can serve what is asked
     ├── DocumentRefused       a document has no text that could be asked about; its code says why
@@ -95,10 +96,6 @@ class DatabaseUnavailable(CaravanError):
 
 class SchemaOutdated(DatabaseUnavailable):
     """The database has not been upgraded to this version (``caravan db upgrade``)."""
-
-
-class BrokerUnavailable(CaravanError):
-    """A wake-up could not be published. Nothing is lost: the next tick finds the rows."""
 
 
 class AlreadyRunning(CaravanError):

@@ -1,6 +1,6 @@
 """The input changed: what of it does the batch have, what is new, what is asked otherwise than before?"""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -27,8 +27,6 @@ from worker.storage.extend import (
 )
 from worker.storage.follows import mark_followed, unlinked
 from worker.storage.jobs import cancel_jobs
-
-MakeIntake = Callable[[], Intake]
 
 
 @dataclass(frozen=True, slots=True)

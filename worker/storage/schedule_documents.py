@@ -481,27 +481,3 @@ def firing_answers(
             bool(row.empty),
             row.prompt_fit,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentCounts:
-    """How the documents of a schedule stand, times models."""
-
-    documents: int
-    answered: int
-    failing: int
-    gone: int
-
-
-def document_counts(conn: Connection, schedule_id: int) -> DocumentCounts:
-    """Over all that it has seen."""
-    there = _d.gone_at.is_(None)
-    row = conn.execute(
-        select(
-            func.count(case((there, 1))),
-            func.count(case((there & _d.answered.is_not(None), 1))),
-            func.count(case((there & _d.error_code.is_not(None), 1))),
-            func.count(_d.gone_at),
-        ).where(_d.schedule_id == schedule_id)
-    ).one()
-    return DocumentCounts(*row)
