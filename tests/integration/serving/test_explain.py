@@ -14,7 +14,7 @@ from worker.errors import Code, Conflict, NotFound
 from worker.services.explain import Explained, explain, why_nothing_moves
 from worker.services.situation import Situation, situation
 from worker.storage.batches import create_batch
-from worker.storage.claims import take_host
+from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import open_database
 from worker.storage.hosts import (
     add_host,
@@ -141,7 +141,19 @@ def test_a_retry_that_is_waited_for_is_said_with_its_time(store: Store) -> None:
     retried = Retried(Code.HOST_ERROR, "500", at=NOW + timedelta(seconds=81), charged=True)
     store.finish(job, retried)
 
-    assert reasons(store, batch) == ["waiting for a retry at 02:01:21 (in 1 min)"]
+    assert reasons(store, batch) == ["the next retry is at 02:01:21 (in 1 min)"]
+
+
+def test_a_run_that_waits_for_a_retry_does_not_say_that_nobody_serves(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    (job,) = store.claim(1)
+    store.finish(job, Retried(Code.HOST_ERROR, "500", at=NOW + timedelta(seconds=81), charged=True))
+    with store.database.write() as conn:
+        for name in ("gpu-1", "gpu-2"):
+            leave_host(conn, host=name, token=name, now=NOW)
+
+    assert reasons(store, batch, embedded=True) == ["the next retry is at 02:01:21 (in 1 min)"]
+    assert reasons(store, batch)[0].startswith("no worker serves gpu-1, gpu-2")
 
 
 def test_a_model_that_no_host_has_is_said(store: Store) -> None:

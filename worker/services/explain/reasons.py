@@ -62,11 +62,14 @@ def why_nothing_moves(
     paused = progress is not None and progress.batch.state is BatchState.PAUSED
     waiting = [model for model in situation.models if model.waiting or model.running]
     closed = situation.hours is not None and situation.hours.closed
-    if waiting and not paused and not closed:
-        told += _hosts_in_the_way(situation, now, zone=zone, embedded=embedded)
     queued = situation.counts.get(JobState.QUEUED, 0) + situation.counts.get(JobState.RUNNING, 0)
-    if situation.next_retry_at is not None and not queued and not paused:
-        told.append(f"waiting for a retry at {until(situation.next_retry_at, now, zone)}")
+    retry_at = None if queued else situation.next_retry_at
+    # one process that does everything lets a host go while all that is left waits for its time
+    idle = embedded and retry_at is not None and retry_at > now
+    if waiting and not paused and not closed and not idle:
+        told += _hosts_in_the_way(situation, now, zone=zone, embedded=embedded)
+    if retry_at is not None and not paused:
+        told.append(f"the next retry is at {until(retry_at, now, zone)}")
     return told
 
 
