@@ -5,8 +5,8 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
 BASE := .venv/.installed-base
-# Processes that the tests run in; 0 for one that a debugger can follow.
-WORKERS ?= auto
+# Processes that the tests run in; 0 for one that a debugger can follow. Twice the cores: many tests wait for processes.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1

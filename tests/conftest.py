@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from tests.servers import postgres_server, redis_server
 def pytest_configure(config: pytest.Config) -> None:
     """A plugin of its own, since a conftest does not hear of fixtures of the session."""
     config.pluginmanager.register(leaks, "leaks")
+
+
+# What ignores a signal passes that on to its children. Tests that are started in the background, or by nohup, still try
+# what Ctrl-C and a closed terminal do.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture(autouse=True)

@@ -204,7 +204,7 @@ def test_a_schema_that_no_host_takes_costs_some_twenty_outcomes(
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
-        ({"type": "nonsense"}, "no JSON Schema: type: 'nonsense' is not valid"),
+        ({"type": "nonsense"}, "not a JSON Schema: at type: 'nonsense' is not valid"),
         ({"properties": {"a": {"$ref": "#/$defs/A"}}}, '"#/$defs/A" points at nothing in the schema'),
     ],
 )
