@@ -139,6 +139,7 @@ def test_a_run_goes_on_beside_hosts_that_answer_anything(
     assert "[/root/.ollama/models/manifests]:permissiondenied" in shown
 
 
+@pytest.mark.thorough
 def test_hosts_that_spoil_answers_cost_no_job_and_no_terminal(
     environment: Environment, hosts: Hosts, answering: dict[str, ScriptedHost], tmp_path: Path
 ) -> None:

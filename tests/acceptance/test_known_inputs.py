@@ -43,7 +43,7 @@ def test_what_a_batch_cannot_take_on_any_more_is_refused_and_new_takes_it(
     assert shown["counts"] == {"failed": 6}
 
 
-@pytest.mark.parametrize("option", ["--limit", "--sample"])
+@pytest.mark.parametrize("option", ["--limit", pytest.param("--sample", marks=pytest.mark.thorough)])
 def test_a_limit_bounds_what_is_written_and_says_what_lies_outside(
     environment: Environment, hosts: Hosts, tmp_path: Path, option: str
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_limit_bounds_what_is_written_and_says_what_lies_outside(
     assert "23 more of batch 1" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--limit", "--sample"])
+@pytest.mark.parametrize("option", ["--limit", pytest.param("--sample", marks=pytest.mark.thorough)])
 def test_a_limit_never_asks_what_lies_outside_of_it_and_the_command_without_it_does(
     environment: Environment, hosts: Hosts, tmp_path: Path, option: str
 ) -> None:

@@ -64,7 +64,7 @@ def too_wide(written: str, columns: int) -> list[str]:
     return [line for line in lines if cell_len(line.rstrip()) > columns]
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.thorough)])
 def test_what_is_shown_on_a_terminal_fits_it(
     environment: Environment, hosts: Hosts, tmp_path: Path, columns: int
 ) -> None:
