@@ -7,6 +7,8 @@ STAMP := .venv/.installed
 BASE := .venv/.installed-base
 # Processes that the tests run in; 0 for one that a debugger can follow. Twice the cores: many tests wait for processes.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
+# A process that has nothing left takes tests of another: the slow ones do not all lie in one.
+BALANCE := $(if $(filter 0,$(WORKERS)),,--dist worksteal)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
@@ -45,16 +47,16 @@ demo: $(BASE) ## Run the main job on two simulated hosts, in under a minute
 	@$(BIN)/caravan demo
 
 test: $(STAMP) ## Run the tests, on a real Redis and a real PostgreSQL brought up for them
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) $(ARGS)
 
 test-faults: $(STAMP) ## Provoke every fault of docs/reliability.md
-	$(BIN)/python -m pytest -n $(WORKERS) -m fault $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) -m fault $(ARGS)
 
 test-all: $(STAMP) ## Run every test there is, the slow ones too
-	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough or not thorough" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) -m "thorough or not thorough" $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and show which lines they reach, in processes that they start too
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-report=html $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) --cov --cov-report=term --cov-report=html $(ARGS)
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check
