@@ -1,5 +1,6 @@
 """What every test may ask for: real databases, a real Redis, real processes, and a closed network."""
 
+import logging
 import os
 import shutil
 import signal
@@ -35,6 +36,16 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.setenv("CARAVAN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command that a test calls in this process must not send the events of the next test to its standard error."""
+    log = logging.getLogger("caravan")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 @pytest.fixture

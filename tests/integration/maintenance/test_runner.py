@@ -1,6 +1,5 @@
 """Services run, fail and are counted each on its own, and the pulse of their pool says which of them fail."""
 
-import logging
 import threading
 from collections.abc import Iterator
 
@@ -67,9 +66,8 @@ def test_the_pulse_names_the_service_that_fails_until_it_works_again(database: D
 
 
 def test_the_same_error_is_reported_once_in_a_while(
-    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("caravan"), "propagate", True)
     faulty, clock = Faulty(), FakeClock()
     runner = pool(Service("faulty", faulty))
 
