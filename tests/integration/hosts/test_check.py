@@ -16,7 +16,7 @@ from worker.services.check import Finding, check_host
 
 SMALLEST = "llama3.2:3b"
 MODELS = tuple(
-    SimulatedModel(name, size_bytes=size, load_seconds=0.1, tokens_per_second=160.0, answer_tokens=(48, 48))
+    SimulatedModel(name, size_bytes=size, load_seconds=0.1, tokens_per_second=60.0, answer_tokens=(48, 48))
     for name, size in ((SMALLEST, 2_000_000_000), ("qwen2.5:7b", 4_700_000_000))
 )
 

@@ -123,7 +123,7 @@ def test_a_pass_that_ends_after_its_last_job_unloads_the_model_where_that_was_as
         if ends == "run stopped":
             more["batch_id"] = batch.id
         elif ends == "budget spent":
-            more = {"timings": replace(TENTH, budget=0.5, linger=60.0)}
+            more = {"timings": replace(TENTH, budget=3.0, linger=60.0)}
 
         served = serve(database, clock, host, store=store, **more)
 

@@ -227,9 +227,10 @@ def test_a_bad_option_fails_its_job_alone(database: Database, clock: Clock) -> N
 
 @pytest.mark.fault(23)
 def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Clock) -> None:
-    with simulator.running(simulated(time_scale=1.0)) as (running,):
+    endless = tuple(replace(model, answer_tokens=(60_000, 60_000)) for model in simulator.demo_models())
+    with simulator.running(simulated(models=endless, time_scale=1.0)) as (running,):
         host = add(database, clock, running)
-        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Tell me all."}] * 1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Tell me all."}])
         thread = threading.Thread(target=serve, args=(database, clock, host))
         thread.start()
         wait_until(lambda: running.state()["requests"], description="the job runs")
