@@ -10,8 +10,11 @@
     ├── Conflict              the thing exists already, or is in another state
     ├── UnreadableRow         a stored row cannot be read by this version, or on this machine; it is passed over
     ├── PassIncomplete        a periodic service did its work, but for the items that it names
-    ├── DatabaseUnavailable   the database is away, locked or full; trying again may help
-    │   └── SchemaOutdated    the database has not been upgraded to this version
+    ├── DatabaseFailure       the database did not do what it was asked
+    │   ├── DatabaseUnavailable  it is away or full: wait, it may come back
+    │   │   ├── DatabaseContended  another transaction was in the way: the same one, begun again, may succeed
+    │   │   └── SchemaOutdated     the database has not been upgraded to this version
+    │   └── DatabaseRefused   it refused the statement, or the statement took too long: waiting does not help
     ├── AlreadyRunning        another process holds this CARAVAN_HOME
     ├── NoHost                no host can serve what is asked
     ├── DocumentRefused       a document has no text that could be asked about; its code says why
@@ -90,8 +93,30 @@ class PassIncomplete(CaravanError):
         super().__init__("; ".join(failures[:3]) + more)
 
 
-class DatabaseUnavailable(CaravanError):
-    """The database is away, locked or full; trying again may help."""
+class DatabaseFailure(CaravanError):
+    """The database did not do what it was asked: ``reason`` names the database and says why, ``advice`` what to do."""
+
+    def __init__(self, reason: str, advice: str = "") -> None:
+        self.reason, self.advice = reason, advice
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+
+
+class DatabaseUnavailable(DatabaseFailure):
+    """The database is away or full. Waiting helps: work goes on by itself when it is back."""
+
+
+class DatabaseContended(DatabaseUnavailable):
+    """Another transaction was in the way (deadlock, lock timeout, serialization, a busy SQLite file).
+
+    ``Database.transact`` begins such a transaction again by itself; whoever still gets this error tries later.
+    """
+
+
+class DatabaseRefused(DatabaseFailure):
+    """The database refused a statement or cancelled it because it took too long. Waiting does not help by itself.
+
+    The message names the function that sent the statement: a defect of Caravan, of rights or of the server's settings.
+    """
 
 
 class SchemaOutdated(DatabaseUnavailable):

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseRefused, DatabaseUnavailable
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 
@@ -138,7 +138,7 @@ def test_a_worker_that_has_its_connection_goes_on_while_there_is_none_to_spare(
 
         job = store.claim(limit=1)[0]
         assert store.finish(job).accepted == [job.id]
-        with pytest.raises(DatabaseUnavailable), late.read():
+        with pytest.raises(DatabaseRefused, match="max_connections"), late.read():
             pass
     finally:
         for connection in held:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from worker.cli.render import Rates
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFailure
 from worker.services.quote import Quoted
 
 ETA_SECONDS = 5.0
@@ -29,7 +29,7 @@ class Eta:
             self._read_at = now
             try:
                 self._quoted = self._read()
-            except DatabaseUnavailable:
+            except DatabaseFailure:
                 pass  # whoever looks on says so
         found = self._quoted
         if found is None or not found.jobs or found.quote.unplaced or not found.hosts:

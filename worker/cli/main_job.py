@@ -24,7 +24,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.urls import masked
-from worker.errors import DatabaseUnavailable, InputRefused
+from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
 from worker.policy.answers import advice
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
@@ -85,7 +85,7 @@ class Watching:
 def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -> Watching:
     """Show progress until nothing of the batch can change by itself any more. Raises KeyboardInterrupt."""
     progress = read_progress(watched)
-    began = moved_at = looked_at = served_at = time.monotonic()
+    began = moved_at = looked_at = read_at = served_at = time.monotonic()
     first = progress.done
     outlooked = Outlook.GOING if progress.open else Outlook.DONE
     reasons: list[str] = []
@@ -129,6 +129,11 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                     outlooked = Outlook.DONE
             except DatabaseUnavailable:
                 continue  # the workers ride it out and say so; so does the bar
+            except DatabaseFailure:
+                if now - read_at > DATABASE_SECONDS:  # it is there and refuses: waiting longer does not help
+                    raise
+                continue
+            read_at = now
             rate = rates(
                 done=progress.done - first,
                 left=progress.open,
@@ -158,12 +163,12 @@ def read_progress(watched: Watched) -> BatchProgress:
 
 
 def patiently(read: Callable[[], T]) -> T:
-    """What ``read`` gives, tried for ``DATABASE_SECONDS``. Raises DatabaseUnavailable after that."""
+    """What ``read`` gives, tried for ``DATABASE_SECONDS``. Raises DatabaseFailure after that."""
     until = time.monotonic() + DATABASE_SECONDS
     while True:
         try:
             return read()
-        except DatabaseUnavailable:
+        except DatabaseFailure:
             if time.monotonic() > until:
                 raise
             time.sleep(LOOK_SECONDS)  # noqa: TID251 - a person waits for the summary

@@ -14,7 +14,7 @@ from worker.cli.options import FROM_BATCH, Wanted
 from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
-from worker.errors import DatabaseUnavailable, InputRefused, Problem
+from worker.errors import DatabaseFailure, InputRefused, Problem
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.services.again import Again, write_again
 from worker.services.arrival import Answer, Arrived, arrive
@@ -212,7 +212,7 @@ def tell(
         deliver_notices(database, clock=clock, means=settings.means, batch_id=batch_id)
         with database.read() as conn:
             notices = list_notices(conn, batch_id)
-    except DatabaseUnavailable as error:
+    except DatabaseFailure as error:
         console.print(f"nobody was told: {error}", style="yellow")
         return
     for notice in notices:

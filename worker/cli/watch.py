@@ -29,7 +29,7 @@ from worker.cli.settings import opened, settings_for
 from worker.cli.streams import reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFailure
 from worker.services.explain import why_nothing_moves
 from worker.services.quote import Quoted, quote_batch
 from worker.services.situation import Situation, situation
@@ -68,7 +68,7 @@ def watch(
                 while True:
                     try:
                         now = situation(database, batch_id, clock=clock)
-                    except DatabaseUnavailable as error:
+                    except DatabaseFailure as error:
                         screen.away(str(error))
                     else:
                         rate = eta.into(seen.rates(now))

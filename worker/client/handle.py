@@ -11,7 +11,7 @@ from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.replies import PromptFit
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFailure
 from worker.services.actions import cancel_jobs, retry_jobs
 from worker.services.results import result_lines
 from worker.storage.answers import answer_counts
@@ -47,7 +47,7 @@ class BatchHandle:
     _place: "Place" = field(repr=False, compare=False)
 
     def progress(self) -> BatchProgress:
-        """Its jobs by state, now. Raises DatabaseUnavailable."""
+        """Its jobs by state, now. Raises DatabaseFailure."""
         with self._place.database.read() as conn:
             return batch_progress(conn, self.id)
 
@@ -57,14 +57,14 @@ class BatchHandle:
         """Wait until nothing of it can change by itself any more: all ended or held, or it is paused and nothing runs.
 
         ``callback`` hears of each look, every ``poll`` seconds; what it raises ends the wait. Raises TimeoutError after
-        ``timeout`` seconds, DatabaseUnavailable when the database is away for longer than ``DATABASE_SECONDS``.
+        ``timeout`` seconds, DatabaseFailure when the database fails for longer than ``DATABASE_SECONDS``.
         """
         began = read_at = time.monotonic()
         while True:
             try:
                 progress = self.progress()
                 read_at = time.monotonic()
-            except DatabaseUnavailable:
+            except DatabaseFailure:
                 if time.monotonic() - read_at > DATABASE_SECONDS:
                     raise
             else:

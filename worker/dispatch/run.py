@@ -16,9 +16,9 @@ from celery.exceptions import SecurityWarning
 from worker.dispatch.app import CHORES_QUEUE, SUBMIT_QUEUE, TICK_QUEUE, host_queue, make_app
 from worker.dispatch.beside import kept_running
 from worker.dispatch.tasks import register_tasks, take_signals
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFailure
 from worker.maintenance.heart import Heart
-from worker.observability.events import emit
+from worker.observability.events import emit, emit_failure
 from worker.services.health.facts import Place
 from worker.services.health.watch import Watch
 from worker.services.spools import store_spools
@@ -73,8 +73,8 @@ def _begin_work(settings: Settings, names: Sequence[str]) -> None:
             else:
                 emit("worker.waiting", host=name, message=_unknown_host(name, sorted(urls)))
         store_spools(database, settings.home, clock=database.clock(), but=names)
-    except DatabaseUnavailable as error:
-        emit("database.unavailable", host="spool", message=str(error))
+    except DatabaseFailure as error:
+        emit_failure(error, host="spool")
     finally:
         database.close()  # before the fork: connections do not cross it
 
@@ -182,5 +182,5 @@ def _pulse(settings: Settings, turned: threading.Event) -> None:
             clock = clock or database.clock()
             heart = heart or Heart("beat", every=max(settings.tick_seconds, 1.0))
             heart.beat(database, clock)
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host="beat", message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host="beat")

@@ -17,11 +17,11 @@ from worker.clock import Clock, SystemClock
 from worker.dispatch.services import CHORES, TICK, batch_services, fleet_services, urgent_services
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
-from worker.errors import DatabaseUnavailable, InputRefused, NotFound, SettingsRefused
+from worker.errors import DatabaseFailure, InputRefused, NotFound, SettingsRefused
 from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
-from worker.observability.events import emit
+from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.services.pace import Paces
 from worker.services.serve import serve_host
@@ -112,8 +112,8 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     def run(runner: Runner) -> None:
         try:
             database, clock = resources.database, resources.clock
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=runner.pool, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=runner.pool)
             return
         runner.run_due(database, clock)
 
@@ -193,11 +193,11 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
         return False
     except SettingsRefused as error:
         emit("host.unreachable", host=name, message=str(error))
-        with suppress(DatabaseUnavailable), resources.database.write() as conn:
+        with suppress(DatabaseFailure), resources.database.write() as conn:
             record_unreachable(conn, name, message=str(error), now=resources.clock.now())
         return False
-    except DatabaseUnavailable as error:
-        emit("database.unavailable", host=name, message=str(error))
+    except DatabaseFailure as error:
+        emit_failure(error, host=name)
         return False
     stop, ended = Asked(), threading.Event()
     grace = resources.settings.stop_grace_seconds
@@ -219,8 +219,8 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
                 fail_on_cut=resources.settings.fail_on_cut,
                 families=resources.settings.families,
             )
-    except DatabaseUnavailable as error:
-        emit("database.unavailable", host=name, message=str(error))
+    except DatabaseFailure as error:
+        emit_failure(error, host=name)
         return False
     finally:
         stopped = stop.is_set()

@@ -58,7 +58,7 @@ def operate(database: Database, clock: Clock) -> Counts:
         try:
             after = run_operation(database, operation.id, clock=clock, most_seconds=LONGEST_PASS)
         except DatabaseUnavailable:
-            raise
+            raise  # the operation is not at fault
         except Exception as error:
             with database.write() as conn:
                 keep_error(conn, operation.id, f"{error or type(error).__name__}")
@@ -88,9 +88,10 @@ def run_operation(
         number_all(database)  # what it comes to is counted before it goes
     while operation.ended_at is None:
         at = clock.monotonic()
-        with database.write() as conn:
-            before = operation
-            operation = take_step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
+        before = operation
+        operation = database.transact(
+            lambda conn: take_step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
+        )
         if watch is not None:
             watch(operation)
         if most_seconds is not None and (operation == before or clock.monotonic() - began > most_seconds):

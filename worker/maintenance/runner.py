@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from worker.clock import Clock
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseContended, DatabaseFailure
 from worker.maintenance.heart import Heart
-from worker.maintenance.service import Counts, Service, no_counts
-from worker.observability.events import emit
-from worker.storage.engine import Database
+from worker.maintenance.service import Counts, Service, is_away, no_counts
+from worker.observability.events import emit, emit_failure
+from worker.storage.engine import Database, retry_contended
 
 _log = logging.getLogger("caravan")
 
@@ -44,12 +44,12 @@ class Runner:
                     if not no_counts(counts):
                         results[service.name] = counts
             self._heart.beat(database, clock, failing=self.failing)
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self.pool, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self.pool)
         return results
 
     def stop(self, database: Database) -> None:
-        """The pool ends as intended and is not to be missed. Raises DatabaseUnavailable."""
+        """The pool ends as intended and is not to be missed. Raises DatabaseFailure."""
         self._heart.stop(database)
 
     def _is_due(self, service: Service, clock: Clock) -> bool:
@@ -61,10 +61,10 @@ class Runner:
 
     def _run(self, service: Service, database: Database, clock: Clock) -> Counts:
         try:
-            counts = service.run_once(database, clock)
-        except DatabaseUnavailable:
-            raise
+            counts = retry_contended(lambda: service.run_once(database, clock))
         except Exception as error:
+            if is_away(error):
+                raise
             self._failed(service.name, error, clock)
             return {}
         if self.failing.pop(service.name, None) is not None:
@@ -82,5 +82,5 @@ class Runner:
             return
         self._reported[name] = message, clock.monotonic()
         emit("service.failed", pool=self.pool, service=name, message=message)
-        if message != before:
+        if message != before and not isinstance(error, DatabaseContended):
             _log.error("defect in the service %s; the others go on", name, exc_info=error)

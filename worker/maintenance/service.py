@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.clock import Clock
-from worker.errors import DatabaseUnavailable, PassIncomplete
-from worker.storage.engine import Database
+from worker.errors import DatabaseContended, DatabaseUnavailable, PassIncomplete
+from worker.storage.engine import Database, retry_contended
 
 Counts = Mapping[str, int]
 """What a pass changed, by a word for it: ``{"promoted": 12}``. Zero and missing mean the same."""
@@ -29,21 +29,28 @@ Item = TypeVar("Item")
 
 
 def each(items: Iterable[Item], work: Callable[[Item], int], *, name: Callable[[Item], str]) -> int:
-    """Do ``work`` for every item, whatever becomes of the others; the sum of what it returns.
+    """Do ``work`` for every item, whatever becomes of the others; the sum of what it returns. An item that met another
+    transaction is tried again at once.
 
-    Raises PassIncomplete in the end for the items that failed; DatabaseUnavailable at once.
+    Raises PassIncomplete in the end for the items that failed; DatabaseUnavailable, where it is away, at once.
     """
     total, failures = 0, []
     for item in items:
         try:
-            total += work(item)
-        except DatabaseUnavailable:
-            raise
+            total += retry_contended(lambda item=item: work(item))  # type: ignore[misc]
         except Exception as error:
+            if is_away(error):
+                raise
             failures.append(f"{name(item)}: {error or type(error).__name__}")
     if failures:
         raise PassIncomplete(failures)
     return total
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database is away: then nothing else can be done either, while one that refuses a statement, or in
+    which another transaction was in the way, may well do the next one."""
+    return isinstance(error, DatabaseUnavailable) and not isinstance(error, DatabaseContended)
 
 
 def collecting(failures: list[str], work: Callable[[], int]) -> int:

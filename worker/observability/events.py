@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Mapping
 
+from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused
+
 EVENTS: Mapping[str, str] = {
     "batch.submitted": "a batch was sealed: batch, jobs, seconds",
     "batch.refused": "a batch was refused at the door: batch, problems",
@@ -49,7 +51,9 @@ EVENTS: Mapping[str, str] = {
     "lease.lost": "a finish was refused by the fence: host, jobs",
     "database.backed_up": "a SQLite file was saved before its schema was upgraded: file, revision",
     "database.on_network": "SQLite lies on a network folder, where its write-ahead log cannot work: folder, kind",
-    "database.unavailable": "the database could not be reached: host, message",
+    "database.unavailable": "the database is away or full; work waits for it: host, message",
+    "database.contended": "a transaction met another one, also when it was begun again: host, message",
+    "database.refused": "the database refused a statement, or it took too long: host, message",
     "broker.unavailable": "a wake-up could not be published: message",
     "secret.exposed": "a secret's file can be read by every user of the machine: reference",
     "health.listening": "whether all is well is answered at: url",
@@ -100,6 +104,8 @@ _WARNINGS = frozenset(
         "reader.died",
         "reader.unlimited",
         "database.unavailable",
+        "database.contended",
+        "database.refused",
         "broker.unavailable",
         "secret.exposed",
         "health.unheard",
@@ -126,3 +132,14 @@ def emit(event: str, **fields: object) -> None:
     level = logging.WARNING if event in _WARNINGS else logging.INFO
     if _log.isEnabledFor(level):
         _log.log(level, "%s", event, extra={"event": event, "fields": fields})
+
+
+def emit_failure(error: DatabaseFailure, *, host: str) -> None:
+    """Say what the database did not do for ``host`` (or a pool of services), by the class of ``error``."""
+    match error:
+        case DatabaseRefused():
+            emit("database.refused", host=host, message=str(error))
+        case DatabaseContended():
+            emit("database.contended", host=host, message=str(error))
+        case _:
+            emit("database.unavailable", host=host, message=str(error))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from api_schemas.jobs import JobDefaults, check_defaults
@@ -221,6 +222,12 @@ def resume_batch(database: Database, batch_id: int, *, clock: Clock) -> None:
     emit("batch.resumed", batch=batch_id)
 
 
+def _change(
+    change: Callable[[Connection, JobFilter, int], Step], part: JobFilter, after: int, conn: Connection
+) -> Step:
+    return change(conn, part, after)
+
+
 def _each(
     database: Database,
     chosen: JobFilter,
@@ -232,8 +239,7 @@ def _each(
     for part in by_batch(chosen):
         after: int | None = 0
         while after is not None:
-            with database.write() as conn:
-                step = change(conn, part, after)
+            step = database.transact(partial(_change, change, part, after))
             jobs, running, after = jobs + step.changed, running + step.running, step.after
             if (step.changed or step.running) and part.batch_id not in touched and part.batch_id is not None:
                 touched.append(part.batch_id)

@@ -7,14 +7,14 @@ from datetime import timedelta
 from worker.clock import Clock
 from worker.domain.jobs import ClaimedJob
 from worker.domain.timings import Timings
-from worker.errors import DatabaseUnavailable
-from worker.observability.events import emit
+from worker.errors import DatabaseFailure
+from worker.observability.events import emit, emit_failure
 from worker.policy.facts import RunJobs
 from worker.services.reuse import Reuse
 from worker.services.slots import Slots
 from worker.services.store import Store
 from worker.storage.claims import claim_jobs, claim_suspect, release_jobs, release_strays
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 
 
 class Claims:
@@ -51,7 +51,7 @@ class Claims:
         self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
     ) -> Sequence[ClaimedJob]:
         """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves; those that may take a
-        stored answer, and have one by now, are not among them. Raises DatabaseUnavailable."""
+        stored answer, and have one by now, are not among them. Raises DatabaseFailure."""
         while True:
             claimed = self._claim(decision, runner_keys, limit=limit, dated=dated)
             if self._reuse is None or not claimed:
@@ -70,7 +70,8 @@ class Claims:
         self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
     ) -> Sequence[ClaimedJob]:
         now = self._clock.now()
-        with self._database.write() as conn:
+
+        def claim(conn: Connection) -> Sequence[ClaimedJob]:
             claimed = claim_jobs(
                 conn,
                 host=self._host,
@@ -86,13 +87,15 @@ class Claims:
             )
             if self._reuse is not None:
                 self._reuse.claimed(conn, claimed)
-        return claimed
+            return claimed
+
+        return self._database.transact(claim)
 
     def claim_suspect(self, runner_keys: Sequence[str]) -> Sequence[ClaimedJob]:
-        """Take one job that has to run alone; the slots are dry. Raises DatabaseUnavailable."""
+        """Take one job that has to run alone; the slots are dry. Raises DatabaseFailure."""
         now = self._clock.now()
-        with self._database.write() as conn:
-            claimed = claim_suspect(
+        claimed = self._database.transact(
+            lambda conn: claim_suspect(
                 conn,
                 host=self._host,
                 runner_keys=runner_keys,
@@ -101,6 +104,7 @@ class Claims:
                 lease_until=now + timedelta(seconds=self._timings.lease),
                 batch_id=self._batch_id,
             )
+        )
         for job in claimed:
             emit("job.suspected", host=self._host, job=job.id, losses=job.losses)
         return claimed
@@ -117,7 +121,7 @@ class Claims:
             return
         try:
             alike = list(self._reuse.answer(alike))
-        except DatabaseUnavailable:
+        except DatabaseFailure:
             self._strays = True  # what was committed is no longer ours, and the others are released as strays
             raise
         self._release(alike)
@@ -126,25 +130,27 @@ class Claims:
         if not unstarted:
             return
         try:
-            with self._database.write() as conn:
-                release_jobs(
+            self._database.transact(
+                lambda conn: release_jobs(
                     conn,
                     token=self._token,
                     job_ids=[job.id for job in unstarted],
                     now=self._clock.now(),
                 )
-        except DatabaseUnavailable as error:
+            )
+        except DatabaseFailure as error:
             self._strays = True
-            emit("database.unavailable", host=self._host, message=str(error))
+            emit_failure(error, host=self._host)
             return
         emit("job.released", host=self._host, jobs=len(unstarted))
 
     def release_strays(self) -> None:
-        """Release what bears our token and is in nobody's hands, where that may be. Raises DatabaseUnavailable."""
+        """Release what bears our token and is in nobody's hands, where that may be. Raises DatabaseFailure."""
         if not self._strays:
             return
-        with self._database.write() as conn:
-            jobs = release_strays(conn, token=self._token, held=self.held(), now=self._clock.now())
+        jobs = self._database.transact(
+            lambda conn: release_strays(conn, token=self._token, held=self.held(), now=self._clock.now())
+        )
         self._strays = False
         if jobs:
             emit("job.released", host=self._host, jobs=jobs)

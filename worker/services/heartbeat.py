@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from worker.clock import Clock
 from worker.domain.timings import Timings
-from worker.errors import DatabaseUnavailable
-from worker.observability.events import emit
-from worker.storage.claims import cancel_requested, mark_asked, renew, renew_host
-from worker.storage.engine import Database
+from worker.errors import DatabaseFailure
+from worker.observability.events import emit_failure
+from worker.storage.claims import Renewed, cancel_requested, mark_asked, renew, renew_host
+from worker.storage.engine import Connection, Database
 
 
 class Heartbeat:
@@ -65,8 +65,8 @@ class Heartbeat:
                     renewed_at = self._clock.monotonic()
                 else:
                     self._look()
-            except DatabaseUnavailable as error:
-                emit("database.unavailable", host=self._host, message=str(error))
+            except DatabaseFailure as error:
+                emit_failure(error, host=self._host)
 
     def _look(self) -> None:
         asked = frozenset(self._asked())
@@ -80,10 +80,14 @@ class Heartbeat:
     def _renew(self) -> None:
         now, began = self._clock.now(), self._clock.monotonic()
         until, held = now + timedelta(seconds=self._timings.lease), frozenset(self._held())
-        with self._database.write() as conn:
-            if not renew_host(conn, host=self._host, token=self._token, now=now, until=until):
-                self.lost.set()
-            renewed = renew(conn, token=self._token, job_ids=held, lease_until=until)
+
+        def renew_all(conn: Connection) -> tuple[bool, Renewed]:
+            serves = renew_host(conn, host=self._host, token=self._token, now=now, until=until)
+            return serves, renew(conn, token=self._token, job_ids=held, lease_until=until)
+
+        serves, renewed = self._database.transact(renew_all)
+        if not serves:
+            self.lost.set()
         self._renewed(held - renewed.job_ids, began + self._timings.lease)
         if renewed.cancel:
             self._cancel(renewed.cancel)

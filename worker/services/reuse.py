@@ -89,8 +89,9 @@ class Reuse:
     def answer(self, jobs: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
         """Jobs that were claimed and no slot has taken: those that have no answer even now. Raises
         DatabaseUnavailable."""
-        with self._database.write() as conn:
-            taken = reuse_claimed(conn, jobs, self._digests(), now=self._clock.now(), cut=self._cut)
+        taken = self._database.transact(
+            lambda conn: reuse_claimed(conn, jobs, self._digests(), now=self._clock.now(), cut=self._cut)
+        )
         if taken:
             emit("job.reused", host=self._host, jobs=len(taken))
         return [job for job in jobs if job.id not in taken]

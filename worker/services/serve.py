@@ -16,9 +16,9 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
-from worker.errors import CODES, Code, DatabaseUnavailable, HostError
+from worker.errors import CODES, Code, DatabaseFailure, HostError
 from worker.maintenance.withdraw import withdraw
-from worker.observability.events import emit
+from worker.observability.events import emit, emit_failure
 from worker.ollama.client import Call, OllamaHost
 from worker.policy.choose import choose
 from worker.policy.facts import LoadRunner, RunJobs, Wait
@@ -85,7 +85,7 @@ def serve_host(
 
     Returns at once when somebody else serves it, or where it steps back after a failure. ``standing`` is what this
     process knows of the host from earlier passes; ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
-    Never raises for what a host does; raises DatabaseUnavailable when the database is away before anything was
+    Never raises for what a host does; raises DatabaseFailure when the database is away before anything was
     claimed.
     """
     standing = standing or Standing(Paces(host.name))
@@ -266,8 +266,8 @@ class _Serving:
         try:
             decision = choose(self._see().facts)
             needed = frozenset({decision.runner_key} if isinstance(decision, RunJobs) else ())
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self.host.name, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self.host.name)
         self.residency.apply_keep_alive(needed)
 
     def _renewed(self, lost: frozenset[int], leased_until: float) -> None:
@@ -282,8 +282,8 @@ class _Serving:
         """Unload what fell silent; False where the host goes into quarantine."""
         try:
             return self.breaker.mend()
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self.host.name, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self.host.name)
             return True
 
     def _give_way(self) -> None:
@@ -330,9 +330,9 @@ class _Serving:
             return False
         try:
             return self._choose_and_do()
-        except DatabaseUnavailable as error:
+        except DatabaseFailure as error:
             self.claims.doubted()
-            emit("database.unavailable", host=self.host.name, message=str(error))
+            emit_failure(error, host=self.host.name)
             return False
 
     def _choose_and_do(self) -> bool:
@@ -388,9 +388,9 @@ class _Serving:
                     return self.slots.unfinished <= self.slots.limit and self._run_jobs(decision, seen)
                 case LoadRunner() as decision:
                     self._run_dry(decision)
-        except DatabaseUnavailable as error:
+        except DatabaseFailure as error:
             self.claims.doubted()
-            emit("database.unavailable", host=self.host.name, message=str(error))
+            emit_failure(error, host=self.host.name)
         return False
 
     def _collect(self) -> None:
@@ -435,8 +435,8 @@ class _Serving:
             self.sight.keep_paces()
             with self.database.write() as conn:
                 leave_host(conn, host=self.host.name, token=self.token, now=self.clock.now())
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self.host.name, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self.host.name)
 
     def _look_again(self) -> bool:
         """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
@@ -564,8 +564,8 @@ class _Serving:
                     self._succeeded(one, one.ending.finish.outcome.result)
                 elif one.ending.error is not None:
                     self._answer_for(one, one.ending.error)
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self.host.name, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self.host.name)
 
     def _brake(self, batch_ids: Collection[int]) -> None:
         """Batches whose jobs only fail stop here, before more of them is tried."""

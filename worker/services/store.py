@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
-from worker.errors import DatabaseUnavailable
-from worker.observability.events import emit
+from worker.errors import DatabaseFailure
+from worker.observability.events import emit, emit_failure
 from worker.services.spool import Spool
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
@@ -19,7 +19,7 @@ RETRY_SECONDS = 1.0
 class Store:
     """The one writer of a host's outcomes.
 
-    Text that a host generated is expensive: when the database is away, finishes stay here and go to the spool at
+    Text that a host generated is expensive: when the database is away or refuses them, finishes stay here and go to the spool at
     once; when it is back they are stored through the fence like all others.
     """
 
@@ -53,7 +53,7 @@ class Store:
         self._pending += finishes
 
     def flush(self) -> bool:
-        """Store what is pending; False while the database is away."""
+        """Store what is pending; False while the database does not take it."""
         if not self._pending and not self._left:
             return True
         if self._clock.monotonic() < self._retry_at:
@@ -66,8 +66,8 @@ class Store:
             while self._pending:
                 self._store(self._pending[:AT_MOST])
                 del self._pending[:AT_MOST]
-        except DatabaseUnavailable as error:
-            emit("database.unavailable", host=self._host, message=str(error))
+        except DatabaseFailure as error:
+            emit_failure(error, host=self._host)
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._keep()
             return False
@@ -82,8 +82,7 @@ class Store:
         self.flush()
 
     def _store(self, group: Sequence[Finish]) -> None:
-        with self._database.write() as conn:
-            finished = finish_jobs(conn, group, now=self._clock.now())
+        finished = self._database.transact(lambda conn: finish_jobs(conn, group, now=self._clock.now()))
         self.accepted += len(finished.accepted)
         self.output_tokens += sum(
             finish.outcome.result.output_tokens for finish in group if isinstance(finish.outcome, Succeeded)

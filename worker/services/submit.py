@@ -12,7 +12,7 @@ from api_schemas.jobs import JobDefaults
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
-from worker.errors import Conflict, DatabaseUnavailable, InputRefused, Problem
+from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
 from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
@@ -73,7 +73,7 @@ def submit_lines(
 
     ``check_models`` is asked once, before the seal, with each model and the first line that names it.
     Raises InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; Conflict
-    where somebody ends the batch meanwhile; DatabaseUnavailable, after which the same call goes on where it stopped.
+    where somebody ends the batch meanwhile; DatabaseFailure, after which the same call goes on where it stopped.
     """
     began = clock.monotonic()
     _drop_refused_lines(database, key, clock)
@@ -125,9 +125,7 @@ def submit_lines(
             operation = refuse_batch(conn, batch.id, intake.problems, now=clock.now())
         emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
         if operation is not None:
-            with suppress(
-                DatabaseUnavailable
-            ):  # the service continues it; what is wrong with the input is known
+            with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
                 run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
         raise InputRefused(intake.problems, left_out=intake.left_out)
     with database.write() as conn:
@@ -151,5 +149,4 @@ def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
 
 
 def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:
-    with database.write() as conn:
-        insert_jobs(conn, batch_id, chunk, now=clock.now())
+    database.transact(lambda conn: insert_jobs(conn, batch_id, chunk, now=clock.now()))

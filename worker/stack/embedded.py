@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from worker.clock import Clock, SystemClock
 from worker.dispatch.services import FleetServices, batch_services, fleet_services, urgent_services
 from worker.domain.hosts import Host, HostReport
-from worker.errors import DatabaseUnavailable, NoHost, SettingsRefused
+from worker.errors import DatabaseFailure, NoHost, SettingsRefused
 from worker.maintenance.heart import Heart
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
-from worker.observability.events import emit
+from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import Seen, keep_look, look_at
 from worker.services.pace import Paces
@@ -260,8 +260,8 @@ class Embedded:
                     families=self.settings.families,
                     batch_id=self.batch_id,
                 )
-            except DatabaseUnavailable as error:
-                emit("database.unavailable", host=host.name, message=str(error))
+            except DatabaseFailure as error:
+                emit_failure(error, host=host.name)
             except Exception:
                 _log.exception("defect while %s was served; it is served again", host.name)
             if not served.stop.is_set():
@@ -326,9 +326,9 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             yield stack
         finally:
             stack.end()
-            with suppress(DatabaseUnavailable):
+            with suppress(DatabaseFailure):
                 stack.forget_passing()
-            with suppress(DatabaseUnavailable):
+            with suppress(DatabaseFailure):
                 for pool in (UP, UP_CHORES):
                     stack.heart(pool).stop(database)
             database.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
-from worker.errors import AlreadyRunning, DatabaseUnavailable, NoHost, SettingsRefused
+from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
@@ -182,7 +182,7 @@ def _serve(
         stack.serve(hosts, batch_id=batch.id)
         look = _looking(stack, batch.id, {host.name for host in hosts}, callback, wait_hosts)
         batch.wait(look, poll=poll)
-        with suppress(DatabaseUnavailable):  # the work is done; whoever serves next settles the batch
+        with suppress(DatabaseFailure):  # the work is done; whoever serves next settles the batch
             settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
     except KeyboardInterrupt:
         _stop(stack)
@@ -243,8 +243,8 @@ def _looking(
             )
         try:
             seen = situation(place.database, batch_id, clock=place.clock, among=hosts)
-        except DatabaseUnavailable:
-            return  # the wait rides it out
+        except DatabaseFailure:
+            return  # the wait rides it out, or raises it
         found = outlook(
             progress,
             running=sum(model.running for model in seen.models),

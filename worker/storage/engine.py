@@ -1,4 +1,4 @@
-"""How the database is opened, and what its errors mean.
+"""How the database is opened, and what its errors mean: it is away, contended, or it refuses a statement.
 
 SQLite runs in WAL mode with ``BEGIN IMMEDIATE`` for writers: a deferred transaction that turns from reading to writing
 fails with "database is locked" in spite of every time-out. PostgreSQL is spoken to through psycopg 3.
@@ -8,11 +8,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import URL, Connection, Engine
@@ -21,13 +22,33 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.clock import Clock, ElapsedClock, OffsetClock
 from worker.domain.urls import masked
-from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+from worker.errors import (
+    DatabaseContended,
+    DatabaseFailure,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    SchemaOutdated,
+    SettingsRefused,
+)
 from worker.extras import require
 
-__all__ = ["Connection", "Database", "Dialect", "database_url", "open_database", "sqlite_file", "sqlite_url"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Dialect",
+    "database_url",
+    "open_database",
+    "retry_contended",
+    "sqlite_file",
+    "sqlite_url",
+]
 
 Dialect = Literal["sqlite", "postgresql"]
 
+T = TypeVar("T")
+
+RETRIES = 2
+"""How often a transaction that met another one is begun again, at once."""
 BUSY_SECONDS = 30.0
 REANCHOR_SECONDS = 300.0
 IDLE_SECONDS = 60.0
@@ -43,22 +64,33 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block. Raises DatabaseUnavailable, SchemaOutdated."""
+        """A transaction that commits at the end of the block. Raises DatabaseFailure."""
         with translated(self.url), self._engine.connect() as conn:
             if self.dialect == "sqlite":
                 conn = conn.execution_options(sqlite_begin="IMMEDIATE")
             with conn.begin():
                 yield conn
 
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, done in a transaction; it is begun again, ``RETRIES`` times at most, where another
+        transaction was in the way. So ``work`` changes nothing outside of the database. Raises DatabaseFailure.
+        """
+
+        def once() -> T:
+            with self.write() as conn:
+                return work(conn)
+
+        return retry_contended(once)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises DatabaseUnavailable, SchemaOutdated."""
+        """A transaction that only reads. Raises DatabaseFailure."""
         with translated(self.url), self._engine.connect() as conn, conn.begin():
             yield conn
 
     @contextmanager
     def outside(self) -> Iterator[Connection]:
-        """A connection without a transaction, for what none can hold. Raises DatabaseUnavailable, SchemaOutdated."""
+        """A connection without a transaction, for what none can hold. Raises DatabaseFailure."""
         with translated(self.url), self._engine.connect() as conn:
             yield conn.execution_options(sqlite_begin=None, isolation_level="AUTOCOMMIT")
 
@@ -72,6 +104,16 @@ class Database:
     def after_fork(self) -> None:
         """In a forked child: forget the parent's connections without closing them (they are the parent's)."""
         self._engine.dispose(close=False)
+
+
+def retry_contended(work: Callable[[], T]) -> T:
+    """What ``work`` returns; it is called again, ``RETRIES`` times at most, while it raises DatabaseContended."""
+    for _ in range(RETRIES):
+        try:
+            return work()
+        except DatabaseContended:
+            pass
+    return work()
 
 
 class DatabaseClock:
@@ -92,7 +134,7 @@ class DatabaseClock:
         if due:  # asked outside the lock: a database that is away holds up one caller, not all
             try:
                 self._clock = self._ask()
-            except DatabaseUnavailable:
+            except DatabaseFailure:
                 pass  # the old anchor is good enough until it is back
         return self._clock.now()
 
@@ -241,31 +283,102 @@ def translated(url: URL) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable(f"{shown(url)}: all connections are in use") from error
+        raise DatabaseUnavailable(f"{shown(url)}: all connections of this process are in use") from error
     except Exception as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        kinds = {kind.__name__ for kind in type(cause).__mro__ if kind.__module__.startswith(_DRIVERS)}
-        told = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        if kinds & _OUTDATED or ("Error" in kinds and told.startswith(_OUTDATED_SQLITE)):
-            raise SchemaOutdated(
-                f"{shown(url)} has not been set up for this version: run caravan db upgrade"
-            ) from error
-        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-        code = _sqlite_code(cause)
-        away = code in _UNAVAILABLE_SQLITE or (kinds & _UNAVAILABLE and code != sqlite3.SQLITE_ERROR)
-        if invalidated or away:
-            raise DatabaseUnavailable(f"{shown(url)}: {told}") from error
-        raise
+        failure = _failure(error, url)
+        if failure is None:
+            raise
+        raise failure from error
 
 
 _DRIVERS = ("sqlite3", "psycopg")
 _OUTDATED = {"UndefinedTable", "UndefinedColumn"}
 _OUTDATED_SQLITE = ("no such table", "no such column")
-_UNAVAILABLE = {
-    *("OperationalError", "InterfaceError"),
-    *("IdleInTransactionSessionTimeout", "ReadOnlySqlTransaction", "InsufficientPrivilege"),
+
+_CONTENDED_STATES = {"40001", "40P01", "55P03"}
+"""Serialization failure, deadlock, lock_timeout."""
+_AWAY_STATES = ("08", "53", "57P", "58")
+"""Classes of SQLSTATE: the connection, room and memory, shutdown, the system."""
+_AWAY = {"OperationalError", "InterfaceError", "IdleInTransactionSessionTimeout", "ReadOnlySqlTransaction"}
+"""The last two: the server ended a transaction that said nothing more, or has become one that is only read."""
+_REFUSED_STATES: Mapping[str, str] = {
+    "57014": "it took longer than statement_timeout, or somebody cancelled it; report it if that happens again",
+    "42501": "grant the role of the database URL the rights on the tables of Caravan",
+    "53300": "raise max_connections of the server, or run fewer processes",
 }
-_UNAVAILABLE_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""SQLSTATE → what to do, of what waiting does not mend."""
+_REFUSED_CONNECTIONS: Mapping[str, str] = {
+    "too many clients": _REFUSED_STATES["53300"],
+    "remaining connection slots": _REFUSED_STATES["53300"],
+    "too many connections": _REFUSED_STATES["53300"],
+    "password authentication failed": "correct the password in the database URL",
+    "no pg_hba.conf entry": "let this machine connect in pg_hba.conf of the server",
+}
+"""A connection that is refused has no SQLSTATE (libpq keeps it to itself), so its words are read."""
+_CONTENDED_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED_SQLITE: Mapping[int, str] = {
+    sqlite3.SQLITE_READONLY: "let this user write to the file and its folder",
+    sqlite3.SQLITE_PERM: "let this user read and write the file",
+    sqlite3.SQLITE_AUTH: "let this user read and write the file",
+    sqlite3.SQLITE_CORRUPT: "restore a backup: caravan db restore",
+    sqlite3.SQLITE_NOTADB: "name the file of a Caravan database, or restore a backup: caravan db restore",
+}
+_WAIT = "check that it runs and can be reached from here; work goes on by itself when it is back"
+_FULL = "make room; work goes on by itself when it takes writes again"
+_AGAIN = "another transaction was in the way; try again"
+_REPORT = "report it with this message"
+
+
+def _failure(error: Exception, url: URL) -> DatabaseFailure | None:
+    """What ``error`` means for whoever uses the database; None for a defect, or an error of something else."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    kinds = {kind.__name__ for kind in type(cause).__mro__ if kind.__module__.startswith(_DRIVERS)}
+    if not kinds:
+        return None
+    reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    message = f"{shown(url)}: {reason}"
+    if kinds & _OUTDATED or ("Error" in kinds and reason.startswith(_OUTDATED_SQLITE)):
+        return SchemaOutdated(f"{shown(url)} has not been set up for this version: run caravan db upgrade")
+    code, state = _sqlite_code(cause), getattr(cause, "sqlstate", None)
+    if code in _CONTENDED_SQLITE or state in _CONTENDED_STATES:
+        return DatabaseContended(message, _AGAIN)
+    advice = _refusal(code, state, kinds, reason)
+    if advice is not None:
+        return DatabaseRefused(f"{message} (in {_sender(error.__traceback__)})", advice)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return DatabaseUnavailable(message, _WAIT)
+    if kinds & _AWAY and code != sqlite3.SQLITE_ERROR:
+        return DatabaseUnavailable(message, _FULL if _is_full(code, state) else _WAIT)
+    return None
+
+
+def _refusal(code: int | None, state: str | None, kinds: set[str], reason: str) -> str | None:
+    """What to do where the database refuses a statement or a connection; None where it does not."""
+    if code is not None:
+        return _REFUSED_SQLITE.get(code)
+    if state is None:
+        return next((advice for words, advice in _REFUSED_CONNECTIONS.items() if words in reason), None)
+    if state in _REFUSED_STATES:
+        return _REFUSED_STATES[state]
+    if "OperationalError" in kinds and not state.startswith(_AWAY_STATES):
+        return _REPORT
+    return None
+
+
+def _is_full(code: int | None, state: str | None) -> bool:
+    return code == sqlite3.SQLITE_FULL or state == "53100"
+
+
+def _sender(trace: TracebackType | None) -> str:
+    """The innermost function of ours that a traceback names: the one that sent the statement."""
+    name = "an unnamed statement"
+    while trace is not None:
+        frame = trace.tb_frame
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("worker.") and module != __name__:
+            name = f"{module.removeprefix('worker.')}.{frame.f_code.co_name}"
+        trace = trace.tb_next
+    return name
 
 
 def _sqlite_code(cause: object) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clocks import FakeClock
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseContended, DatabaseRefused, DatabaseUnavailable
 from worker.maintenance.background import Background
 from worker.maintenance.heart import Heart
 from worker.maintenance.runner import REPORT_AGAIN, Runner
@@ -103,6 +103,56 @@ def test_a_database_that_is_away_ends_the_pass(database: Database) -> None:
     runner = pool(Service("away", away), Service("after", after))
 
     assert (runner.run_due(database, FakeClock()), after.passes) == ({}, 0)
+
+
+class Contended:
+    """A service, or the work on an item, that meets another transaction some times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self, *_: object) -> int:
+        if self.left:
+            self.left -= 1
+            raise DatabaseContended("deadlock detected")
+        return 1
+
+
+def test_a_service_that_met_another_transaction_is_run_again_at_once(database: Database) -> None:
+    twice, always = Contended(2), Contended(1000)
+    runner = pool(
+        Service("always", lambda d, c: {"done": always(d, c)}),
+        Service("twice", lambda d, c: {"done": twice(d, c)}),
+    )
+
+    assert runner.run_due(database, FakeClock()) == {"twice": {"done": 1}}
+    assert list(runner.failing) == ["always"]
+
+
+def test_a_statement_that_is_refused_stops_no_other_service(database: Database) -> None:
+    refused = Faulty()
+    refused.error = DatabaseRefused("too slow (in storage.jobs.promote)")
+    runner = pool(Service("refused", refused), Service("counting", counting))
+
+    assert "counting" in runner.run_due(database, FakeClock())
+    assert "storage.jobs.promote" in runner.failing["refused"]
+
+
+def test_an_item_that_always_meets_another_transaction_stops_no_other_item(database: Database) -> None:
+    done: list[str] = []
+    always = Contended(1000)
+
+    def work(name: str) -> int:
+        if name == "a":
+            return always()
+        done.append(name)
+        return 1
+
+    runner = pool(Service("items", lambda _d, _c: {"done": each("abc", work, name=lambda name: name)}))
+    runner.run_due(database, FakeClock())
+
+    assert done == ["b", "c"]
+    assert runner.failing == {"items": "PassIncomplete: a: deadlock detected"}
 
 
 def test_one_item_that_fails_does_not_keep_the_others_from_being_done(database: Database) -> None:

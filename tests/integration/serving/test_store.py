@@ -1,8 +1,8 @@
 """Outcomes on their way to the database: nothing that was generated is lost, nothing is stored twice."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Connection
@@ -12,7 +12,7 @@ from tests.integration.storage.conftest import NOW, ending, new_job
 from tests.integration.storage.conftest import Store as Queue
 from tests.integration.storage.conftest import store as queue
 from worker.domain.jobs import JobState
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused, DatabaseUnavailable
 from worker.services.spool import Spool
 from worker.services.store import Store
 from worker.storage.engine import Database
@@ -26,13 +26,12 @@ class Fickle:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.away = True
+        self.error: DatabaseFailure = DatabaseUnavailable("the database is away")
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def transact(self, work: Callable[[Connection], Any]) -> Any:
         if self.away:
-            raise DatabaseUnavailable("the database is away")
-        with self._database.write() as conn:
-            yield conn
+            raise self.error
+        return self._database.transact(work)
 
 
 @pytest.fixture
@@ -45,9 +44,13 @@ def a_store(database: Fickle, tmp_path: Path, clock: FakeClock) -> Store:
 
 
 @pytest.mark.fault(11)
-def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_is_back(
-    queue: Queue, fickle: Fickle, tmp_path: Path
+@pytest.mark.parametrize(
+    "error", [DatabaseUnavailable("away"), DatabaseContended("deadlock"), DatabaseRefused("too slow")]
+)
+def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_takes_it(
+    queue: Queue, fickle: Fickle, tmp_path: Path, error: DatabaseFailure
 ) -> None:
+    fickle.error = error
     queue.submit(new_job(1), new_job(2))
     clock = FakeClock(NOW)
     store = a_store(fickle, tmp_path, clock)

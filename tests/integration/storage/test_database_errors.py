@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,11 +11,18 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tests.integration.storage.conftest import NOW, new_job
-from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+from worker.errors import (
+    DatabaseContended,
+    DatabaseFailure,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    SchemaOutdated,
+    SettingsRefused,
+)
 from worker.storage import engine
 from worker.storage.batches import create_batch
 from worker.storage.counts import batch_counts
-from worker.storage.engine import database_url, open_database
+from worker.storage.engine import Connection, database_url, open_database
 from worker.storage.jobs import insert_jobs
 from worker.storage.migrate import revision, upgrade
 
@@ -58,7 +66,7 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are notes, and no database at all; " * 100)
 
-    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
+    with pytest.raises(DatabaseRefused, match="file is not a database"):
         revision(str(path))
 
 
@@ -88,7 +96,7 @@ def test_a_file_that_may_only_be_read_is_said_to_be_read_only(migrated_sqlite_ur
     database = open_database(migrated_sqlite_url)
     Path(database.url.database or "").chmod(0o400)
 
-    with pytest.raises(DatabaseUnavailable, match="readonly"), database.write() as conn:
+    with pytest.raises(DatabaseRefused, match="readonly"), database.write() as conn:
         conn.execute(text("DELETE FROM served"))
 
     database.close()
@@ -116,11 +124,115 @@ def test_a_defect_in_a_statement_is_no_trouble_of_the_database(migrated_url: str
 def test_one_may_not_read_what_belongs_to_somebody_else(migrated_postgres_url: str) -> None:
     database = open_database(migrated_postgres_url)
 
-    with pytest.raises(DatabaseUnavailable, match="permission denied"), database.write() as conn:
+    with pytest.raises(DatabaseRefused, match="permission denied"), database.write() as conn:
         conn.execute(text("CREATE ROLE nobody_here"))
         conn.execute(text("SET LOCAL ROLE nobody_here"))
         conn.execute(text("SELECT * FROM jobs"))
 
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("40001", DatabaseContended),
+        ("40P01", DatabaseContended),
+        ("55P03", DatabaseContended),
+        ("57014", DatabaseRefused),
+        ("53300", DatabaseRefused),
+        ("42501", DatabaseRefused),
+        ("54001", DatabaseRefused),
+        ("25006", DatabaseUnavailable),
+        ("53100", DatabaseUnavailable),
+        ("57P01", DatabaseUnavailable),
+        ("58030", DatabaseUnavailable),
+    ],
+)
+def test_the_sqlstate_says_whether_to_wait_to_try_again_or_to_mend(
+    migrated_postgres_url: str, state: str, kind: type[DatabaseFailure]
+) -> None:
+    database = open_database(migrated_postgres_url)
+
+    with pytest.raises(DatabaseFailure) as caught, database.write() as conn:
+        conn.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"))
+
+    assert type(caught.value) is kind
+    assert caught.value.advice
+    database.close()
+
+
+def test_a_statement_that_took_too_long_is_named_by_the_function_that_sent_it(
+    migrated_postgres_url: str,
+) -> None:
+    database = open_database(migrated_postgres_url)
+
+    with database.write() as holder, pytest.raises(DatabaseRefused) as caught, database.read() as conn:
+        holder.execute(text("LOCK TABLE counts IN ACCESS EXCLUSIVE MODE"))
+        conn.execute(text("SET LOCAL statement_timeout = 20"))
+        batch_counts(conn, 1)
+
+    assert "storage.counts.batch_counts" in str(caught.value)
+    assert "statement_timeout" in str(caught.value)
+    database.close()
+
+
+def test_a_transaction_that_met_another_one_is_begun_again_at_once(migrated_postgres_url: str) -> None:
+    holder, database = open_database(migrated_postgres_url), open_database(migrated_postgres_url)
+    begun = []
+
+    with holder.write() as first:
+        first.execute(text("UPDATE fleet SET id = 1"))
+
+        def work(conn: Connection) -> int:
+            begun.append(conn)
+            if len(begun) == 3:
+                first.rollback()
+            conn.execute(text("SET LOCAL lock_timeout = 20"))
+            return conn.execute(text("UPDATE fleet SET id = 1")).rowcount
+
+        assert database.transact(work) == 1
+
+    assert len(begun) == 3
+    holder.close()
+    database.close()
+
+
+def test_a_busy_file_is_tried_again_at_once(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = open_database(migrated_sqlite_url)
+    database = open_database(migrated_sqlite_url, busy_seconds=0.02)
+    begin, begun = database.write, []
+
+    with holder.write() as first:
+
+        def write() -> AbstractContextManager[Connection]:
+            begun.append(1)
+            if len(begun) == 3:
+                first.rollback()
+            return begin()
+
+        monkeypatch.setattr(database, "write", write)
+        assert database.transact(lambda conn: conn.execute(text("UPDATE fleet SET id = 1")).rowcount) == 1
+
+    assert len(begun) == 3
+    holder.close()
+    database.close()
+
+
+def test_a_transaction_that_always_meets_another_one_is_given_up_after_three_tries(
+    migrated_url: str,
+) -> None:
+    database, begun = open_database(migrated_url), []
+
+    def work(conn: Connection) -> None:
+        begun.append(conn)
+        raise DatabaseContended("deadlock")
+
+    with pytest.raises(DatabaseContended):
+        database.transact(work)
+
+    assert len(begun) == 3
     database.close()
 
 

@@ -13,7 +13,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, Kind
 from worker.domain.hosts import HostReport
 from worker.domain.jobs import JobState
-from worker.errors import DatabaseUnavailable, SchemaOutdated
+from worker.errors import DatabaseRefused, DatabaseUnavailable, SchemaOutdated
 from worker.services.health.findings import Disk, FailedNight, HealthFacts, HostSeen, SpoolSeen, Unfired
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
@@ -62,7 +62,9 @@ def gather(place: Place, *, held: bool) -> HealthFacts:
             Kind.DATABASE, "schema", str(error), "caravan db upgrade, with the newest version of caravan"
         )
     except DatabaseUnavailable as error:
-        fault = _unavailable(str(error))
+        fault = _unavailable(error.reason)
+    except DatabaseRefused as error:
+        fault = Finding(Kind.DATABASE, "refused", error.reason, error.advice)
     finally:
         database.close()
     now = SystemClock().now()

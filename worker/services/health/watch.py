@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.clock import Clock, SystemClock
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse, Telling
-from worker.errors import DatabaseUnavailable, SchemaOutdated, SettingsRefused
+from worker.errors import DatabaseFailure, SettingsRefused
 from worker.notify.bounded import NotSent
 from worker.notify.listener import listen_address, listening
 from worker.notify.mail import MailServer, mail_addresses, mail_server, send_mail
@@ -172,7 +172,7 @@ class Watch:
         self._away = 0
         try:
             self._tell_together(verdict)
-        except (DatabaseUnavailable, SchemaOutdated) as error:
+        except DatabaseFailure as error:
             emit("health.failed", message=str(error)[:300])
 
     def _tell_together(self, verdict: Verdict) -> None:
