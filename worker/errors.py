@@ -17,6 +17,7 @@
     │   └── DatabaseRefused   it refused the statement, or the statement took too long: waiting does not help
     ├── AlreadyRunning        another process holds this CARAVAN_HOME
     ├── NoHost                no host can serve what is asked
+    ├── HostLost              another worker serves the host by now: nothing may be written for it
     ├── DocumentRefused       a document has no text that could be asked about; its code says why
     └── HostError             one request to a host gave no result; its code says whose fault that was
 
@@ -145,6 +146,10 @@ DocumentCode = Literal[
     "too_large",
     "outside_root",
 ]
+
+
+class HostLost(CaravanError):
+    """Another worker serves the host by now: what this one knows of it is old, and nothing of that may be written."""
 
 
 class DocumentRefused(CaravanError):

@@ -15,8 +15,8 @@ from worker.ollama.client import OllamaHost
 from worker.policy.health import BROKEN, BROKEN_IN_A_ROW, FEW_TOKENS, WEDGED, WEDGED_IN_A_ROW, quarantine
 from worker.services.load import unload_runner
 from worker.services.residency import Residency
+from worker.services.session import HostSession
 from worker.services.standing import Standing
-from worker.storage.engine import Database
 from worker.storage.hosts import end_quarantine, quarantine_host, record_slow
 
 
@@ -25,15 +25,14 @@ class Breaker:
 
     def __init__(
         self,
-        database: Database,
-        host: str,
+        session: HostSession,
         gpu: OllamaHost,
         residency: Residency,
         standing: Standing,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        self._database, self._host, self._gpu = database, host, gpu
+        self._session, self._host, self._gpu = session, session.host, gpu
         self._residency, self._standing = residency, standing
         self._clock, self._timings = clock, timings
 
@@ -70,7 +69,7 @@ class Breaker:
 
     def mend(self) -> bool:
         """The slots are dry: unload what fell silent, see it gone. False where the host goes into quarantine instead.
-        Raises DatabaseUnavailable."""
+        Raises DatabaseFailure, HostLost."""
         reason = self._standing.condemned
         for runner_key, error in list(self._standing.wedged.items()):
             model = self._residency.runner(runner_key).key.model
@@ -93,18 +92,18 @@ class Breaker:
         return bool(self._standing.wedged) or self._standing.condemned is not None
 
     def answered(self, runner_key: str, tokens: int, tokens_per_second: float | None) -> None:
-        """The host answered a job. Raises DatabaseUnavailable."""
+        """The host answered a job. Raises DatabaseFailure, HostLost."""
         was_suspected, slow = self._standing.quarantines > 0, self._standing.speeds.slow
         self._standing.answered(self._clock.monotonic())
         if was_suspected and not self._standing.quarantines:
-            with self._database.write() as conn:
+            with self._session.write() as conn:
                 end_quarantine(conn, self._host)
             emit("host.recovered", host=self._host)
         if tokens < FEW_TOKENS or tokens_per_second is None:
             return
         reason = self._standing.speeds.answered(runner_key, tokens_per_second)
         if self._standing.speeds.slow != slow:
-            with self._database.write() as conn:
+            with self._session.write() as conn:
                 record_slow(conn, self._host, reason, now=self._clock.now())
             if reason is not None:
                 emit("host.slow", host=self._host, reason=reason)
@@ -124,6 +123,6 @@ class Breaker:
         self._standing.quarantines += 1
         self._standing.broken = self._standing.wedges = 0
         pause = quarantine(self._standing.quarantines)
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             quarantine_host(conn, self._host, until=self._clock.now() + pause, reason=reason)
         emit("host.quarantined", host=self._host, seconds=pause.total_seconds(), reason=reason[:300])

@@ -8,15 +8,16 @@ from worker.clock import Clock
 from worker.domain.timings import Timings
 from worker.errors import DatabaseFailure
 from worker.observability.events import emit_failure
+from worker.services.session import HostSession
 from worker.storage.claims import Renewed, cancel_requested, mark_asked, renew, renew_host
 from worker.storage.engine import Connection, Database
 
 
 class Heartbeat:
-    """A thread that renews the serving lease of ``host`` and the leases of the jobs that are ``held``.
+    """A thread that renews the serving lease of ``session`` and the leases of the jobs that are ``held``.
 
     A database that is away is no reason to stop: calls go on, and the fence decides later whose outcome counts.
-    ``lost`` is set when somebody else serves the host: then nothing more may be claimed. ``renewed`` is told after each
+    ``session.lost`` is set when somebody else serves the host. ``renewed`` is told after each
     renewal: the jobs that turned out not to be ours any more, and the monotonic time until which the others are.
     """
 
@@ -24,8 +25,7 @@ class Heartbeat:
         self,
         database: Database,
         *,
-        host: str,
-        token: str,
+        session: HostSession,
         timings: Timings,
         clock: Clock,
         held: Callable[[], Collection[int]],
@@ -34,8 +34,8 @@ class Heartbeat:
         asked: Callable[[], Collection[int]],
     ) -> None:
         self._database = database
-        self._host = host
-        self._token = token
+        self._session = session
+        self._host, self._token = session.host, session.token
         self._timings = timings
         self._clock = clock
         self._held = held
@@ -44,8 +44,7 @@ class Heartbeat:
         self._asked = asked
         self._marked: frozenset[int] = frozenset()
         self._stop = threading.Event()
-        self.lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"{host}-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name=f"{session.host}-heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()
@@ -87,7 +86,7 @@ class Heartbeat:
 
         serves, renewed = self._database.transact(renew_all)
         if not serves:
-            self.lost.set()
+            self._session.lost.set()
         self._renewed(held - renewed.job_ids, began + self._timings.lease)
         if renewed.cancel:
             self._cancel(renewed.cancel)

@@ -22,8 +22,9 @@ from worker.policy.keep_alive import keep_alive_seconds, strongest
 from worker.policy.reloads import KEPT, looks_reloaded
 from worker.policy.retry import load_pause
 from worker.services.load import load_runner
+from worker.services.session import HostSession
 from worker.services.standing import Standing
-from worker.storage.engine import Connection, Database
+from worker.storage.engine import Connection
 from worker.storage.hosts import (
     block_failures,
     block_key,
@@ -69,14 +70,13 @@ class Residency:
 
     def __init__(
         self,
-        database: Database,
-        host: str,
+        session: HostSession,
         gpu: OllamaHost,
         clock: Clock,
         timings: Timings,
         standing: Standing,
     ) -> None:
-        self._database, self._host, self._gpu = database, host, gpu
+        self._session, self._host, self._gpu = session, session.host, gpu
         self._clock, self._timings, self._standing = clock, timings, standing
         self._intent: str | None = None
         self._started = False
@@ -104,7 +104,7 @@ class Residency:
         """Keep what a look at the host found; runners that are no longer there are forgotten."""
         there = {model.name: model for model in loaded}
         now = self._clock.now()
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             record_probe(conn, self._host, version=version, models=models, now=now)
             if not self._started:
                 self._remember(conn)
@@ -166,7 +166,7 @@ class Residency:
         """See that the runner is really there, so that nothing is loaded as a side effect of a job.
 
         While the slots are ``dry`` it is loaded again where it has gone. While others run it is only looked for: a load
-        must not be sent then, and what has gone is forgotten, for the next choice to see. Raises DatabaseUnavailable.
+        must not be sent then, and what has gone is forgotten, for the next choice to see. Raises DatabaseFailure, HostLost.
         """
         if self._clock.monotonic() - self.runner(runner_key).used_at < CONFIRM_AFTER:
             return None
@@ -179,23 +179,23 @@ class Residency:
         except HostError as error:
             return error
         self._forget(runner_key)
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             self._record(conn)
         return None
 
     def use(self, runner_key: str) -> None:
-        """Jobs are claimed for it from now on; the other hosts see that. Raises DatabaseUnavailable."""
+        """Jobs are claimed for it from now on; the other hosts see that. Raises DatabaseFailure, HostLost."""
         if self.used == runner_key:
             return
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             record_use(conn, self._host, runner_key)
         self.used = runner_key
 
     def gone(self, runner_key: str) -> None:
-        """It was unloaded, or is taken to be dead. Raises DatabaseUnavailable."""
+        """It was unloaded, or is taken to be dead. Raises DatabaseFailure, HostLost."""
         run_id = self.runner(runner_key).run_id
         self._forget(runner_key)
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             if run_id is not None:
                 close_run(conn, run_id, now=self._clock.now())
             self._record(conn)
@@ -238,7 +238,7 @@ class Residency:
         emit("runner.loading", host=self._host, runner_key=decision.runner_key, reason=decision.reason)
 
     def load(self, runner_key: str) -> HostError | None:
-        """Load it, or see that it is there; the failure where that does not work. Raises DatabaseUnavailable."""
+        """Load it, or see that it is there; the failure where that does not work. Raises DatabaseFailure, HostLost."""
         began = self._clock.monotonic()
         was_there = self._runners.get(runner_key)
         runner = was_there or self._loading
@@ -260,7 +260,7 @@ class Residency:
         self._standing.paces.loaded(runner_key, loaded.seconds, loaded.memory)
         emit("runner.loaded", host=self._host, runner_key=runner_key, seconds=loaded.seconds)
         now = self._clock.now()
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             self._record(conn)
             self.intend(conn, None)
             record_load(conn, self._host, seconds=loaded.seconds, now=now)
@@ -282,7 +282,7 @@ class Residency:
         self._forget(runner.key.text)
         self._loading = None
         now = self._clock.now()
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             self.intend(conn, None)
             self._record(conn)
             if runner.run_id is not None:
@@ -291,7 +291,7 @@ class Residency:
     def block(self, runner_key: str, error: HostError) -> None:
         """Leave a runner key alone on this host for a while, longer with each failure in a row."""
         now = self._clock.now()
-        with self._database.write() as conn:
+        with self._session.write() as conn:
             failures, until = block_failures(conn, self._host, runner_key)
             if until is not None and until > now:
                 return  # it failed in several slots at once, of one cause

@@ -16,7 +16,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
-from worker.errors import CODES, Code, DatabaseFailure, HostError
+from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import Call, OllamaHost
@@ -35,13 +35,14 @@ from worker.services.heartbeat import Heartbeat
 from worker.services.pace import Paces
 from worker.services.residency import Residency
 from worker.services.reuse import Reuse
+from worker.services.session import HostSession
 from worker.services.sight import Sight
 from worker.services.slots import Ended, Slots
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import lock_fleet, quarantine_of, record_unreachable
+from worker.storage.hosts import quarantine_of, record_unreachable
 
 PROBE_EVERY = 60.0
 SHARED_PROBE_EVERY = 5.0
@@ -54,6 +55,9 @@ STEADY = 10
 """Polls during which a host that found its load not worth it looks at nothing more urgent."""
 GROUPS_AHEAD = 16
 """Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
+
+
+TAKEN = "served by another worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def serve_host(
         if until is not None and until > now:
             return Served(host.name, 0, 0, "in quarantine")
         if not take_host(conn, host=host.name, token=token, now=now, until=now + _seconds(timings.lease)):
-            return Served(host.name, 0, 0, "served by another worker")
+            return Served(host.name, 0, 0, TAKEN)
     serving = _Serving(
         database,
         host,
@@ -161,8 +165,9 @@ class _Serving:
         self.paces = standing.paces
         self.store, self.fail_on_cut, self.batch_id = store, fail_on_cut, batch_id
         self.families = families
-        self.residency = Residency(database, host.name, gpu, clock, timings, standing)
-        self.breaker = Breaker(database, host.name, gpu, self.residency, standing, clock, timings)
+        self.session = HostSession(database, host.name, token)
+        self.residency = Residency(self.session, gpu, clock, timings, standing)
+        self.breaker = Breaker(self.session, gpu, self.residency, standing, clock, timings)
         self.slots = Slots(
             host.slots,
             self._attempt,
@@ -170,7 +175,7 @@ class _Serving:
             clock=clock,
             leased_until=clock.monotonic() + timings.lease,
         )
-        self.sight = Sight(database, host, self.paces, clock=clock, batch_id=batch_id)
+        self.sight = Sight(database, self.session, host, self.paces, clock=clock, batch_id=batch_id)
         self.reuse = Reuse(
             database,
             host.name,
@@ -211,11 +216,9 @@ class _Serving:
     # -- the loop ---------------------------------------------------------------------------------------------
 
     def run(self) -> Served:
-        began = idle_since = self.clock.monotonic()
         heartbeat = Heartbeat(
             self.database,
-            host=self.host.name,
-            token=self.token,
+            session=self.session,
             timings=self.timings,
             clock=self.clock,
             held=self.claims.held,
@@ -224,35 +227,48 @@ class _Serving:
             asked=lambda: self.slots.running,
         )
         with heartbeat:
-            if not self._look():
-                return self._served("unreachable")
-            emit("host.serving", host=self.host.name, slots=self.host.slots)
-            while True:
-                now = self.clock.monotonic()
-                if self.stop.is_set() or heartbeat.lost.is_set() or now - began > self.timings.budget:
-                    self._drain()
-                    if not heartbeat.lost.is_set():  # else another worker serves the host now
-                        self._apply_keep_alive()
-                    return self._served("stopped" if self.stop.is_set() else "budget spent")
-                if self.leases_lost.is_set():
-                    self._drain()
-                    self._apply_keep_alive()
-                    return self._served("leases lost")
-                if self.breaker.due and not self.slots.unfinished and not self._mend():
-                    return self._served("in quarantine")
-                if not self.standing.paused(now):
-                    self.slots.resume()
-                self._give_way()
-                done = self._wants_more() and self._step()
-                if not done and self.slots.unfinished >= self.slots.limit:
-                    done = self._let_urgent_in()
-                if done or self.slots.unfinished:
-                    idle_since = now
-                elif now - idle_since >= self.timings.linger:
-                    self._apply_keep_alive()
-                    return self._served("no work")
-                if self.slots.unfinished or not done:
-                    self._collect()
+            try:
+                return self._turn()
+            except HostLost:
+                self._drain()
+                return self._served(TAKEN)
+
+    def _turn(self) -> Served:
+        """Raises HostLost."""
+        began = idle_since = self.clock.monotonic()
+        if not self._look():
+            return self._served("unreachable")
+        emit("host.serving", host=self.host.name, slots=self.host.slots)
+        while True:
+            now = self.clock.monotonic()
+            if self.session.lost.is_set():
+                self._drain()
+                return self._served(TAKEN)
+            if self.stop.is_set() or now - began > self.timings.budget:
+                self._drain()
+                if self.session.lost.is_set():
+                    return self._served(TAKEN)
+                self._apply_keep_alive()
+                return self._served("stopped" if self.stop.is_set() else "budget spent")
+            if self.leases_lost.is_set():
+                self._drain()
+                self._apply_keep_alive()
+                return self._served("leases lost")
+            if self.breaker.due and not self.slots.unfinished and not self._mend():
+                return self._served("in quarantine")
+            if not self.standing.paused(now):
+                self.slots.resume()
+            self._give_way()
+            done = self._wants_more() and self._step()
+            if not done and self.slots.unfinished >= self.slots.limit:
+                done = self._let_urgent_in()
+            if done or self.slots.unfinished:
+                idle_since = now
+            elif now - idle_since >= self.timings.linger:
+                self._apply_keep_alive()
+                return self._served("no work")
+            if self.slots.unfinished or not done:
+                self._collect()
 
     def _apply_keep_alive(self) -> None:
         """The pass ends: runners stay as long as their jobs asked for, but those that the next pass goes on with.
@@ -432,11 +448,15 @@ class _Serving:
         emit("host.left", host=self.host.name, jobs=self.jobs, loads=self.residency.loads)
         try:
             self.claims.release_strays()
+            if self.session.lost.is_set():
+                return
             self.sight.keep_paces()
             with self.database.write() as conn:
                 leave_host(conn, host=self.host.name, token=self.token, now=self.clock.now())
         except DatabaseFailure as error:
             emit_failure(error, host=self.host.name)
+        except HostLost:
+            pass  # there is nothing to give back
 
     def _look_again(self) -> bool:
         """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
@@ -465,7 +485,7 @@ class _Serving:
             version, models, loaded = self.gpu.version(), self.gpu.models(), self.gpu.loaded()
         except HostError as error:
             emit("host.unreachable", host=self.host.name, message=error.message)
-            with self.database.write() as conn:
+            with self.session.write() as conn:
                 record_unreachable(conn, self.host.name, message=error.message, now=self.clock.now())
             self._pause(error)
             return False
@@ -566,6 +586,8 @@ class _Serving:
                     self._answer_for(one, one.ending.error)
         except DatabaseFailure as error:
             emit_failure(error, host=self.host.name)
+        except HostLost:
+            pass  # the outcomes are stored; the loop ends at its next turn
 
     def _brake(self, batch_ids: Collection[int]) -> None:
         """Batches whose jobs only fail stop here, before more of them is tried."""
@@ -617,8 +639,7 @@ class _Serving:
 
     def _intend(self, runner_key: str | None) -> None:
         """Publish the load that the slots run dry for, if it is still the right one seen under the fleet's lock."""
-        with self.database.write() as conn:
-            lock_fleet(conn)
+        with self.session.write(fleet=True) as conn:
             if runner_key is None:
                 self.residency.intend(conn, None)
                 return
@@ -630,8 +651,7 @@ class _Serving:
 
     def _switch(self) -> bool:
         """Decide a load under the fleet's lock, publish it, and do it."""
-        with self.database.write() as conn:
-            lock_fleet(conn)
+        with self.session.write(fleet=True) as conn:
             seen = self._see(conn)
             decision = choose(seen.facts)
             if not isinstance(decision, LoadRunner):

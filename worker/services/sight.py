@@ -7,6 +7,7 @@ from worker.clock import Clock
 from worker.domain.hosts import Host, HostModel
 from worker.services.facts import Own, Seen, see
 from worker.services.pace import Paces
+from worker.services.session import HostSession
 from worker.storage.backlog import read_due
 from worker.storage.engine import Connection, Database
 from worker.storage.paces import read_paces, save_paces
@@ -21,9 +22,16 @@ class Sight:
     """Reads the database for one host. Only the thread that serves it calls the methods."""
 
     def __init__(
-        self, database: Database, host: Host, paces: Paces, *, clock: Clock, batch_id: int | None
+        self,
+        database: Database,
+        session: HostSession,
+        host: Host,
+        paces: Paces,
+        *,
+        clock: Clock,
+        batch_id: int | None,
     ) -> None:
-        self._database, self._host, self._paces = database, host, paces
+        self._database, self._session, self._host, self._paces = database, session, host, paces
         self._clock, self._batch_id = clock, batch_id
         self._paces_at = self._dated_until = float("-inf")
         self._dated: dict[str, list[tuple[datetime, int]]] = {}
@@ -69,14 +77,14 @@ class Sight:
         return self._dated
 
     def keep_paces(self) -> None:
-        """Write down what was learned of this host. Raises DatabaseUnavailable."""
+        """Write down what was learned of this host. Raises DatabaseFailure, HostLost."""
         seen = self._paces.unsaved()
         if seen:
-            with self._database.write() as conn:
+            with self._session.write() as conn:
                 save_paces(conn, seen, now=self._clock.now())
 
     def exchange_paces(self) -> None:
-        """Tell the others how fast this host is, and hear it of them. Raises DatabaseUnavailable."""
+        """Tell the others how fast this host is, and hear it of them. Raises DatabaseFailure, HostLost."""
         now = self._clock.monotonic()
         if now - self._paces_at < PACES_EVERY and not self._paces.newly_known:
             return

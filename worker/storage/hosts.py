@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, delete, func, literal, or_, select, text,
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
-from worker.errors import Conflict, NotFound
+from worker.errors import Conflict, HostLost, NotFound
 from worker.policy.health import health_of
 from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.runs import list_runs
@@ -379,6 +379,16 @@ def publish_intent(
         .where(hosts.c.name == name)
         .values(intent=runner_key, intent_at=at, intent_until=until, intent_starved=starved)
     )
+
+
+def hold_host(conn: Connection, name: str, token: str) -> None:
+    """Keep the host ours until the transaction ends: nobody takes it meanwhile. Raises HostLost where it is not.
+
+    Whoever serves a host writes nothing of its state without this (the residents, runs, blocks and paces too).
+    """
+    query = update(hosts).where(hosts.c.name == name, hosts.c.serving_token == token)
+    if not conn.execute(query.values(serving_token=token)).rowcount:
+        raise HostLost(f"another worker serves {name} by now")
 
 
 def lock_fleet(conn: Connection) -> None:

@@ -21,6 +21,7 @@ from worker.services.health.facts import Place, gather
 from worker.services.health.findings import findings
 from worker.services.pace import Paces
 from worker.services.schedules.open import open_due
+from worker.services.session import HostSession
 from worker.services.sight import Sight
 from worker.storage.batches import create_batch, seal_batch
 from worker.storage.hosts import record_probe
@@ -83,7 +84,9 @@ def test_a_host_whose_hours_cannot_be_read_is_closed_and_the_others_decide(
     assert hosts_to_wake(store.database, clock=clock) == ["gpu-1"]
     tidy(store.database, clock=clock)
     host = Host("gpu-1", "http://gpu-1:11434")
-    assert Sight(store.database, host, Paces("gpu-1"), clock=clock, batch_id=None).facts({}, None)
+    session = HostSession(store.database, "gpu-1", "token")
+    sight = Sight(store.database, session, host, Paces("gpu-1"), clock=clock, batch_id=None)
+    assert sight.facts({}, None)
 
 
 def test_a_schedule_in_an_unknown_zone_does_not_keep_the_others_from_firing(store: Store) -> None:
