@@ -263,8 +263,6 @@ def set_(
 
     hours = windows_of(window, blackout, tz)
     if hours is not None or no_window:
-        if priority is not None or (hours is not None and no_window) or job or state or model or where:
-            raise typer.BadParameter("hours are those of a whole batch, and set alone", param_hint="set")
         if target is None:
             raise typer.BadParameter("say of which batch", param_hint="BATCH")
         _set_hours(target, hours, Asked(yes, dry_run, json_, target))

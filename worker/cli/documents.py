@@ -79,7 +79,6 @@ class OfDocuments:
 
 def from_documents(
     settings: "Settings",
-    file: Path | None,
     recipe: "Recipe",
     *,
     documents: list[str] | None,
@@ -93,25 +92,13 @@ def from_documents(
     outputs: "Outputs | None" = None,
 ) -> OfDocuments | None:
     """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends. Raises
-    InputRefused, typer.BadParameter.
+    InputRefused.
     """
     if not documents:
-        if roots or exclude or combine is not None or as_images or long != "refuse":
-            raise typer.BadParameter(
-                "is for --documents", param_hint="--root, --exclude, --long, --combine, --pages-as-images"
-            )
         return None
-    if file is not None:
-        raise typer.BadParameter(
-            "FILE and --documents both say what is asked; give one", param_hint="--documents"
-        )
     if recipe.prompt is None:
         told = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
         raise InputRefused([Problem(0, "--documents", "no_prompt", told)])
-    if recipe.id_column is not None:
-        raise typer.BadParameter("is for a FILE; a document's id is its path", param_hint="--id")
-    if combine is not None and long != "split":
-        raise typer.BadParameter("needs --long split", param_hint="--combine")
     from worker.cli.render import error_console
     from worker.documents.encodings import read_text
     from worker.documents.sources import absolute, roots_of

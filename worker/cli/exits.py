@@ -36,9 +36,9 @@ def explain(error: CaravanError) -> Iterator[str]:
 def _is_of_the_command(problem: Problem) -> bool:
     """What is wrong stands on the command line, not in the input."""
     return (
-        problem.field.startswith("--")
+        problem.field.startswith("-")
         or problem.field in ("output", "words")
-        or problem.code == "changed_input"
+        or problem.code in ("changed_input", "cannot_apply")
     )
 
 

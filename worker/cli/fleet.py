@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,7 +41,8 @@ def worker(
 
 def control(
     pool: Annotated[
-        str | None, typer.Option("--pool", help="Only this pool: tick, chores or health; default: all.")
+        Literal["tick", "chores", "submit", "health"] | None,
+        typer.Option("--pool", help="Only this pool; default: all."),
     ] = None,
 ) -> None:
     """Rescue stale jobs, promote retries, wake idle hosts, settle batches. One per fleet; more do no harm.
@@ -79,7 +80,10 @@ def simulate(
         typer.Option("--host", metavar="NAME:PORT", help="A host to simulate; repeat for more."),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="OLLAMA_NUM_PARALLEL of each.")] = 1,
-    line: Annotated[str, typer.Option(help="O: behaves as v0.24.0; H: as v0.33.0-rc2.")] = "O",
+    line: Annotated[
+        Literal["O", "H"],
+        typer.Option(case_sensitive=False, help="O: behaves as v0.24.0; H: as v0.33.0-rc2."),
+    ] = "O",
     time_scale: Annotated[
         float, typer.Option(min=0, help="1 is real time, 0.1 ten times as fast, 0 at once.")
     ] = 1.0,
@@ -104,7 +108,7 @@ def simulate(
                 models=simulator.demo_models(),
                 num_parallel=slots,
                 time_scale=time_scale,
-                line="H" if line.upper() == "H" else "O",
+                line=line,
             )
         )
     with simulator.running(*settings) as running:

@@ -193,8 +193,6 @@ def hosts_set(
     from worker.services.hosts import change
 
     hours = windows_of(window, blackout, tz)
-    if hours is not None and no_window:
-        raise SettingsRefused("--no-window takes its hours away: give it without --window and --blackout")
     told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts, hours)
     if all(one is None for one in told) and not no_window:
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")

@@ -212,6 +212,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            _see_that_options_apply("", ctx)
             return super().invoke(ctx)
         except CaravanError as error:
             from worker.cli.exits import exit_code, explain
@@ -242,12 +243,33 @@ def _completion_item() -> Any:
 
 def _loaded(name: str, found: Any) -> Any:
     if isinstance(found, typer.Typer):
-        group = typer.main.get_command(found)
+        group: Any = typer.main.get_command(found)
         group.name = name
+        for inner, command in group.commands.items():
+            _check_before(f"{name} {inner}", command)
         return group
     one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     one.command(name, context_settings=getattr(found, "context_settings", None))(found)
-    return typer.main.get_command(one)
+    return _check_before(name, typer.main.get_command(one))
+
+
+def _check_before(name: str, command: Any) -> Any:
+    """Let the command refuse options that would have no effect before it does anything."""
+    run = command.invoke
+
+    def invoke(ctx: Any) -> Any:
+        _see_that_options_apply(name, ctx)
+        return run(ctx)
+
+    command.invoke = invoke
+    return command
+
+
+def _see_that_options_apply(name: str, ctx: Any) -> None:
+    """Raise InputRefused."""
+    from worker.cli.applicable import given_to, refuse_idle
+
+    refuse_idle(name, given_to(ctx))
 
 
 app = typer.Typer(

@@ -16,11 +16,10 @@ from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.notices import Addressee, Channel
 from worker.errors import InputRefused, Problem
+from worker.services.terms import NO_TERMS, Terms
 
 if TYPE_CHECKING:
-    from worker.policy.windows import Windows
     from worker.services.again import Again
-    from worker.services.arrival import Terms
     from worker.services.outputs import Outputs
     from worker.services.recipe import Recipe
     from worker.settings import Settings
@@ -135,8 +134,12 @@ Sample = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of that chance.", rich_help_panel=INPUT)]
 OnBadLine = Annotated[
-    Literal["refuse", "skip"],
-    typer.Option("--on-bad-line", help="skip: such lines go to a file of rejects.", rich_help_panel=INPUT),
+    Literal["refuse", "skip"] | None,
+    typer.Option(
+        "--on-bad-line",
+        help="skip: such lines go to a file of rejects. Default: refuse.",
+        rich_help_panel=INPUT,
+    ),
 ]
 ShowPrompts = Annotated[
     int | None,
@@ -307,17 +310,9 @@ class Wanted:
     new: bool = False
     extend: bool = False
     retry_failed: bool = False
-    max_failures: str | None = None
-    skip_bad: bool = False
-    pull_missing: bool = False
     key: str | None = None
-    keep: timedelta | None = None
-    """How long it is kept once it has ended; zero: for ever; None: as is set for all."""
-    windows: "Windows | None" = None
-    """The hours in which its jobs may begin; None: those that it has, or any."""
+    terms: Terms = NO_TERMS
     output: Path | None = None
-    terms: "Terms | None" = None
-    """What a batch that is there already cannot take on."""
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
     bom: bool = False
@@ -346,8 +341,6 @@ def told_of(
     """Who is told when the batch is over. Raises SettingsRefused for one who could never be."""
     if webhook_key is not None and not re.match(r"(env|file):.", webhook_key):
         raise typer.BadParameter("expected env:NAME or file:PATH", param_hint="--webhook-key")
-    if webhook_key is not None and not webhook:
-        raise typer.BadParameter("signs webhooks; give --webhook", param_hint="--webhook-key")
     told = (
         *(Addressee(Channel.MAIL, one, notify) for one in mail_to or ()),
         *(Addressee(Channel.WEBHOOK, one, notify, webhook_key) for one in webhook or ()),
@@ -392,8 +385,6 @@ def recipe_of(
     from worker.documents.encodings import read_text, read_text_argument
     from worker.services.recipe import Recipe
 
-    if prompt is not None and template is not None:
-        raise _refused("--template", "conflict", "--prompt and --template both say what is asked; give one")
     source = "--prompt"
     if template is not None:
         prompt, source = read_text(template), str(template)
@@ -446,53 +437,18 @@ def asked_again(
     codes: list[str] | None,
     answers: AnswerFilter,
     recipe: "Recipe",
-    *,
-    show: int | None,
-    dry_run: bool = False,
 ) -> "tuple[Path, Recipe, Again | None]":
     """FILE or ``--from``, the recipe that holds for it, and what is asked again. Raises typer.BadParameter."""
     if from_ is None:
-        _refuse_selection(states, codes, answers)
         if file is None:
             raise typer.BadParameter(
                 "name one, documents with --documents, or a batch with --from", param_hint="FILE"
             )
         return file, recipe, None
-    if file is not None:
-        raise typer.BadParameter("FILE and --from both say what is asked; give one", param_hint="--from")
-    if any(said is not None for said in (recipe.prompt, recipe.id_column, recipe.encoding, recipe.quote)):
-        raise typer.BadParameter(
-            "rows are asked as they were; --prompt, --template, --id, --encoding and --quote are for a FILE",
-            param_hint="--from",
-        )
-    if show is not None or dry_run:
-        raise typer.BadParameter("is for a FILE", param_hint="--show and --dry-run")
     from worker.services.again import Again
 
     again = Again(from_, tuple(states or ()), tuple(codes or ()), answers)
     return FROM_BATCH, replace(recipe, override=True), again
-
-
-def refuse_from(
-    from_: str | None,
-    states: list[JobState] | None,
-    codes: list[str] | None,
-    answers: AnswerFilter,
-) -> None:
-    """Beside --documents nothing says which rows of a batch are meant. Raises BadParameter."""
-    if from_ is not None:
-        raise typer.BadParameter(
-            "--documents and --from both say what is asked; give one", param_hint="--from"
-        )
-    _refuse_selection(states, codes, answers)
-
-
-def _refuse_selection(states: list[JobState] | None, codes: list[str] | None, answers: AnswerFilter) -> None:
-    if states or codes or answers:
-        raise typer.BadParameter(
-            "says which rows of --from BATCH",
-            param_hint="--state, --code, --cut, --empty and --prompt-fit",
-        )
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

@@ -68,7 +68,7 @@ def quote(
     encoding: Encoding = None,
     quote: Quoting = None,
     limit: Limit = None,
-    on_bad_line: OnBadLine = "refuse",
+    on_bad_line: OnBadLine = None,
     set_: Set = None,
     think: Think = None,
     format_: Format = None,
@@ -190,6 +190,7 @@ def _run_sample(
 ) -> None:
     from worker.cli.run import run_batch
     from worker.errors import SettingsRefused
+    from worker.services.terms import Terms
 
     if settings.broker_url:
         raise SettingsRefused(
@@ -198,7 +199,7 @@ def _run_sample(
         )
     if str(file) == "-":
         raise SettingsRefused("--sample: standard input can be read only once; give a file")
-    wanted = Wanted(skip_bad=skip_bad, quiet=True)
+    wanted = Wanted(terms=Terms(on_bad_line="skip" if skip_bad else None), quiet=True)
     code = run_batch(settings, file, replace(recipe, sample=sample), wanted, urls=urls, slots=slots)
     if code not in (0, 3):
         raise typer.Exit(code)
@@ -216,6 +217,11 @@ def _machines(
     from worker.services.quote import machines_of, machines_seen
 
     if settings.broker_url and not urls:
+        if slots is not None:
+            raise typer.BadParameter(
+                "a fleet serves here, with the slots its hosts have: caravan hosts set NAME --slots N",
+                param_hint="--slots",
+            )
         with database.read() as conn:
             machines = machines_of(conn, clock.now())
         if not machines.reports:

@@ -154,7 +154,6 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
         batch is None and not to_file and as_ == "jsonl" and not snapshots and not given["wide"]
     )
     if snapshots:
-        _alone(given)
         _snapshot(batch, given["to_sqlite"], given["to_duckdb"], force=given["force"])
         return
     more = [name for name in _names(given["with_"]) if name != "parts"]
@@ -164,10 +163,6 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
         less.append("reasoning")
     fields = fields_of(more, less)  # type: ignore[arg-type]
     if as_they_came:
-        if to_file or as_ != "jsonl" or given["wide"]:
-            raise typer.BadParameter(
-                "results as they came are JSON lines on standard output", param_hint="-o, --as and --wide"
-            )
         if given["matching"] is not None:
             raise typer.BadParameter("is for a batch, in the order of the input", param_hint="--matching")
         if fields.long or "digest" in fields.more:
@@ -178,8 +173,6 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
         raise typer.BadParameter("needs a batch", param_hint="--matching")
     if given["wide"] and batch is None:
         raise typer.BadParameter("needs a batch", param_hint="--wide")
-    if to_file and as_ != "jsonl":
-        raise typer.BadParameter("is for standard output; a file is what its ending says", param_hint="--as")
     outputs = outputs_of(settings_for(), force=given["force"])
     if output is not None:
         check_output(output)
@@ -278,34 +271,6 @@ class _Written:
         from worker.services.results import write_results
 
         write_results(self.database, self.chosen.batch_id, out, chosen=self.chosen, fields=self.fields)
-
-
-def _alone(given: dict[str, Any]) -> None:
-    """A snapshot holds the views as they are: what else is asked for would be left undone."""
-    others = (
-        "output",
-        "state",
-        "after",
-        "follow",
-        "model",
-        "code",
-        "since",
-        "until",
-        "where",
-        "matching",
-        "cut",
-        "empty",
-        "prompt_fit",
-        "with_",
-        "without",
-        "wide",
-    )
-    for name in others:
-        if given[name]:
-            raise typer.BadParameter(
-                f"--{name.rstrip('_').replace('_', '-')} does not go with it: a snapshot holds the views of one batch, or of all",
-                param_hint="--to-sqlite and --to-duckdb",
-            )
 
 
 def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None, *, force: bool) -> None:

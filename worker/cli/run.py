@@ -68,7 +68,6 @@ from worker.cli.options import (
     asked_again,
     keep_of,
     recipe_of,
-    refuse_from,
     told_of,
 )
 from worker.cli.outputs import Force, outputs_of
@@ -141,7 +140,7 @@ def run(
     limit: Limit = None,
     sample: Sample = None,
     seed: Seed = 0,
-    on_bad_line: OnBadLine = "refuse",
+    on_bad_line: OnBadLine = None,
     show: ShowPrompts = None,
     set_: Set = None,
     think: Think = None,
@@ -191,8 +190,8 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.take_in import show_prompts
-    from worker.services.arrival import Terms
     from worker.services.recipe import open_input
+    from worker.services.terms import Terms
     from worker.services.writers import check_output
 
     recipe = recipe_of(
@@ -236,7 +235,6 @@ def run(
         outputs.check(output)
     given = from_documents(
         settings_for(),
-        file,
         recipe,
         documents=documents,
         roots=root,
@@ -248,12 +246,11 @@ def run(
         output=output,
         outputs=outputs,
     )
-    answers = answers_of(cut, empty, prompt_fit)
     again = None
     if given is None:
-        file, recipe, again = asked_again(file, from_, state, code, answers, recipe, show=show)
+        answers = answers_of(cut, empty, prompt_fit)
+        file, recipe, again = asked_again(file, from_, state, code, answers, recipe)
     else:
-        refuse_from(from_, state, code, answers)
         file, recipe = given.file, given.recipe
     if show is not None:
         show_prompts(file, recipe, show)
@@ -270,13 +267,16 @@ def run(
         new=new,
         extend=extend,
         retry_failed=retry_failed,
-        max_failures=max_failures,
-        skip_bad=on_bad_line == "skip",
-        pull_missing=pull_missing,
-        keep=keep_of(keep),
-        windows=windows_of(window, blackout, tz),
         again=again,
-        terms=Terms(name, fail_on_cut),
+        terms=Terms(
+            name=name,
+            max_failures=max_failures,
+            keep=keep_of(keep),
+            windows=windows_of(window, blackout, tz),
+            on_bad_line=on_bad_line,
+            pull_missing=pull_missing,
+            fail_on_cut=fail_on_cut,
+        ),
         outputs=outputs,
         output=output,
         bom=bom,
@@ -364,7 +364,9 @@ def _serving(
         recipe,
         wanted,
         console=console,
-        check_models=models_checked(stack.database, stack.open_host, seen, console, pull=wanted.pull_missing),
+        check_models=models_checked(
+            stack.database, stack.open_host, seen, console, pull=wanted.terms.pull_missing
+        ),
     )
     batch = arrived.batch
     ask_failed_again(stack.database, stack.clock, arrived, wanted, console)
@@ -439,10 +441,15 @@ def _beside_up(
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    if wanted.terms is not None and wanted.terms.fail_on_cut:
+    if wanted.terms.fail_on_cut:
         raise typer.BadParameter(
             "caravan up serves here, and decides that: start it with CARAVAN_FAIL_ON_CUT=true",
             param_hint="--fail-on-cut",
+        )
+    if slots is not None and not urls:
+        raise typer.BadParameter(
+            "caravan up serves here, with the slots its hosts have: caravan hosts set NAME --slots N",
+            param_hint="--slots",
         )
     with opened(settings) as database:
         clock = database.clock()
@@ -464,7 +471,7 @@ def _beside_up(
             recipe,
             wanted,
             console=console,
-            check_models=models_checked(database, open_host, seen, console, pull=wanted.pull_missing),
+            check_models=models_checked(database, open_host, seen, console, pull=wanted.terms.pull_missing),
         )
         ask_failed_again(database, clock, arrived, wanted, console)
         names = [look.host.name for look in seen]

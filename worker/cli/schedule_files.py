@@ -18,6 +18,7 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
     """The schedules of a file by name: one with its ``name``, or several under ``schedules``. Raises InputRefused."""
     from dataclasses import replace
 
+    from worker.cli.applicable import refuse_idle
     from worker.services.schedules.spec import check_name, spec_of
 
     found: dict[str, ScheduleSpec] = {}
@@ -25,6 +26,7 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
         if name in found:
             raise _refused(path, line, "name", f"{name} stands in the file twice")
         try:
+            refuse_idle("schedule file", {field: value for field, value in said.items() if value})
             spec = spec_of(said, base=path.resolve().parent)
             found[check_name(name)] = replace(spec, file=str(path.resolve()))
         except InputRefused as error:

@@ -65,7 +65,6 @@ from worker.cli.options import (
     asked_again,
     keep_of,
     recipe_of,
-    refuse_from,
     told_of,
 )
 from worker.cli.outputs import Force, outputs_of
@@ -98,7 +97,7 @@ def submit(
     limit: Limit = None,
     sample: Sample = None,
     seed: Seed = 0,
-    on_bad_line: OnBadLine = "refuse",
+    on_bad_line: OnBadLine = None,
     show: ShowPrompts = None,
     set_: Set = None,
     think: Think = None,
@@ -157,7 +156,7 @@ def submit(
     from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
     from worker.cli.wake import wake
-    from worker.services.arrival import Terms
+    from worker.services.terms import Terms
 
     recipe = recipe_of(
         prompt=prompt,
@@ -197,7 +196,6 @@ def submit(
     )
     given = from_documents(
         settings_for(),
-        file,
         recipe,
         documents=documents,
         roots=root,
@@ -208,14 +206,11 @@ def submit(
         show=show,
         outputs=outputs,
     )
-    answers = answers_of(cut, empty, prompt_fit)
     again = None
     if given is None:
-        file, recipe, again = asked_again(
-            file, from_, state, code, answers, recipe, show=show, dry_run=dry_run
-        )
+        answers = answers_of(cut, empty, prompt_fit)
+        file, recipe, again = asked_again(file, from_, state, code, answers, recipe)
     else:
-        refuse_from(from_, state, code, answers)
         file, recipe = given.file, given.recipe
     if show is not None:
         show_prompts(file, recipe, show)
@@ -236,13 +231,15 @@ def submit(
         new=new,
         extend=extend,
         retry_failed=retry_failed,
-        max_failures=max_failures,
-        skip_bad=on_bad_line == "skip",
-        pull_missing=pull_missing,
-        keep=keep_of(keep),
-        windows=windows_of(window, blackout, tz),
         again=again,
-        terms=Terms(name, False),
+        terms=Terms(
+            name=name,
+            max_failures=max_failures,
+            keep=keep_of(keep),
+            windows=windows_of(window, blackout, tz),
+            on_bad_line=on_bad_line,
+            pull_missing=pull_missing,
+        ),
         outputs=outputs,
         key=key,
         told=told_of(

@@ -62,7 +62,7 @@ def take_in(
         with database.write() as conn:
             promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
     _say_difference(console, arrived)
-    if wanted.windows is not None:
+    if wanted.terms.windows is not None:
         say_forecast(database, clock, arrived.batch.id, console)
     return arrived
 
@@ -95,9 +95,6 @@ def _take_in_file(
             key=wanted.key,
             source="-" if piped else str(file),
             max_attempts=settings.max_attempts,
-            max_failures=wanted.max_failures,
-            keep=wanted.keep,
-            windows=wanted.windows,
             terms=wanted.terms,
             reject=rejected,
             check_models=check_models,
@@ -139,9 +136,6 @@ def _take_in_again(
                 key=wanted.key,
                 source=f"batch {parent.id}",
                 max_attempts=settings.max_attempts,
-                max_failures=wanted.max_failures,
-                keep=wanted.keep,
-                windows=wanted.windows,
                 terms=wanted.terms,
                 reject=rejected,
                 check_models=check_models,
@@ -227,7 +221,7 @@ def tell(
 def _rejects(wanted: Wanted, file: Path) -> Iterator[tuple[Reject | None, Path]]:
     beside = None if wanted.output is None or str(wanted.output) == "-" else wanted.output
     path = rejects_path(beside, Path("stdin.jsonl") if str(file) == "-" else file)
-    if not wanted.skip_bad:
+    if wanted.terms.on_bad_line != "skip":
         yield None, path
         return
     if wanted.outputs is not None:

@@ -22,6 +22,7 @@ from worker.services.extend import Difference
 from worker.services.intake import Intake
 from worker.services.recipe import InputLine, Recipe, content_key, open_input
 from worker.services.submit import CheckModels
+from worker.services.terms import Terms
 from worker.settings import Settings, load_settings
 from worker.storage.backup import bring_up_to_date
 from worker.storage.batches import batch_of_key, find_batch, list_batches
@@ -184,8 +185,7 @@ class Client:
                 key=said.key,
                 source=SOURCE,
                 max_attempts=self.settings.max_attempts,
-                max_failures=said.max_failures,
-                keep=said.keep,
+                terms=Terms(name=said.name, max_failures=said.max_failures, keep=said.keep),
                 check_models=check_models,
             )
         if said.retry_failed:

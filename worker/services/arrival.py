@@ -4,26 +4,22 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.errors import Conflict, InputRefused, Problem
-from worker.policy.windows import Windows
 from worker.services.actions import bound_jobs
 from worker.services.extend import Difference, compare, extend, named_jobs
 from worker.services.intake import Intake, Reject
+from worker.services.known import apply_terms, apply_to_rows, check_terms
 from worker.services.recipe import Recipe, content_key, open_input
-from worker.services.submit import CHUNK, CheckModels, Submitted, submit_lines
-from worker.services.windows import set_windows
-from worker.storage.answers import answer_counts
-from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of, set_keep
-from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
+from worker.services.submit import CheckModels, Submitted, submit_lines
+from worker.services.terms import NO_TERMS, Terms
+from worker.storage.batches import batch_of_key, latest_of_lineage, recipe_of
 from worker.storage.engine import Database
 from worker.storage.models import known_models
-from worker.storage.pauses import batch_tally
 
 Answer = Literal["extend", "new"]
 Ask = Callable[[Batch, Difference], Answer | None]
@@ -31,14 +27,6 @@ Ask = Callable[[Batch, Difference], Answer | None]
 
 NO_FILES = ("-", "python")
 """Sources: standard input, and a program. What comes from there next may be anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a command gives that a batch which is there already cannot take on any more."""
-
-    name: str | None = None
-    fail_on_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +62,19 @@ def arrive(
     key: str | None = None,
     source: str | None = None,
     max_attempts: int = 3,
-    max_failures: str | None = None,
-    keep: timedelta | None = None,
     reject: Reject | None = None,
     check_models: CheckModels | None = None,
     progress: Callable[[int], None] | None = None,
     parent: int | None = None,
-    windows: Windows | None = None,
-    terms: Terms | None = None,
+    terms: Terms = NO_TERMS,
 ) -> Arrived:
     """Take an input in under a recipe. ``parent``: the batch whose rows it asks again.
 
     The same input and recipe are the same batch and go on where it stopped; a pilot's batch takes the rest in. A
     changed input of the same name (or path) is compared with what was asked before, and ``ask`` decides.
-    ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own. ``keep``:
-    how long it is kept once it has ended, zero for ever. ``windows``: the hours in which its jobs may begin; None: those
-    that it has, or at any time.
-    ``terms``: refused, with ``max_failures``, where the batch is there and cannot keep them. Jobs that the batch has
-    outside of ``limit`` and ``sample`` are held until it is asked for without these.
+    ``new`` makes a batch of its own, whatever was before; ``key`` is an idempotency key of the producer's own.
+    ``terms`` are applied to a batch that is there, or refused. Jobs that the batch has outside of ``limit`` and
+    ``sample`` are held until it is asked for without these.
     Raises InputRefused, Conflict, DatabaseUnavailable.
     """
     source = str(path) if source is None else source
@@ -106,15 +89,14 @@ def arrive(
     if rows.encoding is not None:
         kept["encoding_found"] = rows.encoding
     pilot = {"pilot": True} if recipe.is_pilot else {}
-    seconds = None if keep is None else int(keep.total_seconds())
     origin = BatchOrigin(
         lineage,
         kept | pilot,
-        max_failures,
+        terms.max_failures,
         recipe.defaults.deadline,
-        seconds,
+        None if terms.keep is None else int(terms.keep.total_seconds()),
         parent,
-        windows=None if windows is None else windows.plain,
+        windows=None if terms.windows is None else terms.windows.plain,
     )
 
     with database.read() as conn:
@@ -156,19 +138,18 @@ def arrive(
     def extended(batch: Batch, difference: Difference) -> Arrived:
         reader = intake()
         batch, _ = extend(database, batch, rows, reader, key=key, origin=origin, source=source, clock=clock)
-        batch = _with_deadline(database, batch, recipe)
-        _keep(database, batch.id, seconds)
-        _within(database, batch.id, windows, clock)
-        submission = Submitted(batch, created=False, remarks=reader.remarks())
-        return Arrived(submission, difference, rows.columns, encoding=rows.encoding)
+        apply_to_rows(
+            database, batch, recipe, replace(terms, on_bad_line=None), rows, lambda: intake(looking=True)
+        )
+        batch = apply_terms(database, batch, recipe, terms, clock=clock, check_models=check_models)
+        return Arrived(_again(batch, reader), difference, rows.columns, encoding=rows.encoding)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:
             return arrived
-        batch = _with_deadline(database, arrived.batch, recipe)
-        _keep(database, batch.id, seconds)
-        _within(database, batch.id, windows, clock)
-        return replace(arrived, submitted=replace(arrived.submitted, batch=batch))
+        reader = apply_to_rows(database, arrived.batch, recipe, terms, rows, intake)
+        batch = apply_terms(database, arrived.batch, recipe, terms, clock=clock, check_models=check_models)
+        return replace(arrived, submitted=_again(batch, reader))
 
     def bounded(arrived: Arrived, running: int) -> Arrived:
         """Of a pilot of a batch that holds more, which jobs are its own; ``running`` others run."""
@@ -179,20 +160,6 @@ def arrive(
         if len(only) == arrived.batch.jobs:
             return replace(arrived, difference=difference)
         return replace(arrived, difference=difference, only=only, outside_running=running)
-
-    def check_known(batch: Batch) -> None:
-        """Refuse, before anything is changed, what cannot hold for a batch that is there already."""
-        if terms is None:
-            return
-        with database.read() as conn:
-            tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
-        before = None if tally is None else tally.max_failures
-        if terms.name is not None and terms.name != batch.name:
-            raise _cannot_apply("--name", f"{terms.name!r} is not its name", batch)
-        if max_failures is not None and max_failures != before:
-            raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
-        if terms.fail_on_cut and cut:
-            raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
 
     def bound(batch: Batch) -> int:
         """Hold what lies outside of the limit, before anything else of the batch may move; how many of these run."""
@@ -209,7 +176,7 @@ def arrive(
             raise Conflict(f"batch {same.id} of this very input was cancelled; --new asks it again")
         settled = same.state not in (BatchState.RECEIVING, BatchState.REFUSED)
         if settled:
-            check_known(same)
+            check_terms(database, same, recipe, terms)
         if not settled or told or not _is_pilot(database, same):
             running = bound(same)
             return bounded(known(submitted(key)), running)
@@ -220,14 +187,14 @@ def arrive(
         return submitted(key)
     difference = compare(database, before, rows, intake(looking=True), check_models)
     if difference.nothing:
-        check_known(before)
+        check_terms(database, before, recipe, terms)
         running = bound(before)
         return bounded(extended(before, difference), running)
     match ask(before, difference):
         case "new":
             return submitted(key)
         case "extend":
-            check_known(before)
+            check_terms(database, before, recipe, terms)
             running = bound(before)
             return bounded(extended(before, difference), running)
         case None:
@@ -238,12 +205,11 @@ def arrive(
             raise InputRefused([Problem(0, "", "changed_input", told_so)])
 
 
-def _cannot_apply(option: str, why: str, batch: Batch) -> InputRefused:
-    message = (
-        f"{option} cannot apply: this input is batch {batch.id} ({batch.name}) already, and {why}. "
-        f"Leave {option} out to go on with that batch, or give --new for a batch of its own"
-    )
-    return InputRefused([Problem(0, option, "cannot_apply", message)])
+def _again(batch: Batch, reader: Intake | None) -> Submitted:
+    """A batch that was there before, and what was odd about its input as it was read now."""
+    if reader is None:
+        return Submitted(batch, created=False)
+    return Submitted(batch, False, reader.noted, tuple(reader.notes), reader.rejected, reader.remarks())
 
 
 def _lineage(name: str | None, source: str) -> str | None:
@@ -252,44 +218,6 @@ def _lineage(name: str | None, source: str) -> str | None:
         return None
     told = f"name\0{name}" if name is not None else f"path\0{Path(source).resolve()}"
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
-    """A batch that was there already is wanted by another time from now on, where one is given."""
-    with database.read() as conn:
-        before = batch_deadline(conn, batch.id)
-    # --expire alone goes by the deadline that the batch has
-    deadline = recipe.defaults.deadline or (before if recipe.defaults.expires else None)
-    if deadline is None:
-        return batch
-    if before == deadline and recipe.defaults.expires is None:
-        return batch
-    after: int | None = 0
-    while after is not None:
-        with database.write() as conn:
-            after = give_deadline(
-                conn,
-                batch.id,
-                deadline,
-                instead_of=before,
-                expires=recipe.defaults.expires,
-                after=after,
-                limit=CHUNK,
-            )
-    with database.write() as conn:
-        keep_deadline(conn, batch.id, deadline)
-    return replace(batch, deadline=deadline)
-
-
-def _keep(database: Database, batch_id: int, seconds: int | None) -> None:
-    if seconds is not None:
-        with database.write() as conn:
-            set_keep(conn, batch_id, seconds)
-
-
-def _within(database: Database, batch_id: int, windows: Windows | None, clock: Clock) -> None:
-    if windows is not None:
-        set_windows(database, batch_id, windows, clock=clock)
 
 
 def _is_pilot(database: Database, batch: Batch) -> bool:

@@ -63,7 +63,7 @@ def compare(
 ) -> Difference:
     """Read the whole input, change nothing. Raises InputRefused with everything that is wrong with it."""
     kept = new = changed = running = 0
-    for chunk, there in _beside(database, batch.id, intake.read(lines)):
+    for chunk, there in beside(database, batch.id, intake.read(lines)):
         for job in chunk:
             stored = there.get((job.custom_id, job.model))
             if stored is None:
@@ -102,7 +102,7 @@ def extend(
     The key is changed last: until then the batch answers to the old one. Raises Conflict.
     """
     kept = added = replaced = running = 0
-    for chunk, there in _beside(database, batch.id, intake.read(lines)):
+    for chunk, there in beside(database, batch.id, intake.read(lines)):
         new = [job for job in chunk if (job.custom_id, job.model) not in there]
         changed = [
             (stored.id, job)
@@ -148,7 +148,7 @@ def named_jobs(
 ) -> frozenset[int]:
     """The jobs of a batch that these rows of its input stand for. Nothing is changed, nothing refused."""
     found: set[int] = set()
-    for chunk, there in _beside(database, batch_id, intake.read(lines)):
+    for chunk, there in beside(database, batch_id, intake.read(lines)):
         found |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
     return frozenset(found)
 
@@ -157,9 +157,10 @@ def _asked_as_before(stored: StoredJob, job: NewJob) -> bool:
     return stored.digest is None or stored.digest == asked_digest(job)
 
 
-def _beside(
+def beside(
     database: Database, batch_id: int, jobs: Iterator[NewJob]
 ) -> Iterator[tuple[list[NewJob], dict[tuple[str, str], StoredJob]]]:
+    """The jobs in chunks, each with the stored jobs of the batch that have their custom_ids, by (custom_id, model)."""
     while chunk := list(islice(jobs, CHUNK)):
         with database.read() as conn:
             there = stored_jobs(conn, batch_id, (job.custom_id for job in chunk))

@@ -98,9 +98,18 @@ def change(
     access: Callable[[Access], Access] | None = None,
     shared: bool | None = None,
 ) -> Seen:
-    """Change what is given of a host (``memory`` 0 forgets it), and keep what a look at it found. Raises NotFound."""
+    """Change what is given of a host (``memory`` 0 forgets it), and keep what a look at it found.
+
+    Raises NotFound; SettingsRefused for a CA file beside an address without TLS.
+    """
     with database.write() as conn:
         before = get_host(conn, name)
+        changed = before.access if access is None else access(before.access)
+        if changed.ca_file is not None and not (url or before.url).startswith("https:"):
+            raise SettingsRefused(
+                f"--ca-file checks the certificate of an https address, and {name} is at {url or before.url}; "
+                "--ca-file none takes it away"
+            )
         host = set_host(
             conn,
             name,
@@ -109,7 +118,7 @@ def change(
             slots=slots,
             models_at_once=models_at_once,
             memory=memory,
-            access=None if access is None else access(before.access),
+            access=None if access is None else changed,
             shared=shared,
         )
     seen = look_at(host, open_host=open_host)

@@ -73,12 +73,15 @@ class Intake:
         self.problems: list[Problem] = []
         self.left_out = 0
         self.accepted = 0
+        self.expiring = 0
+        """Jobs that are not asked any more after their deadline."""
         self.rejected = 0
         self.noted = 0
         self.notes: list[str] = []
         self._places: dict[str, tuple[int, int]] = {}
         """What is said once for all lines: how many, and the first."""
         self._longest = 1
+        self._reusing = 0
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
@@ -90,6 +93,11 @@ class Intake:
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the input as a whole, once it was read."""
         remarks = []
+        if self._defaults.reuse and self.accepted and not self._reusing:
+            remarks.append(
+                "--reuse (reuse) has no effect: no row has temperature 0 or a seed, so that its answers are left to chance; "
+                "--reuse-any takes stored answers all the same"
+            )
         for name, (count, first) in self._places.items():
             where = f"line {first:,}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
             if name in IGNORED_FIELDS:
@@ -104,6 +112,19 @@ class Intake:
                     f"{self._longest:,}; {_SPANS}"
                 )
         return tuple(remarks)
+
+    def check_whole(self) -> None:
+        """Note what is wrong with the input as a whole, once all of it was read."""
+        if self.problems:
+            return
+        if not self.accepted:
+            told = "the input holds no job: expected one JSON object a line"
+            if self.rejected:
+                told = f"none of the {self.rejected:,} lines is a job"
+            self.refuse(Problem(0, "", "empty", told))
+        elif self._defaults.expires and not self.expiring:
+            told = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
+            self.refuse(Problem(0, "--expire", "cannot_apply", told))
 
     def _place(self, name: str, line: int) -> None:
         count, first = self._places.get(name, (0, line))
@@ -134,6 +155,8 @@ class Intake:
                 self.models.setdefault(model, line.line)
                 self.accepted += 1
                 job = self._job(base + nth, model, parsed, group)
+                self.expiring += job.expires
+                self._reusing += job.reuse
                 if job.after is not None:
                     self.following.append(Following(job.custom_id, model, line.line, job.seq, job.after))
                 yield job

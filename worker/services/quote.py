@@ -112,6 +112,7 @@ def tally(
         tokens[job.runner_key] += _answer(job, told.get(job.model, nothing))
         if len(prompts) < SAMPLE:
             prompts.append(job.prompt)
+    intake.check_whole()
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
     by_key: Counter[str] = Counter()

@@ -110,6 +110,8 @@ def open_input(path: Path, recipe: Recipe) -> "Input":
     if problems:
         raise InputRefused(problems)
     rows = open_rows(path, encoding=recipe.encoding, quote=recipe.quote)
+    if problems := _idle(recipe, rows.kind, path):
+        raise InputRefused(problems)
     template = None
     if recipe.prompt is not None:
         template = prompt_text(recipe.prompt, source=recipe.prompt_source)
@@ -122,6 +124,21 @@ def open_input(path: Path, recipe: Recipe) -> "Input":
         if problems:
             raise InputRefused(problems)
     return Input(rows, recipe, template, system)
+
+
+def _idle(recipe: Recipe, kind: str, path: Path) -> list[Problem]:
+    """Options of the command that mean nothing for a file of this kind."""
+    told = []
+    if recipe.quote is not None and kind != "csv":
+        told.append(("--quote", f"{path} is {_KINDS[kind]}, whose texts are quoted by its own rules"))
+    if recipe.encoding is not None and kind == "parquet":
+        told.append(("--encoding", f"{path} is Parquet, whose texts are UTF-8"))
+    return [
+        Problem(0, name, "cannot_apply", f"{name} has no effect: {why}; leave it out") for name, why in told
+    ]
+
+
+_KINDS = {"jsonl": "JSON lines", "parquet": "Parquet", "csv": "CSV"}
 
 
 def _plain(problem: Any) -> tuple[int, str, str, str]:

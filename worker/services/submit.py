@@ -103,11 +103,7 @@ def submit_lines(
                 if progress is not None:
                     progress(job.seq)
                 chunk = []
-        if not intake.accepted and not intake.problems:
-            told = "the input holds no job: expected one JSON object a line"
-            if intake.rejected:
-                told = f"none of the {intake.rejected:,} lines is a job"
-            intake.refuse(Problem(0, "", "empty", told))
+        intake.check_whole()
         if check_models is not None and not intake.problems:
             for problem in check_models(intake.models):
                 intake.refuse(problem)

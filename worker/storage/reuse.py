@@ -92,6 +92,20 @@ _FORGET = {
 }
 
 
+def want_reuse(conn: Connection, job_ids: Sequence[int]) -> None:
+    """Let these jobs take stored answers, those that have not begun and may not do so yet."""
+    for start in range(0, len(job_ids), _MANY):
+        conn.execute(
+            update(jobs)
+            .where(
+                jobs.c.id.in_(job_ids[start : start + _MANY]),
+                jobs.c.state.in_(("scheduled", "waiting", "queued", "held")),
+                jobs.c.reuse.is_(None),
+            )
+            .values(reuse=NEW)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Looked:
     """Jobs that were looked at, and those of them that have an answer now."""

@@ -32,6 +32,7 @@ from worker.services.recipe import Recipe
 from worker.services.results import result_lines
 from worker.services.spool import Spool
 from worker.services.store import Store as Outcomes
+from worker.services.terms import Terms
 from worker.storage import keeping
 from worker.storage.arrivals import Chosen, last_number, read_arrivals
 from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch
@@ -214,7 +215,7 @@ def test_the_input_of_a_pruned_batch_can_be_asked_again(store: Store, tmp_path: 
     path.write_text('{"prompt": "x", "model": "qwen3:8b"}\n')
     recipe = Recipe(defaults=JobDefaults())
     arguments: Any = {"name": None, "clock": clock(store), "ask": lambda *_: None}
-    first = arrive(store.database, path, recipe, keep=timedelta(days=3), **arguments).batch
+    first = arrive(store.database, path, recipe, terms=Terms(keep=timedelta(days=3)), **arguments).batch
     with store.database.write() as conn:
         cancel_batch(conn, first.id, now=store.now)
     pruned(store, first.id)

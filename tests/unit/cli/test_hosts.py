@@ -275,7 +275,7 @@ def test_hours_that_make_no_sense_are_refused_with_what_was_expected(host: Runni
 
     assert "expected hours such as 22:00-06:00" in bad.stderr
     assert "--no-window" in both.stderr
-    assert (bad.exit_code, both.exit_code) == (2, 1)
+    assert (bad.exit_code, both.exit_code) == (2, 2)
     assert listed()[0]["window"] is None
 
 

@@ -1,0 +1,200 @@
+"""Which options have an effect beside which others: one that would have none is refused, never dropped.
+
+The rules are one table. A place in a rule is an option as it is typed (``--seed``), an argument (``FILE``), or either with a
+pattern for its value (``--long=split``, ``-o=*.csv``). What only the input or the database shows is refused where it is
+read, with the same code, ``cannot_apply``. Options that allow something (``--force``, ``--yes``) need no rule.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from worker.errors import InputRefused, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``option`` has no effect without one of ``needs``, or beside one of ``excludes``; ``why`` completes the sentence.
+
+    With ``where`` the rule holds only beside one of these.
+    """
+
+    option: str
+    why: str
+    needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+
+    def broken(self, given: Mapping[str, Any]) -> str | None:
+        """What is wrong with what is ``given`` (place → value), as a sentence; None where nothing is."""
+        if not _is_given(self.option, given) or (self.where and not _any(self.where, given)):
+            return None
+        name = self.option.partition("=")[0]
+        if self.needs and not _any(self.needs, given):
+            return f"{name} {self.why}; it has no effect without {_listed(self.needs)}"
+        beside = next((one for one in self.excludes if _is_given(one, given)), None)
+        return None if beside is None else f"{name} has no effect beside {_shown(beside)}: {self.why}"
+
+
+def _is_given(place: str, given: Mapping[str, Any]) -> bool:
+    name, _, pattern = place.partition("=")
+    if name not in given:
+        return False
+    return not pattern or fnmatchcase(str(given[name]).lower(), pattern)
+
+
+def _any(places: Sequence[str], given: Mapping[str, Any]) -> bool:
+    return any(_is_given(one, given) for one in places)
+
+
+def _shown(place: str) -> str:
+    """A place as it is typed.
+
+    >>> _shown("--long=split"), _shown("-o=*.csv"), _shown("FILE")
+    ('--long split', '-o *.csv', 'FILE')
+    """
+    return place.replace("=", " ", 1).replace("[!-]*", "FILE")
+
+
+def _listed(places: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(map(_shown, places)))
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+
+
+def _each(*options: str, **rule: Any) -> Iterator[Rule]:
+    return (Rule(option, **rule) for option in options)
+
+
+_TEXT_TABLES = ("-o=*.csv", "-o=*.csv.gz", "-o=*.tsv", "-o=*.tsv.gz")
+_TO_FILE = ("-o=[!-]*",)
+_SELECTION = ("--state", "--code", "--cut", "--empty", "--prompt-fit")
+_SETTINGS = (
+    *("--model", "--set", "--think", "--format", "--repairs", "--allow-empty", "--keep-alive", "--priority"),
+    *("--system", "--by", "--expire", "--reuse", "--reuse-any"),
+)
+
+_HOURS = (Rule("--tz", "is the time zone of --window and --blackout", needs=("--window", "--blackout")),)
+_NOTIFY = "says when to notify those that are named"
+_NOTICES = (
+    Rule("--notify", _NOTIFY, needs=("--mail-to", "--webhook", "--notify-command")),
+    Rule("--webhook-key", "signs webhooks", needs=("--webhook",)),
+)
+_FORM = "is the format of the files of answers"
+_ROWS = (
+    Rule("--template", "both say what is asked; give one", excludes=("--prompt",)),
+    Rule("--repairs", "says how often an answer is asked anew that does not fit its format",
+         needs=("--format",), where=("--prompt", "--template", "--documents")),
+    Rule("--override", "puts settings of the command in place of those of the rows", needs=(*_SETTINGS, "--from")),
+)  # fmt: skip
+_BATCH = (
+    *_ROWS,
+    *_HOURS,
+    *_NOTICES,
+    Rule("--seed", "chooses the rows of --sample", needs=("--sample",)),
+    Rule("--documents", "both say what is asked; give one", excludes=("FILE", "--from")),
+    Rule("--from", "both say what is asked; give one", excludes=("FILE",)),
+    *_each("--root", "--exclude", "--long", "--pages-as-images", why="is for documents", needs=("--documents",)),
+    Rule("--combine", "combines the answers to the parts of long documents", needs=("--long=split",)),
+    Rule("--id", "the id of a document is its path", excludes=("--documents",)),
+    Rule("--quote", "tables among documents are read by their endings", excludes=("--documents",)),
+    Rule("--on-bad-line=refuse", "documents that cannot be read are always left out and named",
+         excludes=("--documents",)),
+    *_each(*_SELECTION, why="says which rows of --from BATCH are asked again", needs=("--from",)),
+    *_each("--prompt", "--template", "--id", "--encoding", "--quote", "--show", "--dry-run",
+           why="rows are asked again as they were; it is for a FILE", excludes=("--from",)),
+    Rule("--dry-run", "the one prints prompts, the other what they take; give one", excludes=("--show",)),
+    *_each("--extend", "--retry-failed", "--key", why="a new batch has no earlier jobs, and a key of its own",
+           excludes=("--new",)),
+    Rule("--extend", "a key names its batch, whatever the input says", excludes=("--key",)),
+)  # fmt: skip
+_SNAPSHOT = (
+    *(
+        "-o",
+        "--state",
+        "--after",
+        "--follow",
+        "--model",
+        "--code",
+        "--since",
+        "--until",
+        "--where",
+        "--matching",
+    ),
+    *("--cut", "--empty", "--prompt-fit", "--with", "--without", "--wide", "--as", "--bom", "--raw"),
+)
+_RESULTS = (
+    *_each("--to-sqlite", "--to-duckdb", excludes=_SNAPSHOT,
+           why="a snapshot holds the report views of one batch, or of all, as they are"),
+    *_each("--bom", "--raw", why="is for CSV", needs=("--as=csv", *_TEXT_TABLES)),
+    Rule("--as", "is for standard output; a file is what its ending says", excludes=_TO_FILE),
+    *_each(*_TO_FILE, "--as=csv", "--wide", "--matching", excludes=("--after", "--follow"),
+           why="results as they come are JSON lines on standard output, not in the order of the input"),
+)  # fmt: skip
+_TABLE_OF_RUN = tuple(
+    _each("--bom", "--raw", why="is for CSV", needs=_TEXT_TABLES),
+)
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "": (Rule("-q", "give one", excludes=("-v",)),),
+    "run": (*_BATCH, *_TABLE_OF_RUN),
+    "submit": _BATCH,
+    "quote": _ROWS,
+    "results": _RESULTS,
+    "export": _RESULTS,
+    "set": (
+        *_HOURS,
+        *_each("--window", "--blackout", "--no-window", why="hours are those of a whole batch, and set alone",
+               excludes=("--priority", "--job", "--state", "--model", "--where")),
+        *_each("--window", "--blackout", why="give one", excludes=("--no-window",)),
+    ),
+    "up": (Rule("--slots", "says how many requests the hosts of --host serve at a time", needs=("--host",)),),
+    "hosts add": (
+        *_HOURS,
+        Rule("--bearer=*:*", "a request has one kind of credentials", excludes=("--basic-auth=*:*",)),
+        Rule("--ca-file=?*", "checks the certificate of an https address",
+             needs=("URL=https:*", "--ca-file=none")),
+    ),
+    "hosts set": (
+        *_HOURS,
+        *_each("--window", "--blackout", why="give one", excludes=("--no-window",)),
+        Rule("--bearer=*:*", "a request has one kind of credentials", excludes=("--basic-auth=*:*",)),
+    ),
+    "schedule add": (
+        *_NOTICES,
+        *_ROWS[:1],
+        Rule("--form", _FORM, needs=("-o", "--beside")),
+    ),
+    "schedule file": (
+        Rule("notify", _NOTIFY, needs=("mail_to", "webhook", "command")),
+        Rule("webhook_key", "signs webhooks", needs=("webhook",)),
+        Rule("form", _FORM, needs=("output", "beside")),
+    ),
+}  # fmt: skip
+"""Command → its rules. The empty name stands for the options before the command, ``schedule file`` for the fields of one."""
+
+
+def refuse_idle(command: str, given: Mapping[str, Any]) -> None:
+    """Raise InputRefused for options of ``command`` that would have no effect. ``given``: place → value, of what was typed."""
+    problems = {
+        message: Problem(0, rule.option.partition("=")[0], "cannot_apply", message)
+        for rule in RULES.get(command, ())
+        if (message := rule.broken(given)) is not None
+    }
+    if problems:
+        raise InputRefused(list(problems.values()))
+
+
+def given_to(ctx: Any) -> dict[str, Any]:
+    """What was typed, by every spelling of its option, or by the name of its argument in capitals."""
+    given: dict[str, Any] = {}
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(param.name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = ctx.params.get(param.name)
+        if param.param_type_name == "argument":
+            given[param.name.upper()] = value
+        else:
+            given |= dict.fromkeys((*param.opts, *param.secondary_opts), value)
+    return given
