@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from tests import leaks
+from tests import leaks, state_writer
 from tests.processes import Processes
 from tests.servers import postgres_server, redis_server
 
@@ -46,6 +46,16 @@ def _own_log() -> Iterator[None]:
     yield
     log.handlers[:], log.propagate = handlers, propagate
     log.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _one_writer_of_states() -> Iterator[None]:
+    """Only ``storage/transitions.py`` builds statements that change a job's state."""
+    state_writer.refused.clear()
+    yield
+    refused = state_writer.refused[:]
+    state_writer.refused.clear()
+    assert refused == []
 
 
 @pytest.fixture

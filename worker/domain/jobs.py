@@ -1,4 +1,4 @@
-"""What a job is, and which state may follow which."""
+"""What a job is, and the states that it may be in."""
 
 import hashlib
 import json
@@ -40,48 +40,6 @@ class JobState(StrEnum):
 
 
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
-
-TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
-    (JobState.SCHEDULED, "promote"): JobState.QUEUED,
-    (JobState.SCHEDULED, "cancel"): JobState.CANCELLED,
-    (JobState.SCHEDULED, "expire"): JobState.EXPIRED,
-    (JobState.SCHEDULED, "finish"): JobState.SUCCEEDED,
-    (JobState.SCHEDULED, "hold"): JobState.HELD,
-    (JobState.WAITING, "promote"): JobState.QUEUED,
-    (JobState.WAITING, "cancel"): JobState.CANCELLED,
-    (JobState.WAITING, "fail"): JobState.FAILED,
-    (JobState.WAITING, "expire"): JobState.EXPIRED,
-    (JobState.WAITING, "hold"): JobState.HELD,
-    (JobState.SCHEDULED, "follow"): JobState.WAITING,
-    (JobState.QUEUED, "claim"): JobState.RUNNING,
-    (JobState.QUEUED, "hold"): JobState.HELD,
-    (JobState.QUEUED, "pause"): JobState.SCHEDULED,
-    (JobState.QUEUED, "cancel"): JobState.CANCELLED,
-    (JobState.QUEUED, "expire"): JobState.EXPIRED,
-    (JobState.QUEUED, "finish"): JobState.SUCCEEDED,
-    (JobState.QUEUED, "reuse"): JobState.SUCCEEDED,
-    (JobState.RUNNING, "finish"): JobState.SUCCEEDED,
-    (JobState.RUNNING, "fail"): JobState.FAILED,
-    (JobState.RUNNING, "retry"): JobState.SCHEDULED,
-    (JobState.RUNNING, "release"): JobState.QUEUED,
-    (JobState.RUNNING, "rescue"): JobState.SCHEDULED,
-    (JobState.RUNNING, "hold"): JobState.HELD,
-    (JobState.RUNNING, "cancel"): JobState.CANCELLED,
-    (JobState.HELD, "finish"): JobState.SUCCEEDED,
-    (JobState.HELD, "unhold"): JobState.SCHEDULED,
-    (JobState.HELD, "retry"): JobState.SCHEDULED,
-    (JobState.HELD, "cancel"): JobState.CANCELLED,
-    (JobState.HELD, "expire"): JobState.EXPIRED,
-    (JobState.SUCCEEDED, "retry"): JobState.SCHEDULED,
-    (JobState.FAILED, "retry"): JobState.SCHEDULED,
-    (JobState.CANCELLED, "retry"): JobState.SCHEDULED,
-    (JobState.EXPIRED, "retry"): JobState.SCHEDULED,
-}
-"""(state, verb) → next state. ``docs/job_lifecycle.md`` draws this table and a test compares the two.
-
-``finish`` from queued, scheduled or held is the late finish: the job was rescued from exactly this attempt and nobody
-has claimed it since, so the text that its host did generate is kept.
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Which jobs wait for which? The names of the lines become numbers; what cannot be is told with its line."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from worker.errors import Problem
 from worker.services.intake import Following, Intake
 from worker.storage.engine import Database
 from worker.storage.extend import stored_jobs
-from worker.storage.follows import Link, link_jobs, models_of, one_runner
+from worker.storage.follows import Conversation, Link, conversations_of, link_jobs, models_of, one_runner
 from worker.storage.ids import job_id
 
 CHUNK = 5000
@@ -111,9 +111,24 @@ def _link(
     for start in range(0, len(links), CHUNK):
         with database.write() as conn:
             link_jobs(conn, links[start : start + CHUNK])
-    with database.write() as conn:
-        one_runner(conn, links)
+    for conversations in _portions(conversations_of(links)):
+        with database.write() as conn:
+            one_runner(conn, conversations)
     return []
+
+
+def _portions(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
+    """Conversations of about ``CHUNK`` jobs together, so that no transaction is long."""
+    portion: list[Conversation] = []
+    jobs = 0
+    for one in conversations:
+        portion.append(one)
+        jobs += len(one)
+        if jobs >= CHUNK:
+            yield portion
+            portion, jobs = [], 0
+    if portion:
+        yield portion
 
 
 def _resolved(

@@ -6,7 +6,7 @@ from itertools import islice
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
-from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.jobs import JobFilter, JobState, NewJob, asked_digest
 from worker.errors import InputRefused, Problem
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
@@ -14,6 +14,7 @@ from worker.services.chains import link_more, missing_parents
 from worker.services.intake import Intake, moved_to
 from worker.services.recipe import InputLine
 from worker.services.submit import CHUNK, CheckModels
+from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import get_batch
 from worker.storage.engine import Database
 from worker.storage.extend import (
@@ -26,7 +27,6 @@ from worker.storage.extend import (
     taken_places,
 )
 from worker.storage.follows import mark_followed, unlinked
-from worker.storage.jobs import cancel_jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,10 @@ def extend(
     problems = link_more(database, batch.id, intake)
     with database.write() as conn:
         mark_followed(conn, batch.id)
-        if problems:  # what they wait for went since it was looked for: nobody would ever let them go
-            cancel_jobs(conn, now=clock.now(), job_ids=unlinked(conn, batch.id))
-    if problems:
+    if problems:  # what they wait for went since it was looked for: nobody would ever let them go
+        with database.write() as conn:
+            for part in by_batch(JobFilter(job_ids=frozenset(unlinked(conn, batch.id)))):
+                cancel_some(conn, part, now=clock.now(), limit=CHUNK)
         raise InputRefused(problems)
     with database.write() as conn:
         if not running:

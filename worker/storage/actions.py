@@ -5,7 +5,7 @@ waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -35,7 +35,7 @@ from worker.errors import Conflict
 from worker.policy.context_window import window_for
 from worker.storage.chosen import answer_terms, has_answer, metadata_is
 from worker.storage.counts import batch_counts, pruned_by_state
-from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.deltas import Change, add_changes
 from worker.storage.follows import failed_for, going_on_from, wait_again
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
@@ -43,9 +43,9 @@ from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
 from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
-from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.transitions import ASK_AGAIN, CANCEL, HOLD, UNHOLD, count_move, move, write_state
 from worker.storage.types import storable
 
 OPEN = frozenset(JobState) - FINAL
@@ -173,18 +173,8 @@ def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: in
     rows = _pick(conn, chosen.among(OPEN), after, limit)
     waiting = [row for row in rows if row.state != JobState.RUNNING]
     running = [row for row in rows if row.state == JobState.RUNNING and row.cancel_requested_at is None]
-    _write(
-        conn,
-        waiting,
-        state=JobState.CANCELLED,
-        finished_at=now,
-        cancel_requested_at=now,
-        hold_code=None,
-        hold_reason=None,
-        rescued_token=None,
-    )
+    move(conn, CANCEL, waiting, now=now)
     _write(conn, running, cancel_requested_at=now)
-    _count(conn, waiting, JobState.CANCELLED)
     for ids in _slices([row.id for row in waiting]):
         return_to_answers(conn, jobs.c.id.in_(ids))
     return _step(rows, limit, changed=len(waiting), running=len(running))
@@ -195,19 +185,8 @@ def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: i
     others ``waiting`` until these are looked at."""
     lock_batch(conn, _batch_of(chosen))
     rows = _pick(conn, chosen.among(HELD), after, limit)
-    _write(
-        conn,
-        rows,
-        state=JobState.SCHEDULED,
-        eligible_at=None,
-        hold_code=None,
-        hold_reason=None,
-        rescued_token=None,
-        losses=0,
-    )
-    waiting = wait_again(conn, [row.id for row in rows])
-    _count(conn, [row for row in rows if row.id in waiting], JobState.WAITING)
-    _count(conn, [row for row in rows if row.id not in waiting], JobState.SCHEDULED)
+    move(conn, UNHOLD, rows)
+    wait_again(conn, [row.id for row in rows])
     return _step(rows, limit)
 
 
@@ -219,8 +198,7 @@ def hold_some(
     rows = _pick(conn, chosen.among(OPEN - HELD), after, limit)
     outside = [row for row in rows if row.id not in keep]
     waiting = [row for row in outside if row.state != JobState.RUNNING]
-    _write(conn, waiting, state=JobState.HELD, eligible_at=None, hold_code=code, hold_reason=storable(reason))
-    _count(conn, waiting, JobState.HELD)
+    move(conn, HOLD, waiting, code=code, reason=storable(reason))
     return _step(rows, limit, changed=len(waiting), running=len(outside) - len(waiting))
 
 
@@ -265,37 +243,15 @@ def retry_some(
         rows += _pick(conn, JobFilter(batch, frozenset(ids), states=_GOING_ON), 0, len(ids))
     if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
         _open_again(conn, batch)
-    _write(
-        conn,
-        rows,
-        state=JobState.SCHEDULED,
-        eligible_at=None,
-        charged=0,
-        losses=0,
-        widened=False,
-        rescued_token=None,
-        cancel_requested_at=None,
-        hold_code=None,
-        hold_reason=None,
-        host=None,
-        started_at=None,
-        finished_at=None,
-        # its deadline may have passed: who asks again wants the answer all the same
-        expires=and_(jobs.c.expires, or_(jobs.c.deadline.is_(None), jobs.c.deadline > now)),
-        reuse=case((jobs.c.reuse.is_not(None), NEW)),
-    )
+    write_state(conn, ASK_AGAIN, [row.id for row in rows], now=now)
     for ids in _slices([row.id for row in rows if row.state == JobState.FAILED]):
         forget_results(conn, ids)
-    for ids in _slices([row.id for row in rows if row.state == JobState.SUCCEEDED]):
-        conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=None))
-    waiting = wait_again(conn, [row.id for row in rows])
     keys = _set_options(conn, rows, options) if options else {}
     changes: Counter[Change] = Counter()
     for row in rows:
-        changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
-        now_is = JobState.WAITING if row.id in waiting else JobState.SCHEDULED
-        changes[row.batch_id, keys.get(row.id, row.runner_key), row.priority, str(now_is)] += 1
+        count_move(changes, ASK_AGAIN, row, runner_key=keys.get(row.id))
     add_changes(conn, changes)
+    wait_again(conn, [row.id for row in rows])
     return _step(picked, limit, changed=len(rows))
 
 
@@ -369,10 +325,3 @@ def prioritise_some(
         changes[row.batch_id, row.runner_key, int(priority), row.state] += 1
     add_changes(conn, changes)
     return _step(rows, limit, changed=len(others))
-
-
-def _count(conn: Connection, rows: Collection[Row[Any]], new: JobState) -> None:
-    changes: Counter[Change] = Counter()
-    for row in rows:
-        moved(changes, batch=row.batch_id, key=row.runner_key, priority=row.priority, old=row.state, new=new)
-    add_changes(conn, changes)

@@ -15,7 +15,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
-from worker.storage.deltas import add_changes, moved
+from worker.storage.deltas import add_changes
 from worker.storage.follows import mark_followed
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
@@ -27,6 +27,7 @@ from worker.storage.operations import (
 )
 from worker.storage.picking import change_picked, in_batch
 from worker.storage.tables import batches, count_deltas, counts, jobs, rejects
+from worker.storage.transitions import PROMOTE, move_picked
 from worker.storage.types import UtcTime, storable
 
 LONGEST_KEY = 200
@@ -126,11 +127,10 @@ def seal_batch(conn: Connection, batch_id: int, *, jobs: int, now: datetime) -> 
     return get_batch(conn, batch_id)
 
 
-_PROMOTE = text(
-    "UPDATE jobs SET state = 'queued', eligible_at = :now WHERE id IN ("
+_SEALED = (
     "SELECT id FROM jobs WHERE state = 'scheduled' AND eligible_at IS NULL AND batch_id = :batch "
-    "ORDER BY id LIMIT :limit) RETURNING batch_id, runner_key, priority"
-).bindparams(bindparam("now", type_=UtcTime))
+    "ORDER BY id LIMIT :limit"
+)
 
 
 def promote_sealed(conn: Connection, *, limit: int, now: datetime) -> int:
@@ -147,7 +147,10 @@ def promote_batch(conn: Connection, batch_id: int, *, limit: int, now: datetime)
     """The same for this batch alone; 0 where it is not open, or has none left."""
     locked = " FOR NO KEY UPDATE" if conn.dialect.name == "postgresql" else ""
     is_open = text(f"SELECT 1 FROM batches WHERE id = :batch AND state = 'open' AND NOT closed{locked}")
-    return _promote(conn, batch_id, limit, now) if conn.scalar(is_open, {"batch": batch_id}) else 0
+    if not conn.scalar(is_open, {"batch": batch_id}):
+        return 0
+    values = {"now": now, "batch": batch_id, "limit": limit}
+    return len(move_picked(conn, PROMOTE, _SEALED, values, old=JobState.SCHEDULED, wait=True))
 
 
 _MOST_URGENT = text(
@@ -156,15 +159,6 @@ _MOST_URGENT = text(
     "FROM batches WHERE state = 'open' AND NOT closed) AS sealed WHERE urgency IS NOT NULL ORDER BY urgency, id LIMIT 1"
 )
 """By the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it."""
-
-
-def _promote(conn: Connection, batch_id: int, limit: int, now: datetime) -> int:
-    promoted = conn.execute(_PROMOTE, {"now": now, "batch": batch_id, "limit": limit}).all()
-    changes: Counter[Any] = Counter()
-    for batch, key, priority in promoted:
-        moved(changes, batch=batch, key=key, priority=priority, old=JobState.SCHEDULED, new=JobState.QUEUED)
-    add_changes(conn, changes)
-    return len(promoted)
 
 
 def refuse_batch(

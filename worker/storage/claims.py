@@ -4,7 +4,7 @@ A claim gives a lease; every write of an outcome passes a fence: the lease token
 PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there is one writer at a time.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,13 +20,24 @@ from worker.errors import Code
 from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.replies.contexts import unpack_context
-from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
 from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
 from worker.storage.tables import firings, hosts, jobs, payloads, served
+from worker.storage.transitions import (
+    CANCEL_RELEASED,
+    CANCEL_RUNNING,
+    CLAIM,
+    RELEASE,
+    RESCUE,
+    RESCUE_SUSPECT,
+    Transition,
+    by_pick,
+    count_picked,
+    move,
+)
 from worker.storage.types import UtcTime
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -82,20 +93,12 @@ def picked(pick: Pick, dialect: str, columns: str = "id") -> str:
 @cache
 def claim_statement(pick: Pick, dialect: str) -> Any:
     """Take the jobs of a pick: one priority at a time, so that they are one stretch of the index."""
-    take = (
-        "state = 'running', attempt = attempt + 1, lease_token = :token, lease_until = :until, host = :host, "
-        "started_at = :now, rescued_token = NULL, asked = false"
-    )
     give = (
         "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
         "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, "
         "jobs.widened, jobs.reuse, jobs.carries"
     )
-    return (
-        text(change_picked(picked(pick, dialect), take, give)[dialect])
-        .bindparams(bindparam("until", type_=UtcTime), bindparam("now", type_=UtcTime))
-        .columns(deadline=UtcTime)
-    )
+    return by_pick(CLAIM, picked(pick, dialect), dialect, give=give).columns(deadline=UtcTime)
 
 
 @cache
@@ -229,17 +232,7 @@ def _taken(
 ) -> list[ClaimedJob]:
     if not rows:
         return []
-    changes: Counter[Change] = Counter()
-    for row in rows:
-        moved(
-            changes,
-            batch=row.batch_id,
-            key=row.runner_key,
-            priority=row.priority,
-            old=JobState.QUEUED,
-            new=JobState.RUNNING,
-        )
-    add_changes(conn, changes)
+    count_picked(conn, CLAIM, rows)
     conn.execute(update(hosts).where(hosts.c.name == host).values(last_claim_at=now))
     return _claimed(conn, rows, token, order)
 
@@ -423,30 +416,22 @@ def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
     return frozenset(row[0] for row in rows)
 
 
-_RELEASE = {
-    dialect: text(statement).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime))
-    for dialect, statement in change_picked(
-        "SELECT id FROM jobs WHERE id IN :ids AND lease_token = :token AND state = 'running' ORDER BY id",
-        "state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, "
-        "finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE :now END, "
-        "lease_token = NULL, lease_until = NULL, host = NULL, started_at = NULL",
-        "jobs.id, jobs.batch_id, jobs.runner_key, jobs.priority, jobs.state",
-        wait=True,
-    ).items()
-}
-
-
 def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: datetime) -> int:
     """Give back jobs that were never started; nothing is charged. Returns how many were still ours."""
-    ids = list(job_ids)
+    ids = sorted(job_ids)
     if not ids:
         return 0
-    rows = conn.execute(_RELEASE[conn.dialect.name], {"ids": ids, "token": token, "now": now}).all()
-    changes: Counter[Change] = Counter()
-    for _, batch, key, priority, state in rows:
-        moved(changes, batch=batch, key=key, priority=priority, old=JobState.RUNNING, new=state)
-    add_changes(conn, changes)
-    _return_cancelled(conn, [row.id for row in rows if row.state == JobState.CANCELLED])
+    j = jobs.c
+    rows = conn.execute(
+        select(j.id, j.batch_id, j.runner_key, j.priority, j.state, j.cancel_requested_at)
+        .where(j.id.in_(ids), j.lease_token == token, j.state == JobState.RUNNING)
+        .order_by(j.id)
+        .with_for_update(key_share=True)
+    ).all()
+    cancelled = [row for row in rows if row.cancel_requested_at is not None]
+    move(conn, RELEASE, [row for row in rows if row.cancel_requested_at is None])
+    move(conn, CANCEL_RELEASED, cancelled, now=now)
+    _return_cancelled(conn, [row.id for row in cancelled])
     return len(rows)
 
 
@@ -520,39 +505,19 @@ def _rescue(
         query = query.with_for_update(skip_locked=True)
     rows = conn.execute(query.limit(limit)).all()
     told = {row.lease_token for row in rows if row.asked}
-    by_state: dict[tuple[JobState, int], list[Row[Any]]] = {}
+    groups: dict[tuple[Transition, int], list[Row[Any]]] = {}
     for row in rows:
         # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
         loss = int(not blameless and (row.asked or row.lease_token not in told))
-        by_state.setdefault((_rescued_state(row, loss), loss), []).append(row)
-    changes: Counter[Change] = Counter()
-    for (state, loss), group in by_state.items():
-        conn.execute(
-            update(jobs)
-            .where(jobs.c.id.in_([row.id for row in group]))
-            .values(
-                state=state,
-                rescued_token=jobs.c.lease_token,
-                lease_token=None,
-                lease_until=None,
-                losses=jobs.c.losses + loss,
-                eligible_at=now if state is JobState.SCHEDULED else jobs.c.eligible_at,
-                finished_at=now if state is JobState.CANCELLED else None,
-                hold_code=str(Code.WORKER_LOST) if state is JobState.HELD else None,
-                hold_reason=f"its host or worker died {MOST_LOSSES} times while it ran, last when it ran alone"
-                if state is JobState.HELD
-                else None,
-            )
-        )
-        for row in group:
-            moved(
-                changes,
-                batch=row.batch_id,
-                key=row.runner_key,
-                priority=row.priority,
-                old=JobState.RUNNING,
-                new=state,
-            )
+        groups.setdefault((_rescue_of(row, loss), loss), []).append(row)
+    for (transition, loss), group in groups.items():
+        values: dict[str, Any] = {"now": now}
+        if transition is not CANCEL_RUNNING:
+            values["loss"] = loss
+        if transition is RESCUE_SUSPECT:
+            reason = f"its host or worker died {MOST_LOSSES} times while it ran, last when it ran alone"
+            values = {"loss": loss, "code": str(Code.WORKER_LOST), "reason": reason}
+        move(conn, transition, group, **values)
     if rows:
         conn.execute(
             _LOST,
@@ -568,13 +533,11 @@ def _rescue(
                 for row in rows
             ],
         )
-    add_changes(conn, changes)
-    ended = [row.id for (state, _), group in by_state.items() if state is JobState.CANCELLED for row in group]
-    _return_cancelled(conn, ended)
-    states = Counter(dict.fromkeys(JobState, 0))
-    for (state, _), group in by_state.items():
-        states[state] += len(group)
-    return Rescued(states[JobState.SCHEDULED], states[JobState.HELD], states[JobState.CANCELLED])
+    by_transition: defaultdict[Transition, list[int]] = defaultdict(list)
+    for (transition, _), group in groups.items():
+        by_transition[transition] += [row.id for row in group]
+    _return_cancelled(conn, by_transition[CANCEL_RUNNING])
+    return Rescued(*(len(by_transition[one]) for one in (RESCUE, RESCUE_SUSPECT, CANCEL_RUNNING)))
 
 
 _LOST = text(
@@ -584,10 +547,10 @@ _LOST = text(
 ).bindparams(bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
 
 
-def _rescued_state(row: Row[Any], loss: int) -> JobState:
+def _rescue_of(row: Row[Any], loss: int) -> Transition:
     if row.cancel_requested_at is not None:
-        return JobState.CANCELLED
-    return JobState.HELD if loss and row.losses + 1 >= MOST_LOSSES else JobState.SCHEDULED
+        return CANCEL_RUNNING
+    return RESCUE_SUSPECT if loss and row.losses + 1 >= MOST_LOSSES else RESCUE
 
 
 # -- the right to serve a host ----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 No hot counter row: two grouped finishes of one batch never wait for each other, and nothing counts over the queue.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 
 from sqlalchemy import insert
@@ -18,15 +17,9 @@ Change = tuple[int, str, int, str]
 def add_changes(conn: Connection, changes: Mapping[Change, int]) -> None:
     """Write what a transaction changed. Called in the transaction that changes the jobs."""
     rows = [
-        {"batch_id": batch, "runner_key": key, "priority": priority, "state": state, "jobs": jobs}
+        {"batch_id": batch, "runner_key": key, "priority": int(priority), "state": state, "jobs": jobs}
         for (batch, key, priority, state), jobs in sorted(changes.items())
         if jobs
     ]
     if rows:
         conn.execute(insert(count_deltas), rows)
-
-
-def moved(changes: Counter[Change], *, batch: int, key: str, priority: int, old: str, new: str) -> None:
-    """Note in ``changes`` that one job went from ``old`` to ``new``."""
-    changes[batch, key, priority, str(old)] -= 1
-    changes[batch, key, priority, str(new)] += 1

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, select, text, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
 from worker.domain.jobs import JobState, NewJob, asked_digest
 from worker.errors import Conflict
 from worker.storage.deltas import Change, add_changes
+from worker.storage.follows import follow
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch, reuse_key_of
 from worker.storage.operations import refuse_while_operating
@@ -20,7 +21,8 @@ from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, follows, jobs, payloads
-from worker.storage.types import UtcTime, storable
+from worker.storage.transitions import REPLACE, by_id, count_move
+from worker.storage.types import storable
 
 _MANY = 500
 """Values in one IN list."""
@@ -100,15 +102,6 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
     conn.execute(update(batches).where(batches.c.id == batch_id).values(jobs=batches.c.jobs + len(new)))
 
 
-_REPLACE = text(
-    "UPDATE jobs SET state = :state, carries = :carries, eligible_at = NULL, priority = :priority, runner_key = :runner_key, "
-    "prefix_group = :prefix_group, estimate = :estimate, deadline = :deadline, expires = :expires, charged = 0, "
-    "losses = 0, widened = false, rescued_token = NULL, reuse = :reuse, "
-    "host = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, hold_code = NULL, "
-    "hold_reason = NULL WHERE id = :id AND state <> 'running'"
-).bindparams(bindparam("deadline", type_=UtcTime))
-
-
 def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, NewJob]]) -> int:
     """Ask these jobs (by id) anew: what they answered goes, their attempts stay. Returns how many.
 
@@ -120,7 +113,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
     wanted = dict(changed)
     j = jobs.c
     rows = conn.execute(
-        select(j.id, j.runner_key, j.priority, j.state)
+        select(j.id, j.batch_id, j.runner_key, j.priority, j.state)
         .where(j.id.in_(sorted(wanted)), j.state != JobState.RUNNING)
         .order_by(j.id)
         .with_for_update(key_share=True)
@@ -128,26 +121,13 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
     changes: Counter[Any] = Counter()
     for row in rows:
         new = wanted[row.id]
-        conn.execute(
-            _REPLACE,
-            {
-                "id": row.id,
-                "state": str(new.first_state),
-                "carries": new.carries,
-                "priority": int(new.priority),
-                "runner_key": new.runner_key,
-                "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else row.id,
-                "estimate": new.estimate,
-                "deadline": new.deadline,
-                "expires": new.expires,
-                "reuse": NEW if new.reuse else None,
-            },
-        )
-        changes[batch_id, row.runner_key, row.priority, row.state] -= 1
-        changes[batch_id, new.runner_key, int(new.priority), str(new.first_state)] += 1
+        count_move(changes, REPLACE, row, runner_key=new.runner_key, priority=int(new.priority))
     ids = [row.id for row in rows]
     forget_results(conn, ids)
     if ids:
+        conn.execute(by_id(REPLACE), [_columns(id_, batch_id, wanted[id_]) for id_ in ids])
+        add_changes(conn, changes)
+        follow(conn, [id_ for id_ in ids if wanted[id_].first_state is JobState.WAITING])
         conn.execute(delete(follows).where(follows.c.job_id.in_(ids)))
         conn.execute(
             update(payloads)
@@ -171,8 +151,21 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                 for id_ in ids
             ],
         )
-    add_changes(conn, changes)
     return len(ids)
+
+
+def _columns(id_: int, batch_id: int, new: NewJob) -> dict[str, Any]:
+    return {
+        "job": id_,
+        "carries": new.carries,
+        "priority": int(new.priority),
+        "runner_key": new.runner_key,
+        "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else id_,
+        "estimate": new.estimate,
+        "deadline": new.deadline,
+        "expires": new.expires,
+        "reuse": NEW if new.reuse else None,
+    }
 
 
 def _open_again(conn: Connection, batch_id: int) -> None:

@@ -1,6 +1,6 @@
 """How outcomes reach the database: in groups, each through the fence, few statements however many there are."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,17 @@ from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import renew_answers
 from worker.storage.tables import batches, fresh_results, jobs, results
+from worker.storage.transitions import (
+    CANCEL_RUNNING,
+    FAIL,
+    FINISH,
+    HOLD,
+    RETRY,
+    Transition,
+    by_id,
+    count_move,
+    write_state,
+)
 from worker.storage.types import UtcTime, storable
 
 
@@ -119,25 +130,7 @@ def _state(outcome: Outcome) -> JobState:
             assert_never(outcome)
 
 
-_FREE: dict[str, Any] = {
-    "lease_token": None,
-    "lease_until": None,
-    "rescued_token": None,
-    "hold_code": None,
-    "hold_reason": None,
-}
-
-_RETRY = text(
-    "UPDATE jobs SET state = 'scheduled', eligible_at = :at, charged = charged + :charge, losses = losses + :lost, "
-    "lease_token = NULL, lease_until = NULL, rescued_token = NULL, host = NULL, started_at = NULL WHERE id = :job"
-).bindparams(bindparam("at", type_=UtcTime))
-
 _WIDEN = text("UPDATE jobs SET runner_key = :key, widened = true WHERE id = :job")
-
-_HOLD = text(
-    "UPDATE jobs SET state = 'held', hold_code = :code, hold_reason = :reason, lease_token = NULL, "
-    "lease_until = NULL, rescued_token = NULL WHERE id = :job"
-)
 
 _COLUMNS = "job_id, attempt, host, run_id, started_at, ended_at, outcome, charged, error_code, error_message, partial"
 _MARKS = ":job, :attempt, :host, :run, :started, :ended, :outcome, :charged, :code, :message, :partial"
@@ -164,7 +157,7 @@ class _Ends:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._final: dict[JobState, list[int]] = {}
+        self._final: defaultdict[Transition, list[int]] = defaultdict(list)
         self._charged: list[int] = []
         self._retried: list[dict[str, Any]] = []
         self._widened: list[dict[str, Any]] = []
@@ -181,7 +174,7 @@ class _Ends:
 
     def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
         outcome: Outcome | None = finish.outcome
-        charged, new_key = False, row.runner_key
+        charged, new_key = False, None
         kind = "retried" if state is JobState.SCHEDULED else str(state)
         if row.answered and state is JobState.SUCCEEDED:
             self._replaced.append(row.id)
@@ -190,42 +183,41 @@ class _Ends:
             state, outcome = JobState.SUCCEEDED, None
         match state, outcome:
             case JobState.SUCCEEDED, None:
-                self._final.setdefault(state, []).append(row.id)
+                transition = FINISH
                 self._kept.append(row.id)
                 if charged:
                     self._charged.append(row.id)
             case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost, runner_key=key):
+                transition = RETRY
                 self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
                 if key is not None:
                     new_key = key
                     self._widened.append({"job": row.id, "key": key})
             case JobState.HELD, Held(code=code, message=message):
+                transition = HOLD
                 self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.SUCCEEDED, Succeeded(result=result):
-                self._final.setdefault(state, []).append(row.id)
+                transition = FINISH
                 self._results.append(_result(row, finish, state, result, None, "", self._now))
                 if row.reuse is not None:  # for those beside it that ask the same; else it has time
                     self._remembered.append(row.id)
             case JobState.FAILED, Failed(code=code, message=message, partial=partial, result=result):
-                charged = True
-                self._charged.append(row.id)
-                self._final.setdefault(state, []).append(row.id)
+                charged, transition = True, FAIL
                 self._results.append(_result(row, finish, state, result, code, message, self._now, partial))
             case _:
-                self._final.setdefault(JobState.CANCELLED, []).append(row.id)
+                transition = CANCEL_RUNNING
+        if transition.enters in FINAL:
+            self._final[transition].append(row.id)
         if row.followed and state in FINAL:
             self._followed.append(row.id)
         if finish.run_id is not None:
             self._runs[finish.run_id] += 1
         self._attempts.append(_attempt(finish, kind, charged=charged))
-        self._changes[row.batch_id, row.runner_key, row.priority, str(row.state)] -= 1
-        self._changes[row.batch_id, new_key, row.priority, str(state)] += 1
+        count_move(self._changes, transition, row, runner_key=new_key)
 
     def write(self, conn: Connection) -> None:
-        for state, ids in self._final.items():
-            conn.execute(
-                update(jobs).where(jobs.c.id.in_(ids)).values(state=state, finished_at=self._now, **_FREE)
-            )
+        for transition, ids in self._final.items():
+            write_state(conn, transition, ids, now=self._now)
         if self._replaced:
             forget_results(conn, self._replaced)
         if self._kept:
@@ -233,9 +225,9 @@ class _Ends:
         if self._charged:
             conn.execute(update(jobs).where(jobs.c.id.in_(self._charged)).values(charged=jobs.c.charged + 1))
         for statement, rows in (
-            (_RETRY, self._retried),
+            (by_id(RETRY), self._retried),
             (_WIDEN, self._widened),
-            (_HOLD, self._held),
+            (by_id(HOLD), self._held),
             (insert(results), self._results),
             (insert(fresh_results), [{"job_id": result["job_id"]} for result in self._results]),
             (_ATTEMPT, self._attempts),

@@ -6,7 +6,7 @@ its own transaction, so that a slot goes on with its conversation; rows that som
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +24,9 @@ from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.kept import answered_before, return_to_answers
 from worker.storage.models import ModelTold, known_models
-from worker.storage.picking import in_batch
+from worker.storage.picking import change_picked, in_batch
 from worker.storage.tables import batches, follows, fresh_results, jobs, payloads, results
+from worker.storage.transitions import CANCEL, FAIL_FOLLOWER, FOLLOW, PROMOTE, move
 from worker.storage.types import storable
 
 _MANY = 500
@@ -81,11 +82,20 @@ def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
 
 def mark_followed(conn: Connection, batch_id: int) -> None:
     """From now on the ends of those that jobs of this batch wait for are news; for a batch that is sealed with it."""
-    ids = id_range(batch_id)
-    parents = select(follows.c.parent_id).where(
-        follows.c.job_id >= ids["low"], follows.c.job_id < ids["high"]
-    )
-    conn.execute(update(jobs).where(jobs.c.id.in_(parents), ~jobs.c.followed).values(followed=True))
+    conn.execute(_MARK[conn.dialect.name], id_range(batch_id))
+
+
+# Those that are marked already too: who ends one at this moment is about to take its mark off, and has to be waited for.
+_MARK = {
+    dialect: text(statement)
+    for dialect, statement in change_picked(
+        "SELECT id FROM jobs WHERE id IN (SELECT parent_id FROM follows WHERE job_id >= :low AND job_id < :high) "
+        "ORDER BY id",
+        "followed = true",
+        "jobs.id",
+        wait=True,
+    ).items()
+}
 
 
 def unlinked(conn: Connection, batch_id: int) -> list[int]:
@@ -106,35 +116,53 @@ def models_of(conn: Connection, job_ids: Collection[int]) -> dict[int, str]:
     return found
 
 
-def one_runner(conn: Connection, links: Sequence[Link]) -> None:
+Conversation = Sequence[tuple[int, int]]
+"""Jobs that go on from each other's context, each with its parent (0: none), in an order in which a parent comes before
+its children."""
+
+
+def one_runner(conn: Connection, conversations: Sequence[Conversation]) -> None:
     """Jobs that go on from each other's context need a window for all of it, and one runner: the largest that one of
-    them needs, where the producer named none."""
-    chains = _chains([one for one in links if one.carry])
-    told, nothing = known_models(conn), ModelTold()
-    for members, order in chains:
-        there = _keys(conn, members)
-        before: dict[int, int] = {}
-        widest: dict[str, int] = {}
-        for job, parent in order:
-            if job not in there:
-                continue
-            row = there[job]
-            earlier = before.get(parent, there[parent].estimate if parent in there else 0) if parent else 0
-            before[job] = earlier + row.estimate
-            key = RunnerKey.parse(row.runner_key)
-            if key.at_least:
-                window = int(dict(key.options).get("num_ctx", 0))
-                trained = told.get(row.model, nothing).trained_context
-                needed = bucket(earlier + window, trained=trained)
-                widest[row.model] = max(widest.get(row.model, 0), needed)
-        _widen(conn, list(there.values()), widest)
+    them needs, where the producer named none. Few statements, however many conversations there are."""
+    if not conversations:
+        return
+    models, rows = known_models(conn), _keys(conn, [job for order in conversations for job, _ in order])
+    moved: dict[str, list[Row[Any]]] = defaultdict(list)
+    for order in conversations:
+        widest = _widest(order, rows, models)
+        for row in (rows[job] for job, _ in order if job in rows):
+            key = _widened(row, widest.get(row.model, 0))
+            if key != row.runner_key:
+                moved[key].append(row)
+    _set_keys(conn, moved)
 
 
-def _chains(links: Sequence[Link]) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
-    """Members of each conversation, and (job, parent) in an order in which a parent comes before its children."""
+def _widest(
+    order: Conversation, rows: Mapping[int, Row[Any]], models: Mapping[str, ModelTold]
+) -> Mapping[str, int]:
+    """By model the largest window that a job of one conversation needs."""
+    before: dict[int, int] = {}
+    widest: dict[str, int] = {}
+    for job, parent in order:
+        if job not in rows:
+            continue
+        row = rows[job]
+        earlier = before.get(parent, 0)
+        before[job] = earlier + row.estimate
+        key = RunnerKey.parse(row.runner_key)
+        if key.at_least:
+            window = int(dict(key.options).get("num_ctx", 0))
+            trained = models.get(row.model, ModelTold()).trained_context
+            needed = bucket(earlier + window, trained=trained)
+            widest[row.model] = max(widest.get(row.model, 0), needed)
+    return widest
+
+
+def conversations_of(links: Iterable[Link]) -> Iterator[Conversation]:
+    """The conversations that these links make."""
     children: dict[int, list[int]] = defaultdict(list)
     has_parent = set()
-    for one in links:
+    for one in (link for link in links if link.carry):
         children[one.parent].append(one.job)
         has_parent.add(one.job)
     for root in [one for one in children if one not in has_parent]:
@@ -144,13 +172,13 @@ def _chains(links: Sequence[Link]) -> Iterator[tuple[list[int], list[tuple[int, 
             for child in children.get(parent, ()):
                 order.append((child, parent))
                 todo.append(child)
-        yield [job for job, _ in order], order
+        yield order
 
 
 def _keys(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     j = jobs.c
     found: dict[int, Row[Any]] = {}
-    for ids in _slices(job_ids):
+    for ids in _slices(sorted(set(job_ids))):
         rows = conn.execute(
             select(j.id, j.batch_id, j.model, j.runner_key, j.priority, j.state, j.estimate).where(
                 j.id.in_(ids)
@@ -160,25 +188,26 @@ def _keys(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     return found
 
 
-def _widen(conn: Connection, rows: Sequence[Row[Any]], widest: Mapping[str, int]) -> None:
+def _widened(row: Row[Any], window: int) -> str:
+    """The runner key of a job that needs at least ``window`` tokens; its own where nothing can be changed."""
+    key = RunnerKey.parse(row.runner_key)
+    if not key.at_least or row.state not in (JobState.SCHEDULED, JobState.WAITING):
+        return str(row.runner_key)
+    options = tuple(
+        (name, max(int(value), window) if name == "num_ctx" else value) for name, value in key.options
+    )
+    return RunnerKey(key.model, options, key.shift, at_least=True).text
+
+
+def _set_keys(conn: Connection, moved: Mapping[str, Sequence[Row[Any]]]) -> None:
+    """Give the rows other runner keys."""
     changes: Counter[Change] = Counter()
-    moved: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        key = RunnerKey.parse(row.runner_key)
-        if not key.at_least or row.state not in (JobState.SCHEDULED, JobState.WAITING):
-            continue
-        options = tuple(
-            (name, max(int(value), widest.get(row.model, 0)) if name == "num_ctx" else value)
-            for name, value in key.options
-        )
-        new = RunnerKey(key.model, options, key.shift, at_least=True).text
-        if new != row.runner_key:
-            moved[new].append(row.id)
+    for key, rows in sorted(moved.items()):
+        for ids in _slices([row.id for row in rows]):
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))
+        for row in rows:
             changes[row.batch_id, row.runner_key, row.priority, row.state] -= 1
-            changes[row.batch_id, new, row.priority, row.state] += 1
-    for new, all_ids in sorted(moved.items()):
-        for ids in _slices(all_ids):
-            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=new))
+            changes[row.batch_id, key, row.priority, row.state] += 1
     add_changes(conn, changes)
 
 
@@ -241,7 +270,7 @@ def _locked(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     found: dict[int, Row[Any]] = {}
     for ids in _slices(job_ids):
         query = (
-            select(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.attempt)
+            select(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.state, j.attempt)
             .where(j.id.in_(ids), j.state == JobState.WAITING)
             .order_by(j.id)
         )
@@ -265,25 +294,19 @@ def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
 
 
 def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now: datetime) -> None:
-    changes: Counter[Change] = Counter()
     answered = _answered(conn, [*by_verdict.get(Verdict.FAIL, ()), *by_verdict.get(Verdict.CANCEL, ())])
     for found, rows in by_verdict.items():
         match found:
             case Verdict.WAIT:
                 continue
             case Verdict.PROMOTE:
-                state, values = JobState.QUEUED, {"eligible_at": now}
+                transition = PROMOTE
             case Verdict.FAIL:
-                state, values = JobState.FAILED, {"finished_at": now}
+                transition = FAIL_FOLLOWER
                 _failed(conn, [row for row in rows if row.id not in answered], now)
             case Verdict.CANCEL:
-                state, values = JobState.CANCELLED, {"finished_at": now, "cancel_requested_at": now}
-        for ids in _slices([row.id for row in rows]):
-            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(state=state, **values))
-        for row in rows:
-            changes[row.batch_id, row.runner_key, row.priority, str(JobState.WAITING)] -= 1
-            changes[row.batch_id, row.runner_key, row.priority, str(state)] += 1
-    add_changes(conn, changes)
+                transition = CANCEL
+        move(conn, transition, rows, now=now)
     for ids in _slices(answered):
         return_to_answers(conn, jobs.c.id.in_(ids))
 
@@ -349,12 +372,9 @@ def _ended(state: str) -> str:
 # -- asked again ------------------------------------------------------------------------------------------------------
 
 
-def wait_again(conn: Connection, job_ids: Collection[int]) -> frozenset[int]:
-    """Those of these jobs, ``scheduled`` just now, that follow others: they are ``waiting`` until those are looked at.
-
-    The caller counts them.
-    """
-    waiting: set[int] = set()
+def wait_again(conn: Connection, job_ids: Collection[int]) -> None:
+    """Those of these jobs, which the caller has just made ``scheduled``, that follow others wait until the others are
+    looked at."""
     for ids in _slices(sorted(job_ids)):
         parents = conn.execute(
             select(follows.c.job_id, follows.c.parent_id).where(follows.c.job_id.in_(ids))
@@ -367,10 +387,18 @@ def wait_again(conn: Connection, job_ids: Collection[int]) -> frozenset[int]:
             mine = [
                 one for one in mine if any(row.parent_id in there for row in parents if row.job_id == one)
             ]
-            conn.execute(update(jobs).where(jobs.c.id.in_(mine)).values(state=JobState.WAITING))
+            follow(conn, mine)
             conn.execute(update(jobs).where(jobs.c.id.in_(sorted(there))).values(followed=True))
-            waiting.update(mine)
-    return frozenset(waiting)
+
+
+def follow(conn: Connection, job_ids: Collection[int]) -> None:
+    """These jobs, which the caller has just made ``scheduled``, are ``waiting``."""
+    j = jobs.c
+    for ids in _slices(sorted(job_ids)):
+        rows = conn.execute(
+            select(j.id, j.batch_id, j.runner_key, j.priority, j.state).where(j.id.in_(ids))
+        ).all()
+        move(conn, FOLLOW, rows)
 
 
 def failed_for(conn: Connection, parents: Collection[int]) -> list[int]:

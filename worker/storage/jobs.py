@@ -1,27 +1,26 @@
-"""Jobs outside a worker's hands: inserted, promoted, expired, held, cancelled."""
+"""Jobs that no worker holds: inserted, promoted, expired, held."""
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select, text, update
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
-from worker.domain.jobs import FINAL, JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob, asked_digest
 from worker.domain.reuse import reuse_key
 from worker.errors import Conflict, NotFound
-from worker.storage.deltas import Change, add_changes, moved
+from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range, job_id
 from worker.storage.kept import return_to_answers
-from worker.storage.picking import change_picked, in_batch
 from worker.storage.reuse import NEW
 from worker.storage.tables import batches, jobs
-from worker.storage.types import UtcTime, storable, utc_text
+from worker.storage.transitions import EXPIRE, HOLD, PROMOTE_DUE, move_picked
+from worker.storage.types import storable, utc_text
 
 _JOB_COLUMNS = (
     "id",
@@ -202,44 +201,36 @@ def _stands_already(custom_id: str, model: str, line: int, first: int) -> str:
 _MANY = 500
 """Values in one IN list."""
 
-_GIVE = "jobs.id, jobs.batch_id, jobs.runner_key, jobs.priority"
-
-_PROMOTE_DUE = change_picked(
+_DUE = (
     "SELECT id FROM jobs WHERE state = 'scheduled' AND eligible_at <= :now AND EXISTS (SELECT 1 FROM batches "
-    "WHERE batches.id = jobs.batch_id AND batches.state = 'open' AND NOT batches.closed) ORDER BY eligible_at LIMIT :limit",
-    "state = 'queued'",
-    _GIVE,
+    "WHERE batches.id = jobs.batch_id AND batches.state = 'open' AND NOT batches.closed) ORDER BY eligible_at LIMIT :limit"
 )
-
-_EXPIRE_DUE = change_picked(
+_PAST_DEADLINE = (
     "SELECT id FROM jobs WHERE expires AND finished_at IS NULL AND deadline <= :now AND state = :old "
-    "ORDER BY deadline LIMIT :limit",
-    "state = 'expired', finished_at = :now, hold_code = NULL, hold_reason = NULL",
-    _GIVE,
+    "ORDER BY deadline LIMIT :limit"
 )
 
 
 def promote_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     """Queue what has waited out its back-off; returns how many."""
-    return len(_moved(conn, _PROMOTE_DUE, {"now": now, "limit": limit}, JobState.SCHEDULED, JobState.QUEUED))
+    return len(move_picked(conn, PROMOTE_DUE, _DUE, {"now": now, "limit": limit}))
 
 
 def expire_due(conn: Connection, *, now: datetime, limit: int = 5000) -> int:
     """End the jobs whose deadline passed and whose producer asked for that; running ones may end."""
     expired = 0
     for old in (JobState.QUEUED, JobState.SCHEDULED, JobState.WAITING, JobState.HELD):
-        ids = _moved(conn, _EXPIRE_DUE, {"now": now, "limit": limit, "old": str(old)}, old, JobState.EXPIRED)
+        values = {"now": now, "limit": limit, "old": str(old)}
+        ids = move_picked(conn, EXPIRE, _PAST_DEADLINE, values, old=old)
         for start in range(0, len(ids), _MANY):
             return_to_answers(conn, jobs.c.id.in_(ids[start : start + _MANY]))
         expired += len(ids)
     return expired
 
 
-_HOLD = change_picked(
+_QUEUED_OF_KEY = (
     "SELECT id FROM jobs WHERE state = 'queued' AND runner_key = :key "
-    "AND prefix_group >= :low AND prefix_group < :high ORDER BY priority, expires, prefix_group, id LIMIT :limit",
-    "state = 'held', hold_code = :code, hold_reason = :reason",
-    _GIVE,
+    "AND prefix_group >= :low AND prefix_group < :high ORDER BY priority, expires, prefix_group, id LIMIT :limit"
 )
 
 
@@ -254,82 +245,5 @@ def hold_jobs(
 ) -> int:
     """Park queued jobs of a runner key (of one batch where given) with a reason; returns how many."""
     values = {"key": runner_key, "code": str(code), "reason": storable(reason), "limit": limit}
-    return len(_moved(conn, _HOLD, values | id_range(batch_id), JobState.QUEUED, JobState.HELD))
-
-
-def _moved(
-    conn: Connection, statements: Mapping[str, str], values: dict[str, Any], old: JobState, new: JobState
-) -> list[int]:
-    """Run one of ``change_picked``, count what it moved, and return the ids."""
-    changes: Counter[Change] = Counter()
-    statement = text(statements[conn.dialect.name])
-    if "now" in values:
-        statement = statement.bindparams(bindparam("now", type_=UtcTime))
-    rows = conn.execute(statement, values).all()
-    for _, batch, key, priority in rows:
-        moved(changes, batch=batch, key=key, priority=priority, old=old, new=new)
-    add_changes(conn, changes)
-    return [row.id for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class CancelCounts:
-    """``cancelled`` at once; ``asked``: running, their workers will hang up."""
-
-    cancelled: int
-    asked: int
-
-
-_WAITING = tuple(str(state) for state in JobState if state not in FINAL and state is not JobState.RUNNING)
-
-
-def cancel_jobs(
-    conn: Connection, *, now: datetime, batch_id: int | None = None, job_ids: Collection[int] | None = None
-) -> CancelCounts:
-    """Cancel what waits of a batch, or of these jobs, and flag what runs. Final: a late answer finds flag or state."""
-    total = CancelCounts(0, 0)
-    for chosen in _chosen(batch_id, job_ids):
-        # All at once before the first change: else a job that is claimed, or given back, meanwhile escapes.
-        open_jobs = select(jobs.c.id).where(chosen, jobs.c.finished_at.is_(None)).order_by(jobs.c.id)
-        if conn.dialect.name == "postgresql":
-            conn.execute(select(func.count()).select_from(open_jobs.with_for_update().subquery()))
-        waits = chosen & jobs.c.state.in_(_WAITING)
-        columns = (jobs.c.batch_id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
-        changes: Counter[Change] = Counter()
-        cancelled = 0
-        for batch, key, priority, state, n in conn.execute(
-            select(*columns, func.count()).where(waits).group_by(*columns)
-        ):
-            changes[batch, key, priority, state] -= n
-            changes[batch, key, priority, str(JobState.CANCELLED)] += n
-            cancelled += n
-        conn.execute(
-            update(jobs)
-            .where(waits)
-            .values(
-                state=JobState.CANCELLED,
-                finished_at=now,
-                cancel_requested_at=now,
-                hold_code=None,
-                hold_reason=None,
-                rescued_token=None,
-            )
-        )
-        asked = conn.execute(
-            update(jobs)
-            .where(chosen, jobs.c.state == JobState.RUNNING, jobs.c.cancel_requested_at.is_(None))
-            .values(cancel_requested_at=now)
-        ).rowcount
-        add_changes(conn, changes)
-        if cancelled:
-            return_to_answers(conn, chosen)
-        total = CancelCounts(total.cancelled + cancelled, total.asked + asked)
-    return total
-
-
-def _chosen(batch_id: int | None, job_ids: Collection[int] | None) -> Iterator[ColumnElement[bool]]:
-    if batch_id is not None:
-        yield in_batch(batch_id)
-    ordered = sorted(job_ids or ())
-    for start in range(0, len(ordered), _MANY):
-        yield jobs.c.id.in_(ordered[start : start + _MANY])
+    picked = move_picked(conn, HOLD, _QUEUED_OF_KEY, values | id_range(batch_id), old=JobState.QUEUED)
+    return len(picked)

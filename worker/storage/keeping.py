@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Table,
     and_,
-    bindparam,
     case,
     delete,
     exists,
@@ -30,7 +29,6 @@ from worker.domain.jobs import JobFilter, JobState
 from worker.domain.keeping import Ended
 from worker.storage.actions import matching
 from worker.storage.answers import flaws_of
-from worker.storage.deltas import Change, add_changes
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
@@ -38,6 +36,7 @@ from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import unanswer
 from worker.storage.tables import batches, follows, jobs, metadata, operations, rejects
+from worker.storage.transitions import CANCEL_RUNNING, move
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
@@ -209,30 +208,12 @@ def end_running(conn: Connection, batch_id: int, job_ids: Sequence[int], *, now:
     NotFound."""
     lock_batch(conn, batch_id)
     rows = conn.execute(
-        select(jobs.c.id, jobs.c.runner_key, jobs.c.priority)
+        select(jobs.c.id, jobs.c.batch_id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
         .where(jobs.c.id.in_(job_ids), jobs.c.state == JobState.RUNNING)
         .order_by(jobs.c.id)
         .with_for_update(of=jobs)
     ).all()
-    changes: Counter[Change] = Counter()
-    for row in rows:
-        changes[batch_id, row.runner_key, row.priority, str(JobState.RUNNING)] -= 1
-        changes[batch_id, row.runner_key, row.priority, str(JobState.CANCELLED)] += 1
-    conn.execute(
-        update(jobs)
-        .where(jobs.c.id.in_([row.id for row in rows]))
-        .values(
-            state=JobState.CANCELLED,
-            finished_at=now,
-            cancel_requested_at=func.coalesce(
-                jobs.c.cancel_requested_at, bindparam("at", now, type_=jobs.c.finished_at.type)
-            ),
-            lease_token=None,
-            lease_until=None,
-            rescued_token=None,
-        )
-    )
-    add_changes(conn, changes)
+    move(conn, CANCEL_RUNNING, rows, now=now)
     return_to_answers(conn, jobs.c.id.in_([row.id for row in rows]))
     return len(rows)
 

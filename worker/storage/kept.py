@@ -1,18 +1,15 @@
 """The old answer of a job that is asked again stays until a new one is stored: jobs go back to it, or have it replaced."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import JobState
-from worker.storage.deltas import Change, add_changes, moved
 from worker.storage.tables import jobs, payloads, results
+from worker.storage.transitions import RESTORE, move
 
 _MANY = 500
 """Values in one IN list."""
-_WITHOUT_ANSWER = (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
 
 
 def answered_before() -> ColumnElement[bool]:
@@ -30,26 +27,13 @@ def return_to_answers(conn: Connection, ended: ColumnElement[bool]) -> int:
     """
     rows = conn.execute(
         select(jobs.c.id, jobs.c.batch_id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
-        .where(ended, jobs.c.state.in_([str(state) for state in _WITHOUT_ANSWER]), answered_before())
+        .where(ended, jobs.c.state.in_(sorted(RESTORE.leaves)), answered_before())
         .order_by(jobs.c.id)
     ).all()
-    ids = [row.id for row in rows]
-    changes: Counter[Change] = Counter()
-    for row in rows:
-        moved(
-            changes,
-            batch=row.batch_id,
-            key=row.runner_key,
-            priority=row.priority,
-            old=row.state,
-            new=JobState.SUCCEEDED,
-        )
-    for start in range(0, len(ids), _MANY):
-        some = ids[start : start + _MANY]
-        conn.execute(update(jobs).where(jobs.c.id.in_(some)).values(state=JobState.SUCCEEDED))
-        forget_question(conn, some)
-    add_changes(conn, changes)
-    return len(ids)
+    move(conn, RESTORE, rows)
+    for start in range(0, len(rows), _MANY):
+        forget_question(conn, [row.id for row in rows[start : start + _MANY]])
+    return len(rows)
 
 
 def forget_question(conn: Connection, job_ids: Sequence[int]) -> None:

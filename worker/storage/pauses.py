@@ -1,7 +1,5 @@
 """Batches that stop and go on, by hand or by themselves: their queued jobs taken back, and what their brakes go by."""
 
-from collections import Counter
-
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import Connection
 
@@ -9,11 +7,10 @@ from worker.domain.batches import BatchState, Forgiven, Tally
 from worker.domain.jobs import JobState
 from worker.errors import Conflict
 from worker.storage.counts import batch_counts
-from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
-from worker.storage.picking import change_picked
 from worker.storage.tables import batches
+from worker.storage.transitions import PAUSE, move_picked
 from worker.storage.types import storable
 
 
@@ -71,19 +68,12 @@ _QUEUED_OF_PAUSED = text(
     "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
 )
 
+# without statistics SQLite may prefer the primary key, because of the order
+_HINT = {"postgresql": "", "sqlite": " INDEXED BY ix_jobs_claim"}
 _PICK_QUEUED = (
     "SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key AND priority = :priority "
     "AND prefix_group >= :low AND prefix_group < :high ORDER BY expires, prefix_group, id LIMIT :limit"
 )
-_WITHDRAW = {
-    dialect: text(
-        change_picked(_PICK_QUEUED.format(hint=hint), "state = 'scheduled', eligible_at = NULL", "jobs.id")[
-            dialect
-        ]
-    )
-    # without statistics SQLite may prefer the primary key, because of the order
-    for dialect, hint in (("postgresql", ""), ("sqlite", " INDEXED BY ix_jobs_claim"))
-}
 
 
 def withdraw_paused(conn: Connection, *, limit: int) -> int:
@@ -93,7 +83,7 @@ def withdraw_paused(conn: Connection, *, limit: int) -> int:
     Idempotent and by anyone. What a worker gives back, or a promoter that saw the batch open still queues, after the
     batch was paused is found by the next pass.
     """
-    changes: Counter[Change] = Counter()
+    pick = _PICK_QUEUED.format(hint=_HINT[conn.dialect.name])
     total = 0
     for batch, key, priority in conn.execute(_QUEUED_OF_PAUSED).all():
         if total == limit:
@@ -101,11 +91,7 @@ def withdraw_paused(conn: Connection, *, limit: int) -> int:
         if lock_batch(conn, batch) is not BatchState.PAUSED and not _is_closed(conn, batch):
             continue
         values = {"key": key, "priority": priority, "limit": limit - total, **id_range(batch)}
-        found = len(conn.execute(_WITHDRAW[conn.dialect.name], values).all())
-        changes[batch, key, priority, str(JobState.QUEUED)] -= found
-        changes[batch, key, priority, str(JobState.SCHEDULED)] += found
-        total += found
-    add_changes(conn, changes)
+        total += len(move_picked(conn, PAUSE, pick, values))
     return total
 
 

@@ -4,20 +4,18 @@ Taken under the same locks as a claim: a job that waits is nobody's, and one tha
 its claim's transaction. An answer is copied as it is at that moment, so that nothing is lost when its source goes.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import Date, Row, bindparam, literal_column, select, text, update
+from sqlalchemy import Date, bindparam, literal_column, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState
-from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range
 from worker.storage.operations import OPERATING
 from worker.storage.tables import jobs
+from worker.storage.transitions import REUSE, REUSE_CLAIMED, count_picked, move, write_state
 from worker.storage.types import UtcTime
 
 NEW, SEEN = 1, 2
@@ -63,7 +61,7 @@ _FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id I
 )
 
 _WAITING = (
-    "SELECT id, batch_id, runner_key, priority FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
+    "SELECT id, batch_id, runner_key, priority, state FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
     "AND model = :model AND reuse = :mark AND id >= :low AND id < :high "
     "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused' OR closed) "
     f"AND batch_id NOT IN ({OPERATING}) ORDER BY id LIMIT :limit"
@@ -157,13 +155,7 @@ def reuse_waiting(
     if mark == NEW:
         for ids in _slices([row.id for row in rows if row.id not in taken]):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=SEEN))
-    for ids in _slices(sorted(taken)):
-        conn.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(ids))
-            .values(state=JobState.SUCCEEDED, finished_at=now, rescued_token=None)
-        )
-    _count(conn, [row for row in rows if row.id in taken], JobState.QUEUED)
+    move(conn, REUSE, [row for row in rows if row.id in taken], now=now)
     return Looked(len(rows), len(taken))
 
 
@@ -187,20 +179,8 @@ def reuse_claimed(
     for digest, all_ids in sorted(by_digest.items()):
         for ids in _slices(all_ids):
             taken.update(_take(conn, ids, digest, now=now, cut=cut))
-    for ids in _slices(sorted(taken)):
-        conn.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(ids))
-            .values(
-                state=JobState.SUCCEEDED,
-                finished_at=now,
-                lease_token=None,
-                lease_until=None,
-                host=None,
-                started_at=None,
-            )
-        )
-    _count(conn, [job for job in claimed if job.id in taken], JobState.RUNNING)
+    write_state(conn, REUSE_CLAIMED, sorted(taken), now=now)
+    count_picked(conn, REUSE_CLAIMED, [job for job in claimed if job.id in taken])
     return frozenset(taken)
 
 
@@ -227,14 +207,6 @@ def _take(conn: Connection, ids: Sequence[int], digest: str, *, now: datetime, c
     if taken:
         conn.execute(_FRESH, {"ids": taken})
     return taken
-
-
-def _count(conn: Connection, rows: Collection[Row[Any] | Any], old: JobState) -> None:
-    changes: Counter[Change] = Counter()
-    for row in rows:
-        changes[row.batch_id, row.runner_key, int(row.priority), str(old)] -= 1
-        changes[row.batch_id, row.runner_key, int(row.priority), str(JobState.SUCCEEDED)] += 1
-    add_changes(conn, changes)
 
 
 def remember_answers(conn: Connection, job_ids: Sequence[int]) -> None:

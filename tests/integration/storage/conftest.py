@@ -1,20 +1,21 @@
 """A database with a batch in it, and short ways to say what happens to its jobs."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from worker.domain.attempts import Finish, Outcome, Succeeded
 from worker.domain.hosts import Host
-from worker.domain.jobs import ClaimedJob, JobState, NewJob, Priority
+from worker.domain.jobs import ClaimedJob, JobFilter, JobState, NewJob, Priority
 from worker.domain.operations import Operation
 from worker.domain.replies import Result
 from worker.errors import Problem
 from worker.maintenance.operate import take_step
+from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.batches import refuse_batch as begin_refusal
@@ -23,7 +24,7 @@ from worker.storage.counts import batch_counts
 from worker.storage.engine import Connection, Database, open_database
 from worker.storage.finishes import Finished, finish_jobs
 from worker.storage.hosts import add_host
-from worker.storage.jobs import CancelCounts, insert_jobs
+from worker.storage.jobs import insert_jobs
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 KEY = "qwen3:8b"
@@ -146,7 +147,20 @@ def store(migrated_url: str) -> Iterator[Store]:
     database.close()
 
 
-def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelCounts:
+class CancelledJobs(NamedTuple):
+    """Jobs that were cancelled at once, and jobs that run and were told to stop."""
+
+    cancelled: int
+    running: int
+
+
+def cancel_jobs(conn: Connection, job_ids: Iterable[int], *, now: datetime) -> None:
+    """Cancel some jobs."""
+    for part in by_batch(JobFilter(job_ids=frozenset(job_ids))):
+        cancel_some(conn, part, now=now, limit=1000)
+
+
+def cancel_batch(conn: Connection, batch_id: int, *, now: datetime) -> CancelledJobs:
     """Cancel a batch with all its rows, in one transaction."""
     return _worked_off(conn, begin_cancel(conn, batch_id, now=now), now)
 
@@ -158,7 +172,7 @@ def refuse_batch(conn: Connection, batch_id: int, problems: Sequence[Problem], *
         _worked_off(conn, operation, now)
 
 
-def _worked_off(conn: Connection, operation: Operation, now: datetime) -> CancelCounts:
+def _worked_off(conn: Connection, operation: Operation, now: datetime) -> CancelledJobs:
     while operation.ended_at is None:
         operation = take_step(conn, operation.id, now=now, wait=timedelta(0))
-    return CancelCounts(operation.done, operation.running)
+    return CancelledJobs(operation.done, operation.running)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from tests.integration.storage.conftest import Store, a_result, cancel_batch, new_job
+from tests.integration.storage.conftest import Store, a_result, cancel_batch, cancel_jobs, new_job
 from worker.domain.answers import AnswerFilter
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState
@@ -18,7 +18,7 @@ from worker.storage.check import check_database
 from worker.storage.chosen import Chosen
 from worker.storage.claims import release_jobs, rescue_holder
 from worker.storage.follows import Link, link_jobs, mark_followed, settle_followers
-from worker.storage.jobs import cancel_jobs, expire_due
+from worker.storage.jobs import expire_due
 from worker.storage.keeping import end_running
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts
 from worker.storage.reuse import Looked, reuse_waiting
@@ -118,28 +118,28 @@ def asked(store: Store, job: ClaimedJob, outcome: Outcome) -> None:
 def cancelled_while_it_runs(store: Store, job: ClaimedJob) -> None:
     again = claim(store)
     with store.database.write() as conn:
-        cancel_jobs(conn, now=store.now, job_ids=[job.id])
+        cancel_jobs(conn, [job.id], now=store.now)
     store.finish(again, Cancelled("so far"))
 
 
 def cancelled_and_answered(store: Store, job: ClaimedJob) -> None:
     again = claim(store)
     with store.database.write() as conn:
-        cancel_jobs(conn, now=store.now, job_ids=[job.id])
+        cancel_jobs(conn, [job.id], now=store.now)
     store.finish(again)
 
 
 def given_back_when_cancelled(store: Store, job: ClaimedJob) -> None:
     again = claim(store)
     with store.database.write() as conn:
-        cancel_jobs(conn, now=store.now, job_ids=[job.id])
+        cancel_jobs(conn, [job.id], now=store.now)
         release_jobs(conn, token=again.token, job_ids=[job.id], now=store.now)
 
 
 def rescued_when_cancelled(store: Store, job: ClaimedJob) -> None:
     store.claim()
     with store.database.write() as conn:
-        cancel_jobs(conn, now=store.now, job_ids=[job.id])
+        cancel_jobs(conn, [job.id], now=store.now)
         rescue_holder(conn, now=store.now)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
-from worker.domain.jobs import JobState, Priority
+from worker.domain.jobs import JobFilter, JobState, Priority
 from worker.errors import Code
+from worker.storage.actions import cancel_some
 from worker.storage.claims import (
     cancel_requested,
     mark_asked,
@@ -20,7 +21,7 @@ from worker.storage.claims import (
     take_host,
 )
 from worker.storage.finishes import finish_jobs
-from worker.storage.jobs import cancel_jobs, promote_due
+from worker.storage.jobs import promote_due
 from worker.storage.results import iter_results, list_attempts, stored_context
 
 
@@ -97,7 +98,7 @@ def test_a_late_answer_to_a_job_cancelled_since_is_refused(store: Store) -> None
     store.later(2)
     rescue(store)
     with store.database.write() as conn:
-        cancel_jobs(conn, batch_id=batch, now=store.now)
+        cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
 
     assert store.finish(job).refused == [job.id]
     assert store.counts() == {JobState.CANCELLED: 1}
@@ -131,13 +132,13 @@ def test_cancelling_wins_over_an_answer_that_comes_after_it(store: Store) -> Non
     batch = store.submit(new_job(1), new_job(2))
     [job] = store.claim(1)
     with store.database.write() as conn:
-        counts = cancel_jobs(conn, batch_id=batch, now=store.now)
+        counts = cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
     with store.database.read() as conn:
         assert cancel_requested(conn, token="t1") == {job.id}
 
     store.finish(job)
 
-    assert (counts.cancelled, counts.asked) == (1, 1)
+    assert (counts.changed, counts.running) == (1, 1)
     assert store.counts() == {JobState.CANCELLED: 2}
     assert [row.answer for row in iter_results(store.database, batch)] == [None, None]
 
@@ -247,7 +248,7 @@ def test_renewing_tells_which_jobs_are_still_ours_and_which_to_cancel(store: Sto
     jobs = store.claim(lease=1)
     store.finish(jobs[0])
     with store.database.write() as conn:
-        cancel_jobs(conn, batch_id=batch, now=store.now)
+        cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
         renewed = renew(
             conn, token="t1", job_ids=[job.id for job in jobs], lease_until=store.now + timedelta(seconds=90)
         )

@@ -1,11 +1,13 @@
 """Jobs that follow others: when they begin, what they go on from, and what becomes of them where there is no answer."""
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, select
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import Store, a_result, new_job
@@ -16,10 +18,11 @@ from worker.errors import Code
 from worker.maintenance.promote import settle_rounds
 from worker.services.actions import cancel_jobs, retry_jobs
 from worker.services.keeping import delete_jobs
+from worker.storage import tables
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
-from worker.storage.follows import Link, link_jobs, one_runner, parents_of
+from worker.storage.follows import Link, conversations_of, link_jobs, one_runner, parents_of
 from worker.storage.ids import job_id
 from worker.storage.jobs import expire_due, insert_jobs
 from worker.storage.results import get_result
@@ -44,7 +47,7 @@ def chain(store: Store, *jobs: NewJob) -> int:
             for parent in job.after.parents
         ]
         link_jobs(conn, links)
-        one_runner(conn, links)
+        one_runner(conn, list(conversations_of(links)))
         seal_batch(conn, batch.id, jobs=len(jobs), now=store.now)
         promote_sealed(conn, limit=100_000, now=store.now)
     store.batches.append(batch.id)
@@ -261,6 +264,35 @@ def test_all_turns_of_a_conversation_have_one_runner_large_enough_for_the_last(s
 
     assert (first.custom_id, other.custom_id) == ("c1", "c4")
     assert promises(store) == []
+
+
+@pytest.mark.parametrize("conversations", [20, 100])
+def test_conversations_are_given_their_runners_in_a_few_statements(store: Store, conversations: int) -> None:
+    """Not one query and one update for each: a batch of 100,000 of them held everybody up for minutes."""
+    wide: dict[str, Any] = {"runner_key": "qwen3:8b num_ctx>=4096", "estimate": 3000}
+    jobs = [
+        turn(seq, seq - 1, **wide) if seq % 3 != 1 else new_job(seq, **wide)
+        for seq in range(1, 3 * conversations + 1)
+    ]
+    with store.database.write() as conn:
+        batch, _ = create_batch(conn, key="k", name="b", source=None, now=store.now)
+        insert_jobs(conn, batch.id, jobs, now=store.now)
+        links = [Link(id_, id_ - 1, carry=True, release=False) for id_ in follower_ids(batch.id, jobs)]
+        link_jobs(conn, links)
+    statements: list[str] = []
+    event.listen(store.database._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    with store.database.write() as conn:
+        one_runner(conn, list(conversations_of(links)))
+
+    assert len([one for one in statements if not one.startswith("BEGIN")]) <= 5
+    with store.database.read() as conn:
+        keys = conn.execute(select(tables.jobs.c.runner_key).distinct()).scalars().all()
+    assert keys == ["qwen3:8b num_ctx>=12288"] and promises(store) == []
+
+
+def follower_ids(batch: int, jobs: Iterable[NewJob]) -> list[int]:
+    return [job_id(batch, job.seq) for job in jobs if job.after is not None]
 
 
 def test_an_answer_that_went_on_from_another_is_taken_for_no_other_job(store: Store) -> None:

@@ -10,19 +10,31 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job, refuse_batch
+from tests.integration.storage.conftest import (
+    NOW,
+    CancelledJobs,
+    Store,
+    cancel_batch,
+    ending,
+    new_job,
+    refuse_batch,
+)
 from tests.waiting import wait_until
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobState, NewJob
+from worker.domain.jobs import After, JobFilter, JobState, NewJob
 from worker.errors import Conflict, DatabaseUnavailable, Problem
+from worker.maintenance.promote import settle_rounds
+from worker.storage.actions import cancel_some
 from worker.storage.batches import create_batch, get_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.claims import claim_jobs, release_jobs, renew
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
+from worker.storage.follows import Link, link_jobs
 from worker.storage.hosts import lock_fleet
-from worker.storage.jobs import CancelCounts, cancel_jobs, insert_jobs
+from worker.storage.ids import job_id
+from worker.storage.jobs import insert_jobs
 from worker.storage.keeping import forget_jobs
 from worker.storage.rollups import number_results
 
@@ -55,7 +67,7 @@ def test_a_job_that_is_claimed_while_its_batch_is_cancelled_is_flagged(
         cancelling = threads.submit(in_a_transaction(fleet, lambda conn: cancel_batch(conn, batch, now=NOW)))
         waits_for_a_lock(fleet)
 
-    assert cancelling.result(timeout=10) == CancelCounts(cancelled=1, asked=1)
+    assert cancelling.result(timeout=10) == CancelledJobs(cancelled=1, running=1)
     assert fleet.finish(job).accepted == [job.id]
     assert fleet.counts() == {JobState.CANCELLED: 2}
 
@@ -70,8 +82,42 @@ def test_a_job_that_is_given_back_while_its_batch_is_cancelled_is_cancelled(
         cancelling = threads.submit(in_a_transaction(fleet, lambda conn: cancel_batch(conn, batch, now=NOW)))
         waits_for_a_lock(fleet)
 
-    assert cancelling.result(timeout=10) == CancelCounts(cancelled=1, asked=1)
+    assert cancelling.result(timeout=10) == CancelledJobs(cancelled=1, running=1)
     assert fleet.counts() == {JobState.CANCELLED: 1, JobState.RUNNING: 1}
+
+
+def test_the_end_of_a_job_is_news_to_a_batch_that_is_sealed_at_the_same_moment(
+    fleet: Store, threads: ThreadPoolExecutor
+) -> None:
+    """The job is followed already: whoever ends it is about to take the mark off that the second batch relies on."""
+    parent = job_id(fleet.submit(new_job(1)), 1)
+    first, second = (followers(fleet, parent, key) for key in ("first", "second"))
+    in_a_transaction(fleet, lambda conn: seal_batch(conn, first, jobs=1, now=NOW))()
+    [job] = fleet.claim()
+    with fleet.database.write() as worker:
+        finish_jobs(worker, [ending(job)], now=NOW)
+        sealing = threads.submit(
+            in_a_transaction(fleet, lambda conn: seal_batch(conn, second, jobs=1, now=NOW))
+        )
+        wait_until(
+            lambda: sealing.done() or is_waiting_for_a_lock(fleet),
+            description="the batch is sealed, or waits",
+        )
+    sealing.result(timeout=10)
+
+    settle_rounds(fleet.database, now=NOW)
+
+    assert fleet.counts(first) == fleet.counts(second) == {JobState.QUEUED: 1}
+    assert [one.name for one in check_database(fleet.database, now=NOW) if one.broken] == []
+
+
+def followers(store: Store, parent: int, key: str) -> int:
+    """A batch, not sealed yet, whose one job follows ``parent``."""
+    with store.database.write() as conn:
+        batch, _ = create_batch(conn, key=key, name=key, source=None, now=NOW)
+        insert_jobs(conn, batch.id, [new_job(1, after=After((parent,)))], now=NOW)
+        link_jobs(conn, [Link(job_id(batch.id, 1), parent, carry=False, release=False)])
+    return batch.id
 
 
 def test_two_that_submit_one_batch_at_once_store_each_line_once(
@@ -165,7 +211,7 @@ def test_a_change_of_many_jobs_never_holds_one_while_it_waits_for_an_earlier_one
     changes: dict[str, Callable[[Connection], object]] = {
         "renew": lambda conn: renew(conn, token="t1", job_ids=ids, lease_until=LEASE),
         "release": lambda conn: release_jobs(conn, token="t1", job_ids=ids, now=NOW),
-        "cancel": lambda conn: cancel_jobs(conn, batch_id=batch, now=NOW),
+        "cancel": lambda conn: cancel_some(conn, JobFilter(batch), now=NOW, limit=9),
     }
 
     with fleet.database.write() as finisher:
@@ -228,7 +274,7 @@ def test_claims_finishes_cancels_and_folds_at_once_leave_each_job_ended_once(
     succeeded = ended.get(JobState.SUCCEEDED, 0)
     assert store.counts(kept) == {JobState.SUCCEEDED: 200}
     assert ended.get(JobState.CANCELLED, 0) == 200 - succeeded
-    assert accepted == 200 + succeeded + flagged.asked
+    assert accepted == 200 + succeeded + flagged.running
     with store.database.read() as conn:
         assert conn.scalar(text("SELECT count(*) FROM results")) == 200 + succeeded
 
@@ -320,19 +366,13 @@ def put_last(store: Store, job: int) -> None:
 
 def waits_for_a_lock(store: Store) -> None:
     """Until another connection of this test waits for a lock."""
+    wait_until(lambda: is_waiting_for_a_lock(store), description="the other transaction waits for a lock")
 
-    def waiting() -> bool:
-        with store.database.read() as conn:
-            return bool(
-                conn.scalar(
-                    text(
-                        "SELECT count(*) FROM pg_stat_activity "
-                        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                    )
-                )
-            )
 
-    wait_until(waiting, description="the other transaction waits for a lock")
+def is_waiting_for_a_lock(store: Store) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with store.database.read() as conn:
+        return bool(conn.scalar(text(waiting)))
 
 
 def backend(conn: Connection) -> int:
