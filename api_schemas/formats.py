@@ -40,6 +40,8 @@ def _envelope_problem(value: Mapping[str, Any]) -> str | None:
         return None  # the schema that says in so many words that it allows everything
     if value.get("type") == "json_object":
         return '{"type": "json_object"} is a form of the API of OpenAI; write "json"'
+    if value.get("type") == "function":
+        return f"a tool of the API of OpenAI; {_inside(value)}"
     if value.get("type") in ("json_schema", "grammar", "text"):
         return f"a response_format of the API of OpenAI; {_inside(value)}"
     if _constrains(value):
@@ -55,7 +57,10 @@ def _envelope_problem(value: Mapping[str, Any]) -> str | None:
     return None
 
 
-_WRAPPERS = ("response_format", "json_schema", "schema", "format", "input_schema", "parameters", "function")
+_WRAPPERS = (
+    *("response_format", "json_schema", "schema", "text", "format", "function", "parameters"),
+    *("input_schema", "response_schema", "responseSchema", "output_format"),
+)
 
 
 def _inside(value: Mapping[str, Any]) -> str:

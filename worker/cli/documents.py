@@ -161,14 +161,12 @@ def _told(settings: "Settings") -> dict[str, Any]:
 
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:
+    from worker.cli.take_in import show_prompt
     from worker.services.documents import Remarks, shown
 
     remarks = Remarks(asking.encoding)
     for name, system, prompt in shown(asking, window, count, remarks):
-        typer.echo(f"── {name}")
-        if system:
-            typer.echo(f"[system] {system}")
-        typer.echo(prompt)
+        show_prompt(name, system, prompt)
     for remark in remarks.lines():
         typer.echo(remark, err=True)
 

@@ -25,7 +25,7 @@ from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.urls import masked
 from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
-from worker.policy.answers import advice
+from worker.policy.answers import advice, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
 from worker.services.arrival import Arrived
@@ -310,7 +310,7 @@ def _summarise(
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")
-    for line in advice(flaws, batch.id):
+    for line in (*advice(flaws, batch.id), *unproved(sum(row.unproved for row in figures), batch.id)):
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
         _show_one(watched, console)

@@ -498,13 +498,11 @@ def _prompt(prompt: str | None, template: Path | None) -> tuple[str | None, str 
 
 
 def _show_prompts(spec: "ScheduleSpec", count: int) -> None:
+    from worker.cli.take_in import show_prompt
     from worker.services.schedules.keep import prompts
 
     for name, system, prompt in prompts(spec, count):
-        typer.echo(f"── {name}")
-        if system:
-            typer.echo(f"[system] {system}")
-        typer.echo(prompt)
+        show_prompt(name, system, prompt)
 
 
 def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: float) -> list[str]:

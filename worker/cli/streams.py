@@ -1,6 +1,7 @@
 """Standard output and standard error as the commands use them.
 
-Text from hosts, files and people reaches a terminal only through ``terminal_safe``. A reader that has gone away, or a
+Text from hosts, files and people is written through ``terminal_safe``, also where a file or a pager stands before the
+terminal; only ``machine_output`` is exact. A reader that has gone away, or a
 terminal that was closed, never ends a command with an error: what is written from then on is dropped.
 """
 
@@ -100,7 +101,7 @@ def standard_streams() -> Iterator[None]:
                 stream.reconfigure(
                     encoding="utf-8"
                 )  # what a script or a file takes, as in the files written here
-    sys.stdout, sys.stderr = (cast(TextIO, LenientStream(one, safe=one.isatty())) for one in before)
+    sys.stdout, sys.stderr = (cast(TextIO, LenientStream(one, safe=True)) for one in before)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from worker.cli.hours import say_forecast
 from worker.cli.options import FROM_BATCH, Wanted
+from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
@@ -294,6 +295,12 @@ def read_as(encoding: str) -> str:
     return f"read as {shown_encoding(encoding)}, which was found out; --encoding names another"
 
 
+def show_prompt(name: str, system: str | None, prompt: str) -> None:
+    """Print a prompt as a host would get it; into a file or a pipe exactly."""
+    with machine_output() as out:
+        out.write(f"── {name}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
+
+
 def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
     """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
     intake = Intake(
@@ -306,10 +313,7 @@ def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
     for job in intake.read(rows):
         if intake.problems or shown == count:
             break
-        typer.echo(f"── line {job.seq}: {job.custom_id}")
-        if job.request.get("system"):
-            typer.echo(f"[system] {job.request['system']}")
-        typer.echo(job.prompt)
+        show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)

@@ -109,7 +109,8 @@ def open_rows(
         return _open_lines(path, told)
     found = told or find_encoding(path)
     tsv = ".tsv" in _endings(path)
-    return _open_csv(path, found, "\t" if tsv else None, quoted=not tsv if quote is None else quote == '"')
+    quoted = not tsv if quote is None else quote == '"'
+    return _open_csv(path, found, "\t" if tsv else None, quoted=quoted, chosen=quote is not None)
 
 
 def check_columns(columns: tuple[str, ...], path: Path) -> None:
@@ -289,13 +290,16 @@ class _Csv:
     delimiter: str
     columns: tuple[str, ...]
     quoted: bool = True
+    chosen: bool = False
+    """Somebody said whether cells stand in quotes: there is nothing to note about it."""
 
     @property
     def kind(self) -> str:
         return "csv"
 
     def __iter__(self) -> Iterator[Row]:
-        header = sorted(self.columns)
+        names = {name.casefold() for name in self.columns}
+        header = sorted(name.casefold() for name in self.columns)
         with closing(_records(self.path, self.encoding, self.delimiter, quoted=self.quoted)) as records:
             place, _, _ = next(records, (1, None, None))
             held = False
@@ -305,7 +309,9 @@ class _Csv:
                     yield Row(line, None, physical.row(), cells)
                 elif len(cells) != len(header):
                     yield Row(line, None, physical.row(), self._wrong_count(line, cells))
-                elif cells[0].strip() in self.columns and sorted(cell.strip() for cell in cells) == header:
+                elif cells[0].strip().casefold() in names and header == sorted(
+                    cell.strip().casefold() for cell in cells
+                ):
                     message = (
                         f"the header of line {place} once more, as where files were put together; remove this line, or "
                         "leave it out with --on-bad-line skip"
@@ -317,7 +323,7 @@ class _Csv:
                         dict(zip(self.columns, cells, strict=True)),
                         None,
                         lines=physical.number - line + 1,
-                        quirks=() if self.quoted else _quirks(cells),
+                        quirks=() if self.quoted else _quirks(cells, chosen=self.chosen),
                     )
             if not held:
                 raise InputRefused([_whole("empty", f"{self.path}: a header and no row")])
@@ -345,9 +351,9 @@ class _Csv:
         return "; quotes are plain characters here, --quote '\"' reads them as quoting"
 
 
-def _quirks(cells: list[str]) -> tuple[str, ...]:
+def _quirks(cells: list[str], *, chosen: bool) -> tuple[str, ...]:
     found = []
-    if any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells):
+    if not chosen and any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells):
         found.append("quoted")
     if "\\N" in cells:
         found.append("null")
@@ -411,7 +417,7 @@ def _explain(error: csv.Error, line: int) -> str:
     return f"not CSV: {said}"
 
 
-def _open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool) -> _Csv:
+def _open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool, chosen: bool) -> _Csv:
     delimiter = delimiter or _delimiter(path, encoding, quoted=quoted)
     with closing(_records(path, encoding, delimiter, quoted=quoted)) as records:
         first = next(records, None)
@@ -424,7 +430,7 @@ def _open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool)
         raise InputRefused([Problem(line, "", cells.code, f"header: {cells.message}")])
     columns = tuple(cell.strip() for cell in cells)
     check_columns(columns, path)
-    return _Csv(path, encoding, delimiter, columns, quoted)
+    return _Csv(path, encoding, delimiter, columns, quoted, chosen)
 
 
 def _delimiter(path: Path, encoding: str, *, quoted: bool) -> str:

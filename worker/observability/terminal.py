@@ -2,8 +2,9 @@
 
 import re
 
-# C0 but for tab and line feed, DEL, C1, and the marks that reverse, embed or isolate the direction of text.
-_UNSAFE = re.compile("\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# C0 but for tab and line feed, DEL, C1, and the marks that end lines, or embed, override or isolate the direction
+# of text. Marks that only say in which direction a letter goes belong to Arabic and Hebrew.
+_UNSAFE = re.compile("\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def terminal_safe(text: str) -> str:

@@ -35,5 +35,12 @@ def advice(counts: AnswerCounts, batch_id: int) -> list[str]:
     return lines
 
 
+def unproved(count: int, batch_id: int) -> list[str]:
+    """A sentence for answers of which the host's counts do not prove that it read the whole prompt."""
+    shows = f"caravan results {batch_id} --prompt-fit unknown shows which"
+    told = f"{_answers(count)} given where the host does not tell whether it read the whole prompt: {shows}"
+    return [told] if count else []
+
+
 def _answers(count: int) -> str:
     return f"{count:,} answer was" if count == 1 else f"{count:,} answers were"

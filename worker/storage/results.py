@@ -82,6 +82,8 @@ class ModelFigures:
     eval_seconds: float
     reused: int = 0
     """Of those that succeeded, answers that were stored before; their tokens are not counted."""
+    unproved: int = 0
+    """Of those that succeeded, answers of which nobody knows whether the whole prompt was read: ``prompt_fit`` is ``unknown``."""
 
 
 Long = Literal["prompt", "request", "context"]
@@ -335,6 +337,7 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             func.coalesce(func.sum(case((r.reused_from.is_(None), r.output_tokens))), 0),
             func.coalesce(func.sum(r.eval_seconds), 0.0),
             func.count(r.reused_from),
+            tally((r.prompt_fit == "unknown") & (r.state == "succeeded")),
         )
         .where(r.batch_id == batch_id)
         .group_by(r.model)
@@ -351,8 +354,20 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             output_tokens=int(output_tokens),
             eval_seconds=float(seconds),
             reused=int(reused),
+            unproved=int(unproved),
         )
-        for model, jobs, succeeded, failed, cut, empty, unfit, prompt_tokens, output_tokens, seconds, reused in conn.execute(
-            query
-        )
+        for (
+            model,
+            jobs,
+            succeeded,
+            failed,
+            cut,
+            empty,
+            unfit,
+            prompt_tokens,
+            output_tokens,
+            seconds,
+            reused,
+            unproved,
+        ) in conn.execute(query)
     ]

@@ -7,10 +7,12 @@ from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import JobFilter
 from worker.errors import Code
+from worker.policy.answers import unproved
 from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
+from worker.storage.results import model_figures
 from worker.storage.rollups import number_results
 from worker.storage.tables import FLAWED
 
@@ -34,6 +36,10 @@ def test_answers_that_are_cut_empty_or_unfit_are_counted_in_their_batch(store: S
     assert counted(store, batch) == AnswerCounts(cut=2, empty=1, unfit=1)
     assert counted(store, other) == AnswerCounts(cut=1)
     assert counted(store, 99) == AnswerCounts()
+    with store.database.read() as conn:
+        assert [row.unproved for row in model_figures(conn, batch)] == [1]
+    assert unproved(0, batch) == []
+    assert f"caravan results {batch} --prompt-fit unknown" in "".join(unproved(1, batch))
 
 
 def test_an_answer_that_is_a_failure_for_being_cut_counts_with_the_failures(store: Store) -> None:

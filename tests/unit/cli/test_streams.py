@@ -5,18 +5,21 @@ import json
 import os
 
 import pytest
+import typer
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from worker.cli.render import SafeConsole, one_line, plain_table
-from worker.cli.streams import LenientStream
+from worker.cli.streams import LenientStream, machine_output, standard_streams
 from worker.observability.terminal import terminal_safe
 
 HOSTILE = "name\x1b]0;title\x07 \x9b2J \x7f\b\r \u202egnp.exe\u202c \u2066x\u2069"
 
 
-@pytest.mark.parametrize("sign", [chr(n) for n in (*range(32), *range(0x7F, 0xA0), 0x202E, 0x202D, 0x2066)])
+@pytest.mark.parametrize(
+    "sign", [chr(n) for n in (*range(32), *range(0x7F, 0xA0), 0x2028, 0x202E, 0x202D, 0x2066)]
+)
 def test_no_control_sign_stays_in_text_for_a_terminal(sign: str) -> None:
     kept = sign in "\n\t"
 
@@ -104,3 +107,17 @@ def test_bytes_of_a_name_that_are_no_text_are_spelled() -> None:
 
     raw.seek(0)
     assert raw.read() == "caf\\udce9.txt\n"
+
+
+def test_text_for_people_is_harmless_also_where_a_file_stands_before_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with standard_streams():
+        typer.echo(HOSTILE)
+        typer.echo(HOSTILE, err=True)
+        with machine_output() as out:
+            out.write(HOSTILE)
+
+    shown = capfd.readouterr()
+    assert terminal_safe(shown.err) == shown.err
+    assert shown.out == f"{terminal_safe(HOSTILE)}\n{HOSTILE}"

@@ -142,3 +142,35 @@ def test_many_comments_before_a_page_cost_no_time() -> None:
 
     for page_text in (text, text.replace("<html>", "<!DOCTYPE html><html>"), text + "<!-- " * 20_000):
         assert read_xhtml(page_text.encode(), None)["text"] == "shown\n"
+
+
+DECLARED = (
+    "<?xml version='1.0' encoding='utf-8'?>\n<html xmlns='http://www.w3.org/1999/xhtml'>{}</html>",
+    "<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0 Strict//EN' 'http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd'><html>{}</html>",
+    "<html xmlns='http://www.w3.org/1999/xhtml' lang='en'>{}</html>",
+)
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+@pytest.mark.parametrize("tag", ["<script src='x.js'/>", "<textarea/>", "<iframe src='a'/>", "<title/>"])
+def test_html_that_says_it_is_xhtml_loses_nothing_behind_a_tag_that_ends_itself(
+    declared: str, tag: str
+) -> None:
+    text = declared.format(
+        f"<head><meta charset='utf-8'/></head><body><p>One&nbsp;é.</p>{tag}<p>Two.</p></body>"
+    )
+
+    assert read_bytes(text.encode(), "chapter.html")["text"].split() == ["One", "é.", "Two."]
+
+
+def test_html_that_would_show_nothing_is_read_as_if_such_tags_ended_themselves() -> None:
+    assert read_html(b"<html><head><title/></head><body><p>One<br>Two", None)["text"].split() == [
+        "One",
+        "Two",
+    ]
+
+
+def test_other_html_is_read_as_browsers_read_it() -> None:
+    text = "<html><body><p>One.</p><script>var a = '<script src=\"x\"/>';</script><p>Two.</p></body></html>"
+
+    assert read_html(text.encode(), None)["text"].split() == ["One.", "Two."]

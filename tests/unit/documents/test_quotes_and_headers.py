@@ -52,6 +52,12 @@ def test_a_quoted_tsv_is_read_with_the_option_and_noted_without(tmp_path: Path) 
     assert remarks(tmp_path / "in.tsv", 'id\ttext\n1\t"a\n') == ()
 
 
+def test_quoting_that_somebody_chose_is_not_noted(tmp_path: Path) -> None:
+    (noted,) = remarks(tmp_path / "in.tsv", 'id\ttext\n1\t"whole"\n2\t\\N\n', "none")
+
+    assert "COPY" in noted
+
+
 def test_a_tsv_whose_quoted_cells_span_lines_names_the_option(tmp_path: Path) -> None:
     read = rows(tmp_path / "in.tsv", 'id\ttext\n1\t"a\nb"\n')
 
@@ -73,7 +79,7 @@ def test_rows_of_a_csv_that_span_lines_are_noted_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
-@pytest.mark.parametrize("again", ["id{}text", "text{}id", " id{}text "])
+@pytest.mark.parametrize("again", ["id{}text", "text{}id", " id{}text ", "ID{}Text"])
 def test_a_header_that_comes_again_is_refused_by_its_line(
     tmp_path: Path, mark: str, ending: str, again: str
 ) -> None:
@@ -97,6 +103,6 @@ def test_a_byte_order_mark_within_a_table_is_no_part_of_a_cell(tmp_path: Path) -
 
 
 def test_a_row_that_only_resembles_the_header_is_a_row(tmp_path: Path) -> None:
-    read = rows(tmp_path / "in.csv", "id,text\ntext,hello\nid,id\nID,Text\n")
+    read = rows(tmp_path / "in.csv", "id,text\ntext,hello\nid,id\nID,Texts\n")
 
     assert [row.problem for row in read] == [None] * 3

@@ -26,15 +26,33 @@ _SELF_CLOSING = re.compile(
     re.IGNORECASE,
 )
 """What ends itself in XML, and in HTML would take the rest of the page in."""
+_SWALLOWING = re.compile(
+    r"<(?:title|script|style|iframe|textarea|noscript|noframes|noembed|xmp|template)(?:\s[^<>]*)?/>",
+    re.IGNORECASE,
+)
+"""Tags that end themselves, of those whose content HTML takes as text up to their end tag."""
+_XHTML_NAMED = re.compile(
+    r"<!DOCTYPE\s[^<>]*//DTD XHTML|<html\s[^<>]*[\"']http://www\.w3\.org/1999/xhtml[\"']", re.IGNORECASE
+)
 _PREDEFINED = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _IN_HEAD = frozenset({"head", "title"})
 _NAMES = frozenset({"author", "description", "keywords", "date"})
 
 
 def read_html(data: bytes, encoding: str | None) -> Content:
-    """The text that a browser shows, a block a paragraph; headings as in Markdown. Raises Refused."""
+    """The text that a browser shows, a block a paragraph; headings as in Markdown. Raises Refused.
+
+    A well-formed page that says of itself that it is XHTML, and has a tag that ends itself and would take in all that
+    follows, is read as XHTML: a chapter of a book, for instance, whose name ends in .html. Where a page would show nothing
+    at all, such a tag is taken to end itself.
+    """
     text, name = decode_page(data, encoding, parsed=None if encoding is not None else _parsed_label(data))
-    return page_content(text, name)
+    if not _SWALLOWING.search(text):
+        return page_content(text, name)
+    if _says_xhtml(text) and (root := _xml_root(text)) is not None:
+        return _xml_content(root, name)
+    page = page_content(text, name)
+    return page if page["text"].strip() else page_content(_ended(text), name)
 
 
 def read_xhtml(data: bytes, encoding: str | None) -> Content:
@@ -46,11 +64,23 @@ def read_xhtml(data: bytes, encoding: str | None) -> Content:
             raise
         return read_html(data, encoding)
     root = _xml_root(text)
-    if root is None:
-        return page_content(_SELF_CLOSING.sub(r"<\1\2></\1>", _without_doctype(text)[0]), name)
+    return page_content(_ended(text), name) if root is None else _xml_content(root, name)
+
+
+def _ended(text: str) -> str:
+    """The page with an end tag behind each tag that ends itself."""
+    return _SELF_CLOSING.sub(r"<\1\2></\1>", _without_doctype(text)[0])
+
+
+def _xml_content(root: ET.Element, name: str | None) -> Content:
     metadata = _Metadata()
     shown = shown_text(metadata.watch(_xml_events(root)))
     return content(shown, metadata=metadata.values, encoding=name)
+
+
+def _says_xhtml(text: str) -> bool:
+    """An XML declaration, the document type or the namespace of XHTML."""
+    return text.lstrip("\ufeff \t\r\n").startswith("<?xml") or _XHTML_NAMED.search(text[:_LATE]) is not None
 
 
 def page_content(text: str, encoding: str | None) -> Content:
