@@ -1,7 +1,8 @@
 """How is a document read that may be hostile? In a child process with little memory and little time.
 
 The child reads one document after another; it is ended when one takes too long, dies, or says more than it may, and the
-next document gets a new one. It inherits nothing of the environment, may write no file, and knows no path: it is handed bytes.
+next document gets a new one. It inherits nothing of the environment, may write no file, and knows no path: it is handed bytes,
+or, of a table, the path of a copy.
 """
 
 import contextlib
@@ -12,8 +13,9 @@ import selectors
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -25,6 +27,8 @@ from worker.observability.events import emit
 READ_SECONDS = 60.0
 MEMORY = 1536 * 1024 * 1024
 """Bytes of address space of the child, its libraries included."""
+_ALLOCATION = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+"""Allocators reserve a gigabyte of addresses beforehand, which would count."""
 MOST_REPLY = 256 * 1024 * 1024
 _START = "import sys,json; sys.path[:]=json.loads(sys.argv[1]); from worker.documents.bounded import child; child()"
 _HEAD = struct.Struct(">IQ")
@@ -41,6 +45,8 @@ class Reader:
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = -1
+        self._unread = False
+        """Rows of a table are on their way that nobody has taken yet."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,38 +58,70 @@ class Reader:
 
     def read(self, path: str, data: bytes, name: str, encoding: str | None) -> dict[str, Any]:
         """See ``formats.reading.read_bytes``. Raises DocumentRefused."""
-        asked = {"do": "read", "name": name, "encoding": encoding}
-        return cast(dict[str, Any], self._ask(path, asked, data))
+        request = {"do": "read", "name": name, "encoding": encoding}
+        return cast(dict[str, Any], self._ask(path, request, data))
 
     def render(self, path: str, data: bytes, dpi: int) -> list[str]:
         """See ``formats.pdf.render_pages``. Raises DocumentRefused."""
         return cast(list[str], self._ask(path, {"do": "render", "dpi": dpi}, data))
 
-    def _ask(self, path: str, asked: dict[str, Any], data: bytes) -> Any:
-        process = self._running()
+    def rows(self, path: str, copy: Path, name: str, encoding: str | None) -> Iterator[dict[str, Any]]:
+        """See ``formats.rows.read_rows``. The bound of time is for each chunk of rows. Raises DocumentRefused."""
+        self._send(path, {"do": "rows", "path": str(copy), "name": name, "encoding": encoding}, b"")
+        process, self._unread = self._process, True
         try:
-            reply = self._exchanged(process, json.dumps(asked).encode(), data)
+            while "rows" in (reply := self._receive(path)):
+                for row in reply["rows"]:
+                    yield row
+                    if self._process is not process:
+                        raise RuntimeError("the reader was given another document between two rows")
+            self._unread = False
+        finally:
+            if self._unread and self._process is process:
+                self._end()  # nobody takes the rows that are left
+
+    def _ask(self, path: str, request: dict[str, Any], data: bytes) -> Any:
+        self._send(path, request, data)
+        return self._receive(path)["ok"]
+
+    def _send(self, path: str, request: dict[str, Any], data: bytes) -> None:
+        process = self._running()
+        with self._ending(path):
+            self._write(process, json.dumps(request).encode(), data)
+
+    def _receive(self, path: str) -> dict[str, Any]:
+        """The next reply of the child. Raises DocumentRefused."""
+        assert self._process is not None
+        with self._ending(path):
+            reply = self._read(self._process)
+        self._drain_errors()  # what a library says of a document that it could read is of no use
+        if reply.get("unlimited"):
+            _warn_of_limits(", ".join(reply["unlimited"]))
+        if "refused" in reply:
+            self._unread = False
+            code, message, pages = reply["refused"]
+            raise DocumentRefused(path, cast(DocumentCode, code), message, pages=pages)
+        return reply
+
+    @contextlib.contextmanager
+    def _ending(self, path: str) -> Iterator[None]:
+        """End the child where an exchange with it fails. Raises DocumentRefused."""
+        try:
+            yield
         except TimeoutError as error:
             self._end()
-            told = f"took longer than {self._seconds:,.0f} seconds to read"
-            raise DocumentRefused(path, "too_large", told) from error
+            message = f"took longer than {self._seconds:,.0f} seconds to read"
+            raise DocumentRefused(path, "too_large", message) from error
         except (OSError, EOFError, ValueError) as error:
             self._end(path)
-            told = f"its reader died over it ({error or type(error).__name__})"
-            raise DocumentRefused(path, "unreadable", told) from error
+            message = f"its reader died over it ({error or type(error).__name__})"
+            raise DocumentRefused(path, "unreadable", message) from error
         except BaseException:
             self._end()  # a reply half read would be taken for the next one's
             raise
-        self._drain_errors()  # what a library says of a document that it could read is of no use
-        if reply["unlimited"]:
-            _warn_of_limits(", ".join(reply["unlimited"]))
-        if "refused" in reply:
-            code, message, pages = reply["refused"]
-            raise DocumentRefused(path, cast(DocumentCode, code), message, pages=pages)
-        return reply["ok"]
 
     def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None and not self._unread:
             return self._process
         self._end()
         self._errors, child_errors = os.pipe()
@@ -96,7 +134,7 @@ class Reader:
                 stdout=subprocess.PIPE,
                 stderr=child_errors,
                 bufsize=0,
-                env={"LANG": "C.UTF-8"},
+                env={"LANG": "C.UTF-8", **_ALLOCATION},
                 start_new_session=True,  # Ctrl-C is for us; the child ends with its pipe
             )
         finally:
@@ -111,36 +149,41 @@ class Reader:
                 tail = (tail + block)[-MOST_ERRORS:]
         return tail.decode("utf-8", "replace").strip()
 
-    def _exchanged(self, process: "subprocess.Popen[bytes]", asked: bytes, data: bytes) -> Any:
+    def _write(self, process: "subprocess.Popen[bytes]", request: bytes, data: bytes) -> None:
         assert process.stdin is not None
-        assert process.stdout is not None
         until = monotonic() + self._seconds
-        out, back = process.stdin.fileno(), process.stdout.fileno()
+        out = process.stdin.fileno()
         os.set_blocking(out, False)
-        os.set_blocking(back, False)
         with selectors.DefaultSelector() as ready:
             ready.register(out, selectors.EVENT_WRITE)
-            for part in (_HEAD.pack(len(asked), len(data)) + asked, data):
+            for part in (_HEAD.pack(len(request), len(data)) + request, data):
                 view = memoryview(part)
                 while view:
                     self._wait(ready, until)
                     with contextlib.suppress(BlockingIOError):
                         view = view[os.write(out, view[:_BLOCK]) :]
-            ready.unregister(out)
+
+    def _read(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+        """One reply: eight bytes that say its length, then JSON. What follows stays in the pipe."""
+        assert process.stdout is not None
+        until = monotonic() + self._seconds
+        back = process.stdout.fileno()
+        os.set_blocking(back, False)
+        reply = bytearray()
+        length = 8
+        with selectors.DefaultSelector() as ready:
             ready.register(back, selectors.EVENT_READ)
-            said = bytearray()
-            wanted = 8
-            while len(said) < wanted:
+            while len(reply) < length:
                 self._wait(ready, until)
-                block = os.read(back, _BLOCK)
+                block = os.read(back, min(_BLOCK, length - len(reply)))
                 if not block:
                     raise EOFError(f"exit {process.wait()}")
-                said += block
-                if wanted == 8 and len(said) >= 8:
-                    wanted = 8 + int.from_bytes(said[:8], "big")
-                    if wanted > MOST_REPLY:
-                        raise ValueError(f"{wanted:,} bytes of text")
-        return json.loads(said[8:])
+                reply += block
+                if length == 8 == len(reply):
+                    length += int.from_bytes(reply, "big")
+                    if length > MOST_REPLY:
+                        raise ValueError(f"{length:,} bytes of text")
+        return cast(dict[str, Any], json.loads(reply[8:]))
 
     @staticmethod
     def _wait(ready: selectors.BaseSelector, until: float) -> None:
@@ -151,6 +194,7 @@ class Reader:
     def _end(self, path: str = "") -> None:
         """End the child; where it died over the document at ``path``, log its exit code and its last words."""
         process, self._process = self._process, None
+        self._unread = False
         if process is None:
             return
         process.kill()
@@ -173,10 +217,9 @@ def child() -> None:
     while head := asked.read(_HEAD.size):
         asked_size, size = _HEAD.unpack(head)
         request = json.loads(_exactly(asked, asked_size))
-        answer = {**_answered(request, _exactly(asked, size)), "unlimited": unlimited}
-        reply = json.dumps(answer).encode()
-        replies.write(len(reply).to_bytes(8, "big") + reply)
-        replies.flush()
+        for reply in _replies(request, _exactly(asked, size), unlimited):
+            replies.write(len(reply).to_bytes(8, "big") + reply)
+            replies.flush()
 
 
 def limit_resources(
@@ -212,20 +255,34 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _answered(request: dict[str, Any], data: bytes) -> dict[str, Any]:
+def _replies(request: dict[str, Any], data: bytes, unlimited: list[str]) -> Iterator[bytes]:
+    """Replies to a request as JSON: of a table its rows, and at the end what came of it."""
     try:
-        if request["do"] == "render":
-            from worker.documents.formats.pdf import render_pages
+        if request["do"] == "rows":
+            from worker.documents.formats.rows import read_rows
 
-            return {"ok": render_pages(data, request["dpi"])}
-        from worker.documents.formats.reading import read_bytes
-
-        return {"ok": read_bytes(data, request["name"], request["encoding"])}
+            for rows in read_rows(Path(request["path"]), request["name"], request["encoding"]):
+                yield b'{"rows": %s}' % rows
+            ok = None
+        else:
+            ok = _content(request, data)
+        reply = {"ok": ok}
     except Refused as error:
-        return {"refused": [error.code, error.message, list(error.pages)]}
+        reply = {"refused": [error.code, error.message, list(error.pages)]}
     except MemoryError:
-        return {"refused": ["too_large", "takes more memory than a document may", []]}
+        reply = {"refused": ["too_large", "takes more memory than a document may", []]}
     except RecursionError:
-        return {"refused": ["unreadable", "nested too deeply", []]}
+        reply = {"refused": ["unreadable", "nested too deeply", []]}
     except Exception as error:  # a reader may raise anything over a broken file
-        return {"refused": ["unreadable", f"{type(error).__name__}: {str(error)[:200]}", []]}
+        reply = {"refused": ["unreadable", f"{type(error).__name__}: {str(error)[:200]}", []]}
+    yield json.dumps({**reply, "unlimited": unlimited}).encode()
+
+
+def _content(request: dict[str, Any], data: bytes) -> Any:
+    if request["do"] == "render":
+        from worker.documents.formats.pdf import render_pages
+
+        return render_pages(data, request["dpi"])
+    from worker.documents.formats.reading import read_bytes
+
+    return read_bytes(data, request["name"], request["encoding"])

@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from api_schemas.json_text import NotJson, Repair, load_json
 from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import HTML, MAIL, PDF, XHTML, media_type_of
 from worker.documents.names import document_name
 from worker.documents.sources import Found, is_remote, open_inside
-from worker.errors import DocumentRefused, InputRefused
+from worker.errors import DocumentRefused
 from worker.extras import require
 
 MOST_BYTES = 128 * 1024 * 1024
 """Of one document."""
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", *PARQUET)
 """Endings of files whose rows are documents."""
 IMAGES: Mapping[str, str] = {
     ".png": "image/png",
@@ -132,7 +132,7 @@ def _with_attachments(
             return
         try:
             if is_table(name):
-                yield from rows_of(here, part, encoding=encoding)
+                yield from rows_of(here, part, reader, encoding=encoding)
                 continue
             document, attached = _read(here, part, reader, encoding)
         except DocumentRefused as refused:
@@ -164,35 +164,29 @@ def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -
     )
 
 
-def read_rows(found: Found, *, encoding: str | None = None) -> Iterator[Document | DocumentRefused]:
+def read_rows(
+    found: Found, *, reader: Reader | None = None, encoding: str | None = None
+) -> Iterator[Document | DocumentRefused]:
     """Each row of a table as a document, its columns in ``metadata``; a row that is none as what is wrong with it.
 
     The text is the column ``text`` where there is one, else the row as lines ``column: value``. Raises DocumentRefused for
-    what is wrong with the whole file.
+    what is wrong with the whole file, and ExtraMissing.
     """
-    yield from rows_of(found, _bytes_of(found), encoding=encoding)
+    with nullcontext(reader) if reader is not None else Reader() as using:
+        yield from rows_of(found, _bytes_of(found), using, encoding=encoding)
 
 
 def rows_of(
-    found: Found, data: bytes, *, encoding: str | None = None
+    found: Found, data: bytes, reader: Reader, *, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
     """The same of bytes at hand."""
-    from worker.documents.tables import open_rows  # reads CSV, JSONL and, with pyarrow, Parquet
-
+    if found.name.lower().removesuffix(".gz").endswith(PARQUET):
+        require("parquet", f"{found.path}: reading Parquet")
     with tempfile.NamedTemporaryFile(prefix="caravan-", suffix=_endings(found.name)) as copy:
         copy.write(data)  # a copy cannot be exchanged for a link while its rows are read
         copy.flush()
-        try:
-            rows = open_rows(Path(copy.name), encoding=encoding)
-            for row in rows:
-                if row.problem is None and row.values is None and not (row.raw or b"").strip():
-                    continue
-                yield _row(found, row, rows.encoding)
-        except InputRefused as error:
-            problem = error.problems[0]
-            code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
-            told = problem.message.replace(copy.name, found.name)
-            raise DocumentRefused(found.path, code, told) from error  # type: ignore[arg-type]
+        for row in reader.rows(found.path, Path(copy.name), found.name, encoding):
+            yield _row(found, row)
 
 
 def read_all(
@@ -201,7 +195,7 @@ def read_all(
     """What this file holds: one document, or one a row. What cannot be read is handed out, so that the others go on."""
     try:
         if is_table(found.name):
-            yield from read_rows(found, encoding=encoding)
+            yield from read_rows(found, reader=reader, encoding=encoding)
         elif as_images:
             yield read_images(found, reader=reader)
         else:
@@ -211,50 +205,24 @@ def read_all(
         yield refused
 
 
-def _row(found: Found, row: Any, encoding: str) -> Document | DocumentRefused:
-    import json
-
-    place = f"{found.path}#{row.line}"
-    if row.problem is not None:
-        return DocumentRefused(place, "unreadable", row.problem.message)
-    values = row.values
-    notes: tuple[str, ...] = ()
-    if values is None:
-        repair = Repair()
-        try:
-            values = load_json(row.raw)
-            if not isinstance(values, dict):
-                return DocumentRefused(place, "unreadable", "not a JSON object")
-            values = repair.object(values)
-        except NotJson as error:
-            return DocumentRefused(place, "unreadable", str(error))
-        notes = repair.notes()
-    written = values.get("text")
-    text = (
-        written
-        if isinstance(written, str)
-        else "\n".join(
-            f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-            for name, value in values.items()
-            if value not in (None, "")
-        )
-    )
-    if not text.strip():
-        return DocumentRefused(place, "no_text", "every column is empty")
-    digest = hashlib.sha256(
-        json.dumps(values, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace")
-    )
+def _row(found: Found, row: Mapping[str, Any]) -> Document | DocumentRefused:
+    """A row as ``formats.rows.read_rows`` hands it out."""
+    place = f"{found.path}#{row['line']}"
+    if "refused" in row:
+        code, message = row["refused"]
+        return DocumentRefused(place, code, message)
+    metadata = row["metadata"]
     return Document(
-        f"{found.name}#{row.line}",
+        f"{found.name}#{row['line']}",
         place,
-        text,
+        metadata["text"] if row["text"] is None else row["text"],
         None,
-        values,
+        metadata,
         "application/x-row",
-        digest.hexdigest(),
-        encoding,
+        row["sha256"],
+        row["encoding"],
         row=True,
-        notes=notes,
+        notes=tuple(row["notes"]),
     )
 
 

@@ -10,7 +10,9 @@ from api_schemas.jobs import Limits
 from api_schemas.line_bounds import MOST_FIELDS, MOST_VALUES
 from api_schemas.options import MOST_STOPS
 from worker.dispatch import submit
-from worker.documents import encodings, sandbox, tables, templates
+from worker.documents import encodings, parquet, sandbox, tables, templates
+from worker.documents.formats.limits import MOST_TEXT
+from worker.documents.formats.rows import MOST_ROW
 from worker.ollama.limits import MOST_MODELS, Bounds
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
 from worker.services import intake, results
@@ -65,6 +67,30 @@ def limits() -> list[Limit]:
             f"{tables.LINE_LIMIT // 2**20} million characters (2²⁰ each)",
             FIXED,
             f"{FILE}, with the line where the row begins",
+        ),
+        Limit(
+            "one row of Parquet",
+            f"{_size(tables.LINE_LIMIT)}, of which each value takes {parquet.VALUE_BYTES} bytes beside its text",
+            FIXED,
+            f"{ROW} (`too_large`) before its values are made",
+        ),
+        Limit(
+            "a Parquet file, as it says of itself",
+            f"{_size(encodings.UNPACKED_FREELY)} unpacked, or {encodings.UNPACKED_RATIO} times its size",
+            FIXED,
+            FILE,
+        ),
+        Limit(
+            "one row of a table among documents",
+            f"{MOST_TEXT // 2**20} million characters (2²⁰ each), {_size(MOST_ROW)} of JSON, {MOST_VALUES:,} values",
+            FIXED,
+            f"{ROW} (`too_large`)",
+        ),
+        Limit(
+            "all rows of a table among documents",
+            f"{_size(encodings.UNPACKED_FREELY)} of JSON, or {encodings.UNPACKED_RATIO} times its size",
+            "split the table",
+            "the table is refused behind the rows so far",
         ),
         Limit("columns of a table", f"{tables.MOST_COLUMNS:,}", FIXED, FILE),
         Limit("`--prompt @FILE`, `--template`, `--system @FILE`", _size(encodings.TEXT_LIMIT), FIXED, FILE),
