@@ -30,7 +30,8 @@ from worker.services.pace import Paces
 from worker.services.serve import Served, serve_host
 from worker.services.standing import Standing
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import add_host, list_hosts, resume_host
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import add_host, resume_host
 from worker.storage.ids import job_id
 from worker.storage.results import list_attempts
 
@@ -106,8 +107,8 @@ def jobs_for(*prompts: str) -> list[dict[str, Any]]:
 
 def health(database: Database, clock: Clock) -> tuple[Health, str | None]:
     with database.read() as conn:
-        view = list_hosts(conn, clock.now())[0].view
-    return view.health, view.health_reason
+        row = read_hosts(conn, clock.now())[0]
+    return row.health, row.health_reason
 
 
 @pytest.mark.fault(21)

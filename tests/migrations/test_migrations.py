@@ -1,5 +1,6 @@
 """The migrations and the tables say the same, on both databases, whoever upgrades first."""
 
+import json
 import subprocess
 import sys
 
@@ -8,10 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
-from worker.storage.engine import open_database
+from worker.storage.engine import Connection, open_database
+from worker.storage.host_rows import read_hosts
 from worker.storage.migrate import HEAD, revision, scripts, upgrade
+from worker.storage.models import ModelTold, known_models
 from worker.storage.tables import metadata
 from worker.storage.words import OURS
 
@@ -55,14 +58,58 @@ def test_processes_that_upgrade_at_once_do_not_fail(database_url: str) -> None:
     assert revision(database_url) == HEAD
 
 
+def config_of(conn: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(scripts()))
+    config.attributes["connection"] = conn
+    return config
+
+
+def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> None:
+    database = open_database(database_url)
+    with database.write() as conn:
+        command.upgrade(config_of(conn), "0018")
+    models = [
+        {
+            "name": "qwen3:8b",
+            "digest": "d",
+            "thinking": True,
+            "trained_context": 40960,
+            "size": 5,
+            "weights": "w",
+        },
+        {"name": "old:1", "digest": "", "thinking": False, "trained_context": None},
+        {"name": "old:1", "digest": "", "thinking": False, "trained_context": None},
+    ]
+    with database.write() as conn:
+        insert = "INSERT INTO hosts (name, url, slots, added_at, last_seen_at, models) VALUES "
+        moment = "'2026-11-23T02:00:00.000000Z'"
+        conn.execute(
+            text(f"{insert}('gpu-1', 'http://a', 2, {moment}, {moment}, :models)"),
+            {"models": json.dumps(models)},
+        )
+        conn.execute(text(f"{insert}('gpu-2', 'http://b', 2, {moment}, NULL, NULL)"))
+
+    upgrade(database_url)
+
+    with database.read() as conn:
+        seen, unseen = read_hosts(conn, database.clock().now())
+        known = known_models(conn)
+    assert (seen.looked, seen.models, seen.weights) == (
+        True,
+        frozenset({"qwen3:8b", "old:1"}),
+        {"qwen3:8b": "w"},
+    )
+    assert (unseen.looked, unseen.models) == (False, frozenset())
+    assert known == {"qwen3:8b": ModelTold(True, 40960), "old:1": ModelTold(False, None)}
+    database.close()
+
+
 def test_a_downgrade_leaves_nothing_behind(migrated_url: str) -> None:
     database = open_database(migrated_url)
 
     with database.write() as conn:
-        config = Config()
-        config.set_main_option("script_location", str(scripts()))
-        config.attributes["connection"] = conn
-        command.downgrade(config, "base")
+        command.downgrade(config_of(conn), "base")
     with database.read() as conn:
         tables = inspect(conn).get_table_names()
 

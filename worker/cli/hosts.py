@@ -12,7 +12,7 @@ import typer
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.hours import Blackout, Tz, Window, windows_of
-from worker.domain.hosts import Access, Health, Host, HostReport
+from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worker.services.hosts import Seen
     from worker.settings import Settings
     from worker.storage.engine import Database
+    from worker.storage.host_rows import HostRow
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _FORGET = "none"
@@ -227,10 +228,10 @@ def hosts_list(json_: AsJson = False) -> None:
     from worker.cli.render import output_console, plain_table
     from worker.cli.settings import opened, settings_for
     from worker.domain.urls import masked
-    from worker.storage.hosts import list_hosts
+    from worker.storage.host_rows import read_hosts
 
     with opened(settings_for()) as db, db.read() as conn:
-        reports = list_hosts(conn, db.clock().now())
+        reports = read_hosts(conn, db.clock().now())
     if json_:
         typer.echo(json.dumps([_as_json(report) for report in reports]))
         return
@@ -248,7 +249,7 @@ def hosts_list(json_: AsJson = False) -> None:
             masked(report.host.url),
             str(report.host.slots) if report.host.slots_told else "auto",
             report.version or "–",
-            (report.view.intent and f"loading {report.view.intent}") or report.view.resident or "–",
+            (report.intent and f"loading {report.intent}") or report.resident or "–",
             _state(report),
         )
     output_console().print(table)
@@ -379,17 +380,17 @@ def hosts_check(
     from worker.cli.settings import opened
     from worker.domain.runners import RunnerKey
     from worker.services.check import findings
-    from worker.storage.hosts import get_host, list_hosts
+    from worker.storage.host_rows import read_hosts
+    from worker.storage.hosts import get_host
 
     settings = _settings()
     with opened(settings) as db, db.read() as conn:
         host = get_host(conn, name)
-        views = {report.host.name: report.view for report in list_hosts(conn, db.clock().now())}
-    view = views[name]
-    if view.serving:
+        row = next(row for row in read_hosts(conn, db.clock().now()) if row.name == name)
+    if row.serving:
         typer.echo(f"{name} is being served now: what is measured is what is left beside that work", err=True)
     found = []
-    resident = None if view.resident is None else RunnerKey.parse(view.resident)
+    resident = None if row.resident is None else RunnerKey.parse(row.resident)
     for finding in findings(host, open_host=_opener(settings), model=model, resident=resident):
         found.append(finding)
         if not json_:
@@ -522,10 +523,10 @@ def _slots(host: Host) -> str:
     return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
 
 
-def _as_json(report: HostReport) -> dict[str, Any]:
+def _as_json(report: "HostRow") -> dict[str, Any]:
     from worker.domain.urls import masked
 
-    host, view = report.host, report.view
+    host = report.host
     return {
         "name": host.name,
         "url": masked(host.url),
@@ -536,39 +537,39 @@ def _as_json(report: HostReport) -> dict[str, Any]:
         "memory": host.memory,
         "access": host.access.stored,
         "draining": host.draining,
-        "window": view.window,
-        "opens_at": view.opens_at.isoformat() if view.opens_at else None,
-        "health": str(view.health),
-        "health_reason": view.health_reason,
-        "quarantined_until": view.quarantined_until.isoformat() if view.quarantined_until else None,
+        "window": report.window,
+        "opens_at": report.opens_at.isoformat() if report.opens_at else None,
+        "health": str(report.health),
+        "health_reason": report.health_reason,
+        "quarantined_until": report.quarantined_until.isoformat() if report.quarantined_until else None,
         "version": report.version,
-        "resident": view.resident,
-        "residents": sorted(view.residents),
-        "loading": view.intent,
-        "serving": view.serving,
-        "models": sorted(view.models),
+        "resident": report.resident,
+        "residents": sorted(report.residents),
+        "loading": report.intent,
+        "serving": report.serving,
+        "models": sorted(report.models),
         "last_seen_at": report.last_seen_at.isoformat() if report.last_seen_at else None,
         "error": report.error,
     }
 
 
-def _state(report: HostReport) -> str:
-    state, view = "serving" if report.view.serving else "idle", report.view
-    match view.health:
+def _state(report: "HostRow") -> str:
+    state = "serving" if report.serving else "idle"
+    match report.health:
         case Health.DRAINING:
             return f"draining, {report.error or state}"
         case Health.CLOSED:
-            opens = "" if view.opens_at is None else f" until {view.opens_at.astimezone():%a %H:%M}"
+            opens = "" if report.opens_at is None else f" until {report.opens_at.astimezone():%a %H:%M}"
             return f"closed{opens}, {state}"
         case Health.READY:
             return f"ready, {state}"
         case Health.QUARANTINED:
-            assert view.quarantined_until is not None
-            return f"quarantined until {view.quarantined_until.astimezone():%H:%M}: {view.health_reason}"
+            assert report.quarantined_until is not None
+            return f"quarantined until {report.quarantined_until.astimezone():%H:%M}: {report.health_reason}"
         case Health.SLOW | Health.UNREACHABLE:
-            return f"{view.health}: {view.health_reason}"
+            return f"{report.health}: {report.health_reason}"
         case _:
-            assert_never(view.health)
+            assert_never(report.health)
 
 
 def _span(seconds: float) -> str:

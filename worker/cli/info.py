@@ -15,7 +15,7 @@ from worker.extras import DISTRIBUTION, EXTRAS, missing_from
 from worker.settings import Settings, masked_setting
 from worker.stack.home import holder
 from worker.storage.engine import sqlite_file
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import read_hosts
 from worker.storage.migrate import HEAD, revision
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -89,8 +89,8 @@ def _database(settings: Settings) -> dict[str, Any]:
         if at != HEAD:
             return {**found, "schema": f"{at or 'empty'}; this version needs {HEAD}: caravan db upgrade"}
         with opened(settings) as database, database.read() as conn:
-            hosts = list_hosts(conn, database.clock().now())
+            hosts = read_hosts(conn, database.clock().now())
     except CaravanError as error:
         return {**found, "schema": f"cannot be reached: {error}"}
-    serving = [report.host.name for report in hosts if report.view.serving]
+    serving = [report.host.name for report in hosts if report.serving]
     return {"schema": at, "serving": serving, "hosts": len(hosts)}

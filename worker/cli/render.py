@@ -22,7 +22,8 @@ from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.observability.terminal import terminal_safe
-from worker.services.situation import HostNow, ModelNow, Situation
+from worker.services.situation import ModelNow, Situation
+from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
 QUIET_SECONDS = 10.0
@@ -304,7 +305,7 @@ def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[Re
     return lines
 
 
-def hosts_grid(hosts: Sequence[HostNow], *, most: int, now: datetime) -> Group:
+def hosts_grid(hosts: Sequence[HostRow], *, most: int, now: datetime) -> Group:
     """``gpu-1  qwen3:8b  42 tok/s  3 running``: at most ``most``, those that do something first."""
     grid = plain_table("host", "does", "tokens", "jobs", right=("tokens", "jobs"), cut=("host", "does"))
     grid.show_header = False
@@ -320,7 +321,7 @@ def hosts_grid(hosts: Sequence[HostNow], *, most: int, now: datetime) -> Group:
     return Group(Padding(grid, (0, 0, 0, 2)), *more)
 
 
-def host_does(host: HostNow, now: datetime) -> str:
+def host_does(host: HostRow, now: datetime) -> str:
     """What a host does, in a few words."""
     if host.unreachable_since is not None:
         return "cannot be reached"

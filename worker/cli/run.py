@@ -526,7 +526,8 @@ def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None
     else the one at OLLAMA_HOST."""
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
-    from worker.storage.hosts import get_host, known_host, list_hosts
+    from worker.storage.host_rows import read_hosts
+    from worker.storage.hosts import get_host, known_host
 
     if not urls:
         added = kept_hosts(database)
@@ -535,7 +536,7 @@ def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None
         urls = [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]  # noqa: TID251 - Ollama's variable
     found = []
     with database.read() as conn:
-        names = {report.host.name for report in list_hosts(conn, database.clock().now())}
+        names = {report.host.name for report in read_hosts(conn, database.clock().now())}
         for url in urls:
             if url in names:
                 one = get_host(conn, url)
@@ -548,12 +549,12 @@ def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None
 
 def kept_hosts(database: "Database") -> "list[Host]":
     """The hosts that were added for good."""
-    from worker.storage.hosts import list_hosts
+    from worker.storage.host_rows import read_hosts
 
     with database.read() as conn:
         return [
             report.host
-            for report in list_hosts(conn, database.clock().now())
+            for report in read_hosts(conn, database.clock().now())
             if report.kept and not report.host.draining
         ]
 

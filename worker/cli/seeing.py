@@ -24,7 +24,7 @@ from worker.cli.render import (
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output
 from worker.domain.answers import AnswerFilter
-from worker.domain.hosts import Host, HostReport, LoadedModel
+from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import HostError, SettingsRefused
 from worker.ollama.client import Deadlines, OllamaHost
@@ -32,7 +32,7 @@ from worker.services.explain import explain as explain_reference
 from worker.services.explain import moment, span
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.reports import JobLine, list_jobs, list_models
 
 if TYPE_CHECKING:
@@ -227,12 +227,12 @@ def explain(
 class Asked:
     """What a host said it has loaded; ``error`` where it did not answer in time."""
 
-    report: HostReport
+    report: HostRow
     loaded: list[LoadedModel] | None = None
     error: str | None = None
 
 
-def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Asked]:
+def ask_hosts(reports: Sequence[HostRow], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Asked]:
     """Ask all hosts at once what they have loaded; no longer than ``seconds`` in all."""
     asked = [Asked(report) for report in reports]
     opened: list[OllamaHost] = []
@@ -273,7 +273,7 @@ def ask_hosts(reports: Sequence[HostReport], open_host: Any, *, seconds: float =
 def _loaded_now(database: Database, now: datetime) -> dict[str, list[LoadedModel]]:
     """What the hosts that somebody serves have loaded, as they say; those that do not answer are left out."""
     with database.read() as conn:
-        reports = [report for report in list_hosts(conn, now) if report.view.serving]
+        reports = [report for report in read_hosts(conn, now) if report.serving]
     return {one.report.host.name: one.loaded for one in ask_hosts(reports, _open_host) if one.loaded}
 
 
@@ -291,7 +291,7 @@ def ps(json_: AsJson = False) -> None:
     with opened(settings_for()) as database:
         now = database.clock().now()
         with database.read() as conn:
-            reports = list_hosts(conn, now)
+            reports = read_hosts(conn, now)
     asked = ask_hosts(reports, _open_host)
     if json_:
         print_json([_asked_plain(one) for one in asked])
@@ -308,7 +308,7 @@ def ps(json_: AsJson = False) -> None:
     for one in asked:
         name = one_line(one.report.host.name)
         if one.loaded is None:
-            known = one.report.view.resident
+            known = one.report.resident
             held = f"{known} as last known" if known else "–"
             table.add_row(name, one_line(held), "", "", "", f"cannot be reached: {one.error}")
         elif not one.loaded:
@@ -323,8 +323,8 @@ def ps(json_: AsJson = False) -> None:
     output_console().print(table)
 
 
-def _doing(report: HostReport) -> str:
-    return f"loading {report.view.intent}" if report.view.intent else ""
+def _doing(report: HostRow) -> str:
+    return f"loading {report.intent}" if report.intent else ""
 
 
 def _asked_plain(one: Asked) -> dict[str, Any]:
@@ -333,9 +333,9 @@ def _asked_plain(one: Asked) -> dict[str, Any]:
         "host": report.host.name,
         "reached": one.loaded is not None,
         "error": one.error,
-        "serving": report.view.serving,
-        "resident": report.view.resident,
-        "loading": report.view.intent,
+        "serving": report.serving,
+        "resident": report.resident,
+        "loading": report.intent,
         "loaded": [asdict(model) for model in one.loaded or ()],
     }
 
@@ -364,7 +364,7 @@ def models(json_: AsJson = False) -> None:
     """
     with opened(settings_for()) as database, database.read() as conn:
         found = list_models(conn)
-        named = list_hosts(conn, database.clock().now())
+        named = read_hosts(conn, database.clock().now())
     if json_:
         print_json([asdict(model) for model in found])
         return

@@ -301,11 +301,11 @@ def _models_checked(
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.cli.run import kept_hosts
     from worker.services.hosts import look_again, missing_models
-    from worker.storage.hosts import host_views
+    from worker.storage.host_rows import read_hosts
 
     def check(wanted: Mapping[str, int]) -> "list[Problem]":
         with database.read() as conn:
-            views = host_views(conn, clock.now())
+            views = read_hosts(conn, clock.now())
         if not views or any(not view.looked for view in views):
             return []
         have = {model for view in views for model in view.models}
@@ -338,10 +338,10 @@ def _models_checked(
 
 def _served(settings: "Settings", database: "Database", clock: "Clock") -> bool:
     """Whether anybody takes the batch up by itself: a worker now, or ``up``, which may be between two passes."""
-    from worker.storage.hosts import host_views
+    from worker.storage.host_rows import read_hosts
 
     with database.read() as conn:
-        if any(view.serving for view in host_views(conn, clock.now())):
+        if any(view.serving for view in read_hosts(conn, clock.now())):
             return True
     if settings.broker_url:
         return False

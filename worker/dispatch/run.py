@@ -24,7 +24,7 @@ from worker.services.health.watch import Watch
 from worker.services.spools import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import read_hosts
 
 HEALTH_POOL = "health"
 
@@ -66,7 +66,7 @@ def _begin_work(settings: Settings, names: Sequence[str]) -> None:
     database = open_database(settings.database, pool_size=1)
     try:
         with database.read() as conn:
-            urls = {report.host.name: report.host.url for report in list_hosts(conn, database.clock().now())}
+            urls = {report.host.name: report.host.url for report in read_hosts(conn, database.clock().now())}
         for name in names:
             if name in urls:
                 emit("worker.serving", host=name, url=urls[name])

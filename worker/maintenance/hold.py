@@ -4,14 +4,15 @@ from collections.abc import Callable, Collection, Mapping
 
 from worker.clock import Clock
 from worker.domain.backlog import Waiting
-from worker.domain.hosts import Health, HostView
+from worker.domain.hosts import Health
 from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.maintenance.service import Counts
 from worker.observability.events import emit
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database
-from worker.storage.hosts import failing_keys, host_views
+from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.hosts import failing_keys
 from worker.storage.jobs import hold_jobs
 
 CHUNK = 5000
@@ -41,7 +42,7 @@ def hold_unservable(
     """
     now = clock.now()
     with database.read() as conn:
-        views = [view for view in host_views(conn, now) if among is None or view.name in among]
+        views = [view for view in read_hosts(conn, now) if among is None or view.name in among]
         backlog = read_backlog(conn, now=now, batch_id=batch_id)
         failing = failing_keys(conn, now, failures=LOADS_TRIED) if backlog else {}
     if not views or any(not view.looked for view in views):
@@ -68,7 +69,7 @@ def hold_unservable(
 
 
 def _fault(
-    views: Collection[HostView], waiting: Waiting, failing: Mapping[tuple[str, str], str]
+    views: Collection[HostRow], waiting: Waiting, failing: Mapping[tuple[str, str], str]
 ) -> tuple[Code, str] | None:
     """Why no host can do this work, or None."""
     having = [view.name for view in views if waiting.model in view.models]
@@ -95,7 +96,7 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
         backlog = read_backlog(conn, now=now)
         if not backlog:
             return []
-        views = host_views(conn, now)
+        views = read_hosts(conn, now)
     models = {waiting.model for waiting in backlog}
     return [
         view.name

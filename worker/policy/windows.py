@@ -4,10 +4,12 @@ A window that passes midnight belongs to the day on which it begins. On a blacko
 midnight. Through a change of clocks the wall decides: an hour that comes twice is open twice, one that is skipped is lost.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -79,11 +81,17 @@ def stored_windows(plain: Mapping[str, Any] | None) -> Windows | None:
     if plain is None:
         return None
     try:
-        return parse_windows(plain["hours"], plain["zone"], plain.get("blackout", ()))
+        return _stored(json.dumps(plain))
     except InputRefused as error:
         return Windows((), problem=error.problems[0].message)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Windows((), problem=f"not in a form that this version reads: {type(error).__name__}: {error}")
+
+
+@lru_cache(maxsize=1024)  # every decision of every host reads the hours of all hosts
+def _stored(text: str) -> Windows | None:
+    plain = json.loads(text)
+    return parse_windows(plain["hours"], plain["zone"], plain.get("blackout", ()))
 
 
 def parse_hours(text: str) -> Hours:

@@ -1,18 +1,18 @@
 """What does the policy get to see? The database's rows and what is learned of speeds, as facts for ``policy.choose``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.backlog import Waiting
-from worker.domain.hosts import Health, HostModel, HostView
+from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
 from worker.policy.coalesce import coalesce
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
 from worker.services.pace import Paces
 from worker.storage.backlog import read_backlog, served_at
 from worker.storage.engine import Connection
-from worker.storage.hosts import host_views
+from worker.storage.host_rows import HostRow, read_hosts
 
 Dated = Mapping[str, Sequence[tuple[datetime, int]]]
 """Runner key → (deadline, jobs), as ``read_due`` gives it."""
@@ -48,25 +48,25 @@ def see(
     parameters: Parameters | None = None,
 ) -> Seen:
     """The facts as they stand now; under the fleet's lock where a load is to be decided."""
-    views = host_views(conn, now)
-    mine = next(view for view in views if view.name == own.name)
-    others = [view for view in views if view.name != own.name]
     backlog = read_backlog(conn, now=now, batch_id=batch_id)
+    rows = read_hosts(conn, now, models={waiting.model for waiting in backlog})
+    mine = next(row for row in rows if row.name == own.name)
+    others = [row for row in rows if row.name != own.name]
     groups = coalesce(
         list(dict.fromkeys(waiting.runner_key for waiting in backlog)),
         resident=list(mine.residents),
-        elsewhere={key for view in others if view.serving for key in (*view.residents, view.intent) if key},
+        elsewhere={key for row in others if row.serving for key in (*row.residents, row.intent) if key},
         blocked=list(mine.blocked),
-        weights=mine.weights,
+        weights={name: model.weights for name, model in own.models.items() if model.weights},
     )
     by_key: dict[str, list[Waiting]] = {}
     for waiting in backlog:
         by_key.setdefault(waiting.runner_key, []).append(waiting)
     work = []
     for group in groups:
-        rows = [row for member in group.members for row in by_key[member]]
+        queued = [row for member in group.members for row in by_key[member]]
         due = sorted(one for member in group.members for one in dated.get(member, ()))
-        work.append(_work(group.runner_key, rows, due, paces, own.models))
+        work.append(_work(group.runner_key, queued, due, paces, own.models))
     last = {
         key: at.timestamp()
         for (key, priority), at in served_at(conn).items()
@@ -74,7 +74,7 @@ def see(
     }
     facts = Facts(
         host=_mine(mine, own, paces),
-        others=[_other(view, paces) for view in others],
+        others=[_other(row, paces) for row in others],
         work=work,
         now=now.timestamp(),
         interactive_at=last,
@@ -123,34 +123,35 @@ def _together(one: Tier | None, other: Tier) -> Tier:
     return Tier(one.jobs + other.jobs, min(one.oldest_at, other.oldest_at), served)
 
 
-def _mine(view: HostView, own: Own, paces: Paces) -> HostFacts:
-    resident = {key: own.in_flight.get(key, 0) for key in view.residents}
+def _mine(row: HostRow, own: Own, paces: Paces) -> HostFacts:
+    resident = {key: own.in_flight.get(key, 0) for key in row.residents}
     resident |= {key: jobs for key, jobs in own.in_flight.items() if key not in resident}
-    return replace(_facts(view, paces), slots=own.slots, resident=resident)
+    return _facts(row, paces, slots=own.slots, resident=resident)
 
 
-def _other(view: HostView, paces: Paces) -> HostFacts:
+def _other(row: HostRow, paces: Paces) -> HostFacts:
     """Another host: what it uses is taken to fill its slots, since nobody counts its calls."""
-    busy = {key: (view.slots if key == view.resident and view.serving else 0) for key in view.residents}
-    return replace(_facts(view, paces), resident=busy)
+    busy = {key: (row.slots if key == row.resident and row.serving else 0) for key in row.residents}
+    return _facts(row, paces, slots=row.slots, resident=busy)
 
 
-def _facts(view: HostView, paces: Paces) -> HostFacts:
+def _facts(row: HostRow, paces: Paces, *, slots: int, resident: Mapping[str, int]) -> HostFacts:
     return HostFacts(
-        name=view.name,
-        slots=view.slots,
-        speed=paces.speed(view.name),
-        models_at_once=view.models_at_once,
-        memory=view.memory,
-        sizes={key: size for key, size in view.residents.items() if size is not None},
-        loading=view.intent,
-        loading_until=None if view.intent_until is None else view.intent_until.timestamp(),
-        loading_starved=view.intent_starved,
-        serving=view.serving,
-        models=view.models if view.looked else None,
-        blocked={key: until.timestamp() for key, until in view.blocked.items()},
-        draining=view.draining or view.closed or view.health is Health.QUARANTINED,
-        loads=paces.loads(view.name),
-        loaded_at=None if view.loaded_at is None else view.loaded_at.timestamp(),
-        loaded_seconds=view.loaded_seconds or 0.0,
+        name=row.name,
+        slots=slots,
+        resident=resident,
+        speed=paces.speed(row.name),
+        models_at_once=row.host.models_at_once,
+        memory=row.host.memory,
+        sizes={key: size for key, size in row.residents.items() if size is not None},
+        loading=row.intent,
+        loading_until=None if row.intent_until is None else row.intent_until.timestamp(),
+        loading_starved=row.intent_starved,
+        serving=row.serving,
+        models=row.models if row.looked else None,
+        blocked={key: until.timestamp() for key, until in row.blocked.items()},
+        draining=row.draining or row.closed or row.in_quarantine,
+        loads=paces.loads(row.name),
+        loaded_at=None if row.loaded_at is None else row.loaded_at.timestamp(),
+        loaded_seconds=row.loaded_seconds or 0.0,
     )

@@ -103,7 +103,7 @@ def change(
     Raises NotFound; SettingsRefused for a CA file beside an address without TLS.
     """
     with database.write() as conn:
-        before = get_host(conn, name)
+        before = get_host(conn, name, lock=access is not None or url is not None)
         changed = before.access if access is None else access(before.access)
         if changed.ca_file is not None and not (url or before.url).startswith("https:"):
             raise SettingsRefused(
@@ -113,7 +113,6 @@ def change(
         host = set_host(
             conn,
             name,
-            now=clock.now(),
             url=url,
             slots=slots,
             models_at_once=models_at_once,

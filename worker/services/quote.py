@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from worker.clock import Clock
-from worker.domain.hosts import HostModel, HostReport, HostView
+from worker.domain.hosts import HostModel
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.runners import RunnerKey
 from worker.errors import InputRefused
@@ -19,7 +19,7 @@ from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
 from worker.services.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.models import ModelTold
 from worker.storage.paces import PaceSeen, read_paces
 from worker.storage.reports import list_models
@@ -59,7 +59,7 @@ class Tally:
 class Machines:
     """The hosts that count, and what each has: None where nobody has looked."""
 
-    reports: Sequence[HostReport]
+    reports: Sequence[HostRow]
     models: Mapping[str, Mapping[str, HostModel] | None]
 
 
@@ -180,13 +180,13 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
     """The hosts of the database that take work and answer; of ``among`` where that is given, else those added for good."""
     reports = [
         report
-        for report in list_hosts(conn, now)
+        for report in read_hosts(conn, now)
         if (report.kept if among is None else report.host.name in among)
         and not report.host.draining
         and report.error is None
     ]
     models: dict[str, Mapping[str, HostModel] | None] = {
-        report.host.name: {} if report.view.looked else None for report in reports
+        report.host.name: {} if report.looked else None for report in reports
     }
     for one in list_models(conn):
         known = models.get(one.host)
@@ -200,24 +200,25 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
 
 def machines_seen(conn: Connection, looks: "Sequence[Seen]", now: datetime) -> Machines:
     """The hosts that were looked at just now and answered; what they hold, as far as the database knows it."""
-    known = {report.host.name: report for report in list_hosts(conn, now)}
+    known = {report.host.name: report for report in read_hosts(conn, now)}
     reports, models = [], {}
     for look in looks:
         if look.error is not None:
             continue
         name = look.host.name
         there = {model.name: model for model in look.models}
-        view = HostView(
-            name,
-            None,
-            None,
-            serving=False,
-            models=frozenset(there),
-            weights={model.name: model.weights for model in look.models if model.weights},
-        )
         before = known.get(name)
         if before is None or before.host.url != look.host.url:
-            before = HostReport(look.host, look.version, view, now, None, None, kept=False, added_at=now)
+            before = HostRow(
+                look.host,
+                now,
+                kept=False,
+                added_at=now,
+                version=look.version,
+                last_seen_at=now,
+                models=frozenset(there),
+                weights={model.name: model.weights for model in look.models if model.weights},
+            )
         reports.append(replace(before, host=look.host))
         models[name] = there
     return Machines(reports, models)
@@ -239,7 +240,7 @@ def _quoted(
     groups = _grouped(machines, [*(key for key, _ in own), *(one.runner_key for one in ahead)])
     needs = [_need(group, own, ahead, least, machines, learned, answers or {}) for group in groups]
     places = [
-        Place(report.host.name, frozenset({*report.view.residents, report.view.resident or ""} - {""}))
+        Place(report.host.name, frozenset({*report.residents, report.resident or ""} - {""}))
         for report in machines.reports
     ]
     return Quoted(
@@ -257,12 +258,12 @@ def _grouped(machines: Machines, keys: Sequence[str]) -> list[Group]:
     resident = {
         key
         for report in machines.reports
-        for key in (*report.view.residents, report.view.resident, report.view.intent)
+        for key in (*report.residents, report.resident, report.intent)
         if key
     }
     weights: dict[str, str] = {}
     for report in machines.reports:
-        weights |= report.view.weights
+        weights |= report.weights
     return coalesce(list(dict.fromkeys(keys)), elsewhere=resident, weights=weights)
 
 

@@ -25,11 +25,11 @@ from worker.services.load import load_runner
 from worker.services.session import HostSession
 from worker.services.standing import Standing
 from worker.storage.engine import Connection
+from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import (
     block_failures,
     block_key,
     clear_block,
-    host_views,
     publish_intent,
     record_load,
     record_probe,
@@ -136,12 +136,13 @@ class Residency:
     def _remember(self, conn: Connection) -> None:
         """What an earlier worker of this host left loaded, as the database knows it."""
         self._started = True
-        view = next((one for one in host_views(conn, self._clock.now()) if one.name == self._host), None)
-        if view is None:
+        rows = read_hosts(conn, self._clock.now(), models=())
+        row = next((row for row in rows if row.name == self._host), None)
+        if row is None:
             return
-        for key, memory in view.residents.items():
+        for key, memory in row.residents.items():
             self._runners[key] = Runner(RunnerKey.parse(key), memory=memory)
-        self.used = view.resident
+        self.used = row.resident
 
     def answered(self, runner_key: str) -> None:
         """It answered just now, so it is there."""

@@ -11,22 +11,21 @@ from worker.domain.runners import RunnerKey
 from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
+from worker.storage.host_rows import Block, HostRow, read_hosts
 from worker.storage.reports import (
     Answered,
-    Block,
     HeldGroup,
-    HostNow,
     answered_since,
     failures_by_code,
     held_reasons,
     jobs_by_runner_key,
     next_retry,
     pause_of,
-    read_hosts,
+    running_by_host,
 )
 from worker.storage.windows import batch_windows
 
-__all__ = ["Block", "HeldGroup", "HostNow", "ModelNow", "Situation", "read_situation", "situation"]
+__all__ = ["Block", "HeldGroup", "HostRow", "ModelNow", "Situation", "read_situation", "situation"]
 
 LATELY = timedelta(seconds=60)
 """Speeds are what the answers of so long come to, or of so long as there have been some."""
@@ -82,7 +81,7 @@ class Situation:
 
     at: datetime
     progress: BatchProgress | None
-    hosts: tuple[HostNow, ...]
+    hosts: tuple[HostRow, ...]
     models: tuple[ModelNow, ...]
     failures: Mapping[str, int] = field(default_factory=dict)
     """The commonest codes, of the jobs that were looked at."""
@@ -127,9 +126,14 @@ def read_situation(
 ) -> Situation:
     """The same within the caller's transaction."""
     lately = answered_since(conn, now - LATELY)
+    running = running_by_host(conn)
     hosts = tuple(
-        replace(host, tokens_per_second=_speed(lately, now, host=host.name)[1])
-        for host in read_hosts(conn, now=now)
+        replace(
+            host,
+            running=running.get(host.name, 0),
+            tokens_per_second=_speed(lately, now, host=host.name)[1],
+        )
+        for host in read_hosts(conn, now)
         if among is None or host.name in among
     )
     progress = None if batch_id is None else batch_progress(conn, batch_id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock, SystemClock
 from worker.dispatch.services import FleetServices, batch_services, fleet_services, urgent_services
-from worker.domain.hosts import Host, HostReport
+from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, NoHost, SettingsRefused
 from worker.maintenance.heart import Heart
 from worker.maintenance.runner import Runner
@@ -34,7 +34,8 @@ from worker.storage.backup import bring_up_to_date
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
-from worker.storage.hosts import add_host, forget_passing_host, is_kept, list_hosts, record_unreachable
+from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.hosts import add_host, forget_passing_host, is_kept, record_unreachable
 from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
@@ -45,7 +46,7 @@ UP_CHORES = "up-chores"
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
 
-Follow = Callable[[HostReport], bool]
+Follow = Callable[[HostRow], bool]
 """Whether a host that is in the database is one to serve."""
 
 
@@ -273,7 +274,7 @@ class Embedded:
         with self.database.read() as conn:
             known = {
                 report.host.name: (replace(report.host, draining=False), follow(report))
-                for report in list_hosts(conn, self.clock.now())
+                for report in read_hosts(conn, self.clock.now())
             }
         wanted = {name: host for name, (host, taken) in known.items() if taken}
         for name, served in tuple(self.served.items()):

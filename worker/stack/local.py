@@ -21,7 +21,8 @@ from worker.services.hosts import Seen, look_at, missing_models, register
 from worker.services.situation import situation
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.stack.home import holder
-from worker.storage.hosts import get_host, known_host, list_hosts
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import get_host, known_host
 
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
@@ -192,7 +193,7 @@ def _serve(
 def kept_hosts(database: "Database") -> list[Host]:
     """The hosts that were added for good and take work."""
     with database.read() as conn:
-        reports = list_hosts(conn, database.clock().now())
+        reports = read_hosts(conn, database.clock().now())
     return [report.host for report in reports if report.kept and not report.host.draining]
 
 
@@ -202,7 +203,7 @@ def wanted_hosts(database: "Database", said: Sequence[str] | None, slots: int | 
     found = [] if places is not None else kept_hosts(database)
     if not found:
         with database.read() as conn:
-            names = {report.host.name for report in list_hosts(conn, database.clock().now())}
+            names = {report.host.name for report in read_hosts(conn, database.clock().now())}
             for place in places or [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]:  # noqa: TID251 - Ollama's
                 if place in names:
                     found.append(get_host(conn, place))

@@ -1,25 +1,23 @@
 """Hosts: who they are, what was seen of them, what they hold and mean to load."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, literal, or_, select, text, update
+from sqlalchemy import bindparam, delete, func, literal, or_, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.hosts import Access, Health, Host, HostModel, HostReport, HostView, Run
+from worker.domain.hosts import Access, Host, HostModel, Run
 from worker.errors import Conflict, HostLost, NotFound
-from worker.policy.health import health_of
-from worker.policy.windows import is_open, opens_at, stored_windows
+from worker.storage.host_rows import host_of
 from worker.storage.runs import list_runs
-from worker.storage.tables import blocks, hosts, residents
+from worker.storage.tables import blocks, host_models, hosts, residents
 from worker.storage.types import UtcTime, storable
 
-_TOLD = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
+_GIVEN = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
 _SEEN = (
     "version",
-    "models",
     "last_seen_at",
     "error",
     "resident",
@@ -30,24 +28,24 @@ _SEEN = (
     "quarantine_reason",
 )
 _ADD = text(
-    f"INSERT INTO hosts (name, {', '.join(_TOLD)}, added_at, kept) "
-    f"VALUES (:name, {', '.join(f':{told}' for told in _TOLD)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
+    f"INSERT INTO hosts (name, {', '.join(_GIVEN)}, added_at, kept) "
+    f"VALUES (:name, {', '.join(f':{column}' for column in _GIVEN)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
     + ", ".join(
         ["added_at = CASE WHEN hosts.kept THEN hosts.added_at ELSE excluded.added_at END"]
         + ["kept = hosts.kept OR excluded.kept"]
-        + [f"{told} = excluded.{told}" for told in _TOLD]
-        + [f"{seen} = CASE WHEN hosts.url = excluded.url THEN hosts.{seen} END" for seen in _SEEN]
+        + [f"{column} = excluded.{column}" for column in _GIVEN]
     )
 ).bindparams(bindparam("now", type_=UtcTime), bindparam("access", type_=hosts.c.access.type))
 
 
 def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) -> None:
-    """Add a host, or tell anew what the one of that name is. What was seen at another URL is forgotten.
+    """Add a host, or give anew what the one of that name is. What was seen at another URL is forgotten.
 
     One that is not ``kept`` was named by a single run, and other commands do not take it for theirs. Whether it is
     draining stays: see ``drain_host``.
     """
-    told = {
+    _forget_other_url(conn, host.name, host.url)
+    values = {
         "url": host.url,
         "slots": host.slots,
         "access": host.access.stored,
@@ -56,7 +54,15 @@ def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) 
         "shared": host.shared,
         "slots_told": host.slots_told,
     }
-    conn.execute(_ADD, {"name": host.name, **told, "now": now, "kept": kept})
+    conn.execute(_ADD, {"name": host.name, **values, "now": now, "kept": kept})
+
+
+def _forget_other_url(conn: Connection, name: str, url: str) -> None:
+    """What was seen of the host of that name, if it was at another URL."""
+    query = update(hosts).where(hosts.c.name == name, hosts.c.url != url)
+    if conn.execute(query.values(dict.fromkeys(_SEEN))).rowcount:
+        for table in (host_models, residents):
+            conn.execute(delete(table).where(table.c.host == name))
 
 
 def is_kept(conn: Connection, name: str) -> bool:
@@ -68,7 +74,6 @@ def set_host(
     conn: Connection,
     name: str,
     *,
-    now: datetime,
     url: str | None = None,
     slots: int | None = None,
     models_at_once: int | None = None,
@@ -76,20 +81,27 @@ def set_host(
     access: Access | None = None,
     shared: bool | None = None,
 ) -> Host:
-    """Change what is given of a host and leave the rest; ``memory`` 0 forgets it. Raises NotFound."""
-    host = get_host(conn, name)
-    changed = replace(
-        host,
-        url=host.url if url is None else url,
-        slots=host.slots if slots is None else slots,
-        slots_told=host.slots_told or slots is not None,
-        shared=host.shared if shared is None else shared,
-        models_at_once=host.models_at_once if models_at_once is None else models_at_once,
-        memory=host.memory if memory is None else memory or None,
-        access=host.access if access is None else access,
-    )
-    add_host(conn, changed, now=now)
-    return changed
+    """Change what is given of a host and leave the rest; ``memory`` 0 forgets it. Raises NotFound.
+
+    Columns that were not given are not written: two operators who change two things at once lose neither.
+    """
+    values: dict[str, Any] = {
+        "url": url,
+        "slots": slots,
+        "slots_told": None if slots is None else True,
+        "models_at_once": models_at_once,
+        "shared": shared,
+    }
+    values = {column: value for column, value in values.items() if value is not None}
+    if memory is not None:
+        values["memory"] = memory or None
+    if access is not None:
+        values["access"] = access.stored
+    if url is not None:
+        _forget_other_url(conn, name, url)
+    if values:
+        conn.execute(update(hosts).where(hosts.c.name == name).values(values))
+    return get_host(conn, name)
 
 
 def drain_host(conn: Connection, name: str, *, now: datetime) -> None:
@@ -172,18 +184,19 @@ def forget_passing_host(conn: Connection, name: str, *, served: bool, now: datet
     conn.execute(query.where(hosts.c.error.is_not(None)) if served else query)
 
 
-def get_host(conn: Connection, name: str) -> Host:
-    """Raises NotFound."""
-    row = conn.execute(select(hosts).where(hosts.c.name == name)).first()
+def get_host(conn: Connection, name: str, *, lock: bool = False) -> Host:
+    """With ``lock`` nobody changes it before the transaction ends. Raises NotFound."""
+    query = select(hosts).where(hosts.c.name == name)
+    row = conn.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise _unknown(name)
-    return _host(row)
+    return host_of(row)
 
 
 def known_host(conn: Connection, url: str) -> Host | None:
     """The host at ``url`` (as ``host_address`` gives it), the one that was added first; None for none."""
     row = conn.execute(select(hosts).where(hosts.c.url == url).order_by(hosts.c.added_at).limit(1)).first()
-    return None if row is None else _host(row)
+    return None if row is None else host_of(row)
 
 
 def host_history(conn: Connection, name: str, limit: int = 20) -> list[Run]:
@@ -195,126 +208,34 @@ def host_history(conn: Connection, name: str, limit: int = 20) -> list[Run]:
     return found
 
 
-def _host(row: Row[Any]) -> Host:
-    return Host(
-        row.name,
-        row.url,
-        row.slots,
-        access=Access.parse(row.access),
-        models_at_once=row.models_at_once,
-        memory=row.memory,
-        shared=row.shared,
-        slots_told=row.slots_told,
-        draining=row.draining_at is not None,
-    )
-
-
-def list_hosts(conn: Connection, now: datetime) -> list[HostReport]:
-    """All hosts by name, as an operator sees them."""
-    backing_off, held = _blocked(conn, now), _residents(conn)
-    return [
-        HostReport(
-            host=_host(row),
-            version=row.version,
-            view=_view(row, now, backing_off, held),
-            last_seen_at=row.last_seen_at,
-            last_claim_at=row.last_claim_at,
-            error=row.error,
-            kept=row.kept,
-            added_at=row.added_at,
-        )
-        for row in conn.execute(select(hosts).order_by(hosts.c.name))
-    ]
-
-
-def host_views(conn: Connection, now: datetime) -> list[HostView]:
-    """All hosts by name, as they see each other."""
-    backing_off, held = _blocked(conn, now), _residents(conn)
-    return [_view(row, now, backing_off, held) for row in conn.execute(select(hosts).order_by(hosts.c.name))]
-
-
-def _blocked(conn: Connection, now: datetime) -> dict[str, dict[str, datetime]]:
-    found: dict[str, dict[str, datetime]] = {}
-    rows = conn.execute(
-        select(blocks.c.host, blocks.c.runner_key, blocks.c.until).where(blocks.c.until > now)
-    )
-    for host, key, until in rows:
-        found.setdefault(host, {})[key] = until
-    return found
-
-
-def _residents(conn: Connection) -> dict[str, dict[str, int | None]]:
-    found: dict[str, dict[str, int | None]] = {}
-    for host, key, memory in conn.execute(
-        select(residents.c.host, residents.c.runner_key, residents.c.memory).order_by(residents.c.runner_key)
-    ):
-        found.setdefault(host, {})[key] = memory
-    return found
-
-
-def _view(
-    row: Row[Any],
-    now: datetime,
-    backing_off: dict[str, dict[str, datetime]],
-    held: dict[str, dict[str, int | None]],
-) -> HostView:
-    windows = stored_windows(row.windows)
-    closed = not is_open(windows, now)
-    health = health_of(
-        now=now,
-        draining=row.draining_at is not None,
-        closed=closed,
-        quarantined_until=row.quarantined_until,
-        unreachable_since=row.unreachable_since,
-        slow_since=row.slow_since,
-    )
-    return HostView(
-        name=row.name,
-        resident=row.resident,
-        intent=row.intent,
-        serving=row.serving_until is not None and row.serving_until > now,
-        looked=row.models is not None,
-        models=frozenset(model["name"] for model in row.models or ()),
-        blocked=backing_off.get(row.name, {}),
-        draining=row.draining_at is not None,
-        window=None if windows is None else windows.text,
-        closed=closed,
-        opens_at=opens_at(windows, now) if closed else None,
-        quarantined_until=row.quarantined_until,
-        health=health,
-        health_reason={
-            Health.QUARANTINED: row.quarantine_reason,
-            Health.UNREACHABLE: row.error,
-            Health.SLOW: row.slow_reason,
-        }.get(health),
-        slots=row.slots,
-        residents=held.get(row.name, {}),
-        models_at_once=row.models_at_once,
-        memory=row.memory,
-        shared=row.shared,
-        intent_until=row.intent_until,
-        intent_starved=row.intent_starved,
-        loaded_at=row.loaded_at,
-        loaded_seconds=row.loaded_seconds,
-        weights={m["name"]: m["weights"] for m in row.models or () if m.get("weights")},
-    )
-
-
 def record_probe(
     conn: Connection, name: str, *, version: str, models: Sequence[HostModel], now: datetime
 ) -> None:
-    """Keep what a look at the host found."""
-    conn.execute(
+    """Keep what a look at the host found, where there is a host of that name."""
+    known = conn.execute(
         update(hosts)
         .where(hosts.c.name == name)
         .values(
             version=storable(version)[:50],
-            models=[asdict(model) for model in models],
             last_seen_at=now,
             error=None,
             unreachable_since=None,
         )
-    )
+    ).rowcount
+    rows = {model.name: asdict(model) | {"host": name} for model in models}
+    m = host_models.c
+    conn.execute(delete(host_models).where(m.host == name, m.name.not_in(sorted(rows))))
+    if rows and known:
+        conn.execute(_HAS, list(rows.values()))
+
+
+_HAS = text(
+    "INSERT INTO host_models (host, name, digest, thinking, trained_context, size, vocabulary, weights) "
+    "VALUES (:host, :name, :digest, :thinking, :trained_context, :size, :vocabulary, :weights) "
+    "ON CONFLICT (host, name) DO UPDATE SET digest = excluded.digest, thinking = excluded.thinking, "
+    "trained_context = excluded.trained_context, size = excluded.size, vocabulary = excluded.vocabulary, "
+    "weights = excluded.weights"
+)
 
 
 def record_unreachable(conn: Connection, name: str, *, message: str, now: datetime) -> None:

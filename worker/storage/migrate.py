@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from worker.errors import SchemaOutdated
 from worker.storage.engine import Database, open_database, shown
 
-HEAD = "0018"
+HEAD = "0019"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
 needed only where there is something to upgrade."""
 

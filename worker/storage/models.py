@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.engine import Connection
 
-from worker.storage.tables import hosts
+from worker.storage.tables import host_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,7 @@ class ModelTold:
 
 def known_models(conn: Connection) -> dict[str, ModelTold]:
     """Normalised name → what is known of it, of every host that was ever looked at."""
-    found: dict[str, ModelTold] = {}
-    for models in conn.scalars(select(hosts.c.models).where(hosts.c.models.is_not(None))):
-        for model in models:
-            before = found.get(model["name"], ModelTold())
-            trained = [
-                size for size in (before.trained_context, model.get("trained_context")) if size is not None
-            ]
-            found[model["name"]] = ModelTold(
-                before.thinking or bool(model.get("thinking")), min(trained, default=None)
-            )
-    return found
+    m = host_models.c
+    thinks = func.max(case((m.thinking, 1), else_=0))
+    rows = conn.execute(select(m.name, thinks, func.min(m.trained_context)).group_by(m.name))
+    return {name: ModelTold(bool(thinking), trained) for name, thinking, trained in rows}

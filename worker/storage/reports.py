@@ -7,19 +7,16 @@ now from the end of the table.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
-from worker.domain.runners import RunnerKey
 from worker.errors import NotFound
-from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.chosen import answer_terms
 from worker.storage.ids import id_range
-from worker.storage.tables import batches, blocks, count_deltas, counts, hosts, jobs, results
+from worker.storage.tables import batches, count_deltas, counts, host_models, jobs, results
 from worker.storage.types import UtcTime
 
 WINDOW = 5_000
@@ -40,101 +37,9 @@ def runner_keys_in_order(conn: Connection, batch_id: int) -> Iterator[str]:
         yield row[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A runner key that failed on a host and is left alone there until ``until``."""
-
-    runner_key: str
-    until: datetime
-    failures: int
-    reason: str
-
-    @property
-    def model(self) -> str:
-        return RunnerKey.parse(self.runner_key).model
-
-
-@dataclass(frozen=True, slots=True)
-class HostNow:
-    """A host as the database knows it now."""
-
-    name: str
-    url: str
-    slots: int
-    serving: bool
-    resident: str | None
-    """Text of the runner key it holds."""
-    intent: str | None
-    """Text of the runner key it loads now, since ``intent_at``."""
-    intent_at: datetime | None
-    error: str | None
-    unreachable_since: datetime | None
-    draining: bool
-    last_seen_at: datetime | None
-    models: frozenset[str] | None
-    """What it has on disk; None where nobody has looked."""
-    quarantined_until: datetime | None = None
-    """While that is to come, nothing is sent there: it answers, and does not generate."""
-    quarantine_reason: str | None = None
-    slow_reason: str | None = None
-    """Why it is called slow, while it is."""
-    window: str | None = None
-    """The hours in which it takes work, for people; None: always."""
-    closed: bool = False
-    """It is outside of them."""
-    opens_at: datetime | None = None
-    blocks: tuple[Block, ...] = ()
-    running: int = 0
-    """Jobs of all batches that it works on."""
-    tokens_per_second: float = 0.0
-    """What the answers of the last minute come to."""
-
-    def may_have(self, model: str) -> bool:
-        """Whether a job of ``model`` could be answered there, as far as is known."""
-        return self.models is None or model in self.models
-
-
-def read_hosts(conn: Connection, *, now: datetime) -> list[HostNow]:
-    """Every host by name, with what it does; the speed is left at zero."""
-    blocked: dict[str, list[Block]] = {}
-    b = blocks.c
-    rows = conn.execute(
-        select(b.host, b.runner_key, b.until, b.failures, b.reason).where(b.until > now).order_by(b.until)
-    )
-    for host, *block in rows:
-        blocked.setdefault(host, []).append(Block(*block))
-    running = {host: int(n) for host, n in conn.execute(_RUNNING)}
-    return [
-        HostNow(
-            name=row.name,
-            url=row.url,
-            slots=row.slots,
-            serving=row.serving_until is not None and row.serving_until > now,
-            resident=row.resident,
-            intent=row.intent,
-            intent_at=row.intent_at,
-            error=row.error,
-            unreachable_since=row.unreachable_since,
-            draining=row.draining_at is not None,
-            last_seen_at=row.last_seen_at,
-            models=None if row.models is None else frozenset(model["name"] for model in row.models),
-            quarantined_until=row.quarantined_until,
-            quarantine_reason=row.quarantine_reason,
-            slow_reason=row.slow_reason,
-            **_hours(row.windows, now),
-            blocks=tuple(blocked.get(row.name, ())),
-            running=running.get(row.name, 0),
-        )
-        for row in conn.execute(select(hosts).order_by(hosts.c.name))
-    ]
-
-
-def _hours(stored: Any, now: datetime) -> dict[str, Any]:
-    windows = stored_windows(stored)
-    if windows is None:
-        return {}
-    closed = not is_open(windows, now)
-    return {"window": windows.text, "closed": closed, "opens_at": opens_at(windows, now) if closed else None}
+def running_by_host(conn: Connection) -> dict[str, int]:
+    """Host → jobs of all batches that it works on."""
+    return {host: int(n) for host, n in conn.execute(_RUNNING)}
 
 
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")
@@ -423,17 +328,8 @@ class KnownModel:
 
 def list_models(conn: Connection) -> list[KnownModel]:
     """What each host was last seen to have, by model and host."""
-    rows = conn.execute(select(hosts.c.name, hosts.c.models))
-    listed = [
-        KnownModel(
-            host,
-            model["name"],
-            model.get("size") or 0,
-            bool(model.get("thinking")),
-            model.get("trained_context"),
-            model.get("digest") or "",
-        )
-        for host, found in rows
-        for model in found or ()
-    ]
-    return sorted(listed, key=lambda model: (model.name, model.host))
+    m = host_models.c
+    query = select(m.host, m.name, m.size, m.thinking, m.trained_context, m.digest)
+    return sorted(
+        (KnownModel(*row) for row in conn.execute(query)), key=lambda model: (model.name, model.host)
+    )

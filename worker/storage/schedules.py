@@ -19,7 +19,7 @@ from worker.domain.schedules import (
     Tallies,
 )
 from worker.errors import Conflict, NotFound, UnreadableRow
-from worker.storage.tables import firings, schedules
+from worker.storage.tables import firings, host_models, schedules
 from worker.storage.types import UtcTime, storable
 from worker.storage.unreadable import readable, reading_row, unreadable
 
@@ -335,14 +335,11 @@ def end_firing(
 
 def model_digests(conn: Connection, models: Sequence[str]) -> dict[str, frozenset[str]]:
     """Normalised name → digests of the weights that hosts have under it now."""
-    from worker.storage.tables import hosts
-
-    found: dict[str, set[str]] = {model: set() for model in models}
-    for listed in conn.scalars(select(hosts.c.models).where(hosts.c.models.is_not(None))):
-        for model in listed:
-            if model["name"] in found and model.get("digest"):
-                found[model["name"]].add(model["digest"])
-    return {model: frozenset(digests) for model, digests in found.items()}
+    m = host_models.c
+    digests: dict[str, set[str]] = {model: set() for model in models}
+    for name, digest in conn.execute(select(m.name, m.digest).where(m.name.in_(models), m.digest != "")):
+        digests[name].add(digest)
+    return {model: frozenset(found) for model, found in digests.items()}
 
 
 def _ours(firing_id: int, token: str) -> ColumnElement[bool]:

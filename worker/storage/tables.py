@@ -61,7 +61,6 @@ hosts = Table(
     Column("slots", SmallInteger, nullable=False),
     Column("added_at", UtcTime, nullable=False),
     Column("version", String(50)),
-    Column("models", Json),
     Column("last_seen_at", UtcTime),
     Column("last_claim_at", UtcTime),
     Column("error", Text),
@@ -93,6 +92,21 @@ hosts = Table(
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
+
+host_models = Table(
+    "host_models",
+    metadata,
+    Column("host", String(100), ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(700), primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("thinking", Boolean, nullable=False),
+    Column("trained_context", BigInteger),
+    Column("size", BigInteger, nullable=False),
+    Column("vocabulary", BigInteger),
+    Column("weights", Text),
+    Index("ix_host_models_name", "name"),
+)
+"""What each host has on disk, as the last look found it; ``hosts.last_seen_at`` is null where nobody has looked."""
 
 residents = Table(
     "residents",

@@ -12,7 +12,8 @@ from worker.maintenance.hold import hosts_to_wake
 from worker.policy.windows import Windows, parse_windows
 from worker.services.forecast import forecast
 from worker.services.windows import set_windows
-from worker.storage.hosts import get_host, host_views
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import get_host
 from worker.storage.windows import set_host_windows
 
 __all__ = ["store"]
@@ -36,7 +37,7 @@ def test_a_host_outside_of_its_window_is_closed_and_not_drained(store: Store) ->
     of_host(store, BUSINESS)
 
     with store.database.read() as conn:
-        view = next(one for one in host_views(conn, NOW) if one.name == "gpu-1")
+        view = next(one for one in read_hosts(conn, NOW) if one.name == "gpu-1")
         assert not get_host(conn, "gpu-1").draining
     assert (view.health, view.draining, view.closed) == (Health.CLOSED, False, True)
     assert view.opens_at == NOW.replace(hour=9)

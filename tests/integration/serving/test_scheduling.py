@@ -27,7 +27,7 @@ from worker.services.hosts import register
 from worker.services.results import result_lines
 from worker.storage.claims import TURN, claim_jobs
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import host_views
+from worker.storage.host_rows import read_hosts
 from worker.storage.paces import read_paces
 from worker.storage.runs import list_runs
 
@@ -144,7 +144,7 @@ def test_a_host_that_holds_two_models_goes_between_them_without_a_load(
 
         assert running.state()["loads"] == 2
         with database.read() as conn:
-            [view] = host_views(conn, clock.now())
+            [view] = read_hosts(conn, clock.now())
             assert {key.split(" ")[0] for key in view.residents} == set(MODELS[:2])
             assert len(list_runs(conn, host.name)) == 2
 
@@ -158,7 +158,7 @@ def test_a_third_model_pushes_one_of_two_out_and_ends_its_run(database: Database
             serve(database, clock, host)
 
         with database.read() as conn:
-            [view] = host_views(conn, clock.now())
+            [view] = read_hosts(conn, clock.now())
             open_runs = [run for run in list_runs(conn, host.name) if run.ended_at is None]
         assert len(view.residents) == 2
         assert {run.runner_key for run in open_runs} == set(view.residents)

@@ -33,7 +33,8 @@ from worker.services.store import Store
 from worker.services.submit import submit_lines
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import block_failures, drain_host, host_views, record_probe
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import block_failures, drain_host, record_probe
 from worker.storage.paces import read_paces
 from worker.storage.results import list_attempts
 from worker.storage.runs import count_loads, list_runs
@@ -359,7 +360,7 @@ def test_while_the_slots_run_dry_the_other_hosts_see_what_for(database: Database
 
         def intent() -> str | None:
             with database.read() as conn:
-                return host_views(conn, clock.now())[0].intent
+                return read_hosts(conn, clock.now())[0].intent
 
         wait_until(lambda: str(intent()).startswith(MODELS[1]), description="the next load is published")
         thread.join(timeout=30)

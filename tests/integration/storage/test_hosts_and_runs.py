@@ -10,13 +10,12 @@ from worker.domain.jobs import JobState
 from worker.errors import Conflict, NotFound
 from worker.storage.claims import leave_host, renew_host, rescue_holder, take_host
 from worker.storage.finishes import finish_jobs
+from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import (
     add_host,
     block_key,
     clear_block,
     get_host,
-    host_views,
-    list_hosts,
     publish_intent,
     record_probe,
     record_resident,
@@ -33,17 +32,17 @@ def test_what_a_probe_found_is_seen_by_all(store: Store) -> None:
     model = HostModel("qwen3:8b", "sha256:abc", thinking=True, trained_context=40960, size=5)
     with store.database.write() as conn:
         record_unreachable(conn, "gpu-1", message="connection \0 refused", now=NOW)
-        assert list_hosts(conn, NOW)[0].error == "connection \ufffd refused"
+        assert read_hosts(conn, NOW)[0].error == "connection \ufffd refused"
         record_probe(conn, "gpu-1", version="0.30.1\0", models=[model], now=NOW)
         record_resident(conn, "gpu-1", KEY, now=NOW)
         publish_intent(conn, "gpu-1", "other:1", now=NOW)
 
-        report, unseen = list_hosts(conn, NOW)
+        report, unseen = read_hosts(conn, NOW)
 
     assert (report.version, report.error, report.last_seen_at) == ("0.30.1\ufffd", None, NOW)
-    assert (report.view.resident, report.view.intent) == (KEY, "other:1")
-    assert report.view.models == {"qwen3:8b"}
-    assert unseen.view.models == frozenset()
+    assert (report.resident, report.intent) == (KEY, "other:1")
+    assert report.models == {"qwen3:8b"}
+    assert unseen.models == frozenset()
 
 
 def test_what_was_seen_at_another_url_is_forgotten(store: Store) -> None:
@@ -51,13 +50,13 @@ def test_what_was_seen_at_another_url_is_forgotten(store: Store) -> None:
         record_probe(conn, "gpu-1", version="0.30.1", models=[], now=NOW)
         record_resident(conn, "gpu-1", KEY, now=NOW)
         add_host(conn, Host("gpu-1", "http://gpu-1:11434", slots=4), now=NOW)
-        assert list_hosts(conn, NOW)[0].view.resident == KEY
+        assert read_hosts(conn, NOW)[0].resident == KEY
 
         add_host(conn, Host("gpu-1", "http://elsewhere:11434", slots=4), now=NOW)
 
         assert get_host(conn, "gpu-1") == Host("gpu-1", "http://elsewhere:11434", slots=4)
-        assert list_hosts(conn, NOW)[0].view.resident is None
-        assert list_hosts(conn, NOW)[0].version is None
+        assert read_hosts(conn, NOW)[0].resident is None
+        assert read_hosts(conn, NOW)[0].version is None
 
 
 def test_a_host_is_removed_unless_somebody_serves_it(store: Store) -> None:
@@ -70,7 +69,7 @@ def test_a_host_is_removed_unless_somebody_serves_it(store: Store) -> None:
 
         remove_host(conn, "gpu-1", now=NOW)
 
-        assert [view.name for view in host_views(conn, NOW)] == ["gpu-2"]
+        assert [view.name for view in read_hosts(conn, NOW)] == ["gpu-2"]
         with pytest.raises(NotFound, match="gpu-1"):
             remove_host(conn, "gpu-1", now=NOW)
         with pytest.raises(NotFound, match="gpu-1"):
@@ -86,7 +85,7 @@ def test_a_serving_lease_that_another_worker_took_cannot_be_renewed(store: Store
         assert not renew_host(conn, host="gpu-1", token="a", now=after, until=LATER)
         assert renew_host(conn, host="gpu-1", token="b", now=after, until=LATER)
         leave_host(conn, host="gpu-1", token="a", now=after)
-        assert [view.serving for view in host_views(conn, after)] == [True, False]
+        assert [view.serving for view in read_hosts(conn, after)] == [True, False]
 
 
 def test_the_leases_of_one_dead_holder_end_and_those_of_others_hold(store: Store) -> None:
@@ -99,7 +98,7 @@ def test_the_leases_of_one_dead_holder_end_and_those_of_others_hold(store: Store
         rescued = rescue_holder(conn, now=NOW, host="gpu-1")
 
         assert rescued.retried == 1
-        assert [view.serving for view in host_views(conn, NOW)] == [False, True]
+        assert [view.serving for view in read_hosts(conn, NOW)] == [False, True]
         assert get_result(conn, mine.id).state is JobState.SCHEDULED
         assert get_result(conn, other.id).state is JobState.RUNNING
         with pytest.raises(NotFound, match="no job 5"):
@@ -111,10 +110,10 @@ def test_a_key_that_backs_off_on_a_host_is_left_alone_until_its_time(store: Stor
         block_key(conn, "gpu-1", KEY, until=NOW + timedelta(seconds=5), reason="x", failures=1)
         block_key(conn, "gpu-1", KEY, until=LATER, reason="x\0", failures=2)
 
-        assert host_views(conn, NOW)[0].blocked == {KEY: LATER}
-        assert host_views(conn, LATER)[0].blocked == {}
+        assert read_hosts(conn, NOW)[0].blocked == {KEY: LATER}
+        assert read_hosts(conn, LATER)[0].blocked == {}
         clear_block(conn, "gpu-1", KEY)
-        assert host_views(conn, NOW)[0].blocked == {}
+        assert read_hosts(conn, NOW)[0].blocked == {}
 
 
 def test_a_run_counts_its_jobs_and_ends_when_the_next_begins(store: Store) -> None:

@@ -21,6 +21,7 @@ from tests.integration.storage.conftest import (
 )
 from tests.waiting import wait_until
 from worker.domain.batches import BatchState
+from worker.domain.hosts import Host
 from worker.domain.jobs import After, JobFilter, JobState, NewJob
 from worker.errors import Conflict, DatabaseUnavailable, Problem
 from worker.maintenance.promote import settle_rounds
@@ -32,7 +33,7 @@ from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.follows import Link, link_jobs
-from worker.storage.hosts import lock_fleet
+from worker.storage.hosts import add_host, get_host, lock_fleet, set_host
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs
 from worker.storage.keeping import forget_jobs
@@ -362,6 +363,27 @@ def put_last(store: Store, job: int) -> None:
             )
         with store.database.read() as conn:
             order = list(conn.scalars(text("SELECT id FROM jobs ORDER BY ctid")))
+
+
+def test_two_operators_who_change_a_host_at_once_lose_neither_change(
+    fleet: Store, threads: ThreadPoolExecutor
+) -> None:
+    with fleet.database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
+
+    def set_memory() -> None:
+        with fleet.database.write() as conn:
+            set_host(conn, "gpu-1", memory=24 * 10**9)
+
+    with fleet.database.write() as conn:
+        set_host(conn, "gpu-1", slots=7)
+        second = threads.submit(set_memory)
+        waits_for_a_lock(fleet)
+    second.result(timeout=10)
+
+    with fleet.database.read() as conn:
+        host = get_host(conn, "gpu-1")
+    assert (host.slots, host.memory) == (7, 24 * 10**9)
 
 
 def waits_for_a_lock(store: Store) -> None:

@@ -11,6 +11,7 @@ from worker.domain.jobs import JobState, Priority
 from worker.errors import Code, NotFound
 from worker.storage.claims import take_host
 from worker.storage.counts import fold_counts
+from worker.storage.host_rows import Block, read_hosts
 from worker.storage.hosts import (
     block_key,
     publish_intent,
@@ -20,7 +21,6 @@ from worker.storage.hosts import (
 )
 from worker.storage.ids import job_id
 from worker.storage.reports import (
-    Block,
     HeldGroup,
     answered_since,
     failures_by_code,
@@ -32,8 +32,8 @@ from worker.storage.reports import (
     list_models,
     next_retry,
     pause_of,
-    read_hosts,
     read_job,
+    running_by_host,
 )
 
 OTHER = "llama3.2:3b num_ctx=8192"
@@ -54,10 +54,11 @@ def test_a_host_is_seen_with_all_that_it_does(store: Store) -> None:
         block_key(conn, "gpu-1", "over:1", until=NOW, reason="load_failed", failures=1)
         record_unreachable(conn, "gpu-2", message="connection refused", now=NOW)
 
-        one, two = read_hosts(conn, now=NOW)
+        one, two = read_hosts(conn, NOW)
+        assert running_by_host(conn) == {"gpu-1": 2}
 
     assert (one.serving, one.resident, one.intent, one.intent_at) == (True, KEY, OTHER, NOW)
-    assert (one.running, one.draining, one.unreachable_since) == (2, False, None)
+    assert (one.draining, one.unreachable_since) == (False, None)
     assert one.blocks == (Block(OTHER, NOW + MINUTE, 2, "out_of_memory: 9 GB"),)
     assert one.blocks[0].model == "llama3.2:3b"
     assert one.may_have("qwen3:8b") and not one.may_have("llama3.2:3b")

@@ -8,14 +8,13 @@ import pytest
 from tests.integration.storage.conftest import KEY, NOW, Store
 from worker.domain.hosts import Access, Host
 from worker.errors import NotFound
+from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import (
     add_host,
     drain_host,
     get_host,
     host_history,
-    host_views,
     known_host,
-    list_hosts,
     record_unreachable,
     remove_host,
     resume_host,
@@ -41,7 +40,7 @@ def test_what_is_told_of_a_host_comes_back(store: Store) -> None:
         add_host(conn, HOST, now=NOW)
 
         assert get_host(conn, "gpu-7") == HOST
-        assert [report.host for report in list_hosts(conn, NOW) if report.host.name == "gpu-7"] == [HOST]
+        assert [report.host for report in read_hosts(conn, NOW) if report.host.name == "gpu-7"] == [HOST]
         assert known_host(conn, HOST.url) == HOST
         assert known_host(conn, "https://gpu.example") is None
 
@@ -50,11 +49,9 @@ def test_one_thing_is_changed_and_the_rest_stays(store: Store) -> None:
     with store.database.write() as conn:
         add_host(conn, HOST, now=NOW)
 
-        assert set_host(conn, "gpu-7", now=NOW, slots=8) == replace(HOST, slots=8)
-        assert set_host(conn, "gpu-7", now=NOW, memory=0) == replace(HOST, slots=8, memory=None)
-        assert set_host(conn, "gpu-7", now=NOW, access=Access()) == Host(
-            "gpu-7", HOST.url, slots=8, models_at_once=2
-        )
+        assert set_host(conn, "gpu-7", slots=8) == replace(HOST, slots=8)
+        assert set_host(conn, "gpu-7", memory=0) == replace(HOST, slots=8, memory=None)
+        assert set_host(conn, "gpu-7", access=Access()) == Host("gpu-7", HOST.url, slots=8, models_at_once=2)
         assert get_host(conn, "gpu-7") == Host("gpu-7", HOST.url, slots=8, models_at_once=2)
 
 
@@ -62,9 +59,9 @@ def test_a_draining_host_stays_so_until_it_is_resumed(store: Store) -> None:
     with store.database.write() as conn:
         drain_host(conn, "gpu-1", now=NOW)
         drain_host(conn, "gpu-1", now=NOW + timedelta(hours=1))
-        set_host(conn, "gpu-1", now=NOW, slots=2)
+        set_host(conn, "gpu-1", slots=2)
 
-        assert [view.draining for view in host_views(conn, NOW)] == [True, False]
+        assert [view.draining for view in read_hosts(conn, NOW)] == [True, False]
         assert get_host(conn, "gpu-1").draining
 
         resume_host(conn, "gpu-1")
@@ -75,7 +72,7 @@ def test_a_draining_host_stays_so_until_it_is_resumed(store: Store) -> None:
 def test_a_host_that_is_not_there_is_named(store: Store) -> None:
     with store.database.write() as conn:
         for change in (
-            lambda: set_host(conn, "gpu-9", now=NOW, slots=2),
+            lambda: set_host(conn, "gpu-9", slots=2),
             lambda: drain_host(conn, "gpu-9", now=NOW),
             lambda: resume_host(conn, "gpu-9"),
             lambda: host_history(conn, "gpu-9"),
@@ -99,6 +96,6 @@ def test_at_another_url_nobody_knows_since_when_it_is_away(store: Store) -> None
     with store.database.write() as conn:
         record_unreachable(conn, "gpu-1", message="gone", now=NOW)
 
-        set_host(conn, "gpu-1", now=NOW, url="http://elsewhere:11434")
+        set_host(conn, "gpu-1", url="http://elsewhere:11434")
 
-        assert list_hosts(conn, NOW)[0].error is None
+        assert read_hosts(conn, NOW)[0].error is None

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -18,36 +19,30 @@ from worker.cli import info, seeing, watch
 from worker.cli.render import batch_progress_shown, error_console, output_console, rates
 from worker.cli.settings import origins_for, said, said_before, settings_for
 from worker.domain.batches import BatchProgress
-from worker.domain.hosts import Host, HostReport, HostView, LoadedModel
+from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import Code, HostError
-from worker.services.situation import HostNow, ModelNow, Situation
+from worker.services.situation import ModelNow, Situation
 from worker.stack import home as home_lock
 from worker.stack.home import held_home
 from worker.storage.engine import open_database
+from worker.storage.host_rows import HostRow
 from worker.storage.migrate import HEAD, upgrade
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 RATES = rates(done=912, left=88, tokens=91_200, seconds=60)
 
 
-def a_host(name: str, **fields: object) -> HostNow:
-    plain: dict[str, object] = {
-        "url": f"http://{name}:11434",
-        "slots": 4,
+def a_host(name: str, **fields: Any) -> HostRow:
+    plain: dict[str, Any] = {
         "serving": True,
         "resident": "qwen3:8b num_ctx=8192",
-        "intent": None,
-        "intent_at": None,
-        "error": None,
-        "unreachable_since": None,
-        "draining": False,
         "last_seen_at": NOW,
-        "models": None,
         "running": 3,
         "tokens_per_second": 42.0,
     }
-    return HostNow(name=name, **{**plain, **fields})  # type: ignore[arg-type]
+    host = Host(name, f"http://{name}:11434", 4, draining=fields.pop("draining", False))
+    return HostRow(host, NOW, **{**plain, **fields})
 
 
 def a_situation(hosts: int = 3, progress: BatchProgress = HALFWAY) -> Situation:
@@ -187,9 +182,8 @@ def test_each_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, 
 # -- ps ---------------------------------------------------------------------------------------------------
 
 
-def a_report(name: str) -> HostReport:
-    view = HostView(name, "qwen3:8b", None, serving=True, models=frozenset())
-    return HostReport(Host(name, f"http://{name}:1"), "0.30.1", view, NOW, None, None, True, NOW)
+def a_report(name: str) -> HostRow:
+    return HostRow(Host(name, f"http://{name}:1"), NOW, serving=True, version="0.30.1", resident="qwen3:8b")
 
 
 class Gpu:

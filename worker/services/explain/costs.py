@@ -13,7 +13,7 @@ from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.batches import get_batch
 from worker.storage.costs import Loading, Spent, loading_since, time_spent
 from worker.storage.engine import Connection
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import read_hosts
 from worker.storage.paces import read_paces
 
 LOADING = 0.15
@@ -180,7 +180,7 @@ def read_costs(
 
 def _fewer(conn: Connection, models: set[str], now: datetime) -> list[AtOnce]:
     slots = {
-        report.host.name: report.host.slots for report in list_hosts(conn, now) if report.host.slots_told
+        report.host.name: report.host.slots for report in read_hosts(conn, now) if report.host.slots_told
     }
     return [
         AtOnce(pace.host, model, pace.slots, slots[pace.host])

@@ -23,10 +23,11 @@ from worker.services.explain.reasons import (
     until,
     why_nothing_moves,
 )
-from worker.services.situation import HostNow, Situation, read_situation
+from worker.services.situation import Situation, read_situation
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.follows import Before, parents_of
+from worker.storage.host_rows import HostRow
 from worker.storage.reports import (
     MOST_AHEAD,
     JobNow,
@@ -133,7 +134,7 @@ def _at_work(found: Situation) -> Iterator[str]:
             yield f"{host.name} holds {short(host.resident or '')} and runs {host.running}{_speed(host)}"
 
 
-def _speed(host: HostNow) -> str:
+def _speed(host: HostRow) -> str:
     return f", {host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else ""
 
 

@@ -7,7 +7,8 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
-from worker.services.situation import HostNow, Situation
+from worker.services.situation import Situation
+from worker.storage.host_rows import HostRow
 
 
 def span(seconds: float) -> str:
@@ -102,7 +103,7 @@ def _hosts_in_the_way(
     if not situation.hosts:
         yield "there are no hosts: caravan hosts add NAME URL"
         return
-    concerned: dict[str, HostNow] = {}
+    concerned: dict[str, HostRow] = {}
     for model in situation.models:
         if not (model.waiting or model.running):
             continue
@@ -115,7 +116,7 @@ def _hosts_in_the_way(
 
 
 def in_the_way(
-    hosts: Sequence[HostNow],
+    hosts: Sequence[HostRow],
     wanted: Collection[str],
     now: datetime,
     *,
@@ -126,10 +127,7 @@ def in_the_way(
     unserved = [
         host.name
         for host in hosts
-        if not host.serving
-        and host.unreachable_since is None
-        and not host.closed
-        and not _in_quarantine(host, now)
+        if not host.serving and host.unreachable_since is None and not host.closed and not host.in_quarantine
     ]
     if unserved:
         remedy = (
@@ -152,7 +150,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def host_in_the_way(
-    host: HostNow, wanted: Collection[str], now: datetime, zone: tzinfo | None
+    host: HostRow, wanted: Collection[str], now: datetime, zone: tzinfo | None
 ) -> Iterator[str]:
     if host.unreachable_since is not None:
         since = moment(host.unreachable_since, now, zone)
@@ -170,7 +168,7 @@ def host_in_the_way(
             f"caravan hosts set {host.name} --no-window"
         )
         return
-    if _in_quarantine(host, now):
+    if host.in_quarantine:
         yield (
             f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
             f"when it is well again: caravan hosts resume {host.name}"
@@ -195,11 +193,7 @@ def _opens(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
     return "never again, as far as can be seen" if at is None else f"at {until(at, now, zone)}"
 
 
-def _in_quarantine(host: HostNow, now: datetime) -> bool:
-    return host.quarantined_until is not None and host.quarantined_until > now
-
-
-def holds(host: HostNow, wanted: Collection[str]) -> bool:
+def holds(host: HostRow, wanted: Collection[str]) -> bool:
     """Whether it has a runner loaded for one of these queued keys."""
     return any(serves(host.resident, key) for key in wanted)
 

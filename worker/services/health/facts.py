@@ -11,17 +11,16 @@ from pathlib import Path
 from worker.clock import SystemClock
 from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, Kind
-from worker.domain.hosts import HostReport
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseRefused, DatabaseUnavailable, SchemaOutdated
 from worker.services.health.findings import Disk, FailedNight, HealthFacts, HostSeen, SpoolSeen, Unfired
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.migrate import check_schema
 from worker.storage.notices import unreadable_notices
 from worker.storage.pulses import probe, read_pulses
-from worker.storage.reports import HostNow, jobs_by_runner_key, read_hosts
+from worker.storage.reports import jobs_by_runner_key, running_by_host
 from worker.storage.schedules import failed_firings, unfired, unreadable_schedules
 from worker.storage.unreadable import unreadable_windows
 
@@ -87,7 +86,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
     with database.write() as conn:
         probe(conn, now=now)
     with database.read() as conn:
-        reports, seen = list_hosts(conn, now), {host.name: host for host in read_hosts(conn, now=now)}
+        rows, running = read_hosts(conn, now), running_by_host(conn)
         waiting = read_backlog(conn, now=now)
         pulses = read_pulses(conn)
         states = jobs_by_runner_key(conn, None)
@@ -99,11 +98,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
         held=held,
         pulses=pulses,
-        hosts=tuple(
-            _host(report, seen[report.host.name], waiting)
-            for report in reports
-            if report.kept and report.host.name in seen
-        ),
+        hosts=tuple(_host(row, waiting, running=running.get(row.name, 0)) for row in rows if row.kept),
         waiting=tuple(waiting),
         held_jobs=sum(counts.get(JobState.HELD, 0) for counts in states.values()),
         unfired=tuple(Unfired(name, since) for name, since in late),
@@ -114,18 +109,18 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
     )
 
 
-def _host(report: HostReport, seen: HostNow, waiting: Sequence[Waiting]) -> HostSeen:
-    blocked = {block.model for block in seen.blocks}
-    work = [one.oldest_at for one in waiting if seen.may_have(one.model) and one.model not in blocked]
+def _host(row: HostRow, waiting: Sequence[Waiting], *, running: int) -> HostSeen:
+    blocked = {block.model for block in row.blocks}
+    work = [one.oldest_at for one in waiting if row.may_have(one.model) and one.model not in blocked]
     return HostSeen(
-        name=report.host.name,
-        health=report.view.health,
-        reason=report.view.health_reason,
-        since=seen.unreachable_since,
-        until=report.view.quarantined_until,
-        serving=report.view.serving,
-        busy=bool(seen.running) or seen.intent is not None,
-        last_claim_at=report.last_claim_at,
+        name=row.name,
+        health=row.health,
+        reason=row.health_reason,
+        since=row.unreachable_since,
+        until=row.quarantined_until,
+        serving=row.serving,
+        busy=running > 0 or row.intent is not None,
+        last_claim_at=row.last_claim_at,
         work_since=min(work, default=None),
     )
 

@@ -13,7 +13,7 @@ from worker.services.hosts import OpenHost, look_at, missing_models
 from worker.services.schedules.reading import read_documents
 from worker.services.schedules.spec import Asking, asking_of
 from worker.storage.engine import Database
-from worker.storage.hosts import list_hosts
+from worker.storage.host_rows import read_hosts
 
 RENDERED = 3
 """Documents whose prompts are made when a schedule is said."""
@@ -28,11 +28,11 @@ def check_models(database: Database, spec: ScheduleSpec, *, open_host: OpenHost)
     answer is not stored: this machine may reach fewer of them than those that serve them.
     """
     with database.read() as conn:
-        reports = [report for report in list_hosts(conn, database.clock().now()) if report.kept]
+        reports = [report for report in read_hosts(conn, database.clock().now()) if report.kept]
     names = ", ".join(spec.models)
     if not reports:
         return [f"no host was added yet, so it is not known whether one has {names}"]
-    have = {model for report in reports for model in report.view.models}
+    have = {model for report in reports for model in report.models}
     if set(spec.models) <= have:
         return []
     looks = [look_at(report.host, open_host=open_host) for report in reports]
@@ -41,7 +41,7 @@ def check_models(database: Database, spec: ScheduleSpec, *, open_host: OpenHost)
     unseen = [
         report.host.name
         for report, look in zip(reports, looks, strict=True)
-        if look.error is not None and not report.view.looked
+        if look.error is not None and not report.looked
     ]
     if not missing:
         return []

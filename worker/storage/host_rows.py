@@ -1,0 +1,239 @@
+"""Reads hosts: one value for every reader, with what it has on disk, holds and leaves alone."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.engine import Connection
+
+from worker.domain.hosts import Access, Health, Host
+from worker.domain.runners import RunnerKey
+from worker.policy.health import health_of
+from worker.policy.windows import Windows, is_open, opens_at, stored_windows
+from worker.storage.tables import blocks, host_models, hosts, residents
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+MOST_MODELS = 500
+"""Names of models in one statement; of more, all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A runner key that failed on a host and is left alone there until ``until``."""
+
+    runner_key: str
+    until: datetime
+    failures: int
+    reason: str
+
+    @property
+    def model(self) -> str:
+        return RunnerKey.parse(self.runner_key).model
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """A host as the database knows it at ``at``. Its hours and its health are worked out when they are first asked for."""
+
+    host: Host
+    at: datetime = _NEVER
+    kept: bool = True
+    """It was added for good, not named by a single run."""
+    added_at: datetime = _NEVER
+    serving: bool = False
+    """Somebody holds its serving lease."""
+    version: str | None = None
+    last_seen_at: datetime | None = None
+    """When it answered a look last; None: nobody has looked since it has this URL."""
+    last_claim_at: datetime | None = None
+    error: str | None = None
+    """Why it could not be reached when it was last looked at."""
+    unreachable_since: datetime | None = None
+    slow_since: datetime | None = None
+    slow_reason: str | None = None
+    quarantined_until: datetime | None = None
+    quarantine_reason: str | None = None
+    resident: str | None = None
+    """Text of the runner key that it uses, where known."""
+    intent: str | None = None
+    """Text of the runner key that it loads, or runs dry for, since ``intent_at``."""
+    intent_at: datetime | None = None
+    intent_until: datetime | None = None
+    """When the load under way is expected to be done."""
+    intent_starved: bool = False
+    loaded_at: datetime | None = None
+    """When its last load ended, and how many seconds it took."""
+    loaded_seconds: float | None = None
+    windows: Windows | None = None
+    """The hours in which it takes work; None: always."""
+    models: frozenset[str] = frozenset()
+    """Normalised names of what it has on disk, of those that the reader named."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Model → what it shares with its other names, where the host tells."""
+    residents: Mapping[str, int | None] = field(default_factory=dict)
+    """All runner keys it has loaded → the bytes each takes, where known."""
+    blocks: tuple[Block, ...] = ()
+    """Runner keys that are left alone there now, the first to end first."""
+    running: int = 0
+    """Jobs of all batches that it works on, where the reader counted them."""
+    tokens_per_second: float = 0.0
+    """What the answers of the last minute come to, where the reader worked that out."""
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def url(self) -> str:
+        return self.host.url
+
+    @property
+    def slots(self) -> int:
+        return self.host.slots
+
+    @property
+    def draining(self) -> bool:
+        return self.host.draining
+
+    @property
+    def looked(self) -> bool:
+        """Somebody has seen what it has; where nobody has, it may have anything."""
+        return self.last_seen_at is not None
+
+    @property
+    def window(self) -> str | None:
+        """Its hours for people; None: always."""
+        return None if self.windows is None else self.windows.text
+
+    @cached_property
+    def closed(self) -> bool:
+        """It is outside of its hours: it finishes what it runs and takes nothing new."""
+        return not is_open(self.windows, self.at)
+
+    @cached_property
+    def opens_at(self) -> datetime | None:
+        """When a closed one opens; None: not in the next two years, or it is open."""
+        return opens_at(self.windows, self.at) if self.closed else None
+
+    @cached_property
+    def health(self) -> Health:
+        return health_of(
+            now=self.at,
+            draining=self.draining,
+            closed=self.closed,
+            quarantined_until=self.quarantined_until,
+            unreachable_since=self.unreachable_since,
+            slow_since=self.slow_since,
+        )
+
+    @property
+    def health_reason(self) -> str | None:
+        """Why it is slow, unreachable or in quarantine."""
+        match self.health:
+            case Health.QUARANTINED:
+                return self.quarantine_reason
+            case Health.UNREACHABLE:
+                return self.error
+            case Health.SLOW:
+                return self.slow_reason
+            case _:
+                return None
+
+    @property
+    def in_quarantine(self) -> bool:
+        """Nothing is sent there now: it answers, and does not generate."""
+        return self.quarantined_until is not None and self.quarantined_until > self.at
+
+    @property
+    def blocked(self) -> Mapping[str, datetime]:
+        """Runner keys that failed there lately, and until when they are left alone."""
+        return {block.runner_key: block.until for block in self.blocks}
+
+    def may_have(self, model: str) -> bool:
+        """Whether a job of ``model`` could be answered there, as far as is known."""
+        return not self.looked or model in self.models
+
+
+def read_hosts(conn: Connection, now: datetime, *, models: Collection[str] | None = None) -> list[HostRow]:
+    """All hosts by name. Of what they have on disk ``models`` alone are read: a choice needs no others."""
+    blocked, held, (names, weights) = _blocks(conn, now), _residents(conn), _models(conn, models)
+    return [
+        HostRow(
+            host=host_of(row),
+            at=now,
+            kept=row.kept,
+            added_at=row.added_at,
+            serving=row.serving_until is not None and row.serving_until > now,
+            version=row.version,
+            last_seen_at=row.last_seen_at,
+            last_claim_at=row.last_claim_at,
+            error=row.error,
+            unreachable_since=row.unreachable_since,
+            slow_since=row.slow_since,
+            slow_reason=row.slow_reason,
+            quarantined_until=row.quarantined_until,
+            quarantine_reason=row.quarantine_reason,
+            resident=row.resident,
+            intent=row.intent,
+            intent_at=row.intent_at,
+            intent_until=row.intent_until,
+            intent_starved=row.intent_starved,
+            loaded_at=row.loaded_at,
+            loaded_seconds=row.loaded_seconds,
+            windows=stored_windows(row.windows),
+            models=frozenset(names.get(row.name, ())),
+            weights=weights.get(row.name, {}),
+            residents=held.get(row.name, {}),
+            blocks=tuple(blocked.get(row.name, ())),
+        )
+        for row in conn.execute(select(hosts).order_by(hosts.c.name)).all()
+    ]
+
+
+def host_of(row: Row[Any]) -> Host:
+    """What people gave of a host."""
+    return Host(
+        row.name,
+        row.url,
+        row.slots,
+        access=Access.parse(row.access),
+        models_at_once=row.models_at_once,
+        memory=row.memory,
+        shared=row.shared,
+        slots_told=row.slots_told,
+        draining=row.draining_at is not None,
+    )
+
+
+def _blocks(conn: Connection, now: datetime) -> dict[str, list[Block]]:
+    b, result = blocks.c, dict[str, list[Block]]()
+    query = select(b.host, b.runner_key, b.until, b.failures, b.reason).where(b.until > now).order_by(b.until)
+    for host, *block in conn.execute(query).all():
+        result.setdefault(host, []).append(Block(*block))
+    return result
+
+
+def _residents(conn: Connection) -> dict[str, dict[str, int | None]]:
+    r, result = residents.c, dict[str, dict[str, int | None]]()
+    for host, key, memory in conn.execute(
+        select(r.host, r.runner_key, r.memory).order_by(r.runner_key)
+    ).all():
+        result.setdefault(host, {})[key] = memory
+    return result
+
+
+def _models(
+    conn: Connection, wanted: Collection[str] | None
+) -> tuple[dict[str, list[str]], dict[str, dict[str, str]]]:
+    m, names, weights = host_models.c, dict[str, list[str]](), dict[str, dict[str, str]]()
+    query = select(m.host, m.name, m.weights)
+    if wanted is not None and len(wanted) <= MOST_MODELS:
+        query = query.where(m.name.in_(sorted(wanted)))
+    for host, name, shared in conn.execute(query).all():
+        names.setdefault(host, []).append(name)
+        if shared:
+            weights.setdefault(host, {})[name] = shared
+    return names, weights
