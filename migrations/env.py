@@ -5,7 +5,7 @@ from alembic import context
 from worker.storage.engine import open_database
 from worker.storage.migrate import HEAD
 from worker.storage.tables import with_dialect_options
-from worker.storage.views import create_views, drop_views
+from worker.storage.view_upkeep import views_away
 
 
 def run(connection: object) -> None:
@@ -16,12 +16,10 @@ def run(connection: object) -> None:
         compare_type=True,
         transactional_ddl=True,
     )
-    # Views are what the code says they are: dropped before their tables change, made anew at the newest revision.
-    with context.begin_transaction():
-        drop_views(connection)  # type: ignore[arg-type]
+    # Views are away while their tables change, and are what the code says once they are at the newest revision.
+    target = context.get_revision_argument()
+    with context.begin_transaction(), views_away(connection, back=target in ("head", HEAD)):  # type: ignore[arg-type]
         context.run_migrations()
-        if context.get_context().get_current_revision() == HEAD:
-            create_views(connection)  # type: ignore[arg-type]
 
 
 given = context.config.attributes.get("connection")

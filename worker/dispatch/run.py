@@ -25,6 +25,7 @@ from worker.services.spools import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
 from worker.storage.host_rows import read_hosts
+from worker.storage.migrate import renew_report_views
 
 HEALTH_POOL = "health"
 
@@ -52,6 +53,7 @@ def run_control(settings: Settings, *, pool: str | None = None) -> int:
         return _run_health(settings)
     if pool is not None:
         return _work(settings, f"control-{pool}", [pool], concurrency=1)
+    renew_report_views(settings.database)
     pools = [CHORES_QUEUE, SUBMIT_QUEUE]
     if settings.telling.anybody:
         _watch_of(settings)  # what is set wrong is refused here, not in the log of a child

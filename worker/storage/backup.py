@@ -19,7 +19,7 @@ from worker.storage.check import Checked, check_database
 from worker.storage.claims import rescue_holder
 from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
 from worker.storage.engine import Database, database_url, open_database, sqlite_url
-from worker.storage.migrate import HEAD, check_schema, revision, upgrade
+from worker.storage.migrate import HEAD, check_schema, renew_report_views, revision, upgrade
 from worker.storage.snapshots import unwritable
 
 KEPT = 3
@@ -115,6 +115,7 @@ def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
         check_schema(database)
     finally:
         database.close()
+    renew_report_views(url)
 
 
 def before_upgrade(database: Path, folder: Path, *, found: str, now: datetime) -> Path:

@@ -8,8 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from worker.errors import SchemaOutdated
+from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
+from worker.observability.events import emit
 from worker.storage.engine import Database, open_database, shown
+from worker.storage.view_upkeep import renew_views, views_are_current
 
 HEAD = "0019"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
@@ -39,19 +41,24 @@ def revision(url: str) -> str | None:
 def upgrade(url: str) -> None:
     """Bring ``url`` to ``HEAD``. Many may do so at once: one does the work, the others wait and find it done.
 
-    Raises DatabaseUnavailable; SchemaOutdated for a database of a newer version of caravan.
+    The report views become what this version says, with the rights on them and the views on top of them. Raises
+    DatabaseFailure; SchemaOutdated for a database of a newer version of caravan; Conflict for what is built on a
+    report view and cannot be built again.
     """
     database = open_database(url)
     try:
         with database.read() as conn:
             found = _revision(conn)
-        if found == HEAD:
-            return
+            if found == HEAD and views_are_current(conn):
+                return
         _refuse_newer(database, found)
-        from alembic import command
-        from alembic.config import Config
-
         with _locked(database) as conn:
+            if _revision(conn) == HEAD:
+                renew_views(conn)
+                return
+            from alembic import command
+            from alembic.config import Config
+
             config = Config()
             config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
             config.attributes["connection"] = conn
@@ -60,10 +67,28 @@ def upgrade(url: str) -> None:
         database.close()
 
 
+def renew_report_views(url: str) -> None:
+    """Bring the report views of a database at this version's schema to what this version says, at the start of what
+    serves it. What stands in the way is reported and stops nothing: they are for readers only."""
+    database = open_database(url)
+    try:
+        with database.read() as conn:
+            if _revision(conn) != HEAD or views_are_current(conn):
+                return
+        with _locked(database) as conn:
+            if database.dialect == "postgresql":  # whoever reads a view for long keeps nobody from starting
+                conn.execute(text("SET LOCAL lock_timeout = '5s'"))
+            renew_views(conn)
+    except (Conflict, DatabaseFailure) as error:
+        emit("database.views_outdated", message=str(error))
+    finally:
+        database.close()
+
+
 def is_current(database: Database) -> bool:
-    """Whether there is nothing to upgrade, as far as its revision tells."""
+    """Whether there is nothing to upgrade, as far as its revision and its views tell."""
     with database.read() as conn:
-        return _revision(conn) == HEAD
+        return _revision(conn) == HEAD and views_are_current(conn)
 
 
 def check_schema(database: Database) -> None:

@@ -23,7 +23,7 @@ from worker.errors import Conflict
 from worker.extras import require
 from worker.storage.engine import Database
 from worker.storage.types import utc_text
-from worker.storage.views import COLUMNS, VERSION
+from worker.storage.views import COLUMNS, VERSION, views
 
 Kind = Literal["sqlite", "duckdb"]
 PAGE = 1000
@@ -142,8 +142,10 @@ def _rows(conn: Connection, view: str, types: Mapping[str, str], batch_id: int |
     )
     where = "" if batch_id is None else _OF_ONE.get(view, "")
     read = [_READ.get(kind, _as_it_is) for kind in types.values()]
+    # not from the view: its JSON would have its keys in another order than they were given
+    query = views(conn.dialect.name, stored_json=True)[view]
     found = conn.execute(
-        text(f"SELECT {shown} FROM {view} {where} ORDER BY {_ORDER[view]}"),
+        text(f"SELECT {shown} FROM ({query}) AS {view} {where} ORDER BY {_ORDER[view]}"),
         {"batch": batch_id} if where else {},
         execution_options={"stream_results": True, "yield_per": PAGE},
     )

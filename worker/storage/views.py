@@ -5,9 +5,6 @@ They are part of what is promised: a column is added, never renamed or taken awa
 
 from collections.abc import Mapping
 
-from sqlalchemy import text
-from sqlalchemy.engine import Connection
-
 from worker.storage.tables import FLAWED
 
 VERSION = 1
@@ -34,8 +31,12 @@ _FLAWS = {"cut": "cut", "empty": "empty", "unfit": "prompt_fit = 'no'"}
 _STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
-def views(dialect: str) -> Mapping[str, str]:
-    """Name → query, in the words of the database."""
+def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
+    """Name → query, in the words of the database. On PostgreSQL JSON is ``jsonb``, which can be compared and grouped;
+    with ``stored_json`` it is as it is stored, with its keys in the order in which they were given."""
+
+    def json(column: str) -> str:
+        return column if stored_json or dialect == "sqlite" else f"CAST({column} AS jsonb)"
 
     def seconds(later: str, earlier: str) -> str:
         return _EPOCH[dialect].format(later, earlier)
@@ -67,13 +68,14 @@ def views(dialect: str) -> Mapping[str, str]:
     return {
         "report_results": f"""
 SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
-       r.parsed, r.done_reason, r.cut, r.empty, r.prompt_fit, r.error_code, r.error_message, nullif(r.host, '') AS host,
-       r.digest, r.prompt_tokens,
+       {json("r.parsed")} AS parsed, r.done_reason, r.cut, r.empty, r.prompt_fit, r.error_code, r.error_message,
+       nullif(r.host, '') AS host, r.digest, r.prompt_tokens,
        r.output_tokens, r.tokens_per_second, r.total_seconds, r.load_seconds, r.prompt_eval_seconds, r.eval_seconds,
        {seconds("j.started_at", "j.submitted_at")} AS queued_seconds, r.attempts, j.submitted_at, j.started_at,
-       r.finished_at, r.day, p.prompt, p.metadata, n.number, r.reused_from, CAST(b.schedule AS TEXT) AS schedule,
+       r.finished_at, r.day, p.prompt, {json("p.metadata")} AS metadata, n.number, r.reused_from,
+       CAST(b.schedule AS TEXT) AS schedule,
        CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN p.metadata ->> 'path' END AS document,
-       r.logprobs
+       {json("r.logprobs")} AS logprobs
 FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0
@@ -142,10 +144,10 @@ LEFT JOIN firings f ON f.id = (
   SELECT l.id FROM firings l WHERE l.schedule_id = s.id ORDER BY l.fire_at DESC LIMIT 1
 )""",
         # An answer of a batch that is not over is not kept with its document yet, and the view shows it all the same.
-        "report_documents": """
+        "report_documents": f"""
 SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
        CASE WHEN r.job_id IS NOT NULL THEN r.answer ELSE a.answer END AS answer,
-       CASE WHEN r.job_id IS NOT NULL THEN r.parsed ELSE a.parsed END AS parsed,
+       {json("CASE WHEN r.job_id IS NOT NULL THEN r.parsed ELSE a.parsed END")} AS parsed,
        CASE WHEN r.job_id IS NOT NULL THEN r.reasoning ELSE a.reasoning END AS reasoning,
        CASE WHEN r.job_id IS NOT NULL THEN r.finished_at ELSE d.answered_at END AS answered_at,
        CASE WHEN r.job_id IS NOT NULL THEN r.digest ELSE d.digest END AS digest,
@@ -157,7 +159,7 @@ SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
        d.first_seen_at, d.last_seen_at, d.gone_at,
        CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_code END AS error_code,
        CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_message END AS error_message,
-       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_at END AS error_at, a.metadata,
+       CASE WHEN r.job_id IS NULL OR d.change = 'failed' THEN d.error_at END AS error_at, {json("a.metadata")} AS metadata,
        CASE WHEN r.job_id IS NOT NULL THEN r.cut ELSE a.cut END AS cut,
        CASE WHEN r.job_id IS NOT NULL THEN r.empty ELSE a.empty END AS empty,
        CASE WHEN r.job_id IS NOT NULL THEN r.prompt_fit ELSE a.prompt_fit END AS prompt_fit
@@ -387,16 +389,3 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 """View → column → type and meaning, in their order."""
-
-
-def create_views(conn: Connection) -> None:
-    """Make them all anew."""
-    drop_views(conn)
-    for name, query in views(conn.dialect.name).items():
-        conn.exec_driver_sql(f"CREATE VIEW {name} AS{query}")
-
-
-def drop_views(conn: Connection) -> None:
-    """Before a table that one of them reads is changed."""
-    for name in reversed(list(views(conn.dialect.name))):
-        conn.execute(text(f"DROP VIEW IF EXISTS {name}"))

@@ -59,7 +59,7 @@ PROMISED = {
     "time": {"timestamp with time zone"},
     "date": {"date"},
     "boolean": {"boolean"},
-    "json": {"json", "jsonb"},
+    "json": {"jsonb"},
 }
 """Type of docs/reporting.md → types of PostgreSQL."""
 
