@@ -175,7 +175,7 @@ class _Fleet:
         )
         nightly = self._schedule()
 
-        control = self._serve(self.old, "control", "old")
+        others = [self._serve(self.old, name, "old") for name in ("control", "beat")]
         workers = {name: self._serve(self.old, name, "old") for name in HOSTS}
         self._until("the batch is under way", lambda: self._succeeded() >= SPOOLED)
         self._must(self.old, "schedule", "run", "nightly")
@@ -207,15 +207,14 @@ class _Fleet:
         after = self._succeeded()
         time.sleep(10.0)
         print(f"the old worker stored {self._succeeded() - after} more answers within 10 s after it")
-        for part in (workers["gpu-1"], control):
+        for part in (workers["gpu-1"], *others):
             part.signal(signal.SIGTERM)
-        for part in (workers["gpu-1"], control):
+        for part in (workers["gpu-1"], *others):
             if not part.wait(60):
                 print(f"{part.name} did not end within 60 s and was killed")
                 part.kill()
 
-        self._serve(sys.executable, "control", "new")
-        for name in HOSTS:
+        for name in ("control", "beat", *HOSTS):
             self._serve(sys.executable, name, "new")
         self._until("all is answered", lambda: self._count(_LEFT) == 0)
         self._until("the firing has ended", lambda: self._ended_firings() >= 1, seconds=60)
@@ -287,7 +286,7 @@ class _Fleet:
     # -- processes ----------------------------------------------------------------------------------------------------
 
     def _serve(self, python: str, name: str, version: str) -> Part:
-        arguments = ["control"] if name == "control" else ["worker", "--host", name]
+        arguments = ["worker", "--host", name] if name in HOSTS else [name]
         return self._start(self._part(python, name, version, arguments))
 
     def _part(self, python: str, name: str, version: str, arguments: list[str]) -> Part:
