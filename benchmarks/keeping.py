@@ -46,9 +46,7 @@ GROUP = 200
 BETWEEN = 0.02
 """Seconds from the outcomes of four jobs to the next claim: a host with four slots and answers of a second claims less often."""
 MODEL = simulator.demo_models()[0].name
-TIMINGS = Timings(
-    lease=90, renew=20, cancel_poll=2, tick=5, budget=3600, linger=0.0, idle_poll=0.05, group=0.05, unload=3
-)
+TIMINGS = Timings(lease=90, renew=20, cancel_poll=2, tick=5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 
 
 def measure(database: Database, jobs: int) -> dict[str, Any]:

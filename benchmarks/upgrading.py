@@ -40,7 +40,6 @@ _ENVIRON = {
     "CARAVAN_CHORES_SECONDS": "1",
     "CARAVAN_LINGER_SECONDS": "1",
     "CARAVAN_IDLE_POLL_SECONDS": "0.2",
-    "CARAVAN_BUDGET_SECONDS": "20",
     "PYTHONUNBUFFERED": "1",
     # The older version must not take its modules, nor those of its child processes, from the folder that this runs in.
     "PYTHONSAFEPATH": "1",
@@ -181,12 +180,11 @@ class _Fleet:
         self._must(self.old, "schedule", "run", "nightly")
         self._until("the firing is half done", lambda: self._documents() >= DOCUMENTS // 4)
 
-        self.wire.freeze()
+        self.wire.part.kill()
         spool = self.folder / "homes" / "gpu-2"
         self._until("the spool is full", lambda: _lines(spool) >= SPOOLED, seconds=120)
         workers["gpu-2"].kill()
-        self.wire.thaw()
-        self.wire.cut()
+        self.wire.start()
         spooled = _lines(spool)
         with_spool = self._succeeded()
         print(

@@ -85,9 +85,6 @@ class Settings(BaseModel):
     chores_seconds: float = Field(
         15, gt=0, description="How often counts are folded and finished batches settled."
     )
-    budget_seconds: float = Field(
-        300, gt=0, description="After this long a serving task returns and is woken again."
-    )
     linger_seconds: float = Field(
         5, ge=0, description="How long a host without work waits before its worker returns."
     )
@@ -181,7 +178,6 @@ class Settings(BaseModel):
             renew=min(self.renew_seconds, self.lease_seconds / 3),
             cancel_poll=self.cancel_poll_seconds,
             tick=self.tick_seconds,
-            budget=self.budget_seconds,
             linger=self.linger_seconds,
             idle_poll=self.idle_poll_seconds,
             group=self.group_seconds,

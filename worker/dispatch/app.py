@@ -64,11 +64,6 @@ def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,  # a generation needs no broker
         worker_hijack_root_logger=False,
         worker_max_tasks_per_child=200,
-        # the last resort against a task that hangs: above all the time that a serving task may need
-        task_time_limit=settings.budget_seconds
-        + settings.reply_seconds
-        + settings.load_timeout_seconds
-        + 120,
         worker_send_task_events=False,
         task_ignore_result=True,
         result_backend=None,

@@ -24,7 +24,7 @@ from worker.maintenance.runner import Runner
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.services.pace import Paces
-from worker.services.serve import serve_host
+from worker.services.serve import CHANGED, LEASES_LOST, NO_WORK, TAKEN, serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.standing import Standing
 from worker.services.store import Store
@@ -39,6 +39,9 @@ less than two minutes."""
 AT_ONCE = 0.5
 """Seconds after a pass that found nothing more within which another wake-up is one that waited behind it. One that is
 lost by that comes again with the next tick."""
+LONGEST_TASK = 3600
+"""Seconds after which Celery ends the process of a task that hangs. Serving a host has no such limit: it goes on as long as
+there is work, and the watchdog ends it where its loop no longer turns."""
 _SHUTTING_DOWN = multiprocessing.get_context("fork").Event()
 """Celery tells only its main process that a stop was asked for; the forked child sees this event."""
 _FAST = multiprocessing.get_context("fork").Event()
@@ -124,21 +127,21 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
         if _serve(app, resources, host):
             ended[host] = monotonic()
 
-    @app.task(name="caravan.tick", shared=False)
+    @app.task(name="caravan.tick", shared=False, time_limit=LONGEST_TASK)
     def tick_task() -> None:
         if piled_up(" tick", settings.tick_seconds / 2):
             return
         run(ticks)
         ended[" tick"] = monotonic()
 
-    @app.task(name="caravan.tidy", shared=False)
+    @app.task(name="caravan.tidy", shared=False, time_limit=LONGEST_TASK)
     def tidy_task() -> None:
         if piled_up(" chores", settings.chores_seconds / 2):
             return
         run(chores)
         ended[" chores"] = monotonic()
 
-    @app.task(name="caravan.submit", shared=False)
+    @app.task(name="caravan.submit", shared=False, time_limit=LONGEST_TASK)
     def submit(key: str, jobs: list[dict[str, Any]], name: str | None = None) -> None:
         from worker.dispatch.submit import submit_message
 
@@ -225,9 +228,9 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
     finally:
         stopped = stop.is_set()
         ended.set()
-    if served.reason in ("budget spent", "leases lost") and not stopped:
+    if served.reason in (CHANGED, LEASES_LOST) and not stopped:
         wake_hosts(app, [name])
-    return served.reason in ("no work", "served by another worker")
+    return served.reason in (NO_WORK, TAKEN)
 
 
 @contextmanager
@@ -236,12 +239,10 @@ def _watched(resources: Resources, name: str, stop: Asked) -> Iterator[None]:
     calls once the loop comes to its end."""
     settings = resources.settings
     load = settings.load_timeout_seconds + settings.unload_seconds
-    began = resources.clock.monotonic()
     with resources.watchdog.watching(f"serve-{name}", allowing=load) as turned:
 
         def told(stopping: bool) -> None:
-            ending = stopping or resources.clock.monotonic() - began > settings.budget_seconds - 5
-            turned(allowing=load + (settings.reply_seconds if ending else 0.0))
+            turned(allowing=load + (settings.reply_seconds if stopping else 0.0))
 
         with stop.asked_here(told):
             yield

@@ -15,8 +15,6 @@ class Timings:
     """How often a worker looks for cancel flags of the jobs it runs."""
     tick: float = 5.0
     """How often stale leases are rescued, retries promoted, idle hosts woken."""
-    budget: float = 300.0
-    """After this long a serving task returns and wakes itself again, so that deploys never wait for an endless loop."""
     linger: float = 5.0
     """How long a host without work waits for more before its serving lease is given back."""
     idle_poll: float = 0.5

@@ -1,4 +1,4 @@
-"""Serves one host: looks at it, asks the policy what to do next, does it, until there is no work or time is up.
+"""Serves one host: looks at it, asks the policy what to do next, does it, until there is no work.
 
 One thread decides, claims and stores; the slots' threads only ask the host. So there is one writer per host, and
 no lock between a claim and a finish. Messages never carry work: whoever calls :func:`serve_host` finds it in SQL.
@@ -42,7 +42,7 @@ from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import quarantine_of, record_unreachable
+from worker.storage.hosts import get_host, quarantine_of, record_unreachable
 
 PROBE_EVERY = 60.0
 SHARED_PROBE_EVERY = 5.0
@@ -58,6 +58,10 @@ GROUPS_AHEAD = 16
 
 
 TAKEN = "served by another worker"
+CHANGED = "host changed"
+LEASES_LOST = "leases lost"
+NO_WORK = "no work"
+"""Why a pass ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,10 @@ def serve_host(
     families: Sequence[Marks] = FAMILIES,
     batch_id: int | None = None,
 ) -> Served:
-    """Serve ``host`` until it has no work for ``timings.linger`` seconds, its budget is spent or ``stop`` is set.
+    """Serve ``host`` until it has no work for ``timings.linger`` seconds or ``stop`` is set, however long that takes.
 
-    Returns at once when somebody else serves it, or where it steps back after a failure. ``standing`` is what this
+    Returns at once when somebody else serves it, where it steps back after a failure, and where the database has other
+    settings for it by now (``CHANGED``: to be called again with these). ``standing`` is what this
     process knows of the host from earlier passes; ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
     Never raises for what a host does; raises DatabaseFailure when the database is away before anything was
     claimed.
@@ -103,6 +108,9 @@ def serve_host(
             return Served(host.name, 0, 0, "in quarantine")
         if not take_host(conn, host=host.name, token=token, now=now, until=now + _seconds(timings.lease)):
             return Served(host.name, 0, 0, TAKEN)
+        if get_host(conn, host.name) != host:
+            leave_host(conn, host=host.name, token=token, now=now)
+            return Served(host.name, 0, 0, CHANGED)
     serving = _Serving(
         database,
         host,
@@ -219,6 +227,7 @@ class _Serving:
         heartbeat = Heartbeat(
             self.database,
             session=self.session,
+            host=self.host,
             timings=self.timings,
             clock=self.clock,
             held=self.claims.held,
@@ -235,7 +244,7 @@ class _Serving:
 
     def _turn(self) -> Served:
         """Raises HostLost."""
-        began = idle_since = self.clock.monotonic()
+        idle_since = self.clock.monotonic()
         if not self._look():
             return self._served("unreachable")
         emit("host.serving", host=self.host.name, slots=self.host.slots)
@@ -244,16 +253,12 @@ class _Serving:
             if self.session.lost.is_set():
                 self._drain()
                 return self._served(TAKEN)
-            if self.stop.is_set() or now - began > self.timings.budget:
+            if (ending := self._ending()) is not None:
                 self._drain()
                 if self.session.lost.is_set():
                     return self._served(TAKEN)
                 self._apply_keep_alive()
-                return self._served("stopped" if self.stop.is_set() else "budget spent")
-            if self.leases_lost.is_set():
-                self._drain()
-                self._apply_keep_alive()
-                return self._served("leases lost")
+                return self._served(ending)
             if self.breaker.due and not self.slots.unfinished and not self._mend():
                 return self._served("in quarantine")
             if not self.standing.paused(now):
@@ -266,9 +271,17 @@ class _Serving:
                 idle_since = now
             elif now - idle_since >= self.timings.linger:
                 self._apply_keep_alive()
-                return self._served("no work")
+                return self._served(NO_WORK)
             if self.slots.unfinished or not done:
                 self._collect()
+
+    def _ending(self) -> str | None:
+        """Why the pass ends although there may be work; None where it goes on."""
+        if self.stop.is_set():
+            return "stopped"
+        if self.session.changed.is_set():
+            return CHANGED
+        return LEASES_LOST if self.leases_lost.is_set() else None
 
     def _apply_keep_alive(self) -> None:
         """The pass ends: runners stay as long as their jobs asked for, but those that the next pass goes on with.

@@ -12,7 +12,7 @@ from worker.services.pace import Paces
 class Standing:
     """How fast the host is, how often it failed in a row, and how long its runner was asked to stay.
 
-    A pass ends after its budget or when work runs out; what a host did wrong in it is not forgiven by that.
+    A pass ends when work runs out; what a host did wrong in it is not forgiven by that.
     """
 
     paces: Paces = field(default_factory=Paces)

@@ -22,7 +22,7 @@ from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.services.hosts import Seen, keep_look, look_at
 from worker.services.pace import Paces
-from worker.services.serve import serve_host
+from worker.services.serve import CHANGED, serve_host
 from worker.services.spool import Spool, spool_path
 from worker.services.spools import store_spools
 from worker.services.standing import Standing
@@ -35,7 +35,13 @@ from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
 from worker.storage.host_rows import HostRow, read_hosts
-from worker.storage.hosts import add_host, forget_passing_host, is_kept, record_unreachable
+from worker.storage.hosts import (
+    add_host,
+    forget_passing_host,
+    get_host,
+    is_kept,
+    record_unreachable,
+)
 from worker.storage.pulses import forget_pulse
 
 _log = logging.getLogger("caravan")
@@ -113,7 +119,7 @@ class Embedded:
 
         With ``batch_id`` only that batch is worked on: what an earlier, interrupted run left behind waits for its own
         command. With ``follow`` the hosts in the database are read with every pass: one that it takes is served from
-        then on, one that changed is served anew, and one that was removed is served no longer.
+        then on, and one that was removed is served no longer.
         """
         self.batch_id = batch_id
         for host in hosts:
@@ -216,9 +222,7 @@ class Embedded:
         try:
             gpu = self.open_host(host)
         except SettingsRefused as error:  # a secret that is not here; it may be tomorrow, and others are well
-            emit("host.unreachable", host=host.name, message=str(error))
-            with self.database.write() as conn:
-                record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
+            self._unreachable(host, error)
             return
         spool = Spool(spool_path(self.settings.home, host.name))
         store = Store(self.database, host.name, clock=self.clock, spool=spool)
@@ -241,18 +245,17 @@ class Embedded:
                 self._serve_on(served)
 
     def _serve_on(self, served: Served) -> None:
-        host = served.host
-        standing = Standing(Paces(host.name))
-        # nobody waits for the end of a pass here, and each would run the slots dry
-        timings = replace(self.settings.timings, budget=float("inf"))
+        name = served.host.name
+        standing = Standing(Paces(name))
         while not served.stop.is_set():
+            changed = False
             try:
-                serve_host(
+                ended = serve_host(
                     self.database,
-                    host,
+                    served.host,
                     gpu=served.gpu,
                     clock=self.clock,
-                    timings=timings,
+                    timings=self.settings.timings,
                     stop=served.stop,
                     wake=served.wake,
                     standing=standing,
@@ -261,13 +264,36 @@ class Embedded:
                     families=self.settings.families,
                     batch_id=self.batch_id,
                 )
+                changed = ended.reason == CHANGED and self._reopen(served)
             except DatabaseFailure as error:
-                emit_failure(error, host=host.name)
+                emit_failure(error, host=name)
             except Exception:
-                _log.exception("defect while %s was served; it is served again", host.name)
-            if not served.stop.is_set():
+                _log.exception("defect while %s was served; it is served again", name)
+            if not served.stop.is_set() and not changed:
                 served.wake.wait(self.settings.tick_seconds)
             served.wake.clear()
+
+    def _reopen(self, served: Served) -> bool:
+        """Go on with the host as the database has it now; False where a secret that it wants is not here.
+
+        Raises NotFound where somebody removed it, DatabaseFailure.
+        """
+        with self.database.read() as conn:
+            host = get_host(conn, served.host.name)
+        try:
+            gpu = self.open_host(host)
+        except SettingsRefused as error:
+            self._unreachable(host, error)
+            return False
+        served.gpu.close()
+        served.host, served.gpu = host, gpu
+        emit("host.changed", host=host.name)
+        return True
+
+    def _unreachable(self, host: Host, error: SettingsRefused) -> None:
+        emit("host.unreachable", host=host.name, message=str(error))
+        with self.database.write() as conn:
+            record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
 
     def _follow(self, follow: Follow) -> Counts:
         before = set(self.served)
@@ -277,11 +303,8 @@ class Embedded:
                 for report in read_hosts(conn, self.clock.now())
             }
         wanted = {name: host for name, (host, taken) in known.items() if taken}
-        for name, served in tuple(self.served.items()):
-            if name in wanted and wanted[name] != replace(served.host, draining=False):
-                emit("host.changed", host=name)
-                self._retire(name)
-            elif name not in known:
+        for name in tuple(self.served):
+            if name not in known:
                 self._retire(name)
         for name, host in wanted.items():
             if name not in self.served and not any(

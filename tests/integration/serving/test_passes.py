@@ -29,6 +29,7 @@ from worker.services.spool import Spool
 from worker.services.standing import Standing
 from worker.services.store import Store
 from worker.storage.engine import Database, open_database
+from worker.storage.hosts import set_host
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_run_that_is_stopped_when_its_batch_is_done_leaves_the_model_as_its_jo
         assert running.state()["loads"] == 1
 
 
-@pytest.mark.parametrize("ends", ["run stopped", "worker stopped", "budget spent"])
+@pytest.mark.parametrize("ends", ["run stopped", "worker stopped"])
 def test_a_pass_that_ends_after_its_last_job_unloads_the_model_where_that_was_asked(
     database: Database, clock: Clock, tmp_path: Path, ends: str
 ) -> None:
@@ -122,12 +123,10 @@ def test_a_pass_that_ends_after_its_last_job_unloads_the_model_where_that_was_as
         more: dict[str, Any] = {"stop": Until(lambda: store.accepted > 0)}
         if ends == "run stopped":
             more["batch_id"] = batch.id
-        elif ends == "budget spent":
-            more = {"timings": replace(TENTH, budget=3.0, linger=60.0)}
 
         served = serve(database, clock, host, store=store, **more)
 
-        assert served.reason == ("budget spent" if ends == "budget spent" else "stopped")
+        assert served.reason == "stopped"
         with opened_gpu(host) as gpu:
             wait_until(lambda: gpu.loaded() == [], description="the model is unloaded")
 
@@ -160,3 +159,24 @@ def test_a_lone_slot_does_not_wait_for_its_group(database: Database, clock: Cloc
 
         assert clock.monotonic() - began < 30
         assert counts(database, batch) == {JobState.SUCCEEDED: 5}
+
+
+def test_other_settings_of_a_host_reach_a_worker_that_is_busy(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(num_parallel=4, time_scale=0.2)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(60)])
+
+        def change() -> None:
+            wait_until(lambda: running.state()["requests"], description="a job runs")
+            with database.write() as conn:
+                set_host(conn, host.name, slots=4, now=clock.now())
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        served = serve(database, clock, host)
+        thread.join()
+
+        assert served.reason == "host changed"
+        assert 0 < served.jobs < 60  # those that ran came to their end, the others were given back
+        assert counts(database, batch) == {JobState.SUCCEEDED: served.jobs, JobState.QUEUED: 60 - served.jobs}
+        assert serve(database, clock, host).reason == "host changed"  # and nothing runs with the old ones

@@ -31,9 +31,7 @@ from worker.storage.check import check_database
 from worker.storage.engine import Database, open_database
 from worker.storage.runs import list_runs
 
-QUICK = Timings(
-    lease=9, renew=2, cancel_poll=0.1, tick=0.5, budget=30, linger=0.0, idle_poll=0.05, group=0.05, unload=3
-)
+QUICK = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 MODEL, OTHER = (model.name for model in simulator.demo_models()[:2])
 
 

@@ -39,9 +39,7 @@ from worker.storage.paces import read_paces
 from worker.storage.results import list_attempts
 from worker.storage.runs import count_loads, list_runs
 
-TENTH = Timings(
-    lease=9, renew=2, cancel_poll=0.1, tick=0.5, budget=30, linger=0.0, idle_poll=0.05, group=0.05, unload=3
-)
+TENTH = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 
 MODELS = tuple(model.name for model in simulator.demo_models())
 
