@@ -78,8 +78,10 @@ def opened_gpu(host: Host) -> Iterator[OllamaHost]:
         gpu.close()
 
 
-def add(database: Database, clock: Clock, running: simulator.RunningHost, slots: int = 2) -> Host:
-    host = Host(running.name, running.url, slots)
+def add(
+    database: Database, clock: Clock, running: simulator.RunningHost, slots: int = 2, **settings: Any
+) -> Host:
+    host = Host(running.name, running.url, slots, **settings)
     register(database, host, open_host=lambda h: OllamaHost(h.url, slots=h.slots), clock=clock)
     return host
 
