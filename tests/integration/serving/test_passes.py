@@ -169,7 +169,7 @@ def test_other_settings_of_a_host_reach_a_worker_that_is_busy(database: Database
         def change() -> None:
             wait_until(lambda: running.state()["requests"], description="a job runs")
             with database.write() as conn:
-                set_host(conn, host.name, slots=4, now=clock.now())
+                set_host(conn, host.name, slots=4)
 
         thread = threading.Thread(target=change)
         thread.start()
