@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from worker.storage.engine import Connection, open_database
 from worker.storage.host_rows import read_hosts
-from worker.storage.migrate import HEAD, revision, scripts, upgrade
+from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
 from worker.storage.models import ModelTold, known_models
 from worker.storage.tables import metadata
 from worker.storage.words import OURS
@@ -68,7 +68,7 @@ def config_of(conn: Connection) -> Config:
 def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> None:
     database = open_database(database_url)
     with database.write() as conn:
-        command.upgrade(config_of(conn), "0018")
+        run_migrations(conn, "0018")
     models = [
         {
             "name": "qwen3:8b",

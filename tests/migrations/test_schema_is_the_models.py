@@ -2,35 +2,46 @@
 condition of a partial index, every storage setting."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
 from worker.errors import SchemaOutdated
-from worker.storage.engine import database_url as parsed
 from worker.storage.engine import open_database
-from worker.storage.migrate import HEAD, check_schema, upgrade
-from worker.storage.tables import with_dialect_options
+from worker.storage.migrate import HEAD, check_schema, run_migrations, upgrade
 from worker.storage.words import OURS
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_what_the_migrations_make_is_what_the_tables_say(
-    request: pytest.FixtureRequest, dialect: str
+def test_a_database_made_in_one_step_is_what_the_migrations_make(
+    request: pytest.FixtureRequest, dialect: str, tmp_path: Path
 ) -> None:
-    migrated = catalog(request.getfixturevalue(f"migrated_{dialect}_url"))
-    url = (
-        request.getfixturevalue("postgres_url")
-        if dialect == "postgres"
-        else f"sqlite:///{request.getfixturevalue('tmp_path') / 'models.db'}"
+    made = str(request.getfixturevalue(f"migrated_{dialect}_url"))
+    migrated = (
+        f"sqlite:///{tmp_path / 'migrated.db'}"
+        if dialect == "sqlite"
+        else str(request.getfixturevalue("postgres_url"))
     )
-    engine = create_engine(parsed(url))
-    with_dialect_options().create_all(engine)
-    engine.dispose()
+    database = open_database(migrated)
+    with database.write() as conn:
+        run_migrations(conn)
+    database.close()
 
-    assert migrated == catalog(url)
-    assert len(migrated) > 100
+    assert catalog(made) == catalog(migrated)
+    assert rows(made) == rows(migrated)
+    assert len(catalog(made)) > 100
+
+
+def rows(url: str) -> Mapping[str, list[tuple[object, ...]]]:
+    """The rows of every table that has some."""
+    database = open_database(url)
+    with database.read() as conn:
+        tables = [name for name in inspect(conn).get_table_names() if not name.startswith(OURS)]
+        found = {name: [tuple(row) for row in conn.execute(text(f"SELECT * FROM {name}"))] for name in tables}
+    database.close()
+    return {name: there for name, there in found.items() if there}
 
 
 def test_a_database_of_a_newer_version_is_left_alone(migrated_url: str) -> None:
@@ -54,14 +65,14 @@ def catalog(url: str) -> Mapping[str, str]:
             found = _sqlite_catalog(conn) if database.dialect == "sqlite" else _postgres_catalog(conn)
     finally:
         database.close()
-    return {name: what for name, what in found.items() if "alembic_version" not in name}
+    return found
 
 
 def _sqlite_catalog(conn: Connection) -> dict[str, str]:
     found = {}
-    objects = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'view'"
+    objects = "SELECT type, name, tbl_name, sql FROM sqlite_master"
     for kind, name, table, sql in conn.execute(text(objects)):
-        if kind in ("index", "trigger") or name.startswith(OURS) or "sqlite_" in name:
+        if kind in ("index", "trigger", "view") or name.startswith(OURS) or "sqlite_" in name:
             found[f"{table} {name}"] = _normalised(sql or "")
             continue
         body = _normalised(sql).split("(", 1)[1].rsplit(")", 1)[0]
@@ -100,6 +111,10 @@ def _postgres_catalog(conn: Connection) -> dict[str, str]:
             SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
             FROM pg_constraint WHERE connamespace = 'public'::regnamespace""",
         "index": "SELECT tablename || '.' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "view": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
+        "comment": """
+            SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+            WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace""",
         "settings": """
             SELECT relname, coalesce(reloptions::text, '') FROM pg_class
             WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace""",

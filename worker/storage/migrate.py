@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.engine import Database, open_database, shown
-from worker.storage.view_upkeep import renew_views, views_are_current
+from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
+from worker.storage.view_upkeep import create_views, renew_views, views_are_current
 
 HEAD = "0019"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
@@ -53,18 +54,41 @@ def upgrade(url: str) -> None:
                 return
         _refuse_newer(database, found)
         with _locked(database) as conn:
-            if _revision(conn) == HEAD:
-                renew_views(conn)
-                return
-            from alembic import command
-            from alembic.config import Config
-
-            config = Config()
-            config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
-            config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            match _revision(conn):
+                case None:
+                    _create(conn)
+                case revision if revision == HEAD:
+                    renew_views(conn)
+                case _:
+                    run_migrations(conn)
     finally:
         database.close()
+
+
+def run_migrations(conn: Connection, to: str = "head") -> None:
+    """Run the scripts from the revision that the database is at, one after the other."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["connection"] = conn
+    command.upgrade(config, to)
+
+
+def _create(conn: Connection) -> None:
+    """Make an empty database what the scripts make of it, in one step: a test compares the two."""
+    with_dialect_options().create_all(conn, checkfirst=False)
+    for table, row in FIRST_ROWS.items():
+        conn.execute(insert(metadata.tables[table]), row)
+    create_views(conn)
+    conn.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS alembic_version "
+            "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    conn.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
 
 
 def renew_report_views(url: str) -> None:

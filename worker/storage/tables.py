@@ -3,6 +3,7 @@
 The queue row (``jobs``) is narrow: what was asked lies in ``payloads``, what came back in ``results``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -790,6 +791,14 @@ pruned_counts = Table(
     ),
 )
 """Jobs that ended and are no longer there, ``counts`` has them still; and what was wrong with their answers."""
+
+
+FIRST_ROWS: Mapping[str, Mapping[str, int]] = {
+    "fleet": {"id": 1},
+    "numbering": {"id": 1, "last": 0},
+    "searching": {"id": 1, "last": 0},
+}
+"""What every database holds from its beginning: rows that are locked or counted on, and never deleted."""
 
 
 def with_dialect_options() -> MetaData:
