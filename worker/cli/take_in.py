@@ -16,6 +16,7 @@ from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
 from worker.errors import DatabaseFailure, InputRefused, Problem
+from worker.observability.terminal import terminal_safe
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.services.again import Again, write_again
 from worker.services.arrival import Answer, Arrived, arrive
@@ -298,7 +299,7 @@ def read_as(encoding: str) -> str:
 def show_prompt(name: str, system: str | None, prompt: str) -> None:
     """Print a prompt as a host would get it; into a file or a pipe exactly."""
     with machine_output() as out:
-        out.write(f"── {name}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
+        out.write(f"── {terminal_safe(name)}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
 
 
 def show_prompts(file: Path, recipe: Recipe, count: int) -> int:

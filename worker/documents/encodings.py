@@ -10,6 +10,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
@@ -52,6 +53,7 @@ _UTF8_WITHIN = re.compile(rb"(?<![\x80-\xff])(?:[\xe3-\xed][\x80-\xbf]{2}){2,}(?
 """Words of UTF-8 in a file of another encoding: files that were put together."""
 _ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\$\([DOPQ]|\(I|\$\)C)")
 _WITH_ESCAPES = ("iso2022_jp", "iso2022_jp_ext", "iso2022_kr")
+_HZ = re.compile(rb"~\{(?:[!-w][!-~]){2,}~\}")
 _LANGUAGES = {
     "gb18030": "Chinese",
     "cp950": "traditional Chinese",
@@ -175,8 +177,8 @@ _Opened = Callable[[], AbstractContextManager[IO[bytes]]]
 def _found(opened: _Opened) -> str:
     with opened() as file:
         head = file.read(4096)
-    if head.startswith(b"PK\x03\x04"):
-        message = "a spreadsheet or zip archive, not a text; save the sheet as CSV (UTF-8)"
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
+        message = "a spreadsheet, an archive or a file of Office, not a text; save the sheet as CSV (UTF-8)"
         raise _Doubt(message, code="unknown_format")
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -189,11 +191,14 @@ def _found(opened: _Opened) -> str:
     if scan.bad is None:
         if scan.escapes:
             return _with_escapes(opened)
+        if not scan.beyond_ascii:
+            _refuse_hz(opened)
         if 0 < scan.beyond_ascii < _SURELY_UTF8:
             _refuse_accidental_utf8(opened)
         return "utf-8"
     if scan.bad.beyond_ascii >= _SURELY_UTF8:
         raise _Doubt(scan.bad.message("UTF-8 with a byte that is not"), line=scan.bad.line)
+    _refuse_bare_utf16(head, mixed=True)
     encoding, candidates = likeliest(_sample(opened))
     for candidate in (encoding, _LARGER.get(encoding or "")):
         if candidate is not None and _scanned(opened, candidate).bad is None:
@@ -221,6 +226,14 @@ def _with_escapes(opened: _Opened) -> str:
     raise _Doubt(
         f"escape sequences of ISO-2022, and is none of {shown}; say --encoding, or save the file as UTF-8"
     )
+
+
+def _refuse_hz(opened: _Opened) -> None:
+    """HZ writes Chinese with letters of ASCII, between ~{ and ~}."""
+    with opened() as file:
+        head = file.read(SAMPLE)
+    if _HZ.search(head):
+        raise _Doubt("letters between ~{ and ~}, which may be Chinese in HZ; say --encoding hz or utf-8")
 
 
 def _refuse_accidental_utf8(opened: _Opened) -> None:
@@ -312,12 +325,18 @@ def _beyond_ascii(text: str) -> int:
     return 0 if text.isascii() else sum(sign > "\x7f" for sign in text)
 
 
-def _refuse_bare_utf16(head: bytes) -> None:
-    """Bytes of UTF-16 pass for UTF-8 full of NULs; its NULs stand all in odd or all in even places."""
-    places = {at % 2 for at, byte in enumerate(head) if byte == 0}
-    if len(places) == 1 and head.count(0) > 1:
-        name = "utf-16-le" if places == {1} else "utf-16-be"
-        raise _Doubt(f"looks like UTF-16 without a byte order mark; say --encoding {name}")
+def _refuse_bare_utf16(head: bytes, *, mixed: bool = False) -> None:
+    """Bytes of UTF-16 pass for UTF-8 full of NULs; its NULs stand all in odd or all in even places.
+
+    ``mixed``: they may also stand elsewhere, of bytes that are no UTF-8. The commonest Chinese character, 一, has one.
+    """
+    places = Counter(at % 2 for at, byte in enumerate(head) if byte == 0)
+    if places.total() < 2 or (len(places) > 1 and not mixed):
+        return
+    names = ["utf-16-be", "utf-16-le"]  # by the place where letters of ASCII have their NUL
+    if max(places.values()) > 2 * min(places[0], places[1]):
+        names = [names[places.most_common(1)[0][0]]]
+    raise _Doubt(f"looks like UTF-16 without a byte order mark; say --encoding {' or '.join(names)}")
 
 
 def read_text_argument(value: str) -> str:

@@ -191,9 +191,9 @@ class Remarks:
 
     def lines(self) -> tuple[str, ...]:
         found = [
-            f"{first} was read as {shown_encoding(encoding)}, which was found out; --encoding names another"
+            f"{first} was read as {shown_encoding(encoding)}; --encoding names another"
             if count == 1
-            else f"{count:,} documents were read as {shown_encoding(encoding)}, which was found out; the first is {first}"
+            else f"{count:,} documents were read as {shown_encoding(encoding)}, the first is {first}; --encoding names another"
             for encoding, (count, first) in self._encodings.items()
         ]
         more = self._noted - len(self._notes)

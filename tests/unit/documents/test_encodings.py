@@ -103,3 +103,36 @@ def test_a_text_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_text_argument(f"@{tmp_path / 'none'}")
     with pytest.raises(InputRefused, match="not ascii: byte 0xc3 at 3"):
         read_text(written(tmp_path, "caé".encode()), encoding="ascii")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "一九九一年，送货花了一个星期。",
+        "配送に一週間かかりました。",
+        "배송이 일주일",
+        "Доставка заняла неделю",
+    ],
+)
+def test_utf_16_without_a_mark_is_named_and_never_offered_as_another_encoding(
+    tmp_path: Path, encoding: str, line: str
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(f"id,text\n1,{line}\n2,{line}\n".encode(encoding))
+
+    with pytest.raises(InputRefused, match=f"--encoding .*{encoding}") as refused:
+        find_encoding(path)
+
+    assert "cp12" not in str(refused.value)
+
+
+def test_chinese_in_letters_of_ascii_is_refused_and_the_same_signs_in_a_text_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes("送货花了一个星期。".encode("hz"))
+
+    with pytest.raises(InputRefused, match="--encoding hz or utf-8"):
+        find_encoding(path)
+
+    path.write_text("a ~{x} b ~} and ~/home\n")
+    assert find_encoding(path) == "utf-8"
