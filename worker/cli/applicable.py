@@ -107,6 +107,7 @@ _BATCH = (
     *_each("--extend", "--retry-failed", "--key", why="a new batch has no earlier jobs, and a key of its own",
            excludes=("--new",)),
     Rule("--extend", "a key names its batch, whatever the input says", excludes=("--key",)),
+    Rule("--extend", "takes a changed input into the batch of its name", needs=("--name",), where=("FILE=-",)),
 )  # fmt: skip
 _SNAPSHOT = (
     *(

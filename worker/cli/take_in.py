@@ -90,7 +90,7 @@ def _take_in_file(
             database,
             path,
             recipe,
-            name=wanted.name or ("stdin" if piped else None),
+            name=wanted.name,
             clock=clock,
             ask=_asking(wanted, console),
             new=wanted.new,
@@ -228,13 +228,21 @@ def _rejects(wanted: Wanted, file: Path) -> Iterator[tuple[Reject | None, Path]]
         return
     if wanted.outputs is not None:
         wanted.outputs.check(path)
-    with RejectsFile(path) as rejects:
+    written = False
+    try:
+        with RejectsFile(path) as rejects:
 
-        def reject(problem: Problem, line: InputLine) -> None:
-            rejects.add(problem, line)
+            def reject(problem: Problem, line: InputLine) -> None:
+                nonlocal written
+                rejects.add(problem, line)
+                written = True
 
-        yield reject, path
-    if wanted.outputs is not None and rejects.count:
+            yield reject, path
+    except InputRefused:  # the file says why
+        if wanted.outputs is not None and written:
+            wanted.outputs.remember(path)
+        raise
+    if wanted.outputs is not None and written:
         wanted.outputs.remember(path)
 
 

@@ -1,5 +1,6 @@
 """What a host sent, and what a producer gets."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -68,9 +69,15 @@ class Result:
 
 
 def is_blank(text: str) -> bool:
-    """Whether ``text`` shows nothing: white space, control and format characters (zero-width spaces) alone.
+    """Whether ``text`` shows nothing: white space, control and format characters (zero-width spaces) alone, or tokens that
+    end a text and that a host took for one.
 
-    >>> is_blank(" \\n\\u200b"), is_blank("0")
-    (True, False)
+    >>> is_blank(" \\n\\u200b"), is_blank("0"), is_blank("<|im_end|>\\n")
+    (True, False, True)
     """
-    return all(char.isspace() or category(char) in ("Cc", "Cf") for char in text)
+    return all(char.isspace() or category(char) in ("Cc", "Cf") for char in _END.sub("", text))
+
+
+_END = re.compile(
+    r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|end_of_text)\|>|</s>|<(?:end_of_turn|eos|pad)>"
+)

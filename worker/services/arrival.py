@@ -119,7 +119,7 @@ def arrive(
                 database,
                 rows,
                 key=key,
-                name=name or Path(source).name,
+                name=name or ("stdin" if source == "-" else Path(source).name),
                 source=source,
                 defaults=recipe.job_defaults,
                 clock=clock,

@@ -58,6 +58,7 @@ IDLE = [
     (f"run {ROWS} --raw -o out.jsonl", "--raw"),
     (f"run {ROWS} --bom -o out.parquet", "--bom"),
     (f"submit {ROWS} --new --key k", "--key"),
+    ("submit - --model m:1 --extend", "--extend"),
     (f"submit {ROWS} --extend --key k", "--extend"),
     (f"submit {ROWS} --show 1 --dry-run", "--dry-run"),
     ("submit --from @last --dry-run", "--dry-run"),
