@@ -110,6 +110,10 @@ def test_a_view_of_somebody_on_top_survives_the_migrations_too(database: Databas
         database,
         "CREATE VIEW by_model AS SELECT model, count(*) AS n FROM report_results GROUP BY model",
         "UPDATE alembic_version SET version_num = '0018'",
+        *(
+            f"ALTER TABLE operations DROP COLUMN {name}"
+            for name in ("selection", "arguments", "principal", "stops")
+        ),
         "DROP TABLE host_models",
         "ALTER TABLE hosts ADD COLUMN models JSON",
     )

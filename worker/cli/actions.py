@@ -1,8 +1,10 @@
 """``caravan cancel``, ``pause``, ``resume``, ``retry``, ``set``, ``unhold``: second thoughts, each asked with a count."""
 
+import getpass
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +62,9 @@ Matching = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+MOMENT = 0.5
+"""Seconds that a command works on the rows itself; the others follow in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +127,15 @@ def cancel(
     act = Act(
         "cancel",
         actions.count_cancellable,
-        _cancel_with_progress,
+        lambda database, chosen, clock: actions.cancel_jobs(
+            database, chosen, clock=clock, principal=principal(), most_seconds=MOMENT
+        ),
         done="cancelled",
         wakes=False,
         over=OPEN,
     )
     answers = answers_of(cut, empty, prompt_fit)
     _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching, answers))
-
-
-def _cancel_with_progress(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
-    from worker.cli.render import error_console
-    from worker.services import actions
-
-    total = actions.count_cancellable(database, chosen)
-    with error_console().status("cancelling") as line:
-        return actions.cancel_jobs(
-            database,
-            chosen,
-            clock=clock,
-            progress=lambda jobs: line.update(f"cancelling {jobs:,} of {total:,}"),
-        )
 
 
 def unhold(
@@ -220,7 +213,9 @@ def retry(
     act = Act(
         "retry",
         actions.count_retriable,
-        lambda database, chosen, clock: actions.retry_jobs(database, chosen, clock=clock, options=options),
+        lambda database, chosen, clock: actions.retry_jobs(
+            database, chosen, clock=clock, options=options, principal=principal(), most_seconds=MOMENT
+        ),
         done="asked again",
         kind=" or ".join(states or ()),
         over=RETRIED | {JobState.SUCCEEDED} if answers or JobState.SUCCEEDED in (states or ()) else RETRIED,
@@ -276,7 +271,9 @@ def set_(
     act = Act(
         f"set to {priority} priority:",
         actions.count_cancellable,
-        lambda database, chosen, _: actions.prioritise_jobs(database, chosen, urgency),
+        lambda database, chosen, clock: actions.prioritise_jobs(
+            database, chosen, urgency, clock=clock, principal=principal(), most_seconds=MOMENT
+        ),
         done=f"set to {priority} priority",
         kind="unfinished",
     )
@@ -304,9 +301,11 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
     """
     from worker.services import actions
 
-    def change(database: "Database", chosen: JobFilter, _: "Clock") -> "Changed":
+    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
-        return actions.Changed(actions.pause_batch(database, chosen.batch_id), batches=(chosen.batch_id,))
+        return actions.pause_batch(
+            database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
+        )
 
     act = Act("pause", actions.count_cancellable, change, done="taken back", kind="unfinished", wakes=False)
     _do(act, Asked(yes, dry_run, json_, batch))
@@ -321,9 +320,11 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
 
     def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
-        left = actions.count_cancellable(database, chosen)
-        actions.resume_batch(database, chosen.batch_id, clock=clock)
-        return actions.Changed(left, batches=(chosen.batch_id,))
+        jobs = actions.count_cancellable(database, chosen)
+        resumed = actions.resume_batch(
+            database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
+        )
+        return replace(resumed, jobs=jobs - resumed.left, batches=(chosen.batch_id,))
 
     act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished")
     _do(act, Asked(yes, dry_run, json_, batch))
@@ -351,7 +352,8 @@ def _do(act: Act, asked: Asked, nothing: "Callable[[Database, JobFilter], str] |
             told = about if jobs == 0 else f"would {act.name} {about}"
             if jobs == 0 and nothing is not None:
                 told += nothing(database, chosen)
-            _tell(act, asked, batch, {"jobs": jobs, "running": 0, "dry_run": asked.dry_run}, told)
+            figures = {"jobs": jobs, "running": 0, "left": 0, "dry_run": asked.dry_run}
+            _tell(act, asked, batch, figures, told)
             return
         _ask(f"{act.name.capitalize()} {about}?", yes=asked.yes)
         clock = database.clock()
@@ -364,9 +366,25 @@ def _do(act: Act, asked: Asked, nothing: "Callable[[Database, JobFilter], str] |
     told += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
         told += f", {changed.running:,} running ones told to stop"
+    if changed.left:
+        told += f"; {changed.left:,} more follow in the background"
+        told += f" ({seen_with(changed)}), while caravan up, run or control is at work"
     if act.wakes and paused:
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
-    _tell(act, asked, batch, {"jobs": changed.jobs, "running": changed.running, "dry_run": False}, told)
+    figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
+    _tell(act, asked, batch, figures, told)
+
+
+def seen_with(changed: "Changed") -> str:
+    """The command that shows how far they have come."""
+    return f"caravan status {changed.batches[0]}" if len(changed.batches) == 1 else "caravan status"
+
+
+def principal() -> str | None:
+    """Who gives the command, where the system knows."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return None
 
 
 def _jobs(n: int, kind: str = "") -> str:

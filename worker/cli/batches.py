@@ -13,6 +13,7 @@ from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
+from worker.domain.operations import Operation
 from worker.policy.answers import advice
 from worker.services.situation import hours_of
 from worker.storage.answers import answer_counts
@@ -85,6 +86,8 @@ def status(
         if hours is not None and hours.closed:
             opens = "" if hours.opens_at is None else f", opens {hours.opens_at.astimezone():%Y-%m-%d %H:%M}"
             typer.echo(f"  outside of its window ({hours.text}){opens}")
+        if progress.operation is not None and progress.operation.error:
+            typer.echo(f"  the last step failed and is tried again: {progress.operation.error}")
         for failure in failures:
             message = " ".join(failure["message"].split())[:300]
             typer.echo(f"  {failure['jobs']:,} failed with {failure['code']}: {message}")
@@ -212,4 +215,16 @@ def _plain(progress: BatchProgress) -> dict[str, Any]:
         "created_at": batch.created_at.isoformat(),
         "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
         "pruned_at": batch.pruned_at.isoformat() if batch.pruned_at else None,
+        "operation": None if progress.operation is None else _plain_operation(progress.operation),
+    }
+
+
+def _plain_operation(operation: "Operation") -> dict[str, Any]:
+    return {
+        "verb": operation.verb,
+        "total": operation.total,
+        "done": operation.done,
+        "principal": operation.principal,
+        "created_at": operation.created_at.isoformat(),
+        "error": operation.error,
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.actions import Matching, pair_given
+from worker.cli.actions import Matching, pair_given, principal
 from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import Cut, Empty, Fit, answers_of
@@ -154,7 +154,7 @@ def delete(
             return
         ask(f"Delete {about} for good?", yes=yes)
         clock = database.clock()
-        gone = delete_jobs(database, chosen, clock=clock)
+        gone = delete_jobs(database, chosen, clock=clock, principal=principal())
         give_room_back(database, clock=clock)
     _tell(figures | {"jobs": gone.jobs, "batches": list(gone.batches)}, _deleted(gone, about), as_json=json_)
 

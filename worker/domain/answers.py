@@ -1,6 +1,8 @@
 """What is wrong with answers that hosts gave all the same: how many there are of each kind, and which are meant."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from worker.domain.replies import PromptFit
 
@@ -36,6 +38,17 @@ class AnswerFilter:
 
     def __bool__(self) -> bool:
         return bool(self.cut or self.empty or self.fits)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As plain JSON; empty where it says nothing."""
+        values = {"cut": self.cut, "empty": self.empty, "fits": sorted(self.fits)}
+        return {name: value for name, value in values.items() if value}
+
+    @classmethod
+    def parse(cls, stored: Mapping[str, Any]) -> "AnswerFilter":
+        """What ``stored`` gave. Raises TypeError for a condition that this version does not know."""
+        return cls(**{**stored, "fits": frozenset(stored.get("fits", ()))})
 
 
 ANY_ANSWER = AnswerFilter()

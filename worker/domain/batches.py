@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.operations import Operation, Verb
 
 
 class BatchState(StrEnum):
@@ -77,6 +78,8 @@ class BatchProgress:
     """Jobs that wait for held ones."""
     outside: int = 0
     """Held jobs that lie outside of the ``--limit`` or ``--sample`` of the last command."""
+    operation: Operation | None = None
+    """What somebody decided about many of its jobs, while the rows still follow."""
 
     @property
     def total(self) -> int:
@@ -101,11 +104,17 @@ class BatchProgress:
         >>> BatchProgress(batch, {JobState.CANCELLED: 340_000, JobState.QUEUED: 660_000}).stands
         'cancelling 340,000 of 1,000,000'
         """
+        if self.operation is not None and self.operation.verb is Verb.DELETE and self.operation.stops:
+            return self.operation.progress
         if self.batch.state is BatchState.CANCELLED and self.done < self.total:
             return f"cancelling {self.done:,} of {self.total:,}"
         if self.batch.state is BatchState.REFUSED and self.total:
             return f"refused, dropping {self.total:,} lines"
-        return str(self.batch.state)
+        if self.operation is None:
+            return str(self.batch.state)
+        if self.operation.verb in (Verb.PAUSE, Verb.RESUME):
+            return self.operation.progress
+        return f"{self.batch.state}, {self.operation.progress}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,24 @@
-"""Continues operations on whole batches: their jobs are cancelled, deleted or dropped in chunks, each a short transaction.
+"""Continues operations on many jobs: they are cancelled, deleted, asked again, … in chunks, each a short transaction.
 
-Whoever began one works it off while it waits; should that process end, the service goes on where it stopped.
+Whoever began one works it off for a moment, or until it ends; the service goes on where that process stopped.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.clock import Clock
-from worker.domain.jobs import JobFilter
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobFilter, Priority
 from worker.domain.operations import Operation, Verb
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFailure
 from worker.maintenance.number import number_all
 from worker.maintenance.service import Counts, each
-from worker.storage.actions import cancel_some
-from worker.storage.batches import drop_lines
+from worker.observability.events import emit
+from worker.storage import pauses
+from worker.storage.actions import Step, cancel_some, prioritise_some, retry_some
+from worker.storage.batches import drop_lines, get_batch, promote_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.jobs import lock_batch
 from worker.storage.keeping import (
@@ -25,23 +28,30 @@ from worker.storage.keeping import (
     leave_no_trace,
     marked_jobs,
     unfinished,
-    unfinished_of,
 )
-from worker.storage.operations import keep_error, keep_progress, open_operations, read_operation
+from worker.storage.operations import (
+    forget_operations,
+    keep_error,
+    keep_progress,
+    open_operations,
+    read_operation,
+)
 
 CHUNK = 2000
-"""Jobs that are cancelled in one transaction."""
+"""Jobs that are changed in one transaction."""
 LINES = 500
 """Jobs that are deleted in one transaction, or lines that are dropped."""
-LONGEST_PASS = 2.0
-"""Seconds of one pass of the service for one operation."""
+LONGEST_PASS = 5.0
+"""Seconds of one pass of the service, shared by the operations that go on."""
 WAIT_RUNNING = 15.0
 """Seconds that jobs which run and were told to stop have for it, before they are deleted all the same."""
+KEPT = timedelta(days=7)
+"""How long an operation is on record after its end."""
+MOST_FORGOTTEN = 1000
+"""Records that one pass deletes."""
 
 Rest = Callable[[float], None]
 """Waits so many seconds."""
-Watch = Callable[[Operation], None]
-"""Told after each chunk how far an operation has come."""
 
 
 def pause(seconds: float) -> None:
@@ -50,15 +60,17 @@ def pause(seconds: float) -> None:
 
 
 def operate(database: Database, clock: Clock) -> Counts:
-    """The service: some chunks of every operation that goes on."""
+    """The service: some chunks of every operation that goes on. Those that ended long ago are forgotten."""
     with database.read() as conn:
         waiting = open_operations(conn)
 
     def work(operation: Operation) -> int:
         try:
-            after = run_operation(database, operation.id, clock=clock, most_seconds=LONGEST_PASS)
-        except DatabaseUnavailable:
-            raise  # the operation is not at fault
+            after = run_operation(
+                database, operation.id, clock=clock, most_seconds=LONGEST_PASS / len(waiting)
+            )
+        except DatabaseFailure:
+            raise
         except Exception as error:
             with database.write() as conn:
                 keep_error(conn, operation.id, f"{error or type(error).__name__}")
@@ -66,6 +78,8 @@ def operate(database: Database, clock: Clock) -> Counts:
         return after.done - operation.done
 
     changed = each(waiting, work, name=lambda operation: f"{operation.verb} of batch {operation.batch_id}")
+    with database.write() as conn:
+        forget_operations(conn, before=clock.now() - KEPT, limit=MOST_FORGOTTEN)
     return {"changed": changed}
 
 
@@ -77,7 +91,6 @@ def run_operation(
     rest: Rest = pause,
     wait: float = WAIT_RUNNING,
     most_seconds: float | None = None,
-    watch: Watch | None = None,
 ) -> Operation:
     """Work an operation off, beside anybody else who does; with ``most_seconds`` as far as it gets. After each chunk it
     rests for as long as that took where there is one writer at a time, else shortly."""
@@ -87,14 +100,13 @@ def run_operation(
     if operation.verb is Verb.DELETE and operation.ended_at is None:
         number_all(database)  # what it comes to is counted before it goes
     while operation.ended_at is None:
-        at = clock.monotonic()
-        before = operation
+        at, before = clock.monotonic(), operation
         operation = database.transact(
             lambda conn: take_step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
         )
-        if watch is not None:
-            watch(operation)
-        if most_seconds is not None and (operation == before or clock.monotonic() - began > most_seconds):
+        if operation.ended_at is not None and operation.error is None:
+            report(operation)
+        if most_seconds is not None and (operation == before or clock.monotonic() - began >= most_seconds):
             break
         if operation.ended_at is None:
             took = clock.monotonic() - at
@@ -110,45 +122,131 @@ def take_step(conn: Connection, operation_id: int, *, now: datetime, wait: timed
     operation = read_operation(conn, operation_id)  # as whoever held the batch left it
     if operation.ended_at is not None:
         return operation
+    return keep_progress(conn, advance(conn, operation, now=now, wait=wait))
+
+
+def advance(conn: Connection, operation: Operation, *, now: datetime, wait: timedelta) -> Operation:
+    """One chunk of an operation whose batch the caller has locked, which need not be stored."""
+    batch = operation.batch_id
     match operation.verb:
         case Verb.CANCEL:
-            return keep_progress(conn, _cancel(conn, operation, now))
+            return _by_rows(
+                operation,
+                lambda chosen, after: cancel_some(conn, chosen, now=now, after=after, limit=CHUNK),
+                now,
+            )
+        case Verb.SET:
+            priority = Priority(operation.arguments["priority"])
+            return _by_rows(
+                operation,
+                lambda chosen, after: prioritise_some(conn, chosen, priority, after=after, limit=CHUNK),
+                now,
+            )
+        case Verb.RETRY:
+            return _retry(conn, operation, now)
+        case Verb.PAUSE:
+            return _until_none(operation, pauses.withdraw_batch(conn, batch, limit=CHUNK), CHUNK, now)
+        case Verb.RESUME:
+            return _until_none(operation, promote_batch(conn, batch, limit=CHUNK, now=now), CHUNK, now)
         case Verb.REFUSE:
-            dropped = drop_lines(conn, operation.batch_id, limit=LINES)
-            ended = None if dropped == LINES else now
-            return keep_progress(conn, replace(operation, done=operation.done + dropped, ended_at=ended))
+            return _until_none(operation, drop_lines(conn, batch, limit=LINES), LINES, now)
         case Verb.DELETE:
-            return keep_progress(conn, _delete(conn, operation, now, wait))
+            return _delete(conn, operation, now, wait)
 
 
-def _cancel(conn: Connection, operation: Operation, now: datetime) -> Operation:
-    step = cancel_some(conn, JobFilter(operation.batch_id), now=now, after=operation.position, limit=CHUNK)
+def _until_none(operation: Operation, changed: int, limit: int, now: datetime) -> Operation:
+    return replace(operation, done=operation.done + changed, ended_at=now if changed < limit else None)
+
+
+def _by_rows(operation: Operation, change: Callable[[JobFilter, int], Step], now: datetime) -> Operation:
+    """The next rows in the order of their ids."""
+    chosen, further = _portion(operation, CHUNK)
+    step = change(chosen, operation.position)
+    after = step.after if operation.chosen.job_ids is None else further
     return replace(
         operation,
         done=operation.done + step.changed,
         running=operation.running + step.running,
-        position=operation.position if step.after is None else step.after,
-        ended_at=now if step.after is None else None,
+        position=operation.position if after is None else after,
+        ended_at=now if after is None else None,
     )
 
 
+def _portion(operation: Operation, limit: int) -> tuple[JobFilter, int | None]:
+    """Of jobs that were chosen by their ids no more than a query takes, and the last of them where there are more."""
+    chosen = operation.chosen
+    if chosen.job_ids is None:
+        return chosen, None
+    ids = sorted(job for job in chosen.job_ids if job > operation.position)
+    some = ids[:limit]
+    return replace(chosen, job_ids=frozenset(some)), some[-1] if len(ids) > limit else None
+
+
+def _retry(conn: Connection, operation: Operation, now: datetime) -> Operation:
+    """A batch that had paused by itself goes on when the last of them is asked again, and its brakes begin anew."""
+    options = operation.arguments.get("options")
+    operation = _by_rows(
+        operation,
+        lambda chosen, after: retry_some(conn, chosen, now=now, options=options, after=after, limit=CHUNK),
+        now,
+    )
+    if operation.ended_at is not None and operation.done:
+        batch = get_batch(conn, operation.batch_id)
+        if batch.state is BatchState.PAUSED and batch.pause_code is not None:
+            pauses.reopen_batch(conn, batch.id)
+        else:
+            pauses.forgive(conn, batch.id)
+    return operation
+
+
 def _delete(conn: Connection, operation: Operation, now: datetime, wait: timedelta) -> Operation:
-    """In the order of their ids; what still runs is waited for, ended and deleted by a second round."""
+    """In the order of their ids. Then those that still run are waited for and ended; and those that others went on from,
+    which were cancelled after them, have a second round."""
     batch = operation.batch_id
-    ids = marked_jobs(conn, JobFilter(batch), after=operation.position, limit=LINES)
+    chosen, _ = _portion(operation, LINES)
+    ids = marked_jobs(conn, chosen, after=operation.position, limit=LINES)
+    running = list(operation.arguments.get("running", ()))
     if ids:
         cancel_some(conn, JobFilter(batch, frozenset(ids)), now=now, limit=len(ids) + 1)
-        running = len(unfinished(conn, ids))
+        left = unfinished(conn, ids)
         gone = forget_jobs(conn, batch, ids)
+        kept = operation.arguments.get("kept", 0) + len(ids) - len(left) - gone
         return replace(
-            operation, done=operation.done + gone, running=operation.running + running, position=ids[-1]
+            operation,
+            done=operation.done + gone,
+            running=operation.running + len(left),
+            position=ids[-1],
+            arguments={**operation.arguments, "running": running + left, "kept": kept},
         )
-    if not operation.running:
-        close_pruned(conn, batch, now=now)
-        return replace(operation, ended_at=now)
-    left = unfinished_of(conn, batch, limit=LINES)
-    if left and now - operation.created_at < wait:
-        return operation
-    if left:
-        end_running(conn, batch, left, now=now)
-    return replace(operation, position=0, running=len(left) if len(left) == LINES else 0)
+    if running:
+        if unfinished(conn, running[:LINES]) and now - operation.created_at < wait:
+            return operation
+        end_running(conn, batch, running[:LINES], now=now)
+        gone = forget_jobs(conn, batch, running[:LINES])
+        arguments = {**operation.arguments, "running": running[LINES:]}
+        return replace(operation, done=operation.done + gone, arguments=arguments)
+    if operation.arguments.get("kept") and not operation.arguments.get("again"):
+        return replace(operation, position=0, arguments={"again": True})
+    close_pruned(conn, batch, now=now)
+    return replace(operation, ended_at=now)
+
+
+_EVENTS: Mapping[Verb, str] = {
+    Verb.DELETE: "job.deleted",
+    Verb.RETRY: "batch.retried",
+    Verb.SET: "job.prioritised",
+}
+"""Events of operations that have ended. What stops or resumes a whole batch is reported when it is decided."""
+
+
+def report(operation: Operation) -> None:
+    """Emit the event of an operation that has ended, where it changed anything."""
+    figures: dict[str, object] = {"batches": [operation.batch_id], "jobs": operation.done}
+    if not (operation.done or operation.running):
+        return
+    if operation.verb is Verb.CANCEL and operation.selection is not None:
+        emit("job.cancelled", **figures, running=operation.running)
+    elif operation.verb is Verb.SET:
+        emit("job.prioritised", **figures, priority=Priority(operation.arguments["priority"]).name.lower())
+    elif operation.verb in _EVENTS:
+        emit(_EVENTS[operation.verb], **figures)

@@ -27,14 +27,17 @@ def promote(database: Database, clock: Clock) -> Counts:
     return {"promoted": promoted}
 
 
-def promote_batches(database: Database, batch_ids: Iterable[int], clock: Clock) -> None:
+def promote_batches(database: Database, batch_ids: Iterable[int], clock: Clock) -> int:
     """Make the jobs of these sealed batches eligible, in chunks, and no others: whoever submits does not work through
-    somebody else's backlog. Should this process end between two chunks, the service continues."""
+    somebody else's backlog. Should this process end between two chunks, the service continues. Returns how many."""
+    total = 0
     for batch_id in batch_ids:
         promoted = 1
         while promoted:
             with database.write() as conn:
-                promoted = promote_batch(conn, batch_id, limit=4 * CHUNK, now=clock.now())
+                promoted = promote_batch(conn, batch_id, limit=CHUNK, now=clock.now())
+            total += promoted
+    return total
 
 
 def settle_waiting(database: Database, clock: Clock) -> Counts:

@@ -1,33 +1,32 @@
 """What an operator does to a batch or some of its jobs, looped over in chunks: nobody waits long for a lock."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 from typing import Any
 
 from api_schemas.jobs import JobDefaults, check_defaults
 from worker.clock import Clock
-from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, Priority
+from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.operations import Operation, Verb
 from worker.errors import CODES, Code, InputRefused, Problem
-from worker.maintenance.operate import run_operation
+from worker.maintenance.operate import WAIT_RUNNING, advance, report, run_operation
 from worker.maintenance.promote import promote_batches
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.storage import actions, pauses
-from worker.storage.actions import HELD, OPEN, Step, by_batch, retried_states
-from worker.storage.batches import cancel_batch, get_batch
+from worker.storage.actions import HELD, OPEN, Step, by_batch, each_batch, retried_states
+from worker.storage.batches import cancel_batch
 from worker.storage.counts import count_outside
 from worker.storage.engine import Connection, Database
+from worker.storage.jobs import lock_batch
+from worker.storage.operations import begin_operation, open_operation, same_operation
 
 CHUNK = 2000
 """Jobs in one transaction."""
 
 BY_HAND = "by hand"
 """The reason of a pause that somebody asked for."""
-
-Progress = Callable[[int], None]
-"""Told how many jobs were changed so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ class Changed:
     """Jobs that run and were told to stop; their workers hang up within seconds."""
     batches: tuple[int, ...] = ()
     """Those whose jobs were changed."""
+    left: int = 0
+    """Jobs that follow in the background."""
 
 
 def count_cancellable(database: Database, chosen: JobFilter) -> int:
@@ -62,43 +63,36 @@ def _count(database: Database, chosen: JobFilter) -> int:
 
 
 def cancel_jobs(
-    database: Database, chosen: JobFilter, *, clock: Clock, progress: Progress | None = None
+    database: Database,
+    chosen: JobFilter,
+    *,
+    clock: Clock,
+    principal: str | None = None,
+    most_seconds: float | None = None,
 ) -> Changed:
     """Cancel jobs that have not ended. A whole batch is cancelled with them and takes no more.
 
     Cancelling is final until somebody retries: a late answer of a running job is not stored. Raises NotFound;
-    Conflict for a whole batch of which nothing is left to cancel.
+    Conflict for a whole batch of which nothing is left to cancel, and where another operation goes on with the batch of
+    some jobs.
 
-    A whole batch is over at once; its rows follow in chunks, which the service ``operations`` continues should this
-    process end.
+    A whole batch is over at once; its rows follow in chunks. What is not done after ``most_seconds``, or when this
+    process ends, is continued by the service ``operations``.
     """
-    if chosen.whole_batch and chosen.batch_id is not None:
-        with database.write() as conn:
-            operation = cancel_batch(conn, chosen.batch_id, now=clock.now())
-        emit("batch.cancelled", batch=chosen.batch_id, jobs=operation.total)
-        watch = None if progress is None else lambda step: progress(step.done)
-        operation = run_operation(database, operation.id, clock=clock, watch=watch)
-        return Changed(operation.done, operation.running, (chosen.batch_id,))
-    changed = _each(
-        database,
-        chosen,
-        lambda conn, part, after: actions.cancel_some(conn, part, now=clock.now(), after=after, limit=CHUNK),
-        progress,
-    )
-    if changed.batches:
-        emit("job.cancelled", batches=list(changed.batches), jobs=changed.jobs, running=changed.running)
-    return changed
+    if not chosen.whole_batch or chosen.batch_id is None:
+        return _operate(database, Verb.CANCEL, chosen, OPEN, clock, principal, most_seconds)
+    with database.write() as conn:
+        operation = cancel_batch(conn, chosen.batch_id, now=clock.now(), principal=principal)
+    emit("batch.cancelled", batch=chosen.batch_id, jobs=operation.total)
+    return _changed([run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)])
 
 
-def unhold_jobs(
-    database: Database, chosen: JobFilter, *, clock: Clock, progress: Progress | None = None
-) -> Changed:
+def unhold_jobs(database: Database, chosen: JobFilter, *, clock: Clock) -> Changed:
     """Let held jobs go, as if nothing had befallen them; those of a paused batch wait until it is resumed."""
     changed = _each(
         database,
         chosen,
         lambda conn, part, after: actions.unhold_some(conn, part, after=after, limit=CHUNK),
-        progress,
     )
     promote_batches(database, changed.batches, clock)
     if changed.batches:
@@ -121,7 +115,6 @@ def bound_jobs(database: Database, batch_id: int, inside: Set[int] | None, *, cl
             lambda conn, part, after: actions.hold_some(
                 conn, part, inside, code=Code.OUTSIDE_LIMIT, reason=reason, after=after, limit=CHUNK
             ),
-            None,
         )
         running = held.running
         if held.jobs:
@@ -140,36 +133,27 @@ def retry_jobs(
     *,
     clock: Clock,
     options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    principal: str | None = None,
+    most_seconds: float | None = None,
 ) -> Changed:
     """Ask jobs again that failed, were cancelled, expired or are held, as the filter's states say, and those that
     succeeded where the filter names that state or something about their answers. Their answers stay until there are
     new ones.
 
     ``options`` are set in their requests (None takes one away). A batch that had ended is open again, and one that had
-    paused by itself goes on; one that somebody paused stays so. Raises InputRefused for options no host would take;
-    Conflict for a batch that was never sealed; NotFound.
+    paused by itself goes on; one that somebody paused stays so. What is not done after ``most_seconds``, or when this
+    process ends, is continued by the service ``operations``. Raises InputRefused for options no host would take;
+    Conflict for a batch that was never sealed, and where another operation goes on with it; NotFound.
     """
     if options:
         check_options(options)
-    changed = _each(
-        database,
-        chosen,
-        lambda conn, part, after: actions.retry_some(
-            conn, part, now=clock.now(), options=options, after=after, limit=CHUNK
-        ),
-        progress,
+    arguments = {"options": dict(options)} if options else {}
+    states = retried_states(chosen)
+    changed = _operate(
+        database, Verb.RETRY, chosen, states, clock, principal, most_seconds, arguments=arguments
     )
-    for batch in changed.batches:
-        with database.write() as conn:
-            found = get_batch(conn, batch)
-            if found.state is BatchState.PAUSED and found.pause_code is not None:
-                pauses.resume_batch(conn, batch)
-            else:
-                pauses.forgive(conn, batch)
-    promote_batches(database, changed.batches, clock)
-    if changed.batches:
-        emit("batch.retried", batches=list(changed.batches), jobs=changed.jobs)
+    if not changed.left:
+        promote_batches(database, changed.batches, clock)
     return changed
 
 
@@ -182,67 +166,146 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def prioritise_jobs(
-    database: Database, chosen: JobFilter, priority: Priority, *, progress: Progress | None = None
+    database: Database,
+    chosen: JobFilter,
+    priority: Priority,
+    *,
+    clock: Clock,
+    principal: str | None = None,
+    most_seconds: float | None = None,
 ) -> Changed:
-    """Change how urgent jobs are that have not ended; returns how many were otherwise before."""
-    changed = _each(
-        database,
-        chosen,
-        lambda conn, part, after: actions.prioritise_some(conn, part, priority, after=after, limit=CHUNK),
-        progress,
-    )
-    if changed.batches:
-        emit(
-            "job.prioritised",
-            batches=list(changed.batches),
-            jobs=changed.jobs,
-            priority=priority.name.lower(),
-        )
-    return changed
+    """Change how urgent jobs are that have not ended; returns how many were otherwise before. What is not done after
+    ``most_seconds`` is continued as in ``cancel_jobs``. Raises Conflict where another operation goes on; NotFound."""
+    arguments = {"priority": int(priority)}
+    return _operate(database, Verb.SET, chosen, OPEN, clock, principal, most_seconds, arguments=arguments)
 
 
-def pause_batch(database: Database, batch_id: int, *, reason: str = BY_HAND) -> int:
-    """Start no more jobs of a batch; those that run end by themselves. Returns how many were taken back.
+def pause_batch(
+    database: Database,
+    batch_id: int,
+    *,
+    clock: Clock,
+    reason: str = BY_HAND,
+    principal: str | None = None,
+    most_seconds: float | None = None,
+) -> Changed:
+    """Start no more jobs of a batch, from now on; those that run end by themselves. Tells how many were taken back.
 
     Paused again, it finishes what an interrupted pause left. Raises Conflict for a batch that is not open; NotFound.
     """
     with database.write() as conn:
-        paused = pauses.pause_batch(conn, batch_id, code=None, reason=reason)
-    jobs = withdraw(database)
-    if paused:
-        emit("batch.paused", batch=batch_id, jobs=jobs)
-    return jobs
+        queued = pauses.pause_batch(
+            conn, batch_id, code=None, reason=reason, now=clock.now(), principal=principal
+        )
+        operation = open_operation(conn, batch_id)
+    if queued is not None:
+        emit("batch.paused", batch=batch_id, jobs=queued)
+    if operation is None or operation.verb is not Verb.PAUSE:
+        return Changed(withdraw(database), batches=(batch_id,))
+    return _changed([run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)])
 
 
-def resume_batch(database: Database, batch_id: int, *, clock: Clock) -> None:
+def resume_batch(
+    database: Database,
+    batch_id: int,
+    *,
+    clock: Clock,
+    principal: str | None = None,
+    most_seconds: float | None = None,
+) -> Changed:
     """Let a paused batch go on; jobs that waited out a back-off keep their time. Raises Conflict, NotFound."""
     with database.write() as conn:
-        pauses.resume_batch(conn, batch_id)
-    promote_batches(database, [batch_id], clock)
+        pauses.resume_batch(conn, batch_id, now=clock.now(), principal=principal)
+        operation = open_operation(conn, batch_id)
     emit("batch.resumed", batch=batch_id)
+    if operation is None or operation.verb is not Verb.RESUME:
+        return Changed(promote_batches(database, [batch_id], clock), batches=(batch_id,))
+    return _changed([run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)])
 
 
-def _change(
-    change: Callable[[Connection, JobFilter, int], Step], part: JobFilter, after: int, conn: Connection
-) -> Step:
-    return change(conn, part, after)
+def _operate(
+    database: Database,
+    verb: Verb,
+    chosen: JobFilter,
+    states: Collection[JobState],
+    clock: Clock,
+    principal: str | None,
+    most_seconds: float | None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+) -> Changed:
+    """Change the jobs of ``chosen`` that are in one of ``states``: those of each batch by an operation, unless one chunk
+    does it."""
+    ends = []
+    for part in each_batch(chosen):
+        assert part.batch_id is not None
+        total = _count(database, part.among(states))
+        operation = begin(
+            database,
+            Operation(
+                0,
+                part.batch_id,
+                verb,
+                total,
+                clock.now(),
+                selection=None if part.whole_batch else part,
+                arguments=arguments or {},
+                principal=principal,
+            ),
+            clock,
+        )
+        if operation.ended_at is None:
+            operation = run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)
+        ends.append(operation)
+    return _changed(ends)
+
+
+def begin(database: Database, wanted: Operation, clock: Clock) -> Operation:
+    """Do the first chunk of an operation, and store it where more are left; where the same goes on already, that one.
+
+    Raises Conflict where another goes on with the batch; NotFound.
+    """
+    with database.read() as conn:
+        goes_on = open_operation(conn, wanted.batch_id)
+    if goes_on is not None and goes_on.verb in (Verb.PAUSE, Verb.RESUME):
+        run_operation(
+            database, goes_on.id, clock=clock
+        )  # the batch has that state already: only its rows follow
+
+    def decide(conn: Connection) -> Operation:
+        lock_batch(conn, wanted.batch_id)
+        goes_on = same_operation(conn, wanted)
+        if goes_on is not None:
+            return goes_on
+        first = advance(conn, wanted, now=clock.now(), wait=timedelta(seconds=WAIT_RUNNING))
+        return begin_operation(conn, first) if first.ended_at is None else first
+
+    operation = database.transact(decide)
+    if operation.ended_at is not None:
+        report(operation)
+    return operation
+
+
+def _changed(operations: Sequence[Operation]) -> Changed:
+    return Changed(
+        sum(one.done for one in operations),
+        sum(one.running for one in operations),
+        tuple(one.batch_id for one in operations if one.done or one.running),
+        sum(max(1, one.total - one.done) for one in operations if one.ended_at is None),
+    )
 
 
 def _each(
-    database: Database,
-    chosen: JobFilter,
-    change: Callable[[Connection, JobFilter, int], Step],
-    progress: Progress | None,
+    database: Database, chosen: JobFilter, change: Callable[[Connection, JobFilter, int], Step]
 ) -> Changed:
     jobs = running = 0
     touched: list[int] = []
     for part in by_batch(chosen):
         after: int | None = 0
         while after is not None:
-            step = database.transact(partial(_change, change, part, after))
+            with database.write() as conn:
+                step = change(conn, part, after)
             jobs, running, after = jobs + step.changed, running + step.running, step.after
             if (step.changed or step.running) and part.batch_id not in touched and part.batch_id is not None:
                 touched.append(part.batch_id)
-            if progress is not None:
-                progress(jobs + running)
     return Changed(jobs, running, tuple(touched))

@@ -138,16 +138,15 @@ def arrive(
     def extended(batch: Batch, difference: Difference) -> Arrived:
         reader = intake()
         batch, _ = extend(database, batch, rows, reader, key=key, origin=origin, source=source, clock=clock)
-        apply_to_rows(
-            database, batch, recipe, replace(terms, on_bad_line=None), rows, lambda: intake(looking=True)
-        )
+        looking = replace(terms, on_bad_line=None)
+        apply_to_rows(database, batch, recipe, looking, rows, lambda: intake(looking=True), clock=clock)
         batch = apply_terms(database, batch, recipe, terms, clock=clock, check_models=check_models)
         return Arrived(_again(batch, reader), difference, rows.columns, encoding=rows.encoding)
 
     def known(arrived: Arrived) -> Arrived:
         if arrived.submitted.created:
             return arrived
-        reader = apply_to_rows(database, arrived.batch, recipe, terms, rows, intake)
+        reader = apply_to_rows(database, arrived.batch, recipe, terms, rows, intake, clock=clock)
         batch = apply_terms(database, arrived.batch, recipe, terms, clock=clock, check_models=check_models)
         return replace(arrived, submitted=_again(batch, reader))
 

@@ -95,8 +95,8 @@ def apply_brakes(database: Database, batch_ids: Collection[int], *, clock: Clock
             found = None if tally is None else _why(conn, batch_id, tally)
             if found is None:
                 continue
-            pause_batch(conn, batch_id, code=found.code, reason=found.reason)
-        jobs = withdraw(database)
+            jobs = pause_batch(conn, batch_id, code=found.code, reason=found.reason, now=clock.now())
+        withdraw(database)
         emit("batch.braked", batch=batch_id, code=found.code, jobs=jobs)
         braked.append(found)
     return braked

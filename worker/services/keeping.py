@@ -11,13 +11,14 @@ from datetime import timedelta
 from worker.clock import Clock
 from worker.domain.jobs import JobFilter
 from worker.domain.keeping import Ended, is_due
-from worker.domain.operations import Verb
+from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict
 from worker.maintenance.number import number_all
 from worker.maintenance.operate import WAIT_RUNNING, Rest, pause, run_operation
 from worker.observability.events import emit
+from worker.services.actions import begin
 from worker.storage import keeping as storage
-from worker.storage.actions import cancel_some
+from worker.storage.actions import each_batch
 from worker.storage.batches import cancel_batch, get_batch
 from worker.storage.copy import nobody_serves
 from worker.storage.engine import Database
@@ -26,15 +27,11 @@ from worker.storage.keeping import (
     close_pruned,
     count_marked,
     count_there,
-    end_running,
     ended_batches,
-    forget_jobs,
     give_back,
     leave_no_trace,
-    marked_jobs,
     prune_some,
     room,
-    unfinished,
 )
 from worker.storage.operations import open_operation
 
@@ -193,75 +190,45 @@ def delete_jobs(
     clock: Clock,
     rest: Rest = pause,
     wait: float = WAIT_RUNNING,
+    principal: str | None = None,
 ) -> Gone:
-    """Forget these jobs, each filter a batch: what they asked and what came of it. What waits or runs is cancelled first.
+    """Forget these jobs, each filter a batch: what they asked and what came of it. What waits or runs is cancelled first,
+    and a whole batch at once. Their rows follow in chunks, which the service ``operations`` continues should this process
+    end.
 
     A job that still runs after ``wait`` seconds goes all the same: what its worker sends then finds no job, and so does
-    what lies in a spool. What was counted stays. Raises NotFound.
+    what lies in a spool. What was counted stays. Raises NotFound; Conflict where another operation goes on with the batch
+    of some jobs.
     """
     number_all(database)  # what it comes to is counted before it goes
     total = 0
     closed: list[int] = []
-    for one in chosen:
-        batch = one.batch_id
-        assert batch is not None
-        if one.whole_batch:
-            gone = _delete_batch(database, batch, clock, rest, wait)
-            total += gone.jobs
-            closed += gone.batches
-            continue
-        total += _delete_of(database, one, clock, rest, wait)
-        with database.write() as conn:
-            if close_pruned(conn, batch, now=clock.now()):
-                closed.append(batch)
+    for part in (part for one in chosen for part in each_batch(one)):
+        assert part.batch_id is not None
+        with database.read() as conn:
+            goes_on = open_operation(conn, part.batch_id)
+            was_closed = get_batch(conn, part.batch_id).pruned_at is not None
+        if goes_on is not None and goes_on.verb is Verb.REFUSE:
+            run_operation(database, goes_on.id, clock=clock, rest=rest)
+        operation = _begin_delete(database, part, clock, principal)
+        if operation.ended_at is None:
+            operation = run_operation(database, operation.id, clock=clock, rest=rest, wait=wait)
+        total += operation.done
+        with database.read() as conn:
+            if get_batch(conn, part.batch_id).pruned_at is not None and not was_closed:
+                closed.append(part.batch_id)
     if total:
         leave_no_trace(database)
-        emit("job.deleted", batches=[one.batch_id for one in chosen], jobs=total)
     return Gone(total, tuple(closed))
 
 
-def _delete_batch(database: Database, batch: int, clock: Clock, rest: Rest, wait: float) -> Gone:
-    """It is cancelled at once; its rows follow in chunks, which the service ``operations`` continues should this process
-    end."""
-    with database.read() as conn:
-        goes_on = open_operation(conn, batch)
-        was_closed = get_batch(conn, batch).pruned_at is not None
-    if goes_on is not None and goes_on.verb is Verb.REFUSE:
-        run_operation(database, goes_on.id, clock=clock, rest=rest)
-    with database.write() as conn:
-        operation = cancel_batch(conn, batch, now=clock.now(), verb=Verb.DELETE)
-    operation = run_operation(database, operation.id, clock=clock, rest=rest, wait=wait)
-    with database.read() as conn:
-        closed = get_batch(conn, batch).pruned_at is not None
-    return Gone(operation.done, (batch,) if closed and not was_closed else ())
-
-
-def _delete_of(database: Database, chosen: JobFilter, clock: Clock, rest: Rest, wait: float) -> int:
-    batch = chosen.batch_id
+def _begin_delete(database: Database, chosen: JobFilter, clock: Clock, principal: str | None) -> Operation:
+    batch, now = chosen.batch_id, clock.now()
     assert batch is not None
-    total, after = 0, 0
-    running: list[int] = []
-    while True:
-        at = clock.monotonic()
-        with database.read() as conn:
-            ids = marked_jobs(conn, chosen, after=after, limit=CHUNK)
-        if not ids:
-            break
-        after = ids[-1]
+    if chosen.whole_batch:
         with database.write() as conn:
-            cancel_some(conn, JobFilter(batch, frozenset(ids)), now=clock.now(), limit=len(ids) + 1)
-            running += unfinished(conn, ids)
-            total += forget_jobs(conn, batch, ids)
-        rest(clock.monotonic() - at)
-    until = clock.monotonic() + wait
-    while running and clock.monotonic() < until:
-        with database.read() as conn:
-            if not unfinished(conn, running):
-                break
-        rest(0.2)
-    for start in range(0, len(running), CHUNK):
-        ids = running[start : start + CHUNK]
-        with database.write() as conn:
-            end_running(conn, batch, ids, now=clock.now())
-            total += forget_jobs(conn, batch, ids)
-    return total
+            return cancel_batch(conn, batch, now=now, verb=Verb.DELETE, principal=principal)
+    with database.read() as conn:
+        total = count_marked(conn, chosen)
+    wanted = Operation(0, batch, Verb.DELETE, total, now, selection=chosen, principal=principal)
+    return begin(database, wanted, clock)

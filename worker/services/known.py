@@ -70,6 +70,8 @@ def apply_to_rows(
     terms: Terms,
     lines: Iterable[InputLine],
     intake: Callable[[], Intake],
+    *,
+    clock: Clock,
 ) -> Intake | None:
     """What holds for single rows of an input that is a batch already: their priority, stored answers that they may take,
     and the lines that are wrong, which are set aside or refused. None where the command gives none of these.
@@ -94,7 +96,7 @@ def apply_to_rows(
         raise InputRefused(reader.problems, left_out=reader.left_out)
     if priority:
         for level, ids in urgent.items():
-            prioritise_jobs(database, JobFilter(batch.id, frozenset(ids)), level)
+            prioritise_jobs(database, JobFilter(batch.id, frozenset(ids)), level, clock=clock)
     for start in range(0, len(reusing), CHUNK):
         with database.write() as conn:
             want_reuse(conn, reusing[start : start + CHUNK])

@@ -41,7 +41,6 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
-from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.tables import batches, jobs, payloads, results
@@ -75,17 +74,24 @@ class Step:
 # -- which jobs -------------------------------------------------------------------------------------------------
 
 
-def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
-    """The same jobs, batch after batch."""
+def each_batch(chosen: JobFilter) -> Iterator[JobFilter]:
+    """The same jobs, a filter for each batch."""
     if chosen.job_ids is None:
         yield chosen
         return
     for batch, ids in groupby(sorted(chosen.job_ids), key=lambda job: job >> SEQ_BITS):
         if chosen.batch_id in (None, batch):
-            found = list(ids)
-            for start in range(0, len(found), _MANY):
-                some = frozenset(found[start : start + _MANY])
-                yield replace(chosen, batch_id=batch, job_ids=some)
+            yield replace(chosen, batch_id=batch, job_ids=frozenset(ids))
+
+
+def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
+    """The same jobs, batch after batch, and no more of them in a filter than a query takes."""
+    for part in each_batch(chosen):
+        if part.job_ids is None:
+            yield part
+            continue
+        for some in _slices(sorted(part.job_ids)):
+            yield replace(part, job_ids=frozenset(some))
 
 
 def count_matching(conn: Connection, chosen: JobFilter) -> int:
@@ -232,7 +238,6 @@ def retry_some(
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
-    refuse_while_operating(conn, batch)
     picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]

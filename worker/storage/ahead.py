@@ -30,7 +30,7 @@ def open_jobs(conn: Connection) -> list[OpenJobs]:
 
     A row for each batch, runner key and priority: their cost is that of the counts.
     """
-    stopped = select(operations.c.batch_id).where(operations.c.ended_at.is_(None))
+    stopped = select(operations.c.batch_id).where(operations.c.ended_at.is_(None), operations.c.stops)
     both = union_all(
         *(
             select(table.c.batch_id, table.c.runner_key, table.c.priority, table.c.state, table.c.jobs).where(

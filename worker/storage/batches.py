@@ -190,7 +190,7 @@ def refuse_batch(
             ],
         )
     stored = _count_jobs(conn, batch_id)
-    return begin_operation(conn, batch_id, Verb.REFUSE, total=stored, now=now) if stored else None
+    return begin_operation(conn, Operation(0, batch_id, Verb.REFUSE, stored, now)) if stored else None
 
 
 def drop_lines(conn: Connection, batch_id: int, *, limit: int) -> int:
@@ -328,16 +328,24 @@ _FINISH = text(
 ).bindparams(bindparam("now", type_=UtcTime), bindparam("ids", expanding=True))
 
 
-def cancel_batch(conn: Connection, batch_id: int, *, now: datetime, verb: Verb = Verb.CANCEL) -> Operation:
+def cancel_batch(
+    conn: Connection,
+    batch_id: int,
+    *,
+    now: datetime,
+    verb: Verb = Verb.CANCEL,
+    principal: str | None = None,
+) -> Operation:
     """Cancel what is left of it, from now on: none of its jobs is claimed any more, and what runs is told to stop. The
-    rows of its jobs follow with the operation that is returned; one that goes on with that already is returned.
+    rows of its jobs follow with the operation that is returned; one that goes on with that already is returned, and any
+    other is superseded.
 
     ``verb``: DELETE, where the jobs are to go as well; also of a batch that is over. Raises NotFound; Conflict where
     nothing is left to cancel.
     """
     state = lock_batch(conn, batch_id)
     operation = open_operation(conn, batch_id)
-    if operation is not None and operation.verb in (verb, Verb.DELETE):
+    if operation is not None and operation.selection is None and operation.verb in (verb, Verb.DELETE):
         return operation
     if state in (BatchState.RECEIVING, BatchState.OPEN, BatchState.PAUSED):
         values: dict[str, Any] = {"state": BatchState.CANCELLED, "finished_at": now}
@@ -347,7 +355,7 @@ def cancel_batch(conn: Connection, batch_id: int, *, now: datetime, verb: Verb =
     elif verb is Verb.CANCEL:
         raise Conflict(f"batch {batch_id} is {state}; there is nothing left to cancel")
     total = _count_jobs(conn, batch_id, unfinished=verb is Verb.CANCEL)
-    operation = begin_operation(conn, batch_id, verb, total=total, now=now)
+    operation = begin_operation(conn, Operation(0, batch_id, verb, total, now, principal=principal))
     running = conn.execute(_TELL_RUNNING[conn.dialect.name], {"now": now, **id_range(batch_id)}).all()
     return keep_progress(conn, replace(operation, running=len(running))) if verb is Verb.CANCEL else operation
 

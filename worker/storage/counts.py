@@ -1,16 +1,18 @@
 """How many jobs are in which state? Totals, and the changes that are not folded into them yet."""
 
 from collections import Counter
+from contextlib import suppress
 
 from sqlalchemy import delete, func, select, text, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
-from worker.errors import Code
+from worker.errors import Code, UnreadableRow
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
 from worker.storage.follows import waits_in_vain
+from worker.storage.operations import open_operation
 from worker.storage.tables import count_deltas, counts, jobs, pruned_counts
 
 
@@ -78,7 +80,10 @@ def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
     held = bool(found.get(JobState.HELD))
     in_vain = waits_in_vain(conn, batch_id) if held and found.get(JobState.WAITING) else 0
     outside = count_outside(conn, batch_id) if held else 0
-    return BatchProgress(get_batch(conn, batch_id), found, in_vain, outside)
+    operation = None
+    with suppress(UnreadableRow):  # of a newer version, which continues it
+        operation = open_operation(conn, batch_id)
+    return BatchProgress(get_batch(conn, batch_id), found, in_vain, outside, operation)
 
 
 def count_outside(conn: Connection, batch_id: int) -> int:

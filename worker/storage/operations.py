@@ -1,45 +1,63 @@
-"""Operations on whole batches: begun, advanced, ended. At most one of a batch goes on.
+"""Operations on many jobs of a batch: begun, advanced, ended, forgotten. At most one of a batch goes on.
 
-A batch on which one goes on starts nothing: nobody claims its jobs, and they are no work that waits.
+Where one stops its batch, nobody claims jobs of it meanwhile, and they are no work that waits.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
+from worker.domain.jobs import JobFilter
 from worker.domain.operations import Operation, Verb
-from worker.errors import Conflict
+from worker.errors import Conflict, UnreadableRow
 from worker.storage.ids import id_range
 from worker.storage.tables import operations
 from worker.storage.types import storable
+from worker.storage.unreadable import readable, reading_row, unreadable
 
-OPERATING = "SELECT batch_id FROM operations WHERE ended_at IS NULL"
-"""Batches whose rows still follow a decision about all of them."""
+OPERATING = "SELECT batch_id FROM operations WHERE ended_at IS NULL AND stops"
+"""Batches that start nothing, since their rows still follow a decision about all of them."""
 
 Range = tuple[int, int]
 """Ids of jobs: from the first up to, but not, the second."""
 
 
-def begin_operation(conn: Connection, batch_id: int, verb: Verb, *, total: int, now: datetime) -> Operation:
-    """Begin one, in the transaction that changes the batch and holds it locked. One that goes on is superseded."""
+def begin_operation(conn: Connection, operation: Operation) -> Operation:
+    """Store one that begins, in the transaction that changes the batch and holds it locked. One that goes on is
+    superseded."""
+    o = operations.c
     conn.execute(
         update(operations)
-        .where(operations.c.batch_id == batch_id, operations.c.ended_at.is_(None))
-        .values(ended_at=now)
+        .where(o.batch_id == operation.batch_id, o.ended_at.is_(None))
+        .values(ended_at=operation.created_at, error=f"superseded: {operation.verb}")
     )
+    selection = operation.selection
     row = conn.execute(
         insert(operations)
-        .values(batch_id=batch_id, verb=str(verb), total=total, created_at=now)
+        .values(
+            batch_id=operation.batch_id,
+            verb=str(operation.verb),
+            total=operation.total,
+            done=operation.done,
+            running=operation.running,
+            position=operation.position,
+            selection=None if selection is None else selection.stored,
+            arguments=dict(operation.arguments) or None,
+            principal=None if operation.principal is None else storable(operation.principal)[:200],
+            stops=operation.stops,
+            created_at=operation.created_at,
+        )
         .returning(operations)
     ).one()
     return _operation(row)
 
 
 def open_operation(conn: Connection, batch_id: int) -> Operation | None:
-    """The one that goes on with a batch."""
+    """The one that goes on with a batch. Raises UnreadableRow."""
     row = conn.execute(
         select(operations).where(operations.c.batch_id == batch_id, operations.c.ended_at.is_(None))
     ).first()
@@ -47,17 +65,19 @@ def open_operation(conn: Connection, batch_id: int) -> Operation | None:
 
 
 def read_operation(conn: Connection, operation_id: int) -> Operation:
-    """As it stands."""
+    """As it stands. Raises UnreadableRow."""
     return _operation(conn.execute(select(operations).where(operations.c.id == operation_id)).one())
 
 
 def open_operations(conn: Connection) -> list[Operation]:
-    """All that go on, those that this version knows, the oldest first."""
-    known = operations.c.verb.in_([str(verb) for verb in Verb])
-    rows = conn.execute(
-        select(operations).where(operations.c.ended_at.is_(None), known).order_by(operations.c.id)
-    )
-    return [_operation(row) for row in rows]
+    """All that go on, those that this version can read, the oldest first."""
+    rows = conn.execute(select(operations).where(operations.c.ended_at.is_(None)).order_by(operations.c.id))
+    return readable(rows, _operation)
+
+
+def unreadable_operations(conn: Connection) -> list[UnreadableRow]:
+    """Those that go on and that this version cannot read; another one has to continue them."""
+    return unreadable(conn.execute(select(operations).where(operations.c.ended_at.is_(None))), _operation)
 
 
 def keep_progress(conn: Connection, operation: Operation) -> Operation:
@@ -69,6 +89,7 @@ def keep_progress(conn: Connection, operation: Operation) -> Operation:
             done=operation.done,
             running=operation.running,
             position=operation.position,
+            arguments=dict(operation.arguments) or None,
             ended_at=operation.ended_at,
             error=None,
         )
@@ -83,25 +104,44 @@ def keep_error(conn: Connection, operation_id: int, error: str) -> None:
     )
 
 
+def same_operation(conn: Connection, wanted: Operation) -> Operation | None:
+    """The operation that goes on with the batch, where it does what is wanted; None where none goes on. Raises Conflict
+    where another does."""
+    found = open_operation(conn, wanted.batch_id)
+    if found is None or found.means_the_same(wanted):
+        return found
+    raise Conflict(_busy(found))
+
+
 def refuse_while_operating(conn: Connection, batch_id: int) -> None:
     """Raise Conflict while an operation on the batch goes on."""
     operation = open_operation(conn, batch_id)
     if operation is not None:
-        raise Conflict(
-            f"batch {batch_id}: {operation.verb} still goes on ({operation.done:,} of {operation.total:,} jobs); "
-            f"wait until caravan status {batch_id} no longer says so, then try again"
-        )
+        raise Conflict(_busy(operation))
+
+
+def _busy(operation: Operation) -> str:
+    return (
+        f"batch {operation.batch_id}: {operation.verb} still goes on ({operation.done:,} of {operation.total:,} jobs); "
+        f"wait until caravan status {operation.batch_id} no longer says so, then try again"
+    )
+
+
+def forget_operations(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete operations that ended before; returns how many."""
+    o = operations.c
+    old = select(o.id).where(o.ended_at < before).order_by(o.id).limit(limit)
+    return conn.execute(delete(operations).where(o.id.in_(old))).rowcount
 
 
 def free_ranges(conn: Connection, batch_id: int | None = None) -> Sequence[Range]:
-    """The ids of all jobs (of the jobs of ``batch_id``) without those of batches on which an operation goes on: a query
-    jumps over these, however many they are."""
+    """The ids of all jobs (of the jobs of ``batch_id``) without those of batches that an operation stops: a query jumps
+    over these, however many they are."""
     whole = id_range(batch_id)
     stopped = conn.scalars(
         select(operations.c.batch_id)
-        .where(operations.c.ended_at.is_(None))
+        .where(operations.c.ended_at.is_(None), operations.c.stops)
         .order_by(operations.c.batch_id)
-        .distinct()
     ).all()
     return tuple(_between((whole["low"], whole["high"]), stopped))
 
@@ -117,16 +157,20 @@ def _between(whole: Range, stopped: Sequence[int]) -> Iterator[Range]:
         yield low, high
 
 
-def _operation(row: Row[tuple[object, ...]]) -> Operation:
-    return Operation(
-        id=row.id,
-        batch_id=row.batch_id,
-        verb=Verb(row.verb),
-        total=row.total,
-        done=row.done,
-        running=row.running,
-        position=row.position,
-        created_at=row.created_at,
-        ended_at=row.ended_at,
-        error=row.error,
-    )
+def _operation(row: Row[Any]) -> Operation:
+    with reading_row("operations", row.id):
+        return Operation(
+            id=row.id,
+            batch_id=row.batch_id,
+            verb=Verb(row.verb),
+            total=row.total,
+            created_at=row.created_at,
+            done=row.done,
+            running=row.running,
+            position=row.position,
+            selection=None if row.selection is None else JobFilter.parse(row.selection),
+            arguments=row.arguments or {},
+            principal=row.principal,
+            ended_at=row.ended_at,
+            error=row.error,
+        )

@@ -1,27 +1,46 @@
 """Batches that stop and go on, by hand or by themselves: their queued jobs taken back, and what their brakes go by."""
 
-from sqlalchemy import select, text, update
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState, Forgiven, Tally
 from worker.domain.jobs import JobState
+from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict
 from worker.storage.counts import batch_counts
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
+from worker.storage.operations import OPERATING, begin_operation, open_operation
 from worker.storage.tables import batches
 from worker.storage.transitions import PAUSE, move_picked
 from worker.storage.types import storable
 
+MANY = 2000
+"""Rows that follow a batch without an operation: whoever pauses or resumes it moves them at once."""
 
-def pause_batch(conn: Connection, batch_id: int, *, code: str | None, reason: str) -> bool:
-    """Nothing more of it is promoted; ``withdraw_paused`` takes back what is queued. False: it is paused already.
+
+def pause_batch(
+    conn: Connection,
+    batch_id: int,
+    *,
+    code: str | None,
+    reason: str,
+    now: datetime,
+    principal: str | None = None,
+) -> int | None:
+    """Nothing more of it is started, from now on; what is queued is taken back by an operation, or by
+    ``withdraw_paused`` where it is little or another operation goes on.
+    Returns how many jobs are queued; None where it is paused already.
 
     Raises Conflict for a batch that is not open; NotFound.
     """
     state = lock_batch(conn, batch_id)
     if state is BatchState.PAUSED:
-        return False
+        return None
     if state is not BatchState.OPEN:
         raise Conflict(f"batch {batch_id} is {state} and cannot be paused")
     conn.execute(
@@ -29,17 +48,36 @@ def pause_batch(conn: Connection, batch_id: int, *, code: str | None, reason: st
         .where(batches.c.id == batch_id)
         .values(state=BatchState.PAUSED, pause_code=code, pause_reason=storable(reason))
     )
-    return True
+    queued = batch_counts(conn, batch_id).get(JobState.QUEUED, 0)
+    _begin(conn, Operation(0, batch_id, Verb.PAUSE, queued, now, principal=principal))
+    return queued
 
 
-def resume_batch(conn: Connection, batch_id: int) -> None:
-    """Let a paused batch go on; ``promote_sealed`` makes its jobs eligible again. Its brakes begin anew.
+def _begin(conn: Connection, operation: Operation) -> None:
+    """Where many rows follow. A pause supersedes a resume and the reverse, but nothing else."""
+    goes_on = open_operation(conn, operation.batch_id)
+    if goes_on is not None and goes_on.verb not in (Verb.PAUSE, Verb.RESUME):
+        return
+    if operation.total > MANY or goes_on is not None:
+        begin_operation(conn, operation)
+
+
+def resume_batch(conn: Connection, batch_id: int, *, now: datetime, principal: str | None = None) -> None:
+    """Let a paused batch go on; its jobs are made eligible again by an operation, or by ``promote_batch`` where they
+    are few or another operation goes on. Its brakes begin anew.
 
     Raises Conflict for a batch that is not paused; NotFound.
     """
     state = lock_batch(conn, batch_id)
     if state is not BatchState.PAUSED:
         raise Conflict(f"batch {batch_id} is {state}, not paused")
+    reopen_batch(conn, batch_id)
+    scheduled = batch_counts(conn, batch_id).get(JobState.SCHEDULED, 0)
+    _begin(conn, Operation(0, batch_id, Verb.RESUME, scheduled, now, principal=principal))
+
+
+def reopen_batch(conn: Connection, batch_id: int) -> None:
+    """A paused batch is open, and its brakes begin anew; its rows are left to whoever calls."""
     conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.OPEN))
     forgive(conn, batch_id)
 
@@ -60,13 +98,21 @@ def forgive(conn: Connection, batch_id: int) -> None:
 STOPPED = "SELECT id FROM batches WHERE state IN ('open', 'paused') AND (state = 'paused' OR closed)"
 """Batches that start nothing: somebody paused them, or their window is closed."""
 
-_QUEUED_OF_PAUSED = text(
-    "SELECT batch_id, runner_key, priority FROM (SELECT batch_id, runner_key, priority, jobs FROM counts "
-    f"WHERE state = 'queued' AND batch_id IN ({STOPPED}) UNION ALL "
-    "SELECT batch_id, runner_key, priority, jobs FROM count_deltas WHERE state = 'queued' "
-    f"AND batch_id IN ({STOPPED})) AS found "
-    "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
-)
+
+def _queued_of(which: str) -> TextClause:
+    """Batch, runner key and priority of the jobs that are queued, by the counts."""
+    both = " UNION ALL ".join(
+        f"SELECT batch_id, runner_key, priority, jobs FROM {table} WHERE state = 'queued' AND {which}"
+        for table in ("counts", "count_deltas")
+    )
+    return text(
+        f"SELECT batch_id, runner_key, priority FROM ({both}) AS queued "
+        "GROUP BY batch_id, runner_key, priority HAVING sum(jobs) > 0 ORDER BY batch_id, priority, runner_key"
+    )
+
+
+_QUEUED_OF_PAUSED = _queued_of(f"batch_id IN ({STOPPED}) AND batch_id NOT IN ({OPERATING})")
+_QUEUED_OF_BATCH = _queued_of("batch_id = :batch")
 
 # without statistics SQLite may prefer the primary key, because of the order
 _HINT = {"postgresql": "", "sqlite": " INDEXED BY ix_jobs_claim"}
@@ -78,14 +124,23 @@ _PICK_QUEUED = (
 
 def withdraw_paused(conn: Connection, *, limit: int) -> int:
     """Queued jobs of paused batches, and of those whose window is closed, are ``scheduled`` again, at most ``limit``;
-    returns how many.
+    returns how many. Those of a batch that an operation stops are left to it.
 
     Idempotent and by anyone. What a worker gives back, or a promoter that saw the batch open still queues, after the
     batch was paused is found by the next pass.
     """
+    return _withdraw(conn, conn.execute(_QUEUED_OF_PAUSED).all(), limit)
+
+
+def withdraw_batch(conn: Connection, batch_id: int, *, limit: int) -> int:
+    """The same for one batch."""
+    return _withdraw(conn, conn.execute(_QUEUED_OF_BATCH, {"batch": batch_id}).all(), limit)
+
+
+def _withdraw(conn: Connection, queued: Sequence[Any], limit: int) -> int:
     pick = _PICK_QUEUED.format(hint=_HINT[conn.dialect.name])
     total = 0
-    for batch, key, priority in conn.execute(_QUEUED_OF_PAUSED).all():
+    for batch, key, priority in queued:
         if total == limit:
             break
         if lock_batch(conn, batch) is not BatchState.PAUSED and not _is_closed(conn, batch):

@@ -186,6 +186,10 @@ operations = Table(
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("running", Integer, nullable=False, server_default=text("0")),
     Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("selection", Json),
+    Column("arguments", Json),
+    Column("principal", String(200)),
+    Column("stops", Boolean, nullable=False, server_default=text("true")),
     Column("created_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("error", Text),
@@ -194,7 +198,8 @@ operations = Table(
     Index("ix_operations_batch_id", "batch_id"),
     sqlite_autoincrement=True,
 )
-"""What was decided about all jobs of a batch, and how far its rows have followed."""
+"""What was decided about many jobs of a batch, and how far its rows have followed. ``stops``: until it has ended, the
+batch starts no job."""
 
 notices = Table(
     "notices",

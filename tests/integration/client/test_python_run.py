@@ -175,7 +175,7 @@ def test_hosts_are_those_named_else_those_added_else_the_one_at_ollama_host(
 
 def test_waiting_ends_for_a_paused_batch_of_which_nothing_runs(caravan: Caravan) -> None:
     batch = caravan.submit(["x"], model=MODEL)
-    pause_batch(caravan.database, batch.id)
+    pause_batch(caravan.database, batch.id, clock=caravan.clock)
 
     assert batch.wait(None, 5).batch.state is State.PAUSED
 

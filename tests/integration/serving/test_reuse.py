@@ -229,7 +229,7 @@ def test_a_batch_that_is_paused_takes_nothing(database: Database, clock: Clock) 
         submit(database, clock, *ROWS)
         serve(database, host, clock)
         batch = submit(database, clock, *ROWS)
-        pause_batch(database, batch.id)
+        pause_batch(database, batch.id, clock=clock)
 
         serve(database, host, clock)
 

@@ -72,7 +72,7 @@ def test_a_paused_batch_gives_no_more_jobs_and_what_runs_ends_by_itself(store: S
     batch = store.submit(*lines(10))
     running = store.claim(2)
 
-    assert pause_batch(store.database, batch) == 8
+    assert pause_batch(store.database, batch, clock=CLOCK).jobs == 8
 
     assert store.claim() == []
     assert store.finish(running[0]).accepted
@@ -83,7 +83,7 @@ def test_a_paused_batch_gives_no_more_jobs_and_what_runs_ends_by_itself(store: S
 
 def test_a_resumed_batch_goes_on_where_it_was(store: Store) -> None:
     batch = store.submit(*lines(4), new_job(5, runner_key="b:1", priority=Priority.HIGH))
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
 
     resume_batch(store.database, batch, clock=CLOCK)
 
@@ -96,7 +96,7 @@ def test_a_retry_that_is_due_in_a_paused_batch_waits_for_the_resume_and_keeps_it
     batch = store.submit(*lines(2))
     first, second = store.claim()
     store.finish(first, Retried(Code.HOST_BUSY, "x", NOW, False))
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
     later = store.now.replace(hour=5)
     store.finish(second, Retried(Code.HOST_BUSY, "x", later, False))
 
@@ -111,7 +111,7 @@ def test_a_retry_that_is_due_in_a_paused_batch_waits_for_the_resume_and_keeps_it
 def test_what_is_given_back_to_a_paused_batch_is_taken_back_by_the_next_pass(store: Store) -> None:
     batch = store.submit(*lines(3))
     [job] = store.claim(1)
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
     with store.database.write() as conn:
         release_jobs(conn, token=job.token, job_ids=[job.id], now=NOW)
 
@@ -127,12 +127,12 @@ def test_a_pause_goes_in_chunks_and_can_be_gone_on_with(
 ) -> None:
     batch = store.submit(*(new_job(n, runner_key=f"m{n % 3}:1") for n in range(1, 31)))
     with store.database.write() as conn:
-        assert pauses.pause_batch(conn, batch, code=None, reason="by hand")
+        assert pauses.pause_batch(conn, batch, code=None, reason="by hand", now=NOW) == 30
         assert pauses.withdraw_paused(conn, limit=7) == 7
     with store.database.write() as conn:
         fold_counts(conn, limit=5)
 
-    assert pause_batch(store.database, batch) == 23
+    assert pause_batch(store.database, batch, clock=CLOCK).jobs == 23
 
     assert store.counts() == {JobState.SCHEDULED: 30}
 
@@ -140,7 +140,7 @@ def test_a_pause_goes_in_chunks_and_can_be_gone_on_with(
 def test_other_batches_are_not_paused_with_it(store: Store) -> None:
     first, second = store.submit(*lines(3)), store.submit(*lines(3))
 
-    pause_batch(store.database, first)
+    pause_batch(store.database, first, clock=CLOCK)
 
     assert {job.batch_id for job in store.claim()} == {second}
 
@@ -148,7 +148,7 @@ def test_other_batches_are_not_paused_with_it(store: Store) -> None:
 def test_a_paused_batch_whose_jobs_have_all_ended_is_finished(store: Store) -> None:
     batch = store.submit(new_job(1))
     [job] = store.claim()
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
     assert settled(store) == []
 
     store.finish(job)
@@ -159,7 +159,7 @@ def test_a_paused_batch_whose_jobs_have_all_ended_is_finished(store: Store) -> N
 
 def test_a_paused_batch_can_be_cancelled(store: Store) -> None:
     batch = store.submit(*lines(3))
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
 
     assert cancel_jobs(store.database, JobFilter(batch), clock=CLOCK).jobs == 3
 
@@ -182,7 +182,7 @@ def test_a_batch_that_is_not_open_cannot_be_paused_and_one_that_is_not_paused_no
             settled(store)
 
     with pytest.raises(Conflict, match=state):
-        pause_batch(store.database, batch)
+        pause_batch(store.database, batch, clock=CLOCK)
     with pytest.raises(Conflict, match="not paused"):
         resume_batch(store.database, batch, clock=CLOCK)
 
@@ -302,9 +302,9 @@ def test_a_retry_in_a_batch_that_somebody_paused_waits_and_one_that_paused_by_it
     for job in store.claim():
         if job.custom_id == "c1":
             store.finish(job, FAILURE)
-    pause_batch(store.database, by_hand)
+    pause_batch(store.database, by_hand, clock=CLOCK)
     with store.database.write() as conn:
-        pauses.pause_batch(conn, by_itself, code="max_failures", reason="too many")
+        pauses.pause_batch(conn, by_itself, code="max_failures", reason="too many", now=NOW)
 
     for batch in (by_hand, by_itself):
         assert retry_jobs(store.database, JobFilter(batch, states=FAILED), clock=CLOCK).jobs == 1
@@ -341,15 +341,14 @@ def test_nothing_of_a_batch_that_is_being_received_is_tried_again(store: Store) 
 
 
 def test_a_retry_of_very_many_jobs_goes_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.services.actions.CHUNK", 7)
+    monkeypatch.setattr("worker.maintenance.operate.CHUNK", 7)
     batch = store.submit(*lines(50))
     for job in store.claim(49):
         store.finish(job, FAILURE)
-    told: list[int] = []
 
-    done = retry_jobs(store.database, JobFilter(batch), clock=CLOCK, progress=told.append)
+    done = retry_jobs(store.database, JobFilter(batch), clock=CLOCK)
 
-    assert (done.jobs, told) == (49, [7, 14, 21, 28, 35, 42, 49, 49])
+    assert (done.jobs, done.left) == (49, 0)
     assert store.counts() == {JobState.QUEUED: 50}
     told_truly(store)
 
@@ -439,7 +438,7 @@ def test_held_jobs_are_let_go_by_their_code(store: Store) -> None:
 def test_held_jobs_of_a_paused_batch_that_are_let_go_wait_for_its_resume(store: Store) -> None:
     batch = store.submit(new_job(1))
     store.finish(store.claim()[0], Held(Code.RUNNER_DIED, "x"))
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
 
     unhold_jobs(store.database, JobFilter(batch), clock=CLOCK)
 
@@ -450,12 +449,12 @@ def test_jobs_that_have_not_ended_are_made_more_urgent_and_go_first(store: Store
     slow, urgent = store.submit(*lines(3)), store.submit(*lines(3))
     running = store.claim(1, batch_id=urgent)
 
-    done = prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH)
+    done = prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH, clock=CLOCK)
 
     assert done.jobs == 3
     assert [job.batch_id for job in store.claim(3, token="t2")] == [urgent, urgent, slow]
     store.finish(running[0])
-    assert prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH).jobs == 0
+    assert prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH, clock=CLOCK).jobs == 0
     told_truly(store)
 
 
@@ -496,8 +495,8 @@ def test_a_pause_and_a_retry_beside_hosts_at_work_leave_each_job_answered_once(
 
     def answered() -> bool:
         if found(store, batch).state is BatchState.OPEN:
-            pause_batch(store.database, batch)
-        prioritise_jobs(store.database, JobFilter(batch), Priority.HIGH)
+            pause_batch(store.database, batch, clock=CLOCK)
+        prioritise_jobs(store.database, JobFilter(batch), Priority.HIGH, clock=CLOCK)
         for one in (batch, other):
             retry_jobs(store.database, JobFilter(one, states=FAILED), clock=CLOCK)
         if found(store, batch).state is BatchState.PAUSED:
@@ -585,7 +584,7 @@ def test_a_beginning_that_fits_several_batches_lists_them(store: Store) -> None:
 
 def test_batches_are_listed_newest_first_and_by_state(store: Store) -> None:
     first, second = store.submit(new_job(1)), store.submit(new_job(1))
-    pause_batch(store.database, first)
+    pause_batch(store.database, first, clock=CLOCK)
 
     with store.database.read() as conn:
         assert [batch.id for batch in list_batches(conn)] == [second, first]

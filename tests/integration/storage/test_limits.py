@@ -95,7 +95,7 @@ def test_a_follower_outside_of_a_limit_waits_again_for_its_parent_when_it_is_lif
 
 def test_a_paused_batch_that_is_resumed_leaves_what_lies_outside_of_a_limit(store: Store) -> None:
     batch = store.submit(new_job(1), new_job(2))
-    pause_batch(store.database, batch)
+    pause_batch(store.database, batch, clock=CLOCK)
     bound_jobs(store.database, batch, inside(batch, 2), clock=CLOCK)
 
     resume_batch(store.database, batch, clock=CLOCK)

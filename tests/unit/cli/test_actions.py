@@ -107,7 +107,14 @@ def test_a_dry_run_says_how_many_and_changes_nothing(store: Store, shell: Shell,
     plain = json.loads(shell("cancel", "@last", "--dry-run", "--json").stdout)
 
     assert told == f"would retry 20 failed jobs of batch {reviews} (b)\n"
-    assert plain == {"action": "cancel", "batch": reviews, "jobs": 9, "running": 0, "dry_run": True}
+    assert plain == {
+        "action": "cancel",
+        "batch": reviews,
+        "jobs": 9,
+        "running": 0,
+        "left": 0,
+        "dry_run": True,
+    }
     assert store.counts() == before
 
 
@@ -115,6 +122,25 @@ def test_where_nothing_matches_it_says_so_and_that_is_no_error(shell: Shell, rev
     run = shell("retry", "@last", "--code", "cut")
 
     assert (run.exit_code, run.stdout) == (0, f"0 failed jobs of batch {reviews} (b)\n")
+
+
+def test_a_command_waits_a_moment_and_says_what_follows(
+    store: Store, shell: Shell, reviews: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.maintenance.operate.CHUNK", 2)
+    monkeypatch.setattr("worker.cli.actions.MOMENT", 0.0)
+
+    run = shell("retry", "@last", "--yes")
+    plain = json.loads(shell("status", "@last", "--json").stdout)["operation"]
+    again = shell("set", "@last", "--priority", "high", "--yes")
+
+    assert run.exit_code == 0 and f"16 more follow in the background (caravan status {reviews})" in run.stdout
+    assert (plain["verb"], plain["done"], plain["total"], plain["error"]) == ("retry", 4, 20, None)
+    assert plain["principal"]
+    assert f"batch {reviews} (b): " in run.stdout and "retrying 4 of 20" in shell("status", "@last").stdout
+    assert again.exit_code == 1 and "4 of 20" in again.stderr
+    monkeypatch.setattr("worker.cli.actions.MOMENT", 60.0)
+    assert "20 jobs asked again\n" in shell("retry", "@last", "--yes").stdout
 
 
 def test_each_command_does_its_part_and_tells_a_script(store: Store, shell: Shell, reviews: int) -> None:

@@ -19,6 +19,7 @@ from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.migrate import check_schema
 from worker.storage.notices import unreadable_notices
+from worker.storage.operations import unreadable_operations
 from worker.storage.pulses import probe, read_pulses
 from worker.storage.reports import jobs_by_runner_key, running_by_host
 from worker.storage.schedules import failed_firings, unfired, unreadable_schedules
@@ -91,7 +92,12 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         pulses = read_pulses(conn)
         states = jobs_by_runner_key(conn, None)
         late = unfired(conn, now=now)
-        unreadable = (*unreadable_windows(conn), *unreadable_schedules(conn), *unreadable_notices(conn))
+        unreadable = (
+            *unreadable_windows(conn),
+            *unreadable_schedules(conn),
+            *unreadable_notices(conn),
+            *unreadable_operations(conn),
+        )
         failed = failed_firings(conn)
     return HealthFacts(
         now=now,
