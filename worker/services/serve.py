@@ -499,7 +499,9 @@ class _Serving:
         except HostError as error:
             emit("host.unreachable", host=self.host.name, message=error.message)
             with self.session.write() as conn:
-                record_unreachable(conn, self.host.name, message=error.message, now=self.clock.now())
+                record_unreachable(
+                    conn, self.host.name, message=error.message, now=self.clock.now(), token=self.token
+                )
             self._pause(error)
             return False
         self.probed_at = self.clock.monotonic()

@@ -238,14 +238,22 @@ _HAS = text(
 )
 
 
-def record_unreachable(conn: Connection, name: str, *, message: str, now: datetime) -> None:
-    """Keep why the host could not be looked at, and since when; what it was last seen to have stays."""
+def record_unreachable(
+    conn: Connection, name: str, *, message: str, now: datetime, token: str | None = None
+) -> None:
+    """Keep why the host could not be looked at, and since when; what it was last seen to have stays.
+
+    Whoever serves the host gives its ``token``. Of somebody else, a laptop perhaps, it is kept only while nobody serves
+    the host: a worker that does knows better whether it answers.
+    """
+    h = hosts.c
+    free = h.serving_until.is_(None) | (h.serving_until <= bindparam("now", now, type_=UtcTime))
     conn.execute(
         update(hosts)
-        .where(hosts.c.name == name)
+        .where(h.name == name, free if token is None else h.serving_token == token)
         .values(
             error=storable(message),
-            unreachable_since=func.coalesce(hosts.c.unreachable_since, literal(now, UtcTime)),
+            unreachable_since=func.coalesce(h.unreachable_since, literal(now, UtcTime)),
         )
     )
 

@@ -1,6 +1,6 @@
 """What is known of hosts, and what they did between two loads."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -43,6 +43,22 @@ def test_what_a_probe_found_is_seen_by_all(store: Store) -> None:
     assert (report.resident, report.intent) == (KEY, "other:1")
     assert report.models == {"qwen3:8b"}
     assert unseen.models == frozenset()
+
+
+def test_a_host_that_a_worker_serves_is_not_called_unreachable_by_somebody_else(store: Store) -> None:
+    def error(now: datetime, **more: str) -> str | None:
+        record_unreachable(conn, "gpu-1", message="no route from here", now=now, **more)
+        return read_hosts(conn, now)[0].error
+
+    with store.database.write() as conn:
+        take_host(conn, host="gpu-1", token="ours", now=NOW, until=LATER)
+
+        assert error(NOW) is None
+        assert error(NOW, token="theirs") is None
+        assert error(NOW, token="ours") == "no route from here"
+
+        record_probe(conn, "gpu-1", version="0.30.1", models=[], now=NOW)
+        assert error(LATER) == "no route from here"
 
 
 def test_what_was_seen_at_another_url_is_forgotten(store: Store) -> None:
