@@ -178,6 +178,42 @@ def _say_checked(checked: "Sequence[Checked]") -> None:
     typer.echo(f"checked: {len(checked)} promises kept")
 
 
+@database.command("retry-spool")
+def db_retry_spool(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Store the answers that were set aside on this machine because the database did not take them.
+
+    An answer whose job went on without it, or that still cannot be stored, stays in its file.
+
+    Exit code: 0; 3 where answers are left.
+
+    Example: caravan db retry-spool
+    """
+    from worker.services.spools import retry_rejected
+
+    settings = settings_for()
+    with opened(settings) as found:
+        retried = retry_rejected(found, settings.home, clock=found.clock())
+    left = retried.unwanted + retried.failed
+    if as_json:
+        files = [str(file) for file in retried.files]
+        counts = {"stored": retried.stored, "unwanted": retried.unwanted, "failed": retried.failed}
+        typer.echo(json.dumps({**counts, "files": files}))
+    elif not left and not retried.stored:
+        typer.echo("no answers were set aside here")
+    else:
+        typer.echo(f"{retried.stored:,} answers are stored")
+        if retried.unwanted:
+            typer.echo(f"{retried.unwanted:,} are no longer wanted: their jobs ended, or run, without them")
+        if retried.failed:
+            typer.echo(f"{retried.failed:,} still cannot be stored; the log says why")
+        for file in retried.files:
+            typer.echo(f"left in {file}; delete it if you need none of them")
+    if left:
+        raise typer.Exit(3)
+
+
 @database.command("reader")
 def db_reader(
     name: Annotated[str, typer.Argument(metavar="ROLE", help="A role of PostgreSQL: a to z, 0 to 9 and _.")],

@@ -1,6 +1,7 @@
 """Which jobs are in our hands? Claimed for the slots of a host, given back unstarted, and looked for when a commit's
 answer was lost."""
 
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
@@ -37,7 +38,8 @@ class Claims:
         self._slots, self._store = slots, store
         self._clock, self._timings, self._batch_id = clock, timings, batch_id
         self._reuse = reuse
-        self._strays = False
+        self._strays = threading.Event()
+        """Set by the heartbeat's thread too."""
 
     def held(self) -> frozenset[int]:
         """Jobs whose leases have to be kept: in a slot, before one, or ended and not stored yet. From any thread."""
@@ -45,7 +47,7 @@ class Claims:
 
     def doubted(self) -> None:
         """The database did not answer: a claim may have been committed all the same, a release not."""
-        self._strays = True
+        self._strays.set()
 
     def claim(
         self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
@@ -122,7 +124,7 @@ class Claims:
         try:
             alike = list(self._reuse.answer(alike))
         except DatabaseFailure:
-            self._strays = True  # what was committed is no longer ours, and the others are released as strays
+            self._strays.set()  # what was committed is no longer ours, and the others are released as strays
             raise
         self._release(alike)
 
@@ -139,18 +141,22 @@ class Claims:
                 )
             )
         except DatabaseFailure as error:
-            self._strays = True
+            self._strays.set()
             emit_failure(error, host=self._host)
             return
         emit("job.released", host=self._host, jobs=len(unstarted))
 
     def release_strays(self) -> None:
         """Release what bears our token and is in nobody's hands, where that may be. Raises DatabaseFailure."""
-        if not self._strays:
+        if not self._strays.is_set():
             return
-        jobs = self._database.transact(
-            lambda conn: release_strays(conn, token=self._token, held=self.held(), now=self._clock.now())
-        )
-        self._strays = False
+        self._strays.clear()  # before the look: a doubt that comes up meanwhile is looked into the next time
+        try:
+            jobs = self._database.transact(
+                lambda conn: release_strays(conn, token=self._token, held=self.held(), now=self._clock.now())
+            )
+        except BaseException:
+            self._strays.set()
+            raise
         if jobs:
             emit("job.released", host=self._host, jobs=jobs)

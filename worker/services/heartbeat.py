@@ -71,6 +71,9 @@ class Heartbeat:
                     self._look()
             except DatabaseFailure as error:
                 emit_failure(error, host=self._host.name)
+            except Exception as error:  # else the leases would run out, and nobody would know why
+                self._session.failure = error
+                return
 
     def _look(self) -> None:
         asked = frozenset(self._asked())

@@ -94,6 +94,7 @@ def serve_host(
     Returns at once when somebody else serves it, where it steps back after a failure, and where the database has other
     settings for it by now (``CHANGED``: to be called again with these). ``standing`` is what this
     process knows of the host from earlier passes; ``batch_id`` keeps to one batch; ``wake`` cuts a linger short.
+    A defect, in whatever thread, is raised once the running calls have ended and are stored, and the host was given back.
     Never raises for what a host does; raises DatabaseFailure when the database is away before anything was
     claimed.
     """
@@ -241,6 +242,11 @@ class _Serving:
             except HostLost:
                 self._drain()
                 return self._served(TAKEN)
+            except Exception as error:
+                # a defect ends the pass; what the host generates meanwhile is kept all the same
+                emit("serving.failed", host=self.host.name, message=f"{type(error).__name__}: {error}"[:300])
+                self._drain(learn=False)
+                raise
 
     def _turn(self) -> Served:
         """Raises HostLost."""
@@ -253,6 +259,8 @@ class _Serving:
             if self.session.lost.is_set():
                 self._drain()
                 return self._served(TAKEN)
+            if (failure := self.session.failure or self.slots.failure) is not None:
+                raise failure
             if (ending := self._ending()) is not None:
                 self._drain()
                 if self.session.lost.is_set():
@@ -443,13 +451,15 @@ class _Serving:
         self.stop.wait(self.timings.idle_poll)
         return 0.0
 
-    def _drain(self) -> None:
-        """Give back what no slot has taken, let the running calls end and store them."""
+    def _drain(self, *, learn: bool = True) -> None:
+        """Give back what no slot has taken, let the running calls end and store them, and ``learn`` from them."""
         self.claims.give_back()
         while self.slots.unfinished:
             endings = self.slots.endings(self.timings.idle_poll)
-            if endings:
+            if endings and learn:
                 self._take(endings)
+            elif endings:
+                self._store([one.ending for one in endings])
 
     def _served(self, reason: str) -> Served:
         return Served(self.host.name, self.jobs, self.residency.loads, reason)
@@ -579,9 +589,7 @@ class _Serving:
         for one in ended:
             self.residency.answered(one.runner_key)
         endings = [one.ending for one in ended]
-        self.jobs += len(endings)
-        self.store.add([ending.finish for ending in endings])
-        self.store.flush()
+        self._store(endings)
         failed = [
             (one.runner_key, one.ending.error)
             for one in ended
@@ -603,6 +611,11 @@ class _Serving:
             emit_failure(error, host=self.host.name)
         except HostLost:
             pass  # the outcomes are stored; the loop ends at its next turn
+
+    def _store(self, endings: Sequence[Ending]) -> None:
+        self.jobs += len(endings)
+        self.store.add([ending.finish for ending in endings])
+        self.store.flush()
 
     def _brake(self, batch_ids: Collection[int]) -> None:
         """Batches whose jobs only fail stop here, before more of them is tried."""

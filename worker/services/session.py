@@ -22,6 +22,8 @@ class HostSession:
         self.token = token
         self.lost = threading.Event()
         """Another worker serves the host: nothing more may be claimed, loaded or written for it."""
+        self.failure: Exception | None = None
+        """A defect in a thread of this pass: the pass ends with it, in the thread that decides."""
         self.changed = threading.Event()
         """Somebody set the host otherwise, as its address or its slots: this pass ends, and the next one reads them."""
 

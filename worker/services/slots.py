@@ -56,6 +56,8 @@ class Slots:
         self._halted = self._closed = False
         self._failures = 0
         self._threads: list[threading.Thread] = []
+        self.failure: Exception | None = None
+        """A defect that ended a job without an outcome."""
 
     @property
     def limit(self) -> int:
@@ -206,10 +208,11 @@ class Slots:
         while (taken := self._take(ran)) is not None:
             job, runner_key, call, at_once = taken
             ran = job.prefix_group
-            ending: Ending | None = None
             try:
                 ending = self._attempt(job, runner_key, call)
-            finally:
+            except Exception as error:
+                self._drop(job, error)
+            else:
                 self._put(job, runner_key, ending, at_once)
 
     def _take(self, ran: int | None) -> tuple[ClaimedJob, str, Call, int] | None:
@@ -229,16 +232,26 @@ class Slots:
                 self._changed.wait()
             return None
 
-    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending | None, at_once: int) -> None:
+    def _drop(self, job: ClaimedJob, failure: Exception) -> None:
+        """A defect ended the job, and nothing is known of its outcome: its lease runs out, which counts as a loss. The slots
+        halt, for the serving thread to end the pass."""
         with self._changed:
             self._calls.pop(job.id, None)
             self._running.pop(job.id, None)
-            if ending is not None:
-                self._failures = self._failures + 1 if ending.has_failed else 0
-                if ending.is_the_hosts or self._failures >= MOST_FAILURES:
-                    # Until the serving thread has taken this in, a host that refuses connections, or a template that
-                    # no model understands, would be handed, and fail, every job that waits here.
-                    self._halted = True
-                self._untaken += 1
-                self._endings.put(Ended(ending, runner_key, at_once))
+            self._runner_of.pop(job.id, None)
+            self._halted = True
+            self.failure = failure
+        self.nudge()
+
+    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending, at_once: int) -> None:
+        with self._changed:
+            self._calls.pop(job.id, None)
+            self._running.pop(job.id, None)
+            self._failures = self._failures + 1 if ending.has_failed else 0
+            if ending.is_the_hosts or self._failures >= MOST_FAILURES:
+                # Until the serving thread has taken this in, a host that refuses connections, or a template that
+                # no model understands, would be handed, and fail, every job that waits here.
+                self._halted = True
+            self._untaken += 1
+            self._endings.put(Ended(ending, runner_key, at_once))
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

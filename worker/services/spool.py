@@ -19,6 +19,8 @@ from worker.errors import Code
 
 GROUP_BYTES = 8_000_000
 """A group that is read holds no more than this, and the line that goes beyond it."""
+REJECTED = "rejected"
+"""The folder in the spool with answers that could not be stored for a reason of their own."""
 _LONGEST_NAME = 200
 _OUTCOMES: Mapping[str, type] = {cls.__name__: cls for cls in (Succeeded, Failed, Retried, Held, Cancelled)}
 
@@ -40,17 +42,23 @@ class Spool:
     harmless: the second is refused. Several processes may write, read and clear it at once."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._written: set[tuple[int, int]] = set()
         self._size = 0
         """Bytes of the file that are known to us."""
+
+    @property
+    def rejected(self) -> "Spool":
+        """Where answers are set aside that the database takes neither now nor later: a file of this name in a folder of
+        its own, which nobody stores by itself."""
+        return Spool(self.path.parent / REJECTED / self.path.name)
 
     def write(self, finishes: Sequence[Finish]) -> int:
         """Append what we have not written yet and flush it to the disk. Returns how many were new. Raises OSError."""
         new = [finish for finish in finishes if (finish.job_id, finish.attempt) not in self._written]
         if not new:
             return 0
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._opened("a+b") as file:
             before = _length(file)
             try:
@@ -59,7 +67,7 @@ class Spool:
                 if before == self._size:  # nobody else has written here
                     self._size = _length(file)
             if not before:
-                _keep_name(self._path.parent)
+                _keep_name(self.path.parent)
         self._written.update((finish.job_id, finish.attempt) for finish in new)
         return len(new)
 
@@ -69,12 +77,28 @@ class Spool:
         A line that was cut by a crash, be it within a character, is left out. Raises OSError.
         """
         with suppress(FileNotFoundError):
-            self._size = self._path.stat().st_size
+            self._size = self.path.stat().st_size
         return self._read(self._size, at_most) if self._size else iter(())
 
     def read(self) -> list[Finish]:
         """All of it at once. Raises OSError."""
         return [finish for group in self.groups(100) for finish in group]
+
+    def replace(self, finishes: Sequence[Finish]) -> None:
+        """Keep ``finishes`` of what ``read`` gave, and what another process has added since. Raises OSError."""
+        part = self.path.with_suffix(".part")
+        with self._opened("r+b") as file:
+            file.seek(self._size)
+            added = file.read()
+            with part.open("wb") as new:
+                _append(new, finishes)
+                new.write(added)
+                new.flush()
+                os.fsync(new.fileno())
+            if _LOCKS:
+                _exchange(part, self.path)
+        if not _LOCKS:
+            _exchange(part, self.path)
 
     def clear(self) -> None:
         """All that we wrote and read is stored. What another process has added since stays, with ours: whoever looks
@@ -86,15 +110,15 @@ class Spool:
             if _length(file) != self._size:
                 return
             if _LOCKS:
-                self._path.unlink()
+                self.path.unlink()
         if not _LOCKS:  # Windows removes no file that is open
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         self._size = 0
 
     def _read(self, end: int, at_most: int) -> Iterator[Sequence[Finish]]:
         group: list[Finish] = []
         size = 0
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             while file.tell() < end and (line := file.readline()):
                 with suppress(ValueError, KeyError, TypeError, AttributeError):
                     group.append(_from_json(json.loads(line.decode("utf-8", "surrogatepass"))))
@@ -109,8 +133,8 @@ class Spool:
     def _opened(self, mode: Literal["a+b", "r+b"]) -> Iterator[BinaryIO]:
         """The file, ours alone: who clears it must not remove what another process adds in the same moment."""
         while True:
-            with self._path.open(mode) as file:
-                if not _LOCKS or _locked(file, self._path):
+            with self.path.open(mode) as file:
+                if not _LOCKS or _locked(file, self.path):
                     yield file
                     return
 
@@ -142,6 +166,14 @@ def _append(file: BinaryIO, finishes: Sequence[Finish]) -> None:
         file.write(text.encode("utf-8", "surrogatepass") + b"\n")
     file.flush()
     os.fsync(file.fileno())
+
+
+def _exchange(new: Path, old: Path) -> None:
+    if new.stat().st_size:
+        new.replace(old)
+        return
+    new.unlink()
+    old.unlink()
 
 
 def _length(file: BinaryIO) -> int:

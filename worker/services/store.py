@@ -1,5 +1,6 @@
 """Outcomes on their way to the database: stored in groups, kept while it is away, spooled before they could be lost."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,16 +12,23 @@ from worker.services.spool import Spool
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
 
+_log = logging.getLogger("caravan")
+
 AT_MOST = 200
 """Finishes in one transaction."""
 RETRY_SECONDS = 1.0
+
+
+class _DiskFailure(Exception):
+    """An answer that the database does not take could not be set aside."""
 
 
 class Store:
     """The one writer of a host's outcomes.
 
     Text that a host generated is expensive: when the database is away or refuses them, finishes stay here and go to the spool at
-    once; when it is back they are stored through the fence like all others.
+    once; when it is back they are stored through the fence like all others. One that cannot be stored for a reason of its
+    own, a defect, is set aside in ``Spool.rejected``, and its neighbours are stored.
     """
 
     def __init__(self, database: Database, host: str, *, clock: Clock, spool: Spool | None = None) -> None:
@@ -30,7 +38,7 @@ class Store:
         self._spool = spool
         self._pending: list[Finish] = []
         self._groups: Iterator[Sequence[Finish]] = iter(())
-        self._left: Sequence[Finish] = ()
+        self._left: list[Finish] = []
         """The group of what earlier workers left in the spool that is to be stored next."""
         self._unread = False
         """A disk did not give all of it: the file stays for who reads it next."""
@@ -61,13 +69,14 @@ class Store:
             return False
         try:
             while self._left:
-                self._store(self._left)
-                self._next_group()
+                self._store_group(self._left)
+                if not self._left:
+                    self._next_group()
             while self._pending:
-                self._store(self._pending[:AT_MOST])
-                del self._pending[:AT_MOST]
-        except DatabaseFailure as error:
-            emit_failure(error, host=self._host)
+                self._store_group(self._pending)
+        except (DatabaseFailure, _DiskFailure) as error:
+            if isinstance(error, DatabaseFailure):
+                emit_failure(error, host=self._host)
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._keep()
             return False
@@ -80,6 +89,50 @@ class Store:
         """One last try; what is left waits in the spool for the next worker of this host."""
         self._retry_at = float("-inf")
         self.flush()
+
+    def _store_group(self, waiting: list[Finish]) -> None:
+        """Store the first of ``waiting`` and take them out of it."""
+        group = waiting[:AT_MOST]
+        try:
+            self._store(group)
+        except DatabaseFailure:
+            raise
+        except (
+            Exception
+        ):  # a defect, or a value that no column holds: which of them has it is seen one by one
+            self._keep()
+            for finish in group:
+                self._store_alone(finish)
+                del waiting[0]
+        else:
+            del waiting[: len(group)]
+
+    def _store_alone(self, finish: Finish) -> None:
+        try:
+            self._store([finish])
+        except DatabaseFailure:
+            raise
+        except Exception as error:
+            self._set_aside(finish, error)
+
+    def _set_aside(self, finish: Finish, error: Exception) -> None:
+        """Its job is asked again once its lease is over. Raises _DiskFailure where the disk does not take it: then it stays."""
+        file = None
+        if self._spool is not None:
+            file = self._spool.rejected
+            try:
+                file.write([finish])
+            except OSError as failure:
+                emit("database.unavailable", host=self._host, message=f"spool: {failure}")
+                raise _DiskFailure from failure
+        _log.error("defect: an answer cannot be stored", exc_info=error)
+        emit(
+            "job.set_aside",
+            host=self._host,
+            job=finish.job_id,
+            file=None if file is None else str(file.path),
+            message=f"{type(error).__name__}: {error}"[:300],
+        )
 
     def _store(self, group: Sequence[Finish]) -> None:
         finished = self._database.transact(lambda conn: finish_jobs(conn, group, now=self._clock.now()))
@@ -99,10 +152,10 @@ class Store:
                     emit("job.spooled", host=self._host, jobs=kept)
 
     def _next_group(self) -> None:
-        self._left = ()
+        self._left = []
         whole, self._unread = not self._unread, True
         with self._spooling():
-            self._left = next(self._groups, ())
+            self._left = list(next(self._groups, ()))
             self._unread = not whole
 
     @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import simulator
 from tests.integration.serving.test_serve import (
@@ -23,7 +24,8 @@ from tests.integration.serving.test_serve import (
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobState
+from worker.domain.jobs import ClaimedJob, JobState
+from worker.services.attempt import Ending, attempt_job
 from worker.services.pace import Paces
 from worker.services.spool import Spool
 from worker.services.standing import Standing
@@ -180,3 +182,50 @@ def test_other_settings_of_a_host_reach_a_worker_that_is_busy(database: Database
         assert 0 < served.jobs < 60  # those that ran came to their end, the others were given back
         assert counts(database, batch) == {JobState.SUCCEEDED: served.jobs, JobState.QUEUED: 60 - served.jobs}
         assert serve(database, clock, host).reason == "host changed"  # and nothing runs with the old ones
+
+
+def test_a_defect_in_a_slot_ends_the_pass_and_what_was_not_begun_is_given_back(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_at_the_third(job: ClaimedJob, **more: Any) -> Ending:
+        if job.custom_id == "3":
+            raise ZeroDivisionError
+        return attempt_job(job, **more)
+
+    monkeypatch.setattr("worker.services.serve.attempt_job", break_at_the_third)
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "custom_id": str(n)} for n in range(9)]
+        batch = submit(database, clock, jobs)
+
+        with pytest.raises(ZeroDivisionError):
+            serve(database, clock, host)
+
+    left = counts(database, batch)
+    assert left.pop(JobState.RUNNING) == 1  # until its lease is over: that counts as a loss
+    assert sum(left.values()) == 8
+    assert left[JobState.SUCCEEDED] >= 3
+    assert not being_served(database)
+
+
+def test_a_defect_of_the_heartbeat_ends_the_pass(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> frozenset[int]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("worker.services.heartbeat.cancel_requested", broken)
+    with simulator.running(simulated(time_scale=0.2)) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(200)])
+
+        with pytest.raises(ZeroDivisionError):
+            serve(database, clock, host)
+
+    assert JobState.RUNNING not in counts(database, batch)
+    assert not being_served(database)
+
+
+def being_served(database: Database) -> bool:
+    with database.read() as conn:
+        return bool(conn.execute(text("SELECT count(*) FROM hosts WHERE serving_token IS NOT NULL")).scalar())

@@ -1,6 +1,7 @@
 """Outcomes on their way to the database: nothing that was generated is lost, nothing is stored twice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, ending, new_job
 from tests.integration.storage.conftest import Store as Queue
 from tests.integration.storage.conftest import store as queue
+from worker.domain.attempts import Finish, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused, DatabaseUnavailable
-from worker.services.spool import Spool
+from worker.services.spool import REJECTED, Spool
+from worker.services.spools import retry_rejected
 from worker.services.store import Store
 from worker.storage.engine import Database
 
@@ -118,3 +121,69 @@ def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stor
     assert store.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 1}
     assert not store.held
+
+
+@pytest.mark.fault(11)
+def test_an_outcome_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_stored(
+    queue: Queue, fickle: Fickle, tmp_path: Path
+) -> None:
+    fickle.away = False
+    queue.submit(*(new_job(number) for number in range(1, 6)))
+    store = a_store(fickle, tmp_path, FakeClock(NOW))
+    finishes = [ending(job) for job in queue.claim()]
+    finishes[2] = beyond_every_column(finishes[2])
+
+    store.add(finishes)
+
+    assert store.flush()
+    assert queue.counts() == {JobState.SUCCEEDED: 4, JobState.RUNNING: 1}
+    assert store.held == frozenset()
+    assert Spool(tmp_path / REJECTED / "gpu-1.jsonl").read() == [finishes[2]]
+    assert not (tmp_path / "gpu-1.jsonl").exists()
+
+
+@pytest.mark.fault(11)
+def test_what_an_earlier_worker_left_in_the_spool_is_stored_but_for_what_cannot_be(
+    queue: Queue, fickle: Fickle, tmp_path: Path
+) -> None:
+    queue.submit(new_job(1), new_job(2))
+    finishes = [ending(job) for job in queue.claim()]
+    Spool(tmp_path / "gpu-1.jsonl").write([beyond_every_column(finishes[0]), finishes[1]])
+    fickle.away = False
+
+    assert a_store(fickle, tmp_path, FakeClock(NOW)).flush()
+    assert queue.counts() == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1}
+    assert len(Spool(tmp_path / REJECTED / "gpu-1.jsonl").read()) == 1
+
+
+def test_answers_that_were_set_aside_are_stored_when_somebody_asks_for_it(
+    queue: Queue, fickle: Fickle, tmp_path: Path
+) -> None:
+    queue.submit(*(new_job(number) for number in range(1, 4)))
+    jobs = queue.claim()
+    good, poison, gone = (ending(job) for job in jobs)
+    rejected = tmp_path / "spool" / REJECTED / "gpu-1.jsonl"
+    Spool(rejected).write([good, beyond_every_column(poison), gone])
+    queue.finish(jobs[2])
+
+    retried = retry_rejected(queue.database, tmp_path, clock=FakeClock(NOW))
+
+    assert (retried.stored, retried.unwanted, retried.failed) == (1, 1, 1)
+    assert retried.files == (rejected,)
+    assert [finish.job_id for finish in Spool(rejected).read()] == [poison.job_id, gone.job_id]
+    assert queue.counts() == {JobState.SUCCEEDED: 2, JobState.RUNNING: 1}
+
+
+def test_a_file_of_which_all_was_stored_is_gone(queue: Queue, tmp_path: Path) -> None:
+    queue.submit(new_job(1))
+    rejected = tmp_path / "spool" / REJECTED / "gpu-1.jsonl"
+    Spool(rejected).write([ending(job) for job in queue.claim()])
+
+    assert retry_rejected(queue.database, tmp_path, clock=FakeClock(NOW)).files == ()
+    assert not rejected.exists()
+
+
+def beyond_every_column(finish: Finish) -> Finish:
+    """As a defect would make it: a number that neither database can hold."""
+    assert isinstance(finish.outcome, Succeeded)
+    return replace(finish, outcome=Succeeded(replace(finish.outcome.result, total_duration=2**70)))

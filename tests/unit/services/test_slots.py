@@ -199,3 +199,18 @@ def test_a_process_that_slept_through_its_leases_asks_nothing_before_it_knows_wh
     assert asked == [2]
     assert slots.unfinished == 0
     slots.close()
+
+
+def test_a_defect_in_a_slot_halts_the_slots_and_is_there_for_the_serving_thread() -> None:
+    def break_at_the_first(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+        if job.id == 1:
+            raise ZeroDivisionError
+        return ending(job)
+
+    slots = Slots(1, break_at_the_first, name="gpu-1", clock=SystemClock())
+    slots.hand_over([job(1), job(2)], "m:1")
+
+    assert slots.endings(5) == []
+    assert isinstance(slots.failure, ZeroDivisionError)
+    assert (set(slots.held), slots.ready) == ({2}, 1)
+    slots.close()

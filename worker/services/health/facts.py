@@ -14,6 +14,7 @@ from worker.domain.health import Finding, Kind
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseRefused, DatabaseUnavailable, SchemaOutdated
 from worker.services.health.findings import Disk, FailedNight, HealthFacts, HostSeen, SpoolSeen, Unfired
+from worker.services.spool import REJECTED
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import HostRow, read_hosts
@@ -145,12 +146,14 @@ def _disks(place: Place) -> Iterator[Disk]:
 
 def _spools(home: Path, now: datetime) -> Iterator[SpoolSeen]:
     with suppress(OSError):
-        for path in sorted((home / "spool").glob("*.jsonl")):
+        folder = home / "spool"
+        for path in sorted([*folder.glob("*.jsonl"), *folder.glob(f"{REJECTED}/*.jsonl")]):
             with suppress(OSError):
                 status = path.stat()
                 if status.st_size:
                     written = datetime.fromtimestamp(status.st_mtime, UTC)
-                    yield SpoolSeen(path, min(written, _first(path) or now))
+                    since = min(written, _first(path) or now)
+                    yield SpoolSeen(path, since, rejected=path.parent.name == REJECTED)
 
 
 def _first(path: Path) -> datetime | None:

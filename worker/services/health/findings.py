@@ -62,6 +62,8 @@ class SpoolSeen:
 
     path: Path
     since: datetime
+    rejected: bool = False
+    """They cannot be stored for a reason of their own, and nobody tries again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +254,11 @@ def _disks(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
 
 def _spools(facts: HealthFacts) -> Iterator[Finding]:
     for spool in facts.spools:
-        if facts.now - spool.since > SPOOL_PATIENCE:
+        if spool.rejected:
+            message = f"{spool.path} holds answers that the database does not take"
+            remedy = "report the error that stands in the log; caravan db retry-spool stores them once it is mended"
+            yield Finding(Kind.SPOOL, f"{spool.path.parent.name}/{spool.path.name}", message, remedy)
+        elif facts.now - spool.since > SPOOL_PATIENCE:
             told = f"{spool.path} holds answers that wait to be stored for {_ago(facts.now - spool.since)}"
             remedy = "start what serves that host on this machine: it stores them first of all"
             yield Finding(Kind.SPOOL, spool.path.name, told, remedy)
