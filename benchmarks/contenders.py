@@ -18,8 +18,8 @@ from benchmarks.places import Place
 from benchmarks.processes import Stuck, clean_environ, group, measure
 from tests.servers.children import dies_with_parent
 from worker.domain.hosts import Host
+from worker.hosts.registry import register
 from worker.ollama.client import OllamaHost
-from worker.services.hosts import register
 from worker.storage.engine import open_database
 from worker.storage.migrate import upgrade
 

@@ -95,7 +95,7 @@ if form in ("sqlite", "duckdb"):
     from worker.storage.snapshots import snapshot
     rows = snapshot(database, path, kind=form, now=datetime.now(UTC))["report_results"]
 else:
-    from worker.services.results import write_results_file
+    from worker.exports.results import write_results_file
     rows = write_results_file(database, 1, path)
 seconds = time.perf_counter() - began
 database.close()

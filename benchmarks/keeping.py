@@ -28,12 +28,12 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
+from worker.door.submit import submit_lines
+from worker.hosts.registry import register
+from worker.maintenance.keeping import give_room_back, prune
 from worker.maintenance.number import number_all
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.hosts import register
-from worker.services.keeping import give_room_back, prune
-from worker.services.serve import serve_host
-from worker.services.submit import submit_lines
+from worker.serving.serve import serve_host
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database
 from worker.storage.finishes import finish_jobs

@@ -25,10 +25,10 @@ from worker.domain.attempts import Finish, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.replies import Result
+from worker.explain.situation import situation
 from worker.maintenance.number import number_all
 from worker.policy.figures import By
-from worker.services.report import make_report
-from worker.services.situation import situation
+from worker.reports.report import make_report
 from worker.storage.batches import create_batch, list_batches, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database

@@ -21,7 +21,7 @@ from sqlalchemy import insert, text
 
 from tests.servers import postgres_server
 from worker.domain.jobs import NewJob, Priority
-from worker.services.search import index_texts, search
+from worker.search.search import index_texts, search
 from worker.storage.batches import create_batch
 from worker.storage.engine import Database, open_database
 from worker.storage.ids import SEQ_BITS

@@ -15,9 +15,9 @@ def submit_to_caravan(path: Path) -> int:
     """Submit and wake as ``caravan submit`` does; the jobs that were taken in."""
     from worker.dispatch.app import make_app
     from worker.dispatch.wake import wake_hosts
+    from worker.door.arrival import arrive
+    from worker.door.recipe import Recipe
     from worker.maintenance.hold import hosts_to_wake
-    from worker.services.arrival import arrive
-    from worker.services.recipe import Recipe
     from worker.settings import load_settings
     from worker.storage.engine import open_database
 

@@ -20,7 +20,7 @@ from worker.policy.facts import (
     Wait,
     Work,
 )
-from worker.services.pace import Paces
+from worker.serving.pace import Paces
 from worker.storage.paces import PaceSeen
 
 EXCHANGE = 10.0

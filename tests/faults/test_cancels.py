@@ -24,10 +24,10 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobFilter, JobState
 from worker.domain.timings import Timings
 from worker.errors import Code
-from worker.services.actions import cancel_jobs
-from worker.services.serve import serve_host
-from worker.services.spool import Spool
-from worker.services.store import Store
+from worker.maintenance.actions import cancel_jobs
+from worker.serving.serve import serve_host
+from worker.serving.spool import Spool
+from worker.serving.store import Store
 from worker.storage.batches import create_batch
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.acceptance.conftest import MODELS, Fleet, write_jobs
 from tests.integration.storage.conftest import ending
 from tests.waiting import wait_until
-from worker.services.spool import Spool, spool_path
+from worker.serving.spool import Spool, spool_path
 from worker.storage.claims import claim_jobs
 from worker.storage.hosts import drain_host, resume_host
 

@@ -31,9 +31,9 @@ from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code
 from worker.ollama.client import Bounds, Deadlines, OllamaHost
-from worker.services.pace import Paces
-from worker.services.serve import serve_host
-from worker.services.standing import Standing
+from worker.serving.pace import Paces
+from worker.serving.serve import serve_host
+from worker.serving.standing import Standing
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.ids import job_id

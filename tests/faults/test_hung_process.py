@@ -15,8 +15,8 @@ from tests.waiting import wait_until
 from worker.dispatch.run import fleet_app
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
-from worker.services.submit import submit_lines
-from worker.services.watchdog import HUNG
+from worker.door.submit import submit_lines
+from worker.serving.watchdog import HUNG
 from worker.settings import load_settings
 from worker.storage.counts import batch_progress
 from worker.storage.engine import open_database
@@ -28,8 +28,8 @@ from dataclasses import replace
 import simulator
 from api_schemas.jobs import JobDefaults
 from worker.domain.hosts import Host
-from worker.services import serve
-from worker.services.submit import submit_lines
+from worker.serving import serve
+from worker.door.submit import submit_lines
 from worker.settings import load_settings
 from worker.stack.embedded import embedded, join_hosts
 from worker.storage.counts import batch_progress
@@ -94,7 +94,7 @@ def test_an_answer_that_takes_longer_than_a_turn_is_no_hang(tmp_path: Path) -> N
 WORKER = """
 import os, sys, threading
 from worker.dispatch.run import run_worker
-from worker.services import serve
+from worker.serving import serve
 from worker.settings import load_settings
 
 marker, choose = sys.argv[1], serve.choose

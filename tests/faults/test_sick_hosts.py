@@ -26,9 +26,9 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Health, Host
 from worker.domain.jobs import JobState
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.pace import Paces
-from worker.services.serve import Served, serve_host
-from worker.services.standing import Standing
+from worker.serving.pace import Paces
+from worker.serving.serve import Served, serve_host
+from worker.serving.standing import Standing
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, resume_host

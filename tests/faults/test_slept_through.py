@@ -12,7 +12,7 @@ from tests.integration.serving.test_serve import TENTH, add, counts, serve, simu
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.jobs import JobState
-from worker.services.serve import Served
+from worker.serving.serve import Served
 from worker.storage.claims import rescue_stale
 from worker.storage.engine import Database, open_database
 from worker.storage.ids import job_id

@@ -24,8 +24,8 @@ from worker.storage.ids import SEQ_BITS
 
 if TYPE_CHECKING:
     from worker.clock import Clock
+    from worker.maintenance.actions import Changed
     from worker.policy.windows import Windows
-    from worker.services.actions import Changed
     from worker.storage.engine import Connection, Database
 
 Target = Annotated[
@@ -121,7 +121,7 @@ def cancel(
 
     Example: caravan cancel @last --yes
     """
-    from worker.services import actions
+    from worker.maintenance import actions
     from worker.storage.actions import OPEN
 
     act = Act(
@@ -152,7 +152,7 @@ def unhold(
 
     Example: caravan unhold @last --code model_missing
     """
-    from worker.services import actions
+    from worker.maintenance import actions
 
     act = Act(
         "unhold",
@@ -199,7 +199,7 @@ def retry(
 
     Example: caravan retry @last --cut --set num_predict=4096
     """
-    from worker.services import actions
+    from worker.maintenance import actions
     from worker.storage.actions import RETRIED
 
     if state is not None and not set(state) <= RETRIED | {JobState.SUCCEEDED}:
@@ -254,7 +254,7 @@ def set_(
 
     Example: caravan set @last --priority high
     """
-    from worker.services import actions
+    from worker.maintenance import actions
 
     hours = windows_of(window, blackout, tz)
     if hours is not None or no_window:
@@ -281,8 +281,8 @@ def set_(
 
 
 def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
-    from worker.services.actions import Changed, count_cancellable
-    from worker.services.windows import set_windows
+    from worker.maintenance.actions import Changed, count_cancellable
+    from worker.maintenance.hours import set_windows
 
     def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
@@ -299,7 +299,7 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
 
     Example: caravan pause @last --yes
     """
-    from worker.services import actions
+    from worker.maintenance import actions
 
     def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
@@ -316,7 +316,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
 
     Example: caravan resume @last --yes
     """
-    from worker.services import actions
+    from worker.maintenance import actions
 
     def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
@@ -339,7 +339,7 @@ def _do(act: Act, asked: Asked, nothing: "Callable[[Database, JobFilter], str] |
         with database.read() as conn:
             chosen, batch = _chosen(conn, asked)
         if asked.matching is not None:
-            from worker.services.search import jobs_matching
+            from worker.search.search import jobs_matching
 
             over = chosen.among(act.over)
             chosen = next(

@@ -14,8 +14,8 @@ from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.domain.operations import Operation
+from worker.explain.situation import hours_of
 from worker.policy.answers import advice
-from worker.services.situation import hours_of
 from worker.storage.answers import answer_counts
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress

@@ -114,7 +114,7 @@ def db_compact(
 
     Example: caravan db compact
     """
-    from worker.services.keeping import compact
+    from worker.maintenance.keeping import compact
 
     with opened(settings_for()) as found:
         given = compact(found, clock=found.clock())
@@ -190,7 +190,7 @@ def db_retry_spool(
 
     Example: caravan db retry-spool
     """
-    from worker.services.spools import retry_rejected
+    from worker.serving.spools import retry_rejected
 
     settings = settings_for()
     with opened(settings) as found:

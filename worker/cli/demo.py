@@ -31,7 +31,7 @@ def demo(
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
-    from worker.services.recipe import Recipe
+    from worker.door.recipe import Recipe
     from worker.stack.demo import demo_file, real_lines, simulated_hosts
     from worker.stack.embedded import embedded, join_hosts
 

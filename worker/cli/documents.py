@@ -13,9 +13,9 @@ from worker.errors import InputRefused, Problem
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from worker.services.documents import Asking, Prepared, Window
-    from worker.services.outputs import Outputs
-    from worker.services.recipe import Recipe
+    from worker.door.documents import Asking, Prepared, Window
+    from worker.door.recipe import Recipe
+    from worker.exports.outputs import Outputs
     from worker.settings import Settings
 
 PANEL = "Documents"
@@ -102,7 +102,7 @@ def from_documents(
     from worker.cli.render import error_console
     from worker.documents.encodings import read_text
     from worker.documents.sources import absolute, roots_of
-    from worker.services.documents import Asking, prepare
+    from worker.door.documents import Asking, prepare
 
     here = Path.cwd()
     told_roots = tuple(absolute(str(root), here) for root in roots or ()) or roots_of(documents, here)
@@ -140,7 +140,7 @@ def named(wanted: Wanted, documents: list[str] | None) -> Wanted:
 def _window(settings: "Settings", recipe: "Recipe", long: Literal["refuse", "split"]) -> "Window | None":
     """As it was asked for, else what the hosts tell of the models: the smallest of them."""
     from worker.domain.runners import normalise_model
-    from worker.services.documents import window_of
+    from worker.door.documents import window_of
 
     request: dict[str, Any] = {
         "options": dict(recipe.defaults.options or {}),
@@ -162,7 +162,7 @@ def _told(settings: "Settings") -> dict[str, Any]:
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:
     from worker.cli.take_in import show_prompt
-    from worker.services.documents import Remarks, shown
+    from worker.door.documents import Remarks, shown
 
     remarks = Remarks(asking.encoding)
     for name, system, prompt in shown(asking, window, count, remarks):
@@ -175,7 +175,7 @@ def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs |
     """Beside the output, or here: which documents were left out and why, one JSON line each."""
     import json
 
-    from worker.services.writers import rejects_path, replacing
+    from worker.exports.writers import rejects_path, replacing
 
     if not prepared.refused:
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from worker.cli.render import Rates
 from worker.errors import DatabaseFailure
-from worker.services.quote import Quoted
+from worker.quote.quote import Quoted
 
 ETA_SECONDS = 5.0
 """Between two estimates."""

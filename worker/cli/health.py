@@ -9,7 +9,7 @@ from worker.domain.health import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.services.health.watch import Verdict
+    from worker.health.watch import Verdict
     from worker.settings import Settings
 
 notify = typer.Typer(
@@ -34,7 +34,7 @@ def health(
     """
     from worker.cli.seeing import print_json
     from worker.cli.settings import settings_for
-    from worker.services.health.watch import chosen
+    from worker.health.watch import chosen
 
     verdict = chosen(_look(settings_for()), frozenset(only or ()))
     if json_:
@@ -49,8 +49,8 @@ def health(
 
 
 def _look(settings: "Settings") -> "Verdict":
-    from worker.services.health.facts import Place
-    from worker.services.health.watch import look
+    from worker.health.facts import Place
+    from worker.health.watch import look
     from worker.stack.home import holder
 
     place = Place(settings.database, settings.home, fleet=bool(settings.broker_url))
@@ -74,8 +74,8 @@ def notify_test() -> None:
 
     from worker.cli.settings import settings_for
     from worker.errors import SettingsRefused
-    from worker.services.health.letters import Letter
-    from worker.services.health.watch import Teller
+    from worker.health.letters import Letter
+    from worker.health.watch import Teller
 
     teller = Teller(settings_for().telling)
     if not teller.mails and not teller.pings:

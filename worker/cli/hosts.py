@@ -16,9 +16,9 @@ from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
+    from worker.hosts.registry import Seen
     from worker.ollama.client import OllamaHost
     from worker.policy.windows import Windows
-    from worker.services.hosts import Seen
     from worker.settings import Settings
     from worker.storage.engine import Database
     from worker.storage.host_rows import HostRow
@@ -128,7 +128,7 @@ def hosts_add(
     from worker.cli.settings import opened
     from worker.domain.address import host_address
     from worker.domain.hosts import memory_bytes
-    from worker.services.hosts import register_new
+    from worker.hosts.registry import register_new
     from worker.storage.hosts import is_kept, known_host
 
     if not _NAME.fullmatch(name):
@@ -191,7 +191,7 @@ def hosts_set(
     from worker.cli.settings import opened
     from worker.domain.address import host_address
     from worker.domain.hosts import memory_bytes
-    from worker.services.hosts import change
+    from worker.hosts.registry import change
 
     hours = windows_of(window, blackout, tz)
     told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts, hours)
@@ -379,7 +379,7 @@ def hosts_check(
     """
     from worker.cli.settings import opened
     from worker.domain.runners import RunnerKey
-    from worker.services.check import findings
+    from worker.hosts.check import findings
     from worker.storage.host_rows import read_hosts
     from worker.storage.hosts import get_host
 

@@ -40,7 +40,7 @@ def windows_of(window: list[str] | None, blackout: list[str] | None, tz: str) ->
 
 def say_forecast(database: "Database", clock: "Clock", batch_id: int, console: "Console") -> None:
     """Of a batch with hours, whether they suffice, as far as one can tell beforehand."""
-    from worker.services.forecast import forecast
+    from worker.quote.forecast import forecast
 
     found = forecast(database, batch_id, clock=clock)
     if found is not None:

@@ -18,7 +18,7 @@ from worker.storage.batches import find_batch, list_batches
 
 if TYPE_CHECKING:
     from worker.domain.batches import Batch
-    from worker.services.keeping import Gone
+    from worker.maintenance.keeping import Gone
     from worker.storage.engine import Database
 
 Batches = Annotated[
@@ -50,8 +50,8 @@ def prune(
 
     Example: caravan prune --older-than 90d --dry-run
     """
-    from worker.services.keeping import due_batches, give_room_back, named_batches
-    from worker.services.keeping import prune as forget
+    from worker.maintenance.keeping import due_batches, give_room_back, named_batches
+    from worker.maintenance.keeping import prune as forget
 
     if batch and older_than is not None:
         raise typer.BadParameter("names other batches than BATCH does; give one", param_hint="--older-than")
@@ -117,7 +117,7 @@ def delete(
 
     Example: caravan delete @last --where customer=4711 --dry-run
     """
-    from worker.services.keeping import count_deletable, delete_jobs, give_room_back
+    from worker.maintenance.keeping import count_deletable, delete_jobs, give_room_back
 
     if every == bool(batch):
         raise typer.BadParameter("name batches, or say --all", param_hint="BATCH")
@@ -143,7 +143,7 @@ def delete(
             one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
         )
         if matching is not None:
-            from worker.services.search import jobs_matching
+            from worker.search.search import jobs_matching
 
             chosen = jobs_matching(database, chosen, matching)
         jobs = count_deletable(database, chosen)

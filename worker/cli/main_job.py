@@ -24,15 +24,15 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.urls import masked
+from worker.door.arrival import Arrived
 from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
+from worker.explain import why_nothing_moves
+from worker.explain.situation import Situation, situation
+from worker.exports.results import write_results, write_results_file
 from worker.policy.answers import advice, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
-from worker.services.arrival import Arrived
-from worker.services.explain import why_nothing_moves
-from worker.services.quote import Quoted
-from worker.services.results import write_results, write_results_file
-from worker.services.situation import Situation, situation
+from worker.quote.quote import Quoted
 from worker.settings import Settings
 from worker.storage.answers import answer_counts
 from worker.storage.chosen import Chosen
@@ -319,7 +319,7 @@ def _summarise(
 
 def _show_one(watched: Watched, console: Console) -> None:
     """One answer, its reasoning folded to a line."""
-    from worker.services.results import result_lines
+    from worker.exports.results import result_lines
 
     best: dict[str, Any] | None = None
     for line in result_lines(watched.database, watched.batch.id):

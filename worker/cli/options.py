@@ -15,13 +15,13 @@ from worker.domain.answers import AnswerFilter
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.notices import Addressee, Channel
+from worker.door.terms import NO_TERMS, Terms
 from worker.errors import InputRefused, Problem
-from worker.services.terms import NO_TERMS, Terms
 
 if TYPE_CHECKING:
-    from worker.services.again import Again
-    from worker.services.outputs import Outputs
-    from worker.services.recipe import Recipe
+    from worker.door.again import Again
+    from worker.door.recipe import Recipe
+    from worker.exports.outputs import Outputs
     from worker.settings import Settings
 
 INPUT = "Input"
@@ -348,7 +348,7 @@ def told_of(
     )
     if not told:
         return ()
-    from worker.services.notices import check_addressee
+    from worker.reports.notices import check_addressee
 
     for one in told:
         check_addressee(one, settings.means)
@@ -383,7 +383,7 @@ def recipe_of(
     """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
     from api_schemas.jobs import JobDefaults
     from worker.documents.encodings import read_text, read_text_argument
-    from worker.services.recipe import Recipe
+    from worker.door.recipe import Recipe
 
     source = "--prompt"
     if template is not None:
@@ -445,7 +445,7 @@ def asked_again(
                 "name one, documents with --documents, or a batch with --from", param_hint="FILE"
             )
         return file, recipe, None
-    from worker.services.again import Again
+    from worker.door.again import Again
 
     again = Again(from_, tuple(states or ()), tuple(codes or ()), answers)
     return FROM_BATCH, replace(recipe, override=True), again

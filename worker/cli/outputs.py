@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.services.outputs import Outputs, database_files
+from worker.exports.outputs import Outputs, database_files
 from worker.settings import Settings
 from worker.storage.engine import database_url
 

@@ -7,8 +7,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from worker.domain.hosts import Host
 from worker.errors import CODES, HostError, NoHost
+from worker.hosts.registry import OpenHost
 from worker.observability.events import emit
-from worker.services.hosts import OpenHost
 
 
 def pull_models(

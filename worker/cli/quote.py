@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from worker.clock import Clock
     from worker.domain.batches import Batch
-    from worker.services.intake import Intake
-    from worker.services.quote import Machines, Quoted
-    from worker.services.recipe import Recipe
+    from worker.door.intake import Intake
+    from worker.door.recipe import Recipe
+    from worker.quote.quote import Machines, Quoted
     from worker.settings import Settings
     from worker.storage.engine import Connection, Database
     from worker.storage.models import ModelTold
@@ -132,9 +132,9 @@ def quote_file(
 ) -> int:
     """Print what FILE takes under ``recipe``. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli import quoting
-    from worker.services.inputs import keep_standard_input
-    from worker.services.quote import quote_input, tally
-    from worker.services.recipe import open_input
+    from worker.door.inputs import keep_standard_input
+    from worker.door.recipe import open_input
+    from worker.quote.quote import quote_input, tally
     from worker.storage.models import known_models
 
     path = file
@@ -189,8 +189,8 @@ def _run_sample(
     slots: int | None,
 ) -> None:
     from worker.cli.run import run_batch
+    from worker.door.terms import Terms
     from worker.errors import SettingsRefused
-    from worker.services.terms import Terms
 
     if settings.broker_url:
         raise SettingsRefused(
@@ -212,9 +212,9 @@ def _machines(
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable, wanted_hosts
     from worker.errors import NoHost
+    from worker.hosts.registry import look_at
     from worker.ollama.client import OllamaHost
-    from worker.services.hosts import look_at
-    from worker.services.quote import machines_of, machines_seen
+    from worker.quote.quote import machines_of, machines_seen
 
     if settings.broker_url and not urls:
         if slots is not None:
@@ -250,7 +250,7 @@ def _told(machines: "Machines") -> "dict[str, ModelTold]":
 
 
 def _intake(recipe: "Recipe", told: "dict[str, ModelTold]", *, skip_bad: bool) -> "Intake":
-    from worker.services.intake import Intake
+    from worker.door.intake import Intake
 
     return Intake(
         recipe.job_defaults,
@@ -264,7 +264,7 @@ def _intake(recipe: "Recipe", told: "dict[str, ModelTold]", *, skip_bad: bool) -
 
 def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
     from worker.errors import InputRefused
-    from worker.services.hosts import missing_models
+    from worker.hosts.registry import missing_models
 
     have: set[str] = set()
     for models in machines.models.values():
@@ -279,7 +279,7 @@ def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
 def _batch_of(conn: "Connection", path: Path, recipe: "Recipe") -> "Batch | None":
     """The batch that asks this very input already, a pilot of it perhaps."""
     from worker.domain.batches import BatchState
-    from worker.services.recipe import content_key
+    from worker.door.recipe import content_key
     from worker.storage.batches import batch_of_key
 
     found = batch_of_key(conn, content_key(path, recipe))

@@ -10,8 +10,8 @@ from worker.cli.render import duration, one_line, output_console, plain_table, s
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.runners import RunnerKey
-from worker.services.explain import moment
-from worker.services.quote import Quoted, quote_batch
+from worker.explain import moment
+from worker.quote.quote import Quoted, quote_batch
 from worker.storage.engine import Database
 
 MOST_HOSTS = 24

@@ -21,8 +21,8 @@ from worker.cli.settings import said
 from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.explain.situation import ModelNow, Situation
 from worker.observability.terminal import terminal_safe
-from worker.services.situation import ModelNow, Situation
 from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 

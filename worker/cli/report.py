@@ -15,7 +15,7 @@ from worker.cli.settings import opened, settings_for
 from worker.policy.figures import By, Line
 
 if TYPE_CHECKING:
-    from worker.services.report import Report
+    from worker.reports.report import Report
 
 _WIDE = 118
 """Columns of a terminal that hold every figure."""
@@ -53,8 +53,8 @@ def report(
     Example: caravan report @last --by host --html night.html
     """
     from worker.cli.moments import moment_given
-    from worker.services.report import make_report
-    from worker.services.writers import replacing
+    from worker.exports.writers import replacing
+    from worker.reports.report import make_report
 
     settings = settings_for()
     outputs = outputs_of(settings, force=force)

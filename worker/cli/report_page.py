@@ -10,7 +10,7 @@ from worker.cli.report import energy, filled_hours, remarks, share
 from worker.policy.figures import Line
 
 if TYPE_CHECKING:
-    from worker.services.report import Report
+    from worker.reports.report import Report
 
 _DAYS_FROM = 24 * 8
 """Hours from which the picture over time has a column a day."""

@@ -21,7 +21,7 @@ from worker.domain.jobs import JobFilter, JobState
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
-    from worker.services.results import Fields
+    from worker.exports.results import Fields
     from worker.storage.chosen import Chosen
     from worker.storage.engine import Database
 
@@ -143,8 +143,8 @@ export.__annotations__ = dict(results.__annotations__)
 def _results(given: dict[str, Any], *, lean: bool) -> None:
     """``given``: the options of ``results`` by their names. ``lean``: reasoning only where it is asked for."""
     from worker.cli.render import error_console
-    from worker.services.results import fields_of
-    from worker.services.writers import check_output
+    from worker.exports.results import fields_of
+    from worker.exports.writers import check_output
 
     batch, output, as_ = given["batch"], given["output"], given["as_"]
     snapshots = [one for one in (given["to_sqlite"], given["to_duckdb"]) if one is not None]
@@ -219,7 +219,7 @@ class _Written:
 
     def file(self, path: Path, progress: Callable[[int], None]) -> int:
         if self.wide:
-            from worker.services.wide import write_wide_file
+            from worker.exports.wide import write_wide_file
 
             return write_wide_file(
                 self.database,
@@ -230,7 +230,7 @@ class _Written:
                 safe=self.safe,
                 progress=progress,
             )
-        from worker.services.results import write_results_file
+        from worker.exports.results import write_results_file
 
         return write_results_file(
             self.database,
@@ -245,11 +245,11 @@ class _Written:
 
     def csv(self, out: TextIO) -> None:
         if self.wide:
-            from worker.services.wide import write_wide_csv
+            from worker.exports.wide import write_wide_csv
 
             write_wide_csv(self.database, self.chosen, out, fields=self.fields, bom=self.bom, safe=self.safe)
             return
-        from worker.services.results import write_results_csv
+        from worker.exports.results import write_results_csv
 
         write_results_csv(
             self.database,
@@ -263,12 +263,12 @@ class _Written:
 
     def lines(self, out: TextIO) -> None:
         if self.wide:
-            from worker.services.results import write_lines
-            from worker.services.wide import wide_lines
+            from worker.exports.results import write_lines
+            from worker.exports.wide import wide_lines
 
             write_lines(out, wide_lines(self.database, self.chosen, fields=self.fields))
             return
-        from worker.services.results import write_results
+        from worker.exports.results import write_results
 
         write_results(self.database, self.chosen.batch_id, out, chosen=self.chosen, fields=self.fields)
 
@@ -325,7 +325,7 @@ def _matching(database: "Database", chosen: "Chosen", given: dict[str, Any]) -> 
     """The same, those alone that hold the words of --matching. Raises Conflict for too many."""
     if given["matching"] is None:
         return chosen
-    from worker.services.search import jobs_matching
+    from worker.search.search import jobs_matching
 
     among = JobFilter(
         chosen.batch_id,
@@ -345,7 +345,7 @@ def _names(given: list[str] | None) -> list[str]:
 def _known_more(more: list[str]) -> None:
     from typing import get_args
 
-    from worker.services.results import More
+    from worker.exports.results import More
 
     for name in more:
         if name not in get_args(More):
@@ -353,7 +353,7 @@ def _known_more(more: list[str]) -> None:
 
 
 def _as_they_came(given: dict[str, Any], less: "frozenset[str]") -> None:
-    from worker.services.results import follow_results
+    from worker.exports.results import follow_results
 
     batch, follow = given["batch"], given["follow"]
     with opened(settings_for()) as database:

@@ -80,11 +80,11 @@ if TYPE_CHECKING:
 
     from worker.clock import Clock
     from worker.domain.hosts import Host
+    from worker.door.arrival import Arrived
+    from worker.door.recipe import Recipe
+    from worker.door.submit import CheckModels
     from worker.errors import Problem
-    from worker.services.arrival import Arrived
-    from worker.services.hosts import OpenHost, Seen
-    from worker.services.recipe import Recipe
-    from worker.services.submit import CheckModels
+    from worker.hosts.registry import OpenHost, Seen
     from worker.settings import Settings
     from worker.stack.embedded import Embedded
     from worker.storage.engine import Database
@@ -190,9 +190,9 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.take_in import show_prompts
-    from worker.services.recipe import open_input
-    from worker.services.terms import Terms
-    from worker.services.writers import check_output
+    from worker.door.recipe import open_input
+    from worker.door.terms import Terms
+    from worker.exports.writers import check_output
 
     recipe = recipe_of(
         prompt=prompt,
@@ -258,7 +258,7 @@ def run(
     if str(file) != "-" and again is None:
         open_input(file, recipe)  # what is wrong with the command is said before any host is asked
     if max_failures is not None:
-        from worker.services.brake import parse_max_failures
+        from worker.serving.brake import parse_max_failures
 
         parse_max_failures(max_failures)
     settings = settings_for(fail_on_cut=True if fail_on_cut else None)
@@ -434,8 +434,8 @@ def _beside_up(
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.settings import opened
     from worker.cli.take_in import bound_of, take_in
+    from worker.hosts.registry import look_at, register
     from worker.ollama.client import OllamaHost
-    from worker.services.hosts import look_at, register
     from worker.stack.home import holder
 
     def open_host(host: "Host") -> OllamaHost:
@@ -506,7 +506,7 @@ def ask_failed_again(
     if not wanted.retry_failed:
         return
     from worker.domain.jobs import JobFilter, JobState
-    from worker.services.actions import retry_jobs
+    from worker.maintenance.actions import retry_jobs
 
     failed = JobFilter(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
     again = retry_jobs(database, failed, clock=clock)
@@ -572,7 +572,7 @@ def models_checked(
     database: "Database", open_host: "OpenHost", seen: "list[Seen]", console: "Console", *, pull: bool
 ) -> "CheckModels":
     """Refuses models that none of the hosts has, or pulls them first."""
-    from worker.services.hosts import look_again, missing_models
+    from worker.hosts.registry import look_again, missing_models
 
     have = {model.name for look in seen for model in look.models}
 

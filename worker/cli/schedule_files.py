@@ -19,7 +19,7 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
     from dataclasses import replace
 
     from worker.cli.applicable import refuse_idle
-    from worker.services.schedules.spec import check_name, spec_of
+    from worker.schedules.spec import check_name, spec_of
 
     found: dict[str, ScheduleSpec] = {}
     for name, said, lines, line in _said(path):

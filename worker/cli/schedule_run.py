@@ -57,8 +57,8 @@ def _here(
     from worker.cli.run import models_checked, say_unreachable, wanted_hosts
     from worker.errors import InputRefused
     from worker.maintenance.settle import settle_one_batch
-    from worker.services.schedules.fire import fire
-    from worker.services.schedules.settle import settle
+    from worker.schedules.fire import fire
+    from worker.schedules.settle import settle
     from worker.stack.embedded import join_hosts
     from worker.storage.batches import get_batch
     from worker.storage.schedules import get_firing, get_schedule
@@ -109,7 +109,7 @@ def _here(
 
 def _deliver(stack: "Embedded", firing_id: int) -> None:
     """Tell those who are to be told; what does not get out is left to the next command that serves."""
-    from worker.services.notices import deliver_notices
+    from worker.reports.notices import deliver_notices
 
     deliver_notices(stack.database, clock=stack.clock, means=stack.settings.means, firing_id=firing_id)
 
@@ -119,7 +119,7 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
 
     Nobody else serves this home, so that whoever held it is dead.
     """
-    from worker.services.schedules.open import begin_queued, fire_now, open_due
+    from worker.schedules.open import begin_queued, fire_now, open_due
     from worker.storage.schedules import get_firing, let_firing_go, open_firings
 
     open_due(database, clock=clock)
@@ -144,7 +144,7 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
     from worker.cli.run import kept_hosts
     from worker.cli.settings import opened
     from worker.policy.outlook import Outlook
-    from worker.services.schedules.open import fire_now
+    from worker.schedules.open import fire_now
     from worker.stack.home import holder
     from worker.storage.batches import get_batch
 
@@ -222,7 +222,7 @@ def _closed(database: "Database", firing: "Firing", clock: "Clock") -> str | Non
 
 
 def _report(database: "Database", firing_id: int, clock: "Clock") -> dict[str, Any]:
-    from worker.services.schedules.report import report_of
+    from worker.schedules.report import report_of
     from worker.storage.schedules import get_firing
 
     with database.read() as conn:
@@ -243,7 +243,7 @@ def _told(database: "Database", firing_id: int, clock: "Clock", code: int, *, as
 
 def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     from worker.cli.settings import said
-    from worker.services.schedules.letter import letter
+    from worker.schedules.letter import letter
 
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False, default=str))

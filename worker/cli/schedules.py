@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from worker.domain.hosts import Host
     from worker.domain.schedules import Firing, Schedule, ScheduleSpec
     from worker.ollama.client import OllamaHost
-    from worker.services.schedules.keep import Put
+    from worker.schedules.keep import Put
     from worker.storage.engine import Database
 
 ANSWERS = "Answers"
@@ -154,9 +154,9 @@ def schedule_add(
     """
     from worker.cli.options import options_of, told_of
     from worker.cli.settings import opened, settings_for
-    from worker.services.brake import parse_max_failures
-    from worker.services.schedules.keep import put
-    from worker.services.schedules.spec import check_name, spec_of
+    from worker.schedules.keep import put
+    from worker.schedules.spec import check_name, spec_of
+    from worker.serving.brake import parse_max_failures
 
     settings = settings_for()
     if max_failures is not None:
@@ -234,7 +234,7 @@ def schedule_apply(
     """
     from worker.cli.schedule_files import read_schedules
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.keep import Put, put, would_put
+    from worker.schedules.keep import Put, put, would_put
     from worker.storage.schedules import list_schedules, remove_schedule
 
     settings = settings_for()
@@ -283,7 +283,7 @@ def schedule_list(json_: AsJson = False) -> None:
     """
     from worker.cli.plain import lines
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.report import report_of
+    from worker.schedules.report import report_of
     from worker.storage.schedules import list_firings, list_schedules
 
     with opened(settings_for()) as database:
@@ -322,10 +322,10 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     Example: caravan schedule show nightly
     """
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.keep import next_times
-    from worker.services.schedules.letter import letter
-    from worker.services.schedules.report import report_of
-    from worker.services.schedules.roots import unreadable
+    from worker.schedules.keep import next_times
+    from worker.schedules.letter import letter
+    from worker.schedules.report import report_of
+    from worker.schedules.roots import unreadable
     from worker.storage.schedules import get_schedule, list_firings
 
     with opened(settings_for()) as database:
@@ -371,7 +371,7 @@ def schedule_pause(
     Example: caravan schedule pause nightly --reason 'the GPU is away'
     """
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.keep import pause
+    from worker.schedules.keep import pause
 
     with opened(settings_for()) as database:
         paused = pause(database, name, reason=reason, clock=database.clock())
@@ -385,7 +385,7 @@ def schedule_resume(name: ScheduleName) -> None:
     Example: caravan schedule resume nightly
     """
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.keep import resume
+    from worker.schedules.keep import resume
 
     with opened(settings_for()) as database:
         resumed, schedule = resume(database, name, clock=database.clock())
@@ -427,7 +427,7 @@ def schedule_history(
     Example: caravan schedule history nightly --limit 7
     """
     from worker.cli.settings import opened, settings_for
-    from worker.services.schedules.report import report_of
+    from worker.schedules.report import report_of
     from worker.storage.schedules import get_schedule, list_firings
 
     with opened(settings_for()) as database:
@@ -499,7 +499,7 @@ def _prompt(prompt: str | None, template: Path | None) -> tuple[str | None, str 
 
 def _show_prompts(spec: "ScheduleSpec", count: int) -> None:
     from worker.cli.take_in import show_prompt
-    from worker.services.schedules.keep import prompts
+    from worker.schedules.keep import prompts
 
     for name, system, prompt in prompts(spec, count):
         show_prompt(name, system, prompt)
@@ -509,9 +509,9 @@ def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: f
     """What is doubtful about a schedule. Raises InputRefused for what cannot work: a model that no host has, documents
     that cannot be read, a template that fails, a folder that cannot be written."""
     from worker.errors import InputRefused
-    from worker.services.schedules.check import check_models, check_outputs, check_prompts
-    from worker.services.schedules.keep import MOST_COUNTED, matching
-    from worker.services.schedules.spec import check_roots
+    from worker.schedules.check import check_models, check_outputs, check_prompts
+    from worker.schedules.keep import MOST_COUNTED, matching
+    from worker.schedules.spec import check_roots
 
     warnings = check_models(database, spec, open_host=_open_host)
     if fleet:
@@ -545,8 +545,8 @@ def _open_host(host: "Host") -> "OllamaHost":
 def _checked_by_control(database: "Database", spec: "ScheduleSpec", tick: float) -> list[str]:
     """Control reads the documents and writes the answers: it is asked whether it can."""
     from worker.errors import InputRefused, Problem
-    from worker.services.schedules.check import outputs_of, refuse_unwritable
-    from worker.services.schedules.roots import answer_of_roots, ask_of_roots, forget_question
+    from worker.schedules.check import outputs_of, refuse_unwritable
+    from worker.schedules.roots import answer_of_roots, ask_of_roots, forget_question
 
     system = (spec.system or "")[1:] if (spec.system or "").startswith("@") else None
     paths = [*spec.roots, *(one for one in (spec.template, spec.combine, system) if one)]
@@ -577,7 +577,7 @@ def _tell_put(
     as_json: bool,
 ) -> None:
     from worker.errors import Conflict
-    from worker.services.schedules.keep import Put
+    from worker.schedules.keep import Put
 
     for line in changed:
         typer.echo(line, err=True)
@@ -650,7 +650,7 @@ def _in(at: datetime, now: datetime) -> str:
 
 def _last(firing: "Firing | None", report: dict[str, Any] | None, *, brief: bool = False) -> str:
     """What came of a firing, in one line."""
-    from worker.services.schedules.letter import headline
+    from worker.schedules.letter import headline
 
     if firing is None or report is None:
         return "–"

@@ -10,7 +10,7 @@ from worker.domain.runners import normalise_model
 from worker.storage.batches import find_batch
 
 if TYPE_CHECKING:
-    from worker.services.search import Field, Found
+    from worker.search.search import Field, Found
 
 SHOWN_ID = 60
 CATCH_UP = 1.0
@@ -44,7 +44,7 @@ def search(
 
     Example: caravan search "out of memory" --in answer
     """
-    from worker.services import search as service
+    from worker.search import search as service
 
     fields = fields_given(in_)
     with opened(settings_for()) as database:
@@ -77,7 +77,7 @@ def asked(given: str) -> str:
 
 def fields_given(text: str) -> "list[Field]":
     """The fields of --in. Raises typer.BadParameter."""
-    from worker.services.search import FIELDS
+    from worker.search.search import FIELDS
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:

@@ -27,9 +27,9 @@ from worker.domain.answers import AnswerFilter
 from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import HostError, SettingsRefused
+from worker.explain import explain as explain_reference
+from worker.explain import moment, span
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.explain import explain as explain_reference
-from worker.services.explain import moment, span
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts

@@ -75,8 +75,8 @@ if TYPE_CHECKING:
 
     from worker.clock import Clock
     from worker.domain.hosts import Host
+    from worker.door.submit import CheckModels
     from worker.errors import Problem
-    from worker.services.submit import CheckModels
     from worker.settings import Settings
     from worker.storage.engine import Database
 
@@ -156,7 +156,7 @@ def submit(
     from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
     from worker.cli.wake import wake
-    from worker.services.terms import Terms
+    from worker.door.terms import Terms
 
     recipe = recipe_of(
         prompt=prompt,
@@ -222,7 +222,7 @@ def submit(
             quote_file(settings_for(), file, recipe, skip_bad=on_bad_line == "skip", as_json=json_)
         )
     if max_failures is not None:
-        from worker.services.brake import parse_max_failures
+        from worker.serving.brake import parse_max_failures
 
         parse_max_failures(max_failures)
     settings = settings_for()
@@ -300,7 +300,7 @@ def _models_checked(
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.cli.run import kept_hosts
-    from worker.services.hosts import look_again, missing_models
+    from worker.hosts.registry import look_again, missing_models
     from worker.storage.host_rows import read_hosts
 
     def check(wanted: Mapping[str, int]) -> "list[Problem]":

@@ -15,17 +15,17 @@ from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
+from worker.door.again import Again, write_again
+from worker.door.arrival import Answer, Arrived, arrive
+from worker.door.extend import Difference
+from worker.door.inputs import keep_standard_input
+from worker.door.intake import Intake, Reject
+from worker.door.recipe import InputLine, Recipe, open_input
+from worker.door.submit import CheckModels
 from worker.errors import DatabaseFailure, InputRefused, Problem
+from worker.exports.writers import RejectsFile, rejects_path
 from worker.observability.terminal import terminal_safe
 from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
-from worker.services.again import Again, write_again
-from worker.services.arrival import Answer, Arrived, arrive
-from worker.services.extend import Difference
-from worker.services.inputs import keep_standard_input
-from worker.services.intake import Intake, Reject
-from worker.services.recipe import InputLine, Recipe, open_input
-from worker.services.submit import CheckModels
-from worker.services.writers import RejectsFile, rejects_path
 from worker.settings import Settings
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
@@ -188,7 +188,7 @@ def _say_difference(console: Console, arrived: Arrived) -> None:
 
 def bound_of(database: Database, clock: Clock, arrived: Arrived) -> Callable[[], int] | None:
     """Holds jobs outside of the limit that ran when the command began, should they come back without an answer."""
-    from worker.services.actions import bound_jobs
+    from worker.maintenance.actions import bound_jobs
 
     if not arrived.outside_running:
         return None
@@ -201,7 +201,7 @@ def tell(
     """Tell those who are to be told, if the batch is over; what does not get out is left to the next command that serves."""
     if not wanted.told:
         return
-    from worker.services.notices import deliver_notices
+    from worker.reports.notices import deliver_notices
     from worker.storage.notices import list_notices
 
     try:

@@ -24,8 +24,8 @@ def up(
     """
     from worker.cli.render import error_console
     from worker.cli.run import kept_hosts, say_unreachable, wanted_hosts
+    from worker.hosts.registry import register
     from worker.observability.logging import configure
-    from worker.services.hosts import register
     from worker.stack.embedded import embedded
 
     settings = settings_for()

@@ -30,9 +30,9 @@ from worker.cli.streams import reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseFailure
-from worker.services.explain import why_nothing_moves
-from worker.services.quote import Quoted, quote_batch
-from worker.services.situation import Situation, situation
+from worker.explain import why_nothing_moves
+from worker.explain.situation import Situation, situation
+from worker.quote.quote import Quoted, quote_batch
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 

@@ -11,9 +11,9 @@ from api_schemas.jobs import JobDefaults, check_defaults
 from worker.client.given import plain_value, schema_of
 from worker.documents.encodings import read_text
 from worker.domain.keeping import parse_keep
+from worker.door.recipe import Recipe
 from worker.errors import InputRefused, Problem
-from worker.services.brake import parse_max_failures
-from worker.services.recipe import Recipe
+from worker.serving.brake import parse_max_failures
 
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName

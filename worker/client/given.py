@@ -7,8 +7,8 @@ from typing import IO, Any, cast
 
 from api_schemas.jobs import FIELDS
 from worker.documents.job_lines import job_values
+from worker.door.intake import PROBLEMS_SHOWN
 from worker.errors import InputRefused, Problem
-from worker.services.intake import PROBLEMS_SHOWN
 
 Jobs = Iterable[Any]
 """Dictionaries with the fields of a job line, pydantic models of them, bare prompts, or a DataFrame. Where a template

@@ -12,8 +12,8 @@ from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.replies import PromptFit
 from worker.errors import DatabaseFailure
-from worker.services.actions import cancel_jobs, retry_jobs
-from worker.services.results import result_lines
+from worker.exports.results import result_lines
+from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database

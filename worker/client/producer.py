@@ -14,15 +14,15 @@ from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState
+from worker.door.arrival import Answer, Ask, arrive
+from worker.door.extend import Difference
+from worker.door.intake import Intake
+from worker.door.recipe import InputLine, Recipe, content_key, open_input
+from worker.door.submit import CheckModels
+from worker.door.terms import Terms
 from worker.errors import Conflict, ExtraMissing, InputRefused, Problem, SettingsRefused
+from worker.maintenance.actions import retry_jobs
 from worker.observability.events import emit
-from worker.services.actions import retry_jobs
-from worker.services.arrival import Answer, Ask, arrive
-from worker.services.extend import Difference
-from worker.services.intake import Intake
-from worker.services.recipe import InputLine, Recipe, content_key, open_input
-from worker.services.submit import CheckModels
-from worker.services.terms import Terms
 from worker.settings import Settings, load_settings
 from worker.storage.backup import bring_up_to_date
 from worker.storage.batches import batch_of_key, find_batch, list_batches

@@ -17,11 +17,11 @@ from worker.dispatch.app import CHORES_QUEUE, SUBMIT_QUEUE, TICK_QUEUE, host_que
 from worker.dispatch.beside import kept_running
 from worker.dispatch.tasks import register_tasks, take_signals
 from worker.errors import DatabaseFailure
+from worker.health.facts import Place
+from worker.health.watch import Watch
 from worker.maintenance.heart import Heart
 from worker.observability.events import emit, emit_failure
-from worker.services.health.facts import Place
-from worker.services.health.watch import Watch
-from worker.services.spools import store_spools
+from worker.serving.spools import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
 from worker.storage.host_rows import read_hosts

@@ -92,7 +92,7 @@ def fleet_services(settings: Settings) -> FleetServices:
 
 
 def _open_firings(database: Database, clock: Clock) -> Counts:
-    from worker.services.schedules.open import open_due
+    from worker.schedules.open import open_due
 
     return {"opened": open_due(database, clock=clock)}
 
@@ -103,26 +103,26 @@ def _wake(database: Database, clock: Clock, *, wake: Wake) -> Counts:
 
 
 def _prune(database: Database, clock: Clock, *, keep: timedelta | None) -> Counts:
-    from worker.services.keeping import prune_due
+    from worker.maintenance.keeping import prune_due
 
     return {"pruned": prune_due(database, clock=clock, default=keep)}
 
 
 def _index_texts(database: Database, clock: Clock) -> Counts:
-    from worker.services.search import index_texts
+    from worker.search.search import index_texts
 
     return {"indexed": index_texts(database, clock=clock)}
 
 
 def _deliver_notices(database: Database, clock: Clock, *, settings: Settings) -> Counts:
-    from worker.services.notices import deliver_notices
+    from worker.reports.notices import deliver_notices
 
     delivered = deliver_notices(database, clock=clock, means=settings.means)
     return {"sent": delivered.sent, "unsent": delivered.failed}
 
 
 def _work_firings(database: Database, clock: Clock, *, settings: Settings) -> Counts:
-    from worker.services.schedules.work import work_firings
+    from worker.schedules.work import work_firings
 
     worked = work_firings(database, clock=clock, max_attempts=settings.max_attempts)
     return {"fired": worked.fired, "finished": worked.finished}

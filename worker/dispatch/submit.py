@@ -5,8 +5,8 @@ from typing import Any
 
 from api_schemas.jobs import JobDefaults
 from worker.clock import Clock
+from worker.door.submit import Submitted, submit_lines
 from worker.errors import InputRefused, Problem
-from worker.services.submit import Submitted, submit_lines
 from worker.settings import Settings
 from worker.storage.batches import create_batch, refuse_batch
 from worker.storage.engine import Database

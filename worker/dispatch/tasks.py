@@ -23,12 +23,12 @@ from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
-from worker.services.pace import Paces
-from worker.services.serve import CHANGED, LEASES_LOST, NO_WORK, TAKEN, serve_host
-from worker.services.spool import Spool, spool_path
-from worker.services.standing import Standing
-from worker.services.store import Store
-from worker.services.watchdog import Asked, Watchdog
+from worker.serving.pace import Paces
+from worker.serving.serve import CHANGED, LEASES_LOST, NO_WORK, TAKEN, serve_host
+from worker.serving.spool import Spool, spool_path
+from worker.serving.standing import Standing
+from worker.serving.store import Store
+from worker.serving.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host, record_unreachable

@@ -15,19 +15,19 @@ from worker.clock import Clock, SystemClock
 from worker.dispatch.services import FleetServices, batch_services, fleet_services, urgent_services
 from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, NoHost, SettingsRefused
+from worker.hosts.registry import Seen, keep_look, look_at
 from worker.maintenance.heart import Heart
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
-from worker.services.hosts import Seen, keep_look, look_at
-from worker.services.pace import Paces
-from worker.services.serve import CHANGED, serve_host
-from worker.services.spool import Spool, spool_path
-from worker.services.spools import store_spools
-from worker.services.standing import Standing
-from worker.services.store import Store
-from worker.services.watchdog import Asked, Watchdog
+from worker.serving.pace import Paces
+from worker.serving.serve import CHANGED, serve_host
+from worker.serving.spool import Spool, spool_path
+from worker.serving.spools import store_spools
+from worker.serving.standing import Standing
+from worker.serving.store import Store
+from worker.serving.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.backup import bring_up_to_date
@@ -158,8 +158,8 @@ class Embedded:
     def watch_health(self) -> None:
         """Look every minute whether all is well, and tell those whom the settings name. Raises SettingsRefused."""
         if self.settings.telling.anybody:
-            from worker.services.health.facts import Place  # mail and HTTP, which hardly any run needs
-            from worker.services.health.watch import Watch
+            from worker.health.facts import Place  # mail and HTTP, which hardly any run needs
+            from worker.health.watch import Watch
 
             place = Place(self.settings.database, self.settings.home, fleet=False)
             watch = Watch(place, self.settings.health_limits, self.settings.telling, held=lambda: True)

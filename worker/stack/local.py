@@ -13,12 +13,12 @@ from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
+from worker.explain import why_nothing_moves
+from worker.explain.situation import situation
+from worker.hosts.registry import Seen, look_at, missing_models, register
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
-from worker.services.explain import why_nothing_moves
-from worker.services.hosts import Seen, look_at, missing_models, register
-from worker.services.situation import situation
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.stack.home import holder
 from worker.storage.host_rows import read_hosts
@@ -27,8 +27,8 @@ from worker.storage.hosts import get_host, known_host
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
     from worker.domain.batches import BatchProgress
+    from worker.door.submit import CheckModels
     from worker.errors import Problem
-    from worker.services.submit import CheckModels
     from worker.storage.engine import Database
 
 DEFAULT_HOST = "http://127.0.0.1:11434"

@@ -10,7 +10,7 @@ import pytest
 import simulator
 from caravan import AlreadyRunning, BatchProgress, Caravan, InputRefused, NoHost
 from worker.errors import DatabaseUnavailable
-from worker.services.hosts import register
+from worker.hosts.registry import register
 from worker.stack.embedded import Embedded, embedded
 from worker.stack.home import held_home
 from worker.stack.local import wanted_hosts

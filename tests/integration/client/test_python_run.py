@@ -14,8 +14,8 @@ from worker.domain.address import host_name
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import AlreadyRunning, DatabaseUnavailable, SchemaOutdated
-from worker.services.actions import pause_batch, resume_batch
-from worker.services.hosts import register
+from worker.hosts.registry import register
+from worker.maintenance.actions import pause_batch, resume_batch
 from worker.stack.home import held_home
 from worker.stack.local import wanted_hosts
 from worker.storage.engine import Database

@@ -19,8 +19,8 @@ from tests.waiting import wait_until
 from worker.domain.health import Finding, HealthLimits, Kind, Telling
 from worker.domain.hosts import Host
 from worker.errors import SettingsRefused
-from worker.services.health.facts import Place, gather
-from worker.services.health.watch import Teller, Verdict, Watch, chosen, look
+from worker.health.facts import Place, gather
+from worker.health.watch import Teller, Verdict, Watch, chosen, look
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, quarantine_host, record_unreachable
@@ -102,7 +102,7 @@ def test_a_database_that_is_away_or_of_another_schema_is_a_finding(tmp_path: Pat
 def test_a_full_database_is_a_finding_that_says_so(
     sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import worker.services.health.facts as facts_module
+    import worker.health.facts as facts_module
 
     def full(url: str, **arguments: Any) -> Database:
         database = open_database(url, **arguments)
@@ -231,7 +231,7 @@ def test_a_database_that_stays_away_is_mailed_too_and_so_is_its_return(place: Pl
 def test_a_look_that_breaks_is_a_finding_and_not_the_end(
     sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import worker.services.health.watch as watch_module
+    import worker.health.watch as watch_module
 
     def breaks(*_: object, **__: object) -> Verdict:
         raise ZeroDivisionError
@@ -294,8 +294,8 @@ def test_a_mail_server_that_is_there_for_batches_alone_gets_no_mail_of_health() 
 
 
 def test_a_password_that_is_not_here_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.health.letters import Letter
     from worker.notify.bounded import NotSent
-    from worker.services.health.letters import Letter
 
     teller = Teller(Telling("smtp://me@127.0.0.1:1/?from=a@b.c&password=env:NOT_HERE", "a@b.c"))
 

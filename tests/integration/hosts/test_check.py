@@ -11,8 +11,8 @@ from tests.servers.proxy import proxying
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
 from worker.errors import SettingsRefused
+from worker.hosts.check import Finding, check_host
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.check import Finding, check_host
 
 SMALLEST = "llama3.2:3b"
 MODELS = tuple(

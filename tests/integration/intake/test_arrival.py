@@ -16,12 +16,12 @@ from worker.clock import Clock
 from worker.domain.attempts import Failed, Finish
 from worker.domain.batches import BatchState
 from worker.domain.jobs import ClaimedJob, JobFilter, JobState
+from worker.door.arrival import Arrived, arrive
+from worker.door.extend import Difference
+from worker.door.recipe import InputLine, Recipe
 from worker.errors import Code, Conflict, InputRefused, Problem
-from worker.services.actions import cancel_jobs
-from worker.services.arrival import Arrived, arrive
-from worker.services.extend import Difference
-from worker.services.recipe import InputLine, Recipe
-from worker.services.results import result_lines
+from worker.exports.results import result_lines
+from worker.maintenance.actions import cancel_jobs
 from worker.storage.claims import claim_jobs
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database

@@ -15,9 +15,9 @@ from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.attempts import Retried
 from worker.domain.batches import Batch
 from worker.domain.jobs import JobState
+from worker.door.arrival import Arrived, arrive
+from worker.door.recipe import Recipe, content_key
 from worker.errors import Code
-from worker.services.arrival import Arrived, arrive
-from worker.services.recipe import Recipe, content_key
 from worker.storage.batches import finish_batches, get_batch
 from worker.storage.engine import Database, open_database
 from worker.storage.jobs import expire_due

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from api_schemas.jobs import JobDefaults
 from worker.domain.jobs import JobFilter, Priority
+from worker.door.arrival import Arrived, arrive
+from worker.door.recipe import InputLine, Recipe
+from worker.door.terms import Terms
 from worker.errors import Code, InputRefused, Problem
-from worker.services.arrival import Arrived, arrive
-from worker.services.recipe import InputLine, Recipe
-from worker.services.terms import Terms
 from worker.storage.actions import hold_some
 from worker.storage.engine import Database, open_database
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from worker.services.arrival import arrive
-from worker.services.recipe import Recipe
+from worker.door.arrival import arrive
+from worker.door.recipe import Recipe
 from worker.storage.engine import open_database
 
 

@@ -16,13 +16,13 @@ from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.schedules import ScheduleSpec
 from worker.errors import PassIncomplete
+from worker.health.facts import Place, gather
+from worker.health.findings import findings
 from worker.maintenance.hold import hosts_to_wake
-from worker.services.health.facts import Place, gather
-from worker.services.health.findings import findings
-from worker.services.pace import Paces
-from worker.services.schedules.open import open_due
-from worker.services.session import HostSession
-from worker.services.sight import Sight
+from worker.schedules.open import open_due
+from worker.serving.pace import Paces
+from worker.serving.session import HostSession
+from worker.serving.sight import Sight
 from worker.storage.batches import create_batch, seal_batch
 from worker.storage.hosts import record_probe
 from worker.storage.jobs import insert_jobs

@@ -15,7 +15,7 @@ from worker.domain.attempts import Failed
 from worker.domain.health import Telling
 from worker.domain.notices import Addressee, Channel, Means, Notice, NoticeState
 from worker.errors import Code, SettingsRefused
-from worker.services.notices import Delivered, check_addressee, deliver_notices
+from worker.reports.notices import Delivered, check_addressee, deliver_notices
 from worker.storage.batches import finish_batches
 from worker.storage.notices import due_notices, list_notices, promise_notices, take_notice
 
@@ -197,7 +197,7 @@ def test_promised_again_it_is_told_once_and_of_a_batch_that_goes_on_once_more(
     assert deliver(store, clock) == Delivered(), "it is over, and was told"
 
     from worker.domain.jobs import JobFilter
-    from worker.services.actions import retry_jobs
+    from worker.maintenance.actions import retry_jobs
 
     retry_jobs(store.database, JobFilter(batch_id=batch), clock=clock)
     with store.database.write() as conn:

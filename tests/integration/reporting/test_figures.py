@@ -18,7 +18,7 @@ from worker.cli.report_page import page
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.errors import Code, NotFound
-from worker.services.report import By, Report, make_report
+from worker.reports.report import By, Report, make_report
 from worker.storage.engine import open_database
 from worker.storage.figures import powers, set_power
 from worker.storage.hosts import add_host

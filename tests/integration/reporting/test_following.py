@@ -14,7 +14,7 @@ from worker.domain.attempts import Failed
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import Code
-from worker.services.results import follow_results
+from worker.exports.results import follow_results
 from worker.storage.arrivals import Chosen
 from worker.storage.batches import finish_batches
 from worker.storage.engine import open_database

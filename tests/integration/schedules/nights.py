@@ -14,10 +14,10 @@ from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.schedules import Firing, Schedule
-from worker.services.schedules.open import next_of
-from worker.services.schedules.report import report_of
-from worker.services.schedules.spec import spec_of
-from worker.services.schedules.work import work_firings
+from worker.schedules.open import next_of
+from worker.schedules.report import report_of
+from worker.schedules.spec import spec_of
+from worker.schedules.work import work_firings
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from tests.integration.schedules.nights import Nights, counts
 from worker.domain.schedules import FiringState
-from worker.services.schedules.fire import LEASE
-from worker.services.schedules.reading import read_documents
+from worker.schedules.fire import LEASE
+from worker.schedules.reading import read_documents
 
 
 class Killed(BaseException):

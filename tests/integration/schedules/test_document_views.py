@@ -10,7 +10,7 @@ from tests.integration.schedules.nights import MODEL, NAME, Failed, Nights
 from tests.maintenance import tidy
 from worker.domain.jobs import JobFilter
 from worker.errors import Code, InputRefused
-from worker.services.keeping import delete_jobs, prune
+from worker.maintenance.keeping import delete_jobs, prune
 from worker.storage.actions import retry_some
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)

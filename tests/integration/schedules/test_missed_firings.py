@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from tests.integration.schedules.nights import NAME, Nights
-from worker.services.schedules.reading import read_documents
+from worker.schedules.reading import read_documents
 from worker.storage.schedules import pause_schedule, unfired
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.schedules.nights import MODEL, Nights, counts
 from worker.domain.attempts import Finish
-from worker.services.schedules.letter import letter
+from worker.schedules.letter import letter
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,10 +14,10 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.schedules import FiringState
 from worker.errors import Code, InputRefused
-from worker.services.health.facts import Place, gather
-from worker.services.schedules.check import check_models, check_prompts, unwritable
-from worker.services.schedules.letter import letter
-from worker.services.schedules.report import message_of_firing
+from worker.health.facts import Place, gather
+from worker.schedules.check import check_models, check_prompts, unwritable
+from worker.schedules.letter import letter
+from worker.schedules.report import message_of_firing
 from worker.storage.hosts import record_probe
 
 FIRST = datetime(2026, 3, 26, 1, 30, tzinfo=UTC)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tests.integration.schedules.nights import Nights, counts
 from tests.made_documents import pdf_of
-from worker.services.schedules.letter import letter
+from worker.schedules.letter import letter
 from worker.storage.tables import schedule_documents
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)

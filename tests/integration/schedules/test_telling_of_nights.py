@@ -13,8 +13,8 @@ from worker.domain.health import Telling
 from worker.domain.jobs import JobFilter
 from worker.domain.notices import Means
 from worker.errors import Code
-from worker.services.keeping import delete_jobs, prune
-from worker.services.notices import deliver_notices
+from worker.maintenance.keeping import delete_jobs, prune
+from worker.reports.notices import deliver_notices
 from worker.storage.notices import list_notices
 from worker.storage.schedules import remove_schedule
 

@@ -14,8 +14,8 @@ from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter, JobState
 from worker.errors import Conflict, InputRefused
-from worker.services.keeping import delete_jobs, prune
-from worker.services.search import Found, catch_up, index_texts, jobs_matching, search
+from worker.maintenance.keeping import delete_jobs, prune
+from worker.search.search import Found, catch_up, index_texts, jobs_matching, search
 from worker.storage.actions import retry_some
 from worker.storage.batches import finish_batches
 from worker.storage.copy import copied_tables
@@ -139,7 +139,7 @@ def test_a_word_that_is_not_wanted_is_looked_for_in_the_fields_asked(store: Stor
 def test_a_search_goes_on_through_all_candidates_and_says_that_there_are_more(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.services.search.CANDIDATES", 2)
+    monkeypatch.setattr("worker.search.search.CANDIDATES", 2)
     answered(store, *((f"apple {n}", "yes") for n in range(1, 6)))
 
     assert places(search(store.database, "apple")) == [5, 4, 3, 2, 1]
@@ -174,7 +174,7 @@ def test_the_chores_take_in_what_came(store: Store) -> None:
 
 def test_taking_in_goes_on_where_it_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     answered(store, *((f"apple {n}", "yes") for n in range(1, 6)))
-    monkeypatch.setattr("worker.services.search.AT_ONCE", 2)
+    monkeypatch.setattr("worker.search.search.AT_ONCE", 2)
     with store.database.write() as conn:
         conn.execute(text("UPDATE searching SET last = 0"))
 
@@ -242,7 +242,7 @@ def test_the_index_is_whole_after_rows_went(store: Store) -> None:
 def test_jobs_are_chosen_by_their_words_before_they_have_ended(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.services.search.CANDIDATES", 2)
+    monkeypatch.setattr("worker.search.search.CANDIDATES", 2)
     batch = store.submit(*(new_job(n, prompt="苹果 apple" if n % 2 else "pear") for n in range(1, 6)))
 
     def ids(chosen: JobFilter, words: str, **more: Any) -> list[int]:

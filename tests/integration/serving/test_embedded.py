@@ -12,8 +12,8 @@ from api_schemas.jobs import JobDefaults
 from tests.waiting import wait_until
 from worker.dispatch import services
 from worker.domain.hosts import Host
+from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
-from worker.services.submit import submit_lines
 from worker.settings import load_settings
 from worker.stack import embedded as stack_module
 from worker.stack.embedded import embedded, join_hosts

@@ -11,8 +11,8 @@ from worker.domain.attempts import Failed, Held, Retried, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.errors import Code, Conflict, NotFound
-from worker.services.explain import Explained, explain, why_nothing_moves
-from worker.services.situation import Situation, situation
+from worker.explain import Explained, explain, why_nothing_moves
+from worker.explain.situation import Situation, situation
 from worker.storage.batches import create_batch
 from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import open_database

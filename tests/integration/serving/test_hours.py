@@ -9,9 +9,9 @@ from tests.maintenance import tick
 from worker.domain.hosts import Health
 from worker.domain.jobs import JobState
 from worker.maintenance.hold import hosts_to_wake
+from worker.maintenance.hours import set_windows
 from worker.policy.windows import Windows, parse_windows
-from worker.services.forecast import forecast
-from worker.services.windows import set_windows
+from worker.quote.forecast import forecast
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import get_host
 from worker.storage.windows import set_host_windows

@@ -16,12 +16,12 @@ from worker.domain.timings import Timings
 from worker.errors import Code, HostError, HostLost
 from worker.ollama.client import OllamaHost
 from worker.policy.facts import LoadRunner
-from worker.services.breaker import Breaker
-from worker.services.pace import Paces
-from worker.services.residency import Residency, Runner
-from worker.services.session import HostSession
-from worker.services.sight import Sight
-from worker.services.standing import Standing
+from worker.serving.breaker import Breaker
+from worker.serving.pace import Paces
+from worker.serving.residency import Residency, Runner
+from worker.serving.session import HostSession
+from worker.serving.sight import Sight
+from worker.serving.standing import Standing
 from worker.storage.claims import take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, block_key, publish_intent, record_probe, record_resident

@@ -11,8 +11,8 @@ from simulator import Fault
 from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
 from worker.client.asked import asked
 from worker.clock import Clock
-from worker.services.results import result_lines
-from worker.services.schedules.spec import asking_of, spec_of
+from worker.exports.results import result_lines
+from worker.schedules.spec import asking_of, spec_of
 from worker.storage.engine import Database, open_database
 from worker.storage.results import list_attempts
 

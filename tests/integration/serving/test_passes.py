@@ -25,11 +25,11 @@ from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
-from worker.services.attempt import Ending, attempt_job
-from worker.services.pace import Paces
-from worker.services.spool import Spool
-from worker.services.standing import Standing
-from worker.services.store import Store
+from worker.serving.attempt import Ending, attempt_job
+from worker.serving.pace import Paces
+from worker.serving.spool import Spool
+from worker.serving.standing import Standing
+from worker.serving.store import Store
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import set_host
 
@@ -192,7 +192,7 @@ def test_a_defect_in_a_slot_ends_the_pass_and_what_was_not_begun_is_given_back(
             raise ZeroDivisionError
         return attempt_job(job, **more)
 
-    monkeypatch.setattr("worker.services.serve.attempt_job", break_at_the_third)
+    monkeypatch.setattr("worker.serving.serve.attempt_job", break_at_the_third)
     with simulator.running(simulated(num_parallel=1)) as (running,):
         host = add(database, clock, running, slots=1)
         jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "custom_id": str(n)} for n in range(9)]
@@ -214,7 +214,7 @@ def test_a_defect_of_the_heartbeat_ends_the_pass(
     def broken(*_: object, **__: object) -> frozenset[int]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.services.heartbeat.cancel_requested", broken)
+    monkeypatch.setattr("worker.serving.heartbeat.cancel_requested", broken)
     with simulator.running(simulated(time_scale=0.2)) as (running,):
         host = add(database, clock, running)
         batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(200)])

@@ -10,11 +10,11 @@ from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host, HostModel, LoadedModel
 from worker.domain.jobs import Priority
+from worker.door.intake import Intake
+from worker.door.recipe import Recipe
 from worker.errors import InputRefused
-from worker.services.explain import explain
-from worker.services.intake import Intake
-from worker.services.quote import Quoted, Tally, quote_batch, quote_input, tally
-from worker.services.recipe import Recipe
+from worker.explain import explain
+from worker.quote.quote import Quoted, Tally, quote_batch, quote_input, tally
 from worker.storage.ahead import open_jobs
 from worker.storage.batches import get_batch
 from worker.storage.claims import take_host

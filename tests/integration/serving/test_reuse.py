@@ -21,12 +21,12 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter
 from worker.domain.timings import Timings
+from worker.door.submit import submit_lines
+from worker.exports.results import result_lines
+from worker.hosts.registry import register
+from worker.maintenance.actions import cancel_jobs, pause_batch
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.actions import cancel_jobs, pause_batch
-from worker.services.hosts import register
-from worker.services.results import result_lines
-from worker.services.serve import Served, serve_host
-from worker.services.submit import submit_lines
+from worker.serving.serve import Served, serve_host
 from worker.storage.check import check_database
 from worker.storage.engine import Database, open_database
 from worker.storage.runs import list_runs

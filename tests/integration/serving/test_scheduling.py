@@ -21,10 +21,10 @@ from tests.integration.serving.test_serve import (
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.jobs import JobState
+from worker.exports.results import result_lines
+from worker.hosts.registry import register
 from worker.observability import events
 from worker.ollama.client import OllamaHost
-from worker.services.hosts import register
-from worker.services.results import result_lines
 from worker.storage.claims import TURN, claim_jobs
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import read_hosts
@@ -56,7 +56,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         found.append((event, fields))
         events.emit(event, **fields)
 
-    monkeypatch.setattr("worker.services.serve.emit", hear)
+    monkeypatch.setattr("worker.serving.serve.emit", hear)
     return found
 
 

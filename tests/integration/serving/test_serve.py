@@ -21,16 +21,16 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.timings import Timings
+from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
+from worker.exports.results import result_lines
+from worker.hosts.registry import register
+from worker.maintenance.actions import cancel_jobs
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.services.actions import cancel_jobs
-from worker.services.claims import Claims
-from worker.services.hosts import register
-from worker.services.results import result_lines
-from worker.services.serve import Served, serve_host
-from worker.services.spool import Spool
-from worker.services.store import Store
-from worker.services.submit import submit_lines
+from worker.serving.claims import Claims
+from worker.serving.serve import Served, serve_host
+from worker.serving.spool import Spool
+from worker.serving.store import Store
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import read_hosts
@@ -483,7 +483,7 @@ def test_a_claim_whose_answer_was_lost_is_given_back(database: Database, clock: 
                 return claimed
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("worker.services.serve.Claims", Forgetful)
+            patched.setattr("worker.serving.serve.Claims", Forgetful)
             serve(database, clock, host)
             assert JobState.RUNNING not in counts(database, batch)
             serve(database, clock, host)

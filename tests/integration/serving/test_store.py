@@ -15,9 +15,9 @@ from tests.integration.storage.conftest import store as queue
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused, DatabaseUnavailable
-from worker.services.spool import REJECTED, Spool
-from worker.services.spools import retry_rejected
-from worker.services.store import Store
+from worker.serving.spool import REJECTED, Spool
+from worker.serving.spools import retry_rejected
+from worker.serving.store import Store
 from worker.storage.engine import Database
 
 __all__ = ["queue"]

@@ -15,7 +15,7 @@ from tests.integration.serving.test_serve import add, serve, simulated, submit
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.errors import Code
-from worker.services.results import result_lines, write_results_csv
+from worker.exports.results import result_lines, write_results_csv
 from worker.storage.engine import Database, open_database
 
 REASONS = "deepseek-r1:8b"

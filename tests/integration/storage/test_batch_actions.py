@@ -17,8 +17,7 @@ from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobFilter, JobState, NewJob, Priority
 from worker.errors import Code, Conflict, InputRefused, NotFound
-from worker.maintenance.withdraw import withdraw
-from worker.services.actions import (
+from worker.maintenance.actions import (
     cancel_jobs,
     count_cancellable,
     count_held,
@@ -29,6 +28,7 @@ from worker.services.actions import (
     retry_jobs,
     unhold_jobs,
 )
+from worker.maintenance.withdraw import withdraw
 from worker.storage import actions, pauses
 from worker.storage.batches import (
     create_batch,

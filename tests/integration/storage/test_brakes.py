@@ -11,8 +11,8 @@ from worker.domain.attempts import Failed, Retried
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.errors import Code, InputRefused
-from worker.services.actions import resume_batch, retry_jobs
-from worker.services.brake import Braked, MaxFailures, apply_brakes, parse_max_failures
+from worker.maintenance.actions import resume_batch, retry_jobs
+from worker.serving.brake import Braked, MaxFailures, apply_brakes, parse_max_failures
 from worker.storage.batches import get_batch
 from worker.storage.finishes import finish_jobs
 from worker.storage.tables import batches

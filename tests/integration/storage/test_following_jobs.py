@@ -15,9 +15,9 @@ from worker.clock import Clock
 from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState, NewJob
 from worker.errors import Code
+from worker.maintenance.actions import cancel_jobs, retry_jobs
+from worker.maintenance.keeping import delete_jobs
 from worker.maintenance.promote import settle_rounds
-from worker.services.actions import cancel_jobs, retry_jobs
-from worker.services.keeping import delete_jobs
 from worker.storage import tables
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from api_schemas.jobs import JobDefaults, ParsedLine, read_job_line
 from tests.integration.storage.conftest import Store, a_result
 from worker.domain.attempts import Succeeded
-from worker.services.intake import Intake
+from worker.door.intake import Intake
 from worker.storage.results import iter_results
 
 DEFAULTS = JobDefaults(model="qwen3:8b")

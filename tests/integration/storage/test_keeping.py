@@ -16,10 +16,12 @@ from tests.maintenance import tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
+from worker.door.arrival import arrive
+from worker.door.recipe import Recipe
+from worker.door.terms import Terms
 from worker.errors import Code, Conflict, Problem
-from worker.maintenance.number import number_all
-from worker.services.arrival import arrive
-from worker.services.keeping import (
+from worker.exports.results import result_lines
+from worker.maintenance.keeping import (
     Gone,
     delete_jobs,
     due_batches,
@@ -28,11 +30,9 @@ from worker.services.keeping import (
     prune,
     prune_due,
 )
-from worker.services.recipe import Recipe
-from worker.services.results import result_lines
-from worker.services.spool import Spool
-from worker.services.store import Store as Outcomes
-from worker.services.terms import Terms
+from worker.maintenance.number import number_all
+from worker.serving.spool import Spool
+from worker.serving.store import Store as Outcomes
 from worker.storage import keeping
 from worker.storage.arrivals import Chosen, last_number, read_arrivals
 from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch

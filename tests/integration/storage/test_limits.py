@@ -6,7 +6,7 @@ from tests.integration.storage.test_following_jobs import chain, promises, settl
 from worker.domain.attempts import Retried
 from worker.domain.jobs import JobState
 from worker.errors import Code
-from worker.services.actions import bound_jobs, pause_batch, resume_batch
+from worker.maintenance.actions import bound_jobs, pause_batch, resume_batch
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.counts import batch_progress
 from worker.storage.ids import job_id

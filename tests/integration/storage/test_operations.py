@@ -19,12 +19,12 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobFilter, JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.operations import Operation, Verb
+from worker.door.submit import submit_lines
 from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance import operate
+from worker.maintenance.actions import cancel_jobs, retry_jobs
+from worker.maintenance.keeping import delete_jobs, prune_due
 from worker.maintenance.operate import run_operation, take_step
-from worker.services.actions import cancel_jobs, retry_jobs
-from worker.services.keeping import delete_jobs, prune_due
-from worker.services.submit import submit_lines
 from worker.storage.ahead import open_jobs
 from worker.storage.backlog import read_backlog, read_due
 from worker.storage.batches import cancel_batch, create_batch, get_batch, list_rejects, refuse_batch
@@ -128,8 +128,8 @@ def test_no_transaction_of_a_delete_changes_more_rows_than_a_chunk_twice(store: 
 def test_no_transaction_of_a_refusal_changes_more_rows_than_a_chunk(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.services.submit.CHUNK", 7)
-    monkeypatch.setattr("worker.services.intake.SAMPLE", 1)
+    monkeypatch.setattr("worker.door.submit.CHUNK", 7)
+    monkeypatch.setattr("worker.door.intake.SAMPLE", 1)
     upload = [json.dumps({"prompt": str(n)}) for n in range(35)] + ['{"prompt": 3}']
 
     def refuse() -> None:

@@ -21,8 +21,8 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import JobState
 from worker.domain.replies import Result
 from worker.errors import Code, InputRefused
-from worker.services import results as results_module
-from worker.services.results import result_lines, write_results_csv, write_results_file
+from worker.exports import results as results_module
+from worker.exports.results import result_lines, write_results_csv, write_results_file
 from worker.storage.ids import job_id
 from worker.storage.results import ResultRow, iter_metadata, iter_results
 from worker.storage.tables import batches

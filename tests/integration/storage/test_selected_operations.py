@@ -17,8 +17,7 @@ from worker.domain.jobs import After, JobFilter, JobState, Priority
 from worker.domain.operations import Operation, Verb
 from worker.errors import Code, Conflict
 from worker.maintenance import operate
-from worker.maintenance.operate import run_operation
-from worker.services.actions import (
+from worker.maintenance.actions import (
     Changed,
     cancel_jobs,
     pause_batch,
@@ -26,7 +25,8 @@ from worker.services.actions import (
     resume_batch,
     retry_jobs,
 )
-from worker.services.keeping import delete_jobs
+from worker.maintenance.keeping import delete_jobs
+from worker.maintenance.operate import run_operation
 from worker.storage import pauses
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import cancel_batch, get_batch

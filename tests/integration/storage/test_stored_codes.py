@@ -11,8 +11,8 @@ from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, HostError
+from worker.exports.results import result_lines
 from worker.policy.retry import after_failure
-from worker.services.results import result_lines
 from worker.storage.claims import rescue_stale
 from worker.storage.tables import attempts, jobs, results
 

@@ -9,7 +9,7 @@ from worker.domain.attempts import Failed, Retried
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob, JobFilter, JobState
 from worker.errors import Code
-from worker.services.actions import retry_jobs
+from worker.maintenance.actions import retry_jobs
 from worker.storage.batches import promote_sealed
 from worker.storage.extend import replace_jobs
 from worker.storage.finishes import finish_jobs

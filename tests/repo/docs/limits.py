@@ -13,9 +13,10 @@ from worker.dispatch import submit
 from worker.documents import encodings, parquet, sandbox, tables, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
+from worker.door import intake
+from worker.exports import results
 from worker.ollama.limits import MOST_MODELS, Bounds
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
-from worker.services import intake, results
 from worker.settings import Settings
 from worker.storage import batches
 from worker.storage.ids import MOST_JOBS

@@ -13,7 +13,7 @@ from worker.domain.attempts import Failed, Held
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.errors import Code
-from worker.services.brake import apply_brakes
+from worker.serving.brake import apply_brakes
 from worker.storage.batches import get_batch
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs

@@ -12,7 +12,7 @@ from worker.cli.quoting import as_json, expected, said, whether_in_time
 from worker.cli.render import Rates
 from worker.errors import DatabaseUnavailable, InputRefused
 from worker.policy.quote import HostQuote, Part, Quote
-from worker.services.quote import Quoted
+from worker.quote.quote import Quoted
 
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
 EAST = timezone(timedelta(hours=8))

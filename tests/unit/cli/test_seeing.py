@@ -22,7 +22,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
 from worker.errors import Code, HostError
-from worker.services.situation import ModelNow, Situation
+from worker.explain.situation import ModelNow, Situation
 from worker.stack import home as home_lock
 from worker.stack.home import held_home
 from worker.storage.engine import open_database

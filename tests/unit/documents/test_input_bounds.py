@@ -19,7 +19,7 @@ import resource, sys
 from pathlib import Path
 from api_schemas.jobs import JobDefaults
 from worker.documents.tables import open_rows
-from worker.services.intake import Intake
+from worker.door.intake import Intake
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 intake = Intake(JobDefaults(model="m"), 3)
 rows = open_rows(Path(sys.argv[1]))

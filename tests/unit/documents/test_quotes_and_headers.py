@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from worker.documents.tables import Quote, Row, open_rows
-from worker.services.intake import Intake
-from worker.services.recipe import Recipe, open_input
+from worker.door.intake import Intake
+from worker.door.recipe import Recipe, open_input
 
 SWALLOW = 'id\ttext\n1\tplain\n2\t"Stop!\n3\tshe said\n4\tlast one"\n5\tend\n'
 

@@ -11,7 +11,7 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
-from worker.services.attempt import attempt_job
+from worker.serving.attempt import attempt_job
 
 CLOCK = FakeClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
 OLDER = "the input length exceeds the context length"

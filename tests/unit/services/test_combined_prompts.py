@@ -8,10 +8,10 @@ import pytest
 from tests.clocks import FakeClock
 from worker.domain.attempts import Failed, Retried
 from worker.domain.jobs import ClaimedJob, Part, Priority
+from worker.door.combine import combined_prompt, template_problem
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
-from worker.services.attempt import Ending, attempt_job
-from worker.services.combine import combined_prompt, template_problem
+from worker.serving.attempt import Ending, attempt_job
 
 TEMPLATE = "{{ document.name }}:{% for part in parts %} {{ part.number }}={{ part.answer }}{% endfor %}"
 

@@ -9,7 +9,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.jobs import Priority
-from worker.services.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired, findings
+from worker.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired, findings
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LIMITS = HealthLimits()

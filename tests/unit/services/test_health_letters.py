@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from worker.domain.health import Finding, Kind
-from worker.services.health.letters import Letter, Mailed, next_letter
+from worker.health.letters import Letter, Mailed, next_letter
 
 START = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 BEAT = Finding(Kind.BEAT, "beat", "beat is away", "start it")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import InputRefused
-from worker.services.outputs import Outputs, database_files
+from worker.exports.outputs import Outputs, database_files
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """What is learned of a host's speed, and how it steps back."""
 
 from worker.policy.parallel import Waited
-from worker.services.pace import SERVICE_PRIOR, Paces
-from worker.services.standing import Standing
+from worker.serving.pace import SERVICE_PRIOR, Paces
+from worker.serving.standing import Standing
 from worker.storage.paces import PaceSeen
 
 

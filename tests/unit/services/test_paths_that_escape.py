@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.services.inputs import keep_standard_input
-from worker.services.spool import spool_path
-from worker.services.writers import replacing
+from worker.door.inputs import keep_standard_input
+from worker.exports.writers import replacing
+from worker.serving.spool import spool_path
 
 HOME = Path("/home/caravan")
 

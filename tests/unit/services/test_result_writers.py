@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from worker.door.recipe import InputLine
 from worker.errors import InputRefused, Problem
-from worker.services import writers
-from worker.services.recipe import InputLine
-from worker.services.writers import (
+from worker.exports import writers
+from worker.exports.writers import (
     Column,
     OutputKind,
     RejectsFile,

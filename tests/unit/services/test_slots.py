@@ -10,8 +10,8 @@ from worker.domain.attempts import Cancelled, Failed, Finish, Outcome, Retried
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
-from worker.services.attempt import Ending
-from worker.services.slots import MOST_FAILURES, Slots
+from worker.serving.attempt import Ending
+from worker.serving.slots import MOST_FAILURES, Slots
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.replies import Result
 from worker.errors import Code
-from worker.services.spool import Spool
+from worker.serving.spool import Spool
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

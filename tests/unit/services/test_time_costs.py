@@ -2,7 +2,7 @@
 
 from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import Priority
-from worker.services.explain.costs import AtOnce, Costs, Other, what_costs_time
+from worker.explain.costs import AtOnce, Costs, Other, what_costs_time
 from worker.storage.costs import Loading, Spent
 
 QUICK = Spent("qwen3:8b", 100, 500.0, 20.0, 450.0, 30_000, 0, 90_000)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clocks import FakeClock
-from worker.services.watchdog import HUNG, Asked, Watchdog
+from worker.serving.watchdog import HUNG, Asked, Watchdog
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_process_whose_serving_loop_hangs_writes_what_its_threads_do_and_ends_
     program = """
         import threading
         from worker.clock import SystemClock
-        from worker.services.watchdog import Watchdog
+        from worker.serving.watchdog import Watchdog
 
         def wait_for_what_never_comes():
             threading.Lock().acquire() and threading.Event().wait()

@@ -1,0 +1,1 @@
+"""From rows to jobs: how a submission becomes a batch."""

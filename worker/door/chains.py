@@ -1,0 +1,170 @@
+"""Which jobs wait for which? The names of the lines become numbers; what cannot be is told with its line."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from worker.door.intake import Following, Intake
+from worker.errors import Problem
+from worker.storage.engine import Database
+from worker.storage.extend import stored_jobs
+from worker.storage.follows import Conversation, Link, conversations_of, link_jobs, models_of, one_runner
+from worker.storage.ids import job_id
+
+CHUNK = 5000
+MOST_PROBLEMS = 20
+
+Place = Callable[[str, str], int | None]
+"""The number of a job of this batch by its custom_id and model."""
+
+
+def link_batch(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
+    """Link the jobs of a batch that is not sealed yet, all of whose lines were read; or tell what is wrong, and link none.
+
+    Again is as once. Raises DatabaseUnavailable.
+    """
+    if not intake.following:
+        return []
+
+    def place(custom_id: str, model: str) -> int | None:
+        seq = intake.place_of(custom_id, model)
+        return None if seq is None else job_id(batch_id, seq)
+
+    numbers = {(one.custom_id, one.model): job_id(batch_id, one.seq) for one in intake.following}
+    return _link(database, intake.following, place, numbers)
+
+
+def link_more(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
+    """The same for a batch that was extended: its jobs are found by name. Those that are linked already stay so."""
+    if not intake.following:
+        return []
+    place, numbers = _by_name(database, batch_id, intake.following)
+    return _link(database, intake.following, place, numbers)
+
+
+def missing_parents(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
+    """What neither the lines that were read nor the batch that they extend have of those that are waited for."""
+    if not intake.following:
+        return []
+    stored, _ = _by_name(database, batch_id, intake.following)
+
+    def place(custom_id: str, model: str) -> int | None:
+        seq = intake.place_of(custom_id, model)
+        return stored(custom_id, model) if seq is None else job_id(batch_id, seq)
+
+    every = {(one.custom_id, one.model): job_id(batch_id, one.seq) for one in intake.following}
+    return _resolved(intake.following, place, every)[1]
+
+
+def _by_name(
+    database: Database, batch_id: int, following: Sequence[Following]
+) -> tuple[Place, Mapping[tuple[str, str], int]]:
+    names = {one.custom_id for one in following}
+    names |= {name for one in following for name in one.after.parents if isinstance(name, str)}
+    with database.read() as conn:
+        there = {name: job.id for name, job in stored_jobs(conn, batch_id, sorted(names)).items()}
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for (custom_id, _), number in there.items():
+        by_name[custom_id].append(number)
+
+    def place(custom_id: str, model: str) -> int | None:
+        found = there.get((custom_id, model))
+        others = by_name.get(custom_id, [])
+        return found if found is not None else others[0] if len(others) == 1 else None
+
+    return place, there
+
+
+def _link(
+    database: Database,
+    following: Sequence[Following],
+    place: Place,
+    numbers: Mapping[tuple[str, str], int],
+) -> list[Problem]:
+    links, problems = _resolved(following, place, numbers)
+    lines = {
+        numbers[one.custom_id, one.model]: one for one in following if (one.custom_id, one.model) in numbers
+    }
+    outside = {one.parent for one in links if one.parent not in lines}
+    with database.read() as conn:
+        models = models_of(conn, outside | {one.job for one in links if one.carry})
+        models |= models_of(conn, {one.parent for one in links if one.carry})
+    for one in links:
+        if len(problems) >= MOST_PROBLEMS:
+            break
+        at = lines[one.job]
+        if one.parent in outside and one.parent not in models:
+            problems.append(_problem(at, "unknown", f"after: there is no job {one.parent:,}"))
+        elif one.carry and models.get(one.parent, at.model) != at.model:
+            told = (
+                f"after: that job is of {models[one.parent]}, this one of {at.model}, and a context goes only to the "
+                "model it came from; carry none only waits for it"
+            )
+            problems.append(_problem(at, "conflict", told))
+    circle = _circle(links) if not problems else None
+    if circle is not None:
+        at = lines[circle[0]]
+        told = " after ".join(lines[job].custom_id for job in circle[:5])
+        problems.append(_problem(at, "circle", f"after: these wait for each other: {told}"))
+    if problems:
+        return problems
+    for start in range(0, len(links), CHUNK):
+        with database.write() as conn:
+            link_jobs(conn, links[start : start + CHUNK])
+    for conversations in _portions(conversations_of(links)):
+        with database.write() as conn:
+            one_runner(conn, conversations)
+    return []
+
+
+def _portions(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
+    """Conversations of about ``CHUNK`` jobs together, so that no transaction is long."""
+    portion: list[Conversation] = []
+    jobs = 0
+    for one in conversations:
+        portion.append(one)
+        jobs += len(one)
+        if jobs >= CHUNK:
+            yield portion
+            portion, jobs = [], 0
+    if portion:
+        yield portion
+
+
+def _resolved(
+    following: Sequence[Following], place: Place, numbers: Mapping[tuple[str, str], int]
+) -> tuple[list[Link], list[Problem]]:
+    links: list[Link] = []
+    problems: list[Problem] = []
+    for one in following:
+        job = numbers.get((one.custom_id, one.model))
+        if job is None:
+            continue  # it was running when its line changed, and is left as it is
+        for name in one.after.parents:
+            parent = name if isinstance(name, int) else place(name, one.model)
+            if parent is None:
+                if len(problems) < MOST_PROBLEMS:
+                    told = f"after: no line that was read has the custom_id {name!r} (for {one.model})"
+                    problems.append(_problem(one, "unknown", told))
+                continue
+            links.append(Link(job, parent, one.after.carry, one.after.release, one.after.combines))
+    return links, problems
+
+
+def _problem(one: Following, code: str, message: str) -> Problem:
+    return Problem(one.line, "after", code, message)
+
+
+def _circle(links: Sequence[Link]) -> list[int] | None:
+    """Jobs that wait for each other, the first one last again; None where none do."""
+    if all(one.parent < one.job for one in links):
+        return None
+    sorter: TopologicalSorter[int] = TopologicalSorter()
+    for one in links:
+        sorter.add(one.job, one.parent)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        found: list[int] = error.args[1]
+        return found
+    return None

@@ -1,0 +1,168 @@
+"""The input changed: what of it does the batch have, what is new, what is asked otherwise than before?"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchOrigin
+from worker.domain.jobs import JobFilter, JobState, NewJob, asked_digest
+from worker.door.chains import link_more, missing_parents
+from worker.door.intake import Intake, moved_to
+from worker.door.recipe import InputLine
+from worker.door.submit import CHUNK, CheckModels
+from worker.errors import InputRefused, Problem
+from worker.maintenance.promote import promote_batches
+from worker.observability.events import emit
+from worker.storage.actions import by_batch, cancel_some
+from worker.storage.batches import get_batch
+from worker.storage.engine import Database
+from worker.storage.extend import (
+    StoredJob,
+    add_jobs,
+    last_place,
+    rename_batch,
+    replace_jobs,
+    stored_jobs,
+    taken_places,
+)
+from worker.storage.follows import mark_followed, unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An input beside the batch that was made of it before: jobs, by (custom_id, model)."""
+
+    kept: int
+    """Asked as before; what came of them stays."""
+    new: int
+    changed: int
+    """Asked otherwise; what they answered goes."""
+    running: int
+    """Changed, and being answered just now: they are left as they are."""
+    gone: int
+    """In the batch and no longer in the input; they stay."""
+
+    @property
+    def nothing(self) -> bool:
+        return not self.new and not self.changed
+
+    def __str__(self) -> str:
+        parts = [f"{self.kept:,} kept", f"{self.new:,} new", f"{self.changed:,} changed"]
+        if self.gone:
+            parts.append(f"{self.gone:,} no longer in the input (they stay)")
+        return ", ".join(parts)
+
+
+def compare(
+    database: Database,
+    batch: Batch,
+    lines: Iterable[InputLine],
+    intake: Intake,
+    check_models: CheckModels | None,
+) -> Difference:
+    """Read the whole input, change nothing. Raises InputRefused with everything that is wrong with it."""
+    kept = new = changed = running = 0
+    for chunk, there in beside(database, batch.id, intake.read(lines)):
+        for job in chunk:
+            stored = there.get((job.custom_id, job.model))
+            if stored is None:
+                new += 1
+            elif _asked_as_before(stored, job):
+                kept += 1
+            else:
+                changed += 1
+                running += stored.state is JobState.RUNNING
+    if check_models is not None and not intake.problems:
+        for problem in check_models(intake.models):
+            intake.refuse(problem)
+    if not intake.problems:
+        for problem in missing_parents(database, batch.id, intake):
+            intake.refuse(problem)
+    if not intake.accepted and not intake.problems:
+        intake.refuse(Problem(0, "", "empty", "the input holds no job"))
+    if intake.problems:
+        raise InputRefused(intake.problems, left_out=intake.left_out)
+    return Difference(kept, new, changed, running, max(0, batch.jobs - kept - changed))
+
+
+def extend(
+    database: Database,
+    batch: Batch,
+    lines: Iterable[InputLine],
+    intake: Intake,
+    *,
+    key: str,
+    origin: BatchOrigin,
+    source: str | None,
+    clock: Clock,
+) -> tuple[Batch, Difference]:
+    """Add what is new, ask anew what changed, in chunks; interrupted, the same command goes on.
+
+    The key is changed last: until then the batch answers to the old one. Raises Conflict.
+    """
+    kept = added = replaced = running = 0
+    for chunk, there in beside(database, batch.id, intake.read(lines)):
+        new = [job for job in chunk if (job.custom_id, job.model) not in there]
+        changed = [
+            (stored.id, job)
+            for job in chunk
+            if (stored := there.get((job.custom_id, job.model))) is not None
+            and not _asked_as_before(stored, job)
+        ]
+        with database.write() as conn:
+            taken = taken_places(conn, batch.id, [job.seq for job in new])
+            free = last_place(conn, batch.id)
+            placed = []
+            for job in new:
+                if job.seq in taken:
+                    # its line belonged to another row once: it comes after all that is there
+                    free = max(free, chunk[-1].seq, job.seq) + 1
+                    placed.append(moved_to(job, free))
+                else:
+                    placed.append(job)
+            add_jobs(conn, batch.id, placed, now=clock.now())
+            asked_anew = replace_jobs(conn, batch.id, changed)
+        promote_batches(database, [batch.id], clock)
+        added += len(new)
+        replaced += asked_anew
+        running += len(changed) - asked_anew
+        kept += len(chunk) - len(new) - len(changed)
+    problems = link_more(database, batch.id, intake)
+    with database.write() as conn:
+        mark_followed(conn, batch.id)
+    if problems:  # what they wait for went since it was looked for: nobody would ever let them go
+        with database.write() as conn:
+            for part in by_batch(JobFilter(job_ids=frozenset(unlinked(conn, batch.id)))):
+                cancel_some(conn, part, now=clock.now(), limit=CHUNK)
+        raise InputRefused(problems)
+    with database.write() as conn:
+        if not running:
+            rename_batch(conn, batch.id, key=key, origin=origin, source=source)
+        extended = get_batch(conn, batch.id)
+    emit("batch.extended", batch=batch.id, added=added, replaced=replaced)
+    return extended, Difference(kept, added, replaced + running, running, 0)
+
+
+def named_jobs(
+    database: Database, batch_id: int, lines: Iterable[InputLine], intake: Intake
+) -> frozenset[int]:
+    """The jobs of a batch that these rows of its input stand for. Nothing is changed, nothing refused."""
+    found: set[int] = set()
+    for chunk, there in beside(database, batch_id, intake.read(lines)):
+        found |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
+    return frozenset(found)
+
+
+def _asked_as_before(stored: StoredJob, job: NewJob) -> bool:
+    return stored.digest is None or stored.digest == asked_digest(job)
+
+
+def beside(
+    database: Database, batch_id: int, jobs: Iterator[NewJob]
+) -> Iterator[tuple[list[NewJob], dict[tuple[str, str], StoredJob]]]:
+    """The jobs in chunks, each with the stored jobs of the batch that have their custom_ids, by (custom_id, model)."""
+    while chunk := list(islice(jobs, CHUNK)):
+        with database.read() as conn:
+            there = stored_jobs(conn, batch_id, (job.custom_id for job in chunk))
+        yield chunk, there

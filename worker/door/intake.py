@@ -1,0 +1,285 @@
+"""From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from worker.documents.tables import QUIRKS
+from worker.domain.jobs import After, NewJob, Priority
+from worker.domain.reuse import may_reuse
+from worker.domain.runners import normalise_model, runner_key
+from worker.door.combine import template_problem
+from worker.door.recipe import InputLine
+from worker.errors import Problem
+from worker.policy.context_window import answer_tokens, bucket, prompt_tokens
+from worker.policy.prefix import SAMPLE, Prefixes, common_start
+from worker.storage.ids import MOST_JOBS
+from worker.storage.models import ModelTold
+
+PROBLEMS_SHOWN = 20
+EXPECTED_ANSWER = 512
+"""Tokens: few answers use all that num_predict allows."""
+_NOTHING_TOLD = ModelTold()
+NOTES_SHOWN = 3
+
+_SPANS = "--quote none reads each line as a row"
+Reject = Callable[[Problem, InputLine], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A job that waits for others, as its line says."""
+
+    custom_id: str
+    model: str
+    line: int
+    seq: int
+    after: After
+
+
+class Intake:
+    """Reads lines into jobs.
+
+    ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
+    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``told``: what
+    the hosts say of the models, for the window that a job needs.
+    """
+
+    def __init__(
+        self,
+        defaults: JobDefaults,
+        max_attempts: int,
+        *,
+        models: tuple[str, ...] = (),
+        override: bool = False,
+        reject: Reject | None = None,
+        told: Mapping[str, ModelTold] | None = None,
+    ) -> None:
+        self._defaults = defaults
+        self._asked_of = models
+        self._override = override
+        self._max_attempts = max_attempts
+        self._reject = reject
+        self._told = told or {}
+        self._seen: dict[tuple[str, str], int] = {}
+        self._templates: set[str] = set()
+        self.following: list[Following] = []
+        """The jobs that wait for others."""
+        self._names: dict[str, str] = {}
+        self._keys: dict[tuple[str, int], str] = {}
+        self.models: dict[str, int] = {}
+        """Each model, and the first line that asks it."""
+        self.problems: list[Problem] = []
+        self.left_out = 0
+        self.accepted = 0
+        self.expiring = 0
+        """Jobs that are not asked any more after their deadline."""
+        self.rejected = 0
+        self.noted = 0
+        self.notes: list[str] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        """What is said once for all lines: how many, and the first."""
+        self._longest = 1
+        self._reusing = 0
+
+    def refuse(self, problem: Problem) -> None:
+        """Something is wrong with the input as a whole, or a line of it where none may be left out."""
+        if len(self.problems) < PROBLEMS_SHOWN:
+            self.problems.append(problem)
+        else:
+            self.left_out += 1
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the input as a whole, once it was read."""
+        remarks = []
+        if self._defaults.reuse and self.accepted and not self._reusing:
+            remarks.append(
+                "--reuse (reuse) has no effect: no row has temperature 0 or a seed, so that its answers are left to chance; "
+                "--reuse-any takes stored answers all the same"
+            )
+        for name, (count, first) in self._places.items():
+            where = f"line {first:,}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
+            if name in IGNORED_FIELDS:
+                remarks.append(f"{name} has no effect: {IGNORED_FIELDS[name]} ({where})")
+            elif name in QUIRKS:
+                remarks.append(f"{QUIRKS[name]} ({where})")
+            elif count == 1:
+                remarks.append(f"the row on line {first:,} spans {self._longest:,} lines; {_SPANS}")
+            else:
+                remarks.append(
+                    f"{count:,} rows span several lines, the first is on line {first:,}, the longest has "
+                    f"{self._longest:,}; {_SPANS}"
+                )
+        return tuple(remarks)
+
+    def check_whole(self) -> None:
+        """Note what is wrong with the input as a whole, once all of it was read."""
+        if self.problems:
+            return
+        if not self.accepted:
+            told = "the input holds no job: expected one JSON object a line"
+            if self.rejected:
+                told = f"none of the {self.rejected:,} lines is a job"
+            self.refuse(Problem(0, "", "empty", told))
+        elif self._defaults.expires and not self.expiring:
+            told = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
+            self.refuse(Problem(0, "--expire", "cannot_apply", told))
+
+    def _place(self, name: str, line: int) -> None:
+        count, first = self._places.get(name, (0, line))
+        self._places[name] = count + 1, first
+
+    def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
+        """The jobs, in the order of the lines; blank lines are passed over but counted."""
+        each = max(1, len(self._asked_of))
+        ahead = self._good(lines, each)
+        first = list(islice(ahead, SAMPLE))
+        prefixes = Prefixes(common_start([parsed.prompt for _, parsed in first]))
+        for line, parsed in chain(first, ahead):
+            if parsed.notes or line.notes:
+                self.noted += 1
+                if len(self.notes) < NOTES_SHOWN:
+                    self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
+            for name in (*parsed.ignored, *line.quirks):
+                self._place(name, line.line)
+            if line.lines > 1:
+                self._place("spans", line.line)
+                self._longest = max(self._longest, line.lines)
+            # by its line, so that a pilot and what goes on from it are stored in the order of the input
+            base = (line.line - 1) * each + 1
+            group = prefixes.group(
+                base, parsed.prompt, parsed.request.get("system"), parsed.request.get("template")
+            )
+            for nth, model in enumerate(self._models_of(parsed)):
+                self.models.setdefault(model, line.line)
+                self.accepted += 1
+                job = self._job(base + nth, model, parsed, group)
+                self.expiring += job.expires
+                self._reusing += job.reuse
+                if job.after is not None:
+                    self.following.append(Following(job.custom_id, model, line.line, job.seq, job.after))
+                yield job
+
+    def _good(
+        self, lines: Iterable[bytes | str | InputLine], each: int
+    ) -> Iterator[tuple[InputLine, ParsedLine]]:
+        """The lines that are jobs."""
+        for number, given in enumerate(lines, start=1):
+            line = given if isinstance(given, InputLine) else InputLine(number, given)
+            if line.raw is not None and not line.raw.strip():
+                continue
+            if line.line * each > MOST_JOBS:
+                told = f"a batch takes at most {MOST_JOBS // each:,} lines; split the input"
+                self.refuse(Problem(line.line, "", "too_large", told))
+                return
+            parsed = self._parsed(line)
+            if parsed is not None and self._is_new(line, parsed, each) and self._renders(line, parsed):
+                yield line, parsed
+
+    def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
+        """Whether a prompt that is made of answers is a template; a file has few of them, many times."""
+        if "combine" not in parsed.request or parsed.prompt in self._templates:
+            return True
+        problem = template_problem(parsed.prompt, parsed.request["combine"], line=line.line)
+        if problem is None:
+            self._templates.add(parsed.prompt)
+            return True
+        self._wrong(line, [problem])
+        return False
+
+    def _is_new(self, line: InputLine, parsed: ParsedLine, each: int) -> bool:
+        for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
+            first = self._seen.setdefault((parsed.custom_id, model), seq)
+            if first != seq:
+                stands = (first - 1) // each + 1
+                told = f"custom_id {parsed.custom_id!r} stands on line {stands} already; it must be unique per model"
+                self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
+                return False
+        return True
+
+    def place_of(self, custom_id: str, model: str) -> int | None:
+        """The place in the batch of a job that was read; of another model where there is one only. Once all are read."""
+        exact = self._seen.get((custom_id, model))
+        if exact is not None:
+            return exact
+        others = [self._seen[key] for other in self.models if (key := (custom_id, other)) in self._seen]
+        return others[0] if len(others) == 1 else None
+
+    def _parsed(self, line: InputLine) -> ParsedLine | None:
+        if line.raw is None:
+            if line.problem is not None:
+                self._wrong(line, [line.problem])
+            return None
+        parsed = read_job_line(line.raw, line=line.line, defaults=self._defaults)
+        if isinstance(parsed, list):
+            self._wrong(line, [_problem(problem) for problem in parsed])
+            return None
+        return overridden(parsed, self._defaults) if self._override else parsed
+
+    def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
+        if self._reject is None:
+            for problem in problems:
+                self.refuse(problem)
+            return
+        self.rejected += 1
+        told = "; ".join(problem.message for problem in problems)
+        self._reject(replace(problems[0], message=told), line)
+
+    def _models_of(self, parsed: ParsedLine) -> Iterable[str]:
+        if len(self._asked_of) > 1 and parsed.model == self._defaults.model:
+            return dict.fromkeys(map(self._name, self._asked_of))
+        return (self._name(parsed.model),)
+
+    def _name(self, written: str) -> str:
+        """The normalised name; a file names few models, many times."""
+        known = self._names.get(written)
+        if known is None:
+            known = self._names[written] = normalise_model(written)
+        return known
+
+    def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
+        request = parsed.request
+        tokens = prompt_tokens(parsed.prompt, request)
+        if "combine" in request:
+            tokens += EXPECTED_ANSWER * len(parsed.after)
+        told = self._told.get(model, _NOTHING_TOLD)
+        answer = answer_tokens(request, thinking=told.thinking)
+        window = bucket(tokens + answer, trained=told.trained_context)
+        return NewJob(
+            seq=seq,
+            custom_id=parsed.custom_id,
+            model=model,
+            runner_key=self._key(model, request, window),
+            priority=Priority(parsed.priority),
+            prompt=parsed.prompt,
+            request=request,
+            metadata=parsed.metadata,
+            deadline=parsed.deadline,
+            expires=parsed.expires,
+            max_attempts=self._max_attempts,
+            prefix_group=group,
+            estimate=tokens + min(answer, EXPECTED_ANSWER),
+            reuse=not parsed.carry and "combine" not in request and may_reuse(parsed.reuse, request),
+            after=After(parsed.after, parsed.carry, parsed.release, "combine" in request)
+            if parsed.after
+            else None,
+        )
+
+    def _key(self, model: str, request: Mapping[str, object], window: int) -> str:
+        """The runner key's text; most jobs of an input name the same options, and few windows."""
+        if not request.get("options") and request.get("shift") is None:
+            known = self._keys.get((model, window))
+            if known is None:
+                known = self._keys[model, window] = runner_key(model, request, window=window).text
+            return known
+        return runner_key(model, request, window=window).text
+
+
+def _problem(problem: LineProblem) -> Problem:
+    return Problem(problem.line, problem.field, problem.code, problem.message)
+
+
+def moved_to(job: NewJob, seq: int) -> NewJob:
+    """The same job at another place of its batch."""
+    return replace(job, seq=seq)

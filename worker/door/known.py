@@ -1,0 +1,150 @@
+"""A command about an input that is a batch already: what it gives is applied to that batch, or refused by its name."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from worker.clock import Clock
+from worker.domain.batches import Batch
+from worker.domain.jobs import FINAL, JobFilter, Priority
+from worker.domain.runners import RunnerKey
+from worker.door.extend import beside
+from worker.door.intake import Intake
+from worker.door.recipe import InputLine, Recipe
+from worker.door.submit import CHUNK, CheckModels
+from worker.door.terms import Terms
+from worker.errors import Code, InputRefused, Problem
+from worker.maintenance.actions import prioritise_jobs, unhold_jobs
+from worker.maintenance.hours import set_windows
+from worker.storage.answers import answer_counts
+from worker.storage.batches import set_keep
+from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
+from worker.storage.engine import Database
+from worker.storage.pauses import batch_tally
+from worker.storage.reports import jobs_by_runner_key
+from worker.storage.reuse import want_reuse
+
+
+def check_terms(database: Database, batch: Batch, recipe: Recipe, terms: Terms) -> None:
+    """Refuse, before anything is changed, what a batch that is there cannot take on any more. Raises InputRefused."""
+    with database.read() as conn:
+        tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
+        deadline = batch_deadline(conn, batch.id)
+    before = None if tally is None else tally.max_failures
+    if terms.name is not None and terms.name != batch.name:
+        raise _cannot_apply("--name", f"{terms.name!r} is not its name", batch)
+    if terms.max_failures is not None and terms.max_failures != before:
+        raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
+    if terms.fail_on_cut and cut:
+        raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
+    if recipe.defaults.expires and recipe.defaults.deadline is None and deadline is None:
+        raise _cannot_apply("--expire", "it has no deadline; --by TIME gives it one", batch)
+
+
+def apply_terms(
+    database: Database,
+    batch: Batch,
+    recipe: Recipe,
+    terms: Terms,
+    *,
+    clock: Clock,
+    check_models: CheckModels | None = None,
+) -> Batch:
+    """What holds from now on for a batch that was there: deadline, hours, keeping, and models that are pulled for it.
+
+    Raises InputRefused where models cannot be pulled.
+    """
+    if terms.pull_missing and check_models is not None:
+        _with_models(database, batch, check_models, clock)
+    if terms.keep is not None:
+        with database.write() as conn:
+            set_keep(conn, batch.id, int(terms.keep.total_seconds()))
+    if terms.windows is not None:
+        set_windows(database, batch.id, terms.windows, clock=clock)
+    return _with_deadline(database, batch, recipe)
+
+
+def apply_to_rows(
+    database: Database,
+    batch: Batch,
+    recipe: Recipe,
+    terms: Terms,
+    lines: Iterable[InputLine],
+    intake: Callable[[], Intake],
+    *,
+    clock: Clock,
+) -> Intake | None:
+    """What holds for single rows of an input that is a batch already: their priority, stored answers that they may take,
+    and the lines that are wrong, which are set aside or refused. None where the command gives none of these.
+
+    Raises InputRefused for lines that are wrong, unless they are to be skipped.
+    """
+    priority, reuse = recipe.defaults.priority is not None, bool(recipe.defaults.reuse)
+    if not (priority or reuse or terms.on_bad_line):
+        return None
+    reader = intake()
+    urgent: dict[Priority, set[int]] = {}
+    reusing: list[int] = []
+    for chunk, there in beside(database, batch.id, reader.read(lines)):
+        for job in chunk:
+            stored = there.get((job.custom_id, job.model))
+            if stored is None or stored.state in FINAL:
+                continue
+            urgent.setdefault(job.priority, set()).add(stored.id)
+            if job.reuse:
+                reusing.append(stored.id)
+    if reader.problems and terms.on_bad_line == "refuse":
+        raise InputRefused(reader.problems, left_out=reader.left_out)
+    if priority:
+        for level, ids in urgent.items():
+            prioritise_jobs(database, JobFilter(batch.id, frozenset(ids)), level, clock=clock)
+    for start in range(0, len(reusing), CHUNK):
+        with database.write() as conn:
+            want_reuse(conn, reusing[start : start + CHUNK])
+    return reader
+
+
+def _cannot_apply(option: str, why: str, batch: Batch) -> InputRefused:
+    message = (
+        f"{option} cannot apply: this input is batch {batch.id} ({batch.name}) already, and {why}. "
+        f"Leave {option} out to go on with that batch, or give --new for a batch of its own"
+    )
+    return InputRefused([Problem(0, option, "cannot_apply", message)])
+
+
+def _with_models(database: Database, batch: Batch, check_models: CheckModels, clock: Clock) -> None:
+    """The models of jobs that have not ended are there, and jobs that were held for want of them go on."""
+    with database.read() as conn:
+        keys = [key for key, states in jobs_by_runner_key(conn, batch.id).items() if set(states) - FINAL]
+    wanted = dict.fromkeys((RunnerKey.parse(key).model for key in keys), 0)
+    problems = check_models(wanted) if wanted else []
+    if problems:
+        raise InputRefused(problems)
+    missing = frozenset({str(Code.MODEL_MISSING)})
+    unhold_jobs(database, JobFilter(batch.id, codes=missing), clock=clock)
+
+
+def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
+    """A batch that was there already is wanted by another time from now on, where one is given."""
+    with database.read() as conn:
+        before = batch_deadline(conn, batch.id)
+    # --expire alone goes by the deadline that the batch has
+    deadline = recipe.defaults.deadline or (before if recipe.defaults.expires else None)
+    if deadline is None:
+        return batch
+    if before == deadline and recipe.defaults.expires is None:
+        return batch
+    after: int | None = 0
+    while after is not None:
+        with database.write() as conn:
+            after = give_deadline(
+                conn,
+                batch.id,
+                deadline,
+                instead_of=before,
+                expires=recipe.defaults.expires,
+                after=after,
+                limit=CHUNK,
+            )
+    with database.write() as conn:
+        keep_deadline(conn, batch.id, deadline)
+    return replace(batch, deadline=deadline)

@@ -1,0 +1,303 @@
+"""Where do a job and a batch stand, what do they wait for, and what helps?"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+
+from worker.clock import Clock
+from worker.domain.batches import BatchState
+from worker.domain.hosts import LoadedModel
+from worker.domain.jobs import FINAL, JobState, Priority
+from worker.domain.runners import RunnerKey, serves
+from worker.errors import CODES, Code, Conflict, NotFound
+from worker.explain.costs import read_costs, what_costs_time
+from worker.explain.reasons import (
+    for_so_long,
+    holds,
+    host_in_the_way,
+    in_the_way,
+    moment,
+    short,
+    span,
+    until,
+    why_nothing_moves,
+)
+from worker.explain.situation import Situation, read_situation
+from worker.policy.retry import is_suspect
+from worker.storage.batches import find_batch
+from worker.storage.engine import Connection, Database
+from worker.storage.follows import Before, parents_of
+from worker.storage.host_rows import HostRow
+from worker.storage.reports import (
+    MOST_AHEAD,
+    JobNow,
+    jobs_ahead,
+    jobs_named,
+    read_job,
+)
+from worker.storage.results import AttemptRow, ResultRow, get_result, list_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Where a job or a batch stands, as a list of sentences, and the attempts of a job."""
+
+    batch_id: int
+    job_id: int | None
+    custom_id: str | None
+    state: str
+    sentences: tuple[str, ...]
+    attempts: tuple[AttemptRow, ...] = ()
+
+
+def explain(
+    database: Database,
+    reference: str,
+    *,
+    clock: Clock,
+    zone: tzinfo | None = None,
+    embedded: bool = False,
+    loaded: Callable[[], Mapping[str, Sequence[LoadedModel]]] | None = None,
+) -> Explained:
+    """Explain a batch (in any form ``find_batch`` takes), or a job: its number, or BATCH:custom_id.
+
+    A number of a job is above 2**24, so it is never a batch's. ``loaded`` asks the hosts what they have loaded; it is
+    called for a batch that runs. Raises NotFound; Conflict where several batches
+    begin so, or several jobs (one per model) have the custom_id.
+    """
+    now = clock.now()
+    with database.read() as conn:
+        job = _find_job(conn, reference)
+        if job is None:
+            told, found = _explain_batch(conn, reference, now, zone=zone, embedded=embedded)
+        else:
+            return _explain_job(conn, job, now, zone=zone, embedded=embedded)
+    # no transaction is open while hosts are asked
+    running = told.state == BatchState.OPEN and bool(found.counts.get(JobState.RUNNING))
+    there = loaded() if running and loaded is not None else {}
+    keys = [key for model in found.models for key in model.runner_keys]
+    with database.read() as conn:
+        costs = read_costs(conn, told.batch_id, now=now, runner_keys=keys, loaded=there)
+    return replace(told, sentences=(*told.sentences, *what_costs_time(costs)))
+
+
+def _find_job(conn: Connection, reference: str) -> JobNow | None:
+    if reference.isascii() and reference.isdigit() and 2**24 <= int(reference) < 2**62:
+        try:
+            return read_job(conn, int(reference))
+        except NotFound:
+            pass  # digits may be a batch's key or name
+    batch, colon, custom_id = reference.partition(":")
+    if not colon or not batch:
+        return None
+    try:
+        found = find_batch(conn, reference)
+    except (NotFound, Conflict):
+        found = None
+    if found is not None:
+        return None  # a batch whose name has a colon in it
+    within = find_batch(conn, batch)
+    ids = jobs_named(conn, within.id, custom_id)
+    if not ids:
+        raise NotFound(f"batch {within.id} ({within.name}) has no job {custom_id!r}")
+    if len(ids) > 1:
+        several = [read_job(conn, one) for one in ids]
+        told = ", ".join(f"{job.id} ({job.model})" for job in several)
+        raise Conflict(f"batch {within.id} has several jobs {custom_id!r}, one per model: {told}")
+    return read_job(conn, ids[0])
+
+
+def _explain_batch(
+    conn: Connection, reference: str, now: datetime, *, zone: tzinfo | None, embedded: bool
+) -> tuple[Explained, Situation]:
+    batch = find_batch(conn, reference)
+    found = read_situation(conn, batch.id, now=now)
+    assert found.progress is not None
+    counts = found.counts
+    told = [
+        f"batch {batch.id} ({batch.name}) is {batch.state}: "
+        + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
+    ]
+    told += [f"{n:,} failed with {_advised(code)}" for code, n in found.failures.items()]
+    told += why_nothing_moves(found, now, zone=zone, embedded=embedded)
+    if found.progress.batch.state is BatchState.OPEN and found.progress.open:
+        told += _at_work(found)
+    elif found.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
+        told.append("nothing is left to do; it is settled within seconds, where something serves")
+    return Explained(batch.id, None, None, str(batch.state), tuple(told)), found
+
+
+def _at_work(found: Situation) -> Iterator[str]:
+    wanted = {key for model in found.models for key in model.runner_keys}
+    for host in found.hosts:
+        if host.serving and host.running and holds(host, wanted):
+            yield f"{host.name} holds {short(host.resident or '')} and runs {host.running}{_speed(host)}"
+
+
+def _speed(host: HostRow) -> str:
+    return f", {host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else ""
+
+
+def _explain_job(
+    conn: Connection, job: JobNow, now: datetime, *, zone: tzinfo | None, embedded: bool
+) -> Explained:
+    attempts = list_attempts(conn, job.id)
+    found = read_situation(conn, job.batch_id, now=now)
+    told = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
+    match job.state:
+        case JobState.QUEUED:
+            told += _explain_queued(conn, job, found, now, zone=zone, embedded=embedded)
+        case JobState.WAITING:
+            told += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
+        case JobState.SCHEDULED:
+            told += _explain_scheduled(job, found, attempts, now, zone=zone, embedded=embedded)
+        case JobState.RUNNING:
+            told += _explain_running(job, found, now, zone)
+        case JobState.HELD:
+            code = job.hold_code or ""
+            told.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
+            told.append(f"then: caravan unhold {job.batch_id}")
+        case JobState.FAILED:
+            result = get_result(conn, job.id)
+            told.append(_advised(result.error_code or "") + f": {result.error_message or ''}")
+            told.append(f"to try it again: caravan retry {job.batch_id}")
+        case JobState.SUCCEEDED:
+            result = get_result(conn, job.id)
+            told.append(
+                f"{result.output_tokens or 0:,} tokens from {result.host} in {span(result.total_seconds or 0)}"
+            )
+            told += _flaws(result, job)
+        case JobState.CANCELLED | JobState.EXPIRED:
+            pass
+    if job.finished_at is None and get_result(conn, job.id).state is JobState.SUCCEEDED:
+        told.append("it is asked again; its old answer stays until a new one is stored")
+    return Explained(
+        job.batch_id, job.id, job.custom_id, str(job.state), tuple(told), attempts=tuple(attempts)
+    )
+
+
+def _flaws(result: ResultRow, job: JobNow) -> Iterator[str]:
+    """What somebody should know of an answer."""
+    name = f"{job.batch_id}:{job.custom_id}"
+    if result.cut:
+        yield f"the answer was cut: caravan retry --job {name} --cut --set num_predict=…"
+    if result.empty:
+        yield f"the answer is empty: caravan retry --job {name} --empty"
+    if result.prompt_fit == "no":
+        yield f"only a part of the prompt was read: caravan retry --job {name} --prompt-fit no --set num_ctx=…"
+
+
+_WORDS = {
+    JobState.SCHEDULED: "is not eligible yet",
+    JobState.WAITING: "waits for another job",
+    JobState.QUEUED: "is queued",
+    JobState.RUNNING: "is running",
+    JobState.HELD: "is held until somebody lets it go",
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "was cancelled",
+    JobState.EXPIRED: "expired: its deadline passed",
+}
+
+
+def _state_in_words(job: JobNow) -> str:
+    return _WORDS[job.state]
+
+
+def _advised(code: str) -> str:
+    """A code with its meaning and what to do.
+
+    >>> _advised("model_missing")
+    'model_missing (the host does not have the model: ollama pull it there)'
+    >>> _advised("other")
+    'other'
+    """
+    if code not in set(Code):
+        return code
+    facts = CODES[Code(code)]
+    advice = "" if facts.advice == "none" else f": {facts.advice}"
+    return f"{code} ({facts.meaning}{advice})"
+
+
+def _explain_queued(
+    conn: Connection, job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
+) -> Iterator[str]:
+    if is_suspect(job.losses):
+        yield (
+            f"its host or worker died {job.losses} times while it ran: it runs alone, on a host on which nothing else "
+            "runs, after other work or between two loads"
+        )
+        yield from _what_hosts_do(job, found, now, zone=zone, embedded=embedded)
+        return
+    ahead = jobs_ahead(conn, job)
+    priority = Priority(job.priority).name.lower()
+    if ahead:
+        more = "at least " if ahead >= MOST_AHEAD else ""
+        before = "1 job is" if ahead == 1 else f"{ahead:,} jobs are"
+        yield f"{more}{before} before it with {short(job.runner_key)} (its priority is {priority})"
+    else:
+        yield f"it is the next with {short(job.runner_key)}"
+    yield from _what_hosts_do(job, found, now, zone=zone, embedded=embedded)
+
+
+def _what_hosts_do(
+    job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
+) -> Iterator[str]:
+    model = RunnerKey.parse(job.runner_key).model
+    having = [host for host in found.hosts if host.may_have(model)]
+    if not having:
+        yield (
+            f"no host has {model}: ollama pull {model} on one of them"
+            if found.hosts
+            else "there are no hosts: caravan hosts add NAME URL"
+        )
+    yield from in_the_way(having, {job.runner_key}, now, zone=zone, embedded=embedded)
+    for host in having:
+        if not host.serving or any(host_in_the_way(host, {job.runner_key}, now, zone)):
+            continue
+        if serves(host.resident, job.runner_key):
+            yield f"{host.name} holds it and runs {host.running}{_speed(host)}"
+        elif host.resident is not None:
+            yield f"{host.name} holds {short(host.resident)}; it loads {short(job.runner_key)} when that pays"
+        else:
+            yield f"{host.name} holds nothing yet"
+
+
+MOST_PARENTS = 5
+
+
+def _explain_waiting(parents: Sequence[Before]) -> Iterator[str]:
+    for parent in parents:
+        if parent.state not in FINAL:
+            yield f"it waits for {parent.custom_id} (job {parent.id}), which {_WORDS[parent.state]}"
+    if all(parent.state in FINAL for parent in parents):
+        yield "what it waited for has ended; the next tick takes it up, where something serves"
+
+
+def _explain_scheduled(
+    job: JobNow,
+    found: Situation,
+    attempts: Sequence[AttemptRow],
+    now: datetime,
+    *,
+    zone: tzinfo | None,
+    embedded: bool,
+) -> Iterator[str]:
+    progress = found.progress
+    if progress is not None and progress.batch.state in (BatchState.PAUSED, BatchState.RECEIVING):
+        yield from why_nothing_moves(found, now, zone=zone, embedded=embedded)
+    elif job.eligible_at is not None:
+        last = f" after {attempts[-1].error_code}" if attempts and attempts[-1].error_code else ""
+        yield f"it is tried again{last} at {until(job.eligible_at, now, zone)}"
+    else:
+        yield "its batch was sealed; the next tick queues it, where something serves"
+
+
+def _explain_running(job: JobNow, found: Situation, now: datetime, zone: tzinfo | None) -> Iterator[str]:
+    since = f" since {moment(job.started_at, now, zone)}" if job.started_at is not None else ""
+    yield f"attempt {job.attempt} on {job.host}{since}{for_so_long(job.started_at, now)}"
+    if job.cancelling:
+        yield "its producer asked to cancel it; the worker hangs up within seconds"
+    host = next((host for host in found.hosts if host.name == job.host), None)
+    if host is not None and host.unreachable_since is not None:
+        yield from host_in_the_way(host, {job.runner_key}, now, zone)

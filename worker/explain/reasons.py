@@ -1,0 +1,219 @@
+"""Why does nothing move? Sentences for people, the nearest cause first, each with its remedy where there is one."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, tzinfo
+
+from worker.domain.batches import BatchState
+from worker.domain.jobs import JobState
+from worker.domain.runners import serves, without_window
+from worker.errors import Code
+from worker.explain.situation import Situation
+from worker.storage.host_rows import HostRow
+
+
+def span(seconds: float) -> str:
+    """A span for people, in its largest unit.
+
+    >>> [span(s) for s in (0, 45, 200, 7300, 200000)]
+    ['0 s', '45 s', '3 min', '2 h', '2 d']
+    """
+    whole = max(0, int(seconds))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
+def moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """``at`` as a clock on the wall shows it, with the day where that is another. ``zone`` None: this machine's."""
+    there = at.astimezone(zone)
+    same_day = there.date() == now.astimezone(zone).date()
+    return there.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
+
+
+def why_nothing_moves(
+    situation: Situation, now: datetime, *, zone: tzinfo | None = None, embedded: bool = False
+) -> list[str]:
+    """What stands between the jobs and their answers, the nearest cause first; empty where nothing is in the way.
+
+    ``embedded``: hosts are served by ``caravan run`` and ``caravan up``, not by workers of their own.
+    """
+    progress = situation.progress
+    told: list[str] = []
+    if progress is not None:
+        batch = progress.batch
+        match batch.state:
+            case BatchState.RECEIVING:
+                return [f"batch {batch.id} is still being received; its jobs run when its input is complete"]
+            case BatchState.REFUSED:
+                return [f"batch {batch.id} was refused: caravan status {batch.id} says why"]
+            case BatchState.FINISHED | BatchState.CANCELLED:
+                return []
+            case BatchState.PAUSED:
+                why = f": {situation.pause_reason}" if situation.pause_reason else ""
+                told.append(f"batch {batch.id} is paused{why}; caravan resume {batch.id}")
+            case BatchState.OPEN:
+                pass
+        if situation.hours is not None and situation.hours.closed:
+            told.append(
+                f"batch {batch.id} is outside of its window ({situation.hours.text}), which opens "
+                f"{_opens(situation.hours.opens_at, now, zone)}; caravan set {batch.id} --no-window"
+            )
+    told += _held(situation)
+    paused = progress is not None and progress.batch.state is BatchState.PAUSED
+    waiting = [model for model in situation.models if model.waiting or model.running]
+    closed = situation.hours is not None and situation.hours.closed
+    queued = situation.counts.get(JobState.QUEUED, 0) + situation.counts.get(JobState.RUNNING, 0)
+    retry_at = None if queued else situation.next_retry_at
+    # one process that does everything lets a host go while all that is left waits for its time
+    idle = embedded and retry_at is not None and retry_at > now
+    if waiting and not paused and not closed and not idle:
+        told += _hosts_in_the_way(situation, now, zone=zone, embedded=embedded)
+    if retry_at is not None and not paused:
+        told.append(f"the next retry is at {until(retry_at, now, zone)}")
+    return told
+
+
+def _held(situation: Situation) -> Iterator[str]:
+    if situation.progress is None:
+        jobs = situation.counts.get(JobState.HELD, 0)
+        if jobs:
+            yield f"{_jobs(jobs)} held; caravan explain BATCH says why"
+        return
+    total = situation.counts.get(JobState.HELD, 0)
+    for group in situation.held:
+        jobs = total if len(situation.held) == 1 else group.jobs
+        remedy = f"caravan unhold {situation.progress.batch.id}"
+        if group.code == Code.OUTSIDE_LIMIT:
+            yield (
+                f"{_jobs(jobs)} outside of --limit or --sample: give the same command without it, or {remedy}"
+            )
+            continue
+        why = f": {group.reason}" if group.reason else ""
+        yield f"{_jobs(jobs)} held: {group.code}{why}; {remedy}"
+
+
+def _jobs(n: int) -> str:
+    return f"{n:,} job is" if n == 1 else f"{n:,} jobs are"
+
+
+def _hosts_in_the_way(
+    situation: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
+) -> Iterator[str]:
+    if not situation.hosts:
+        yield "there are no hosts: caravan hosts add NAME URL"
+        return
+    concerned: dict[str, HostRow] = {}
+    for model in situation.models:
+        if not (model.waiting or model.running):
+            continue
+        having = [host for host in situation.hosts if host.may_have(model.model)]
+        if not having:
+            yield f"no host has {model.model}: ollama pull {model.model} on one of them"
+        concerned.update((host.name, host) for host in having)
+    wanted = {key for model in situation.models for key in model.runner_keys}
+    yield from in_the_way(list(concerned.values()), wanted, now, zone=zone, embedded=embedded)
+
+
+def in_the_way(
+    hosts: Sequence[HostRow],
+    wanted: Collection[str],
+    now: datetime,
+    *,
+    zone: tzinfo | None = None,
+    embedded: bool = False,
+) -> Iterator[str]:
+    """What keeps ``hosts`` from answering jobs of the runner keys ``wanted``."""
+    unserved = [
+        host.name
+        for host in hosts
+        if not host.serving and host.unreachable_since is None and not host.closed and not host.in_quarantine
+    ]
+    if unserved:
+        remedy = (
+            "caravan up" if embedded else "caravan worker" + "".join(f" --host {n}" for n in unserved[:4])
+        )
+        yield f"no worker serves {some(unserved)}: {remedy}"
+    for host in hosts:
+        if host.name not in unserved:
+            yield from host_in_the_way(host, wanted, now, zone)
+
+
+def some(names: Sequence[str]) -> str:
+    """Some of the names, and how many more.
+
+    >>> some(["a", "b"]), some(list("abcdefg"))
+    ('a, b', 'a, b, c, d and 3 more')
+    """
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
+
+
+def host_in_the_way(
+    host: HostRow, wanted: Collection[str], now: datetime, zone: tzinfo | None
+) -> Iterator[str]:
+    if host.unreachable_since is not None:
+        since = moment(host.unreachable_since, now, zone)
+        ago = span((now - host.unreachable_since).total_seconds())
+        why = f": {host.error}" if host.error else ""
+        yield f"{host.name} cannot be reached since {since} ({ago}){why}"
+        return
+    if host.draining:
+        yield f"{host.name} is drained and takes no new jobs: caravan hosts resume {host.name}"
+        return
+    if host.closed:
+        opens = _opens(host.opens_at, now, zone)
+        yield (
+            f"{host.name} is outside of its window ({host.window}), which opens {opens}: "
+            f"caravan hosts set {host.name} --no-window"
+        )
+        return
+    if host.in_quarantine:
+        yield (
+            f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
+            f"when it is well again: caravan hosts resume {host.name}"
+        )
+        return
+    if host.slow_reason is not None:
+        yield f"{host.name} is slow: {host.slow_reason}"
+    for block in host.blocks:
+        if any(serves(block.runner_key, key) for key in wanted) and block.until > now:
+            times = "once" if block.failures == 1 else f"{block.failures} times"
+            yield (
+                f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
+                f"tried {times}, next try at {until(block.until, now, zone)}"
+            )
+    if host.intent is not None:
+        yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
+    elif host.running and host.resident is not None and not holds(host, wanted):
+        yield f"{host.name} works on other jobs, with {short(host.resident)} loaded"
+
+
+def _opens(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
+    return "never again, as far as can be seen" if at is None else f"at {until(at, now, zone)}"
+
+
+def holds(host: HostRow, wanted: Collection[str]) -> bool:
+    """Whether it has a runner loaded for one of these queued keys."""
+    return any(serves(host.resident, key) for key in wanted)
+
+
+def short(runner_key: str) -> str:
+    """A runner key with its options in brackets.
+
+    >>> short("qwen3:8b num_ctx=8192")
+    'qwen3:8b (num_ctx=8192)'
+    """
+    model, _, options = without_window(runner_key).partition(" ")
+    return f"{model} ({options})" if options else model
+
+
+def for_so_long(since: datetime | None, now: datetime) -> str:
+    return "" if since is None else f" ({span((now - since).total_seconds())})"
+
+
+def until(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
+    if at is None:
+        return "then"
+    left = (at - now).total_seconds()
+    return f"{moment(at, now, zone)} ({f'in {span(left)}' if left >= 1 else 'now'})"

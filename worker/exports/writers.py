@@ -1,0 +1,457 @@
+"""How do rows become a file? What it is by its ending, whole or not at all; and the file of what was left out.
+
+A spreadsheet takes a cell that begins with ``=`` for a formula, and answers are texts of a stranger: such cells are
+told from formulas by an apostrophe before them (OWASP, CSV injection). Every text is quoted; but a spreadsheet of a
+country that ends cells at ``;`` ends one there within the quotes of a second column too, and a line likewise. So what
+stands behind such a separator within a text gets an apostrophe too, where it could compute or call something.
+"""
+
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, assert_never
+
+from worker.errors import InputRefused, Problem
+from worker.extras import require
+
+if TYPE_CHECKING:
+    from worker.door.recipe import InputLine  # which reads templates; a command that writes need not
+
+Form = Literal["jsonl", "csv", "tsv", "parquet"]
+Kind = Literal["text", "integer", "number", "truth", "time"]
+
+ENDINGS: Mapping[str, Form] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+GROUP_ROWS = 20_000
+GROUP_CHARACTERS = 12 * 2**20
+"""A row group of Parquet ends at whichever comes first; Chinese text takes 3 bytes a character."""
+
+_FORMULA = frozenset("=+-@＝＋－＠")
+_CONTROL = frozenset("\t\r\n\0")
+_BEFORE = "".join(chr(n) for n in range(33)) + "\x7f\u00a0\ufeff\u200b\u2060\u3000"
+"""What a spreadsheet may pass over before a formula: control signs, spaces of all widths, marks that are not seen."""
+_NUMBER = re.compile(r"[+-]?(\d[\d.,'’ \u00a0\u202f()]*|[.,]\d+)([eE][+-]?\d+)?\s?%?")
+"""A number as people write it: -5.30, -5,30, -1 234, +49 (30) 901820. One of two signs is computed: +1-202-555-0143."""
+_WITHIN = (
+    r"([{separators}][\s\"'\0\ufeff\u200b\u2060]{{0,32}}+)(?=[=＝]|[-+@－＋＠][^;\t\r\n]{{0,1000}}?[(!|])"
+)
+"""Behind a separator: ``=``, or a sign with what a call, another sheet or another program needs. A list of lines that
+begin with ``-`` stays as it is."""
+_PLAIN_NAME = re.compile(r"[\w .]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKind:
+    """What a file holds, as its name says."""
+
+    form: Form
+    compressed: bool = False
+    """With gzip. Parquet compresses by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; ``kind`` is its type in Parquet."""
+
+    name: str
+    kind: Kind
+
+
+# -- where it goes ----------------------------------------------------------------------------------------------------
+
+
+def output_kind(path: Path) -> OutputKind:
+    """What ``path`` will hold. JSON lines where it has no ending, or is ``-``. Raises InputRefused for an unknown one,
+    ExtraMissing for Parquet without pyarrow.
+
+    >>> output_kind(Path("answers.csv.gz"))
+    OutputKind(form='csv', compressed=True)
+    """
+    endings = [ending.lower() for ending in path.suffixes]
+    compressed = endings[-1:] == [".gz"]
+    if compressed:
+        endings.pop()
+    if not endings:
+        return OutputKind("jsonl", compressed)
+    form = ENDINGS.get(endings[-1])
+    if form is None and is_stream(path):
+        return OutputKind("jsonl", compressed)
+    if form is None or (form == "parquet" and compressed):
+        raise InputRefused([_refused(path, _why_not(endings[-1], form))])
+    if form == "parquet":
+        require("parquet", f"{path}: writing Parquet")
+    return OutputKind(form, compressed)
+
+
+def _why_not(ending: str, form: Form | None) -> str:
+    if form is not None:
+        return "Parquet is compressed by itself; leave .gz out"
+    near = get_close_matches(ending, ENDINGS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if ending in {".xlsx", ".xls", ".ods"}:
+        hint = "; a spreadsheet opens .csv with --bom"
+    known = ", ".join(ENDINGS)
+    return f"{ending} does not say what to write; known are {known} (.gz behind those of text){hint}"
+
+
+def _refused(path: Path, message: str, code: str = "unknown_output") -> Problem:
+    return Problem(0, "output", code, f"{path}: {message}")
+
+
+def check_output(path: Path) -> OutputKind:
+    """What ``path`` will hold, after a look whether it can be written at all: a night's work ends there.
+
+    Raises InputRefused: an unknown ending, no such folder, a folder itself, no permission, a name too long.
+    """
+    kind = output_kind(path)
+    if str(path) == "-" or is_stream(path):
+        return kind
+    try:
+        target = _target(path)
+        if target.is_dir():
+            raise InputRefused([_refused(path, "is a folder; name a file in it", "unwritable_output")])
+        if not target.parent.is_dir():
+            told = f"no folder {target.parent}; make it first"
+            raise InputRefused([_refused(path, told, "unwritable_output")])
+        partial = _partial(target)
+        # only by trying: permissions, a disk that is read-only and the longest name differ by system
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        partial.unlink()
+    except FileExistsError:
+        pass  # of a writer that was killed, or is at work
+    except OSError as error:
+        told = f"cannot be written: {error.strerror or error}"
+        raise InputRefused([_refused(path, told, "unwritable_output")]) from error
+    return kind
+
+
+def is_stream(path: Path) -> bool:
+    """A pipe, a terminal, a device: written to as it is. So is ``/dev/stdout``, also where the shell put a file there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        mode = 0
+    ordinary = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not mode
+    return not ordinary or path.parent.as_posix() in ("/dev", "/dev/fd", "/proc/self/fd")
+
+
+def _target(path: Path) -> Path:
+    """The file itself: of a link, what it points to is replaced, not the link."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` (and its permissions) only when all is written.
+
+    After an exception there is what was there before. A stream is written to as it is. Raises OSError.
+    """
+    if is_stream(path):
+        with path.open("wb") as out:
+            yield out
+        return
+    try:
+        with _replacing(path) as out:
+            yield out
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None:  # a full disk names no file
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    target = _target(path)
+    partial = _partial(target)
+    try:
+        with _opened(partial) as out:
+            if target.exists():
+                shutil.copymode(target, partial)  # answers that were private stay so
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _opened(partial: Path) -> BinaryIO:
+    """``partial`` for writing. What a killed writer left is overwritten; a link that somebody else put there, in a
+    folder that both may write to, is not followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(partial, flags, 0o666), "wb")
+
+
+@contextmanager
+def text_of(out: BinaryIO, *, compressed: bool = False) -> Iterator[TextIO]:
+    """``out`` as UTF-8 text, line ends as they are written. ``out`` stays open."""
+    # no name and no time in the head: the same answers are the same bytes
+    with gzip.GzipFile("", "wb", 6, out, mtime=0) if compressed else nullcontext(out) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+
+def write_csv(
+    out: TextIO,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    delimiter: str = ",",
+    bom: bool = False,
+    safe: bool = True,
+) -> int:
+    """A header and the rows; returns how many rows. ``out`` must leave line ends as they are.
+
+    ``bom``: Excel takes a file without a byte order mark for one in the system's own encoding.
+    ``safe``: see the module.
+    """
+    # "\r\n" and not "\n": before Python 3.13 the writer quotes a lone carriage return only where the line end has one
+    plain = all(_PLAIN_NAME.fullmatch(name) for name in names)
+    head = csv.writer(
+        out, delimiter=delimiter, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL if plain else csv.QUOTE_ALL
+    )
+    quoting: Literal[2, 0] = csv.QUOTE_NONNUMERIC if safe else csv.QUOTE_MINIMAL
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
+    if bom:
+        out.write("\ufeff")
+    shown: Callable[[Any], Any] = partial(_safe_cell, _behind(delimiter)) if safe else plain_text
+    head.writerow([shown(name) for name in names])
+    count = 0
+    for row in rows:
+        writer.writerow([shown(value) for value in row])
+        count += 1
+    return count
+
+
+def plain_text(value: Any) -> str | None:
+    """A value as one text: ``true``, ``0.5``, a time in ISO 8601, nested ones as JSON. None stays None.
+
+    >>> plain_text({"天": [1, None]})
+    '{"天": [1, null]}'
+    """
+    match value:
+        case None | str():
+            return value
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _behind(delimiter: str) -> re.Pattern[str]:
+    """Formulas behind what ends a cell or a line elsewhere than in a file of this delimiter."""
+    return re.compile(_WITHIN.format(separators=";\t\r\n" if delimiter == "," else ",;\t\r\n"))
+
+
+def _safe_cell(within: re.Pattern[str], value: Any) -> str | float | None:
+    """As ``plain_text``, and no formula.
+
+    >>> within = _behind(",")
+    >>> [_safe_cell(within, value) for value in ("=1+1", "-5,30", -5, " =1+1", "- a\\n- list", "a;=b", None)]
+    ["'=1+1", '-5,30', -5, "' =1+1", "'- a\\n- list", "a;'=b", None]
+    """
+    if isinstance(value, str):
+        begins = value[:1] in _CONTROL or value.lstrip(_BEFORE)[:1] in _FORMULA
+        risky = begins and not _NUMBER.fullmatch(value.strip(" "))
+        text = within.sub(r"\1'", value)
+        return f"'{text}" if risky else text
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if math.isfinite(value) else plain_text(value)  # written without quotes
+    return plain_text(value)
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def write_parquet(out: BinaryIO, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> int:
+    """The rows in row groups, zstd; returns how many. A value that is not of its column's kind is null there."""
+    import pyarrow.parquet as pq  # 0.2 s to import
+    from pyarrow import Table
+
+    schema = _schema(columns)
+    count = 0
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for group in _groups(rows):
+            arrays = [
+                [_CAST[column.kind](value) for value in values]
+                for column, values in zip(columns, zip(*group, strict=True), strict=True)
+            ]
+            count += len(group)
+            group.clear()  # two copies of the texts are enough
+            writer.write_table(Table.from_arrays([*_arrays(arrays, schema)], schema=schema))
+    return count
+
+
+def _schema(columns: Sequence[Column]) -> Any:
+    import pyarrow as pa
+
+    def arrow(kind: Kind) -> Any:
+        match kind:
+            case "text":
+                return pa.string()
+            case "integer":
+                return pa.int64()
+            case "number":
+                return pa.float64()
+            case "truth":
+                return pa.bool_()
+            case "time":
+                return pa.timestamp("us", tz="UTC")
+            case _:
+                assert_never(kind)
+
+    return pa.schema([(column.name, arrow(column.kind)) for column in columns])
+
+
+def _arrays(columns: list[list[Any]], schema: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for at, field in enumerate(schema):
+        yield pa.array(columns[at], type=field.type)
+        columns[at] = []
+
+
+def _groups(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    group: list[Sequence[Any]] = []
+    characters = 0
+    for row in rows:
+        group.append(row)
+        characters += sum(len(value) for value in row if isinstance(value, str))
+        if len(group) >= GROUP_ROWS or characters >= GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def _integer(value: Any) -> int | None:
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        else None
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_CAST: Mapping[Kind, Callable[[Any], Any]] = {
+    "text": plain_text,
+    "integer": _integer,
+    "number": _number,
+    "truth": lambda value: value if isinstance(value, bool) else None,
+    "time": lambda value: value if isinstance(value, datetime) else None,
+}
+
+
+# -- what was left out ------------------------------------------------------------------------------------------------
+
+
+def rejects_path(output: Path | None, source: Path) -> Path:
+    """Where the lines go that were skipped: beside the output, or beside the input where no file is written.
+
+    >>> rejects_path(Path("out/answers.csv.gz"), Path("in.csv")).as_posix()
+    'out/answers.rejects.jsonl'
+    """
+    beside = source if output is None or str(output) == "-" or is_stream(output) else output
+    if str(beside) == "-":
+        beside = Path("stdin")
+    name = beside.name
+    for ending in (".gz", *ENDINGS):
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            name = name[: -len(ending)]
+    return beside.with_name(f"{name}.rejects.jsonl")
+
+
+class RejectsFile:
+    """The lines of an input that were skipped, as JSON lines ``{"line", "field", "code", "message", "input"}``.
+
+    There is no file before the first one; it is complete when the block ends, and replaces that of an earlier run.
+    After an exception there is none, except when the input is refused: then it says why. An input may be read more
+    than once in the block; the file holds one reading of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        """Problems written; a line may have several."""
+        self._exits = ExitStack()
+        self._out: BinaryIO | None = None
+        self._line = 0
+        self._of_line: list[Problem] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, problem: Problem, line: "InputLine") -> None:
+        """Keep a line, as the producer wrote it. Raises OSError."""
+        if self._out is None:
+            self._out = self._exits.enter_context(replacing(self.path))
+        if problem.line < self._line:  # read from its beginning again
+            self._out.seek(0)
+            self._out.truncate()
+            self.count = 0
+        if problem.line != self._line:
+            self._line, self._of_line = problem.line, []
+        if problem in self._of_line:
+            return
+        self._of_line.append(problem)
+        plain = {
+            "line": problem.line,
+            "field": problem.field,
+            "code": problem.code,
+            "message": problem.message,
+            "input": _shown(line),
+        }
+        self._out.write(json.dumps(plain, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, InputRefused):
+            self._exits.close()
+        else:
+            self._exits.__exit__(kind, error, trace)
+
+
+def _shown(line: "InputLine") -> str | dict[str, Any] | None:
+    shown = line.raw if line.shown is None else line.shown
+    return shown.decode("utf-8", "replace") if isinstance(shown, bytes) else shown

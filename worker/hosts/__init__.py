@@ -1,0 +1,1 @@
+"""Hosts are added, changed, looked at and checked."""

@@ -1,0 +1,342 @@
+"""Is this host set up well? Everything that can be told by asking it, each with what to do about it.
+
+The host is asked a few short questions of its own: the model that is loaded answers them, else the smallest is loaded.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from worker.domain.hosts import Host, HostModel, LoadedModel
+from worker.domain.replies import Reply
+from worker.domain.runners import RunnerKey, normalise_model
+from worker.errors import Code, HostError, SettingsRefused
+from worker.hosts.registry import OpenHost
+from worker.ollama.between import SPEAKS_TLS, speaks_tls
+from worker.ollama.client import Call, OllamaHost
+from worker.ollama.failures import is_dropped, is_refused
+from worker.ollama.secrets import is_exposed
+
+Level = Literal["ok", "warn", "bad"]
+What = Literal["reach", "access", "models", "model", "streaming", "parallel", "gpu"]
+
+AT_ONCE = 8
+"""So many requests are sent together at least."""
+TOKENS = 48
+ENOUGH_TOKENS = 8
+ENOUGH_SECONDS = 0.1
+"""An answer quicker than that, or shorter, shows nothing of when its pieces came."""
+KEEP_SECONDS = 300.0
+PROMPT = "Count from 1 to 200, each number on a line of its own."
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``bad``: the host cannot serve like this; ``warn``: it serves worse than it could."""
+
+    level: Level
+    what: What
+    told: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An answer, when it was asked for, and when its first and its last piece came (seconds of one clock)."""
+
+    reply: Reply
+    asked: float
+    first: float
+    last: float
+
+
+def check_host(
+    host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
+) -> list[Finding]:
+    """All that ``findings`` finds."""
+    return list(findings(host, open_host=open_host, model=model, resident=resident))
+
+
+def findings(
+    host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
+) -> Iterator[Finding]:
+    """Look at ``host``, one finding after the other as they come. Ends at the first without which no other makes sense.
+
+    ``resident`` is what Caravan has loaded there, where known: asked with the same options it is not loaded again.
+    Never raises for what the host does.
+    """
+    yield from _of_access(host)
+    wide = replace(host, slots=max(AT_ONCE, host.slots + 1))
+    try:
+        gpu = open_host(wide)
+    except SettingsRefused as error:
+        yield Finding(
+            "bad", "access", str(error), "set it where the host is served, or name another: caravan hosts set"
+        )
+        return
+    try:
+        yield from _of_host(host, gpu, model, resident, wide.slots)
+    finally:
+        gpu.close()
+
+
+def _of_host(
+    host: Host, gpu: OllamaHost, wanted: str | None, resident: RunnerKey | None, at_once: int
+) -> Iterator[Finding]:
+    began = time.monotonic()
+    try:
+        version = gpu.version()
+        milliseconds = (time.monotonic() - began) * 1000
+        models, loaded = gpu.models(), gpu.loaded()
+    except HostError as error:
+        yield _away(host, error)
+        return
+    yield Finding("ok", "reach", f"Ollama {version} at {host.url}, answers in {milliseconds:.0f} ms")
+    if not models:
+        yield Finding("bad", "models", "it has no model that generates", "there: ollama pull llama3.2:3b")
+        return
+    yield Finding(
+        "ok", "models", f"{len(models)} models: {', '.join(sorted(model.name for model in models))}"
+    )
+    name, why = _chosen(models, loaded, wanted)
+    if name is None:
+        yield Finding("bad", "model", why, f"there: ollama pull {wanted}")
+        return
+    key = _key(name, loaded, resident)
+    try:
+        if all(one.name != name for one in loaded):
+            seconds = gpu.load(key, keep_alive=KEEP_SECONDS)
+            why += f", loaded in {seconds:.1f} s"
+        yield Finding("ok", "model", f"asked {name}: {why}")
+        timed = _ask(gpu, key)
+        flows = _of_streaming(timed)
+        yield flows
+        if flows.level == "ok":
+            yield _of_parallel(host, _ask_together(gpu, key, at_once))
+        else:
+            yield Finding("warn", "parallel", "not measured: a proxy holds the answers back", flows.remedy)
+        yield _of_memory(name, gpu.loaded())
+    except HostError as error:
+        yield _failed(host, name, error)
+
+
+# -- before it is asked -------------------------------------------------------------------------------------------
+
+
+def _of_access(host: Host) -> Iterator[Finding]:
+    access, parts = host.access, urlsplit(host.url)
+    named = [f"basic auth from {access.basic_auth}"] if access.basic_auth else []
+    named += [f"bearer token from {access.bearer}"] if access.bearer else []
+    named += [f"{name} from {reference}" for name, reference in access.headers]
+    references = (access.basic_auth, access.bearer, *(reference for _, reference in access.headers))
+    for reference in references:
+        if reference is not None and is_exposed(reference):
+            place = reference.removeprefix("file:")
+            yield Finding(
+                "warn", "access", f"every user of this machine can read {place}", f"chmod 600 {place}"
+            )
+    if named and parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        yield Finding(
+            "warn",
+            "access",
+            f"{', '.join(named)} goes over the network in clear",
+            "use https:// (--ca-file FILE for an authority of your own), or a tunnel: " + _tunnel(host),
+        )
+    elif named:
+        yield Finding("ok", "access", ", ".join(named))
+
+
+def _tunnel(host: Host) -> str:
+    """The command that brings the host's own port to this machine."""
+    place = urlsplit(host.url).hostname or host.name
+    there = "USER@HOST" if place in ("127.0.0.1", "localhost", "::1") else place
+    return f"ssh -N -L 11434:127.0.0.1:11434 {there}"
+
+
+# -- reach --------------------------------------------------------------------------------------------------------
+
+
+def _away(host: Host, error: HostError) -> Finding:
+    told, remedy = error.message, ""
+    here = urlsplit(host.url).hostname in ("127.0.0.1", "localhost", "::1")
+    again = f"caravan hosts set {host.name}"
+    match error.status:
+        case 401 | 403 | 407:
+            return Finding("bad", "access", told, f"{again} --basic-auth env:NAME, or --bearer file:PATH")
+        case 404 | 405:
+            return Finding("bad", "reach", told, f"{again} --url URL, with the path that leads to Ollama")
+        case 502 | 503 | 504:
+            return Finding(
+                "bad", "reach", told, "look at Ollama behind that proxy, and at the address it passes on to"
+            )
+    cause = error.__cause__
+    if "not trusted" in told:
+        remedy = f"{again} --ca-file FILE"
+    elif "http://, not https://" in told:
+        remedy = f"{again} --url {host.url.replace('https://', 'http://', 1)}"
+    elif told.startswith(SPEAKS_TLS) or (
+        host.url.startswith("http://") and is_dropped(cause) and speaks_tls(host.url, seconds=2)
+    ):
+        told, remedy = SPEAKS_TLS, f"{again} --url {host.url.replace('http://', 'https://', 1)}"
+    elif is_refused(cause) and here:
+        remedy = f"start Ollama there (ollama serve); for one on another machine: {_tunnel(host)}"
+    elif "name is not known" in told:
+        remedy = f"correct the name: {again} --url URL"
+    elif error.code is Code.HOST_UNREACHABLE:
+        remedy = (
+            "Ollama listens to its own machine only, unless it is started with OLLAMA_HOST=0.0.0.0 (then anybody who "
+            f"reaches the port may use it); or keep it so and tunnel: {_tunnel(host)}, and {again} --url "
+            "http://127.0.0.1:11434"
+        )
+    elif error.code is Code.BAD_REPLY:
+        remedy = f"something else answers there: {again} --url URL"
+    return Finding("bad", "reach", told, remedy)
+
+
+# -- the model that is asked --------------------------------------------------------------------------------------
+
+
+def _chosen(
+    models: Sequence[HostModel], loaded: Sequence[LoadedModel], wanted: str | None
+) -> tuple[str | None, str]:
+    """The model to ask and why that one; None where the wanted one is not there."""
+    names = {model.name for model in models}
+    if wanted is not None:
+        name = normalise_model(wanted)
+        return (name, "as told") if name in names else (None, f"it does not have {name}")
+    for one in loaded:
+        if one.name in names:
+            return one.name, "it was loaded"
+    smallest = min(models, key=lambda model: (model.size, model.name))
+    return smallest.name, "the smallest it has"
+
+
+def _key(name: str, loaded: Sequence[LoadedModel], resident: RunnerKey | None) -> RunnerKey:
+    """What to ask with so that a loaded model stays loaded. A server does not tell all the options it loaded with."""
+    if resident is not None and resident.model == name:
+        return resident
+    window = next((one.context_length for one in loaded if one.name == name), None)
+    return RunnerKey(name, (("num_ctx", window),) if window else ())
+
+
+# -- what it does -------------------------------------------------------------------------------------------------
+
+
+def _ask(gpu: OllamaHost, key: RunnerKey) -> Timed:
+    call = Call()
+    request: dict[str, Any] = {
+        "model": key.model,
+        "prompt": PROMPT,
+        "think": False,
+        "truncate": False,
+        "shift": key.shift,
+        "options": {**dict(key.options), "num_predict": TOKENS, "temperature": 0},
+    }
+    reply = gpu.generate(request, call=call)
+    return Timed(reply, call.started_at or 0.0, call.first_byte_at or 0.0, call.last_byte_at or 0.0)
+
+
+def _ask_together(gpu: OllamaHost, key: RunnerKey, at_once: int) -> list[Timed]:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="check") as pool:
+        try:
+            return list(pool.map(lambda _: _ask(gpu, key), range(at_once)))
+        except BaseException:
+            gpu.close()  # the others end at once
+            raise
+
+
+def _of_streaming(timed: Timed) -> Finding:
+    """Held back: what took a second to generate came within a moment."""
+    spread = timed.last - timed.first
+    # a simulated host may say longer than it took
+    seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.asked)
+    if timed.reply.eval_count < ENOUGH_TOKENS or seconds < ENOUGH_SECONDS:
+        return Finding("ok", "streaming", "the answer was too quick to tell whether a proxy holds it back")
+    if spread < seconds / 2:
+        return Finding(
+            "warn",
+            "streaming",
+            f"an answer that took {seconds:.1f} s came all at once: a proxy holds it back until it is complete, so a "
+            "long one looks like a host that hangs",
+            "in the proxy: proxy_buffering off (nginx), flush_interval -1 (Caddy)",
+        )
+    return Finding(
+        "ok", "streaming", f"an answer comes as it is made: {timed.reply.chunks} pieces over {spread:.1f} s"
+    )
+
+
+def overlapping(spans: Sequence[tuple[float, float]]) -> int:
+    """How many of these spans of time there are at once, at most. A tenth off each end: clocks and threads are not exact.
+
+    >>> overlapping([(0, 10), (1, 11), (10.5, 20)])
+    2
+    """
+    edges = []
+    for first, last in spans:
+        margin = (last - first) / 10
+        edges += [(first + margin, 1), (last - margin, -1)]
+    most = now = 0
+    for _, step in sorted(edges):
+        now += step
+        most = max(most, now)
+    return most
+
+
+def _of_parallel(host: Host, timed: Sequence[Timed]) -> Finding:
+    told = [one for one in timed if one.reply.eval_count >= ENOUGH_TOKENS]
+    if len(told) < len(timed) or min(one.last - one.first for one in told) < ENOUGH_SECONDS / 2:
+        return Finding("ok", "parallel", "the answers were too quick to tell how many it gives at once")
+    given = overlapping([(one.first, one.last) for one in told])
+    least = "at least " if given == len(timed) else ""
+    rate = sum(one.reply.eval_count for one in told) / (
+        max(one.last for one in told) - min(one.first for one in told)
+    )
+    words = (
+        f"it gives {least}{given} answers at once ({rate:.0f} tokens/s together), its slots are {host.slots}"
+    )
+    if given < host.slots:
+        return Finding(
+            "warn",
+            "parallel",
+            words,
+            f"start Ollama there with OLLAMA_NUM_PARALLEL={host.slots}, or caravan hosts set {host.name} --slots {given}",
+        )
+    if given > host.slots:
+        return Finding("warn", "parallel", words, f"caravan hosts set {host.name} --slots {given}")
+    return Finding("ok", "parallel", words)
+
+
+def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> Finding:
+    one = next((one for one in loaded if one.name == name), None)
+    if one is None or not one.size:
+        return Finding("ok", "gpu", f"{name} is not loaded any more, so where it lay is not known")
+    if one.size_vram >= one.size:
+        return Finding("ok", "gpu", f"{name} lies in the GPU wholly ({one.size / 1e9:.1f} GB)")
+    share = 1 - one.size_vram / one.size
+    if not one.size_vram:
+        words, remedy = (
+            f"{name} runs on the CPU alone",
+            "if it has a GPU: Ollama's log says why it is not used",
+        )
+    else:
+        words = f"{share:.0%} of {name} ({one.size / 1e9:.1f} GB) lies on the CPU, which slows all of it"
+        remedy = (
+            "a smaller num_ctx, fewer slots (each has a window of its own), a smaller model or quantisation"
+        )
+    return Finding("warn", "gpu", words, remedy)
+
+
+def _failed(host: Host, name: str, error: HostError) -> Finding:
+    match error.code:
+        case Code.LOAD_FAILED | Code.OUT_OF_MEMORY:
+            remedy = "read the host's log; try a smaller model: caravan hosts check --model NAME"
+        case _ if error.status in (502, 504, 524):
+            remedy = (
+                "in the proxy: a read time-out longer than the longest load (nginx: proxy_read_timeout 900s)"
+            )
+        case _:
+            remedy = "read the host's log"
+    return Finding("bad", "model", f"{name} did not answer ({error.code}): {error.message}", remedy)

@@ -1,0 +1,1 @@
+"""What a batch will take, and when it will be done."""

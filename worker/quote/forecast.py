@@ -1,0 +1,80 @@
+"""Will the hours of a batch suffice? Said beforehand, from what is known of the hosts' pace."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.clock import Clock
+from worker.policy.schedules import zone_of
+from worker.policy.windows import fit, is_open, opens_at, stored_windows
+from worker.quote.quote import quote_batch
+from worker.storage.engine import Database
+from worker.storage.windows import batch_windows
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is to be expected of a batch that may not work at all hours."""
+
+    enough: bool | None
+    """It is done before its first window closes; None: nothing is known of the pace."""
+    opens_at: datetime | None
+    """When its window opens, where that is closed now."""
+    done_at: datetime | None
+    closes_at: datetime | None
+    """When the first window closes in which it is worked on."""
+    windows: int
+    """How many it needs."""
+    told: str
+    """For people."""
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "enough": self.enough,
+            "opens_at": _iso(self.opens_at),
+            "done_at": _iso(self.done_at),
+            "closes_at": _iso(self.closes_at),
+            "windows": self.windows,
+            "told": self.told,
+        }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def forecast(database: Database, batch_id: int, *, clock: Clock) -> Forecast | None:
+    """None: the batch may work at any time, or has nothing left to do. Raises NotFound, DatabaseUnavailable."""
+    now = clock.now()
+    with database.read() as conn:
+        windows = stored_windows(batch_windows(conn, batch_id))
+        if windows is None:
+            return None
+        quoted = quote_batch(conn, batch_id, now=now)
+    if not quoted.jobs:
+        return None
+    zone = zone_of(windows.zone)
+
+    def wall(at: datetime) -> str:
+        return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+    opens = None if is_open(windows, now) else opens_at(windows, now)
+    begins = "" if opens is None else f"nothing starts before {wall(opens)}; "
+    told = f"window {windows.text}: {begins}"
+    if opens is None and not is_open(windows, now):
+        return Forecast(False, None, None, None, 0, f"{told}it never opens again, as far as can be seen")
+    if not quoted.quote.hosts or quoted.quote.unplaced:
+        return Forecast(None, opens, None, None, 0, f"{told}nothing is known of the hosts' pace yet")
+    found = fit(windows, now, quoted.quote.expected)
+    if found.is_enough and found.done_at is not None:
+        told += f"done at about {wall(found.done_at)}"
+    elif found.done_at is not None and found.closes_at is not None:
+        told += (
+            f"it will not be done when that closes at {wall(found.closes_at)}, "
+            f"but at about {wall(found.done_at)}, in {found.windows} windows"
+        )
+    else:
+        told += "it will not be done in the next two years"
+    return Forecast(found.is_enough, opens, found.done_at, found.closes_at, found.windows, told)

@@ -1,0 +1,353 @@
+"""When will it be done, and what does it take? What is asked, what waits already and what was learned, put together."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from worker.clock import Clock
+from worker.domain.hosts import HostModel
+from worker.domain.jobs import NewJob, Priority
+from worker.domain.runners import RunnerKey
+from worker.errors import InputRefused
+from worker.policy.coalesce import Group, coalesce
+from worker.policy.context_window import answer_tokens
+from worker.policy.prefix import SAMPLE, sharing
+from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
+from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, Paces
+from worker.storage.ahead import OpenJobs, open_jobs
+from worker.storage.engine import Connection, Database
+from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.models import ModelTold
+from worker.storage.paces import PaceSeen, read_paces
+from worker.storage.reports import list_models
+
+if TYPE_CHECKING:  # ``watch`` reads no input
+    from worker.door.intake import Intake
+    from worker.door.recipe import InputLine
+    from worker.hosts.registry import Seen
+
+TOKENS_PER_SECOND = 40.0
+"""Of one answer, where nobody has seen the model answer."""
+ANSWER_TOKENS = 200
+"""Of an answer of which nothing is known."""
+MOST_TOKENS = 512
+"""Few answers use all that num_predict allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """An input, read and not stored."""
+
+    jobs: Mapping[tuple[str, Priority], int]
+    """(runner key as it would be queued, priority) → jobs."""
+    answers: Mapping[str, float]
+    """Runner key → expected tokens of an answer, on average."""
+    models: Mapping[str, int]
+    """Each model, and the first line that asks it."""
+    advice: str | None = None
+    """What to change about the prompts, for the hosts' prefix caches to serve."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.jobs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """The hosts that count, and what each has: None where nobody has looked."""
+
+    reports: Sequence[HostRow]
+    models: Mapping[str, Mapping[str, HostModel] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """When some jobs will be done, as far as is known at ``at``."""
+
+    at: datetime
+    jobs: int
+    before: int
+    """Others' jobs of a higher priority."""
+    beside: int
+    """Others' jobs of the same priority."""
+    quote: Quote
+    guessed: tuple[str, ...] = ()
+    """Runner keys of the quoted jobs that nobody has seen at work."""
+    advice: str | None = None
+
+    @property
+    def low(self) -> datetime:
+        return self.at + timedelta(seconds=self.quote.low)
+
+    @property
+    def expected(self) -> datetime:
+        return self.at + timedelta(seconds=self.quote.expected)
+
+    @property
+    def high(self) -> datetime:
+        return self.at + timedelta(seconds=self.quote.high)
+
+    @property
+    def hosts(self) -> tuple[HostQuote, ...]:
+        return self.quote.hosts
+
+    def meets(self, deadline: datetime) -> bool:
+        """Whether it is expected to be done by then, all of it."""
+        return not self.quote.unplaced and self.expected <= deadline
+
+
+def tally(
+    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", told: Mapping[str, ModelTold]
+) -> Tally:
+    """Read the whole input and store nothing. Raises InputRefused with everything that is wrong with it."""
+    jobs: Counter[tuple[str, Priority]] = Counter()
+    tokens: Counter[str] = Counter()
+    prompts: list[str] = []
+    nothing = ModelTold()
+    for job in intake.read(lines):
+        jobs[job.runner_key, job.priority] += 1
+        tokens[job.runner_key] += _answer(job, told.get(job.model, nothing))
+        if len(prompts) < SAMPLE:
+            prompts.append(job.prompt)
+    intake.check_whole()
+    if intake.problems:
+        raise InputRefused(intake.problems, left_out=intake.left_out)
+    by_key: Counter[str] = Counter()
+    for (key, _), n in jobs.items():
+        by_key[key] += n
+    answers = {key: tokens[key] / n for key, n in by_key.items()}
+    return Tally(dict(jobs), answers, dict(intake.models), sharing(prompts).advice)
+
+
+def _answer(job: NewJob, told: ModelTold) -> int:
+    return min(answer_tokens(job.request, thinking=told.thinking), MOST_TOKENS)
+
+
+def quote_input(
+    database: Database,
+    asked: Tally,
+    *,
+    clock: Clock,
+    machines: Machines | None = None,
+    less: Mapping[str, int] | None = None,
+    besides: int | None = None,
+) -> Quoted:
+    """What to expect of an input behind what waits already.
+
+    ``machines``: None for the hosts of the database. ``less``: runner key → jobs that are done already. ``besides``: a
+    batch that holds part of the input, and is not in its own way.
+    """
+    now = clock.now()
+    own: Counter[tuple[str, Priority]] = Counter(asked.jobs)
+    for key, done in (less or {}).items():
+        for place in sorted(own):
+            if place[0] == key and done > 0:
+                taken = min(done, own[place])
+                own[place] -= taken
+                done -= taken
+    with database.read() as conn:
+        others = [one for one in open_jobs(conn) if one.batch_id != besides]
+        found = _quoted(conn, +own, others, now, machines=machines, answers=asked.answers)
+    return replace(found, advice=asked.advice)
+
+
+def quote_batch(
+    conn: Connection,
+    batch_id: int | None,
+    *,
+    now: datetime,
+    among: Collection[str] | None = None,
+    alone: bool = False,
+) -> Quoted:
+    """What to expect of the rest of a batch; of everything that waits where ``batch_id`` is None.
+
+    ``among`` names the hosts that count; None: all that were added. ``alone``: nothing else is worked on.
+    """
+    everything = open_jobs(conn)
+    own: Counter[tuple[str, Priority]] = Counter()
+    for one in everything:
+        if batch_id is None or one.batch_id == batch_id:
+            own[one.runner_key, one.priority] += one.jobs if batch_id is not None else one.eligible
+    others = [] if alone or batch_id is None else [one for one in everything if one.batch_id != batch_id]
+    machines = machines_of(conn, now, among=among)
+    return _quoted(conn, +own, others, now, machines=machines)
+
+
+def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | None = None) -> Machines:
+    """The hosts of the database that take work and answer; of ``among`` where that is given, else those added for good."""
+    reports = [
+        report
+        for report in read_hosts(conn, now)
+        if (report.kept if among is None else report.host.name in among)
+        and not report.host.draining
+        and report.error is None
+    ]
+    models: dict[str, Mapping[str, HostModel] | None] = {
+        report.host.name: {} if report.looked else None for report in reports
+    }
+    for one in list_models(conn):
+        known = models.get(one.host)
+        if known is not None:
+            models[one.host] = {
+                **known,
+                one.name: HostModel(one.name, one.digest, one.thinking, one.trained_context, one.size),
+            }
+    return Machines(reports, models)
+
+
+def machines_seen(conn: Connection, looks: "Sequence[Seen]", now: datetime) -> Machines:
+    """The hosts that were looked at just now and answered; what they hold, as far as the database knows it."""
+    known = {report.host.name: report for report in read_hosts(conn, now)}
+    reports, models = [], {}
+    for look in looks:
+        if look.error is not None:
+            continue
+        name = look.host.name
+        there = {model.name: model for model in look.models}
+        before = known.get(name)
+        if before is None or before.host.url != look.host.url:
+            before = HostRow(
+                look.host,
+                now,
+                kept=False,
+                added_at=now,
+                version=look.version,
+                last_seen_at=now,
+                models=frozenset(there),
+                weights={model.name: model.weights for model in look.models if model.weights},
+            )
+        reports.append(replace(before, host=look.host))
+        models[name] = there
+    return Machines(reports, models)
+
+
+def _quoted(
+    conn: Connection,
+    own: Mapping[tuple[str, Priority], int],
+    others: Sequence[OpenJobs],
+    now: datetime,
+    *,
+    machines: Machines | None = None,
+    answers: Mapping[str, float] | None = None,
+) -> Quoted:
+    machines = machines or machines_of(conn, now)
+    learned = _Learned(read_paces(conn))
+    least = max((priority for _, priority in own), default=Priority.BULK)
+    ahead = [one for one in others if one.eligible and one.priority <= least]
+    groups = _grouped(machines, [*(key for key, _ in own), *(one.runner_key for one in ahead)])
+    needs = [_need(group, own, ahead, least, machines, learned, answers or {}) for group in groups]
+    places = [
+        Place(report.host.name, frozenset({*report.residents, report.resident or ""} - {""}))
+        for report in machines.reports
+    ]
+    return Quoted(
+        at=now,
+        jobs=sum(own.values()),
+        before=sum(need.before for need in needs),
+        beside=sum(need.beside for need in needs),
+        quote=quote(needs, places),
+        guessed=tuple(need.runner_key for need in needs if need.jobs and need.paces and not need.seen),
+    )
+
+
+def _grouped(machines: Machines, keys: Sequence[str]) -> list[Group]:
+    """The runners that serve these keys, somewhere in the fleet."""
+    resident = {
+        key
+        for report in machines.reports
+        for key in (*report.residents, report.resident, report.intent)
+        if key
+    }
+    weights: dict[str, str] = {}
+    for report in machines.reports:
+        weights |= report.weights
+    return coalesce(list(dict.fromkeys(keys)), elsewhere=resident, weights=weights)
+
+
+def _need(
+    group: Group,
+    own: Mapping[tuple[str, Priority], int],
+    ahead: Sequence[OpenJobs],
+    least: Priority,
+    machines: Machines,
+    learned: "_Learned",
+    answers: Mapping[str, float],
+) -> Need:
+    members = frozenset(group.members)
+    mine = {priority for key, priority in own if key in members}
+    until = max(mine, default=least)
+    waiting = [one for one in ahead if one.runner_key in members]
+    expected = [answers[key] for key in group.members if key in answers]
+    return Need(
+        group.runner_key,
+        _paces(group, machines, learned, fmean(expected) if expected else ANSWER_TOKENS),
+        jobs=sum(n for (key, _), n in own.items() if key in members),
+        before=sum(one.eligible for one in waiting if one.priority < until),
+        beside=sum(one.eligible for one in waiting if one.priority == until),
+        seen=learned.jobs(group.runner_key),
+    )
+
+
+def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float) -> dict[str, Pace]:
+    wanted = {RunnerKey.parse(key).model for key in (group.runner_key, *group.members)}
+    found: dict[str, Pace] = {}
+    for report in machines.reports:
+        models = machines.models.get(report.host.name)
+        size = None
+        if models is not None:
+            there = [models[name] for name in sorted(wanted) if name in models]
+            if not there:
+                continue
+            size = there[0].size or None
+        if report.host.memory is not None and size is not None and size > report.host.memory:
+            continue
+        found[report.host.name] = learned.pace(
+            report.host.name, report.host.slots, group.runner_key, size, tokens
+        )
+    return found
+
+
+@dataclass(slots=True)
+class _Learned:
+    """How fast what is, as far as anybody saw it; of a window that nobody saw, as of the model's others."""
+
+    rows: Sequence[PaceSeen]
+    paces: Paces = field(default_factory=Paces)
+
+    def __post_init__(self) -> None:
+        self.paces.learn(self.rows)
+
+    def jobs(self, key: str) -> int:
+        """How many jobs its pace was learned from."""
+        return sum(max(1, row.jobs) for row in self._rows(key) if row.service_seconds is not None)
+
+    def pace(self, host: str, slots: int, key: str, size: int | None, tokens: float) -> Pace:
+        """On ``host``; a guess where nobody saw it: ``size`` in bytes for the load, ``tokens`` for a job."""
+        rows = self._rows(key)
+        here = [row for row in rows if row.host == host]
+        speed = self.paces.speed(host)
+        service = [row.service_seconds for row in here if row.service_seconds is not None] or [
+            row.service_seconds * self.paces.speed(row.host) / speed
+            for row in rows
+            if row.service_seconds is not None
+        ]
+        loads = [row.load_seconds for row in here if row.load_seconds is not None] or [
+            row.load_seconds for row in rows if row.load_seconds is not None
+        ]
+        at_once = next((row.slots for row in here if row.slots is not None), slots)
+        return Pace(
+            fmean(loads) if loads else LOAD_PRIOR + (size or UNKNOWN_SIZE) / BYTES_PER_SECOND,
+            fmean(service) if service else tokens / TOKENS_PER_SECOND / speed,
+            slots=at_once,
+            load_seen=bool(loads),
+        )
+
+    def _rows(self, key: str) -> list[PaceSeen]:
+        exact = [row for row in self.rows if row.runner_key == key]
+        if any(row.service_seconds is not None for row in exact):
+            return exact
+        model = RunnerKey.parse(key).model
+        return [row for row in self.rows if RunnerKey.parse(row.runner_key).model == model]

@@ -1,0 +1,1 @@
+"""What the work came to, and the notices that say so."""

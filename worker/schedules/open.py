@@ -1,0 +1,124 @@
+"""Which schedules are due? Each time comes to one firing, whatever number of ticks and beats look. Reads no document."""
+
+from datetime import datetime
+
+from worker.clock import Clock
+from worker.domain.schedules import Firing, FiringState, Schedule
+from worker.errors import Conflict
+from worker.maintenance.service import each
+from worker.observability.events import emit
+from worker.policy.schedules import Fate, due, fate, next_fire, zone_of
+from worker.schedules.telling import promise
+from worker.storage.engine import Connection, Database
+from worker.storage.schedules import (
+    due_schedules,
+    get_schedule,
+    let_begin,
+    lock_schedule,
+    move_on,
+    open_firing,
+    open_firings,
+)
+
+
+def open_due(database: Database, *, clock: Clock) -> int:
+    """Open the firings whose time has come; returns how many. A short transaction for each schedule that is due."""
+    now = clock.now()
+    with database.read() as conn:
+        names = due_schedules(conn, now=now)
+    return each(names, lambda name: int(_open(database, name, now)), name=lambda name: f"schedule {name}")
+
+
+def _open(database: Database, name: str, now: datetime) -> bool:
+    with database.write() as conn:
+        schedule = lock_schedule(conn, name)
+        if schedule is None or schedule.paused_at is not None or schedule.next_at is None:
+            return False
+        spec = schedule.spec
+        found = due(spec.cron, zone_of(spec.tz), next_at=schedule.next_at, now=now, misfire=spec.misfire)
+        if found.next_at == schedule.next_at:
+            return False  # somebody else was faster
+        move_on(conn, schedule.id, next_at=found.next_at)
+        if found.skipped_at is not None:
+            told = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
+            skipped = open_firing(
+                conn,
+                schedule,
+                found.skipped_at,
+                state=FiringState.SKIPPED,
+                now=now,
+                missed=found.missed,
+                reason=told,
+            )
+            if skipped is not None:
+                promise(conn, skipped.id, spec, now=now)
+        if found.fire_at is None:
+            return False
+        firing = _begin(conn, schedule, found.fire_at, now=now, missed=found.missed)
+        if firing is not None and firing.state is FiringState.SKIPPED:
+            promise(conn, firing.id, spec, now=now)
+    if firing is None:
+        return False
+    emit("schedule.due", schedule=name, fire_at=firing.fire_at.isoformat(), state=str(firing.state))
+    return True
+
+
+def _begin(
+    conn: Connection,
+    schedule: Schedule,
+    fire_at: datetime,
+    *,
+    now: datetime,
+    missed: int = 0,
+    by_hand: bool = False,
+) -> Firing | None:
+    unfinished = open_firings(conn, schedule.id)
+    queued = sum(one.state is FiringState.QUEUED for one in unfinished)
+    match fate(schedule.spec.overlap, unfinished=len(unfinished), queued=queued):
+        case Fate.BEGIN:
+            state, reason = FiringState.DUE, None
+        case Fate.QUEUE:
+            state, reason = FiringState.QUEUED, None
+        case Fate.REFUSE:
+            first = unfinished[0]
+            told = f"the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC has not ended"
+            batch = "" if first.batch_id is None else f": caravan explain {first.batch_id}"
+            state, reason = FiringState.SKIPPED, f"{told}{batch}"
+    return open_firing(
+        conn, schedule, fire_at, state=state, now=now, missed=missed, by_hand=by_hand, reason=reason
+    )
+
+
+def fire_now(database: Database, name: str, *, clock: Clock) -> Firing:
+    """A firing beside those of its times. Raises NotFound; Conflict where an earlier one has not ended."""
+    now = clock.now()
+    with database.write() as conn:
+        schedule = lock_schedule(conn, name)
+        if schedule is None:
+            get_schedule(conn, name)  # which says that there is none
+        assert schedule is not None
+        firing = _begin(conn, schedule, now, now=now, by_hand=True)
+        if firing is not None and firing.state is FiringState.SKIPPED:
+            raise Conflict(f"schedule {name} cannot fire now: {firing.reason}")
+    if firing is None:
+        raise Conflict(f"schedule {name} fires at this very moment")
+    emit("schedule.due", schedule=name, fire_at=firing.fire_at.isoformat(), state=str(firing.state))
+    return firing
+
+
+def next_of(schedule_cron: str, zone: str, *, now: datetime) -> datetime | None:
+    """The next firing of a schedule that was said, or resumed, at ``now``."""
+    return next_fire(schedule_cron, zone_of(zone), after=now)
+
+
+def begin_queued(database: Database) -> int:
+    """Firings that waited for an earlier one of their schedule which has ended; returns how many."""
+    with database.read() as conn:
+        unfinished = open_firings(conn)
+    begun, seen = 0, set()
+    for firing in unfinished:  # by schedule, the oldest first
+        if firing.schedule_id not in seen and firing.state is FiringState.QUEUED:
+            with database.write() as conn:
+                begun += let_begin(conn, firing.id)
+        seen.add(firing.schedule_id)
+    return begun

@@ -1,0 +1,166 @@
+"""What came of a firing? Its answers are taken over into the documents, written to files, and summed up."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchState
+from worker.domain.jobs import JobState
+from worker.domain.schedules import Firing, FiringState, Schedule
+from worker.errors import NotFound
+from worker.maintenance.service import each
+from worker.observability.events import emit
+from worker.schedules.answers import write_answers, write_ours
+from worker.schedules.letter import headline, letter
+from worker.schedules.report import LISTED, report_of
+from worker.schedules.telling import promise
+from worker.storage.batches import get_batch
+from worker.storage.counts import batch_counts
+from worker.storage.engine import Database
+from worker.storage.schedule_documents import answer_digests, settle_documents
+from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
+
+LEASE = timedelta(minutes=10)
+_ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
+
+
+def settle_all(database: Database, *, clock: Clock) -> int:
+    """End the firings whose batches are over; returns how many."""
+    with database.read() as conn:
+        running = [one for one in open_firings(conn) if one.state is FiringState.RUNNING]
+    return each(
+        running,
+        lambda firing: int(settle(database, firing, clock=clock)),
+        name=lambda firing: f"schedule {firing.schedule}",
+    )
+
+
+def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
+    """End one if its batch is over, or if nothing more comes of it by itself: then it has failed, and says why.
+
+    What it writes it may write twice; it ends once.
+    """
+    reason = None
+    if firing.batch_id is not None:
+        with database.read() as conn:
+            try:
+                batch = get_batch(conn, firing.batch_id)
+                if batch.state not in _ENDED:
+                    reason = _stuck(batch, batch_counts(conn, batch.id))
+                    if reason is None:
+                        return False
+            except NotFound:
+                pass  # somebody deleted it: nothing more will come of it
+    token = uuid.uuid4().hex
+    with database.write() as conn:
+        taken = take_firing(conn, firing.id, token=token, now=clock.now(), lease=LEASE)
+        if taken is None or taken.state is not FiringState.RUNNING:
+            return False
+        schedule = get_schedule(conn, firing.schedule)
+    after: int | None = 0
+    while after is not None and firing.batch_id is not None:
+        with database.write() as conn:
+            if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
+                return False
+            after = settle_documents(conn, schedule.id, firing.batch_id, after=after)
+    written = write_answers(database, schedule, taken)
+    report = report_of(database, taken, now=clock.now())
+    state = FiringState.FINISHED if reason is None else FiringState.FAILED
+    report["state"] = str(state)
+    if reason is not None:
+        report["reason"] = reason
+    report["models"] = _with_strays(database, taken)
+    report["files"] = {"written": written.files, "problems": list(written.problems)}
+    _write_summary(schedule, taken, report)
+    kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
+    now = clock.now()
+    with database.write() as conn:
+        ended = end_firing(conn, firing.id, state, token=token, now=now, report=kept, reason=reason)
+        if ended:
+            promise(conn, firing.id, schedule.spec, now=now)
+    if ended:
+        emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_told(report))
+        if reason is not None:
+            emit("schedule.failed", schedule=schedule.name, firing=firing.id, message=reason)
+    return ended
+
+
+def _stuck(batch: Batch, counts: Mapping[JobState, int]) -> str | None:
+    """Why nothing more comes of a batch until somebody acts: it paused by itself, or only held jobs are left."""
+    if counts.get(JobState.RUNNING):
+        return None
+    if batch.state is BatchState.PAUSED and batch.pause_code is not None:
+        why = batch.pause_reason or batch.pause_code
+        return f"batch {batch.id} paused by itself: {why}; caravan resume {batch.id} goes on with it"
+    held = counts.get(JobState.HELD, 0)
+    if batch.state is not BatchState.OPEN or not held:
+        return None
+    if counts.get(JobState.QUEUED) or counts.get(JobState.SCHEDULED):
+        return None
+    jobs = "1 job is" if held == 1 else f"{held:,} jobs are"
+    return f"{jobs} held, and nothing else is left to do: caravan explain {batch.id}"
+
+
+_KEPT = (
+    "models",
+    "answered",
+    "failed",
+    "failed_documents",
+    "failed_not_listed",
+    "failed_known",
+    "left",
+    "held",
+    "held_documents",
+    "failures",
+    "cut",
+    "empty",
+    "unfit",
+    "flawed_answers",
+    "reused_flawed",
+    "prompt_tokens",
+    "output_tokens",
+    "seconds",
+    "files",
+)
+
+
+def _with_strays(database: Database, firing: Firing) -> dict[str, Any]:
+    """The models of the report: of each the weights that the firing was begun with, and how many answers came of others,
+    since somebody pulled it anew meanwhile."""
+    models: dict[str, Any] = {name: dict(about) for name, about in firing.report.get("models", {}).items()}
+    if firing.batch_id is None:
+        return models
+    with database.read() as conn:
+        answered = answer_digests(conn, firing.batch_id)
+    for name, about in models.items():
+        pinned = set(about.get("digests", ()))
+        strays = sum(n for digest, n in answered.get(name, {}).items() if digest and digest not in pinned)
+        if pinned and strays:
+            about["strays"] = strays
+    return models
+
+
+def _told(report: dict[str, Any]) -> dict[str, int]:
+    return {name: report[name] for name in ("answered", "failed", "left")}
+
+
+def _write_summary(schedule: Schedule, firing: Firing, report: dict[str, Any]) -> None:
+    """The report beside the answers, also of a night on which nothing was asked: that nothing changed is news too."""
+    spec = schedule.spec
+    if spec.output is None:
+        return
+    name = f"_{schedule.name}-{firing.fire_at:%Y%m%dT%H%M%SZ}.answer.{spec.form}"
+    match spec.form:
+        case "json":
+            text = json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n"
+        case "md":
+            front = f"---\nschedule: {json.dumps(schedule.name)}\nfire_at: {report['fire_at']}\n---\n\n"
+            text = f"{front}# {headline(report)}\n\n```text\n{letter(report, most=LISTED)}\n```\n"
+    try:
+        write_ours(schedule, Path(spec.output), name, text)
+    except OSError as error:
+        report["files"]["problems"].append(f"{name}: {error.strerror or error}")

@@ -1,0 +1,60 @@
+"""What does a process remember of a host from one pass to the next?"""
+
+from dataclasses import dataclass, field
+
+from worker.errors import HostError
+from worker.policy.health import Speeds
+from worker.policy.retry import host_pause
+from worker.serving.pace import Paces
+
+
+@dataclass
+class Standing:
+    """How fast the host is, how often it failed in a row, and how long its runner was asked to stay.
+
+    A pass ends when work runs out; what a host did wrong in it is not forgiven by that.
+    """
+
+    paces: Paces = field(default_factory=Paces)
+    failures: int = 0
+    """Incidents in a row; calls that failed together are one."""
+    paused_until: float = float("-inf")
+    """On the process's monotonic clock."""
+    broken: int = 0
+    """Incidents in a row that say that the host does not generate, whatever its other endpoints answer."""
+    wedges: int = 0
+    """Those among them in which its runner fell silent and had to be unloaded."""
+    quarantines: int = 0
+    """How often in a row it was left alone for that; above 0 it is tried with one job at a time."""
+    wedged: dict[str, HostError] = field(default_factory=dict)
+    """Runner keys that fell silent, to be unloaded when the slots are dry."""
+    condemned: str | None = None
+    """Why the host goes into quarantine when the slots are dry."""
+    speeds: Speeds = field(default_factory=Speeds)
+    hints: dict[str, float] = field(default_factory=dict)
+    """Runner key → keep_alive seconds that jobs of its run asked for; the strongest alone."""
+
+    def paused(self, now: float) -> bool:
+        return now < self.paused_until
+
+    def failed(self, now: float, *, at_most: float, asked: float = 0.0) -> float | None:
+        """The host failed: step back, longer with each incident in a row, or as long as it ``asked`` for. Returns the
+        seconds.
+
+        None where it steps back already: calls that fail together fail of one cause.
+        """
+        if self.paused(now):
+            return None
+        self.failures += 1
+        pause = min(max(host_pause(self.failures).total_seconds(), asked), at_most)
+        self.paused_until = now + pause
+        return pause
+
+    def step_back(self, now: float, seconds: float) -> None:
+        """Leave the host alone for a while, through no fault of its own."""
+        self.paused_until = max(self.paused_until, now + seconds)
+
+    def answered(self, now: float) -> None:
+        """The host answered a job, and not one that was sent before it failed."""
+        if not self.paused(now):
+            self.failures = self.broken = self.wedges = self.quarantines = 0

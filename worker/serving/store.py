@@ -1,0 +1,167 @@
+"""Outcomes on their way to the database: stored in groups, kept while it is away, spooled before they could be lost."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from worker.clock import Clock
+from worker.domain.attempts import Finish, Succeeded
+from worker.errors import DatabaseFailure
+from worker.observability.events import emit, emit_failure
+from worker.serving.spool import Spool
+from worker.storage.engine import Database
+from worker.storage.finishes import finish_jobs
+
+_log = logging.getLogger("caravan")
+
+AT_MOST = 200
+"""Finishes in one transaction."""
+RETRY_SECONDS = 1.0
+
+
+class _DiskFailure(Exception):
+    """An answer that the database does not take could not be set aside."""
+
+
+class Store:
+    """The one writer of a host's outcomes.
+
+    Text that a host generated is expensive: when the database is away or refuses them, finishes stay here and go to the spool at
+    once; when it is back they are stored through the fence like all others. One that cannot be stored for a reason of its
+    own, a defect, is set aside in ``Spool.rejected``, and its neighbours are stored.
+    """
+
+    def __init__(self, database: Database, host: str, *, clock: Clock, spool: Spool | None = None) -> None:
+        self._database = database
+        self._host = host
+        self._clock = clock
+        self._spool = spool
+        self._pending: list[Finish] = []
+        self._groups: Iterator[Sequence[Finish]] = iter(())
+        self._left: list[Finish] = []
+        """The group of what earlier workers left in the spool that is to be stored next."""
+        self._unread = False
+        """A disk did not give all of it: the file stays for who reads it next."""
+        self._retry_at = float("-inf")
+        self.accepted = 0
+        self.output_tokens = 0
+        if spool is not None:
+            self._unread = True
+            with self._spooling():
+                self._groups = spool.groups(AT_MOST)
+                self._unread = False
+            self._next_group()
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Ids of the jobs whose outcomes are not stored yet, without those of earlier workers. From any thread."""
+        return frozenset(finish.job_id for finish in tuple(self._pending))
+
+    def add(self, finishes: Sequence[Finish]) -> None:
+        self._pending += finishes
+
+    def flush(self) -> bool:
+        """Store what is pending; False while the database does not take it."""
+        if not self._pending and not self._left:
+            return True
+        if self._clock.monotonic() < self._retry_at:
+            self._keep()
+            return False
+        try:
+            while self._left:
+                self._store_group(self._left)
+                if not self._left:
+                    self._next_group()
+            while self._pending:
+                self._store_group(self._pending)
+        except (DatabaseFailure, _DiskFailure) as error:
+            if isinstance(error, DatabaseFailure):
+                emit_failure(error, host=self._host)
+            self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+            self._keep()
+            return False
+        if self._spool is not None and not self._unread:
+            with self._spooling():
+                self._spool.clear()
+        return True
+
+    def close(self) -> None:
+        """One last try; what is left waits in the spool for the next worker of this host."""
+        self._retry_at = float("-inf")
+        self.flush()
+
+    def _store_group(self, waiting: list[Finish]) -> None:
+        """Store the first of ``waiting`` and take them out of it."""
+        group = waiting[:AT_MOST]
+        try:
+            self._store(group)
+        except DatabaseFailure:
+            raise
+        except (
+            Exception
+        ):  # a defect, or a value that no column holds: which of them has it is seen one by one
+            self._keep()
+            for finish in group:
+                self._store_alone(finish)
+                del waiting[0]
+        else:
+            del waiting[: len(group)]
+
+    def _store_alone(self, finish: Finish) -> None:
+        try:
+            self._store([finish])
+        except DatabaseFailure:
+            raise
+        except Exception as error:
+            self._set_aside(finish, error)
+
+    def _set_aside(self, finish: Finish, error: Exception) -> None:
+        """Its job is asked again once its lease is over. Raises _DiskFailure where the disk does not take it: then it stays."""
+        file = None
+        if self._spool is not None:
+            file = self._spool.rejected
+            try:
+                file.write([finish])
+            except OSError as failure:
+                emit("database.unavailable", host=self._host, message=f"spool: {failure}")
+                raise _DiskFailure from failure
+        _log.error("defect: an answer cannot be stored", exc_info=error)
+        emit(
+            "job.set_aside",
+            host=self._host,
+            job=finish.job_id,
+            file=None if file is None else str(file.path),
+            message=f"{type(error).__name__}: {error}"[:300],
+        )
+
+    def _store(self, group: Sequence[Finish]) -> None:
+        finished = self._database.transact(lambda conn: finish_jobs(conn, group, now=self._clock.now()))
+        self.accepted += len(finished.accepted)
+        self.output_tokens += sum(
+            finish.outcome.result.output_tokens for finish in group if isinstance(finish.outcome, Succeeded)
+        )
+        emit("job.finished", host=self._host, accepted=len(finished.accepted), refused=len(finished.refused))
+        if finished.refused:
+            emit("lease.lost", host=self._host, jobs=list(finished.refused))
+
+    def _keep(self) -> None:
+        if self._spool is not None:
+            with self._spooling():
+                # what it does not take stays in memory and is tried again with the next flush
+                if kept := self._spool.write(self._pending):
+                    emit("job.spooled", host=self._host, jobs=kept)
+
+    def _next_group(self) -> None:
+        self._left = []
+        whole, self._unread = not self._unread, True
+        with self._spooling():
+            self._left = list(next(self._groups, ()))
+            self._unread = not whole
+
+    @contextmanager
+    def _spooling(self) -> Iterator[None]:
+        """A disk that fails is told, and stops nothing else."""
+        try:
+            yield
+        except OSError as error:
+            emit("database.unavailable", host=self._host, message=f"spool: {error}")
