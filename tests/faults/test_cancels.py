@@ -21,7 +21,8 @@ from worker.clock import Clock
 from worker.domain.attempts import Held, Retried
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
-from worker.domain.jobs import ClaimedJob, JobFilter, JobState
+from worker.domain.jobs import ClaimedJob, JobState
+from worker.domain.selection import Selection
 from worker.domain.timings import Timings
 from worker.errors import Code
 from worker.maintenance.actions import cancel_jobs
@@ -53,7 +54,7 @@ def clock(database: Database) -> Clock:
 
 
 def cancel(database: Database, clock: Clock, batch: Batch) -> None:
-    cancel_jobs(database, JobFilter(batch_id=batch.id), clock=clock)
+    cancel_jobs(database, Selection(batch_id=batch.id), clock=clock)
 
 
 def one_job(database: Database, clock: Clock, prompt: str = "Tell.", jobs: int = 1) -> Batch:
@@ -279,7 +280,7 @@ def test_of_a_cancel_and_a_finish_at_the_same_time_one_wins_a_thousand_times(
         finishing.start()
         start.wait()
         for n in chance.sample(range(10), 10):
-            cancel_jobs(database, JobFilter(job_ids=frozenset({job_id(batch.id, n + 1)})), clock=clock)
+            cancel_jobs(database, Selection(job_ids=frozenset({job_id(batch.id, n + 1)})), clock=clock)
         finishing.join()
         won.update({str(state): jobs for state, jobs in counts(database, batch).items()})
 

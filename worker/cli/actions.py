@@ -16,8 +16,9 @@ from worker.cli.options import PriorityName, options_of
 from worker.cli.settings import opened, settings_for
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
-from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.jobs import JobState, Priority
 from worker.domain.runners import normalise_model
+from worker.domain.selection import Selection
 from worker.errors import Conflict, NotFound
 from worker.storage.batches import find_batch, get_batch
 from worker.storage.ids import SEQ_BITS
@@ -89,8 +90,8 @@ class Act:
     """A command over jobs. ``count`` says how many it is about, ``change`` does it."""
 
     name: str
-    count: "Callable[[Database, JobFilter], int]"
-    change: "Callable[[Database, JobFilter, Clock], Changed]"
+    count: "Callable[[Database, Selection], int]"
+    change: "Callable[[Database, Selection, Clock], Changed]"
     done: str
     """What became of the jobs."""
     kind: str = ""
@@ -224,7 +225,7 @@ def retry(
     _do(act, asked, nothing=_answered_already if job and not states and not answers else None)
 
 
-def _answered_already(database: "Database", chosen: JobFilter) -> str:
+def _answered_already(database: "Database", chosen: Selection) -> str:
     """Why a job that was named is not asked again."""
     from worker.storage.actions import count_matching
 
@@ -284,7 +285,7 @@ def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
     from worker.maintenance.actions import Changed, count_cancellable
     from worker.maintenance.hours import set_windows
 
-    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+    def change(database: "Database", chosen: Selection, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
         left = count_cancellable(database, chosen)
         set_windows(database, chosen.batch_id, hours, clock=clock)
@@ -301,7 +302,7 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
     """
     from worker.maintenance import actions
 
-    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+    def change(database: "Database", chosen: Selection, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
         return actions.pause_batch(
             database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
@@ -318,7 +319,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
     """
     from worker.maintenance import actions
 
-    def change(database: "Database", chosen: JobFilter, clock: "Clock") -> "Changed":
+    def change(database: "Database", chosen: Selection, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
         jobs = actions.count_cancellable(database, chosen)
         resumed = actions.resume_batch(
@@ -330,7 +331,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
     _do(act, Asked(yes, dry_run, json_, batch))
 
 
-def _do(act: Act, asked: Asked, nothing: "Callable[[Database, JobFilter], str] | None" = None) -> None:
+def _do(act: Act, asked: Asked, nothing: "Callable[[Database, Selection], str] | None" = None) -> None:
     """Ask, change and report. ``nothing`` says why no job is meant."""
     from worker.cli.wake import wake
 
@@ -413,12 +414,12 @@ def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], 
         typer.echo(told)
 
 
-def _chosen(conn: "Connection", asked: Asked) -> tuple[JobFilter, Batch | None]:
+def _chosen(conn: "Connection", asked: Asked) -> tuple[Selection, Batch | None]:
     """The jobs that are meant, and their batch where one was named."""
     if (asked.target is None) == (not asked.jobs):
         raise typer.BadParameter("name a batch, or jobs with --job ID", param_hint="BATCH")
     batch = None if asked.target is None else find_batch(conn, asked.target)
-    chosen = JobFilter(
+    chosen = Selection(
         batch_id=None if batch is None else batch.id,
         job_ids=frozenset(one for job in asked.jobs for one in find_jobs(conn, job)) if asked.jobs else None,
         states=None if asked.states is None else frozenset(asked.states),

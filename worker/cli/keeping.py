@@ -11,9 +11,10 @@ from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import Cut, Empty, Fit, answers_of
 from worker.cli.settings import opened, settings_for
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
+from worker.domain.selection import Selection
 from worker.storage.batches import find_batch, list_batches
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def delete(
     with opened(settings_for()) as database:
         named = _named(database, batch)
         chosen = [
-            JobFilter(
+            Selection(
                 one.id,
                 states=frozenset(state) if state else None,
                 codes=frozenset(code) if code else None,

@@ -23,6 +23,7 @@ from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
+from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.arrival import Arrived
 from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
@@ -35,7 +36,6 @@ from worker.policy.outlook import Outlook, outlook
 from worker.quote.quote import Quoted
 from worker.settings import Settings
 from worker.storage.answers import answer_counts
-from worker.storage.chosen import Chosen
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, sqlite_file
 from worker.storage.reports import runner_keys_in_order
@@ -186,7 +186,7 @@ def write_output(
     if output is None:
         return True
     later = f"caravan results {watched.batch.id} -o {shlex.quote(str(output))}"
-    chosen = None if arrived.only is None else Chosen(watched.batch.id, job_ids=arrived.only)
+    chosen = None if arrived.only is None else Selection(watched.batch.id, job_ids=arrived.only)
     if watching.outlook is not Outlook.DONE:
         progress = watching.progress
         console.print(

@@ -17,12 +17,13 @@ from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
+    from worker.domain.selection import Selection
     from worker.exports.results import Fields
-    from worker.storage.chosen import Chosen
     from worker.storage.engine import Database
 
 LOOK_EVERY = 1.0
@@ -190,7 +191,7 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
                     style="yellow",
                 )
             chosen = _matching(database, replace(chosen, batch_id=found.id), given)
-            total = found.jobs if chosen.all_of_batch and not given["wide"] else None
+            total = found.jobs if chosen.whole_batch and not given["wide"] else None
         writer = _Written(
             database, chosen, fields, wide=given["wide"], bom=given["bom"], safe=not given["raw"]
         )
@@ -211,7 +212,7 @@ class _Written:
     """Results in the order of the input, long or wide."""
 
     database: "Database"
-    chosen: "Chosen"
+    chosen: "Selection"
     fields: "Fields"
     wide: bool
     bom: bool
@@ -303,37 +304,30 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None,
             console.print(f"{rows['report_results']:,} results in {path}")
 
 
-def _chosen(database: "Database", given: dict[str, Any]) -> "Chosen":
+def _chosen(database: "Database", given: dict[str, Any]) -> "Selection":
     from worker.domain.runners import normalise_model
-    from worker.storage.chosen import Chosen
+    from worker.domain.selection import Selection
 
     now = database.clock().now()
-    return Chosen(
-        None,
-        [normalise_model(one) for one in given["model"] or ()],
-        given["state"] or (),
-        moment_given(given["since"], now, "--since"),
-        moment_given(given["until"], now, "--until"),
-        dict(pair_given(one) for one in given["where"] or ()),
-        given["code"] or (),
-        "parts" in _names(given["with_"]),
+    return Selection(
+        states=frozenset(given["state"] or ()) or None,
+        codes=frozenset(given["code"] or ()) or None,
+        models=frozenset(normalise_model(one) for one in given["model"] or ()) or None,
+        metadata=tuple(dict(pair_given(one) for one in given["where"] or ()).items()),
+        since=moment_given(given["since"], now, "--since"),
+        until=moment_given(given["until"], now, "--until"),
+        parts="parts" in _names(given["with_"]),
         answers=answers_of(given["cut"], given["empty"], given["prompt_fit"]),
     )
 
 
-def _matching(database: "Database", chosen: "Chosen", given: dict[str, Any]) -> "Chosen":
+def _matching(database: "Database", chosen: "Selection", given: dict[str, Any]) -> "Selection":
     """The same, those alone that hold the words of --matching. Raises Conflict for too many."""
     if given["matching"] is None:
         return chosen
     from worker.search.search import jobs_matching
 
-    among = JobFilter(
-        chosen.batch_id,
-        states=frozenset(chosen.states) or None,
-        models=frozenset(chosen.models) or None,
-        metadata=tuple(chosen.metadata.items()),
-        answers=chosen.answers,
-    )
+    among = replace(chosen, codes=None, since=None, until=None)
     found = jobs_matching(database, [among], given["matching"])
     return replace(chosen, job_ids=found[0].job_ids if found else frozenset())
 

@@ -505,10 +505,11 @@ def ask_failed_again(
     """What failed before, and lies within the limit, is tried again where that was asked for."""
     if not wanted.retry_failed:
         return
-    from worker.domain.jobs import JobFilter, JobState
+    from worker.domain.jobs import JobState
+    from worker.domain.selection import Selection
     from worker.maintenance.actions import retry_jobs
 
-    failed = JobFilter(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
+    failed = Selection(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
     again = retry_jobs(database, failed, clock=clock)
     console.print(f"{again.jobs:,} failed jobs are asked again")
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from worker.clock import Clock
 from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.batches import BatchProgress, BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
 from worker.domain.replies import PromptFit
+from worker.domain.selection import Selection
 from worker.errors import DatabaseFailure
 from worker.exports.results import result_lines
 from worker.maintenance.actions import cancel_jobs, retry_jobs
@@ -104,7 +105,7 @@ class BatchHandle:
 
         Raises Conflict where nothing is left.
         """
-        done = cancel_jobs(self._place.database, JobFilter(batch_id=self.id), clock=self._place.clock)
+        done = cancel_jobs(self._place.database, Selection(batch_id=self.id), clock=self._place.clock)
         return done.jobs + done.running
 
     def answer_counts(self) -> AnswerCounts:
@@ -136,7 +137,7 @@ class BatchHandle:
         answers = AnswerFilter(cut, empty, frozenset(prompt_fit))
         if states is None and not answers:
             states = (JobState.FAILED,)
-        chosen = JobFilter(
+        chosen = Selection(
             batch_id=self.id, states=None if states is None else frozenset(_states(states)), answers=answers
         )
         again = retry_jobs(self._place.database, chosen, clock=self._place.clock, options=options).jobs

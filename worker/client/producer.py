@@ -13,7 +13,8 @@ from worker.client.given import Jobs, write_lines
 from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
 from worker.domain.batches import Batch, BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.door.arrival import Answer, Ask, arrive
 from worker.door.extend import Difference
 from worker.door.intake import Intake
@@ -189,7 +190,7 @@ class Client:
                 check_models=check_models,
             )
         if said.retry_failed:
-            failed = JobFilter(batch_id=arrived.batch.id, states=frozenset({JobState.FAILED}))
+            failed = Selection(batch_id=arrived.batch.id, states=frozenset({JobState.FAILED}))
             retry_jobs(self.database, failed, clock=self.clock)
         self.wake()
         return self._handle(arrived.batch)

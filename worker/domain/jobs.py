@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
-
-from worker.domain.answers import ANY_ANSWER, AnswerFilter
 
 
 class Priority(IntEnum):
@@ -153,83 +151,3 @@ class ClaimedJob:
     """Its request has the context of the job that it follows."""
     parts: tuple[Part, ...] = ()
     """What ``prompt``, a template then, is made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs are meant: every condition that is given has to hold. A batch or jobs have to be named."""
-
-    batch_id: int | None = None
-    job_ids: frozenset[int] | None = None
-    states: frozenset[JobState] | None = None
-    codes: frozenset[str] | None = None
-    """Of the failure, or of what they are held for."""
-    models: frozenset[str] | None = None
-    """Normalised names."""
-    custom_ids: frozenset[str] | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    """Key and value, as text."""
-    answers: AnswerFilter = ANY_ANSWER
-    """Of what is wrong with the stored answer."""
-
-    def __post_init__(self) -> None:
-        if self.batch_id is None and self.job_ids is None:
-            raise ValueError("a filter needs a batch or jobs")
-
-    @property
-    def whole_batch(self) -> bool:
-        """Nothing but the batch is asked for."""
-        given = (self.job_ids, self.states, self.codes, self.models, self.custom_ids)
-        return not self.metadata and not self.answers and all(one is None for one in given)
-
-    @property
-    def stored(self) -> dict[str, Any]:
-        """As plain JSON, without what it leaves open.
-
-        >>> JobFilter(7, states=frozenset({JobState.FAILED})).stored
-        {'batch_id': 7, 'states': ['failed']}
-        """
-        values: dict[str, Any] = {"batch_id": self.batch_id}
-        for name in _LISTS:
-            given = getattr(self, name)
-            values[name] = None if given is None else sorted(given)
-        values["metadata"] = [list(pair) for pair in self.metadata] or None
-        values["answers"] = self.answers.stored or None
-        return {name: value for name, value in values.items() if value is not None}
-
-    @classmethod
-    def parse(cls, stored: Mapping[str, Any]) -> "JobFilter":
-        """What ``stored`` gave. Raises KeyError, TypeError or ValueError for something that this version does not know.
-
-        >>> JobFilter.parse({"batch_id": 7, "states": ["failed"]}) == JobFilter(7, states=frozenset({JobState.FAILED}))
-        True
-        """
-        values = dict(stored)
-        chosen = cls(
-            batch_id=values.pop("batch_id", None),
-            metadata=tuple((str(key), str(value)) for key, value in values.pop("metadata", ())),
-            answers=AnswerFilter.parse(values.pop("answers", {})),
-            **{
-                name: frozenset(_LISTS[name](item) for item in values.pop(name))
-                for name in _LISTS
-                if name in values
-            },
-        )
-        if values:
-            raise ValueError(f"unknown conditions: {', '.join(sorted(values))}")
-        return chosen
-
-    def among(self, states: Iterable[JobState]) -> "JobFilter":
-        """The same jobs, those in one of ``states`` alone."""
-        wanted = frozenset(states)
-        return replace(self, states=wanted if self.states is None else wanted & self.states)
-
-
-_LISTS: Mapping[str, Callable[[Any], Any]] = {
-    "job_ids": int,
-    "states": JobState,
-    "codes": str,
-    "models": str,
-    "custom_ids": str,
-}
-"""Conditions of a filter that are lists, and what they hold."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 
 
 class Verb(StrEnum):
@@ -52,7 +52,7 @@ class Operation:
     """Jobs that run and were told to stop."""
     position: int = 0
     """The id of the last job that was looked at."""
-    selection: JobFilter | None = None
+    selection: Selection | None = None
     """Which jobs of the batch; None: all."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """``options`` of a retry, ``priority`` of a set; what a delete has to come back to."""
@@ -63,9 +63,9 @@ class Operation:
     """Why the last step failed, where it did; by what it was superseded."""
 
     @property
-    def chosen(self) -> JobFilter:
+    def chosen(self) -> Selection:
         """The jobs that it is about."""
-        return JobFilter(self.batch_id) if self.selection is None else self.selection
+        return Selection(self.batch_id) if self.selection is None else self.selection
 
     @property
     def stops(self) -> bool:

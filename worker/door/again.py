@@ -9,8 +9,8 @@ from pathlib import Path
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.selection import Selection
 from worker.errors import InputRefused, Problem
-from worker.storage.chosen import Chosen
 from worker.storage.engine import Database
 from worker.storage.linked import Question, iter_questions
 
@@ -40,10 +40,10 @@ def write_again(
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     count = 0
-    chosen = Chosen(
+    chosen = Selection(
         batch.id,
-        states=again.states or tuple(sorted(FINAL)),
-        codes=again.codes,
+        states=frozenset(again.states or FINAL),
+        codes=frozenset(again.codes) or None,
         parts=True,
         answers=again.answers,
     )
@@ -77,7 +77,7 @@ def _each(questions: Iterator[Question], *, once: bool) -> Iterator[Question]:
         yield question
 
 
-def _line(question: Question, chosen: Chosen, *, named: bool) -> dict[str, object]:
+def _line(question: Question, chosen: Selection, *, named: bool) -> dict[str, object]:
     line: dict[str, object] = {"custom_id": question.custom_id}
     if named:
         line["model"] = question.model
@@ -89,7 +89,7 @@ def _line(question: Question, chosen: Chosen, *, named: bool) -> dict[str, objec
         line["after"] = [
             one.custom_id
             if one.batch_id == chosen.batch_id
-            and one.state in chosen.states
+            and (chosen.states is None or one.state in chosen.states)
             and not (chosen.codes or chosen.answers)
             else one.id
             for one in question.after

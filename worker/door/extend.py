@@ -6,7 +6,8 @@ from itertools import islice
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
-from worker.domain.jobs import JobFilter, JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.selection import Selection
 from worker.door.chains import link_more, missing_parents
 from worker.door.intake import Intake, moved_to
 from worker.door.recipe import InputLine
@@ -133,7 +134,7 @@ def extend(
         mark_followed(conn, batch.id)
     if problems:  # what they wait for went since it was looked for: nobody would ever let them go
         with database.write() as conn:
-            for part in by_batch(JobFilter(job_ids=frozenset(unlinked(conn, batch.id)))):
+            for part in by_batch(Selection(job_ids=frozenset(unlinked(conn, batch.id)))):
                 cancel_some(conn, part, now=clock.now(), limit=CHUNK)
         raise InputRefused(problems)
     with database.write() as conn:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from worker.clock import Clock
 from worker.domain.batches import Batch
-from worker.domain.jobs import FINAL, JobFilter, Priority
+from worker.domain.jobs import FINAL, Priority
 from worker.domain.runners import RunnerKey
+from worker.domain.selection import Selection
 from worker.door.extend import beside
 from worker.door.intake import Intake
 from worker.door.recipe import InputLine, Recipe
@@ -96,7 +97,7 @@ def apply_to_rows(
         raise InputRefused(reader.problems, left_out=reader.left_out)
     if priority:
         for level, ids in urgent.items():
-            prioritise_jobs(database, JobFilter(batch.id, frozenset(ids)), level, clock=clock)
+            prioritise_jobs(database, Selection(batch.id, frozenset(ids)), level, clock=clock)
     for start in range(0, len(reusing), CHUNK):
         with database.write() as conn:
             want_reuse(conn, reusing[start : start + CHUNK])
@@ -120,7 +121,7 @@ def _with_models(database: Database, batch: Batch, check_models: CheckModels, cl
     if problems:
         raise InputRefused(problems)
     missing = frozenset({str(Code.MODEL_MISSING)})
-    unhold_jobs(database, JobFilter(batch.id, codes=missing), clock=clock)
+    unhold_jobs(database, Selection(batch.id, codes=missing), clock=clock)
 
 
 def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar, assert_never
 
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import CODES, Code, InputRefused, Problem
 from worker.exports.writers import (
     Column,
@@ -21,7 +22,7 @@ from worker.exports.writers import (
     write_parquet,
 )
 from worker.maintenance.number import number_all
-from worker.storage.arrivals import PAGE, Chosen, read_arrivals
+from worker.storage.arrivals import PAGE, read_arrivals
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
 from worker.storage.results import (
@@ -146,7 +147,7 @@ def result_lines(
     batch_id: int | None,
     *,
     states: Collection[JobState] | None = None,
-    chosen: Chosen | None = None,
+    chosen: Selection | None = None,
     fields: Fields = Fields(),
 ) -> Iterator[dict[str, Any]]:
     """Every job of the batch (or those in ``states``, or ``chosen``) as a result line, in input order, open ones too.
@@ -159,7 +160,7 @@ def result_lines(
 
 def follow_results(
     database: Database,
-    chosen: Chosen,
+    chosen: Selection,
     *,
     after: int = 0,
     follow: Callable[[], bool] | None = None,
@@ -199,7 +200,7 @@ def write_results(
     out: TextIO,
     *,
     states: Collection[JobState] | None = None,
-    chosen: Chosen | None = None,
+    chosen: Selection | None = None,
     fields: Fields = Fields(),
     progress: Progress | None = None,
 ) -> int:
@@ -243,7 +244,7 @@ def write_results_csv(
     delimiter: str = ",",
     bom: bool = False,
     safe: bool = True,
-    chosen: Chosen | None = None,
+    chosen: Selection | None = None,
     fields: Fields = Fields(),
 ) -> int:
     """Write CSV to ``out``, which must leave line ends as they are; returns how many rows. See ``table_columns``."""
@@ -262,7 +263,7 @@ def write_results_file(
     columns: Sequence[str] | None = None,
     bom: bool = False,
     safe: bool = True,
-    chosen: Chosen | None = None,
+    chosen: Selection | None = None,
     fields: Fields = Fields(),
     progress: Progress | None = None,
 ) -> int:
@@ -501,7 +502,7 @@ def _rows(
     batch_id: int | None,
     table: Sequence[ResultColumn],
     states: Collection[JobState] | None,
-    chosen: Chosen | None,
+    chosen: Selection | None,
     fields: Fields,
 ) -> Iterator[list[Any]]:
     values = [one.value for one in table]

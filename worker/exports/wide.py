@@ -1,11 +1,12 @@
 """One row for each input, with a group of columns for each model that was asked: to compare answers side by side."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from worker.domain.selection import Selection
 from worker.exports.results import (
     OF_RESULT,
     PROMPT,
@@ -19,7 +20,6 @@ from worker.exports.results import (
     write_as,
 )
 from worker.exports.writers import Column, write_csv
-from worker.storage.chosen import Chosen
 from worker.storage.engine import Database
 from worker.storage.linked import Asked, asked_models, family, iter_inputs
 from worker.storage.results import ResultRow, with_logprobs
@@ -47,8 +47,8 @@ class Group:
     asked: Asked
 
 
-def groups_of(asked: Sequence[Asked], models: Sequence[str] = ()) -> list[Group]:
-    """A group for each, of ``models`` alone where there are some.
+def groups_of(asked: Sequence[Asked], models: Collection[str] | None = None) -> list[Group]:
+    """A group for each, of ``models`` alone where they are given.
 
     >>> [group.name for group in groups_of([Asked(1, "a"), Asked(2, "a"), Asked(2, "b")])]
     ['a@1', 'a@2', 'b']
@@ -57,13 +57,13 @@ def groups_of(asked: Sequence[Asked], models: Sequence[str] = ()) -> list[Group]
     return [
         Group(one.model if times[one.model] == 1 else f"{one.model}@{one.batch_id}", one)
         for one in asked
-        if not models or one.model in models
+        if models is None or one.model in models
     ]
 
 
 def wide_lines(
     database: Database,
-    chosen: Chosen,
+    chosen: Selection,
     *,
     fields: Fields = Fields(),  # noqa: B008 - frozen
 ) -> Iterator[dict[str, Any]]:
@@ -86,7 +86,7 @@ def wide_lines(
 
 def write_wide_csv(
     database: Database,
-    chosen: Chosen,
+    chosen: Selection,
     out: TextIO,
     *,
     fields: Fields = Fields(),  # noqa: B008 - frozen
@@ -100,7 +100,7 @@ def write_wide_csv(
 
 def write_wide_file(
     database: Database,
-    chosen: Chosen,
+    chosen: Selection,
     path: Path,
     *,
     fields: Fields = Fields(),  # noqa: B008 - frozen
@@ -120,12 +120,12 @@ def write_wide_file(
     return write_as(path, lines, table, bom=bom, safe=safe)
 
 
-def _laid_out(database: Database, chosen: Chosen) -> tuple[list[int], list[Group]]:
+def _laid_out(database: Database, chosen: Selection) -> tuple[list[int], list[Group]]:
     assert chosen.batch_id is not None
     with database.read() as conn:
         of = family(conn, chosen.batch_id)
         asked = asked_models(conn, of)
-    return of, groups_of(asked, list(chosen.models))
+    return of, groups_of(asked, chosen.models)
 
 
 def _lean(fields: Fields) -> Fields:
@@ -134,7 +134,7 @@ def _lean(fields: Fields) -> Fields:
 
 
 def _table(
-    database: Database, chosen: Chosen, fields: Fields, *, metadata: bool
+    database: Database, chosen: Selection, fields: Fields, *, metadata: bool
 ) -> tuple[list[Column], Iterator[list[Any]]]:
     of, groups = _laid_out(database, chosen)
     made = {name: (kind, value) for name, kind, value in OF_RESULT}

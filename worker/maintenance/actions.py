@@ -7,8 +7,9 @@ from typing import Any
 
 from api_schemas.jobs import JobDefaults, check_defaults
 from worker.clock import Clock
-from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.jobs import JobState, Priority
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.errors import CODES, Code, InputRefused, Problem
 from worker.maintenance.operate import WAIT_RUNNING, advance, report, run_operation
 from worker.maintenance.promote import promote_batches
@@ -42,29 +43,29 @@ class Changed:
     """Jobs that follow in the background."""
 
 
-def count_cancellable(database: Database, chosen: JobFilter) -> int:
+def count_cancellable(database: Database, chosen: Selection) -> int:
     """Jobs that ``cancel_jobs`` and ``prioritise_jobs`` would change: those that have not ended."""
     return _count(database, chosen.among(OPEN))
 
 
-def count_held(database: Database, chosen: JobFilter) -> int:
+def count_held(database: Database, chosen: Selection) -> int:
     """Jobs that ``unhold_jobs`` would let go."""
     return _count(database, chosen.among(HELD))
 
 
-def count_retriable(database: Database, chosen: JobFilter) -> int:
+def count_retriable(database: Database, chosen: Selection) -> int:
     """Jobs that ``retry_jobs`` would ask again: failed, cancelled, expired, held or answered, as the filter says."""
     return _count(database, chosen.among(retried_states(chosen)))
 
 
-def _count(database: Database, chosen: JobFilter) -> int:
+def _count(database: Database, chosen: Selection) -> int:
     with database.read() as conn:
         return actions.count_matching(conn, chosen)
 
 
 def cancel_jobs(
     database: Database,
-    chosen: JobFilter,
+    chosen: Selection,
     *,
     clock: Clock,
     principal: str | None = None,
@@ -87,7 +88,7 @@ def cancel_jobs(
     return _changed([run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)])
 
 
-def unhold_jobs(database: Database, chosen: JobFilter, *, clock: Clock) -> Changed:
+def unhold_jobs(database: Database, chosen: Selection, *, clock: Clock) -> Changed:
     """Let held jobs go, as if nothing had befallen them; those of a paused batch wait until it is resumed."""
     changed = _each(
         database,
@@ -111,7 +112,7 @@ def bound_jobs(database: Database, batch_id: int, inside: Set[int] | None, *, cl
         reason = CODES[Code.OUTSIDE_LIMIT].meaning
         held = _each(
             database,
-            JobFilter(batch_id),
+            Selection(batch_id),
             lambda conn, part, after: actions.hold_some(
                 conn, part, inside, code=Code.OUTSIDE_LIMIT, reason=reason, after=after, limit=CHUNK
             ),
@@ -123,13 +124,13 @@ def bound_jobs(database: Database, batch_id: int, inside: Set[int] | None, *, cl
         some = count_outside(conn, batch_id)
     if some and inside != frozenset():
         job_ids = None if inside is None else frozenset(inside)
-        unhold_jobs(database, JobFilter(batch_id, job_ids, codes=outside), clock=clock)
+        unhold_jobs(database, Selection(batch_id, job_ids, codes=outside), clock=clock)
     return running
 
 
 def retry_jobs(
     database: Database,
-    chosen: JobFilter,
+    chosen: Selection,
     *,
     clock: Clock,
     options: Mapping[str, Any] | None = None,
@@ -167,7 +168,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 def prioritise_jobs(
     database: Database,
-    chosen: JobFilter,
+    chosen: Selection,
     priority: Priority,
     *,
     clock: Clock,
@@ -226,7 +227,7 @@ def resume_batch(
 def _operate(
     database: Database,
     verb: Verb,
-    chosen: JobFilter,
+    chosen: Selection,
     states: Collection[JobState],
     clock: Clock,
     principal: str | None,
@@ -296,7 +297,7 @@ def _changed(operations: Sequence[Operation]) -> Changed:
 
 
 def _each(
-    database: Database, chosen: JobFilter, change: Callable[[Connection, JobFilter, int], Step]
+    database: Database, chosen: Selection, change: Callable[[Connection, Selection, int], Step]
 ) -> Changed:
     jobs = running = 0
     touched: list[int] = []

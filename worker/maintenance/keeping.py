@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.clock import Clock
-from worker.domain.jobs import JobFilter
 from worker.domain.keeping import Ended, is_due
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.maintenance.actions import begin
 from worker.maintenance.number import number_all
@@ -177,7 +177,7 @@ def compact(database: Database, *, clock: Clock) -> int:
 # -- delete -----------------------------------------------------------------------------------------------------------
 
 
-def count_deletable(database: Database, chosen: Sequence[JobFilter]) -> int:
+def count_deletable(database: Database, chosen: Sequence[Selection]) -> int:
     """Jobs that ``delete_jobs`` would forget."""
     with database.read() as conn:
         return sum(count_marked(conn, one) for one in chosen)
@@ -185,7 +185,7 @@ def count_deletable(database: Database, chosen: Sequence[JobFilter]) -> int:
 
 def delete_jobs(
     database: Database,
-    chosen: Sequence[JobFilter],
+    chosen: Sequence[Selection],
     *,
     clock: Clock,
     rest: Rest = pause,
@@ -222,7 +222,7 @@ def delete_jobs(
     return Gone(total, tuple(closed))
 
 
-def _begin_delete(database: Database, chosen: JobFilter, clock: Clock, principal: str | None) -> Operation:
+def _begin_delete(database: Database, chosen: Selection, clock: Clock, principal: str | None) -> Operation:
     batch, now = chosen.batch_id, clock.now()
     assert batch is not None
     if chosen.whole_batch:

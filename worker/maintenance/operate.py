@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from worker.clock import Clock
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, Priority
+from worker.domain.jobs import Priority
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.errors import DatabaseFailure
 from worker.maintenance.number import number_all
 from worker.maintenance.service import Counts, each
@@ -158,7 +159,7 @@ def _until_none(operation: Operation, changed: int, limit: int, now: datetime) -
     return replace(operation, done=operation.done + changed, ended_at=now if changed < limit else None)
 
 
-def _by_rows(operation: Operation, change: Callable[[JobFilter, int], Step], now: datetime) -> Operation:
+def _by_rows(operation: Operation, change: Callable[[Selection, int], Step], now: datetime) -> Operation:
     """The next rows in the order of their ids."""
     chosen, further = _portion(operation, CHUNK)
     step = change(chosen, operation.position)
@@ -172,7 +173,7 @@ def _by_rows(operation: Operation, change: Callable[[JobFilter, int], Step], now
     )
 
 
-def _portion(operation: Operation, limit: int) -> tuple[JobFilter, int | None]:
+def _portion(operation: Operation, limit: int) -> tuple[Selection, int | None]:
     """Of jobs that were chosen by their ids no more than a query takes, and the last of them where there are more."""
     chosen = operation.chosen
     if chosen.job_ids is None:
@@ -207,7 +208,7 @@ def _delete(conn: Connection, operation: Operation, now: datetime, wait: timedel
     ids = marked_jobs(conn, chosen, after=operation.position, limit=LINES)
     running = list(operation.arguments.get("running", ()))
     if ids:
-        cancel_some(conn, JobFilter(batch, frozenset(ids)), now=now, limit=len(ids) + 1)
+        cancel_some(conn, Selection(batch, frozenset(ids)), now=now, limit=len(ids) + 1)
         left = unfinished(conn, ids)
         gone = forget_jobs(conn, batch, ids)
         kept = operation.arguments.get("kept", 0) + len(ids) - len(left) - gone

@@ -15,9 +15,9 @@ from typing import Any
 from worker.clock import Clock
 from worker.documents.leave_out import LeftOut
 from worker.domain.batches import Batch, BatchOrigin, BatchState
-from worker.domain.jobs import JobFilter
 from worker.domain.keeping import parse_keep
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
+from worker.domain.selection import Selection
 from worker.door.documents import Window, job_lines, window_of
 from worker.door.recipe import InputLine
 from worker.door.submit import submit_lines
@@ -262,7 +262,7 @@ def _let_go_of_held(database: Database, schedule: Schedule, models: Collection[s
         held = held_documents(conn, schedule.id)
     for one in held:
         if one.code == Code.MODEL_MISSING and one.model in models:
-            chosen = JobFilter(
+            chosen = Selection(
                 one.batch_id, models=frozenset({one.model}), codes=frozenset({Code.MODEL_MISSING})
             )
             unhold_jobs(database, chosen, clock=clock)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from worker.clock import Clock
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.maintenance.number import number_all
 from worker.policy.search import Asked, parse, snippet
@@ -116,12 +116,12 @@ def _hit(text: Text, asked: Asked, fields: Collection[Field], marks: tuple[str, 
 
 def jobs_matching(
     database: Database,
-    chosen: Iterable[JobFilter],
+    chosen: Iterable[Selection],
     words: str,
     *,
     fields: Collection[Field] = FIELDS,
     most: int = MOST_JOBS,
-) -> list[JobFilter]:
+) -> list[Selection]:
     """Each of the filters with its jobs that hold these words; those without one are left out.
 
     Every text is looked through, no index asked: what is not finished or was not taken in yet counts as well. Raises

@@ -12,28 +12,23 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Row,
     Select,
-    and_,
     bindparam,
     case,
-    exists,
     func,
-    or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
-from worker.domain.jobs import FINAL, JobFilter, JobState, Priority
+from worker.domain.jobs import FINAL, JobState, Priority
 from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import runner_key
+from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.policy.context_window import window_for
-from worker.storage.chosen import answer_terms, has_answer, metadata_is
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows import failed_for, going_on_from, wait_again
@@ -41,9 +36,9 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
-from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
-from worker.storage.tables import batches, jobs, payloads, results
+from worker.storage.selection import matching
+from worker.storage.tables import batches, jobs, payloads
 from worker.storage.transitions import ASK_AGAIN, CANCEL, HOLD, UNHOLD, count_move, move, write_state
 from worker.storage.types import storable
 
@@ -74,8 +69,9 @@ class Step:
 # -- which jobs -------------------------------------------------------------------------------------------------
 
 
-def each_batch(chosen: JobFilter) -> Iterator[JobFilter]:
+def each_batch(chosen: Selection) -> Iterator[Selection]:
     """The same jobs, a filter for each batch."""
+    chosen.bounded()
     if chosen.job_ids is None:
         yield chosen
         return
@@ -84,7 +80,7 @@ def each_batch(chosen: JobFilter) -> Iterator[JobFilter]:
             yield replace(chosen, batch_id=batch, job_ids=frozenset(ids))
 
 
-def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
+def by_batch(chosen: Selection) -> Iterator[Selection]:
     """The same jobs, batch after batch, and no more of them in a filter than a query takes."""
     for part in each_batch(chosen):
         if part.job_ids is None:
@@ -94,7 +90,7 @@ def by_batch(chosen: JobFilter) -> Iterator[JobFilter]:
             yield replace(part, job_ids=frozenset(some))
 
 
-def count_matching(conn: Connection, chosen: JobFilter) -> int:
+def count_matching(conn: Connection, chosen: Selection) -> int:
     """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
     if chosen.batch_id is not None and replace(chosen, states=None).whole_batch:
         found = batch_counts(conn, chosen.batch_id)
@@ -110,33 +106,7 @@ def count_matching(conn: Connection, chosen: JobFilter) -> int:
     return total
 
 
-def matching(chosen: JobFilter) -> ColumnElement[bool]:
-    """The condition on ``jobs`` that ``chosen`` says."""
-    j, r = jobs.c, results.c
-    wanted: list[ColumnElement[bool]] = [true()]
-    if chosen.batch_id is not None:
-        wanted.append(in_batch(chosen.batch_id))
-    if chosen.job_ids is not None:
-        wanted.append(j.id.in_(sorted(chosen.job_ids)))
-    if chosen.states is not None:
-        wanted.append(j.state.in_(sorted(str(state) for state in chosen.states)))
-    if chosen.models is not None:
-        wanted.append(j.model.in_(sorted(chosen.models)))
-    if chosen.codes is not None:
-        codes = sorted(chosen.codes)
-        failed = exists().where(r.job_id == j.id, r.state == "failed", r.error_code.in_(codes))
-        wanted.append(or_(j.hold_code.in_(codes), and_(j.state == "failed", failed)))
-    if chosen.answers:
-        wanted.append(has_answer(*answer_terms(chosen.answers)))
-    if chosen.custom_ids is not None:
-        wanted.append(j.custom_id.in_(sorted(chosen.custom_ids)))
-    if chosen.metadata:
-        said = [metadata_is(key, value) for key, value in sorted(chosen.metadata)]
-        wanted.append(exists().where(payloads.c.job_id == j.id, *said))
-    return and_(*wanted)
-
-
-def _pick(conn: Connection, chosen: JobFilter, after: int, limit: int) -> Sequence[Row[Any]]:
+def _pick(conn: Connection, chosen: Selection, after: int, limit: int) -> Sequence[Row[Any]]:
     """The next jobs, in the order of their ids, and locked: they stay as they are told."""
     j = jobs.c
     query: Select[Any] = (
@@ -164,7 +134,7 @@ def _step(rows: Sequence[Row[Any]], limit: int, *, changed: int | None = None, r
     return Step(len(rows) if changed is None else changed, running, after)
 
 
-def _batch_of(chosen: JobFilter) -> int:
+def _batch_of(chosen: Selection) -> int:
     if chosen.batch_id is None:
         raise ValueError("jobs are changed batch by batch: by_batch()")
     return chosen.batch_id
@@ -173,7 +143,7 @@ def _batch_of(chosen: JobFilter) -> int:
 # -- cancel, unhold, retry, set ---------------------------------------------------------------------------------
 
 
-def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: int = 0, limit: int) -> Step:
+def cancel_some(conn: Connection, chosen: Selection, *, now: datetime, after: int = 0, limit: int) -> Step:
     """Cancel what waits of these jobs and flag what runs; their batch goes on with the others."""
     lock_batch(conn, _batch_of(chosen))
     rows = _pick(conn, chosen.among(OPEN), after, limit)
@@ -186,7 +156,7 @@ def cancel_some(conn: Connection, chosen: JobFilter, *, now: datetime, after: in
     return _step(rows, limit, changed=len(waiting), running=len(running))
 
 
-def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: int) -> Step:
+def unhold_some(conn: Connection, chosen: Selection, *, after: int = 0, limit: int) -> Step:
     """Let held jobs go, as if nothing had befallen them: ``scheduled`` until they are promoted, and those that follow
     others ``waiting`` until these are looked at."""
     lock_batch(conn, _batch_of(chosen))
@@ -197,7 +167,7 @@ def unhold_some(conn: Connection, chosen: JobFilter, *, after: int = 0, limit: i
 
 
 def hold_some(
-    conn: Connection, chosen: JobFilter, keep: Set[int], *, code: str, reason: str, after: int = 0, limit: int
+    conn: Connection, chosen: Selection, keep: Set[int], *, code: str, reason: str, after: int = 0, limit: int
 ) -> Step:
     """Park what waits of these jobs, all but ``keep``; those that run are counted and left alone."""
     lock_batch(conn, _batch_of(chosen))
@@ -208,7 +178,7 @@ def hold_some(
     return _step(rows, limit, changed=len(waiting), running=len(outside) - len(waiting))
 
 
-def retried_states(chosen: JobFilter) -> frozenset[JobState]:
+def retried_states(chosen: Selection) -> frozenset[JobState]:
     """States of the jobs that ``retry_some`` asks again: those that succeeded where ``chosen`` is about answers, or
     names that state."""
     named = bool(chosen.answers) or (chosen.states is not None and JobState.SUCCEEDED in chosen.states)
@@ -217,7 +187,7 @@ def retried_states(chosen: JobFilter) -> frozenset[JobState]:
 
 def retry_some(
     conn: Connection,
-    chosen: JobFilter,
+    chosen: Selection,
     *,
     now: datetime,
     options: Mapping[str, Any] | None = None,
@@ -242,10 +212,10 @@ def retry_some(
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]
     for ids in _slices(waited):
-        rows += _pick(conn, JobFilter(batch, frozenset(ids), states=FAILED), 0, len(ids))
+        rows += _pick(conn, Selection(batch, frozenset(ids), states=FAILED), 0, len(ids))
     further = going_on_from(conn, [row.id for row in picked if row.state == JobState.SUCCEEDED])
     for ids in _slices(sorted(set(further) - {row.id for row in rows})):
-        rows += _pick(conn, JobFilter(batch, frozenset(ids), states=_GOING_ON), 0, len(ids))
+        rows += _pick(conn, Selection(batch, frozenset(ids), states=_GOING_ON), 0, len(ids))
     if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
         _open_again(conn, batch)
     write_state(conn, ASK_AGAIN, [row.id for row in rows], now=now)
@@ -317,7 +287,7 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
 
 
 def prioritise_some(
-    conn: Connection, chosen: JobFilter, priority: Priority, *, after: int = 0, limit: int
+    conn: Connection, chosen: Selection, priority: Priority, *, after: int = 0, limit: int
 ) -> Step:
     """Change how urgent jobs are that have not ended."""
     lock_batch(conn, _batch_of(chosen))

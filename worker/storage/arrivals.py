@@ -1,19 +1,18 @@
 """Results in the order in which they came to be seen, from a cursor on: who reads on from the last number misses none."""
 
-from sqlalchemy import ColumnElement, exists, select, true
+from sqlalchemy import exists, select, true
 from sqlalchemy.engine import Connection
 
-from worker.storage.chosen import Chosen, answer_terms, metadata_is
+from worker.domain.selection import Selection
 from worker.storage.results import ResultRow, result_rows, row_of
+from worker.storage.selection import Reading, conditions
 from worker.storage.tables import fresh_results, jobs, numbered_results, results
-
-__all__ = ["PAGE", "Chosen", "has_fresh", "last_number", "read_arrivals"]
 
 PAGE = 500
 
 
 def read_arrivals(
-    conn: Connection, chosen: Chosen, *, after: int, limit: int = PAGE
+    conn: Connection, selection: Selection, *, after: int, limit: int = PAGE
 ) -> list[tuple[int, ResultRow]]:
     """Results with a number above ``after``, by number. Fewer than ``limit`` only where there are no more now."""
     number = numbered_results.c.number
@@ -21,10 +20,12 @@ def read_arrivals(
         result_rows(lambda _: true())
         .join(numbered_results, numbered_results.c.job_id == jobs.c.id)
         .add_columns(number.label("number"))
-        .where(number > after, *_conditions(chosen))
+        .where(number > after, *conditions(selection, Reading.RESULTS))
         .order_by(number)
         .limit(limit)
     )
+    if selection.batch_id is not None:
+        query = query.where(numbered_results.c.batch_id == selection.batch_id)
     return [(row.number, row_of(row)) for row in conn.execute(query)]
 
 
@@ -42,24 +43,3 @@ def has_fresh(conn: Connection) -> bool:
         conn.scalar(select(found))
         for found in (exists().select_from(fresh_results), exists().where(results.c.day.is_(None)))
     )
-
-
-def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
-    """Conditions on the results themselves: a job that is asked again may have none."""
-    found: list[ColumnElement[bool]] = []
-    if chosen.batch_id is not None:
-        found.append(numbered_results.c.batch_id == chosen.batch_id)
-    if chosen.job_ids is not None:
-        found.append(results.c.job_id.in_(sorted(chosen.job_ids)))
-    if chosen.models:
-        found.append(results.c.model.in_(sorted(chosen.models)))
-    if chosen.states:
-        found.append(results.c.state.in_(sorted(str(state) for state in chosen.states)))
-    if chosen.codes:
-        found.append(results.c.error_code.in_(sorted(chosen.codes)))
-    if chosen.since is not None:
-        found.append(results.c.finished_at >= chosen.since)
-    if chosen.until is not None:
-        found.append(results.c.finished_at < chosen.until)
-    found += answer_terms(chosen.answers)
-    return found + [metadata_is(key, value) for key, value in sorted(chosen.metadata.items())]

@@ -25,9 +25,9 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
 from worker.domain.keeping import Ended
-from worker.storage.actions import matching
+from worker.domain.selection import Selection
 from worker.storage.answers import flaws_of
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
@@ -35,6 +35,7 @@ from worker.storage.kept import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import unanswer
+from worker.storage.selection import matching
 from worker.storage.tables import batches, follows, jobs, metadata, operations, rejects
 from worker.storage.transitions import CANCEL_RUNNING, move
 
@@ -94,13 +95,13 @@ def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:
     return sum(conn.scalar(found.where(in_batch(batch))) or 0 for batch in batch_ids)
 
 
-def marked_jobs(conn: Connection, chosen: JobFilter, *, after: int, limit: int) -> list[int]:
+def marked_jobs(conn: Connection, chosen: Selection, *, after: int, limit: int) -> list[int]:
     """The ids of jobs that are to go, in their order; fewer than ``limit`` only where there are no more."""
     query = select(jobs.c.id).where(matching(chosen), jobs.c.id > after)
     return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
 
 
-def count_marked(conn: Connection, chosen: JobFilter) -> int:
+def count_marked(conn: Connection, chosen: Selection) -> int:
     """How many ``marked_jobs`` finds in all."""
     return conn.scalar(select(func.count()).select_from(jobs).where(matching(chosen))) or 0
 

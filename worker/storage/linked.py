@@ -8,10 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
-from worker.storage.chosen import Chosen, conditions
+from worker.domain.selection import Selection
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.results import LONG_COLUMNS, Long, ResultRow, result_rows, row_of
+from worker.storage.selection import Reading, conditions
 from worker.storage.tables import batches, follows, jobs, payloads
 
 PAGE = 200
@@ -55,7 +56,7 @@ class Followed:
     release: bool
 
 
-def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
+def iter_questions(database: Database, chosen: Selection) -> Iterator[Question]:
     """What the chosen jobs of a batch asked, in the order of its input, in pages."""
     assert chosen.batch_id is not None
     j, p = jobs.c, payloads.c
@@ -65,7 +66,7 @@ def iter_questions(database: Database, chosen: Chosen) -> Iterator[Question]:
             select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata, j.carries)
             .join_from(jobs, payloads, p.job_id == j.id)
             .where(in_batch(chosen.batch_id), in_batch(chosen.batch_id, p.job_id), j.id > after)
-            .where(*conditions(chosen))
+            .where(*conditions(chosen, Reading.ANSWERS))
             .order_by(j.id)
             .limit(PAGE)
         )
@@ -127,7 +128,7 @@ def asked_models(conn: Connection, of: Sequence[int]) -> list[Asked]:
 
 
 def iter_inputs(
-    database: Database, of: Sequence[int], chosen: Chosen, *, long: Collection[Long] = ()
+    database: Database, of: Sequence[int], chosen: Selection, *, long: Collection[Long] = ()
 ) -> Iterator[list[ResultRow]]:
     """For each input of these batches, in the order in which it was first asked, the jobs that ask it and are
     ``chosen``; an input without one is passed over. In pages, each a transaction of its own."""
@@ -147,7 +148,7 @@ def _page(
     batch_id: int,
     after: int,
     of: Sequence[int],
-    chosen: Chosen,
+    chosen: Selection,
     long: Collection[Long],
 ) -> tuple[list[list[ResultRow]], int | None]:
     """The inputs first asked by the next jobs of the batch, and the last of these jobs; None: there are no more."""
@@ -172,7 +173,7 @@ def _page(
     ids = sorted(id_ for id_, custom_id in every if custom_id in wanted)
     query = (
         result_rows(lambda job: job.in_(ids))
-        .where(*conditions(chosen))
+        .where(*conditions(chosen, Reading.ANSWERS))
         .add_columns(*(LONG_COLUMNS[name] for name in long))
         .order_by(jobs.c.id)
     )

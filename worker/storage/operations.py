@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import JobFilter
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.errors import Conflict, UnreadableRow
 from worker.storage.ids import id_range
 from worker.storage.tables import operations
@@ -168,7 +168,7 @@ def _operation(row: Row[Any]) -> Operation:
             done=row.done,
             running=row.running,
             position=row.position,
-            selection=None if row.selection is None else JobFilter.parse(row.selection),
+            selection=None if row.selection is None else Selection.parse(row.selection),
             arguments=row.arguments or {},
             principal=row.principal,
             ended_at=row.ended_at,

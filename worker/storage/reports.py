@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
 from worker.errors import NotFound
-from worker.storage.chosen import answer_terms
 from worker.storage.ids import id_range
+from worker.storage.selection import answer_terms
 from worker.storage.tables import batches, count_deltas, counts, host_models, jobs, results
 from worker.storage.types import UtcTime
 

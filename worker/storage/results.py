@@ -10,11 +10,12 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
-from worker.storage.chosen import Chosen, conditions
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
+from worker.storage.selection import Reading, conditions
 from worker.storage.tables import attempts, jobs, payloads, results
 
 PAGE = 500
@@ -103,21 +104,21 @@ def iter_results(
     after: int = 0,
     states: Collection[JobState] | None = None,
     prompts: bool = False,
-    chosen: Chosen | None = None,
+    chosen: Selection | None = None,
     long: Collection[Long] = (),
     logprobs: bool = False,
 ) -> Iterator[ResultRow]:
     """Every job of the batch (None: of all) with an id above ``after``, open ones too; each page is a transaction of
     its own. ``chosen`` says which of them, ``long`` and ``logprobs`` what else is read."""
-    wanted = chosen or Chosen()
+    selection = chosen or Selection()
     if states is not None:
-        wanted = replace(wanted, states=states)
+        selection = replace(selection, states=frozenset(states))
     more: list[Long] = [*long, *(("prompt",) if prompts and "prompt" not in long else ())]
     while True:
         with database.read() as conn:
-            page = _page(conn, batch_id, after, wanted, more, none=states is not None and not states)
+            page = _page(conn, batch_id, after, selection, more)
         shown = with_logprobs(database, page) if logprobs else page
-        yield from (row for row in shown if wanted.names(row.job_id))
+        yield from (row for row in shown if selection.includes(row.job_id))
         if len(page) < PAGE:
             return
         after = page[-1].job_id
@@ -127,18 +128,14 @@ def _page(
     conn: Connection,
     batch_id: int | None,
     after: int,
-    chosen: Chosen,
+    chosen: Selection,
     long: Collection[Long],
-    *,
-    none: bool,
 ) -> list[ResultRow]:
-    if none:
-        return []
     query = (
         result_rows(
             lambda job: (job > after) if batch_id is None else in_batch(batch_id, job) & (job > after)
         )
-        .where(*conditions(chosen))
+        .where(*conditions(chosen, Reading.ANSWERS))
         .order_by(jobs.c.id)
         .limit(PAGE)
     )

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.policy.search import Asked, tokens
-from worker.storage.actions import matching
 from worker.storage.ids import SEQ_BITS
+from worker.storage.selection import matching
 from worker.storage.tables import (
     batches,
     fresh_results,
@@ -136,7 +136,7 @@ def texts(conn: Connection, job_ids: Sequence[int]) -> list[Text]:
     return [found[job] for job in job_ids if job in found]
 
 
-def texts_of(conn: Connection, chosen: JobFilter, *, after: int, limit: int) -> list[Text]:
+def texts_of(conn: Connection, chosen: Selection, *, after: int, limit: int) -> list[Text]:
     """The jobs that are meant, ended or not, in the order of their ids from ``after`` on."""
     query = _TEXTS.where(matching(chosen), jobs.c.id > after).order_by(jobs.c.id).limit(limit)
     return [Text(*row) for row in conn.execute(query)]

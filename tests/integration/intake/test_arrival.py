@@ -15,7 +15,8 @@ from tests.maintenance import tidy
 from worker.clock import Clock
 from worker.domain.attempts import Failed, Finish
 from worker.domain.batches import BatchState
-from worker.domain.jobs import ClaimedJob, JobFilter, JobState
+from worker.domain.jobs import ClaimedJob, JobState
+from worker.domain.selection import Selection
 from worker.door.arrival import Arrived, arrive
 from worker.door.extend import Difference
 from worker.door.recipe import InputLine, Recipe
@@ -249,7 +250,7 @@ def test_a_cancelled_batch_is_asked_again_only_as_a_new_one(
 ) -> None:
     path = table(tmp_path / "p.csv", {"A1": "x"})
     first = taken(database, clock, path)
-    cancel_jobs(database, JobFilter(batch_id=first.batch.id), clock=clock)
+    cancel_jobs(database, Selection(batch_id=first.batch.id), clock=clock)
 
     with pytest.raises(Conflict, match="--new"):
         taken(database, clock, path)

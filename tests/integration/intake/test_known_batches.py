@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from api_schemas.jobs import JobDefaults
-from worker.domain.jobs import JobFilter, Priority
+from worker.domain.jobs import Priority
+from worker.domain.selection import Selection
 from worker.door.arrival import Arrived, arrive
 from worker.door.recipe import InputLine, Recipe
 from worker.door.terms import Terms
@@ -61,7 +62,7 @@ def test_missing_models_are_pulled_and_jobs_that_were_held_for_them_go_on(
     with database.write() as conn:
         hold_some(
             conn,
-            JobFilter(first.batch.id),
+            Selection(first.batch.id),
             frozenset(),
             code=Code.MODEL_MISSING,
             reason="",

@@ -196,10 +196,10 @@ def test_promised_again_it_is_told_once_and_of_a_batch_that_goes_on_once_more(
         promise_notices(conn, batch, [webhook(hook)], now=NOW)
     assert deliver(store, clock) == Delivered(), "it is over, and was told"
 
-    from worker.domain.jobs import JobFilter
+    from worker.domain.selection import Selection
     from worker.maintenance.actions import retry_jobs
 
-    retry_jobs(store.database, JobFilter(batch_id=batch), clock=clock)
+    retry_jobs(store.database, Selection(batch_id=batch), clock=clock)
     with store.database.write() as conn:
         promise_notices(conn, batch, [webhook(hook)], now=NOW)
 

@@ -13,9 +13,9 @@ from worker.cli.main import app
 from worker.domain.attempts import Failed
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.exports.results import follow_results
-from worker.storage.arrivals import Chosen
 from worker.storage.batches import finish_batches
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
@@ -31,7 +31,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 
 
 def came(store: Store, after: int = 0, **chosen: object) -> list[tuple[int, str]]:
-    lines = follow_results(store.database, Chosen(**chosen), after=after)  # type: ignore[arg-type]
+    lines = follow_results(store.database, Selection(**chosen), after=after)  # type: ignore[arg-type]
     return [(line["number"], line["custom_id"]) for line in lines]
 
 
@@ -63,8 +63,8 @@ def test_results_are_chosen_by_batch_model_state_time_and_metadata(store: Store)
     assert [name for _, name in came(store, models=["none:1"])] == []
     assert [name for _, name in came(store, until=NOW + timedelta(seconds=1))] == ["c1"]
     assert [name for _, name in came(store, since=NOW + timedelta(seconds=1), batch_id=first)] == ["c2"]
-    assert [name for _, name in came(store, metadata={"lang": "de"})] == ["c1"]
-    assert [name for _, name in came(store, metadata={"n": "7"})] == ["c2"]
+    assert [name for _, name in came(store, metadata=(("lang", "de"),))] == ["c1"]
+    assert [name for _, name in came(store, metadata=(("n", "7"),))] == ["c2"]
 
 
 def test_a_follower_sees_every_result_once_while_four_hosts_finish(store: Store) -> None:
@@ -81,7 +81,7 @@ def test_a_follower_sees_every_result_once_while_four_hosts_finish(store: Store)
     lines = list(
         follow_results(
             store.database,
-            Chosen(batch_id=batch),
+            Selection(batch_id=batch),
             follow=lambda: any(thread.is_alive() for thread in threads),
         )
     )

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
@@ -89,7 +89,7 @@ def test_a_result_that_is_asked_anew_gets_a_new_number(store: Store) -> None:
     store.finish(store.claim()[0], Failed(Code.INVALID_REQUEST, "no"))
     number(store)
     with store.database.write() as conn:
-        retry_some(conn, JobFilter(batch_id=batch), now=store.now, limit=10)
+        retry_some(conn, Selection(batch_id=batch), now=store.now, limit=10)
     assert numbers(store.database) == {}
     from worker.storage.batches import promote_sealed
 

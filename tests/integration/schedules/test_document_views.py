@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from tests.integration.schedules.nights import MODEL, NAME, Failed, Nights
 from tests.maintenance import tidy
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.maintenance.keeping import delete_jobs, prune
 from worker.storage.actions import retry_some
@@ -75,7 +75,7 @@ def test_an_answer_that_somebody_deletes_is_gone_and_asked_for_again(nights: Nig
     nights.write(a="One.", b="Two.")
     nights.schedule()
     first = nights.night(FIRST)
-    delete_jobs(nights.database, [JobFilter(first["batch"])], clock=nights.clock)
+    delete_jobs(nights.database, [Selection(first["batch"])], clock=nights.clock)
     assert [row.answer for row in documents(nights).values()] == [None, None]
 
     report = nights.night(FIRST + DAY)
@@ -92,7 +92,7 @@ def test_what_was_answered_after_its_night_counts_the_next(nights: Nights) -> No
     nights.answer(outcome=Failed(Code.CUT, "cut"))
     nights.settle()
     with nights.database.write() as conn:
-        retry_some(conn, JobFilter(nights.report()["batch"]), now=nights.clock.now(), limit=10)
+        retry_some(conn, Selection(nights.report()["batch"]), now=nights.clock.now(), limit=10)
     nights.tick()
     assert nights.answer() == ["a.txt"]
     tidy(nights.database, clock=nights.clock)

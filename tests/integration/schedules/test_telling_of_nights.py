@@ -10,8 +10,8 @@ from tests.integration.schedules.nights import NAME, Failed, Nights
 from tests.servers.pinged import Pinged, pinged_here
 from tests.servers.smtp import mail_server_here
 from worker.domain.health import Telling
-from worker.domain.jobs import JobFilter
 from worker.domain.notices import Means
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.keeping import delete_jobs, prune
 from worker.reports.notices import deliver_notices
@@ -148,7 +148,7 @@ def test_a_report_keeps_its_figures_when_its_jobs_are_gone(nights: Nights) -> No
     nights.schedule()
     before = nights.night(FIRST)
     prune(nights.database, [before["batch"]], clock=nights.clock)
-    delete_jobs(nights.database, [JobFilter(before["batch"])], clock=nights.clock)
+    delete_jobs(nights.database, [Selection(before["batch"])], clock=nights.clock)
 
     after = nights.report()
 

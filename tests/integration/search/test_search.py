@@ -12,7 +12,8 @@ from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from tests.maintenance import tidy
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Conflict, InputRefused
 from worker.maintenance.keeping import delete_jobs, prune
 from worker.search.search import Found, catch_up, index_texts, jobs_matching, search
@@ -201,7 +202,7 @@ def test_a_job_that_is_asked_anew_is_found_by_its_new_answer(store: Store) -> No
     with store.database.write() as conn:
         conn.execute(text("UPDATE results SET state = 'failed', error_code = 'unsupported'"))
         conn.execute(text("UPDATE jobs SET state = 'failed'"))
-        retry_some(conn, JobFilter(batch), now=store.now, limit=10)
+        retry_some(conn, Selection(batch), now=store.now, limit=10)
     gone = places(search(store.database, "pear"))
     with store.database.write() as conn:
         conn.execute(text("UPDATE jobs SET state = 'queued', eligible_at = NULL"))
@@ -219,7 +220,7 @@ def test_nothing_is_kept_of_what_is_deleted_or_pruned(store: Store) -> None:
     clock = FakeClock(store.now + timedelta(days=1))
 
     delete_jobs(
-        store.database, [JobFilter(first, custom_ids=frozenset({"c1"}))], clock=clock, rest=lambda _: None
+        store.database, [Selection(first, custom_ids=frozenset({"c1"}))], clock=clock, rest=lambda _: None
     )
     assert rows(store) == [first * 2**24 + 2, second * 2**24 + 1]
     prune(store.database, [second], clock=clock, rest=lambda _: None)
@@ -245,18 +246,18 @@ def test_jobs_are_chosen_by_their_words_before_they_have_ended(
     monkeypatch.setattr("worker.search.search.CANDIDATES", 2)
     batch = store.submit(*(new_job(n, prompt="苹果 apple" if n % 2 else "pear") for n in range(1, 6)))
 
-    def ids(chosen: JobFilter, words: str, **more: Any) -> list[int]:
+    def ids(chosen: Selection, words: str, **more: Any) -> list[int]:
         return [
             job & 0xFFFFFF
             for one in jobs_matching(store.database, [chosen], words, **more)
             for job in sorted(one.job_ids or ())
         ]
 
-    assert ids(JobFilter(batch), "苹果") == [1, 3, 5]
-    assert ids(JobFilter(batch, custom_ids=frozenset({"c3", "c4"})), "apple") == [3]
-    assert ids(JobFilter(batch, states=frozenset({JobState.FAILED})), "apple") == []
+    assert ids(Selection(batch), "苹果") == [1, 3, 5]
+    assert ids(Selection(batch, custom_ids=frozenset({"c3", "c4"})), "apple") == [3]
+    assert ids(Selection(batch, states=frozenset({JobState.FAILED})), "apple") == []
     with pytest.raises(Conflict, match="more than 2 jobs"):
-        ids(JobFilter(batch), "apple", most=2)
+        ids(Selection(batch), "apple", most=2)
 
 
 def test_a_copy_takes_what_texts_are_found_by_along() -> None:

@@ -19,7 +19,7 @@ from tests.maintenance import tick, tidy
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.domain.timings import Timings
 from worker.door.submit import submit_lines
 from worker.exports.results import result_lines
@@ -245,7 +245,7 @@ def test_two_hosts_and_a_cancel_at_once_answer_each_job_once(database: Database,
 
         with ThreadPoolExecutor(3) as pool:
             served = [pool.submit(serve, database, host, clock) for host in (one, two)]
-            cancelled = pool.submit(cancel_jobs, database, JobFilter(batch.id), clock=clock)
+            cancelled = pool.submit(cancel_jobs, database, Selection(batch.id), clock=clock)
             for each in served:
                 each.result()
             cancelled.result()

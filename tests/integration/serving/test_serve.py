@@ -19,7 +19,8 @@ from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.domain.timings import Timings
 from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
@@ -236,7 +237,7 @@ def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Cl
         thread.start()
         wait_until(lambda: running.state()["requests"], description="the job runs")
 
-        cancel_jobs(database, JobFilter(batch.id), clock=clock)
+        cancel_jobs(database, Selection(batch.id), clock=clock)
 
         thread.join(timeout=20)
         assert not thread.is_alive()

@@ -10,9 +10,10 @@ import pytest
 
 from worker.domain.attempts import Finish, Outcome, Succeeded
 from worker.domain.hosts import Host
-from worker.domain.jobs import ClaimedJob, JobFilter, JobState, NewJob, Priority
+from worker.domain.jobs import ClaimedJob, JobState, NewJob, Priority
 from worker.domain.operations import Operation
 from worker.domain.replies import Result
+from worker.domain.selection import Selection
 from worker.errors import Problem
 from worker.maintenance.operate import take_step
 from worker.storage.actions import by_batch, cancel_some
@@ -156,7 +157,7 @@ class CancelledJobs(NamedTuple):
 
 def cancel_jobs(conn: Connection, job_ids: Iterable[int], *, now: datetime) -> None:
     """Cancel some jobs."""
-    for part in by_batch(JobFilter(job_ids=frozenset(job_ids))):
+    for part in by_batch(Selection(job_ids=frozenset(job_ids))):
         cancel_some(conn, part, now=now, limit=1000)
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
-from worker.domain.jobs import JobFilter
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.policy.answers import unproved
 from worker.storage.actions import retry_some
@@ -80,7 +80,7 @@ def test_an_answer_that_was_replaced_counts_no_more_and_what_was_done_in_a_day_s
 ) -> None:
     batch = flawed(store)
     with store.database.write() as conn:
-        retry_some(conn, JobFilter(batch, answers=AnswerFilter(cut=True)), now=store.now, limit=10)
+        retry_some(conn, Selection(batch, answers=AnswerFilter(cut=True)), now=store.now, limit=10)
         promote_sealed(conn, limit=10, now=store.now)
     assert counted(store, batch) == AnswerCounts(2, 1, 1)
     for job in store.claim():

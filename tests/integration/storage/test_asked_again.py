@@ -10,12 +10,12 @@ from sqlalchemy import insert, select, text, update
 from tests.integration.storage.conftest import Store, a_result, cancel_batch, cancel_jobs, new_job
 from worker.domain.answers import AnswerFilter
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
-from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState
+from worker.domain.jobs import After, ClaimedJob, JobState
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.storage.actions import cancel_some, count_matching, retried_states, retry_some, unhold_some
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.check import check_database
-from worker.storage.chosen import Chosen
 from worker.storage.claims import release_jobs, rescue_holder
 from worker.storage.follows import Link, link_jobs, mark_followed, settle_followers
 from worker.storage.jobs import expire_due
@@ -46,7 +46,7 @@ def number(store: Store) -> None:
 def retry(store: Store, **more: Any) -> int:
     batch = store.batches[-1]
     with store.database.write() as conn:
-        step = retry_some(conn, JobFilter(batch, answers=CUT), now=store.now, limit=100, **more)
+        step = retry_some(conn, Selection(batch, answers=CUT), now=store.now, limit=100, **more)
         promote_sealed(conn, limit=100, now=store.now)
     return step.changed
 
@@ -97,17 +97,17 @@ def test_a_cut_answer_is_asked_again_and_stays_readable_until_the_new_one_is_sto
 
 def test_jobs_with_an_answer_are_left_alone_unless_they_are_named(store: Store) -> None:
     job = cut_answer(store)
-    batch = JobFilter(store.batches[-1])
+    batch = Selection(store.batches[-1])
 
-    def again(chosen: JobFilter) -> int:
+    def again(chosen: Selection) -> int:
         with store.database.read() as conn:
             return count_matching(conn, chosen.among(retried_states(chosen)))
 
-    assert again(batch) == again(JobFilter(None, frozenset({job.id}))) == 0
-    assert again(JobFilter(batch.batch_id, states=frozenset({JobState.SUCCEEDED}))) == 1
-    assert again(JobFilter(batch.batch_id, answers=CUT)) == 1
-    assert again(JobFilter(batch.batch_id, answers=AnswerFilter(fits=frozenset({"no"})))) == 0
-    assert again(JobFilter(batch.batch_id, answers=AnswerFilter(cut=True, fits=frozenset({"yes"})))) == 1
+    assert again(batch) == again(Selection(None, frozenset({job.id}))) == 0
+    assert again(Selection(batch.batch_id, states=frozenset({JobState.SUCCEEDED}))) == 1
+    assert again(Selection(batch.batch_id, answers=CUT)) == 1
+    assert again(Selection(batch.batch_id, answers=AnswerFilter(fits=frozenset({"no"})))) == 0
+    assert again(Selection(batch.batch_id, answers=AnswerFilter(cut=True, fits=frozenset({"yes"})))) == 1
 
 
 def asked(store: Store, job: ClaimedJob, outcome: Outcome) -> None:
@@ -151,7 +151,7 @@ def ended_when_deleted(store: Store, job: ClaimedJob) -> None:
 
 def cancelled_with_others(store: Store, job: ClaimedJob) -> None:
     with store.database.write() as conn:
-        cancel_some(conn, JobFilter(job.batch_id, answers=CUT), now=store.now, limit=10)
+        cancel_some(conn, Selection(job.batch_id, answers=CUT), now=store.now, limit=10)
 
 
 def cancelled_with_its_batch(store: Store, job: ClaimedJob) -> None:
@@ -215,7 +215,7 @@ def test_a_job_that_is_held_or_waits_for_another_try_keeps_its_old_answer(store:
     assert row(store, job).answer == "half"
     assert whole(store)
     with store.database.write() as conn:
-        unhold_some(conn, JobFilter(job.batch_id), limit=10)
+        unhold_some(conn, Selection(job.batch_id), limit=10)
         promote_sealed(conn, limit=100, now=store.now)
     asked(store, job, Retried(Code.HOST_BUSY, "busy", store.now, False))
     assert (store.counts(), row(store, job).answer) == ({JobState.SCHEDULED: 1}, "half")
@@ -250,7 +250,7 @@ def test_an_old_answer_is_listed_as_succeeded_and_its_job_as_queued_no_more(stor
     retry(store)
 
     def listed(**chosen: Any) -> list[int]:
-        return [one.job_id for one in iter_results(store.database, job.batch_id, chosen=Chosen(**chosen))]
+        return [one.job_id for one in iter_results(store.database, job.batch_id, chosen=Selection(**chosen))]
 
     assert listed() == listed(states=[JobState.SUCCEEDED]) == listed(answers=CUT) == [job.id]
     assert listed(since=store.now) == [job.id]
@@ -321,7 +321,7 @@ def test_what_goes_on_from_an_answer_is_asked_again_after_it_and_what_only_follo
     [child] = store.claim()
     assert child.id == second
     with store.database.write() as conn:
-        cancel_some(conn, JobFilter(batch, frozenset({fourth})), now=store.now, limit=10)
+        cancel_some(conn, Selection(batch, frozenset({fourth})), now=store.now, limit=10)
     store.finish(child)
     assert store.counts() == {JobState.SUCCEEDED: 4}
     assert whole(store)

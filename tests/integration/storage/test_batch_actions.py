@@ -15,7 +15,8 @@ from tests.integration.storage.test_races import in_a_transaction, waits_for_a_l
 from tests.waiting import wait_until
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.batches import Batch, BatchState
-from worker.domain.jobs import JobFilter, JobState, NewJob, Priority
+from worker.domain.jobs import JobState, NewJob, Priority
+from worker.domain.selection import Selection
 from worker.errors import Code, Conflict, InputRefused, NotFound
 from worker.maintenance.actions import (
     cancel_jobs,
@@ -45,6 +46,7 @@ from worker.storage.finishes import finish_jobs
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs, promote_due
 from worker.storage.results import get_result, list_attempts
+from worker.storage.selection import matching
 
 CLOCK = FakeClock(NOW)
 FAILURE = Failed(Code.CONTEXT_OVERFLOW, "the prompt has 9,000 tokens")
@@ -161,7 +163,7 @@ def test_a_paused_batch_can_be_cancelled(store: Store) -> None:
     batch = store.submit(*lines(3))
     pause_batch(store.database, batch, clock=CLOCK)
 
-    assert cancel_jobs(store.database, JobFilter(batch), clock=CLOCK).jobs == 3
+    assert cancel_jobs(store.database, Selection(batch), clock=CLOCK).jobs == 3
 
     assert store.counts() == {JobState.CANCELLED: 3}
 
@@ -176,7 +178,7 @@ def test_a_batch_that_is_not_open_cannot_be_paused_and_one_that_is_not_paused_no
     else:
         batch = store.submit(new_job(1))
         if state == "cancelled":
-            cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+            cancel_jobs(store.database, Selection(batch), clock=CLOCK)
         else:
             store.finish(store.claim()[0])
             settled(store)
@@ -197,7 +199,7 @@ def test_a_job_that_failed_is_asked_again_and_its_attempts_stay_on_record(store:
     store.finish(fine)
     assert settled(store) == [batch]
 
-    done = retry_jobs(store.database, JobFilter(batch, states=FAILED), clock=CLOCK)
+    done = retry_jobs(store.database, Selection(batch, states=FAILED), clock=CLOCK)
 
     assert (done.jobs, done.batches) == (1, (batch,))
     assert (found(store, batch).state, found(store, batch).finished_at) == (BatchState.OPEN, None)
@@ -215,7 +217,7 @@ def test_a_late_answer_of_an_attempt_before_the_retry_is_refused(store: Store) -
     batch = store.submit(new_job(1))
     [job] = store.claim()
     store.finish(job, FAILURE)
-    retry_jobs(store.database, JobFilter(batch, states=FAILED), clock=CLOCK)
+    retry_jobs(store.database, Selection(batch, states=FAILED), clock=CLOCK)
 
     assert store.finish(job).refused == [job.id]
 
@@ -244,7 +246,7 @@ def test_each_way_to_end_without_an_answer_can_be_tried_again(store: Store, stat
         store.finish(ended, outcomes[state])
 
     done = retry_jobs(
-        store.database, JobFilter(batch, states=frozenset({JobState(state)})), clock=FakeClock(NOW)
+        store.database, Selection(batch, states=frozenset({JobState(state)})), clock=FakeClock(NOW)
     )
 
     assert done.jobs == 1
@@ -259,8 +261,8 @@ def test_jobs_that_succeeded_wait_or_run_are_never_tried_again(store: Store) -> 
     first, _ = store.claim(2)
     store.finish(first)
 
-    assert count_retriable(store.database, JobFilter(batch)) == 0
-    assert retry_jobs(store.database, JobFilter(batch), clock=CLOCK).jobs == 0
+    assert count_retriable(store.database, Selection(batch)) == 0
+    assert retry_jobs(store.database, Selection(batch), clock=CLOCK).jobs == 0
     assert store.counts() == {JobState.QUEUED: 1, JobState.RUNNING: 1, JobState.SUCCEEDED: 1}
 
 
@@ -273,7 +275,7 @@ def test_what_is_tried_again_with_other_options_goes_to_the_runner_that_they_nee
 
     retry_jobs(
         store.database,
-        JobFilter(batch, states=FAILED),
+        Selection(batch, states=FAILED),
         clock=CLOCK,
         options={"num_ctx": 16384, "temperature": None},
     )
@@ -290,7 +292,7 @@ def test_options_that_no_host_would_take_are_refused_and_nothing_is_tried(store:
     store.finish(store.claim()[0], FAILURE)
 
     with pytest.raises(InputRefused, match="num_ctx"):
-        retry_jobs(store.database, JobFilter(batch), clock=CLOCK, options={"num_ctx": "wide"})
+        retry_jobs(store.database, Selection(batch), clock=CLOCK, options={"num_ctx": "wide"})
 
     assert store.counts() == {JobState.FAILED: 1}
 
@@ -307,7 +309,7 @@ def test_a_retry_in_a_batch_that_somebody_paused_waits_and_one_that_paused_by_it
         pauses.pause_batch(conn, by_itself, code="max_failures", reason="too many", now=NOW)
 
     for batch in (by_hand, by_itself):
-        assert retry_jobs(store.database, JobFilter(batch, states=FAILED), clock=CLOCK).jobs == 1
+        assert retry_jobs(store.database, Selection(batch, states=FAILED), clock=CLOCK).jobs == 1
 
     assert found(store, by_hand).state is BatchState.PAUSED
     assert store.counts(by_hand) == {JobState.SCHEDULED: 1, JobState.RUNNING: 1}
@@ -324,7 +326,7 @@ def test_a_cancelled_batch_of_which_jobs_are_tried_again_is_open_and_is_finished
         cancel_batch(conn, batch, now=NOW)  # during its upload
 
     one = frozenset({job_id(batch, 1)})
-    assert retry_jobs(store.database, JobFilter(batch, one), clock=CLOCK).jobs == 1
+    assert retry_jobs(store.database, Selection(batch, one), clock=CLOCK).jobs == 1
 
     assert (found(store, batch).state, found(store, batch).jobs) == (BatchState.OPEN, 3)
     assert settled(store) == []
@@ -337,7 +339,7 @@ def test_nothing_of_a_batch_that_is_being_received_is_tried_again(store: Store) 
         batch = create_batch(conn, key="k", name="b", source=None, now=NOW)[0].id
 
     with pytest.raises(Conflict, match="receiving"):
-        retry_jobs(store.database, JobFilter(batch), clock=CLOCK)
+        retry_jobs(store.database, Selection(batch), clock=CLOCK)
 
 
 def test_a_retry_of_very_many_jobs_goes_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +348,7 @@ def test_a_retry_of_very_many_jobs_goes_in_chunks(store: Store, monkeypatch: pyt
     for job in store.claim(49):
         store.finish(job, FAILURE)
 
-    done = retry_jobs(store.database, JobFilter(batch), clock=CLOCK)
+    done = retry_jobs(store.database, Selection(batch), clock=CLOCK)
 
     assert (done.jobs, done.left) == (49, 0)
     assert store.counts() == {JobState.QUEUED: 50}
@@ -364,7 +366,7 @@ def test_jobs_are_chosen_by_state_code_model_and_number_across_batches(store: St
     store.finish(claimed[5], Failed(Code.UNSUPPORTED, "x"))
 
     def count(**conditions: Any) -> int:
-        return count_retriable(store.database, JobFilter(**conditions))
+        return count_retriable(store.database, Selection(**conditions))
 
     assert count(batch_id=first) == 2
     assert count(batch_id=first, codes=frozenset({"context_overflow"})) == 1
@@ -375,10 +377,10 @@ def test_jobs_are_chosen_by_state_code_model_and_number_across_batches(store: St
     assert count(job_ids=everything) == 3
     assert count(job_ids=everything, states=FAILED) == 2
     assert count(batch_id=second, job_ids=everything) == 1
-    assert count_held(store.database, JobFilter(first)) == 1
-    assert count_cancellable(store.database, JobFilter(second)) == 2
+    assert count_held(store.database, Selection(first)) == 1
+    assert count_cancellable(store.database, Selection(second)) == 2
 
-    done = retry_jobs(store.database, JobFilter(job_ids=everything, states=FAILED), clock=CLOCK)
+    done = retry_jobs(store.database, Selection(job_ids=everything, states=FAILED), clock=CLOCK)
 
     assert (done.jobs, done.batches) == (2, (first, second))
     told_truly(store)
@@ -392,7 +394,7 @@ def test_jobs_are_chosen_by_custom_id_and_metadata_in_their_batch_and_by_number(
         store.finish(job, FAILURE)
 
     def count(**conditions: Any) -> int:
-        return count_retriable(store.database, JobFilter(**conditions))
+        return count_retriable(store.database, Selection(**conditions))
 
     numbers = frozenset(batch * 2**24 + n for n in (1, 2))
     assert count(batch_id=batch, metadata=(("sku", "a"),)) == 1
@@ -400,26 +402,32 @@ def test_jobs_are_chosen_by_custom_id_and_metadata_in_their_batch_and_by_number(
     assert count(batch_id=batch, metadata=(("sku", "a"), ("new", "false"))) == 0
     assert count(job_ids=numbers, metadata=(("sku", "b"),)) == 1
     assert count(job_ids=numbers, custom_ids=frozenset({"c2", "c3"})) == 1
-    assert retry_jobs(store.database, JobFilter(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
-    assert cancel_jobs(store.database, JobFilter(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
+    assert retry_jobs(store.database, Selection(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
+    assert cancel_jobs(store.database, Selection(batch, metadata=(("sku", "b"),)), clock=CLOCK).jobs == 1
 
 
-def test_a_filter_of_nothing_at_all_is_no_filter() -> None:
+def test_nothing_is_done_to_the_jobs_of_all_batches(store: Store) -> None:
+    store.submit(*lines(2))
+
+    for action in (cancel_jobs, retry_jobs, unhold_jobs):
+        with pytest.raises(ValueError, match="a batch or jobs"):
+            action(store.database, Selection(states=frozenset({JobState.QUEUED})), clock=CLOCK)
     with pytest.raises(ValueError, match="a batch or jobs"):
-        JobFilter(states=FAILED)
+        matching(Selection())
+    assert store.counts() == {JobState.QUEUED: 2}
 
 
 def test_some_jobs_are_cancelled_and_their_batch_goes_on(store: Store) -> None:
     batch = store.submit(*lines(3), new_job(4, model="b:1", runner_key="b:1"))
     [running] = store.claim(1)
 
-    done = cancel_jobs(store.database, JobFilter(batch, models=frozenset({"qwen3:8b"})), clock=CLOCK)
+    done = cancel_jobs(store.database, Selection(batch, models=frozenset({"qwen3:8b"})), clock=CLOCK)
 
     assert (done.jobs, done.running) == (2, 1)
     assert found(store, batch).state is BatchState.OPEN
     assert store.finish(running).accepted
     assert store.counts() == {JobState.CANCELLED: 3, JobState.QUEUED: 1}
-    assert cancel_jobs(store.database, JobFilter(job_ids=frozenset({running.id})), clock=CLOCK).jobs == 0
+    assert cancel_jobs(store.database, Selection(job_ids=frozenset({running.id})), clock=CLOCK).jobs == 0
     told_truly(store)
 
 
@@ -428,7 +436,7 @@ def test_held_jobs_are_let_go_by_their_code(store: Store) -> None:
     for job, code in zip(store.claim(), (Code.RUNNER_DIED, Code.MODEL_MISSING), strict=True):
         store.finish(job, Held(code, "x"))
 
-    done = unhold_jobs(store.database, JobFilter(batch, codes=frozenset({"model_missing"})), clock=CLOCK)
+    done = unhold_jobs(store.database, Selection(batch, codes=frozenset({"model_missing"})), clock=CLOCK)
 
     assert done.jobs == 1
     assert store.counts() == {JobState.QUEUED: 1, JobState.HELD: 1}
@@ -440,7 +448,7 @@ def test_held_jobs_of_a_paused_batch_that_are_let_go_wait_for_its_resume(store: 
     store.finish(store.claim()[0], Held(Code.RUNNER_DIED, "x"))
     pause_batch(store.database, batch, clock=CLOCK)
 
-    unhold_jobs(store.database, JobFilter(batch), clock=CLOCK)
+    unhold_jobs(store.database, Selection(batch), clock=CLOCK)
 
     assert store.counts() == {JobState.SCHEDULED: 1}
 
@@ -449,18 +457,18 @@ def test_jobs_that_have_not_ended_are_made_more_urgent_and_go_first(store: Store
     slow, urgent = store.submit(*lines(3)), store.submit(*lines(3))
     running = store.claim(1, batch_id=urgent)
 
-    done = prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH, clock=CLOCK)
+    done = prioritise_jobs(store.database, Selection(urgent), Priority.HIGH, clock=CLOCK)
 
     assert done.jobs == 3
     assert [job.batch_id for job in store.claim(3, token="t2")] == [urgent, urgent, slow]
     store.finish(running[0])
-    assert prioritise_jobs(store.database, JobFilter(urgent), Priority.HIGH, clock=CLOCK).jobs == 0
+    assert prioritise_jobs(store.database, Selection(urgent), Priority.HIGH, clock=CLOCK).jobs == 0
     told_truly(store)
 
 
 def test_an_action_on_a_batch_that_is_not_there_says_so(store: Store) -> None:
     with pytest.raises(NotFound, match="no batch 7"):
-        retry_jobs(store.database, JobFilter(7), clock=CLOCK)
+        retry_jobs(store.database, Selection(7), clock=CLOCK)
 
 
 # -- beside hosts that work -------------------------------------------------------------------------------------
@@ -496,9 +504,9 @@ def test_a_pause_and_a_retry_beside_hosts_at_work_leave_each_job_answered_once(
     def answered() -> bool:
         if found(store, batch).state is BatchState.OPEN:
             pause_batch(store.database, batch, clock=CLOCK)
-        prioritise_jobs(store.database, JobFilter(batch), Priority.HIGH, clock=CLOCK)
+        prioritise_jobs(store.database, Selection(batch), Priority.HIGH, clock=CLOCK)
         for one in (batch, other):
-            retry_jobs(store.database, JobFilter(one, states=FAILED), clock=CLOCK)
+            retry_jobs(store.database, Selection(one, states=FAILED), clock=CLOCK)
         if found(store, batch).state is BatchState.PAUSED:
             resume_batch(store.database, batch, clock=CLOCK)
         return (
@@ -525,7 +533,7 @@ def test_a_job_that_is_claimed_while_jobs_are_cancelled_is_flagged(
     fleet: Store, threads: ThreadPoolExecutor
 ) -> None:
     batch = fleet.submit(*lines(2))
-    chosen = JobFilter(batch, states=frozenset({JobState.QUEUED, JobState.RUNNING}))
+    chosen = Selection(batch, states=frozenset({JobState.QUEUED, JobState.RUNNING}))
     with fleet.database.write() as worker:
         jobs = in_hands(worker)
         cancelling = threads.submit(cancel_jobs, fleet.database, chosen, clock=CLOCK)
@@ -543,7 +551,7 @@ def test_a_batch_is_not_finished_while_a_job_of_it_is_being_asked_again(
     batch = fleet.submit(new_job(1))
     fleet.finish(fleet.claim()[0], FAILURE)
     with fleet.database.write() as operator:
-        actions.retry_some(operator, JobFilter(batch, states=FAILED), now=NOW, limit=10)
+        actions.retry_some(operator, Selection(batch, states=FAILED), now=NOW, limit=10)
         assert threads.submit(settled, fleet).result(timeout=10) == []
 
     assert settled(fleet) == []

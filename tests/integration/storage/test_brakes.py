@@ -9,7 +9,8 @@ from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, ending, new_job
 from worker.domain.attempts import Failed, Retried
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.maintenance.actions import resume_batch, retry_jobs
 from worker.serving.brake import Braked, MaxFailures, apply_brakes, parse_max_failures
@@ -117,7 +118,7 @@ def test_after_a_retry_of_what_failed_the_batch_goes_on_and_is_judged_anew(store
     fail(store, 20)
     brake(store)
 
-    retry_jobs(store.database, JobFilter(batch, states=frozenset({JobState.FAILED})), clock=CLOCK)
+    retry_jobs(store.database, Selection(batch, states=frozenset({JobState.FAILED})), clock=CLOCK)
 
     assert store.counts() == {JobState.QUEUED: 60}
     fail(store, 19)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
-from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.jobs import JobState, Priority
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.storage.actions import cancel_some
 from worker.storage.claims import (
@@ -98,7 +99,7 @@ def test_a_late_answer_to_a_job_cancelled_since_is_refused(store: Store) -> None
     store.later(2)
     rescue(store)
     with store.database.write() as conn:
-        cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
+        cancel_some(conn, Selection(batch), now=store.now, limit=9)
 
     assert store.finish(job).refused == [job.id]
     assert store.counts() == {JobState.CANCELLED: 1}
@@ -132,7 +133,7 @@ def test_cancelling_wins_over_an_answer_that_comes_after_it(store: Store) -> Non
     batch = store.submit(new_job(1), new_job(2))
     [job] = store.claim(1)
     with store.database.write() as conn:
-        counts = cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
+        counts = cancel_some(conn, Selection(batch), now=store.now, limit=9)
     with store.database.read() as conn:
         assert cancel_requested(conn, token="t1") == {job.id}
 
@@ -248,7 +249,7 @@ def test_renewing_tells_which_jobs_are_still_ours_and_which_to_cancel(store: Sto
     jobs = store.claim(lease=1)
     store.finish(jobs[0])
     with store.database.write() as conn:
-        cancel_some(conn, JobFilter(batch), now=store.now, limit=9)
+        cancel_some(conn, Selection(batch), now=store.now, limit=9)
         renewed = renew(
             conn, token="t1", job_ids=[job.id for job in jobs], lease_until=store.now + timedelta(seconds=90)
         )

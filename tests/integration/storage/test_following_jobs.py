@@ -13,7 +13,8 @@ from tests.clocks import FakeClock
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.clock import Clock
 from worker.domain.attempts import Failed, Held, Succeeded
-from worker.domain.jobs import After, ClaimedJob, JobFilter, JobState, NewJob
+from worker.domain.jobs import After, ClaimedJob, JobState, NewJob
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.maintenance.keeping import delete_jobs
@@ -143,7 +144,7 @@ def test_one_parent_without_an_answer_is_enough(store: Store) -> None:
 def test_what_follows_a_cancelled_job_is_cancelled(store: Store) -> None:
     batch = chain(store, new_job(1), turn(2, 1), turn(3, 2), new_job(4))
 
-    cancel_jobs(store.database, JobFilter(batch, custom_ids=frozenset({"c1"})), clock=clock(store))
+    cancel_jobs(store.database, Selection(batch, custom_ids=frozenset({"c1"})), clock=clock(store))
     settled(store)
 
     assert store.counts() == {JobState.CANCELLED: 3, JobState.QUEUED: 1}
@@ -184,7 +185,7 @@ def test_a_retried_turn_brings_back_what_failed_for_want_of_it(store: Store) -> 
     store.finish(fourth)
     settled(store)
 
-    one = JobFilter(job_ids=frozenset({job_id(batch, 1)}), batch_id=batch)
+    one = Selection(job_ids=frozenset({job_id(batch, 1)}), batch_id=batch)
     assert retry_jobs(store.database, one, clock=clock(store)).jobs == 3
     with store.database.write() as conn:
         promote_sealed(conn, limit=100, now=store.now)
@@ -203,7 +204,7 @@ def test_a_turn_that_failed_itself_is_retried_from_the_same_context(store: Store
     store.finish(store.claim()[0], Succeeded(a_result(context=(5,))))
     store.finish(store.claim()[0], FAILURE)
 
-    retry_jobs(store.database, JobFilter(batch, states=frozenset({JobState.FAILED})), clock=clock(store))
+    retry_jobs(store.database, Selection(batch, states=frozenset({JobState.FAILED})), clock=clock(store))
     settled(store)
 
     (again,) = store.claim()
@@ -213,7 +214,7 @@ def test_a_turn_that_failed_itself_is_retried_from_the_same_context(store: Store
 def test_a_retry_of_a_turn_whose_parent_failed_fails_again_while_that_one_has_no_answer(store: Store) -> None:
     batch = chain(store, new_job(1), turn(2, 1))
     store.finish(store.claim()[0], FAILURE)
-    second = JobFilter(batch, custom_ids=frozenset({"c2"}))
+    second = Selection(batch, custom_ids=frozenset({"c2"}))
 
     retry_jobs(store.database, second, clock=clock(store))
     settled(store)
@@ -247,7 +248,7 @@ def test_a_job_may_follow_one_of_an_earlier_batch_that_has_ended(store: Store) -
 def test_what_a_conversation_goes_on_from_is_not_deleted_before_it_has_ended(store: Store) -> None:
     batch = chain(store, new_job(1), turn(2, 1))
     store.finish(store.claim()[0], Succeeded(a_result(context=(1,))))
-    first = JobFilter(batch, custom_ids=frozenset({"c1"}))
+    first = Selection(batch, custom_ids=frozenset({"c1"}))
 
     assert delete_jobs(store.database, [first], clock=clock(store), rest=lambda _: None).jobs == 0
     store.finish(store.claim()[0])

@@ -15,7 +15,8 @@ from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending,
 from tests.maintenance import tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.door.arrival import arrive
 from worker.door.recipe import Recipe
 from worker.door.terms import Terms
@@ -34,7 +35,7 @@ from worker.maintenance.number import number_all
 from worker.serving.spool import Spool
 from worker.serving.store import Store as Outcomes
 from worker.storage import keeping
-from worker.storage.arrivals import Chosen, last_number, read_arrivals
+from worker.storage.arrivals import last_number, read_arrivals
 from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch
 from worker.storage.check import check_database
 from worker.storage.copy import copied_tables
@@ -72,7 +73,7 @@ def pruned(store: Store, *batches: int) -> Gone:
     return prune(store.database, batches, clock=clock(store), rest=no_rest)
 
 
-def deleted(store: Store, chosen: JobFilter, **more: Any) -> Gone:
+def deleted(store: Store, chosen: Selection, **more: Any) -> Gone:
     return delete_jobs(store.database, [chosen], clock=clock(store), rest=no_rest, **more)
 
 
@@ -272,7 +273,7 @@ def test_a_reader_that_goes_on_from_a_number_misses_nothing_that_is_there(store:
     answered(store)
 
     with store.database.read() as conn:
-        page = read_arrivals(conn, Chosen(), after=cursor)
+        page = read_arrivals(conn, Selection(), after=cursor)
 
     assert [number for number, _ in page] == [cursor + 1, cursor + 2, cursor + 3, cursor + 4]
 
@@ -283,7 +284,7 @@ def test_a_reader_that_goes_on_from_a_number_misses_nothing_that_is_there(store:
 def test_jobs_are_deleted_by_what_their_metadata_says(store: Store) -> None:
     batch = answered(store)
 
-    gone = deleted(store, JobFilter(batch, metadata=(("customer", "1"),)))
+    gone = deleted(store, Selection(batch, metadata=(("customer", "1"),)))
 
     assert gone == Gone(2)
     assert [line["metadata"] for line in result_lines(store.database, batch)] == [{"customer": 0}] * 2
@@ -306,7 +307,7 @@ def test_jobs_are_deleted_by_what_is_said_of_them(
 ) -> None:
     batch = answered(store)
 
-    deleted(store, JobFilter(batch, **chosen))
+    deleted(store, Selection(batch, **chosen))
 
     assert [line["custom_id"] for line in result_lines(store.database, batch)] == left
     assert promises(store) == []
@@ -317,7 +318,7 @@ def test_what_waits_is_cancelled_and_what_runs_is_ended_before_it_is_deleted(sto
     running, done = store.claim(2)
     store.finish(done)
 
-    gone = deleted(store, JobFilter(batch), wait=0)
+    gone = deleted(store, Selection(batch), wait=0)
 
     assert gone == Gone(3, (batch,))
     assert store.counts() == {JobState.CANCELLED: 2, JobState.SUCCEEDED: 1}
@@ -330,7 +331,7 @@ def test_what_was_answered_a_moment_ago_is_counted_before_it_goes(store: Store) 
     batch = store.submit(new_job(1))
     store.finish(store.claim()[0])
 
-    deleted(store, JobFilter(batch))
+    deleted(store, Selection(batch))
 
     assert rows(store, "SELECT output_tokens, jobs, pruned FROM report_batches") == [(4, 1, 1)]
 
@@ -343,7 +344,7 @@ def test_a_running_job_that_ends_in_time_is_not_cut_off(store: Store) -> None:
         store.finish(job)
 
     time = clock(store)
-    delete_jobs(store.database, [JobFilter(batch)], clock=time, rest=worker_hangs_up)
+    delete_jobs(store.database, [Selection(batch)], clock=time, rest=worker_hangs_up)
 
     assert store.counts() == {JobState.CANCELLED: 1}
     assert promises(store) == []
@@ -354,7 +355,7 @@ def test_what_lies_in_a_spool_of_a_deleted_job_is_not_stored(store: Store, tmp_p
     [job] = store.claim()
     spool = Spool(tmp_path / "gpu-1.jsonl")
     spool.write([ending(job)])
-    deleted(store, JobFilter(batch), wait=0)
+    deleted(store, Selection(batch), wait=0)
 
     outcomes = Outcomes(store.database, "gpu-1", clock=clock(store), spool=Spool(tmp_path / "gpu-1.jsonl"))
 
@@ -365,7 +366,7 @@ def test_what_lies_in_a_spool_of_a_deleted_job_is_not_stored(store: Store, tmp_p
 
 def test_a_batch_some_of_whose_jobs_were_deleted_ends_with_the_others(store: Store) -> None:
     batch = store.submit(new_job(1), new_job(2))
-    deleted(store, JobFilter(batch, custom_ids=frozenset({"c1"})))
+    deleted(store, Selection(batch, custom_ids=frozenset({"c1"})))
     store.finish(store.claim()[0])
 
     with store.database.write() as conn:
@@ -416,7 +417,7 @@ def test_claims_and_finishes_go_on_beside_a_prune_and_a_delete(store: Store) -> 
         deleting = pool.submit(
             delete_jobs,
             store.database,
-            [JobFilter(asked, custom_ids=frozenset(f"c{n}" for n in range(1, 1001, 3)))],
+            [Selection(asked, custom_ids=frozenset(f"c{n}" for n in range(1, 1001, 3)))],
             clock=clock(store),
             wait=0.0,
         )
@@ -453,7 +454,7 @@ def test_deleted_text_is_not_in_the_file_any_more(store: Store) -> None:
     batch = answered(store, 50, prompt="a secret of customer 4711 " * 400)
     file = Path(str(store.database.url.database))
 
-    deleted(store, JobFilter(batch))
+    deleted(store, Selection(batch))
 
     left = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
     assert b"secret of customer" not in left

@@ -16,9 +16,10 @@ from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending
 from tests.maintenance import tick, tidy
 from worker.domain.attempts import Succeeded
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState
+from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.door.submit import submit_lines
 from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance import operate
@@ -107,7 +108,7 @@ def test_no_transaction_of_a_cancel_changes_more_rows_than_a_chunk(store: Store)
     batch = store.submit(*lines(35))
 
     def cancel() -> None:
-        done = cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+        done = cancel_jobs(store.database, Selection(batch), clock=CLOCK)
         assert (done.jobs, done.running) == (35, 0)
 
     assert most_rows(store, cancel) == 10
@@ -118,7 +119,7 @@ def test_no_transaction_of_a_delete_changes_more_rows_than_a_chunk_twice(store: 
     batch = store.submit(*lines(35))
 
     def delete() -> None:
-        gone = delete_jobs(store.database, [JobFilter(batch)], clock=CLOCK, rest=lambda _: None)
+        gone = delete_jobs(store.database, [Selection(batch)], clock=CLOCK, rest=lambda _: None)
         assert (gone.jobs, gone.batches) == (35, (batch,))
 
     assert most_rows(store, delete) <= 2 * 10  # cancelled, and deleted
@@ -369,7 +370,7 @@ def test_a_batch_that_is_being_cancelled_cannot_be_retried_until_that_is_over(st
     batch = store.submit(*lines(25))
     operation = cancelled(store, batch)
     step(store, operation)
-    again = JobFilter(batch, states=frozenset({JobState.CANCELLED}))
+    again = Selection(batch, states=frozenset({JobState.CANCELLED}))
 
     with pytest.raises(Conflict, match="10 of 25"):
         retry_jobs(store.database, again, clock=CLOCK)
@@ -383,16 +384,16 @@ def test_the_same_cancel_again_goes_on_with_what_was_interrupted(store: Store) -
     batch = store.submit(*lines(25))
     step(store, cancelled(store, batch))
 
-    assert cancel_jobs(store.database, JobFilter(batch), clock=CLOCK).jobs == 25
+    assert cancel_jobs(store.database, Selection(batch), clock=CLOCK).jobs == 25
     with pytest.raises(Conflict, match="nothing left"):
-        cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+        cancel_jobs(store.database, Selection(batch), clock=CLOCK)
 
 
 def test_a_delete_supersedes_a_cancel(store: Store) -> None:
     batch = store.submit(*lines(25))
     step(store, cancelled(store, batch))
 
-    gone = delete_jobs(store.database, [JobFilter(batch)], clock=CLOCK, rest=lambda _: None)
+    gone = delete_jobs(store.database, [Selection(batch)], clock=CLOCK, rest=lambda _: None)
 
     assert (gone.jobs, gone.batches) == (25, (batch,))
     with store.database.read() as conn:

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import KEY, NOW, Store, cancel_batch, new_job, refuse_batch
 from worker.domain.attempts import Failed, Held, Retried
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobFilter, JobState, Priority
+from worker.domain.jobs import JobState, Priority
+from worker.domain.selection import Selection
 from worker.errors import Code, Conflict, DatabaseUnavailable, NotFound, Problem, SchemaOutdated
 from worker.storage.actions import unhold_some
 from worker.storage.backlog import BACKLOG, read_backlog
@@ -116,7 +117,7 @@ def test_a_batch_is_finished_when_all_its_jobs_have_ended_and_held_ones_keep_it_
     assert settled(store) == []
 
     with store.database.write() as conn:
-        assert unhold_some(conn, JobFilter(batch), limit=10).changed == 1
+        assert unhold_some(conn, Selection(batch), limit=10).changed == 1
         assert promote_sealed(conn, limit=10, now=NOW) == 1
     store.finish(store.claim(token="t2")[0])
 

@@ -22,7 +22,8 @@ from tests.integration.storage.conftest import (
 from tests.waiting import wait_until
 from worker.domain.batches import BatchState
 from worker.domain.hosts import Host
-from worker.domain.jobs import After, JobFilter, JobState, NewJob
+from worker.domain.jobs import After, JobState, NewJob
+from worker.domain.selection import Selection
 from worker.errors import Conflict, DatabaseUnavailable, Problem
 from worker.maintenance.promote import settle_rounds
 from worker.storage.actions import cancel_some
@@ -212,7 +213,7 @@ def test_a_change_of_many_jobs_never_holds_one_while_it_waits_for_an_earlier_one
     changes: dict[str, Callable[[Connection], object]] = {
         "renew": lambda conn: renew(conn, token="t1", job_ids=ids, lease_until=LEASE),
         "release": lambda conn: release_jobs(conn, token="t1", job_ids=ids, now=NOW),
-        "cancel": lambda conn: cancel_some(conn, JobFilter(batch), now=NOW, limit=9),
+        "cancel": lambda conn: cancel_some(conn, Selection(batch), now=NOW, limit=9),
     }
 
     with fleet.database.write() as finisher:

@@ -13,8 +13,9 @@ from tests.integration.storage.test_operations import broken, lines, most_rows, 
 from tests.maintenance import tick, tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
-from worker.domain.jobs import After, JobFilter, JobState, Priority
+from worker.domain.jobs import After, JobState, Priority
 from worker.domain.operations import Operation, Verb
+from worker.domain.selection import Selection
 from worker.errors import Code, Conflict
 from worker.maintenance import operate
 from worker.maintenance.actions import (
@@ -46,9 +47,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "MANY", 10)
 
 
-def some(batch: int, **conditions: Any) -> JobFilter:
+def some(batch: int, **conditions: Any) -> Selection:
     """Of the 60 jobs of ``a_batch`` every second one."""
-    return JobFilter(batch, metadata=(("kind", "even"),), **conditions)
+    return Selection(batch, metadata=(("kind", "even"),), **conditions)
 
 
 def a_batch(store: Store) -> int:
@@ -185,7 +186,7 @@ def test_a_conversation_over_two_chunks_is_deleted_whole(store: Store) -> None:
             [Link(job_id(batch, n), job_id(batch, n - 1), carry=True, release=False) for n in range(2, 31)],
         )
 
-    gone = delete_jobs(store.database, [JobFilter(batch)], clock=CLOCK, rest=lambda _: None)
+    gone = delete_jobs(store.database, [Selection(batch)], clock=CLOCK, rest=lambda _: None)
 
     assert (gone.jobs, gone.batches, states(store, batch)) == (30, (batch,), {})
     assert broken(store) == []
@@ -195,7 +196,7 @@ def test_jobs_that_are_named_one_by_one_go_in_chunks_too(store: Store) -> None:
     batch, other = a_batch(store), store.submit(new_job(1))
     ids = frozenset(job_id(batch, n) for n in range(1, 36)) | {job_id(other, 1)}
 
-    done = cancel_jobs(store.database, JobFilter(job_ids=ids), clock=CLOCK)
+    done = cancel_jobs(store.database, Selection(job_ids=ids), clock=CLOCK)
 
     assert (done.jobs, done.left, set(done.batches)) == (36, 0, {batch, other})
     assert states(store, batch) == {"cancelled": 35, "queued": 25} and broken(store) == []
@@ -224,7 +225,7 @@ def test_a_cancel_of_the_whole_batch_supersedes_what_goes_on(store: Store) -> No
         conn.execute(text("UPDATE batches SET state = 'open'"))
     retry_jobs(store.database, some(batch), clock=CLOCK, most_seconds=0)
 
-    cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+    cancel_jobs(store.database, Selection(batch), clock=CLOCK)
 
     assert states(store, batch) == {"cancelled": 20, "failed": 40} and broken(store) == []
     assert rows(store, "SELECT verb, error FROM operations ORDER BY id") == [
@@ -259,7 +260,7 @@ def test_a_retry_finishes_a_pause_whose_rows_still_follow(store: Store) -> None:
         store.finish(job, FAILURE)
     pause_batch(store.database, batch, clock=CLOCK, most_seconds=0)
 
-    done = retry_jobs(store.database, JobFilter(batch, states=frozenset({JobState.FAILED})), clock=CLOCK)
+    done = retry_jobs(store.database, Selection(batch, states=frozenset({JobState.FAILED})), clock=CLOCK)
 
     assert done.jobs == 5 and states(store, batch) == {"scheduled": 60}
 
@@ -308,7 +309,7 @@ def test_a_batch_that_paused_by_itself_goes_on_when_the_last_of_a_retry_is_asked
 def test_a_small_action_is_done_at_once_and_leaves_no_record(store: Store) -> None:
     batch = store.submit(*lines(5))
 
-    done = prioritise_jobs(store.database, JobFilter(batch), Priority.HIGH, clock=CLOCK, most_seconds=0)
+    done = prioritise_jobs(store.database, Selection(batch), Priority.HIGH, clock=CLOCK, most_seconds=0)
 
     assert (done.jobs, done.left) == (5, 0)
     assert rows(store, "SELECT * FROM operations") == []
@@ -326,9 +327,9 @@ def test_an_operation_says_who_decided_it(store: Store) -> None:
 
 def test_operations_that_ended_a_week_ago_are_forgotten(store: Store) -> None:
     old, young, open_ = (store.submit(*lines(25)) for _ in range(3))
-    cancel_jobs(store.database, JobFilter(old), clock=CLOCK)
+    cancel_jobs(store.database, Selection(old), clock=CLOCK)
     store.later(6 * 86400)
-    cancel_jobs(store.database, JobFilter(young), clock=FakeClock(store.now))
+    cancel_jobs(store.database, Selection(young), clock=FakeClock(store.now))
     with store.database.write() as conn:
         cancel_batch(conn, open_, now=NOW)
 
@@ -360,7 +361,7 @@ def test_the_last_step_of_an_operation_that_ended_elsewhere_is_not_taken_again(s
     cancel_jobs(store.database, some(batch), clock=CLOCK, most_seconds=0)
     operation = goes_on(store, batch)
     assert operation is not None
-    cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+    cancel_jobs(store.database, Selection(batch), clock=CLOCK)
 
     after = run_operation(store.database, operation.id, clock=CLOCK)
 
@@ -372,7 +373,7 @@ def test_the_age_of_a_deletion_counts_for_those_that_still_run(store: Store) -> 
     store.claim(1)
 
     gone = delete_jobs(
-        store.database, [some(batch), JobFilter(batch)], clock=CLOCK, rest=lambda _: None, wait=0
+        store.database, [some(batch), Selection(batch)], clock=CLOCK, rest=lambda _: None, wait=0
     )
 
     assert gone.jobs == 3 and states(store, batch) == {}

@@ -7,7 +7,8 @@ from sqlalchemy import text
 
 from tests.integration.storage.conftest import Store, new_job
 from worker.domain.attempts import Failed
-from worker.domain.jobs import ClaimedJob, JobFilter, JobState, NewJob
+from worker.domain.jobs import ClaimedJob, JobState, NewJob
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.storage.actions import retry_some
 from worker.storage.check import check_database
@@ -177,7 +178,7 @@ def test_a_job_asked_again_with_an_option_that_leaves_it_to_chance_takes_nothing
     batch = store.submit(asking(1))
     store.finish(store.claim()[0], Failed(Code.CUT, "cut"))
     with store.database.write() as conn:
-        retry_some(conn, JobFilter(batch), now=store.now, options={"seed": None, "temperature": 1}, limit=10)
+        retry_some(conn, Selection(batch), now=store.now, options={"seed": None, "temperature": 1}, limit=10)
         conn.execute(text("UPDATE jobs SET state = 'queued' WHERE state = 'scheduled'"))
 
     assert look(store) == Looked(0, 0)

@@ -7,7 +7,8 @@ from tests.integration.storage.conftest import NOW, Store, ending, new_job
 from tests.integration.storage.test_batch_actions import told_truly
 from worker.domain.attempts import Failed, Retried
 from worker.domain.hosts import HostModel
-from worker.domain.jobs import ClaimedJob, JobFilter, JobState
+from worker.domain.jobs import ClaimedJob, JobState
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.actions import retry_jobs
 from worker.storage.batches import promote_sealed
@@ -106,8 +107,8 @@ def promote(store: Store) -> None:
         promote_sealed(conn, limit=100, now=NOW)
 
 
-def failed(batch: int) -> JobFilter:
-    return JobFilter(batch, states=frozenset({JobState.FAILED}))
+def failed(batch: int) -> Selection:
+    return Selection(batch, states=frozenset({JobState.FAILED}))
 
 
 def names(jobs: Sequence[ClaimedJob]) -> list[str]:
