@@ -30,11 +30,13 @@ def job_values(
     system: str | None,
     id_column: str | None,
     reserved: Collection[str],
+    override: bool = False,
 ) -> dict[str, Any]:
     """A row as the fields of a job line (``prompt``, ``system``, ``custom_id``, ``metadata`` …).
 
     With a rendered ``prompt`` every column but the id's becomes metadata, whatever its name. Without one (None) the
     columns named in ``reserved`` are the job's own fields, an empty cell of them not given, and the others metadata.
+    ``system`` is for rows that have none of their own, with ``override`` for all.
     An id that is empty stays, as an empty ``custom_id``, for the reader of job lines to refuse.
     """
     job: dict[str, Any] = {}
@@ -51,7 +53,7 @@ def job_values(
         job["prompt"] = prompt
     elif "prompt" not in job:
         job["prompt"] = ""  # refused as blank, by its line
-    if system is not None:
+    if system is not None and (override or not job.get("system")):
         job["system"] = system
     if id_column is not None:
         job["custom_id"] = _id(values.get(id_column))

@@ -37,6 +37,7 @@ KINDS = ("jsonl", "csv", "parquet")
 DELIMITERS = (",", ";", "\t", "|")
 Quote = Literal["none", '"']
 QUIRKS: Mapping[str, str] = {
+    "fields": "lines say themselves how they are asked (prompt, options, …), which is metadata beside a template",
     "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
     "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
 }

@@ -24,6 +24,7 @@ from worker.storage.extend import (
     last_place,
     rename_batch,
     replace_jobs,
+    set_metadata,
     stored_jobs,
     taken_places,
 )
@@ -43,6 +44,8 @@ class Difference:
     """Changed, and being answered just now: they are left as they are."""
     gone: int
     """In the batch and no longer in the input; they stay."""
+    described: int = 0
+    """Of those that are kept, jobs with other metadata than before."""
 
     @property
     def nothing(self) -> bool:
@@ -50,6 +53,8 @@ class Difference:
 
     def __str__(self) -> str:
         parts = [f"{self.kept:,} kept", f"{self.new:,} new", f"{self.changed:,} changed"]
+        if self.described:
+            parts[0] += f" ({self.described:,} with other metadata)"
         if self.gone:
             parts.append(f"{self.gone:,} no longer in the input (they stay)")
         return ", ".join(parts)
@@ -63,7 +68,7 @@ def compare(
     check_models: CheckModels | None,
 ) -> Difference:
     """Read the whole input, change nothing. Raises InputRefused with everything that is wrong with it."""
-    kept = new = changed = running = 0
+    kept = new = changed = running = described = 0
     for chunk, there in beside(database, batch.id, intake.read(lines)):
         for job in chunk:
             stored = there.get((job.custom_id, job.model))
@@ -71,6 +76,7 @@ def compare(
                 new += 1
             elif _asked_as_before(stored, job):
                 kept += 1
+                described += stored.metadata != job.metadata
             else:
                 changed += 1
                 running += stored.state is JobState.RUNNING
@@ -84,7 +90,7 @@ def compare(
         intake.refuse(Problem(0, "", "empty", "the input holds no job"))
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    return Difference(kept, new, changed, running, max(0, batch.jobs - kept - changed))
+    return Difference(kept, new, changed, running, max(0, batch.jobs - kept - changed), described)
 
 
 def extend(
@@ -111,7 +117,15 @@ def extend(
             if (stored := there.get((job.custom_id, job.model))) is not None
             and not _asked_as_before(stored, job)
         ]
+        described = [
+            (stored.id, job.metadata)
+            for job in chunk
+            if (stored := there.get((job.custom_id, job.model))) is not None
+            and stored.metadata != job.metadata
+            and _asked_as_before(stored, job)
+        ]
         with database.write() as conn:
+            set_metadata(conn, described)
             taken = taken_places(conn, batch.id, [job.seq for job in new])
             free = last_place(conn, batch.id)
             placed = []

@@ -82,6 +82,8 @@ class Intake:
         """What is said once for all lines: how many, and the first."""
         self._longest = 1
         self._reusing = 0
+        self._by_default = False
+        """A row is asked of the model that was named for those that name none."""
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
@@ -97,6 +99,11 @@ class Intake:
             remarks.append(
                 "--reuse (reuse) has no effect: no row has temperature 0 or a seed, so that its answers are left to chance; "
                 "--reuse-any takes stored answers all the same"
+            )
+        if self._asked_of and self.accepted and not self._by_default and not self._override:
+            named = ", ".join(self._asked_of)
+            remarks.append(
+                f"--model {named} has no effect: each row names a model of its own; --override puts it in their place"
             )
         for name, (count, first) in self._places.items():
             where = f"line {first:,}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
@@ -157,6 +164,7 @@ class Intake:
                 job = self._job(base + nth, model, parsed, group)
                 self.expiring += job.expires
                 self._reusing += job.reuse
+                self._by_default |= parsed.model == self._defaults.model
                 if job.after is not None:
                     self.following.append(Following(job.custom_id, model, line.line, job.seq, job.after))
                 yield job

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from worker.documents.tables import Quote, Row, Rows, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 
+_ASKING = frozenset({"prompt", "options", "think", "keep_alive", "raw"})
+"""Fields of a job line that nobody calls a column of data."""
 _RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"})
 
 
@@ -210,6 +212,7 @@ class Input:
             system=system or None,  # type: ignore[arg-type]
             id_column=self.recipe.id_column,
             reserved=_RESERVED,
+            override=self.recipe.override,
         )
         if self.recipe.id_column is not None and not job.get("custom_id"):
             message = (
@@ -222,9 +225,13 @@ class Input:
             json.dumps(job, ensure_ascii=False),
             shown=values,
             lines=row.lines,
-            quirks=row.quirks,
+            quirks=(*row.quirks, "fields") if self._hides_fields(row, values) else row.quirks,
             notes=notes,
         )
+
+    def _hides_fields(self, row: Row, values: Mapping[str, Any]) -> bool:
+        """Whether a line of JSON says how it is asked, where a template makes metadata of all that it says."""
+        return self.template is not None and row.values is None and not _ASKING.isdisjoint(values)
 
     @staticmethod
     def _rendered(

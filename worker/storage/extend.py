@@ -1,7 +1,7 @@
 """A batch that is asked again with a changed input: what it has, what is added, what is asked anew."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,11 +30,12 @@ _MANY = 500
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job that a batch has: its id, the digest of what was asked (none in rows of old), and its state."""
+    """A job that a batch has: its id, the digest of what was asked (none in rows of old), its state and its metadata."""
 
     id: int
     digest: bytes | None
     state: JobState
+    metadata: dict[str, Any] | None = None
 
 
 def stored_jobs(
@@ -46,12 +47,12 @@ def stored_jobs(
     j, p = jobs.c, payloads.c
     for start in range(0, len(wanted), _MANY):
         rows = conn.execute(
-            select(j.custom_id, j.model, j.id, p.digest, j.state)
+            select(j.custom_id, j.model, j.id, p.digest, j.state, p.metadata)
             .join_from(jobs, payloads, j.id == p.job_id)
             .where(j.batch_id == batch_id, j.custom_id.in_(wanted[start : start + _MANY]))
         )
-        for custom_id, model, job, digest, state in rows:
-            found[custom_id, model] = StoredJob(job, digest, JobState(state))
+        for custom_id, model, job, digest, state, metadata in rows:
+            found[custom_id, model] = StoredJob(job, digest, JobState(state), metadata)
     return found
 
 
@@ -166,6 +167,17 @@ def _columns(id_: int, batch_id: int, new: NewJob) -> dict[str, Any]:
         "expires": new.expires,
         "reuse": NEW if new.reuse else None,
     }
+
+
+def set_metadata(conn: Connection, changed: Sequence[tuple[int, Mapping[str, Any] | None]]) -> None:
+    """These jobs (by id) have other metadata from now on; what they were asked and answered stays."""
+    if changed:
+        conn.execute(
+            update(payloads)
+            .where(payloads.c.job_id == bindparam("job"))
+            .values(metadata=bindparam("new_metadata")),
+            [{"job": job, "new_metadata": metadata} for job, metadata in changed],
+        )
 
 
 def _open_again(conn: Connection, batch_id: int) -> None:

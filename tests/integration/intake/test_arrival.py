@@ -330,3 +330,22 @@ def test_a_row_whose_prompt_renders_blank_is_refused_by_its_line(
         )
 
     assert (refused.value.problems[0].line, refused.value.problems[0].code) == (3, "blank_prompt")
+
+
+def test_metadata_that_changed_alone_asks_nothing_again_and_stands_in_the_results(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("sku,title,price\nA,shoe,5\nB,hat,7\n")
+    first = taken(database, clock, path)
+    finish_all(database, clock)
+    path.write_text("sku,title,price\nA,shoe,6\nB,hat,7\n")
+
+    again = taken(database, clock, path)
+
+    assert (again.batch.id, str(again.difference)) == (
+        first.batch.id,
+        "2 kept (1 with other metadata), 0 new, 0 changed",
+    )
+    assert [line["metadata"]["price"] for line in result_lines(database, first.batch.id)] == ["6", "7"]
+    assert claimed(database, clock) == []

@@ -1,9 +1,12 @@
 """What is said of an input as a whole, once for the batch."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from worker.door.arrival import arrive
-from worker.door.recipe import Recipe
+from worker.door.intake import Intake
+from worker.door.recipe import Recipe, open_input
 from worker.storage.engine import open_database
 
 
@@ -28,3 +31,43 @@ def test_stream_is_noted_once_for_a_batch_and_not_for_each_line(tmp_path: Path, 
     assert "3 lines" in remark
     assert "line 2" in remark
     assert (arrived.batch.jobs, arrived.submitted.noted) == (4, 0)
+
+
+def remarks(path: Path, *lines: dict[str, Any], **recipe: Any) -> tuple[str, ...]:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    given = Recipe(**{"models": ("m:1",)} | recipe)
+    intake = Intake(given.job_defaults, 1, models=given.models, override=given.override)
+    assert list(intake.read(open_input(path, given)))
+    return intake.remarks()
+
+
+def test_a_model_that_no_row_is_asked_of_is_noted(tmp_path: Path) -> None:
+    own = {"prompt": "a", "model": "own:1"}
+
+    (remark,) = remarks(tmp_path / "in.jsonl", own, own)
+
+    assert remark.startswith("--model m:1 has no effect")
+    assert "--override" in remark
+    assert remarks(tmp_path / "in.jsonl", own, {"prompt": "b"}) == ()
+    assert remarks(tmp_path / "in.jsonl", own, override=True) == ()
+
+
+def test_fields_of_a_job_that_a_template_makes_metadata_of_are_noted(tmp_path: Path) -> None:
+    line = {"text": "a", "options": {"temperature": 1}}
+
+    (remark,) = remarks(tmp_path / "in.jsonl", line, {"text": "b"}, prompt="Sum up: {{ text }}")
+
+    assert "options" in remark and "line 1" in remark
+
+
+def test_a_system_for_all_rows_leaves_alone_those_that_have_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "a", "system": "own"}\n{"prompt": "b"}\n')
+
+    def systems(**more: Any) -> list[str]:
+        recipe = Recipe(models=("m:1",), system="of all", **more)
+        intake = Intake(recipe.job_defaults, 1, models=recipe.models, override=recipe.override)
+        return [job.request["system"] for job in intake.read(open_input(path, recipe))]
+
+    assert systems() == ["own", "of all"]
+    assert systems(override=True) == ["of all", "of all"]
