@@ -5,9 +5,8 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from worker.clock import Clock
-from worker.dispatch.services import batch_services, fleet_services, urgent_services
+from worker.dispatch.services import batch_services, urgent_services
 from worker.maintenance.service import Service
-from worker.settings import load_settings
 from worker.storage.engine import Database
 
 
@@ -20,7 +19,7 @@ def run_services(database: Database, clock: Clock, services: Sequence[Service]) 
 
 
 def tick(database: Database, *, clock: Clock, lease: float | None = None) -> Counter[str]:
-    """One pass of the urgent services."""
+    """One pass of the core's urgent services."""
     return run_services(database, clock, urgent_services(lease=lease, wake=lambda hosts: None))
 
 
@@ -32,7 +31,5 @@ def tidy(
     batch_id: int | None = None,
     keep: timedelta | None = None,
 ) -> Counter[str]:
-    """One pass of the chores, without notices and schedules."""
-    services = batch_services(keep=keep, hosts=lambda: hosts, batch_id=batch_id)
-    searching = [service for service in fleet_services(load_settings()).services if service.name == "search"]
-    return run_services(database, clock, [*services, *searching])
+    """One pass of the core's chores."""
+    return run_services(database, clock, batch_services(keep=keep, hosts=lambda: hosts, batch_id=batch_id))

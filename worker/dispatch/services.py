@@ -30,18 +30,22 @@ Wake = Callable[[list[str]], object]
 
 
 def urgent_services(*, lease: float | None, wake: Wake) -> list[Service]:
-    """The services of the pool ``tick``. ``lease``: seconds, as ``rescue`` takes it; ``wake`` is given the hosts that
-    nobody serves although there is work for them."""
+    """The core's services of the pool ``tick``. ``lease``: seconds, as ``rescue`` takes it; ``wake`` is given the hosts
+    that nobody serves although there is work for them."""
     return [
         Service("rescue", partial(rescue, lease=lease)),
         Service("windows", turn_windows),
-        Service("firings", _open_firings),
         Service("withdraw", withdraw_again),
         Service("follow", settle_waiting),
         Service("promote", promote),
         Service("expire", expire),
         Service("wake", partial(_wake, wake=wake)),
     ]
+
+
+def urgent_feature_services() -> list[Service]:
+    """What features have in the pool ``tick``."""
+    return [Service("firings", _open_firings)]
 
 
 def batch_services(

@@ -14,7 +14,14 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_shutting_down
 
 from worker.clock import Clock, SystemClock
-from worker.dispatch.services import CHORES, TICK, batch_services, fleet_services, urgent_services
+from worker.dispatch.services import (
+    CHORES,
+    TICK,
+    batch_services,
+    fleet_services,
+    urgent_feature_services,
+    urgent_services,
+)
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, InputRefused, NotFound, SettingsRefused
@@ -97,7 +104,10 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
     resources = Resources(settings)
     ticks = Runner(
         Heart(TICK, every=settings.tick_seconds),
-        urgent_services(lease=settings.lease_seconds, wake=lambda hosts: wake_hosts(app, hosts)),
+        [
+            *urgent_services(lease=settings.lease_seconds, wake=lambda hosts: wake_hosts(app, hosts)),
+            *urgent_feature_services(),
+        ],
     )
     chores = Runner(
         Heart(CHORES, every=settings.chores_seconds),

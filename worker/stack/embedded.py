@@ -12,7 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock, SystemClock
-from worker.dispatch.services import FleetServices, batch_services, fleet_services, urgent_services
+from worker.dispatch.services import (
+    FleetServices,
+    batch_services,
+    fleet_services,
+    urgent_feature_services,
+    urgent_services,
+)
 from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, NoHost, SettingsRefused
 from worker.hosts.registry import Seen, keep_look, look_at
@@ -125,6 +131,7 @@ class Embedded:
         for host in hosts:
             self._begin(host)
         urgent = urgent_services(lease=self.settings.lease_seconds, wake=self._wake)
+        urgent.extend(urgent_feature_services())
         if follow is not None:
             urgent.append(Service("hosts", lambda _database, _clock: self._follow(follow)))
         chores = batch_services(keep=self.settings.keep, hosts=lambda: set(self.served), batch_id=batch_id)

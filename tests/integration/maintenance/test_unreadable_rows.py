@@ -1,8 +1,6 @@
 """A row that this version or this machine cannot read costs nobody else anything, and is named."""
 
 import json
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -10,16 +8,11 @@ from sqlalchemy import text
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import Store, new_job
 from tests.maintenance import tick, tidy
-from worker.domain.health import HealthLimits
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.schedules import ScheduleSpec
-from worker.errors import PassIncomplete
-from worker.health.facts import Place, gather
-from worker.health.findings import findings
 from worker.maintenance.hold import hosts_to_wake
-from worker.schedules.open import open_due
 from worker.serving.pace import Paces
 from worker.serving.session import HostSession
 from worker.serving.sight import Sight
@@ -89,22 +82,6 @@ def test_a_host_whose_hours_cannot_be_read_is_closed_and_the_others_decide(
     assert sight.facts({}, None)
 
 
-def test_a_schedule_in_an_unknown_zone_does_not_keep_the_others_from_firing(store: Store) -> None:
-    with store.database.write() as conn:
-        for name in ("nightly", "odd", "weekly"):
-            spec = ScheduleSpec(cron="0 2 * * *", prompt="x", models=("m:1",))
-            add_schedule(conn, name, spec, next_at=store.now, now=store.now - timedelta(days=1))
-    odd = ScheduleSpec(cron="0 2 * * *", prompt="x", models=("m:1",), tz="US/Nowhere").plain
-    set_json(store, "UPDATE schedules SET spec = :value WHERE name = 'odd'", odd)
-
-    with pytest.raises(PassIncomplete, match=r"schedule odd: .*US/Nowhere"):
-        open_due(store.database, clock=FakeClock(store.now))
-
-    with store.database.read() as conn:
-        fired = conn.scalar(text("SELECT count(*) FROM firings"))
-    assert fired == 2
-
-
 def test_a_schedule_of_another_form_is_left_out_of_the_list(store: Store) -> None:
     with store.database.write() as conn:
         spec = ScheduleSpec(cron="0 2 * * *", prompt="x", models=("m:1",))
@@ -131,20 +108,3 @@ def test_a_notice_by_a_channel_of_a_newer_version_does_not_keep_the_others_from_
         conn.execute(text("UPDATE batches SET state = 'finished', finished_at = created_at"))
     with store.database.read() as conn:
         assert [notice.to.target for notice in due_notices(conn, now=store.now, limit=1)] == ["d@e.f"]
-
-
-def test_health_names_each_row_that_cannot_be_read(store: Store, tmp_path: Path) -> None:
-    odd = sealed(store)
-    with store.database.write() as conn:
-        spec = ScheduleSpec(cron="0 2 * * *", prompt="x", models=("m:1",))
-        add_schedule(conn, "odd", spec, next_at=None, now=store.now)
-    set_json(store, f"UPDATE batches SET windows = :value WHERE id = {odd}", UNKNOWN_ZONE)
-    set_json(store, "UPDATE hosts SET windows = :value WHERE name = 'gpu-2'", NEWER_FORM)
-    set_json(store, "UPDATE schedules SET spec = :value", "nonsense")
-
-    url = store.database.url.render_as_string(hide_password=False)
-    facts = gather(Place(url, tmp_path, fleet=False), held=False)
-    named = {finding.about: finding.told for finding in findings(facts, HealthLimits()) if finding.bad}
-
-    assert {f"batches.{odd}", "hosts.gpu-2", "schedules.odd"} <= set(named)
-    assert "US/Nowhere" in named[f"batches.{odd}"]

@@ -14,7 +14,7 @@ from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.schedules import Firing, Schedule
-from worker.schedules.open import next_of
+from worker.schedules.open import next_of, open_due
 from worker.schedules.report import report_of
 from worker.schedules.spec import spec_of
 from worker.schedules.work import work_firings
@@ -83,6 +83,7 @@ class Nights:
 
     def tick(self) -> None:
         tick(self.database, clock=self.clock)
+        open_due(self.database, clock=self.clock)
 
     def work(self, **more: Any) -> None:
         work_firings(self.database, clock=self.clock, **more)

@@ -9,7 +9,8 @@ from sqlalchemy import select, text
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
-from tests.maintenance import tidy
+from tests.maintenance import run_services
+from worker.dispatch.services import fleet_services
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
@@ -17,6 +18,7 @@ from worker.domain.selection import Selection
 from worker.errors import Conflict, InputRefused
 from worker.maintenance.keeping import delete_jobs, prune
 from worker.search.search import Found, catch_up, index_texts, jobs_matching, search
+from worker.settings import load_settings
 from worker.storage.actions import retry_some
 from worker.storage.batches import finish_batches
 from worker.storage.copy import copied_tables
@@ -168,7 +170,10 @@ def test_the_chores_take_in_what_came(store: Store) -> None:
         conn.execute(text("UPDATE searching SET last = 0"))
         conn.execute(text("DELETE FROM searchable"))
 
-    done = tidy(store.database, clock=FakeClock(store.now))
+    [searching] = [
+        service for service in fleet_services(load_settings()).services if service.name == "search"
+    ]
+    done = run_services(store.database, FakeClock(store.now), [searching])
 
     assert (done["indexed"], len(rows(store))) == (1, 1)
 

@@ -81,7 +81,7 @@ def test_nothing_is_said_where_nothing_is_in_the_way(store: Store) -> None:
 def test_a_host_that_cannot_be_reached_is_named_with_since_when_and_why(store: Store) -> None:
     batch = store.submit(new_job(1))
     with store.database.write() as conn:
-        record_unreachable(conn, "gpu-1", message="connection refused", now=NOW)
+        record_unreachable(conn, "gpu-1", message="connection refused", now=NOW, token="gpu-1")
     store.later(200)
 
     assert reasons(store, batch) == ["gpu-1 cannot be reached since 02:00:00 (3 min): connection refused"]

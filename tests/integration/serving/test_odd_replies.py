@@ -1,7 +1,6 @@
 """Replies that are whole and are no answers, from simulated hosts, on both databases."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +8,8 @@ import pytest
 import simulator
 from simulator import Fault
 from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
-from worker.client.asked import asked
 from worker.clock import Clock
 from worker.exports.results import result_lines
-from worker.schedules.spec import asking_of, spec_of
 from worker.storage.engine import Database, open_database
 from worker.storage.results import list_attempts
 
@@ -100,25 +97,8 @@ def test_a_prompt_that_an_older_server_cut_in_silence_is_an_overflow_and_not_an_
 def test_log_probabilities_come_back_with_the_result(database: Database, clock: Clock) -> None:
     job = {"prompt": "Yes or no?", "logprobs": True, "top_logprobs": 2, "options": {"num_predict": 4}}
 
-    asked, plain = ask(database, clock, job, {"prompt": "Say 1."})
+    wanted, plain = ask(database, clock, job, {"prompt": "Say 1."})
 
-    assert len(asked["logprobs"]) == asked["output_tokens"]
-    assert {len(entry["top_logprobs"]) for entry in asked["logprobs"]} == {2}
+    assert len(wanted["logprobs"]) == wanted["output_tokens"]
+    assert {len(entry["top_logprobs"]) for entry in wanted["logprobs"]} == {2}
     assert "logprobs" not in plain
-
-
-def test_a_schedule_and_python_accept_empty_answers_too() -> None:
-    spec = spec_of(
-        {
-            "cron": "0 2 * * *",
-            "documents": ["/data/*.txt"],
-            "prompt": "{{ document }}",
-            "models": ["m:1"],
-            "allow_empty": True,
-        },
-        base=Path("/data"),
-    )
-
-    assert asking_of(spec).defaults.allow_empty is True
-    assert asked(model="m:1", allow_empty=True).recipe.defaults.allow_empty is True
-    assert asked(model="m:1").recipe.defaults.allow_empty is None

@@ -145,7 +145,7 @@ def test_a_host_that_takes_nothing_or_does_not_answer_is_left_out(store: Store) 
     assert [host.host for host in found.hosts] == ["gpu-1"]
 
     with store.database.write() as conn:
-        record_unreachable(conn, "gpu-1", message="refused", now=NOW)
+        record_unreachable(conn, "gpu-1", message="refused", now=NOW, token="gpu-1")
     none = quote_input(store.database, asked(store, *jobs(4, "llama3.2:3b")), clock=At(NOW))
     assert none.quote.unplaced == (LLAMA,)
     assert not none.meets(NOW + timedelta(days=9))

@@ -166,14 +166,14 @@ def test_what_the_table_builds_is_recognised(store: Store) -> None:
 
 def as_the_application(source: str, **names: Any) -> None:
     """Run a line as if it stood in a module of the application."""
-    exec(compile(source, str(ROOT / "worker" / "services" / "example.py"), "exec"), names)
+    exec(compile(source, str(ROOT / "worker" / "door" / "example.py"), "exec"), names)
 
 
 def test_the_application_changes_no_state_beside_the_table(store: Store) -> None:
     store.submit(new_job(1))
     statement = "UPDATE jobs SET state = 'scheduled' WHERE state = 'queued'"
 
-    with pytest.raises(AssertionError, match=r"worker/services/example.py changes jobs.state"):
+    with pytest.raises(AssertionError, match=r"worker/door/example.py changes jobs.state"):
         with store.database.write() as conn:
             as_the_application("conn.execute(text(statement))", conn=conn, text=text, statement=statement)
     with pytest.raises(AssertionError, match=r"example.py changes jobs.state"):
