@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
-from worker.errors import DatabaseFailure
+from worker.errors import DatabaseFailure, DatabaseRefused
 from worker.observability.events import emit, emit_failure
 from worker.serving.spool import Spool
 from worker.storage.engine import Database
@@ -95,6 +95,12 @@ class Store:
         group = waiting[:AT_MOST]
         try:
             self._store(group)
+        except DatabaseRefused:
+            if len(group) == 1:
+                raise
+            for finish in group:  # too slow together, perhaps, and not alone
+                self._store([finish])
+                del waiting[0]
         except DatabaseFailure:
             raise
         except (

@@ -299,6 +299,8 @@ _CONTENDED_STATES = {"40001", "40P01", "55P03"}
 """Serialization failure, deadlock, lock_timeout."""
 _AWAY_STATES = ("08", "53", "57P", "58")
 """Classes of SQLSTATE: the connection, room and memory, shutdown, the system."""
+_LIMITS = "54"
+"""The class of what is too large or too complex for any statement: a defect, or a value that no column holds."""
 _AWAY = {"OperationalError", "InterfaceError", "IdleInTransactionSessionTimeout", "ReadOnlySqlTransaction"}
 """The last two: the server ended a transaction that said nothing more, or has become one that is only read."""
 _REFUSED_STATES: Mapping[str, str] = {
@@ -345,6 +347,8 @@ def _failure(error: Exception, url: URL) -> DatabaseFailure | None:
     advice = _refusal(code, state, kinds, reason)
     if advice is not None:
         return DatabaseRefused(f"{message} (in {_sender(error.__traceback__)})", advice)
+    if state is not None and state.startswith(_LIMITS):
+        return None
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseUnavailable(message, _WAIT)
     if kinds & _AWAY and code != sqlite3.SQLITE_ERROR:
@@ -360,7 +364,7 @@ def _refusal(code: int | None, state: str | None, kinds: set[str], reason: str) 
         return next((advice for words, advice in _REFUSED_CONNECTIONS.items() if words in reason), None)
     if state in _REFUSED_STATES:
         return _REFUSED_STATES[state]
-    if "OperationalError" in kinds and not state.startswith(_AWAY_STATES):
+    if "OperationalError" in kinds and not state.startswith((*_AWAY_STATES, _LIMITS)):
         return _REPORT
     return None
 

@@ -1,6 +1,6 @@
 """Outcomes on their way to the database: nothing that was generated is lost, nothing is stored twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from worker.serving.spool import REJECTED, Spool
 from worker.serving.spools import retry_rejected
 from worker.serving.store import Store
 from worker.storage.engine import Database
+from worker.storage.finishes import Finished, finish_jobs
 
 __all__ = ["queue"]
 
@@ -67,6 +68,24 @@ def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_tak
     assert store.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 2}
     assert not (tmp_path / "gpu-1.jsonl").exists()
+
+
+def test_outcomes_that_take_too_long_together_are_stored_one_by_one(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish_few(conn: Connection, group: Sequence[Finish], **more: Any) -> Finished:
+        if len(group) > 1:
+            raise DatabaseRefused("statement timeout")
+        return finish_jobs(conn, group, **more)
+
+    monkeypatch.setattr("worker.serving.store.finish_jobs", finish_few)
+    queue.submit(new_job(1), new_job(2), new_job(3))
+    store = Store(queue.database, "gpu-1", clock=FakeClock(NOW), spool=Spool(tmp_path / "gpu-1.jsonl"))
+
+    store.add([ending(job) for job in queue.claim()])
+
+    assert store.flush()
+    assert queue.counts() == {JobState.SUCCEEDED: 3}
 
 
 @pytest.mark.fault(11)

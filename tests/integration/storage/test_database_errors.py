@@ -141,7 +141,6 @@ def test_one_may_not_read_what_belongs_to_somebody_else(migrated_postgres_url: s
         ("57014", DatabaseRefused),
         ("53300", DatabaseRefused),
         ("42501", DatabaseRefused),
-        ("54001", DatabaseRefused),
         ("25006", DatabaseUnavailable),
         ("53100", DatabaseUnavailable),
         ("57P01", DatabaseUnavailable),
@@ -158,6 +157,15 @@ def test_the_sqlstate_says_whether_to_wait_to_try_again_or_to_mend(
 
     assert type(caught.value) is kind
     assert caught.value.advice
+    database.close()
+
+
+def test_what_is_too_large_for_any_statement_is_a_defect(migrated_postgres_url: str) -> None:
+    database = open_database(migrated_postgres_url)
+
+    with pytest.raises(OperationalError), database.write() as conn:
+        conn.execute(text("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '54000'; END $$"))
+
     database.close()
 
 

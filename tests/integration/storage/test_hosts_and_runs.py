@@ -45,6 +45,19 @@ def test_what_a_probe_found_is_seen_by_all(store: Store) -> None:
     assert unseen.models == frozenset()
 
 
+def test_a_choice_reads_of_what_hosts_have_the_models_that_wait_alone(store: Store) -> None:
+    models = [HostModel(f"m{n}:8b", "d", False, 4096, weights=f"w{n}") for n in range(40)]
+    with store.database.write() as conn:
+        record_probe(conn, "gpu-1", version="0.30.1", models=models, now=NOW)
+
+        narrow, unseen = read_hosts(conn, NOW, models={"m3:8b", "none:1"})
+        everything = read_hosts(conn, NOW)[0]
+
+    assert (narrow.looked, narrow.models, narrow.weights) == (True, frozenset({"m3:8b"}), {"m3:8b": "w3"})
+    assert (unseen.looked, unseen.may_have("m3:8b")) == (False, True)
+    assert len(everything.models) == 40
+
+
 def test_a_host_that_a_worker_serves_is_not_called_unreachable_by_somebody_else(store: Store) -> None:
     def error(now: datetime, **more: str) -> str | None:
         record_unreachable(conn, "gpu-1", message="no route from here", now=now, **more)
