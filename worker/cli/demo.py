@@ -27,7 +27,8 @@ def demo(
     """
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end
     from worker.cli.render import error_console
-    from worker.cli.run import DEFAULT_HOST, models_checked, quiet_log
+    from worker.cli.run import DEFAULT_HOST, models_checked
+    from worker.cli.settings import quiet_log
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host

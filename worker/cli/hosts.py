@@ -408,12 +408,10 @@ def hosts_check(
 
 def _settings() -> "Settings":
     """The settings, and a log of what is wrong: a secret that every user can read is told as an event."""
-    from worker.cli.settings import settings_for
-    from worker.observability.logging import configure
+    from worker.cli.settings import quiet_log, settings_for
 
     settings = settings_for()
-    asked = "log_level" in settings.model_fields_set
-    configure(settings.log_level if asked else "warning", style=settings.log_style)
+    quiet_log(settings)
     return settings
 
 

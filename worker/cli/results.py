@@ -160,6 +160,8 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
     more = [name for name in _names(given["with_"]) if name != "parts"]
     _known_more(more)
     less = _names(given["without"])
+    if both := set(more) & set(less):
+        raise typer.BadParameter(f"{min(both)} is in --with too; give one", param_hint="--without")
     if lean and "reasoning" not in more:
         less.append("reasoning")
     fields = fields_of(more, less)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ from worker.cli.options import (
     told_of,
 )
 from worker.cli.outputs import Force, outputs_of
-from worker.cli.settings import settings_for
+from worker.cli.settings import quiet_log, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -453,7 +453,8 @@ def _beside_up(
         )
     with opened(settings) as database:
         clock = database.clock()
-        console.print("caravan up serves here; this run joins it", style="dim")
+        more = "; the hosts of --host are added to its own, and all of them take part" if urls else ""
+        console.print(f"caravan up serves here; this run joins it{more}", style="dim")
         if urls:
             hosts = wanted_hosts(database, urls, slots)
             seen = [
@@ -512,14 +513,6 @@ def ask_failed_again(
     failed = Selection(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
     again = retry_jobs(database, failed, clock=clock)
     console.print(f"{again.jobs:,} failed jobs are asked again")
-
-
-def quiet_log(settings: "Settings") -> None:
-    """One process that a person looks at: only what is wrong, unless they asked for more."""
-    from worker.observability.logging import configure
-
-    asked = "log_level" in settings.model_fields_set
-    configure(settings.log_level if asked else "warning", style=settings.log_style)
 
 
 def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None) -> "list[Host]":

@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.25
 def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls: list[str] | None) -> int:
     """Fire a schedule. Returns the exit code. Raises NotFound, Conflict, InputRefused, NoHost."""
     from worker.cli.render import error_console
-    from worker.cli.run import quiet_log
+    from worker.cli.settings import quiet_log
     from worker.errors import AlreadyRunning
     from worker.stack.embedded import embedded
 

@@ -1,5 +1,6 @@
 """How a command gets its settings and its database."""
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,14 @@ def _with_said(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {**said().overrides, **{name: value for name, value in overrides.items() if value is not None}}
 
 
+def quiet_log(settings: Settings) -> None:
+    """The log of a command that a person looks at: only what is wrong, unless they asked for more."""
+    from worker.observability.logging import configure
+
+    asked = "log_level" in settings.model_fields_set
+    configure(settings.log_level if asked else "warning", style=settings.log_style)
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
     """The database of these settings. An embedded one is made where it is missing; a fleet's must be upgraded.
@@ -75,6 +84,8 @@ def opened(settings: Settings) -> Iterator[Database]:
     if not settings.database_url:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _warn_of_a_network_folder(settings)
+    if not logging.getLogger("caravan").handlers:  # an event would be printed without its time and fields
+        quiet_log(settings)
     database = open_database(settings.database)
     try:
         if not is_current(database):

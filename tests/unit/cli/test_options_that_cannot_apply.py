@@ -222,3 +222,10 @@ def _options(command: str) -> list[set[str]]:
     return [
         {*param.opts, *param.secondary_opts} for param in found.params if param.param_type_name == "option"
     ]
+
+
+def test_a_field_that_is_asked_for_and_left_out_is_refused(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["results", "--with", "reasoning,prompt", "--without", "prompt"])
+
+    assert result.exit_code == 2
+    assert "prompt is in --with too" in result.output

@@ -59,6 +59,21 @@ def test_an_empty_plain_part_does_not_hide_the_html_one() -> None:
     assert read(message.as_bytes())["text"] == "Subject: s\n\nhtml\n"
 
 
+def test_a_plain_part_that_only_stands_in_for_the_page_is_not_taken_for_the_letter() -> None:
+    letter = "We offer forty chairs at 90 EUR each, delivered to Porto by the first of May, payable in thirty days."
+    stub, same = EmailMessage(), EmailMessage()
+    for message, plain in (
+        (stub, "Your program shows no HTML.\n"),
+        (same, f"{letter}\n\nhttps://example.org/x\n"),
+    ):
+        message["Subject"] = "s"
+        message.set_content(plain)
+        message.add_alternative(f"<style>p {{ color: red }}</style><p>{letter}</p>", subtype="html")
+
+    assert read(stub.as_bytes())["text"] == f"Subject: s\n\n{letter}\n"
+    assert "https://example.org/x" in str(read(same.as_bytes())["text"])
+
+
 def test_attachments_are_handed_out_by_distinct_names_without_folders() -> None:
     inner = EmailMessage()
     inner["Subject"] = "Inner letter"

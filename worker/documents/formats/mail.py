@@ -17,6 +17,8 @@ MOST_ATTACHMENTS = 500
 MOST_PARTS = 5_000
 DEEPEST = 20
 """Parts within parts of one message."""
+_WORD = re.compile(r"\w+")
+_SOME_WORDS = 12
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _PROTOCOL = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature",
                        "message/delivery-status", "text/rfc822-headers", "message/disposition-notification",
@@ -109,10 +111,12 @@ class _Parts:
             self._attach(part, _bytes(part))
 
     def _alternative(self, part: Message, depth: int) -> None:
-        """One of the alternatives: plain text where it says anything, else the last that can be read."""
+        """One of the alternatives: plain text where it says what the page says, else the last that can be read."""
         inner = [one for one in part.get_payload() if isinstance(one, Message)]
         plain = [one for one in inner if one.get_content_type() == "text/plain" and not _is_attached(one)]
         chosen = next((one for one in plain if self._text(one).strip()), None)
+        if chosen is not None and self._stands_in(self._text(chosen), part):
+            chosen = None
         if chosen is not None:
             self._texts.append(self._text(chosen))
         for one in reversed(inner):
@@ -129,6 +133,15 @@ class _Parts:
             self.take(one, depth + 1)
             if any(text.strip() for text in self._texts[before:]):
                 chosen = one
+
+    def _stands_in(self, plain: str, part: Message) -> bool:
+        """Whether a plain text only stands in for the page that mail programs show: "Your program shows no HTML"."""
+        page = next(
+            (one for one in part.walk() if one.get_content_type() == "text/html" and not _is_attached(one)),
+            None,
+        )
+        words = set() if page is None else set(_WORD.findall(self._text(page).lower()))
+        return len(words) >= _SOME_WORDS and 2 * len(words & set(_WORD.findall(plain.lower()))) < len(words)
 
     def _attachments_of(self, part: Message, depth: int) -> None:
         """What is attached within an alternative that is not shown."""
