@@ -82,6 +82,10 @@ def cancel_jobs(
     """
     if not chosen.whole_batch or chosen.batch_id is None:
         return _operate(database, Verb.CANCEL, chosen, OPEN, clock, principal, most_seconds)
+    with database.read() as conn:
+        goes_on = open_operation(conn, chosen.batch_id)
+    if goes_on is not None and goes_on.verb is Verb.DELETE and goes_on.selection is not None:
+        run_operation(database, goes_on.id, clock=clock)
     with database.write() as conn:
         operation = cancel_batch(conn, chosen.batch_id, now=clock.now(), principal=principal)
     emit("batch.cancelled", batch=chosen.batch_id, jobs=operation.total)

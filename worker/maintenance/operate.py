@@ -102,10 +102,10 @@ def run_operation(
         number_all(database)  # what it comes to is counted before it goes
     while operation.ended_at is None:
         at, before = clock.monotonic(), operation
-        operation = database.transact(
-            lambda conn: take_step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
+        operation, ours = database.transact(
+            lambda conn: _step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
         )
-        if operation.ended_at is not None and operation.error is None:
+        if operation.ended_at is not None and ours:
             report(operation)
         if most_seconds is not None and (operation == before or clock.monotonic() - began >= most_seconds):
             break
@@ -119,11 +119,16 @@ def run_operation(
 
 def take_step(conn: Connection, operation_id: int, *, now: datetime, wait: timedelta) -> Operation:
     """One chunk of an operation, and where it stands then; the same where there is nothing to do but wait."""
+    return _step(conn, operation_id, now=now, wait=wait)[0]
+
+
+def _step(conn: Connection, operation_id: int, *, now: datetime, wait: timedelta) -> tuple[Operation, bool]:
+    """The same, and whether it had not ended before."""
     lock_batch(conn, read_operation(conn, operation_id).batch_id)
     operation = read_operation(conn, operation_id)  # as whoever held the batch left it
     if operation.ended_at is not None:
-        return operation
-    return keep_progress(conn, advance(conn, operation, now=now, wait=wait))
+        return operation, False
+    return keep_progress(conn, advance(conn, operation, now=now, wait=wait)), True
 
 
 def advance(conn: Connection, operation: Operation, *, now: datetime, wait: timedelta) -> Operation:

@@ -347,6 +347,8 @@ def cancel_batch(
     operation = open_operation(conn, batch_id)
     if operation is not None and operation.selection is None and operation.verb in (verb, Verb.DELETE):
         return operation
+    if operation is not None and operation.verb is Verb.DELETE and verb is Verb.CANCEL:
+        refuse_while_operating(conn, batch_id)  # what somebody wants gone is not forgotten
     if state in (BatchState.RECEIVING, BatchState.OPEN, BatchState.PAUSED):
         values: dict[str, Any] = {"state": BatchState.CANCELLED, "finished_at": now}
         if state is BatchState.RECEIVING:  # it takes no more: it has the jobs that were stored

@@ -175,6 +175,37 @@ def test_a_deletion_of_some_jobs_that_was_interrupted_is_continued(
     assert broken(store) == []
 
 
+def test_a_cancel_of_the_batch_ends_a_deletion_first_that_was_interrupted(store: Store) -> None:
+    batch = a_batch(store)
+
+    def killed(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        delete_jobs(store.database, [some(batch)], clock=CLOCK, rest=killed)
+    cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+
+    assert states(store, batch) == {"cancelled": 30} and broken(store) == []
+
+
+def test_two_that_work_one_retry_off_report_it_once(store: Store) -> None:
+    batch = a_failed_batch(store)
+    retry_jobs(store.database, some(batch), clock=CLOCK, most_seconds=0)
+    operation = goes_on(store, batch)
+    assert operation is not None
+    other = run_operation
+
+    def also(_: float) -> None:
+        other(store.database, operation.id, clock=CLOCK)
+
+    reports: list[Operation] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(operate, "report", reports.append)
+        run_operation(store.database, operation.id, clock=CLOCK, rest=also)
+
+    assert [one.verb for one in reports] == [Verb.RETRY]
+
+
 def test_a_conversation_over_two_chunks_is_deleted_whole(store: Store) -> None:
     """Turns that others go on from cannot go before these are cancelled, which is in a later chunk."""
     batch = store.submit(
