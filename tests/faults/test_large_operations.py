@@ -10,9 +10,9 @@ from tests.acceptance.conftest import Fleet, keeps_its_promises
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, new_job
 from tests.waiting import wait_until
+from worker.door.submit import submit_lines
 from worker.errors import InputRefused
 from worker.maintenance.promote import promote_batches
-from worker.services.submit import submit_lines
 from worker.storage.batches import create_batch, get_batch, list_rejects, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
@@ -32,6 +32,7 @@ def large_batch(database: Database) -> int:
     return batch.id
 
 
+@pytest.mark.thorough
 def test_a_cancel_ends_complete_although_control_is_killed_once(fleet: Fleet) -> None:
     batch = large_batch(fleet.database)
     control = fleet.start("control")
@@ -59,7 +60,7 @@ def test_a_refusal_says_which_line_is_wrong_although_the_rows_go_too_slowly(
     migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database ends a statement that takes too long: that of the rows, never the decision."""
-    monkeypatch.setattr("worker.services.intake.SAMPLE", 1)
+    monkeypatch.setattr("worker.door.intake.SAMPLE", 1)
     database = open_database(migrated_postgres_url)
 
     @event.listens_for(database._engine, "before_cursor_execute")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from worker.clock import Clock
 from worker.domain.batches import BatchState
@@ -18,9 +19,10 @@ from worker.maintenance.number import number_all
 from worker.maintenance.service import Counts, each
 from worker.observability.events import emit
 from worker.storage import pauses
-from worker.storage.actions import Step, cancel_some, prioritise_some, retry_some
+from worker.storage.actions import Step, cancel_some, last_job, prioritise_some, retry_some
 from worker.storage.batches import drop_lines, get_batch, promote_batch
 from worker.storage.engine import Connection, Database
+from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.keeping import (
     close_pruned,
@@ -42,6 +44,8 @@ CHUNK = 2000
 """Jobs that are changed in one transaction."""
 LINES = 500
 """Jobs that are deleted in one transaction, or lines that are dropped."""
+WINDOW = 25
+"""A chunk looks at so many times as many ids as it may change: few may match, and the jobs of a batch are very many."""
 LONGEST_PASS = 5.0
 """Seconds of one pass of the service, shared by the operations that go on."""
 WAIT_RUNNING = 15.0
@@ -136,66 +140,61 @@ def advance(conn: Connection, operation: Operation, *, now: datetime, wait: time
     batch = operation.batch_id
     match operation.verb:
         case Verb.CANCEL:
-            return _by_rows(
-                operation,
-                lambda chosen, after: cancel_some(conn, chosen, now=now, after=after, limit=CHUNK),
-                now,
-            )
+            return _by_rows(conn, operation, partial(cancel_some, now=now), now)
         case Verb.SET:
             priority = Priority(operation.arguments["priority"])
-            return _by_rows(
-                operation,
-                lambda chosen, after: prioritise_some(conn, chosen, priority, after=after, limit=CHUNK),
-                now,
-            )
+            return _by_rows(conn, operation, partial(prioritise_some, priority=priority), now)
         case Verb.RETRY:
             return _retry(conn, operation, now)
         case Verb.PAUSE:
-            return _until_none(operation, pauses.withdraw_batch(conn, batch, limit=CHUNK), CHUNK, now)
+            return _until_none(operation, pauses.withdraw_batch(conn, batch, limit=CHUNK), now)
         case Verb.RESUME:
-            return _until_none(operation, promote_batch(conn, batch, limit=CHUNK, now=now), CHUNK, now)
+            return _until_none(operation, promote_batch(conn, batch, limit=CHUNK, now=now), now)
         case Verb.REFUSE:
-            return _until_none(operation, drop_lines(conn, batch, limit=LINES), LINES, now)
+            last = last_job(conn, batch)
+            until = min(max(operation.position, batch << SEQ_BITS) + LINES, last)
+            dropped = drop_lines(conn, batch, after=operation.position, until=until)
+            return _moved_on(replace(operation, done=operation.done + dropped), until, last, now)
         case Verb.DELETE:
             return _delete(conn, operation, now, wait)
 
 
-def _until_none(operation: Operation, changed: int, limit: int, now: datetime) -> Operation:
-    return replace(operation, done=operation.done + changed, ended_at=now if changed < limit else None)
+def _until_none(operation: Operation, changed: int, now: datetime) -> Operation:
+    return replace(operation, done=operation.done + changed, ended_at=now if changed < CHUNK else None)
 
 
-def _by_rows(operation: Operation, change: Callable[[Selection, int], Step], now: datetime) -> Operation:
+def _moved_on(operation: Operation, position: int, last: int, now: datetime) -> Operation:
+    """It has looked at all jobs up to ``position``; it ends at the ``last``."""
+    return replace(operation, position=position, ended_at=now if position >= last else None)
+
+
+def _by_rows(conn: Connection, operation: Operation, change: Callable[..., Step], now: datetime) -> Operation:
     """The next rows in the order of their ids."""
-    chosen, further = _portion(operation, CHUNK)
-    step = change(chosen, operation.position)
-    after = step.after if operation.chosen.job_ids is None else further
-    return replace(
-        operation,
-        done=operation.done + step.changed,
-        running=operation.running + step.running,
-        position=operation.position if after is None else after,
-        ended_at=now if after is None else None,
+    chosen, until, last = _portion(conn, operation, CHUNK)
+    step = change(conn, chosen, after=operation.position, until=until, limit=CHUNK)
+    operation = replace(
+        operation, done=operation.done + step.changed, running=operation.running + step.running
     )
+    return _moved_on(operation, until if step.after is None else step.after, last, now)
 
 
-def _portion(operation: Operation, limit: int) -> tuple[Selection, int | None]:
-    """Of jobs that were chosen by their ids no more than a query takes, and the last of them where there are more."""
+def _portion(conn: Connection, operation: Operation, limit: int) -> tuple[Selection, int, int]:
+    """Which jobs a chunk looks at: the filter, the last id, and the last id of all. Of jobs that were chosen by their ids
+    no more than a query takes."""
     chosen = operation.chosen
     if chosen.job_ids is None:
-        return chosen, None
-    ids = sorted(job for job in chosen.job_ids if job > operation.position)
-    some = ids[:limit]
-    return replace(chosen, job_ids=frozenset(some)), some[-1] if len(ids) > limit else None
+        last = last_job(conn, operation.batch_id)
+        start = max(operation.position, operation.batch_id << SEQ_BITS)
+        return chosen, min(start + limit * WINDOW, last), last
+    ids = sorted(chosen.job_ids)
+    some = [job for job in ids if job > operation.position][:limit]
+    return replace(chosen, job_ids=frozenset(some)), max(some, default=ids[-1]), ids[-1]
 
 
 def _retry(conn: Connection, operation: Operation, now: datetime) -> Operation:
     """A batch that had paused by itself goes on when the last of them is asked again, and its brakes begin anew."""
     options = operation.arguments.get("options")
-    operation = _by_rows(
-        operation,
-        lambda chosen, after: retry_some(conn, chosen, now=now, options=options, after=after, limit=CHUNK),
-        now,
-    )
+    operation = _by_rows(conn, operation, partial(retry_some, now=now, options=options), now)
     if operation.ended_at is not None and operation.done:
         batch = get_batch(conn, operation.batch_id)
         if batch.state is BatchState.PAUSED and batch.pause_code is not None:
@@ -208,30 +207,38 @@ def _retry(conn: Connection, operation: Operation, now: datetime) -> Operation:
 def _delete(conn: Connection, operation: Operation, now: datetime, wait: timedelta) -> Operation:
     """In the order of their ids. Then those that still run are waited for and ended; and those that others went on from,
     which were cancelled after them, have a second round."""
-    batch = operation.batch_id
-    chosen, _ = _portion(operation, LINES)
-    ids = marked_jobs(conn, chosen, after=operation.position, limit=LINES)
-    running = list(operation.arguments.get("running", ()))
-    if ids:
-        cancel_some(conn, Selection(batch, frozenset(ids)), now=now, limit=len(ids) + 1)
-        left = unfinished(conn, ids)
-        gone = forget_jobs(conn, batch, ids)
-        kept = operation.arguments.get("kept", 0) + len(ids) - len(left) - gone
+    batch, arguments = operation.batch_id, operation.arguments
+    running = list(arguments.get("running", ()))
+    if not arguments.get("looked"):
+        chosen, until, last = _portion(conn, operation, LINES)
+        ids = marked_jobs(conn, chosen, after=operation.position, until=until, limit=LINES)
+        left, gone = [], 0
+        if ids:
+            cancel_some(conn, Selection(batch, frozenset(ids)), now=now, limit=len(ids) + 1)
+            left = unfinished(conn, ids)
+            gone = forget_jobs(conn, batch, ids)
+        position = ids[-1] if len(ids) == LINES else until
         return replace(
             operation,
             done=operation.done + gone,
             running=operation.running + len(left),
-            position=ids[-1],
-            arguments={**operation.arguments, "running": running + left, "kept": kept},
+            position=position,
+            arguments={
+                "running": running + left,
+                "kept": arguments.get("kept", 0) + len(ids) - len(left) - gone,
+                "again": arguments.get("again", False),
+                "looked": position >= last,
+            },
         )
     if running:
         if unfinished(conn, running[:LINES]) and now - operation.created_at < wait:
             return operation
         end_running(conn, batch, running[:LINES], now=now)
         gone = forget_jobs(conn, batch, running[:LINES])
-        arguments = {**operation.arguments, "running": running[LINES:]}
-        return replace(operation, done=operation.done + gone, arguments=arguments)
-    if operation.arguments.get("kept") and not operation.arguments.get("again"):
+        return replace(
+            operation, done=operation.done + gone, arguments={**arguments, "running": running[LINES:]}
+        )
+    if arguments.get("kept") and not arguments.get("again"):
         return replace(operation, position=0, arguments={"again": True})
     close_pruned(conn, batch, now=now)
     return replace(operation, ended_at=now)

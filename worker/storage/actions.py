@@ -36,6 +36,7 @@ from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
 from worker.storage.models import ModelTold, known_models
+from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.selection import matching
 from worker.storage.tables import batches, jobs, payloads
@@ -106,12 +107,20 @@ def count_matching(conn: Connection, chosen: Selection) -> int:
     return total
 
 
-def _pick(conn: Connection, chosen: Selection, after: int, limit: int) -> Sequence[Row[Any]]:
-    """The next jobs, in the order of their ids, and locked: they stay as they are told."""
+def last_job(conn: Connection, batch_id: int) -> int:
+    """The largest id of a job of the batch; 0 where it has none."""
+    return conn.scalar(select(func.max(jobs.c.id)).where(in_batch(batch_id))) or 0
+
+
+def _pick(
+    conn: Connection, chosen: Selection, after: int, limit: int, until: int | None = None
+) -> Sequence[Row[Any]]:
+    """The next jobs, in the order of their ids, and locked: they stay as they are told. ``until``: the last id that is
+    looked at. Without statistics PostgreSQL sorts all that it may look at, and few may match among very many."""
     j = jobs.c
     query: Select[Any] = (
         select(j.id, j.batch_id, j.runner_key, j.priority, j.state, j.model, j.cancel_requested_at)
-        .where(matching(chosen), j.id > after)
+        .where(matching(chosen), j.id > after, *(() if until is None else (j.id <= until,)))
         .order_by(j.id)
         .limit(limit)
         .with_for_update(key_share=True, of=jobs)
@@ -143,10 +152,18 @@ def _batch_of(chosen: Selection) -> int:
 # -- cancel, unhold, retry, set ---------------------------------------------------------------------------------
 
 
-def cancel_some(conn: Connection, chosen: Selection, *, now: datetime, after: int = 0, limit: int) -> Step:
+def cancel_some(
+    conn: Connection,
+    chosen: Selection,
+    *,
+    now: datetime,
+    after: int = 0,
+    until: int | None = None,
+    limit: int,
+) -> Step:
     """Cancel what waits of these jobs and flag what runs; their batch goes on with the others."""
     lock_batch(conn, _batch_of(chosen))
-    rows = _pick(conn, chosen.among(OPEN), after, limit)
+    rows = _pick(conn, chosen.among(OPEN), after, limit, until)
     waiting = [row for row in rows if row.state != JobState.RUNNING]
     running = [row for row in rows if row.state == JobState.RUNNING and row.cancel_requested_at is None]
     move(conn, CANCEL, waiting, now=now)
@@ -192,6 +209,7 @@ def retry_some(
     now: datetime,
     options: Mapping[str, Any] | None = None,
     after: int = 0,
+    until: int | None = None,
     limit: int,
 ) -> Step:
     """Ask these jobs again that ended without an answer or are held, and those that succeeded where ``chosen`` names
@@ -208,7 +226,7 @@ def retry_some(
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
         raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
-    picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit)
+    picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit, until)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]
     for ids in _slices(waited):
@@ -287,11 +305,17 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
 
 
 def prioritise_some(
-    conn: Connection, chosen: Selection, priority: Priority, *, after: int = 0, limit: int
+    conn: Connection,
+    chosen: Selection,
+    priority: Priority,
+    *,
+    after: int = 0,
+    until: int | None = None,
+    limit: int,
 ) -> Step:
     """Change how urgent jobs are that have not ended."""
     lock_batch(conn, _batch_of(chosen))
-    rows = _pick(conn, chosen.among(OPEN), after, limit)
+    rows = _pick(conn, chosen.among(OPEN), after, limit, until)
     others = [row for row in rows if row.priority != priority]
     _write(conn, others, priority=int(priority))
     changes: Counter[Change] = Counter()

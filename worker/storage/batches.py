@@ -193,13 +193,15 @@ def refuse_batch(
     return begin_operation(conn, Operation(0, batch_id, Verb.REFUSE, stored, now)) if stored else None
 
 
-def drop_lines(conn: Connection, batch_id: int, *, limit: int) -> int:
-    """Drop lines that were stored of a refused batch, and their counts; returns how many, fewer than ``limit`` only
-    where no more are left. Raises NotFound."""
+def drop_lines(conn: Connection, batch_id: int, *, after: int, until: int) -> int:
+    """Drop lines that were stored of a refused batch, those with ids after the one and up to the other, and their counts;
+    returns how many. Raises NotFound."""
     lock_batch(conn, batch_id)
     j = jobs.c
     rows = conn.execute(
-        select(j.id, j.runner_key, j.priority, j.state).where(in_batch(batch_id)).order_by(j.id).limit(limit)
+        select(j.id, j.runner_key, j.priority, j.state)
+        .where(in_batch(batch_id), j.id > after, j.id <= until)
+        .order_by(j.id)
     ).all()
     changes: Counter[Any] = Counter()
     for row in rows:

@@ -95,9 +95,13 @@ def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:
     return sum(conn.scalar(found.where(in_batch(batch))) or 0 for batch in batch_ids)
 
 
-def marked_jobs(conn: Connection, chosen: Selection, *, after: int, limit: int) -> list[int]:
-    """The ids of jobs that are to go, in their order; fewer than ``limit`` only where there are no more."""
+def marked_jobs(
+    conn: Connection, chosen: Selection, *, after: int, until: int | None = None, limit: int
+) -> list[int]:
+    """The ids of jobs that are to go, in their order, up to ``until``; fewer than ``limit`` only where there are no more."""
     query = select(jobs.c.id).where(matching(chosen), jobs.c.id > after)
+    if until is not None:
+        query = query.where(jobs.c.id <= until)
     return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
 
 

@@ -44,6 +44,7 @@ FAILURE = Failed(Code.UNSUPPORTED, "no")
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate, "CHUNK", 10)
     monkeypatch.setattr(operate, "LINES", 10)
+    monkeypatch.setattr(operate, "WINDOW", 3)
     monkeypatch.setattr(pauses, "MANY", 10)
 
 
@@ -183,7 +184,7 @@ def test_a_cancel_of_the_batch_ends_a_deletion_first_that_was_interrupted(store:
 
     with pytest.raises(KeyboardInterrupt):
         delete_jobs(store.database, [some(batch)], clock=CLOCK, rest=killed)
-    cancel_jobs(store.database, JobFilter(batch), clock=CLOCK)
+    cancel_jobs(store.database, Selection(batch), clock=CLOCK)
 
     assert states(store, batch) == {"cancelled": 30} and broken(store) == []
 
