@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.storage.types import Json
-
 revision = "0019"
 down_revision = "0018"
 branch_labels = None
@@ -41,9 +39,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_host_models_name", "host_models", ["name"])
     op.execute(_COPY[op.get_bind().dialect.name])
-    op.drop_column("hosts", "models")
+    # hosts.models stays for one release: workers of the version before read and write it, and it holds until a newer
+    # worker has looked at the host
 
 
 def downgrade() -> None:
-    op.add_column("hosts", sa.Column("models", Json, nullable=True))  # the next look at a host fills it again
     op.drop_table("host_models")

@@ -11,8 +11,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from worker.domain.hosts import Host, HostModel
 from worker.storage.engine import Connection, open_database
 from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import add_host, record_probe
 from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
 from worker.storage.models import ModelTold, known_models
 from worker.storage.tables import metadata
@@ -102,6 +104,27 @@ def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> No
     )
     assert (unseen.looked, unseen.models) == (False, frozenset())
     assert known == {"qwen3:8b": ModelTold(True, 40960), "old:1": ModelTold(False, None)}
+    database.close()
+
+
+def test_what_a_worker_of_the_version_before_saw_holds_until_a_newer_one_has_looked(
+    migrated_url: str,
+) -> None:
+    database = open_database(migrated_url)
+    now = database.clock().now()
+
+    def models(conn: Connection) -> frozenset[str]:
+        return read_hosts(conn, now, models={"new:1", "old:1"})[0].models
+
+    with database.write() as conn:
+        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=now)
+        record_probe(conn, "gpu-1", version="0.30", models=[HostModel("old:1", "d", False, None)], now=now)
+        before = models(conn)
+        conn.execute(text("UPDATE hosts SET models = :models"), {"models": json.dumps([{"name": "new:1"}])})
+        beside = models(conn)
+        record_probe(conn, "gpu-1", version="0.30", models=[HostModel("old:1", "d", False, None)], now=now)
+
+        assert [before, beside, models(conn)] == [frozenset({name}) for name in ("old:1", "new:1", "old:1")]
     database.close()
 
 

@@ -184,7 +184,9 @@ def read_hosts(conn: Connection, now: datetime, *, models: Collection[str] | Non
             loaded_at=row.loaded_at,
             loaded_seconds=row.loaded_seconds,
             windows=stored_windows(row.windows),
-            models=frozenset(names.get(row.name, ())),
+            models=frozenset(
+                names.get(row.name, ()) if row.models is None else (model["name"] for model in row.models)
+            ),
             weights=weights.get(row.name, {}),
             residents=held.get(row.name, {}),
             blocks=tuple(blocked.get(row.name, ())),

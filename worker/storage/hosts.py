@@ -18,6 +18,7 @@ from worker.storage.types import UtcTime, storable
 _GIVEN = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
 _SEEN = (
     "version",
+    "models",
     "last_seen_at",
     "error",
     "resident",
@@ -217,6 +218,7 @@ def record_probe(
         .where(hosts.c.name == name)
         .values(
             version=storable(version)[:50],
+            models=None,
             last_seen_at=now,
             error=None,
             unreachable_since=None,

@@ -62,6 +62,7 @@ hosts = Table(
     Column("slots", SmallInteger, nullable=False),
     Column("added_at", UtcTime, nullable=False),
     Column("version", String(50)),
+    Column("models", Json),
     Column("last_seen_at", UtcTime),
     Column("last_claim_at", UtcTime),
     Column("error", Text),
@@ -93,6 +94,9 @@ hosts = Table(
     CheckConstraint("slots >= 1", name="slots"),
     CheckConstraint("(serving_token IS NULL) = (serving_until IS NULL)", name="serving"),
 )
+
+"""``models`` is what a worker of the version before ``host_models`` saw last. It is null once a newer one has looked, and
+goes with the next release."""
 
 host_models = Table(
     "host_models",
