@@ -63,6 +63,11 @@ def asked(
         parse_max_failures(str(max_failures))
     if limit is not None and limit < 1:
         raise refused("limit", f"limit: expected a whole number from 1, got {limit}")
+    beside = {"extend": extend, "retry_failed": retry_failed}
+    idle = [name for name, value in beside.items() if value] if new else ["extend"] if key and extend else []
+    if idle:
+        told = f"{idle[0]} has no effect beside {'new' if new else 'key'}; leave one of them out"
+        raise refused(idle[0], told, code="cannot_apply")
     source, text = _prompt(prompt, template)
     models = (model,) if isinstance(model, str) else tuple(dict.fromkeys(model or ()))
     for one in models:

@@ -1,5 +1,6 @@
 """Caravan's database, for a program that has jobs: they are taken in here, and found again."""
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -175,22 +176,29 @@ class Client:
             if bad:
                 raise _problems(path, recipe, bad)
             self._see_not_cancelled(said, content_key(path, recipe) if said.key is None else said.key)
-            arrived = arrive(
-                self.database,
-                path,
-                recipe,
-                name=said.name,
-                clock=self.clock,
-                ask=_asking(said),
-                new=said.new,
-                key=said.key,
-                source=SOURCE,
-                max_attempts=self.settings.max_attempts,
-                terms=Terms(name=said.name, max_failures=said.max_failures, keep=said.keep),
-                check_models=check_models,
-            )
+            try:
+                arrived = arrive(
+                    self.database,
+                    path,
+                    recipe,
+                    name=said.name,
+                    clock=self.clock,
+                    ask=_asking(said),
+                    new=said.new,
+                    key=said.key,
+                    source=SOURCE,
+                    max_attempts=self.settings.max_attempts,
+                    terms=Terms(name=said.name, max_failures=said.max_failures, keep=said.keep),
+                    check_models=check_models,
+                )
+            except InputRefused as error:
+                raise InputRefused(
+                    [_in_python(one) for one in error.problems], left_out=error.left_out
+                ) from None
         if said.retry_failed:
-            failed = Selection(batch_id=arrived.batch.id, states=frozenset({JobState.FAILED}))
+            failed = Selection(
+                batch_id=arrived.batch.id, job_ids=arrived.only, states=frozenset({JobState.FAILED})
+            )
             retry_jobs(self.database, failed, clock=self.clock)
         self.wake()
         return self._handle(arrived.batch)
@@ -255,6 +263,23 @@ def _asking(said: Asked) -> Ask:
         )
 
     return ask
+
+
+def _in_python(problem: Problem) -> Problem:
+    """A problem of an argument by its name in Python: ``max_failures``, not ``--max-failures``."""
+    if problem.code != "cannot_apply":
+        return problem
+    names = {
+        "--new": "new=True",
+        "--by TIME": "deadline",
+        "--expire (expires)": "expires",
+        "--expire": "expires",
+    }
+    told = problem.message
+    for option, name in names.items():
+        told = told.replace(option, name)
+    told = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda match: match[1].replace("-", "_"), told)
+    return replace(problem, field=problem.field.removeprefix("--").replace("-", "_"), message=told)
 
 
 def _problems(path: Path, recipe: Recipe, bad: Mapping[int, Problem]) -> InputRefused:

@@ -226,3 +226,35 @@ def test_a_deadline_is_the_jobs_own(caravan: Caravan) -> None:
     with caravan.database.read() as conn:
         deadline = conn.scalar(text("SELECT deadline FROM jobs WHERE batch_id = :b"), {"b": batch.id})
     assert str(deadline).startswith("2030-01-01")
+
+
+@pytest.mark.parametrize(
+    "said", [{"new": True, "retry_failed": True}, {"new": True, "extend": True}, {"key": "k", "extend": True}]
+)
+def test_arguments_that_would_have_no_effect_are_refused(caravan: Caravan, said: dict[str, Any]) -> None:
+    with pytest.raises(InputRefused, match="has no effect beside"):
+        caravan.submit(["x"], model=MODEL, **said)
+
+
+def test_what_a_batch_that_is_there_cannot_take_on_is_refused_by_its_name_in_python(caravan: Caravan) -> None:
+    first = caravan.submit(["x"], model=MODEL, name="ads")
+
+    for said in ({"name": "ads2"}, {"max_failures": 3}, {"expires": True}):
+        with pytest.raises(InputRefused) as refused:
+            caravan.submit(["x"], model=MODEL, **said)
+        assert str(refused.value).startswith(f"{next(iter(said))} cannot apply")
+        assert "new=True" in str(refused.value) and "--" not in str(refused.value)
+    assert caravan.submit(["x"], model=MODEL, name="ads").id == first.id
+
+
+def test_failed_jobs_outside_of_a_limit_are_not_asked_again(caravan: Caravan) -> None:
+    batch = caravan.submit(["a", "b", "c"], model=MODEL)
+    with caravan.database.write() as conn:
+        conn.execute(text("UPDATE jobs SET state = 'failed', finished_at = eligible_at"))
+
+    caravan.submit(["a", "b", "c"], model=MODEL, limit=1, retry_failed=True)
+
+    with caravan.database.read() as conn:
+        states = list(conn.scalars(text("SELECT state FROM jobs ORDER BY id")))
+    assert states[1:] == ["failed", "failed"] and states[0] != "failed"
+    assert batch.id
