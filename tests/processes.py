@@ -81,8 +81,9 @@ class Processes:
         name: str,
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
+        cwd: Path | None = None,
     ) -> Started:
-        """Start ``command`` with ``env`` on top of our own environment; ``stdin`` is all it reads."""
+        """Start ``command`` with ``env`` on top of our own environment, in ``cwd``; ``stdin`` is all it reads."""
         log = self._folder / f"{name}-{len(self._started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -91,6 +92,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                cwd=cwd,
                 start_new_session=True,
                 preexec_fn=dies_with_parent,
             )

@@ -33,11 +33,17 @@ TENTH = {
 
 
 def caravan(
-    *arguments: str, env: Mapping[str, str], check: bool = True
+    *arguments: str, env: Mapping[str, str], check: bool = True, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, as a person would."""
     done = subprocess.run(
-        [*CARAVAN, *arguments], env=dict(env), capture_output=True, text=True, timeout=120, check=False
+        [*CARAVAN, *arguments],
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

@@ -166,7 +166,7 @@ def test_what_cannot_work_is_refused_when_it_is_said(environment: Environment, i
     assert "expected minute hour" in told("--cron", "0 25 * * *")
     assert "outside the roots" in told("--root", str(inbox / "deeper"))
     assert "expected letters" in told(name="what is this")
-    assert "one of them" in told("--template", str(inbox / "a.txt"))
+    assert "beside --prompt" in told("--template", str(inbox / "a.txt"))
     empty = add(environment, inbox, "--documents", f"{inbox}/*.odt", name="empty")
     assert "4 documents match" in empty.stderr
     caravan("schedule", "remove", "empty", "--yes", env=environment)
