@@ -90,7 +90,8 @@ def _fault(
 
 
 def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
-    """Hosts that nobody serves while there is work they could do."""
+    """Hosts that nobody serves while there is work they could do. A model that no host had at the last look may have been
+    pulled since: then all of them look again, before its jobs are parked."""
     now = clock.now()
     with database.read() as conn:
         backlog = read_backlog(conn, now=now)
@@ -98,6 +99,7 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
             return []
         views = read_hosts(conn, now)
     models = {waiting.model for waiting in backlog}
+    anywhere = any(not any(view.may_have(model) for view in views) for model in models)
     return [
         view.name
         for view in views
@@ -105,5 +107,5 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
         and not view.draining
         and not view.closed
         and view.health is not Health.QUARANTINED
-        and any(view.may_have(model) for model in models)
+        and (anywhere or any(view.may_have(model) for model in models))
     ]

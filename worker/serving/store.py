@@ -57,12 +57,17 @@ class Store:
         """Ids of the jobs whose outcomes are not stored yet, without those of earlier workers. From any thread."""
         return frozenset(finish.job_id for finish in tuple(self._pending))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be stored."""
+        return not self._pending and not self._left
+
     def add(self, finishes: Sequence[Finish]) -> None:
         self._pending += finishes
 
     def flush(self) -> bool:
         """Store what is pending; False while the database does not take it."""
-        if not self._pending and not self._left:
+        if self.is_empty:
             return True
         if self._clock.monotonic() < self._retry_at:
             self._keep()

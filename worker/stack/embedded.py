@@ -20,15 +20,17 @@ from worker.dispatch.services import (
     urgent_services,
 )
 from worker.domain.hosts import Host
-from worker.errors import DatabaseFailure, NoHost, SettingsRefused
-from worker.hosts.registry import Seen, keep_look, look_at
+from worker.errors import DatabaseFailure, NoHost, NotFound, SettingsRefused
+from worker.hosts.registry import Seen, keep_look, look_again, look_at
+from worker.maintenance.cadence import Cadence
 from worker.maintenance.heart import Heart
+from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.serving.pace import Paces
-from worker.serving.serve import CHANGED, serve_host
+from worker.serving.serve import CHANGED, NO_WORK, serve_host
 from worker.serving.spool import Spool, spool_path
 from worker.serving.spools import store_spools
 from worker.serving.standing import Standing
@@ -37,6 +39,7 @@ from worker.serving.watchdog import Asked, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.backup import bring_up_to_date
+from worker.storage.changes import Changes
 from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
@@ -55,6 +58,10 @@ _log = logging.getLogger("caravan")
 UP = "up"
 """The pool of urgent services where one process does everything."""
 UP_CHORES = "up-chores"
+NOTICE_SECONDS = 0.25
+"""How often the services look whether anything changed."""
+LOOK_SECONDS = 60.0
+"""How often a host without work is looked at."""
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
 
@@ -138,24 +145,32 @@ class Embedded:
         if batch_id is None:  # a run works on its own batch, and tells of it in the end
             self.fleet_chores = fleet_services(self.settings)
             chores.extend(self.fleet_chores.services)
-        self._maintain(UP, urgent, every=min(self.settings.tick_seconds, 1.0))
-        self._maintain(UP_CHORES, chores, every=self.settings.tick_seconds)
+        tick, chores_every = self.settings.tick_seconds, self.settings.chores_seconds
+        self._maintain(UP, urgent, Cadence(busy=min(tick, 1.0), rest=2 * tick, soonest=NOTICE_SECONDS))
+        self._maintain(UP_CHORES, chores, Cadence(busy=tick, rest=2 * chores_every, soonest=tick))
 
-    def _maintain(self, pool: str, services: Sequence[Service], *, every: float) -> None:
+    def _maintain(self, pool: str, services: Sequence[Service], cadence: Cadence) -> None:
         runner = Runner(self.heart(pool), services)
-        thread = threading.Thread(target=self._run_services, args=(runner, every), name=pool, daemon=True)
+        thread = threading.Thread(target=self._run_services, args=(runner, cadence), name=pool, daemon=True)
         self.maintenance.append(thread)
         thread.start()
 
-    def _run_services(self, runner: Runner, every: float) -> None:
-        with self.watchdog.watching(runner.pool) as turned:
-            while not self.stop.wait(every):
-                turned()
-                runner.run_due(self.database, self.clock)
+    def _run_services(self, runner: Runner, cadence: Cadence) -> None:
+        changes = Changes(self.database)
+        try:
+            with self.watchdog.watching(runner.pool) as turned:
+                while not self.stop.wait(min(cadence.busy, cadence.soonest, 1.0)):
+                    turned()
+                    now = self.clock.monotonic()
+                    if cadence.is_due(now, changed=changes.any()):
+                        results = runner.run_due(self.database, self.clock)
+                        cadence.ran(now, changed=bool(results))
+        finally:
+            changes.close()
 
     def heart(self, pool: str) -> Heart:
         """The pulse of a pool of services."""
-        return Heart(pool, every=max(self.settings.tick_seconds, 1.0), silent=not self.permanent)
+        return Heart(pool, every=max(self.settings.chores_seconds, 1.0), silent=not self.permanent)
 
     def _wake(self, hosts: list[str]) -> None:
         for name in hosts:
@@ -255,7 +270,7 @@ class Embedded:
         name = served.host.name
         standing = Standing(Paces(name))
         while not served.stop.is_set():
-            changed = False
+            changed = rests = False
             try:
                 ended = serve_host(
                     self.database,
@@ -272,12 +287,15 @@ class Embedded:
                     batch_id=self.batch_id,
                 )
                 changed = ended.reason == CHANGED and self._reopen(served)
+                rests = ended.reason == NO_WORK and served.store.is_empty and not self._has_work(name)
             except DatabaseFailure as error:
                 emit_failure(error, host=name)
             except Exception:
                 _log.exception("defect while %s was served; it is served again", name)
-            if not served.stop.is_set() and not changed:
+            if not served.stop.is_set() and not changed and not rests:
                 served.wake.wait(self.settings.tick_seconds)
+            while rests and not served.stop.is_set() and not served.wake.wait(LOOK_SECONDS):
+                self._look_at_rest(name)
             served.wake.clear()
 
     def _reopen(self, served: Served) -> bool:
@@ -301,6 +319,21 @@ class Embedded:
         emit("host.unreachable", host=host.name, message=str(error))
         with self.database.write() as conn:
             record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
+
+    def _has_work(self, name: str) -> bool:
+        """Work that came between the last look and the end of the pass: who wakes hosts saw it served still."""
+        return name in hosts_to_wake(self.database, clock=self.clock)
+
+    def _look_at_rest(self, name: str) -> None:
+        """Nobody serves it until the services wake it: its models may be others by now, and it may have gone."""
+        try:
+            with self.database.read() as conn:
+                host = get_host(conn, name)
+            look_again(self.database, host, open_host=self.open_host, clock=self.clock)
+        except NotFound:
+            pass  # somebody removed it, and the services will see it
+        except DatabaseFailure as error:
+            emit_failure(error, host=name)
 
     def _follow(self, follow: Follow) -> Counts:
         before = set(self.served)

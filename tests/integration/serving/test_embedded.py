@@ -1,6 +1,10 @@
 """The threads of the embedded stack outlive a defect in what they call."""
 
+import json
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,14 +14,19 @@ import pytest
 import simulator
 from api_schemas.jobs import JobDefaults
 from tests.waiting import wait_until
+from worker.clock import Clock
 from worker.dispatch import services
+from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
+from worker.maintenance.runner import Runner
+from worker.serving.serve import serve_host
 from worker.settings import load_settings
 from worker.stack import embedded as stack_module
-from worker.stack.embedded import embedded, join_hosts
+from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.storage.counts import batch_progress
+from worker.storage.engine import Database, open_database
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), DatabaseUnavailable("away")])
@@ -60,6 +69,82 @@ def test_what_breaks_once_is_tried_again_and_the_work_is_done(
                 return bool(broken) and batch_progress(conn, batch.id).done == 1
 
         wait_until(done, description="the job is answered though something broke")
+
+
+def submitted(database: Database, clock: Clock, key: str, **fields: object) -> Batch:
+    """A batch of one job, as another process submits it: the stack is told nothing."""
+    job = {"model": simulator.demo_models()[0].name, "prompt": key, **fields}
+    return submit_lines(
+        database, [json.dumps(job)], key=key, name=key, source=None, defaults=JobDefaults(), clock=clock
+    ).batch
+
+
+@contextmanager
+def at_rest(url: str, home: Path, **settings: float) -> Iterator[tuple[Embedded, Database, list[str]]]:
+    """A stack that serves a host and has come to rest, a connection of another process, and the names of the hosts that
+    were served since."""
+    host = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.0)
+    served: list[str] = []
+    left = threading.Event()
+    serve = serve_host
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        served.append(args[1].name)
+        ended = serve(*args, **kwargs)
+        left.set()
+        return ended
+
+    fast = {"linger_seconds": 0.0, "idle_poll_seconds": 0.02, **settings}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        simulator.running(host) as (running,),
+        embedded(load_settings({}, home=home, database_url=url, **fast), command="up") as stack,
+        closing(open_database(url)) as other,
+    ):
+        patch.setattr(stack_module, "serve_host", counted)
+        join_hosts(stack, [Host("gpu-1", running.url)])
+        stack.serve([Host("gpu-1", running.url)])
+        assert left.wait(30)
+        served.clear()
+        yield stack, other, served
+
+
+def is_done(database: Database, batch: Batch) -> bool:
+    with database.read() as conn:
+        return batch_progress(conn, batch.id).done == 1
+
+
+def test_what_another_process_submits_is_noticed_without_a_tick(database_url: str, tmp_path: Path) -> None:
+    hours = 3600.0
+    with at_rest(database_url, tmp_path, tick_seconds=hours, chores_seconds=hours) as (stack, other, served):
+        for key in ("first", "second"):
+            batch = submitted(other, stack.clock, key, priority="interactive")
+
+            wait_until(lambda batch=batch: is_done(other, batch), description=f"the {key} job is answered")  # type: ignore[misc]
+
+    assert set(served) == {"gpu-1"}
+
+
+def test_at_rest_no_host_is_served_and_nothing_is_logged(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    passes = threading.Semaphore(0)
+    with at_rest(database_url, tmp_path, tick_seconds=0.02, chores_seconds=0.02) as (stack, _, served):
+        caplog.clear()
+        run_due = Runner.run_due
+
+        def counted(self: Any, *args: Any) -> Any:
+            passes.release()
+            return run_due(self, *args)
+
+        with caplog.at_level(logging.INFO), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Runner, "run_due", counted)
+            for _ in range(30):
+                assert passes.acquire(timeout=30)
+            messages = [record.message for record in caplog.records if record.name.startswith("caravan")]
+
+        assert (served, messages) == ([], [])
+        assert stack.hosts == ["gpu-1"]
 
 
 def test_a_stack_that_closes_waits_for_its_threads(tmp_path: Path) -> None:

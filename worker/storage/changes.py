@@ -1,0 +1,71 @@
+"""Tells whether work was added or moved, by whatever process, at a cost that is not worth naming."""
+
+from contextlib import ExitStack
+
+from sqlalchemy import text
+
+from worker.errors import DatabaseFailure
+from worker.storage.engine import Connection, Database
+
+_MARKS = text(
+    "SELECT (SELECT max(id) FROM jobs), (SELECT max(id) FROM count_deltas), (SELECT max(id) FROM firings), "
+    "(SELECT count(*) FROM hosts)"
+)
+"""What changes with every submission, transition of a job, firing and host: three probes of an index, and a few rows.
+Pulses and leases are no part of it, so that whoever rests does not wake itself by saying that it is alive."""
+
+Marks = tuple[object, ...]
+
+
+class Changes:
+    """Remembers what it saw last. For one thread; it holds one connection until it is closed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held = ExitStack()
+        self._conn: Connection | None = None
+        self._version: object = None
+        self._marks: Marks | None = None
+
+    def any(self) -> bool:
+        """Whether anything changed since the last call; the first call, and one that cannot tell, say so too.
+
+        SQLite counts the commits of other connections (``PRAGMA data_version``, some microseconds); only where there were
+        any, and on PostgreSQL always, the marks are read.
+        """
+        try:
+            conn = self._connection()
+            if self._database.dialect == "sqlite":
+                version = _data_version(conn)
+                if version == self._version:
+                    return False
+                self._version = version
+            marks = tuple(conn.execute(_MARKS).one())
+        except Exception:  # whatever it is, whoever works next says it
+            self.close()
+            return True
+        changed, self._marks = marks != self._marks, marks
+        return changed
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._conn = self._version = self._marks = None
+        held, self._held = self._held, ExitStack()
+        try:
+            held.close()
+        except DatabaseFailure:
+            pass
+
+    def _connection(self) -> Connection:
+        if self._conn is None:
+            self._conn = self._held.enter_context(self._database.outside())
+        return self._conn
+
+
+def _data_version(conn: Connection) -> object:
+    """Past SQLAlchemy, which costs ten times as much as the statement."""
+    cursor = conn.connection.cursor()
+    try:
+        return cursor.execute("PRAGMA data_version").fetchone()[0]
+    finally:
+        cursor.close()
