@@ -37,7 +37,7 @@ from worker.quote.quote import Quoted
 from worker.settings import Settings
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database, sqlite_file
+from worker.storage.engine import Connection, Database, sqlite_file
 from worker.storage.reports import runner_keys_in_order
 from worker.storage.results import model_figures
 from worker.storage.runs import count_loads
@@ -46,6 +46,8 @@ LOOK_SECONDS = 0.25
 SITUATION_SECONDS = 1.0
 SAY_AFTER = 3.0
 """Seconds without a running job after which it is said why."""
+MOST_COMPARED = 10_000
+"""Jobs of a batch whose loads are compared with those of first-come-first-served."""
 DATABASE_SECONDS = 30.0
 """How long the summary waits for a database that is away."""
 
@@ -287,6 +289,14 @@ def _print_json(watched: Watched, watching: Watching) -> None:
     typer.echo(json.dumps(plain))
 
 
+def _first_come(conn: Connection, batch: Batch, hosts: int) -> str:
+    """What the loads compare with; nothing for a large batch, of which every job would be read for it."""
+    if batch.jobs > MOST_COMPARED:
+        return ""
+    keys = map(without_window, runner_keys_in_order(conn, batch.id))
+    return f"; first-come-first-served would have done {first_come_loads(keys, hosts=max(1, hosts))}"
+
+
 def _summarise(
     watched: Watched,
     watching: Watching,
@@ -300,13 +310,11 @@ def _summarise(
         figures = model_figures(conn, batch.id)
         flaws = answer_counts(conn, batch.id)
         loads = count_loads(conn, since=batch.created_at)
-        naive = first_come_loads(
-            map(without_window, runner_keys_in_order(conn, batch.id)), hosts=max(1, hosts)
-        )
+        naive = _first_come(conn, batch, hosts)
     for table in summary_tables(watching.progress, figures, watching.seconds, plain=not console.is_terminal):
         console.print(table)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
-    console.print(f"Model loads: {loads}{by_hosts}; first-come-first-served would have done {naive}.")
+    console.print(f"Model loads: {loads}{by_hosts}{naive}.")
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")

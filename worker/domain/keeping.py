@@ -41,10 +41,18 @@ class Ended:
     """None: as is set for all; zero: for ever."""
 
 
-def is_due(batch: Ended, now: datetime, *, default: timedelta | None, older_than: timedelta | None) -> bool:
-    """Whether its texts have to go: those of ``default`` and of its own, or older than somebody says. One that is kept
-    for ever is not."""
-    if batch.keep is not None and not batch.keep:
-        return False
-    limit = older_than or batch.keep or default
-    return limit is not None and limit > timedelta(0) and now - batch.ended_at > limit
+def kept_for(
+    keep: timedelta | None, *, default: timedelta | None, older_than: timedelta | None
+) -> timedelta | None:
+    """How long after its end a batch is kept that says ``keep``: as it says, else ``default``, or ``older_than`` where
+    somebody gives that. None: for ever.
+
+    >>> week, day = timedelta(days=7), timedelta(days=1)
+    >>> kept_for(None, default=week, older_than=None).days, kept_for(day, default=week, older_than=None).days
+    (7, 1)
+    >>> kept_for(timedelta(0), default=week, older_than=day), kept_for(None, default=None, older_than=None)
+    (None, None)
+    """
+    if keep is not None and not keep:
+        return None
+    return older_than or keep or default or None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.clock import Clock
-from worker.domain.keeping import Ended, is_due
+from worker.domain.keeping import Ended
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
 from worker.errors import Conflict
@@ -39,6 +39,8 @@ CHUNK = 500
 """Jobs in one transaction."""
 PAGES = 500
 """Pages that are cut off an SQLite file in one transaction."""
+MOST_BATCHES = 500
+"""Due batches that one pass of the chores reads: more of them than it can prune."""
 LONGEST_PASS = 2.0
 """Seconds that one pass of the chores may prune."""
 
@@ -74,13 +76,8 @@ def due_batches(
 ) -> ToPrune:
     """Batches that have been kept for long enough: as each says, ``default`` where it says nothing; or those that ended
     longer ago than ``older_than``."""
-    now = clock.now()
     with database.read() as conn:
-        due = [
-            batch
-            for batch in ended_batches(conn)
-            if is_due(batch, now, default=default, older_than=older_than)
-        ]
+        due = storage.due_batches(conn, now=clock.now(), default=default, older_than=older_than)
         return ToPrune(tuple(due), count_there(conn, [batch.batch_id for batch in due]))
 
 
@@ -94,7 +91,7 @@ def named_batches(database: Database, batch_ids: Collection[int]) -> ToPrune:
                     f"batch {batch.id} ({batch.name}) is {batch.state}: only what is over can be pruned; "
                     f"caravan delete {batch.id} cancels it first"
                 )
-        chosen = [batch for batch in ended_batches(conn) if batch.batch_id in set(batch_ids)]
+        chosen = ended_batches(conn, batch_ids)
         return ToPrune(tuple(chosen), count_there(conn, [batch.batch_id for batch in chosen]))
 
 
@@ -134,10 +131,12 @@ def prune(
 
 def prune_due(database: Database, *, clock: Clock, default: timedelta | None, rest: Rest = pause) -> int:
     """One pass of the chores: forget some of what has been kept for long enough; how many jobs."""
-    due = due_batches(database, clock=clock, default=default)
-    if not due.batches:
+    with database.read() as conn:
+        due = storage.due_batches(conn, now=clock.now(), default=default, limit=MOST_BATCHES)
+    if not due:
         return 0
-    gone = prune(database, due.ids, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
+    ids = [batch.batch_id for batch in due]
+    gone = prune(database, ids, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
     if not gone.left:
         give_room_back(database, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
     return gone.jobs

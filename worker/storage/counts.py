@@ -47,9 +47,15 @@ def fold_counts(conn: Connection, limit: int = 50_000) -> int:
     ]
     if changed:
         conn.execute(_ADD, changed)
-        conn.execute(delete(counts).where(counts.c.jobs == 0))
+        folded = sorted({row["batch"] for row in changed})
+        for start in range(0, len(folded), _AT_ONCE):
+            these = counts.c.batch_id.in_(folded[start : start + _AT_ONCE])
+            conn.execute(delete(counts).where(counts.c.jobs == 0, these))
     return len(taken)
 
+
+_AT_ONCE = 500
+"""Batches named in one statement."""
 
 _ADD = text(
     "INSERT INTO counts (batch_id, runner_key, priority, state, jobs) VALUES (:batch, :key, :priority, :state, :jobs) "

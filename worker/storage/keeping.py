@@ -5,18 +5,22 @@ a job. Only jobs that have ended go, so no claim, lease or count of open work is
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Row,
+    Select,
     Table,
     and_,
     case,
     delete,
     exists,
     func,
+    literal_column,
     select,
     text,
     update,
@@ -26,7 +30,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
-from worker.domain.keeping import Ended
+from worker.domain.keeping import Ended, kept_for
 from worker.domain.selection import Selection
 from worker.storage.answers import flaws_of
 from worker.storage.engine import Database
@@ -66,27 +70,77 @@ class Forgotten:
 # -- which ------------------------------------------------------------------------------------------------------------
 
 
-def ended_batches(conn: Connection) -> list[Ended]:
-    """Batches that are over and whose texts are there, the oldest first."""
-    ended = func.coalesce(batches.c.finished_at, batches.c.created_at)
-    rows = conn.execute(
-        select(batches.c.id, batches.c.name, ended.label("ended"), batches.c.keep_seconds)
-        .where(
-            batches.c.state.in_(sorted(SETTLED)),
-            batches.c.pruned_at.is_(None),
-            ~exists().where(operations.c.batch_id == batches.c.id, operations.c.ended_at.is_(None)),
-        )
-        .order_by(batches.c.id)
-    )
-    return [
-        Ended(
-            row.id,
-            row.name,
-            row.ended,
-            None if row.keep_seconds is None else timedelta(seconds=row.keep_seconds),
-        )
-        for row in rows
+_THERE = batches.c.pruned_at.is_(None)
+_ENDINGS = (
+    (batches.c.finished_at, and_(_THERE, batches.c.finished_at.is_not(None))),
+    (batches.c.created_at, and_(_THERE, batches.c.state == literal_column("'refused'"))),
+)
+"""When batches ended, and which: those that ran, and those that were refused. Each has an index of its own."""
+
+
+def ended_batches(conn: Connection, batch_ids: Collection[int]) -> list[Ended]:
+    """Those of these batches that are over and whose texts are there, the oldest first."""
+    found = [
+        row
+        for ended, over in _ENDINGS
+        for row in conn.execute(_ended(ended, over).where(batches.c.id.in_(sorted(batch_ids))))
     ]
+    return sorted(map(_as_ended, found), key=lambda one: one.batch_id)
+
+
+def due_batches(
+    conn: Connection,
+    *,
+    now: datetime,
+    default: timedelta | None,
+    older_than: timedelta | None = None,
+    limit: int | None = None,
+) -> list[Ended]:
+    """Ended batches whose texts have been kept for long enough (``kept_for``), the oldest first; at most ``limit`` of those
+    that say the same of keeping them.
+
+    Reads what is due and no other batch that ended: for each different time that batches are kept, a range of an index.
+    """
+    found: list[Ended] = []
+    for ended, over in _ENDINGS:
+        for keep in _keeps(conn, over):
+            kept = kept_for(keep, default=default, older_than=older_than)
+            if kept is None:
+                continue
+            said = (
+                batches.c.keep_seconds.is_(None)
+                if keep is None
+                else batches.c.keep_seconds == int(keep.total_seconds())
+            )
+            rows = conn.execute(
+                _ended(ended, over).where(said, ended < now - kept).order_by(ended).limit(limit)
+            )
+            found += map(_as_ended, rows)
+    return sorted(found, key=lambda one: one.batch_id)
+
+
+def _keeps(conn: Connection, over: ColumnElement[bool]) -> Iterator[timedelta | None]:
+    """What batches say of keeping them, each once: by jumping along the index."""
+    yield None
+    seconds: int | None = -1
+    while True:
+        seconds = conn.scalar(
+            select(func.min(batches.c.keep_seconds)).where(over, batches.c.keep_seconds > seconds)
+        )
+        if seconds is None:
+            return
+        yield timedelta(seconds=seconds)
+
+
+def _ended(ended: ColumnElement[datetime | None], over: ColumnElement[bool]) -> Select[Any]:
+    return select(batches.c.id, batches.c.name, ended.label("ended"), batches.c.keep_seconds).where(
+        over, ~exists().where(operations.c.batch_id == batches.c.id, operations.c.ended_at.is_(None))
+    )
+
+
+def _as_ended(row: Row[Any]) -> Ended:
+    keep = None if row.keep_seconds is None else timedelta(seconds=row.keep_seconds)
+    return Ended(row.id, row.name, row.ended, keep)
 
 
 def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:

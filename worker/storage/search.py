@@ -93,7 +93,7 @@ def index_some(conn: Connection, *, limit: int, most_characters: int) -> int:
     conn.execute(delete(searchable).where(searchable.c.job_id.in_(ids)))
     new = [
         {"job_id": one.job_id, "tokens": " ".join(sorted(_tokens(one, most_characters)))}
-        for one in texts(conn, there)
+        for one in texts(conn, there, most_characters=most_characters)
     ]
     if new:
         conn.execute(insert(searchable), new)
@@ -129,9 +129,16 @@ def candidates(
     return list(conn.scalars(text(query), given))
 
 
-def texts(conn: Connection, job_ids: Sequence[int]) -> list[Text]:
-    """These jobs, those that are there, in the order of the ids given."""
-    rows = conn.execute(_TEXTS.where(jobs.c.id.in_(job_ids)))
+def texts(conn: Connection, job_ids: Sequence[int], *, most_characters: int | None = None) -> list[Text]:
+    """These jobs, those that are there, in the order of the ids given; of long texts their beginnings."""
+    query = _TEXTS
+    if most_characters is not None:
+        query = query.with_only_columns(
+            *_OF_JOB,
+            *(func.substr(column, 1, most_characters) for column in _LONG),
+            maintain_column_froms=True,
+        )
+    rows = conn.execute(query.where(jobs.c.id.in_(job_ids)))
     found = {row.id: Text(*row) for row in rows}
     return [found[job] for job in job_ids if job in found]
 
@@ -147,18 +154,18 @@ def forget(conn: Connection, job_ids: Collection[int]) -> None:
     conn.execute(delete(searchable).where(searchable.c.job_id.in_(job_ids)))
 
 
+_OF_JOB = (
+    jobs.c.id,
+    jobs.c.batch_id,
+    batches.c.name,
+    jobs.c.custom_id,
+    jobs.c.model,
+    jobs.c.state,
+    jobs.c.finished_at,
+)
+_LONG = (payloads.c.prompt, results.c.answer)
 _TEXTS = (
-    select(
-        jobs.c.id,
-        jobs.c.batch_id,
-        batches.c.name,
-        jobs.c.custom_id,
-        jobs.c.model,
-        jobs.c.state,
-        jobs.c.finished_at,
-        payloads.c.prompt,
-        results.c.answer,
-    )
+    select(*_OF_JOB, *_LONG)
     .join(batches, batches.c.id == jobs.c.batch_id)
     .outerjoin(payloads, payloads.c.job_id == jobs.c.id)
     .outerjoin(results, results.c.job_id == jobs.c.id)

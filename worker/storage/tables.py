@@ -162,6 +162,18 @@ batches = Table(
         "id",
         info={"where": "state IN ('open', 'paused')"},
     ),
+    Index(
+        "ix_batches_kept",
+        "keep_seconds",
+        "finished_at",
+        info={"where": "pruned_at IS NULL AND finished_at IS NOT NULL"},
+    ),
+    Index(
+        "ix_batches_refused",
+        "keep_seconds",
+        "created_at",
+        info={"where": "pruned_at IS NULL AND state = 'refused'"},
+    ),
     Index("ix_batches_lineage", "lineage", "id"),
     Index("ix_batches_parent_id", "parent_id"),
     sqlite_autoincrement=True,
@@ -512,6 +524,7 @@ counts = Table(
     Column("state", String(9), primary_key=True),
     Column("jobs", BigInteger, nullable=False),
     Index("ix_counts_key", "runner_key", "priority", "state"),
+    Index("ix_counts_queued", "runner_key", "priority", info={"where": "state = 'queued'"}),
 )
 
 count_deltas = Table(
