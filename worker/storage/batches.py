@@ -156,9 +156,11 @@ def promote_batch(conn: Connection, batch_id: int, *, limit: int, now: datetime)
 _MOST_URGENT = text(
     "SELECT id FROM (SELECT batches.id, (SELECT jobs.priority FROM jobs WHERE jobs.batch_id = batches.id "
     "AND jobs.state = 'scheduled' AND jobs.eligible_at IS NULL ORDER BY jobs.id LIMIT 1) AS urgency "
-    "FROM batches WHERE state = 'open' AND NOT closed) AS sealed WHERE urgency IS NOT NULL ORDER BY urgency, id LIMIT 1"
+    "FROM batches WHERE state IN ('open', 'paused') AND state = 'open' AND NOT closed) AS sealed "
+    "WHERE urgency IS NOT NULL ORDER BY urgency, id LIMIT 1"
 )
-"""By the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it."""
+"""By the first job that waits: all jobs of nearly every batch have one priority, and one read of an index tells it. Both
+states are named because SQLite takes a partial index only where its own words stand in the query."""
 
 
 def refuse_batch(

@@ -47,7 +47,7 @@ def fold_counts(conn: Connection, limit: int = 50_000) -> int:
     ]
     if changed:
         conn.execute(_ADD, changed)
-        folded = sorted({row["batch"] for row in changed})
+        folded = sorted({batch for batch, *_ in totals})
         for start in range(0, len(folded), _AT_ONCE):
             these = counts.c.batch_id.in_(folded[start : start + _AT_ONCE])
             conn.execute(delete(counts).where(counts.c.jobs == 0, these))

@@ -163,6 +163,11 @@ batches = Table(
         info={"where": "state IN ('open', 'paused')"},
     ),
     Index(
+        "ix_batches_windows",
+        "id",
+        info={"where": "windows IS NOT NULL AND state IN ('receiving', 'open', 'paused')"},
+    ),
+    Index(
         "ix_batches_kept",
         "keep_seconds",
         "finished_at",

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.batches import BatchState
 from worker.errors import NotFound
 from worker.policy.windows import is_open, stored_windows
 from worker.storage.jobs import lock_batch
 from worker.storage.tables import batches, hosts
 
-_UNSETTLED = (str(BatchState.RECEIVING), str(BatchState.OPEN), str(BatchState.PAUSED))
+_UNSETTLED = "state IN ('receiving', 'open', 'paused')"
+"""In the words of the partial index: SQLite takes it for no others."""
 
 
 def batch_windows(conn: Connection, batch_id: int) -> Mapping[str, Any] | None:
@@ -43,7 +43,7 @@ def turning_batches(conn: Connection, *, now: datetime) -> list[tuple[int, bool]
     """Batches whose windows open or close: number, and whether it is closed from now on."""
     rows = conn.execute(
         select(batches.c.id, batches.c.windows, batches.c.closed)
-        .where(batches.c.state.in_(_UNSETTLED), batches.c.windows.is_not(None))
+        .where(text(f"windows IS NOT NULL AND {_UNSETTLED}"))
         .order_by(batches.c.id)
     )
     found = []
