@@ -156,6 +156,7 @@ def submit(
     from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
     from worker.cli.wake import wake
+    from worker.door.recipe import open_input
     from worker.door.terms import Terms
 
     recipe = recipe_of(
@@ -221,6 +222,8 @@ def submit(
         raise typer.Exit(
             quote_file(settings_for(), file, recipe, skip_bad=on_bad_line == "skip", as_json=json_)
         )
+    if str(file) != "-" and again is None:
+        open_input(file, recipe)  # what is wrong with the command is said before anything else
     if max_failures is not None:
         from worker.serving.brake import parse_max_failures
 

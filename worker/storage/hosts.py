@@ -195,8 +195,11 @@ def get_host(conn: Connection, name: str, *, lock: bool = False) -> Host:
 
 
 def known_host(conn: Connection, url: str) -> Host | None:
-    """The host at ``url`` (as ``host_address`` gives it), the one that was added first; None for none."""
-    row = conn.execute(select(hosts).where(hosts.c.url == url).order_by(hosts.c.added_at).limit(1)).first()
+    """The host at ``url`` (as ``host_address`` gives it): one that was added for good before one of a single run, and the
+    one that was added first. None for none.
+    """
+    order = hosts.c.kept.desc(), hosts.c.added_at
+    row = conn.execute(select(hosts).where(hosts.c.url == url).order_by(*order).limit(1)).first()
     return None if row is None else host_of(row)
 
 

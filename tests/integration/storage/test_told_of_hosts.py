@@ -45,6 +45,16 @@ def test_what_is_told_of_a_host_comes_back(store: Store) -> None:
         assert known_host(conn, "https://gpu.example") is None
 
 
+def test_a_host_that_was_added_for_good_is_found_before_one_of_a_run_at_the_same_address(
+    store: Store,
+) -> None:
+    with store.database.write() as conn:
+        add_host(conn, replace(HOST, name="gpu.example"), now=NOW, kept=False)
+        add_host(conn, HOST, now=NOW + timedelta(hours=1))
+
+        assert known_host(conn, HOST.url) == HOST
+
+
 def test_one_thing_is_changed_and_the_rest_stays(store: Store) -> None:
     with store.database.write() as conn:
         add_host(conn, HOST, now=NOW)
