@@ -131,6 +131,8 @@ class Claims:
     def _release(self, unstarted: Sequence[ClaimedJob]) -> None:
         if not unstarted:
             return
+        if self._reuse is not None:
+            self._reuse.ended(job.id for job in unstarted)
         try:
             self._database.transact(
                 lambda conn: release_jobs(

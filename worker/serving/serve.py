@@ -7,6 +7,7 @@ no lock between a claim and a finish. Messages never carry work: whoever calls :
 import threading
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -246,6 +247,8 @@ class _Serving:
                 # a defect ends the pass; what the host generates meanwhile is kept all the same
                 emit("serving.failed", host=self.host.name, message=f"{type(error).__name__}: {error}"[:300])
                 self._drain(learn=False)
+                with suppress(Exception):  # whatever is broken, the runners leave when their jobs asked for it
+                    self._apply_keep_alive()
                 raise
 
     def _turn(self) -> Served:
