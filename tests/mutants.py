@@ -14,10 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_FENCE = ("tests/integration/storage", "tests/integration/serving/test_store.py")
-_LEASES = ("tests/integration/storage",)
-_HOSTS = ("tests/integration/storage", "tests/integration/serving", "tests/faults/test_slept_through.py")
-_FIRINGS = ("tests/integration/schedules", "tests/integration/storage")
+_STORAGE = "tests/integration/storage/"
+_FENCE = (
+    f"{_STORAGE}test_fence.py",
+    f"{_STORAGE}test_queue.py",
+    f"{_STORAGE}test_operations.py",
+    f"{_STORAGE}test_batch_actions.py",
+)
+_LEASES = (f"{_STORAGE}test_fence.py", f"{_STORAGE}test_queue.py", f"{_STORAGE}test_races.py")
+_HOSTS = (
+    f"{_STORAGE}test_hosts_and_runs.py",
+    f"{_STORAGE}test_queue.py",
+    "tests/faults/test_slept_through.py",
+)
+_FIRINGS = (
+    "tests/integration/schedules/test_missed_firings.py",
+    "tests/integration/schedules/test_nights_tell_the_truth.py",
+)
 
 
 @dataclass(frozen=True)
@@ -42,17 +55,10 @@ MUTANTS = (
         _FENCE,
     ),
     Mutant(
-        "fence: the job still runs",
-        "worker/storage/finishes.py",
-        "row.state == JobState.RUNNING and row.lease_token == finish.token",
-        "row.lease_token == finish.token",
-        _FENCE,
-    ),
-    Mutant(
         "fence: the lease token",
         "worker/storage/finishes.py",
-        "row.state == JobState.RUNNING and row.lease_token == finish.token",
-        "row.state == JobState.RUNNING",
+        "if row.lease_token == finish.token:",
+        "if row.lease_token is not None:",
         _FENCE,
     ),
     Mutant(

@@ -30,8 +30,9 @@ from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
+from worker.policy.serving import NO_WORK
 from worker.serving.pace import Paces
-from worker.serving.serve import CHANGED, LEASES_LOST, NO_WORK, TAKEN, serve_host
+from worker.serving.serve import CHANGED, LEASES_LOST, TAKEN, serve_host
 from worker.serving.spool import Spool, spool_path
 from worker.serving.standing import Standing
 from worker.serving.store import Store

@@ -25,6 +25,17 @@ from worker.policy.choose import choose
 from worker.policy.facts import LoadRunner, RunJobs, Wait
 from worker.policy.parallel import Waited
 from worker.policy.picture import Picture
+from worker.policy.serving import (
+    PROBE_EVERY,
+    SHARED_PROBE_EVERY,
+    End,
+    HandedOver,
+    Situation,
+    Step,
+    claims_ahead,
+    next_step,
+    suspect_first,
+)
 from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
 from worker.replies.families import FAMILIES, Marks
 from worker.serving.attempt import Ending, attempt_job
@@ -45,23 +56,13 @@ from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import get_host, quarantine_of, record_unreachable
 
-PROBE_EVERY = 60.0
-SHARED_PROBE_EVERY = 5.0
-"""Seconds between two looks at a host, and at one that other people use too; only while nothing runs on it."""
 SHORT_CALL = 0.05
 """Seconds. Outcomes of shorter calls are stored in groups."""
-AHEAD_BELOW = 0.5
-"""Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
 STEADY = 10
 """Polls during which a host that found its load not worth it looks at nothing more urgent."""
-GROUPS_AHEAD = 16
-"""Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
-
-
 TAKEN = "served by another worker"
 CHANGED = "host changed"
 LEASES_LOST = "leases lost"
-NO_WORK = "no work"
 """Why a pass ended."""
 
 
@@ -206,21 +207,14 @@ class _Serving:
             batch_id=batch_id,
             reuse=self.reuse,
         )
-        self.probed_at = float("-inf")
-        self.dry_at = clock.monotonic()
-        self.urgent_at = float("-inf")
-        self.peeped_at = clock.monotonic()
-        self.is_bulk = False
-        """All that was claimed last is of the lowest priority."""
+        self.handed = HandedOver(host.slots)
         self.gives_way = False
         """Somebody else uses the host: nothing new is started before the slots are dry."""
-        self.low_water = host.slots
-        self.grouped = False
+        self.idle_since = self.dry_at = self.looked_for_others_at = clock.monotonic()
+        self.admitted_at = self.probed_at = float("-inf")
         self.leases_lost = threading.Event()
         """Jobs that run here are no longer ours. The pass ends: what is claimed anew bears a new token, so that a late
         answer of the old one is told from it, and its attempt is not overwritten by our own claim."""
-        self.alone = False
-        """A suspect runs, and nothing beside it."""
         self.jobs = 0
 
     # -- the loop ---------------------------------------------------------------------------------------------
@@ -247,47 +241,89 @@ class _Serving:
                 # a defect ends the pass; what the host generates meanwhile is kept all the same
                 emit("serving.failed", host=self.host.name, message=f"{type(error).__name__}: {error}"[:300])
                 self._drain(learn=False)
-                with suppress(Exception):  # whatever is broken, the runners leave when their jobs asked for it
+                with suppress(
+                    Exception
+                ):  # whatever is broken, the runners leave when their jobs asked for it
                     self._apply_keep_alive()
                 raise
 
     def _turn(self) -> Served:
-        """Raises HostLost."""
-        idle_since = self.clock.monotonic()
+        """Observe, decide, act, until the pass ends. Raises HostLost, and what a thread of the pass failed with."""
         if not self._look():
             return self._served("unreachable")
         emit("host.serving", host=self.host.name, slots=self.host.slots)
+        tried, moved = frozenset[Step](), False
         while True:
-            now = self.clock.monotonic()
-            if self.session.lost.is_set():
-                self._drain()
-                return self._served(TAKEN)
             if (failure := self.session.failure or self.slots.failure) is not None:
                 raise failure
-            if (ending := self._ending()) is not None:
-                self._drain()
-                if self.session.lost.is_set():
-                    return self._served(TAKEN)
-                self._apply_keep_alive()
-                return self._served(ending)
-            if self.breaker.due and not self.slots.unfinished and not self._mend():
-                return self._served("in quarantine")
-            if not self.standing.paused(now):
+            now = self._situation(tried, moved)
+            if not now.paused:
                 self.slots.resume()
-            self._give_way()
-            done = self._wants_more() and self._step()
-            if not done and self.slots.unfinished >= self.slots.limit:
-                done = self._let_urgent_in()
-            if done or self.slots.unfinished:
-                idle_since = now
-            elif now - idle_since >= self.timings.linger:
-                self._apply_keep_alive()
-                return self._served(NO_WORK)
-            if self.slots.unfinished or not done:
-                self._collect()
+            match next_step(now):
+                case End(reason):
+                    return self._end(reason)
+                case Step.COLLECT:
+                    self._collect()
+                    tried, moved = frozenset(), False
+                case Step.MEND if not self._mend():
+                    return self._served("in quarantine")
+                case step:
+                    moved = self._do(step) or moved
+                    tried |= {step}
+            if moved or self.slots.unfinished:
+                self.idle_since = now.now
+            if moved and not self.slots.unfinished:  # a model was loaded: there is no job to wait for
+                tried, moved = frozenset(), False
+
+    def _situation(self, tried: frozenset[Step], moved: bool) -> Situation:
+        now = self.clock.monotonic()
+        return Situation(
+            now,
+            unfinished=self.slots.unfinished,
+            ready=self.slots.ready,
+            limit=self.slots.limit,
+            handed=self.handed,
+            idle_since=self.idle_since,
+            linger=self.timings.linger,
+            ending=self._ending(),
+            leased=self.slots.leased,
+            paused=self.standing.paused(now),
+            broken=self.breaker.due,
+            fresh=self.handed.grouped and self.slots.fresh,
+            job_seconds=self.paces.service_seconds(self.residency.used),
+            shared=self.host.shared,
+            gives_way=self.gives_way,
+            intends=self.residency.intent is not None,
+            dry_at=self.dry_at,
+            looked_for_others_at=self.looked_for_others_at,
+            admitted_at=self.admitted_at,
+            admit_every=self.timings.idle_poll,
+            tried=tried,
+            moved=moved,
+        )
+
+    def _do(self, step: Step) -> bool:
+        """Whether it changed something."""
+        match step:
+            case Step.CHOOSE:
+                return self._choose()
+            case Step.ADMIT:
+                return self._admit()
+            case Step.LOOK_FOR_OTHERS:
+                self._look_for_others()
+        return False
+
+    def _end(self, reason: str) -> Served:
+        self._drain()
+        if self.session.lost.is_set():
+            return self._served(TAKEN)
+        self._apply_keep_alive()
+        return self._served(reason)
 
     def _ending(self) -> str | None:
         """Why the pass ends although there may be work; None where it goes on."""
+        if self.session.lost.is_set():
+            return TAKEN
         if self.stop.is_set():
             return "stopped"
         if self.session.changed.is_set():
@@ -326,15 +362,10 @@ class _Serving:
             emit_failure(error, host=self.host.name)
             return True
 
-    def _give_way(self) -> None:
+    def _look_for_others(self) -> None:
         """Bulk jobs run on a host that people use too. Once one of them does, nothing new is started: what runs goes to its
         end, what has no slot yet goes back, and with dry slots ``_look_again`` leaves the host to them."""
-        now = self.clock.monotonic()
-        if not (self.host.shared and self.is_bulk and self.slots.unfinished) or self.gives_way:
-            return
-        if now - self.peeped_at < SHARED_PROBE_EVERY:
-            return
-        self.peeped_at = now
+        now = self.looked_for_others_at = self.clock.monotonic()
         try:
             self.residency.see_strangers(self.gpu.loaded())
         except HostError:
@@ -343,31 +374,8 @@ class _Serving:
             self.gives_way = True
             self.claims.give_back()
 
-    def _wants_more(self) -> bool:
-        """Short jobs are claimed before a slot idles, long ones when one is free."""
-        if self.breaker.due or (self.alone and self.slots.unfinished):
-            return False
-        if self.slots.unfinished and (
-            self.gives_way
-            or must_run_dry(
-                self.host.shared, dry_at=self.dry_at, now=self.clock.monotonic(), bulk=self.is_bulk
-            )
-        ):
-            return False
-        if self.grouped and self.slots.unfinished <= GROUPS_AHEAD * self.slots.limit:
-            return not self.slots.fresh
-        if self._may_claim_ahead(self.residency.used):
-            return self.slots.ready < self.low_water
-        return self.slots.unfinished < self.slots.limit
-
-    def _may_claim_ahead(self, runner_key: str | None) -> bool:
-        seconds = self.paces.service_seconds(runner_key)
-        return seconds is not None and seconds < AHEAD_BELOW
-
-    def _step(self) -> bool:
+    def _choose(self) -> bool:
         """Ask the policy once and do what it says; False when there was nothing to do, or no database to ask."""
-        if self.standing.paused(self.clock.monotonic()) or not self.slots.leased:
-            return False
         try:
             return self._choose_and_do()
         except DatabaseFailure as error:
@@ -390,7 +398,7 @@ class _Serving:
                 if self.residency.intent is not None:
                     self._intend(None)
                     # else the two decisions might alternate, each with a claim or a release, for as long as both hold
-                    self.urgent_at = self.clock.monotonic() + STEADY * self.timings.idle_poll
+                    self.admitted_at = self.clock.monotonic() + STEADY * self.timings.idle_poll
                 return self._run_jobs(decision, seen)
             case LoadRunner() as decision:
                 if not self.slots.unfinished:
@@ -412,15 +420,10 @@ class _Serving:
             self._intend(decision.runner_key)
             self.claims.give_back()
 
-    def _let_urgent_in(self) -> bool:
+    def _admit(self) -> bool:
         """The host has jobs enough. An interactive one whose runner is here is asked beside them all the same, and for
         one that needs a load, or work that must not wait, the slots run dry."""
-        now = self.clock.monotonic()
-        if now - self.urgent_at < self.timings.idle_poll or self.residency.intent is not None:
-            return False
-        if self.alone or self.breaker.due or not self.slots.leased:
-            return False
-        self.urgent_at = now
+        self.admitted_at = self.clock.monotonic()
         try:
             seen = self._see()
             match choose(seen.facts):
@@ -438,7 +441,9 @@ class _Serving:
         endings = self.slots.endings(self._wait())
         if endings and endings[-1].ending.seconds < SHORT_CALL and self.slots.unfinished:
             until = self.clock.monotonic() + self.timings.group
-            while self.slots.ready > self.low_water // 2 and (left := until - self.clock.monotonic()) > 0:
+            while (
+                self.slots.ready > self.handed.low_water // 2 and (left := until - self.clock.monotonic()) > 0
+            ):
                 endings += self.slots.endings(left)
         if endings:
             self._take(endings)
@@ -488,7 +493,7 @@ class _Serving:
         """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
         now = self.clock.monotonic()
         every = SHARED_PROBE_EVERY if self.host.shared else PROBE_EVERY
-        if must_run_dry(self.host.shared, dry_at=self.dry_at, now=now, bulk=self.is_bulk):
+        if must_run_dry(self.host.shared, dry_at=self.dry_at, now=now, bulk=self.handed.bulk):
             # A request that waits for another model gets in only if none of ours follows at once.
             self.stop.wait(LET_IN)
             every = 0.0
@@ -535,38 +540,39 @@ class _Serving:
             return True  # it has gone while others run: to be decided anew
         self.residency.use(key)
         self.slots.limit = 1 if self.standing.quarantines else self.sight.slots_of(key)
-        claimed = self._claim(decision, seen.members.get(key, (key,)))
-        self.grouped = decision.whole and bool(claimed) and not self.alone
-        self.is_bulk = all(job.priority is Priority.BULK for job in claimed)
+        claimed, alone = self._claim(decision, seen.members.get(key, (key,)))
+        self.handed = HandedOver(
+            low_water=max(self.slots.limit, len(claimed) // 2) if claimed else self.handed.low_water,
+            alone=alone,
+            grouped=decision.whole and bool(claimed) and not alone,
+            bulk=all(job.priority is Priority.BULK for job in claimed),
+        )
         if not claimed:
             return False
-        self.low_water = max(self.slots.limit, len(claimed) // 2)
         self.residency.hinted(claimed)
         self.reuse.handed_over(claimed)
         self.slots.hand_over(claimed, key)
         return True
 
-    def _claim(self, decision: RunJobs, members: tuple[str, ...]) -> Sequence[ClaimedJob]:
-        """Jobs of these runner keys. While the slots are dry a suspect is claimed first, and after one other jobs are:
-        many suspects must not hold up everything else."""
-        dry, after_suspect, self.alone = not self.slots.unfinished, self.alone, False
-        if dry and not after_suspect and decision.priorities is None:
-            claimed = self.claims.claim_suspect(members)
-            if claimed:
-                self.alone = True
-                return claimed
+    def _claim(self, decision: RunJobs, members: tuple[str, ...]) -> tuple[Sequence[ClaimedJob], bool]:
+        """Jobs of these runner keys, and whether it is a suspect, which runs alone."""
+        dry = not self.slots.unfinished
+        if suspect_first(dry=dry, after_suspect=self.handed.alone, priorities=decision.priorities) and (
+            claimed := self.claims.claim_suspect(members)
+        ):
+            return claimed, True
         free = max(1, self.slots.limit - self.slots.unfinished)
-        ahead = decision.whole or self._may_claim_ahead(decision.runner_key)
+        ahead = decision.whole or claims_ahead(self.paces.service_seconds(decision.runner_key))
         claimed = self.claims.claim(
             decision,
             members,
             limit=decision.jobs if ahead else min(decision.jobs, free),
             dated=self.sight.is_dated(members),
         )
-        if dry and not claimed:
-            claimed = self.claims.claim_suspect(members)
-            self.alone = bool(claimed)
-        return claimed
+        if claimed or not dry:
+            return claimed, False
+        claimed = self.claims.claim_suspect(members)
+        return claimed, bool(claimed)
 
     def _attempt(self, job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         runner = self.residency.runner(runner_key)

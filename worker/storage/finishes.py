@@ -96,7 +96,7 @@ def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:
     if row.attempt != finish.attempt:
         return None
     stopped = row.batch_state == BatchState.CANCELLED  # its row may not have followed yet
-    if row.state == JobState.RUNNING and row.lease_token == finish.token:
+    if row.lease_token == finish.token:  # it runs: no other job has a token (the constraint ``lease``)
         cancelled = stopped or row.cancel_requested_at is not None
         return JobState.CANCELLED if cancelled else _state(finish.outcome)
     late = (

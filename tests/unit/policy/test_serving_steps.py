@@ -1,0 +1,133 @@
+"""The next step of the loop that serves a host, as a table of cases."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from worker.domain.jobs import Priority
+from worker.policy.serving import (
+    AHEAD_BELOW,
+    GROUPS_AHEAD,
+    NO_WORK,
+    SHARED_PROBE_EVERY,
+    End,
+    HandedOver,
+    Situation,
+    Step,
+    claims_ahead,
+    next_step,
+    suspect_first,
+)
+from worker.policy.sharing import DRY_EVERY, DRY_EVERY_OF_BULK
+
+IDLE = Situation(
+    100.0, unfinished=0, ready=0, limit=2, handed=HandedOver(low_water=2), idle_since=100.0, linger=5.0
+)
+BUSY = replace(IDLE, unfinished=2)
+"""Both slots run a job."""
+SHORT = replace(BUSY, unfinished=4, ready=2, job_seconds=AHEAD_BELOW / 2)
+"""Jobs so short that some wait for their slot here."""
+BULK = HandedOver(low_water=2, bulk=True)
+ALONE = HandedOver(low_water=2, alone=True)
+GROUPED = HandedOver(low_water=2, grouped=True)
+
+
+@pytest.mark.parametrize(
+    ("case", "situation", "step"),
+    [
+        ("nothing runs", IDLE, Step.CHOOSE),
+        ("nothing runs and nothing is to be done", replace(IDLE, tried={Step.CHOOSE}), Step.COLLECT),
+        (
+            "nothing was to be done for as long as it lingers",
+            replace(IDLE, tried={Step.CHOOSE}, now=105.0),
+            End(NO_WORK),
+        ),
+        ("it lingered, and has not looked once more", replace(IDLE, now=105.0), Step.CHOOSE),
+        ("a slot is free", replace(BUSY, unfinished=1), Step.CHOOSE),
+        ("a job was handed over, and runs", replace(BUSY, unfinished=1, moved=True), Step.COLLECT),
+        ("all slots run a job", BUSY, Step.ADMIT),
+        ("it was tried to admit one just now", replace(BUSY, admitted_at=99.8), Step.COLLECT),
+        ("it was tried since the last wait", replace(BUSY, tried={Step.ADMIT}), Step.COLLECT),
+        ("the slots run dry for a load", replace(BUSY, intends=True), Step.COLLECT),
+        ("jobs are short and enough wait here", SHORT, Step.ADMIT),
+        ("jobs are short and few wait here", replace(SHORT, ready=1), Step.CHOOSE),
+        ("as many jobs wait, but they are long", replace(SHORT, ready=1, job_seconds=9.0), Step.ADMIT),
+        ("a suspect runs alone", replace(BUSY, unfinished=1, handed=ALONE), Step.COLLECT),
+        ("a suspect has ended", replace(IDLE, handed=ALONE), Step.CHOOSE),
+        ("the host steps back", replace(IDLE, paused=True), Step.COLLECT),
+        (
+            "the host steps back for longer than it lingers",
+            replace(IDLE, paused=True, now=106.0),
+            End(NO_WORK),
+        ),
+        ("the leases may have run out", replace(BUSY, unfinished=1, leased=False), Step.COLLECT),
+        ("a runner fell silent and others still run", replace(BUSY, unfinished=1, broken=True), Step.COLLECT),
+        ("a runner fell silent and nothing runs", replace(IDLE, broken=True), Step.MEND),
+        ("it could not be mended yet", replace(IDLE, broken=True, tried={Step.MEND}), Step.COLLECT),
+        ("it is told to stop", replace(BUSY, ending="stopped"), End("stopped")),
+        (
+            "it is told to stop while a runner is broken",
+            replace(IDLE, broken=True, ending="stopped"),
+            End("stopped"),
+        ),
+        ("groups: none begins otherwise", replace(BUSY, handed=GROUPED), Step.CHOOSE),
+        ("groups: the next one waits here", replace(BUSY, handed=GROUPED, fresh=True), Step.ADMIT),
+        (
+            "groups: as many wait as may",
+            replace(BUSY, handed=GROUPED, unfinished=2 * GROUPS_AHEAD + 1),
+            Step.ADMIT,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_next_step(case: str, situation: Situation, step: Step | End) -> None:
+    assert next_step(situation) == step
+
+
+SHARED = replace(BUSY, shared=True, dry_at=100.0, looked_for_others_at=100.0, unfinished=1)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "step"),
+    [
+        ("bulk runs, and it was looked just now", {"handed": BULK}, Step.CHOOSE),
+        ("bulk runs for a while", {"handed": BULK, "now": 100.0 + SHARED_PROBE_EVERY}, Step.LOOK_FOR_OTHERS),
+        ("the same, looked for", {"handed": BULK, "now": 105.0, "tried": {Step.LOOK_FOR_OTHERS}}, Step.CHOOSE),
+        ("normal jobs run for as long", {"now": 100.0 + SHARED_PROBE_EVERY}, Step.CHOOSE),
+        ("somebody came, and a job still runs", {"handed": BULK, "gives_way": True}, Step.COLLECT),
+        ("somebody came, and nothing runs", {"handed": BULK, "gives_way": True, "unfinished": 0}, Step.CHOOSE),
+        ("bulk runs for so long that the slots run dry", {"now": 100.0 + DRY_EVERY_OF_BULK, "handed": BULK,
+                                                          "looked_for_others_at": 114.0}, Step.COLLECT),
+        ("normal jobs run for so long", {"now": 100.0 + DRY_EVERY_OF_BULK}, Step.CHOOSE),
+        ("normal jobs run until the slots run dry", {"now": 100.0 + DRY_EVERY}, Step.COLLECT),
+        ("the host is nobody else's", {"now": 100.0 + DRY_EVERY, "shared": False}, Step.CHOOSE),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_the_next_step_on_a_host_that_other_people_use(
+    case: str, changes: dict[str, Any], step: Step
+) -> None:
+    assert next_step(replace(SHARED, **changes)) == step
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ahead"), [(None, False), (AHEAD_BELOW / 2, True), (AHEAD_BELOW, False), (60.0, False)]
+)
+def test_only_jobs_that_are_known_to_be_short_are_claimed_ahead(seconds: float | None, ahead: bool) -> None:
+    assert claims_ahead(seconds) is ahead
+
+
+@pytest.mark.parametrize(
+    ("dry", "after_suspect", "priorities", "first"),
+    [
+        (True, False, None, True),
+        (False, False, None, False),
+        (True, True, None, False),
+        (True, False, (Priority.INTERACTIVE,), False),
+    ],
+)
+def test_a_suspect_goes_first_only_onto_dry_slots_and_never_twice_in_a_row(
+    dry: bool, after_suspect: bool, priorities: tuple[Priority, ...] | None, first: bool
+) -> None:
+    assert suspect_first(dry=dry, after_suspect=after_suspect, priorities=priorities) is first

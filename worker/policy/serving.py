@@ -1,0 +1,173 @@
+"""What does the loop that serves a host do next? From what it knows without asking anybody to its next step.
+
+``policy.choose`` decides which jobs run and which model is loaded, from what the database says; that costs a look. This
+decides when the look is worth it, whom to let in beside full slots, when the slots run dry, and when a pass ends.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.domain.jobs import Priority
+from worker.policy.sharing import must_run_dry
+
+AHEAD_BELOW = 0.5
+"""Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
+GROUPS_AHEAD = 16
+"""Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
+PROBE_EVERY = 60.0
+SHARED_PROBE_EVERY = 5.0
+"""Seconds between two looks at a host, and at one that other people use too; only while nothing runs on it."""
+NO_WORK = "no work"
+"""Why a pass ends: nothing was there to do for as long as it lingers."""
+
+
+class Step(StrEnum):
+    """What the loop does next."""
+
+    MEND = "mend"
+    """Unload what fell silent, or leave the host alone: the slots are dry."""
+    LOOK_FOR_OTHERS = "look for others"
+    """See whether somebody else has come to a shared host on which bulk jobs run."""
+    CHOOSE = "choose"
+    """Ask ``policy.choose``, and run jobs or load a model as it says."""
+    ADMIT = "admit"
+    """Let an interactive job in beside full slots, or have them run dry for work that must not wait."""
+    COLLECT = "collect"
+    """Wait for jobs to end, or for work, and store what ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The pass ends, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The jobs that the slots were given last."""
+
+    low_water: int
+    """Jobs that no slot has taken; with fewer, short jobs are claimed again."""
+    alone: bool = False
+    """It is a suspect: nothing runs beside it."""
+    grouped: bool = False
+    """Jobs that begin alike are kept together."""
+    bulk: bool = False
+    """All of them are of the lowest priority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the loop of one host knows at one moment. Times are seconds on one monotonic clock."""
+
+    now: float
+    unfinished: int
+    """Jobs that were handed over and whose ending has not been taken."""
+    ready: int
+    """Those of them that no slot has taken."""
+    limit: int
+    """Slots."""
+    handed: HandedOver
+    idle_since: float
+    linger: float
+    """Seconds without work after which the pass ends."""
+    ending: str | None = None
+    """Why the pass ends although there may be work."""
+    leased: bool = True
+    """The leases of what was handed over hold, as far as is known."""
+    paused: bool = False
+    """The host steps back after a failure."""
+    broken: bool = False
+    """Something has to be mended once the slots are dry."""
+    fresh: bool = False
+    """A job waits here that begins otherwise than all that run."""
+    job_seconds: float | None = None
+    """How long a job of the runner in use takes, where that is known."""
+    shared: bool = False
+    """Other people use the host too."""
+    gives_way: bool = False
+    """Somebody else does now: nothing new is begun before the slots are dry."""
+    intends: bool = False
+    """The slots run dry for a load that was published."""
+    dry_at: float = 0.0
+    """When the slots were dry last."""
+    looked_for_others_at: float = float("-inf")
+    admitted_at: float = float("-inf")
+    """When it was last tried to let something in; later than ``now`` where that rests for a while."""
+    admit_every: float = 0.5
+    tried: Collection[Step] = ()
+    """Steps that were done since the last wait."""
+    moved: bool = False
+    """One of them changed something."""
+
+    @property
+    def dry(self) -> bool:
+        """Nothing of ours runs on the host, or waits for a slot of it."""
+        return not self.unfinished
+
+
+def next_step(now: Situation) -> Step | End:
+    """The first that applies; ``COLLECT`` where nothing else does."""
+    if now.ending is not None:
+        return End(now.ending)
+    if now.broken and now.dry and Step.MEND not in now.tried:
+        return Step.MEND
+    if _looks_for_others(now):
+        return Step.LOOK_FOR_OTHERS
+    if not now.moved:
+        if wants_jobs(now) and not now.paused and now.leased and Step.CHOOSE not in now.tried:
+            return Step.CHOOSE
+        if _admits(now):
+            return Step.ADMIT
+        if now.dry and now.now - now.idle_since >= now.linger:
+            return End(NO_WORK)
+    return Step.COLLECT
+
+
+def wants_jobs(now: Situation) -> bool:
+    """Whether jobs should be claimed: short ones before a slot idles, long ones when one is free."""
+    if now.broken or (now.handed.alone and now.unfinished):
+        return False
+    if now.unfinished and (now.gives_way or runs_dry_for_others(now)):
+        return False
+    if now.handed.grouped and now.unfinished <= GROUPS_AHEAD * now.limit:
+        return not now.fresh
+    if claims_ahead(now.job_seconds):
+        return now.ready < now.handed.low_water
+    return now.unfinished < now.limit
+
+
+def claims_ahead(job_seconds: float | None) -> bool:
+    """Whether jobs of this length are claimed before a slot is free for them; None: nobody knows it."""
+    return job_seconds is not None and job_seconds < AHEAD_BELOW
+
+
+def runs_dry_for_others(now: Situation) -> bool:
+    """Whether the slots of a shared host run dry, so that a stranger's request that waits in it gets in."""
+    return must_run_dry(now.shared, dry_at=now.dry_at, now=now.now, bulk=now.handed.bulk)
+
+
+def suspect_first(*, dry: bool, after_suspect: bool, priorities: tuple[Priority, ...] | None) -> bool:
+    """Whether a suspect is claimed before other jobs: only onto dry slots, and never two in a row, since many suspects
+    must not hold up everything else. ``priorities``: those that the decision is limited to, as for urgent work."""
+    return dry and not after_suspect and priorities is None
+
+
+def _looks_for_others(now: Situation) -> bool:
+    """Bulk jobs run on a host that people use too."""
+    if Step.LOOK_FOR_OTHERS in now.tried or now.gives_way:
+        return False
+    if not (now.shared and now.handed.bulk and now.unfinished):
+        return False
+    return now.now - now.looked_for_others_at >= SHARED_PROBE_EVERY
+
+
+def _admits(now: Situation) -> bool:
+    """The host has jobs enough; but an interactive one whose runner is here may be asked beside them."""
+    if Step.ADMIT in now.tried or now.unfinished < now.limit or now.intends:
+        return False
+    if now.handed.alone or now.broken or not now.leased:
+        return False
+    return now.now - now.admitted_at >= now.admit_every
