@@ -29,8 +29,9 @@ from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
+from worker.policy.serving import NO_WORK
 from worker.serving.pace import Paces
-from worker.serving.serve import CHANGED, NO_WORK, serve_host
+from worker.serving.serve import CHANGED, serve_host
 from worker.serving.spool import Spool, spool_path
 from worker.serving.spools import store_spools
 from worker.serving.standing import Standing
