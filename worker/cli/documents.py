@@ -128,7 +128,7 @@ def from_documents(
     folder = settings.home / "input"
     prepared = prepare(asking, folder, window)
     _say(console, prepared, _keep_refused(prepared, output, outputs))
-    plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None)
+    plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None, by_document=True)
     return OfDocuments(prepared.path, plain, prepared)
 
 

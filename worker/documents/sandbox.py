@@ -15,7 +15,7 @@ from typing import Any, cast
 from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.filters import make_attrgetter
-from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.runtime import Context, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Namespace
 from jinja2.visitor import NodeTransformer
@@ -231,7 +231,7 @@ def _printed(value: Any) -> Any:
             return value  # raises when it is written
         case Iterator():
             raise SecurityError("the result of a filter that goes through a list; end with |list or |join")
-        case _ if _is_code(value) or isinstance(value, Namespace | Cycler):
+        case _ if _is_code(value) or isinstance(value, Namespace | Cycler | TemplateReference):
             raise SecurityError(f"{_described(value)} cannot be printed")
         case _:
             return value
@@ -247,6 +247,8 @@ def _described(value: Any) -> str:
     match value:
         case LoopContext():
             return "the loop itself"
+        case TemplateReference():
+            return "the template itself"
         case Macro():
             return f"the macro {name}"
         case dict():

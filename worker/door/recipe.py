@@ -41,8 +41,11 @@ class Recipe:
     override: bool = False
     """``models`` and ``defaults`` replace what the rows say, instead of filling gaps."""
     limit: int | None = None
+    """Rows; documents, of which a long one may be several rows."""
     sample: int | None = None
     seed: int = 0
+    by_document: bool = False
+    """The rows were made of documents."""
 
     @property
     def job_defaults(self) -> JobDefaults:
@@ -52,7 +55,7 @@ class Recipe:
     def kept(self) -> dict[str, Any]:
         """What decides what is asked, as plain values: not how many of the rows are taken, nor by when."""
         said = asdict(self)
-        for name in ("limit", "sample", "seed", "prompt_source"):
+        for name in ("limit", "sample", "seed", "by_document", "prompt_source"):
             del said[name]
         for name in ("deadline", "expires", "reuse"):
             del said["defaults"][name]
@@ -128,6 +131,11 @@ def open_input(path: Path, recipe: Recipe) -> "Input":
     return Input(rows, recipe, template, system)
 
 
+def _document_of(row: Row) -> Any:
+    """The document that a job line was made of."""
+    return json.loads(row.raw or b"{}").get("metadata", {}).get("path")
+
+
 def _idle(recipe: Recipe, kind: str, path: Path) -> list[Problem]:
     """Options of the command that mean nothing for a file of this kind."""
     told = []
@@ -170,7 +178,8 @@ class Input:
         recipe = self.recipe
         rows: Iterator[Row] = iter(self.rows)
         if recipe.is_pilot:
-            rows = chosen(rows, limit=recipe.limit, sample=recipe.sample, seed=recipe.seed)
+            together = _document_of if recipe.by_document else None
+            rows = chosen(rows, limit=recipe.limit, sample=recipe.sample, seed=recipe.seed, together=together)
         plain = recipe.is_plain
         for row in rows:
             if row.problem is not None:

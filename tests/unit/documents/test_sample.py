@@ -64,3 +64,19 @@ def test_every_row_is_as_likely_as_any_other() -> None:
             counts[line] += 1
 
     assert all(500 < count < 700 for count in counts.values())
+
+
+def test_rows_that_belong_together_count_as_one_and_are_taken_whole() -> None:
+    letters = "aabcccd"
+
+    def letter(row: Row) -> str:
+        return letters[row.line - 2]
+
+    def taken(*, limit: int | None = None, sample: int | None = None) -> str:
+        return "".join(map(letter, chosen(table(7), limit=limit, sample=sample, seed=0, together=letter)))
+
+    assert [taken(limit=n) for n in (1, 2, 3, 9)] == ["aa", "aab", "aabccc", "aabcccd"]
+    for n in range(1, 5):
+        found = taken(sample=n)
+        assert len(set(found)) == n
+        assert all(found.count(one) == letters.count(one) for one in found)

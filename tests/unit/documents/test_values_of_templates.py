@@ -88,6 +88,7 @@ def test_a_key_wins_over_a_method_wherever_it_is_taken(template: str, text: str)
         "{{ range }}",
         "{{ range|string }}",
         "{{ cycler('a') }}",
+        "{{ self }}",
         "{{ namespace(a=1) }}",
         "{% for x in tags %}{{ loop }}{% endfor %}",
         "{% for x in tags %}{{ loop.cycle }}{% endfor %}",
