@@ -11,13 +11,14 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -128,6 +129,22 @@ def _chunks(size: int) -> Iterator[range]:
         yield range(start, min(start + CHUNK, size + 1))
 
 
+def run_command(environ: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``caravan`` as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *words],
+        env={**clean_environ(), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def left_of(database: Database, batch: int) -> int:
     """Rows that have not followed."""
     with database.read() as conn:
@@ -160,14 +177,12 @@ def measure(place: Place, jobs: int) -> dict[str, float]:
         figures["longest before, s"] = max(max(seconds) for seconds in waits.seconds.values())
 
         began = time.monotonic()
-        command = subprocess.run(
-            [sys.executable, "-m", "worker", "cancel", str(large), "--yes", "--json"],
-            env={**clean_environ(), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        run_command(environ, "status", str(large))
+        figures["status, for comparison, s"] = time.monotonic() - began
+        began, spent = time.monotonic(), _cpu_of_children()
+        command = run_command(environ, "cancel", str(large), "--yes", "--json")
         figures["command, s"] = time.monotonic() - began
+        figures["command, CPU s"] = _cpu_of_children() - spent
         print(command.stdout.strip(), command.stderr.strip(), flush=True)
         assert command.returncode == 0 and json.loads(command.stdout)["left"], command.stderr
 
