@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from api_schemas.jobs import PRIORITIES
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.jobs import FINAL, Priority
@@ -18,6 +19,7 @@ from worker.maintenance.actions import prioritise_jobs, unhold_jobs
 from worker.maintenance.hours import set_windows
 from worker.storage.answers import answer_counts
 from worker.storage.batches import set_keep
+from worker.storage.counts import open_priorities
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
 from worker.storage.pauses import batch_tally
@@ -79,7 +81,11 @@ def apply_to_rows(
 
     Raises InputRefused for lines that are wrong, unless they are to be skipped.
     """
-    priority, reuse = recipe.defaults.priority is not None, bool(recipe.defaults.reuse)
+    with database.read() as conn:
+        left = open_priorities(conn, batch.id)
+    level = recipe.defaults.priority
+    priority = level is not None and bool(left - {PRIORITIES[level]})
+    reuse = bool(left) and bool(recipe.defaults.reuse)
     if not (priority or reuse or terms.on_bad_line):
         return None
     reader = intake()
@@ -96,8 +102,8 @@ def apply_to_rows(
     if reader.problems and terms.on_bad_line == "refuse":
         raise InputRefused(reader.problems, left_out=reader.left_out)
     if priority:
-        for level, ids in urgent.items():
-            prioritise_jobs(database, Selection(batch.id, frozenset(ids)), level, clock=clock)
+        for urgency, ids in urgent.items():
+            prioritise_jobs(database, Selection(batch.id, frozenset(ids)), urgency, clock=clock)
     for start in range(0, len(reusing), CHUNK):
         with database.write() as conn:
             want_reuse(conn, reusing[start : start + CHUNK])

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, text, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchProgress
-from worker.domain.jobs import JobState
+from worker.domain.jobs import FINAL, JobState
 from worker.errors import Code, UnreadableRow
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
@@ -71,6 +71,20 @@ def batch_counts(conn: Connection, batch_id: int) -> dict[JobState, int]:
     ).subquery()
     rows = conn.execute(select(both.c.state, func.sum(both.c.jobs)).group_by(both.c.state))
     return {JobState(state): int(jobs) for state, jobs in rows if jobs}
+
+
+def open_priorities(conn: Connection, batch_id: int) -> frozenset[int]:
+    """The priorities of jobs of the batch that have not ended."""
+    both = union_all(
+        *(
+            select(table.c.priority, table.c.jobs).where(
+                table.c.batch_id == batch_id, table.c.state.not_in([str(state) for state in FINAL])
+            )
+            for table in (counts, count_deltas)
+        )
+    ).subquery()
+    rows = conn.execute(select(both.c.priority, func.sum(both.c.jobs)).group_by(both.c.priority))
+    return frozenset(int(priority) for priority, n in rows if n)
 
 
 def pruned_by_state(conn: Connection, batch_id: int) -> dict[JobState, int]:
