@@ -77,8 +77,11 @@ bench: $(STAMP) ## Measure how close to the shortest night it comes, simulated a
 soak: $(STAMP) ## Break everything for four minutes under 5,000 jobs, then prove that none is lost or done twice
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
+mutants: $(STAMP) ## Take each predicate of the fence and of the tokens away once: the tests have to notice
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery worker and a bare loop
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak overhead
+.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead

@@ -97,13 +97,6 @@ MUTANTS = (
         _FENCE,
     ),
     Mutant(
-        "late answer: the token goes when the job is let go of its hold",
-        "worker/storage/transitions.py",
-        '{"eligible_at": "NULL", "rescued_token": "NULL", "losses": "0"}',
-        '{"eligible_at": "NULL", "losses": "0"}',
-        _FENCE,
-    ),
-    Mutant(
         "two finishes of one job in a group",
         "worker/storage/finishes.py",
         "            del rows[finish.job_id]",

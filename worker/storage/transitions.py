@@ -115,9 +115,7 @@ REUSE_CLAIMED = Transition("reuse", _RUNNING, JobState.SUCCEEDED, _NEVER_RAN)
 HOLD = Transition(
     "hold", _IDLE - _HELD | _RUNNING, JobState.HELD, {"hold_code": ":code", "hold_reason": ":reason"}
 )
-UNHOLD = Transition(
-    "unhold", _HELD, JobState.SCHEDULED, {"eligible_at": "NULL", "rescued_token": "NULL", "losses": "0"}
-)
+UNHOLD = Transition("unhold", _HELD, JobState.SCHEDULED, {"eligible_at": "NULL", "losses": "0"})
 PAUSE = Transition("pause", _QUEUED, JobState.SCHEDULED, {"eligible_at": "NULL"})
 FOLLOW = Transition("follow", _SCHEDULED, JobState.WAITING)
 

@@ -51,6 +51,28 @@ def test_the_same_finish_twice_is_refused_the_second_time(store: Store) -> None:
         assert [attempt.outcome for attempt in list_attempts(conn, job.id)] == ["succeeded"]
 
 
+def test_the_same_finish_twice_in_one_group_is_stored_once(store: Store) -> None:
+    store.submit(new_job(1))
+    [job] = store.claim()
+
+    with store.database.write() as conn:
+        finished = finish_jobs(conn, [ending(job), ending(job)], now=store.now)
+
+    assert (finished.accepted, finished.refused) == ([job.id], [job.id])
+    assert store.counts() == {JobState.SUCCEEDED: 1}
+
+
+def test_nobody_gives_back_what_another_worker_runs(store: Store) -> None:
+    store.submit(new_job(1))
+    [job] = store.claim()
+
+    with store.database.write() as conn:
+        assert release_jobs(conn, token="another's", job_ids=[job.id], now=store.now) == 0
+        assert release_strays(conn, token="another's", held=[], now=store.now) == 0
+
+    assert store.counts() == {JobState.RUNNING: 1}
+
+
 def test_a_worker_that_slept_through_its_lease_cannot_overwrite_the_next_one(store: Store) -> None:
     batch = store.submit(new_job(1))
     [first] = store.claim(lease=1)
@@ -136,6 +158,7 @@ def test_cancelling_wins_over_an_answer_that_comes_after_it(store: Store) -> Non
         counts = cancel_some(conn, Selection(batch), now=store.now, limit=9)
     with store.database.read() as conn:
         assert cancel_requested(conn, token="t1") == {job.id}
+        assert cancel_requested(conn, token="another's") == set()
 
     store.finish(job)
 
