@@ -133,4 +133,4 @@ def test_the_command_writes_both_kinds_and_nothing_else_with_them(
     assert rows_of(sqlite_file, "SELECT count(*) FROM report_results") == [(4,)]
     assert rows_of(duckdb_file, "SELECT count(*) FROM report_results") == [(4,)]
     assert wrong.exit_code == 2
-    assert "--model does not go with it" in wrong.output
+    assert "--to-sqlite has no effect beside --model" in wrong.output
