@@ -51,8 +51,7 @@ def up(
             soft_wrap=True,
         )
         stack.serve(hosts, follow=lambda report: report.kept)
-        while not stopped.wait(1.0):
-            pass
+        stopped.wait()
         console.print("Stopping: running calls may end; stop again to cut them.")
         on_signals((signal.SIGINT, *ENDING), lambda *_: stack.abort())
         stack.ask_to_stop()

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock, SystemClock
@@ -59,13 +59,15 @@ _log = logging.getLogger("caravan")
 UP = "up"
 """The pool of urgent services where one process does everything."""
 UP_CHORES = "up-chores"
-NOTICE_SECONDS = 0.25
+NOTICE_SECONDS = 0.5
 """How often the services look whether anything changed."""
 LOOK_SECONDS = 60.0
 """How often a host without work is looked at."""
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
 
+Looks = AbstractContextManager[Callable[[], bool]]
+"""A function that tells, within the block, whether anything changed since its last call."""
 Follow = Callable[[HostRow], bool]
 """Whether a host that is in the database is one to serve."""
 
@@ -98,6 +100,8 @@ class Embedded:
     permanent: bool = False
     """It is meant to run for good, so that it is missed when it does not."""
     stop: threading.Event = field(default_factory=threading.Event)
+    moved: threading.Event = field(default_factory=threading.Event)
+    """The database changed since the last pass of the chores looked."""
     served: dict[str, Served] = field(default_factory=dict)
     left: list[Served] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
@@ -147,27 +151,54 @@ class Embedded:
             self.fleet_chores = fleet_services(self.settings)
             chores.extend(self.fleet_chores.services)
         tick, chores_every = self.settings.tick_seconds, self.settings.chores_seconds
-        self._maintain(UP, urgent, Cadence(busy=min(tick, 1.0), rest=2 * tick, soonest=NOTICE_SECONDS))
-        self._maintain(UP_CHORES, chores, Cadence(busy=tick, rest=2 * chores_every, soonest=tick))
+        urgent_cadence = Cadence(busy=min(tick, 1.0), rest=2 * tick, soonest=NOTICE_SECONDS)
+        self._maintain(UP, urgent, urgent_cadence, self._changes)
+        chores_cadence = Cadence(busy=tick, rest=2 * chores_every, soonest=tick)
+        self._maintain(UP_CHORES, chores, chores_cadence, self._changes_for_chores)
 
-    def _maintain(self, pool: str, services: Sequence[Service], cadence: Cadence) -> None:
+    def _maintain(
+        self, pool: str, services: Sequence[Service], cadence: Cadence, changes: Callable[[], Looks]
+    ) -> None:
         runner = Runner(self.heart(pool), services)
-        thread = threading.Thread(target=self._run_services, args=(runner, cadence), name=pool, daemon=True)
+        thread = threading.Thread(
+            target=self._run_services, args=(runner, cadence, changes), name=pool, daemon=True
+        )
         self.maintenance.append(thread)
         thread.start()
 
-    def _run_services(self, runner: Runner, cadence: Cadence) -> None:
+    def _run_services(self, runner: Runner, cadence: Cadence, changes: Callable[[], Looks]) -> None:
+        with self.watchdog.watching(runner.pool) as turned, changes() as changed:
+            while not self.stop.wait(min(cadence.busy, cadence.soonest, 1.0)):
+                turned()
+                now = self.clock.monotonic()
+                if cadence.is_due(now, changed=changed()):
+                    results = runner.run_due(self.database, self.clock)
+                    cadence.ran(now, changed=bool(results))
+
+    @contextmanager
+    def _changes(self) -> Iterator[Callable[[], bool]]:
+        """Looks at the database, once for both pools."""
         changes = Changes(self.database)
+
+        def changed() -> bool:
+            found = changes.any()
+            if found:
+                self.moved.set()
+            return found
+
         try:
-            with self.watchdog.watching(runner.pool) as turned:
-                while not self.stop.wait(min(cadence.busy, cadence.soonest, 1.0)):
-                    turned()
-                    now = self.clock.monotonic()
-                    if cadence.is_due(now, changed=changes.any()):
-                        results = runner.run_due(self.database, self.clock)
-                        cadence.ran(now, changed=bool(results))
+            yield changed
         finally:
             changes.close()
+
+    @contextmanager
+    def _changes_for_chores(self) -> Iterator[Callable[[], bool]]:
+        def changed() -> bool:
+            found = self.moved.is_set()
+            self.moved.clear()
+            return found
+
+        yield changed
 
     def heart(self, pool: str) -> Heart:
         """The pulse of a pool of services."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
@@ -17,6 +17,7 @@ from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Conflict, InputRefused
 from worker.maintenance.keeping import delete_jobs, prune
+from worker.maintenance.number import number_all
 from worker.search.search import Found, catch_up, index_texts, jobs_matching, search
 from worker.settings import load_settings
 from worker.storage.actions import retry_some
@@ -267,3 +268,33 @@ def test_jobs_are_chosen_by_their_words_before_they_have_ended(
 
 def test_a_copy_takes_what_texts_are_found_by_along() -> None:
     assert {"searchable", "searching"} <= {table.name for table in copied_tables()}
+
+
+def test_of_long_texts_only_their_beginnings_are_read_for_the_index(store: Store) -> None:
+    long = "word " * 20_000
+    store.submit(new_job(1, prompt=f"early {long} late"))
+    (job,) = store.claim()
+    store.finish(job, Succeeded(a_result(answer=f"first {long} last")))
+    read: list[int] = []
+
+    def seen(conn: Any, cursor: Any, statement: str, *_: object) -> None:
+        if "payloads" in statement and statement.startswith("SELECT"):
+            for row in conn.connection.cursor().execute(statement, _[0]).fetchall():
+                read.append(sum(len(value) for value in row if isinstance(value, str)))
+
+    engine = store.database._engine
+    event.listen(engine, "after_cursor_execute", seen)
+    try:
+        number_all(store.database)
+        index_texts(store.database, clock=FakeClock(store.now), most_seconds=None, most=100)
+    finally:
+        event.remove(engine, "after_cursor_execute", seen)
+
+    assert found_words(store, "early first") == 1
+    assert found_words(store, "late") == 0
+    assert len(read) == 1
+    assert max(read) < 500
+
+
+def found_words(store: Store, words: str) -> int:
+    return len(search(store.database, words).hits)

@@ -1,0 +1,26 @@
+"""What the loads of a run are compared with, and when that would cost more than it says."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.storage.conftest import Store, new_job
+from worker.cli import main_job
+from worker.storage.batches import get_batch
+from worker.storage.engine import open_database
+from worker.storage.migrate import upgrade
+
+
+def test_a_large_batch_is_not_read_for_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'caravan.db'}"
+    upgrade(url)
+    store = Store(open_database(url))
+    monkeypatch.setattr(main_job, "MOST_COMPARED", 3)
+    few = store.submit(*(new_job(n, runner_key=f"m{n % 2}:1") for n in range(1, 4)))
+    many = store.submit(*(new_job(n) for n in range(1, 5)))
+
+    with store.database.read() as conn:
+        compared = [main_job._first_come(conn, get_batch(conn, batch), hosts=1) for batch in (few, many)]
+    store.database.close()
+
+    assert compared == ["; first-come-first-served would have done 3", ""]
