@@ -222,8 +222,6 @@ def submit(
         raise typer.Exit(
             quote_file(settings_for(), file, recipe, skip_bad=on_bad_line == "skip", as_json=json_)
         )
-    if str(file) != "-" and again is None:
-        open_input(file, recipe)  # what is wrong with the command is said before anything else
     if max_failures is not None:
         from worker.serving.brake import parse_max_failures
 
@@ -255,6 +253,8 @@ def submit(
         ),
     )
     wanted = named(wanted, documents)
+    if str(file) != "-" and again is None:
+        open_input(file, recipe)  # what is wrong with the command is said before anything else
     console = error_console()
     with opened(settings) as database:
         clock = database.clock()
