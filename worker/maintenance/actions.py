@@ -296,7 +296,7 @@ def _changed(operations: Sequence[Operation]) -> Changed:
         sum(one.done for one in operations),
         sum(one.running for one in operations),
         tuple(one.batch_id for one in operations if one.done or one.running),
-        sum(max(1, one.total - one.done) for one in operations if one.ended_at is None),
+        sum(max(0, one.total - one.done) for one in operations if one.ended_at is None),
     )
 
 

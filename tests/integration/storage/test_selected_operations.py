@@ -191,7 +191,8 @@ def test_a_cancel_of_the_batch_ends_a_deletion_first_that_was_interrupted(store:
 
 def test_two_that_work_one_retry_off_report_it_once(store: Store) -> None:
     batch = a_failed_batch(store)
-    retry_jobs(store.database, some(batch), clock=CLOCK, most_seconds=0)
+    failed = Selection(batch, states=frozenset({JobState.FAILED}))
+    retry_jobs(store.database, failed, clock=CLOCK, most_seconds=0)
     operation = goes_on(store, batch)
     assert operation is not None
     other = run_operation
