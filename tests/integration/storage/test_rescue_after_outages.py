@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from tests.integration.storage.conftest import NOW, Store, new_job
 from tests.maintenance import tick
@@ -89,3 +90,23 @@ def test_the_first_tick_of_all_rescues_nothing(store: Store) -> None:
     clock.at += timedelta(seconds=50)
 
     assert tick(store.database, clock=clock, lease=90)["rescued"] == 0
+
+
+@pytest.mark.parametrize("every", [1, 5, 10])
+def test_that_leases_could_be_renewed_is_written_a_few_times_in_a_lease(store: Store, every: float) -> None:
+    clock = At()
+    writes: list[str] = []
+
+    def seen(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO pulses"):
+            writes.append(statement)
+
+    event.listen(store.database._engine, "before_cursor_execute", seen)
+    ticks(store, clock, 90, every=every)
+    event.remove(store.database._engine, "before_cursor_execute", seen)
+    store.submit(new_job(1))
+    store.now = clock.at
+    store.claim(lease=1)
+
+    assert len(writes) <= 10
+    assert ticks(store, clock, 20, every=every) == 1
