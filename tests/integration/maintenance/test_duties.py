@@ -8,12 +8,15 @@ from sqlalchemy import event, text
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.attempts import Succeeded
+from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState, Priority
 from worker.domain.schedules import FiringState, ScheduleSpec
 from worker.maintenance import number as numbering
 from worker.maintenance import promote as promotion
+from worker.maintenance.hold import hosts_to_wake
 from worker.storage.batches import create_batch, seal_batch
 from worker.storage.claims import rescue_holder
+from worker.storage.hosts import add_host, record_probe
 from worker.storage.jobs import insert_jobs
 from worker.storage.schedules import add_schedule, open_firing, take_firing
 
@@ -98,3 +101,18 @@ def test_a_restart_takes_up_a_firing_whose_reader_died(store: Store) -> None:
     with store.database.write() as conn:
         later = store.now + timedelta(seconds=1)
         assert take_firing(conn, firing.id, token="new", now=later, lease=timedelta(minutes=10))
+
+
+def test_hosts_look_again_for_a_model_that_none_of_them_had(store: Store) -> None:
+    with store.database.write() as conn:
+        for name, model in (("gpu-1", "m:1"), ("gpu-2", "other:1")):
+            add_host(conn, Host(name, f"http://{name}:11434"), now=store.now)
+            record_probe(
+                conn, name, version="0.33.0", models=[HostModel(model, "d" * 8, False, 8192)], now=store.now
+            )
+    clock = FakeClock(store.now)
+
+    store.submit(new_job(1, model="m:1", runner_key="m:1"))
+    assert hosts_to_wake(store.database, clock=clock) == ["gpu-1"]
+    store.submit(new_job(1, model="pulled:1", runner_key="pulled:1"))
+    assert hosts_to_wake(store.database, clock=clock) == ["gpu-1", "gpu-2"]
