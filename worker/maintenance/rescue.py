@@ -31,14 +31,14 @@ def _leases_could_be_renewed(database: Database, now: datetime, lease: timedelta
 
     The database remembers it, not the process: a call that hung in a silent network raises nothing, and a process that
     has just started does not know since when nobody could renew. ``now`` was read before, so that a pass which hangs
-    here, or after, goes by the time before the gap. It is written down a few times in a lease, not with every pass.
+    here, or after, goes by the time before the gap. It is written down thirty times in a lease at most.
     """
     with database.read() as conn:
         last = read_pulses(conn).get(RENEWABLE)
     since = now
     if last is not None and now - last.at <= lease / 3:
         since = datetime.fromisoformat(str(last.detail["since"]))
-    if last is None or not timedelta(0) <= now - last.at < lease / 9:
+    if last is None or not timedelta(0) <= now - last.at < lease / 30:
         with database.write() as conn:
             record_pulse(conn, RENEWABLE, now=now, detail={"since": since.isoformat()})
     return now - since >= lease

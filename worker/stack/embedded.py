@@ -151,7 +151,8 @@ class Embedded:
             self.fleet_chores = fleet_services(self.settings)
             chores.extend(self.fleet_chores.services)
         tick, chores_every = self.settings.tick_seconds, self.settings.chores_seconds
-        urgent_cadence = Cadence(busy=min(tick, 1.0), rest=2 * tick, soonest=NOTICE_SECONDS)
+        rest = min(2 * tick, self.settings.lease_seconds / 9)  # else ``rescue`` would take it for an outage
+        urgent_cadence = Cadence(busy=min(tick, 1.0), rest=rest, soonest=NOTICE_SECONDS)
         self._maintain(UP, urgent, urgent_cadence, self._changes)
         chores_cadence = Cadence(busy=tick, rest=2 * chores_every, soonest=tick)
         self._maintain(UP_CHORES, chores, chores_cadence, self._changes_for_chores)
