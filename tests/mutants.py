@@ -25,12 +25,9 @@ _LEASES = (f"{_STORAGE}test_fence.py", f"{_STORAGE}test_queue.py", f"{_STORAGE}t
 _HOSTS = (
     f"{_STORAGE}test_hosts_and_runs.py",
     f"{_STORAGE}test_queue.py",
-    "tests/faults/test_slept_through.py",
+    "tests/integration/serving/test_lost_hosts.py",
 )
-_FIRINGS = (
-    "tests/integration/schedules/test_missed_firings.py",
-    "tests/integration/schedules/test_nights_tell_the_truth.py",
-)
+_FIRINGS = ("tests/integration/schedules/test_firing_tokens.py",)
 
 
 @dataclass(frozen=True)
@@ -129,13 +126,6 @@ MUTANTS = (
         "worker/storage/claims.py",
         ".where(j.id.in_(ids), j.lease_token == token, j.state == JobState.RUNNING)",
         ".where(j.id.in_(ids), j.state == JobState.RUNNING)",
-        _LEASES,
-    ),
-    Mutant(
-        "strays: the lease token",
-        "worker/storage/claims.py",
-        'select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_token == token))',
-        'select(jobs.c.id).where(jobs.c.state == "running"))',
         _LEASES,
     ),
     Mutant(
@@ -246,8 +236,9 @@ def survives(mutant: Mutant) -> bool:
             text=True,
             check=False,
         )
-        print(f"{mutant.name}: {done.stdout.strip().splitlines()[-1]}", flush=True)
-        return done.returncode == 0
+        passed = done.returncode == 0
+        print(f"{mutant.name}: {'SURVIVES' if passed else 'noticed'}", flush=True)
+        return passed
 
 
 def main() -> int:
@@ -255,8 +246,6 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT")
     only = parser.parse_args().only
     surviving = [mutant.name for mutant in MUTANTS if only in mutant.name and survives(mutant)]
-    for name in surviving:
-        print(f"SURVIVES: {name}")
     return int(bool(surviving))
 
 
