@@ -133,6 +133,7 @@ def test_a_name_beside_a_key_that_is_known_is_refused_where_it_is_another(
     assert "--name" in other.stderr
 
 
+@pytest.mark.thorough
 def test_status_explain_and_health_tell_of_what_lies_outside_of_a_limit(
     environment: Environment, hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_failed_rows_outside_of_a_limit_are_not_tried_again(
     assert requests(hosts) - before == 5
 
 
+@pytest.mark.thorough
 def test_a_limit_bounds_what_caravan_up_asks_of_a_batch(
     environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
 ) -> None:
