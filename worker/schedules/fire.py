@@ -33,6 +33,7 @@ from worker.schedules.spec import Asking, asking_of, request_of
 from worker.schedules.telling import promise
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
+from worker.storage.firing_changes import note_changes
 from worker.storage.firing_documents import held_documents
 from worker.storage.models import known_models
 from worker.storage.schedule_documents import (
@@ -393,6 +394,7 @@ def _note(
                 known=diff.known,
                 now=clock.now(),
             )
+            note_changes(conn, firing.id, noted[start : start + CHUNK])
     tallies = Tallies(
         found=sum(found.values()),
         new=found[Change.NEW],
@@ -410,6 +412,7 @@ def _note(
     with database.write() as conn:
         _still_ours(conn, firing, token, clock)
         note_gone(conn, diff.schedule.id, firing.id, gone, now=clock.now())
+        note_changes(conn, firing.id, [_gone(diff.known[key]) for key in gone])
         run_firing(
             conn,
             firing.id,
@@ -427,6 +430,10 @@ def _note(
         tallies=tallies,
         report=report,
     )
+
+
+def _gone(seen: SeenDocument) -> Noted:
+    return Noted(seen.custom_id, seen.model, seen.path, str(Change.GONE))
 
 
 def _still_ours(conn: Any, firing: Firing, token: str, clock: Clock) -> None:

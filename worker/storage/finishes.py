@@ -303,6 +303,7 @@ def _result(
         "finished_at": now,
         "day": now.astimezone(UTC).date(),
         "context": None,
+        "context_length": None,
         "parsed": None,
         "empty": False,
         "logprobs": None,
@@ -320,6 +321,7 @@ def _result(
         values["done_reason"] = storable(result.done_reason)[:30]
     if result.context is not None:
         values["context"] = pack_context(result.context)
+        values["context_length"] = len(result.context)
     return values
 
 

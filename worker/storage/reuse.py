@@ -36,6 +36,7 @@ _COPIED = (
     "prompt_tokens",
     "output_tokens",
     "context",
+    "context_length",
     "parsed",
     "logprobs",
 )

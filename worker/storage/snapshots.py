@@ -23,11 +23,12 @@ from worker.errors import Conflict
 from worker.extras import require
 from worker.storage.engine import Database
 from worker.storage.types import utc_text
-from worker.storage.views import COLUMNS, VERSION, views
+from worker.storage.view_columns import COLUMNS
+from worker.storage.views import VERSION, views
 
 Kind = Literal["sqlite", "duckdb"]
 PAGE = 1000
-OF_BATCH = ("report_results", "report_batches", "report_failures")
+OF_BATCH = ("report_results", "report_batches", "report_failures", "report_comparisons")
 """Views that can be asked for one batch. The others are figures of all the fleet, without a text."""
 
 ABOUT = "report_snapshot"
@@ -52,12 +53,23 @@ _DUCKDB = {
     "json": "JSON",
 }
 _INDEXES: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "report_results": (("batch", "job_id"), ("batch", "custom_id"), ("day",), ("model",), ("number",)),
+    "report_results": (
+        ("batch", "job_id"),
+        ("batch", "custom_id"),
+        ("custom_id",),
+        ("day",),
+        ("finished_at",),
+        ("model",),
+        ("number",),
+    ),
     "report_batches": (("batch",),),
     "report_failures": (("batch",), ("day",)),
     "report_models_daily": (("day",),),
     "report_hosts_hourly": (("hour",),),
     "report_runs": (("run",), ("host",)),
+    "report_comparisons": (("batch", "custom_id"), ("from_batch", "custom_id")),
+    "report_firings": (("schedule", "fire_at"),),
+    "report_changes": (("schedule", "fire_at"),),
     "report_schedules": (("schedule",),),
     "report_documents": (("schedule", "path", "model"),),
 }
@@ -68,6 +80,9 @@ _ORDER = {
     "report_models_daily": "day, model",
     "report_hosts_hourly": "hour, host",
     "report_runs": "run",
+    "report_comparisons": "job_id, from_job_id",
+    "report_firings": "firing",
+    "report_changes": "firing, custom_id, model",
     "report_schedules": "schedule",
     "report_documents": "schedule, path, custom_id, model",
 }

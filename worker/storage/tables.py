@@ -472,11 +472,14 @@ results = Table(
     Column("reused_from", BigInteger),
     Column("empty", Boolean, nullable=False, server_default=text("false")),
     Column("logprobs", Json),
+    Column("context_length", Integer),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),
     Index("ix_results_batch_id", "batch_id", "job_id"),
     Index("ix_results_day", "day", "job_id"),
+    Index("ix_results_finished_at", "finished_at"),
+    Index("ix_results_custom_id", "custom_id"),
     Index(
         "ix_results_failed",
         "batch_id",
@@ -621,9 +624,31 @@ firings = Table(
         "fire_at",
         info={"where": "ended_at IS NULL"},
     ),
+    Index("ix_firings_fire_at", "fire_at"),
     sqlite_autoincrement=True,
 )
 """Each time of a schedule at most once, whoever notices that it has come."""
+
+firing_changes = Table(
+    "firing_changes",
+    metadata,
+    Column(
+        "firing_id",
+        BigId,
+        ForeignKey("firings.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("custom_id", String(200), primary_key=True),
+    Column("model", String(400), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("change", String(10), nullable=False),
+    Column("batch_id", BigInteger),
+    Column("job_id", BigInteger),
+    Column("error_code", String(30)),
+    UniqueConstraint("batch_id", "custom_id", "model"),
+)
+"""What each firing found that was not as before: why its jobs were submitted. It outlives them."""
 
 schedule_documents = Table(
     "schedule_documents",

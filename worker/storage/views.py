@@ -26,7 +26,18 @@ _SPEC = {
     "postgresql": {name: f"(s.spec ->> '{name}')" for name in ("cron", "tz")},
 }
 
+_MODEL = {
+    "sqlite": "CASE WHEN instr({0}, ' ') > 0 THEN substr({0}, 1, instr({0}, ' ') - 1) ELSE {0} END",
+    "postgresql": "split_part({0}, ' ', 1)",
+}
+_WINDOW = {
+    "sqlite": "CASE WHEN instr({0}, ' num_ctx=') > 0 THEN CAST(substr({0}, instr({0}, ' num_ctx=') + 9) AS integer) END",
+    "postgresql": "CAST(substring({0} from ' num_ctx=([0-9]+)') AS integer)",
+}
+_DAY = {"sqlite": "substr({0}, 1, 10)", "postgresql": "CAST({0} AT TIME ZONE 'UTC' AS date)"}
+
 _FIGURE = {"sqlite": "json_extract(f.report, '$.{0}')", "postgresql": "(f.report ->> '{0}')"}
+_OF_DAYS = ("results", "succeeded", "failed", "cut", "empty", "unfit", "prompt_tokens", "output_tokens")
 _FLAWS = {"cut": "cut", "empty": "empty", "unfit": "prompt_fit = 'no'"}
 _STATES = ("scheduled", "waiting", "queued", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
@@ -41,10 +52,12 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
     def seconds(later: str, earlier: str) -> str:
         return _EPOCH[dialect].format(later, earlier)
 
-    figures = ", ".join(
-        f"CAST({_FIGURE[dialect].format(name)} AS integer) AS last_{name}"
-        for name in ("answered", "failed", "failed_known", "held", "cut", "empty", "unfit")
-    )
+    def figures(prefix: str) -> str:
+        return ", ".join(
+            f"CAST({_FIGURE[dialect].format(name)} AS integer) AS {prefix}{name}"
+            for name in ("answered", "failed", "failed_known", "held", "cut", "empty", "unfit")
+        )
+
     now, lesser, greater = _NOW[dialect], _LESSER[dialect], _GREATER[dialect]
     by_state = ", ".join(
         f"CAST(sum(CASE WHEN state = '{state}' THEN jobs ELSE 0 END) AS bigint) AS {state}"
@@ -63,8 +76,11 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
         now, f"{seconds('f.last_at', 'f.first_at')} * {left} / (f.results - f.reused - 1)"
     )
     elapsed = f"{lesser}(3600.0, {greater}(0.0, {seconds(now, 'h.hour')}))"
+    model, window = (by[dialect].format("r.runner_key") for by in (_MODEL, _WINDOW))
+    day = _DAY[dialect].format("r.started_at")
     # + 0: a row at a time by its key. Told that both sides are sorted alike, PostgreSQL merges them, and for the first
     # rows of a day reads every key from the beginning of time. Outer joins, so that it drops those that nobody reads.
+    # Numbers are joined both ways: who reads on from a number begins there.
     return {
         "report_results": f"""
 SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
@@ -75,12 +91,17 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        r.finished_at, r.day, p.prompt, {json("p.metadata")} AS metadata, n.number, r.reused_from,
        CAST(b.schedule AS TEXT) AS schedule,
        CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN p.metadata ->> 'path' END AS document,
-       {json("r.logprobs")} AS logprobs
+       {json("r.logprobs")} AS logprobs, p.request ->> 'system' AS system, {json("p.request -> 'options'")} AS options,
+       {json("p.request -> 'format'")} AS format, r.context_length, r.total_duration, r.load_duration,
+       r.prompt_eval_duration, r.eval_duration, f.change,
+       CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN CAST(p.metadata -> 'part' ->> 'number' AS integer) END AS part
 FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0
 JOIN batches b ON b.id = r.batch_id
-LEFT JOIN numbered_results n ON n.job_id = r.job_id + 0""",
+LEFT JOIN numbered_results n ON n.job_id = r.job_id + 0 AND r.job_id = n.job_id + 0
+LEFT JOIN firing_changes f ON f.batch_id = r.batch_id AND f.model = r.model
+  AND f.custom_id = coalesce(p.metadata ->> 'document', r.custom_id)""",
         "report_batches": f"""
 SELECT b.id AS batch, b.name AS batch_name, b.state, b.created_at, b.sealed_at, b.finished_at, b.deadline, b.jobs,
        {states},
@@ -110,18 +131,54 @@ FROM results r
 JOIN batches b ON b.id = r.batch_id
 WHERE r.state = 'failed'
 GROUP BY r.batch_id, b.name, r.day, r.model, r.host, r.error_code""",
-        "report_models_daily": """
-SELECT day, model, results, succeeded, failed, cut, empty, unfit, prompt_tokens, output_tokens, eval_seconds, gpu_seconds,
-       CASE WHEN eval_seconds > 0 THEN output_tokens / eval_seconds END AS tokens_per_second
-FROM model_days""",
+        "report_models_daily": f"""
+SELECT day, model, {", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in _OF_DAYS)},
+       sum(eval_seconds) AS eval_seconds, sum(gpu_seconds) AS gpu_seconds,
+       CASE WHEN sum(eval_seconds) > 0 THEN sum(output_tokens) / sum(eval_seconds) END AS tokens_per_second,
+       CAST(sum(loads) AS bigint) AS loads, sum(loading_seconds) AS loading_seconds,
+       CAST(sum(failed_loads) AS bigint) AS failed_loads, sum(failed_loading_seconds) AS failed_loading_seconds
+FROM (
+  SELECT day, model, {", ".join(_OF_DAYS)}, eval_seconds, gpu_seconds, 0 AS loads, 0.0 AS loading_seconds,
+         0 AS failed_loads, 0.0 AS failed_loading_seconds
+  FROM model_days
+  UNION ALL
+  SELECT {day}, {model}, {", ".join("0" for _ in _OF_DAYS)}, 0.0, 0.0,
+         CASE WHEN r.load_seconds IS NULL THEN 0 ELSE 1 END, coalesce(r.load_seconds, 0.0),
+         CASE WHEN r.load_seconds IS NULL AND r.error IS NOT NULL THEN 1 ELSE 0 END,
+         CASE WHEN r.load_seconds IS NULL AND r.error IS NOT NULL
+              THEN {seconds("r.ended_at", "r.started_at")} ELSE 0.0 END
+  FROM runs r
+) t
+GROUP BY day, model""",
         "report_hosts_hourly": f"""
 SELECT h.hour, h.host, h.results, h.succeeded, h.failed, h.output_tokens,
        {lesser}(3600.0, h.gpu_seconds) AS busy_seconds, {lesser}(3600.0, h.load_seconds) AS loading_seconds, h.loads,
        {greater}(0.0, {elapsed} - h.gpu_seconds - h.load_seconds) AS idle_seconds
 FROM host_hours h""",
-        "report_runs": """
-SELECT id AS run, host, runner_key, reason, started_at, load_seconds, ended_at, jobs, error
-FROM runs""",
+        "report_runs": f"""
+SELECT r.id AS run, r.host, r.runner_key, r.reason, r.started_at, r.load_seconds, r.ended_at, r.jobs, r.error,
+       {model} AS model, {window} AS window_tokens,
+       CASE WHEN r.load_seconds IS NULL AND r.error IS NOT NULL THEN {seconds("r.ended_at", "r.started_at")}
+       END AS failed_seconds
+FROM runs r""",
+        "report_comparisons": f"""
+SELECT a.batch_id AS from_batch, b.batch_id AS batch, b.custom_id, a.model AS from_model, b.model,
+       a.job_id AS from_job_id, b.job_id, a.state AS from_state, b.state, a.answer AS from_answer, b.answer,
+       {json("a.parsed")} AS from_parsed, {json("b.parsed")} AS parsed, a.answer = b.answer AS is_same,
+       a.cut AS from_cut, b.cut, a.output_tokens AS from_output_tokens, b.output_tokens,
+       a.tokens_per_second AS from_tokens_per_second, b.tokens_per_second,
+       a.total_seconds AS from_total_seconds, b.total_seconds
+FROM results b
+JOIN batches c ON c.id = b.batch_id
+JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = b.custom_id
+JOIN results a ON a.job_id = j.id
+UNION ALL
+SELECT a.batch_id, b.batch_id, b.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
+       {json("a.parsed")}, {json("b.parsed")}, a.answer = b.answer, a.cut, b.cut, a.output_tokens, b.output_tokens,
+       a.tokens_per_second, b.tokens_per_second, a.total_seconds, b.total_seconds
+FROM results b
+JOIN jobs j ON j.batch_id = b.batch_id AND j.custom_id = b.custom_id AND j.model < b.model
+JOIN results a ON a.job_id = j.id""",
         "report_schedules": f"""
 SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dialect]["tz"]}, 'UTC') AS tz, s.next_at,
        s.paused_at, s.paused_reason, s.added_at, s.changed_at, s.version,
@@ -130,7 +187,7 @@ SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dia
        f.fire_at AS last_fire_at, f.began_at AS last_began_at, f.ended_at AS last_ended_at, f.state AS last_state,
        f.reason AS last_reason, f.batch_id AS last_batch, f.new AS last_new, f.changed AS last_changed,
        f.retried AS last_retried, f.reused AS last_reused, f.gone AS last_gone, f.unreadable AS last_unreadable,
-       {figures}
+       {figures("last_")}
 FROM schedules s
 LEFT JOIN (
   SELECT schedule_id, sum(CASE WHEN gone_at IS NULL THEN 1 ELSE 0 END) AS documents,
@@ -143,6 +200,19 @@ LEFT JOIN (
 LEFT JOIN firings f ON f.id = (
   SELECT l.id FROM firings l WHERE l.schedule_id = s.id ORDER BY l.fire_at DESC LIMIT 1
 )""",
+        "report_firings": f"""
+SELECT f.id AS firing, s.name AS schedule, f.fire_at, f.by_hand, f.version, f.state, f.reason, f.batch_id AS batch,
+       f.missed, f.began_at, f.ended_at, {seconds("f.ended_at", "f.began_at")} AS seconds,
+       f.found, f.new, f.changed, f.retried, f.reused, f.pending, f.gone, f.unreadable,
+       {figures("")}
+FROM firings f
+JOIN schedules s ON s.id = f.schedule_id""",
+        "report_changes": """
+SELECT s.name AS schedule, c.firing_id AS firing, f.fire_at, c.path, c.custom_id, c.model, c.change, c.batch_id AS batch,
+       c.job_id, c.error_code
+FROM firing_changes c
+JOIN firings f ON f.id = c.firing_id
+JOIN schedules s ON s.id = f.schedule_id""",
         # An answer of a batch that is not over is not kept with its document yet, and the view shows it all the same.
         "report_documents": f"""
 SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
@@ -169,223 +239,3 @@ LEFT JOIN schedule_answers a
   ON a.schedule_id = d.schedule_id AND a.custom_id = d.custom_id AND a.model = d.model
 LEFT JOIN results r ON r.job_id = d.asked_job AND r.state = 'succeeded'""",
     }
-
-
-COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "report_results": {
-        "job_id": ("integer", "the job; the order of the input within a batch"),
-        "batch": ("integer", "number of the batch"),
-        "batch_name": ("text", "its name"),
-        "custom_id": ("text", "as given, or line-N"),
-        "model": ("text", "the model that was asked"),
-        "state": ("text", "`succeeded` or `failed`"),
-        "answer": ("text", "without its reasoning; of a failed job what had come, if anything"),
-        "reasoning": ("text", "what the model thought before it answered"),
-        "parsed": ("json", "the answer as JSON, where a `format` was asked for and it fits"),
-        "done_reason": ("text", "`stop`: the model ended; `length`: num_predict or the window was reached"),
-        "cut": ("boolean", "the answer was ended by num_predict or a full window"),
-        "empty": ("boolean", "the answer has no text"),
-        "prompt_fit": ("text", "`yes`, `no` or `unknown`: whether the model saw the whole prompt"),
-        "error_code": ("text", "a code of errors.md; null where it succeeded"),
-        "error_message": ("text", "what the host said"),
-        "host": ("text", "who answered"),
-        "digest": ("text", "of the weights that answered"),
-        "prompt_tokens": ("integer", "tokens of the prompt"),
-        "output_tokens": ("integer", "tokens generated, reasoning included"),
-        "tokens_per_second": ("number", "output_tokens by eval_seconds"),
-        "total_seconds": ("number", "seconds on the host, from request to last token"),
-        "load_seconds": ("number", "seconds until the runner was granted, waiting included"),
-        "prompt_eval_seconds": ("number", "seconds of reading the prompt"),
-        "eval_seconds": ("number", "seconds of generating"),
-        "queued_seconds": ("number", "seconds from submission to the start of the last attempt"),
-        "attempts": ("integer", "number of the attempt that ended it"),
-        "submitted_at": ("time", "when it was submitted"),
-        "started_at": ("time", "start of the last attempt"),
-        "finished_at": ("time", "when the result was stored"),
-        "day": ("date", "day of `finished_at`, UTC; indexed"),
-        "prompt": ("text", "as it was sent, rendered"),
-        "metadata": ("json", "as given; the other columns of a table"),
-        "number": (
-            "integer",
-            "order in which results came to be seen; null for some seconds after it was stored",
-        ),
-        "reused_from": (
-            "integer",
-            "the job whose stored answer was taken: no host was asked, and what it took is null",
-        ),
-        "schedule": ("text", "name of the schedule that submitted it; null where none did"),
-        "document": ("text", "path of the document it was made of; null where it was made of none"),
-        "logprobs": ("json", "the log probability of each token as the host sent it, where it was requested"),
-    },
-    "report_batches": {
-        "batch": ("integer", "number of the batch"),
-        "batch_name": ("text", "its name"),
-        "state": ("text", "`receiving`, `open`, `paused`, `finished` or `cancelled`"),
-        "created_at": ("time", "when it began to be submitted"),
-        "sealed_at": ("time", "when its last job was in"),
-        "finished_at": ("time", "when its last job had ended"),
-        "deadline": ("time", "by when it is wanted"),
-        "jobs": ("integer", "jobs in it"),
-        "scheduled": ("integer", "jobs that are not eligible yet"),
-        "waiting": ("integer", "jobs that wait for another"),
-        "queued": ("integer", "jobs that any host may take"),
-        "running": ("integer", "jobs that a host works on"),
-        "held": ("integer", "jobs parked with a reason"),
-        "succeeded": ("integer", "jobs with an answer"),
-        "failed": ("integer", "jobs without one for good"),
-        "cancelled": ("integer", "jobs that were cancelled"),
-        "expired": ("integer", "jobs whose deadline passed"),
-        "progress": ("number", "share of the jobs that have ended, 0 to 1"),
-        "eta_at": ("time", "when it will be done at the pace that it has had"),
-        "prompt_tokens": ("integer", "tokens of all its prompts that were answered"),
-        "output_tokens": ("integer", "tokens of all its answers"),
-        "eval_seconds": ("number", "seconds of generating, slots added up"),
-        "gpu_seconds": (
-            "number",
-            "what it cost: seconds of reading and generating, each shared by the slots of its host",
-        ),
-        "cut": ("integer", "answers that were ended by num_predict or a full window"),
-        "empty": ("integer", "answers with nothing in them"),
-        "unfit": ("integer", "answers to a part of the prompt: `prompt_fit` is `no`"),
-        "first_at": ("time", "its first result"),
-        "last_at": ("time", "its last result so far"),
-        "reused": ("integer", "answers that were stored before; their tokens are not counted here"),
-        "pruned": ("integer", "jobs that are counted here and whose texts are gone"),
-        "pruned_at": ("time", "when the texts of all its jobs were gone"),
-        "from_batch": (
-            "integer",
-            "the batch whose rows it asks again; null where it is of an input of its own",
-        ),
-        "schedule": ("text", "name of the schedule that submitted it; null where none did"),
-    },
-    "report_failures": {
-        "batch": ("integer", "number of the batch"),
-        "batch_name": ("text", "its name"),
-        "day": ("date", "day on which they failed, UTC"),
-        "model": ("text", "the model"),
-        "host": ("text", "where they failed last"),
-        "error_code": ("text", "a code of errors.md"),
-        "failures": ("integer", "how many"),
-        "example_message": ("text", "one of their messages"),
-        "first_at": ("time", "the first of them"),
-        "last_at": ("time", "the last of them"),
-    },
-    "report_models_daily": {
-        "day": ("date", "UTC"),
-        "model": ("text", "the model"),
-        "results": ("integer", "jobs that ended with a result"),
-        "succeeded": ("integer", "of them with an answer"),
-        "failed": ("integer", "of them without"),
-        "cut": ("integer", "answers that were ended by num_predict or a full window"),
-        "empty": ("integer", "answers with nothing in them"),
-        "unfit": ("integer", "answers to a part of the prompt"),
-        "prompt_tokens": ("integer", "tokens read"),
-        "output_tokens": ("integer", "tokens generated"),
-        "eval_seconds": ("number", "seconds of generating, slots added up"),
-        "gpu_seconds": ("number", "seconds of reading and generating, each shared by the slots of its host"),
-        "tokens_per_second": ("number", "output_tokens by eval_seconds: the pace of one slot"),
-    },
-    "report_hosts_hourly": {
-        "hour": ("time", "begin of the hour, UTC"),
-        "host": ("text", "the host"),
-        "results": ("integer", "jobs that ended there in this hour"),
-        "succeeded": ("integer", "of them with an answer"),
-        "failed": ("integer", "of them without"),
-        "output_tokens": ("integer", "tokens of those that ended in this hour"),
-        "busy_seconds": ("number", "seconds of reading and generating, by the number of slots"),
-        "loading_seconds": ("number", "seconds of loads that ended in this hour"),
-        "loads": ("integer", "loads that ended in this hour"),
-        "idle_seconds": ("number", "what is left of the hour, or of what has passed of it"),
-    },
-    "report_runs": {
-        "run": ("integer", "number of the run: what a host does between two loads"),
-        "host": ("text", "the host"),
-        "runner_key": ("text", "the model and its load-time options"),
-        "reason": ("text", "why it was loaded"),
-        "started_at": ("time", "when the load was decided"),
-        "load_seconds": ("number", "seconds of the load; null where it failed"),
-        "ended_at": ("time", "when it was left; null for what is loaded now"),
-        "jobs": ("integer", "outcomes of jobs it served"),
-        "error": ("text", "why the load failed"),
-    },
-    "report_schedules": {
-        "schedule": ("text", "its name"),
-        "cron": ("text", "when it fires"),
-        "tz": ("text", "by which clock"),
-        "next_at": ("time", "when it fires next; null: never"),
-        "paused_at": ("time", "since when it is paused; null where it is not"),
-        "paused_reason": ("text", "why, where somebody said so"),
-        "added_at": ("time", "when it was added"),
-        "changed_at": ("time", "when it was said anew last"),
-        "version": ("integer", "how often it was said anew, from 1"),
-        "documents": ("integer", "documents times models that are there"),
-        "answered": ("integer", "of them with an answer, be it of an earlier text"),
-        "failing": ("integer", "of them that could not be read or answered the last time"),
-        "gone": ("integer", "documents times models that are not there any more"),
-        "last_fire_at": ("time", "the time for which it fired last"),
-        "last_began_at": ("time", "when that firing began"),
-        "last_ended_at": ("time", "when it was over; null while it goes on"),
-        "last_state": (
-            "text",
-            "`due`, `queued`, `reading`, `running`, `finished`, `skipped` or `failed`",
-        ),
-        "last_reason": ("text", "why it was skipped, or could not begin"),
-        "last_batch": ("integer", "its batch; null where nothing had to be asked"),
-        "last_new": ("integer", "documents times models that it saw for the first time"),
-        "last_changed": ("integer", "that had changed"),
-        "last_retried": ("integer", "that were asked again for want of an answer"),
-        "last_reused": ("integer", "whose answers stay"),
-        "last_gone": ("integer", "that were not there any more"),
-        "last_unreadable": ("integer", "that could not be read"),
-        "last_answered": ("integer", "that got an answer; like those below null while the firing goes on"),
-        "last_failed": ("integer", "that could not be read, or got no answer"),
-        "last_failed_known": (
-            "integer",
-            "of them that failed with the same code when they were tried before",
-        ),
-        "last_held": ("integer", "whose jobs were held when it ended"),
-        "last_cut": ("integer", "answers of it that were cut; parts of long documents count too"),
-        "last_empty": ("integer", "answers of it that are empty"),
-        "last_unfit": ("integer", "answers of it that were given to a part of the prompt"),
-    },
-    "report_documents": {
-        "schedule": ("text", "name of the schedule"),
-        "path": ("text", "where the document lies; of a row of a table with `#` and its number"),
-        "custom_id": ("text", "its path below the root"),
-        "model": ("text", "the model that is asked"),
-        "change": (
-            "text",
-            "what the last firing found: `new`, `changed`, `retried`, `reused`, `pending`, `gone`, `failed`",
-        ),
-        "sha256": ("text", "of its bytes, as they were asked last"),
-        "answer": (
-            "text",
-            "the latest answer, be it of an earlier text; it stays when its job is pruned or deleted",
-        ),
-        "parsed": ("json", "the same as JSON, where a `format` was asked for and it fits"),
-        "reasoning": ("text", "what the model thought before it answered"),
-        "answered_at": ("time", "when that answer was stored"),
-        "digest": ("text", "of the weights that gave it"),
-        "is_current": (
-            "boolean",
-            "it answers the document, the template and the options as they were found last",
-        ),
-        "prompt_tokens": ("integer", "tokens of its prompt"),
-        "output_tokens": ("integer", "tokens generated for it"),
-        "job_id": ("integer", "the job that it answered"),
-        "first_seen_at": ("time", "when a firing first found the document"),
-        "last_seen_at": ("time", "when one last did"),
-        "gone_at": ("time", "when one no longer did; null while it is there"),
-        "error_code": ("text", "why it has no newer answer, a code of errors.md; null where all is well"),
-        "error_message": ("text", "the same for people"),
-        "error_at": ("time", "since when it fails with this code"),
-        "metadata": (
-            "json",
-            "of the document: title, pages, the row's columns; of the text that was answered",
-        ),
-        "cut": ("boolean", "the answer was ended by num_predict or a full window"),
-        "empty": ("boolean", "the answer holds nothing but white space"),
-        "prompt_fit": ("text", "`yes`, `no` or `unknown`: whether the model saw the whole prompt"),
-    },
-}
-"""View → column → type and meaning, in their order."""

@@ -20,7 +20,7 @@ from worker.storage.reader import grant_reader
 from worker.storage.rollups import number_results
 from worker.storage.runs import loaded_run, open_run
 from worker.storage.snapshots import snapshot
-from worker.storage.views import COLUMNS
+from worker.storage.view_columns import COLUMNS
 
 PAGE = DOCS / "reporting.md"
 

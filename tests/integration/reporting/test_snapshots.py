@@ -17,7 +17,7 @@ from worker.cli.main import app
 from worker.errors import Conflict
 from worker.storage import snapshots
 from worker.storage.snapshots import snapshot
-from worker.storage.views import COLUMNS
+from worker.storage.view_columns import COLUMNS
 
 
 @pytest.fixture

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped, unused-ignore]
-from sqlalchemy import text
+from sqlalchemy import text, update
 
+from tests.integration.reporting.filling import fill_nights
 from tests.integration.reporting.test_reporting_tools import filled
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from tests.repo.docs.pages import ROOT
 from worker.domain.attempts import Succeeded
 from worker.storage.rollups import number_results
 from worker.storage.snapshots import snapshot
+from worker.storage.tables import batches
 
 FOLDER = ROOT / "examples" / "reporting"
 DASHBOARD = json.loads((FOLDER / "grafana.json").read_text(encoding="utf-8"))
@@ -37,8 +39,15 @@ def with_answers(url: str) -> Store:
     )
     for job in store.claim(runner_key="llama3:8b", token="t9"):
         store.finish(job, Succeeded(a_result(cut=job.custom_id == "c9")))
+    store.submit(new_job(1, custom_id="c1", model="llama3:8b", runner_key="llama3:8b"))
+    for job in store.claim(runner_key="llama3:8b", token="t8"):
+        store.finish(job)
     with store.database.write() as conn:
         number_results(conn)
+        conn.execute(
+            update(batches).where(batches.c.id == store.batches[2]).values(parent_id=store.batches[0])
+        )
+    fill_nights(store.database, now=NOW)
     return store
 
 
@@ -54,6 +63,11 @@ def on_postgres(migrated_postgres_url: str) -> Iterator[Store]:
     found = with_answers(migrated_postgres_url)
     yield found
     found.database.close()
+
+
+def batch_of(question: str) -> int:
+    """Which of the batches has something to find: the second has a cut answer, the third asks the first again."""
+    return 1 if "look_at" in question else 2 if "compare" in question else 0
 
 
 def in_grafana(query: str) -> str:
@@ -93,7 +107,7 @@ def test_every_question_of_metabase_finds_something(store: Store, file: Path) ->
     asked = IMPORT["question"](file.read_text(encoding="utf-8"))
     native = asked["dataset_query"]["native"]
     tags = native["template-tags"]
-    batch = store.batches[1] if "look_at" in file.stem else store.batches[0]
+    batch = store.batches[batch_of(file.stem)]
 
     query = re.sub(r"\{\{(\w+)\}\}", r":\1", native["query"])
     with store.database.read() as conn:
@@ -113,8 +127,7 @@ def test_every_canned_query_of_datasette_finds_something_in_a_snapshot(
     file = sqlite3.connect(tmp_path / "snapshot.db")
     try:
         for name, asked in DATASETTE["queries"].items():
-            batch = store.batches[1] if name == "to_look_at" else store.batches[0]
-            given = {"batch": batch, "first": "qwen3:8b", "second": "llama3:8b"}
+            given = {"batch": store.batches[batch_of(name)]}
             assert file.execute(asked["sql"], given).fetchall(), name
         for table, said in DATASETTE["tables"].items():
             columns = {row[1] for row in file.execute(f"PRAGMA table_info('{table}')")}

@@ -20,7 +20,7 @@ from tests.repo.docs.pages import write_table
 from worker.errors import CODES
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings, Tag
-from worker.storage.views import COLUMNS
+from worker.storage.view_columns import COLUMNS
 
 REWRITE = 'rewrite it: .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"'
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.engine import Connection
 
-from tests.repo.docs.pages import PAGES, ROOT, blocks
+from tests.integration.reporting.filling import fill_nights
+from tests.repo.docs.pages import DOCS, PAGES, ROOT, blocks
 from worker.cli.main_job import first_query
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import Host
@@ -24,8 +25,10 @@ from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs, promote_due
 from worker.storage.migrate import upgrade
+from worker.storage.rollups import number_results
 from worker.storage.runs import loaded_run, open_run
-from worker.storage.views import COLUMNS
+from worker.storage.tables import batches
+from worker.storage.view_columns import COLUMNS
 
 
 def _queries(script: str) -> list[str]:
@@ -35,6 +38,7 @@ def _queries(script: str) -> list[str]:
 
 EXAMPLES = _queries((ROOT / "examples" / "queries.sql").read_text("utf-8"))
 SHOWN = [query for page in PAGES for block in blocks(page, "sql") for query in _queries(block.text)]
+QUESTIONS = [query for block in blocks(DOCS / "questions.md", "sql") for query in _queries(block.text)]
 NOW = datetime(2026, 11, 30, 21, tzinfo=UTC)
 KEY = "deepseek-r1:8b"
 
@@ -130,6 +134,47 @@ def test_every_query_that_a_page_shows_runs(file: Path) -> None:
 def test_the_examples_and_the_hint_at_the_end_of_a_run_read_the_promised_views_alone() -> None:
     for query in (*EXAMPLES, first_query(1)):
         assert set(re.findall(r"\b(?:FROM|JOIN) (\w+)", query)) <= set(COLUMNS), query
+
+
+def test_the_ten_questions_read_the_promised_views_and_find_something_on_both_databases(
+    migrated_url: str,
+) -> None:
+    database = open_database(migrated_url)
+    _fill(database)
+    fill_nights(database, now=NOW, model=KEY)
+    _fill_second_batch(database)
+    with database.write() as conn:
+        number_results(conn)
+    with database.read() as conn:
+        for query in QUESTIONS:
+            assert set(re.findall(r"\b(?:FROM|JOIN) (\w+)", query)) <= set(COLUMNS), query
+            assert conn.execute(text(query)).all(), query
+    database.close()
+    assert len(QUESTIONS) == 10
+
+
+def _fill_second_batch(database: Database) -> None:
+    """What the first batch asked, asked of another model."""
+    with database.write() as conn:
+        batch, _ = create_batch(conn, key="again", name="again", source=None, now=NOW)
+        conn.execute(update(batches).where(batches.c.id == batch.id).values(parent_id=1))
+        other = "qwen3:8b"
+        insert_jobs(conn, batch.id, [NewJob(1, "job-2", other, other, Priority.NORMAL, "Why?", {})], now=NOW)
+        seal_batch(conn, batch.id, jobs=1, now=NOW)
+        promote_sealed(conn, limit=100, now=NOW)
+        [job] = claim_jobs(
+            conn,
+            host="gpu-1",
+            runner_keys=[other],
+            limit=9,
+            token="u",
+            now=NOW,
+            lease_until=NOW + timedelta(minutes=1),
+        )
+        ending = Succeeded(_result(cut=False))
+        finish_jobs(
+            conn, [Finish(job.id, job.batch_id, "u", job.attempt, "gpu-1", NOW, NOW, ending)], now=NOW
+        )
 
 
 def test_the_examples_and_the_hint_find_something_on_both_databases(migrated_url: str) -> None:
