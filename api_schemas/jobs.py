@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -31,7 +32,7 @@ from api_schemas.job_problems import (
     problems_of,
     unsupported_format,
 )
-from api_schemas.json_text import NotJson, Repair, load_json, repeated_name
+from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, given, ignored
 from api_schemas.results import ResultError, ResultLine
@@ -180,9 +181,29 @@ def read_job_line(
         job = _validate(data)
     except ValidationError:
         return _read_carefully(data, line, defaults, limits)
-    if repeated_name(data) is not None:
+    if most_names(data) > _names_of(job) and repeated_name(data) is not None:
         return _read_carefully(data, line, defaults, limits)
     return _finish(job, line, defaults, limits, len(data), ())
+
+
+@lru_cache(maxsize=256)
+def _requested(names: frozenset[str]) -> tuple[str, ...]:
+    """The fields of a request among ``names``, in the order of the table; few sets of fields make up an input."""
+    return tuple(name for name in REQUEST_FIELDS if name in names)
+
+
+def _names_of(job: JobLine) -> int:
+    """How many names the objects of a job hold, where only its options and its metadata hold any; else fewer.
+
+    A line with as many names has none of them twice, which is told without reading it a second time.
+    """
+    fields = job.__dict__
+    names = len(job.__pydantic_fields_set__)
+    if fields["options"] is not None:
+        names += len(fields["options"].__pydantic_fields_set__)
+    if fields["metadata"] is not None:
+        names += len(fields["metadata"])
+    return names
 
 
 def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
@@ -214,7 +235,7 @@ def _finish(
         problems.append(LineProblem(line, "model", "missing", message))
     elif wrong := model_problem(model):
         problems.append(LineProblem(line, "model", *wrong))
-    request = without_null(fields, REQUEST_FIELDS)
+    request = without_null(fields, _requested(frozenset(job.__pydantic_fields_set__)))
     if "options" in request:
         options = given(request["options"])
         if options:

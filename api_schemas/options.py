@@ -6,6 +6,7 @@ no more than a line in its log; here it is refused.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -201,7 +202,15 @@ def given(options: "Options | None") -> dict[str, object]:
     """The options that were given, in the order of the table; null is not given."""
     if options is None:
         return {}
-    return {name: value for name, value in options.__dict__.items() if value is not None}
+    values = options.__dict__
+    names = _in_order(frozenset(options.__pydantic_fields_set__))
+    return {name: values[name] for name in names if values[name] is not None}
+
+
+@lru_cache(maxsize=256)
+def _in_order(names: frozenset[str]) -> tuple[str, ...]:
+    """Options in the order of the table; few sets of them make up an input."""
+    return tuple(name for name in Options.model_fields if name in names)
 
 
 def ignored(options: Mapping[str, object]) -> list[str]:

@@ -50,6 +50,8 @@ class Submission:
     jobs: int
     seconds: float
     cpu_seconds: float
+    peak_rss: int = 0
+    """Bytes of the producer's process."""
 
     @property
     def rate(self) -> float:
@@ -197,15 +199,18 @@ def baseline_environ(place: Place, urls: Sequence[str], *, queue: str) -> dict[s
     }
 
 
-def submit(into: str, file: Path, variables: Mapping[str, str]) -> Submission:
-    """Submit ``file`` from a process of its own, timed in there. Raises RuntimeError when that fails."""
+def submit(into: str, file: Path | int, variables: Mapping[str, str]) -> Submission:
+    """Submit ``file``, or so many rows of a generator, from a process of its own, timed in there. Raises RuntimeError when
+    that fails."""
     with submitting(into, file, variables) as process:
         told, _ = process.communicate(timeout=SUBMIT_SECONDS)
     return Submission(**json.loads(told.splitlines()[-1]))
 
 
 @contextmanager
-def submitting(into: str, file: Path, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def submitting(
+    into: str, file: Path | int, variables: Mapping[str, str]
+) -> Iterator["subprocess.Popen[str]"]:
     """A process that submits ``file``. Waits for its end, and raises RuntimeError when that was a failure."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(

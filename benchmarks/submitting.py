@@ -1,14 +1,20 @@
-"""How fast do jobs go in? One producer process: reads a JSONL file, hands over every line, prints what it took.
+"""How fast do jobs go in? One producer process: hands over every job, prints what it took.
 
 ``python -m benchmarks.submitting caravan jobs.jsonl``: validated and stored in the database of ``CARAVAN_*``.
 ``python -m benchmarks.submitting celery jobs.jsonl``: ``delay`` per job to ``BASELINE_QUEUE``.
+``python -m benchmarks.submitting python 1000000``: that many rows of a generator, through the Python client.
+``python -m benchmarks.submitting delay 10000``: the same rows with ``delay``.
 """
 
 import argparse
 import json
+import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from benchmarks.workload import job_values
 
 
 def submit_to_caravan(path: Path) -> int:
@@ -61,27 +67,58 @@ def submit_to_celery(path: Path) -> int:
     return _timed(submit)
 
 
+def submit_from_python(jobs: int) -> int:
+    """Rows of a generator through ``Caravan.submit``, into the database of ``CARAVAN_*``."""
+    from caravan import Caravan
+
+    with Caravan() as caravan:
+        return _timed(lambda: caravan.submit(job_values(jobs, "python"), name="python").progress().total)
+
+
+def delay_from_python(jobs: int) -> int:
+    """Send a task per row of a generator."""
+    from benchmarks.baselines.celery_per_job import generate
+
+    def submit() -> int:
+        for values in job_values(jobs, "delay"):
+            generate.delay(values)
+        return jobs
+
+    return _timed(submit)
+
+
 def _timed(submit: Callable[[], int]) -> int:
     began = time.perf_counter()
     cpu_began = time.process_time()
     jobs = submit()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-    print(json.dumps({"jobs": jobs, "seconds": seconds, "cpu_seconds": cpu}), flush=True)
+    told = {"jobs": jobs, "seconds": seconds, "cpu_seconds": cpu, "peak_rss": _peak_rss()}
+    print(json.dumps(told), flush=True)
     return jobs
+
+
+def _peak_rss() -> int:
+    """Bytes of memory that this process had at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("into", choices=("caravan", "celery"))
-    parser.add_argument("jobs", type=Path)
+    parser.add_argument("into", choices=("caravan", "celery", "python", "delay"))
+    parser.add_argument("jobs", help="a file, or how many rows of a generator")
     given = parser.parse_args()
     match given.into:
         case "caravan":
-            submit_to_caravan(given.jobs)
+            submit_to_caravan(Path(given.jobs))
+        case "celery":
+            submit_to_celery(Path(given.jobs))
+        case "python":
+            submit_from_python(int(given.jobs))
         case _:
-            submit_to_celery(given.jobs)
+            delay_from_python(int(given.jobs))
 
 
 if __name__ == "__main__":

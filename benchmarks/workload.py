@@ -1,7 +1,9 @@
 """The jobs that are asked: short prompts of ordinary length, a line each, all for one model."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MODEL = "bench:1b"
 _PROMPT = (
@@ -12,21 +14,20 @@ _PROMPT = (
 )
 
 
-def job_line(n: int, name: str) -> str:
-    """The ``n``-th job of the file called ``name``, as a producer writes it."""
-    return json.dumps(
-        {
+def job_values(jobs: int, name: str) -> Iterator[dict[str, Any]]:
+    """That many jobs as a producer writes them; their ids begin with ``name``."""
+    for n in range(1, jobs + 1):
+        yield {
             "custom_id": f"{name}-{n}",
             "model": MODEL,
             "prompt": _PROMPT.format(n=n),
             "options": {"temperature": 0.2, "num_predict": 200},
         }
-    )
 
 
 def write_jobs(folder: Path, name: str, jobs: int) -> Path:
     """``jobs`` lines into a file of ``folder``; their ids begin with ``name``. Returns the file."""
     path = folder / f"{name}.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(f"{job_line(n, name)}\n" for n in range(1, jobs + 1))
+        file.writelines(f"{json.dumps(values)}\n" for values in job_values(jobs, name))
     return path

@@ -1,12 +1,13 @@
 """What a job is, and the states that it may be in."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
+
+from worker.domain.request_texts import request_texts
 
 
 class Priority(IntEnum):
@@ -110,9 +111,9 @@ def asked_digest(job: NewJob) -> bytes:
     Metadata, priority and deadline are not part of it: changing them asks nothing new.
     """
     asked = hashlib.blake2b(digest_size=16)
-    asked.update(f"{job.model}\0{job.prompt}\0".encode("utf-8", "surrogatepass"))
-    if job.request:
-        asked.update(json.dumps(job.request, sort_keys=True).encode())
+    asked.update(
+        f"{job.model}\0{job.prompt}\0{request_texts(job.request).asked}".encode("utf-8", "surrogatepass")
+    )
     if job.after is not None:
         asked.update(repr((job.after.parents, job.after.carry, job.after.release)).encode())
     return asked.digest()

@@ -5,19 +5,16 @@ given. A producer may ask for any stored answer all the same.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from worker.domain.request_texts import request_texts
 
 Reuse = Literal[True, "any"]
 """What a producer asks for: answers that would come out the same again, or any."""
 
 _VERSION = b"1\0"
 """Raised where what is sent for a request changes, so that no answer to what was sent before is taken for it."""
-_encode = json.JSONEncoder(sort_keys=True).encode
-"""``json.dumps`` with that argument would make an encoder for each job."""
-_NO_PART = frozenset({"keep_alive", "repairs", "stream", "allow_empty"})
-"""Fields that no answer depends on."""
 
 
 def is_repeatable(request: Mapping[str, Any]) -> bool:
@@ -49,15 +46,7 @@ def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes
     and every field of the request.
     """
     asked = hashlib.blake2b(_VERSION, digest_size=16)
-    asked.update(f"{runner_key}\0{prompt}\0".encode("utf-8", "surrogatepass"))
-    told = {name: value for name, value in request.items() if name not in _NO_PART}
-    if told.get("options"):
-        told["options"] = {name: _plain(value) for name, value in told["options"].items()}
-    if told:
-        asked.update(_encode(told).encode())
+    asked.update(
+        f"{runner_key}\0{prompt}\0{request_texts(request).answered}".encode("utf-8", "surrogatepass")
+    )
     return asked.digest()
-
-
-def _plain(value: Any) -> Any:
-    """0 and 0.0 ask the same."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

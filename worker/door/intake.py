@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 
 from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
 from worker.documents.tables import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
-from worker.domain.runners import normalise_model, runner_key
+from worker.domain.runners import RUNNER_OPTIONS, normalise_model, runner_key
 from worker.door.combine import template_problem
 from worker.door.recipe import InputLine
 from worker.errors import Problem
@@ -22,6 +23,7 @@ EXPECTED_ANSWER = 512
 """Tokens: few answers use all that num_predict allows."""
 _NOTHING_TOLD = ModelTold()
 NOTES_SHOWN = 3
+_LOADING = frozenset(RUNNER_OPTIONS)
 
 _SPANS = "--quote none reads each line as a row"
 Reject = Callable[[Problem, InputLine], None]
@@ -274,9 +276,9 @@ class Intake:
             else None,
         )
 
-    def _key(self, model: str, request: Mapping[str, object], window: int) -> str:
-        """The runner key's text; most jobs of an input name the same options, and few windows."""
-        if not request.get("options") and request.get("shift") is None:
+    def _key(self, model: str, request: Mapping[str, Any], window: int) -> str:
+        """The runner key's text; most jobs of an input name no option of loading, and few windows."""
+        if request.get("shift") is None and _LOADING.isdisjoint(request.get("options") or ()):
             known = self._keys.get((model, window))
             if known is None:
                 known = self._keys[model, window] = runner_key(model, request, window=window).text

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.request_texts import request_texts
 from worker.domain.reuse import reuse_key
 from worker.errors import Conflict, NotFound
 from worker.storage.deltas import Change, add_changes
@@ -138,7 +139,7 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
         yield (
             base + job.seq,
             job.prompt,
-            _encode(job.request) if job.request else "{}",
+            request_texts(job.request).stored,
             None if job.metadata is None else _encode(job.metadata),
             asked_digest(job),
             reuse_key_of(job),

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import TextClause, bindparam, text
@@ -258,6 +259,9 @@ def move_picked(
     return [row.id for row in rows]
 
 
+_COUNTED = attrgetter("batch_id", "runner_key", "priority")
+
+
 def count_picked(
     conn: Connection, transition: Transition, rows: Iterable[Any], *, old: JobState | None = None
 ) -> None:
@@ -265,9 +269,9 @@ def count_picked(
     if old is None:
         [old] = transition.leaves
     changes: Counter[Change] = Counter()
-    for row in rows:
-        changes[row.batch_id, row.runner_key, row.priority, str(old)] -= 1
-        changes[row.batch_id, row.runner_key, row.priority, str(transition.enters)] += 1
+    for (batch, key, priority), count in Counter(map(_COUNTED, rows)).items():
+        changes[batch, key, priority, str(old)] -= count
+        changes[batch, key, priority, str(transition.enters)] += count
     add_changes(conn, changes)
 
 

@@ -1,0 +1,61 @@
+"""A request as text: for its row, and for the digests of what is asked.
+
+Most jobs of an input ask the same apart from their prompt, so the texts of the last small requests are kept.
+"""
+
+import json
+import marshal
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+SMALL = 4096
+"""Bytes of a request whose texts are kept; one with images is encoded each time."""
+KEPT = 256
+_MARSHAL_VERSION = 2
+"""Without references: equal values are equal bytes, and 0, 0.0 and false are not."""
+_NO_PART = frozenset({"keep_alive", "repairs", "stream", "allow_empty"})
+"""Fields that no answer depends on."""
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(sort_keys=True).encode
+"""``json.dumps`` with these arguments would make an encoder for each job."""
+
+
+class RequestTexts(NamedTuple):
+    """A request in three forms."""
+
+    stored: str
+    """As JSON, in the order of its fields."""
+    asked: str
+    """As JSON with sorted names; empty where nothing was requested."""
+    answered: str
+    """The same without the fields that no answer depends on, 0 and 0.0 alike."""
+
+
+def request_texts(request: Mapping[str, Any]) -> RequestTexts:
+    """The texts of a request, which holds what JSON knows.
+
+    >>> request_texts({"options": {"temperature": 0.0}, "keep_alive": 60}).answered
+    '{"options": {"temperature": 0}}'
+    """
+    data = marshal.dumps(dict(request), _MARSHAL_VERSION)
+    return _kept(data) if len(data) <= SMALL else _texts(request)
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(data: bytes) -> RequestTexts:
+    return _texts(marshal.loads(data))  # noqa: S302 - made a moment ago by request_texts
+
+
+def _texts(request: Mapping[str, Any]) -> RequestTexts:
+    answered = {name: value for name, value in request.items() if name not in _NO_PART}
+    if answered.get("options"):
+        answered["options"] = {name: _plain(value) for name, value in answered["options"].items()}
+    return RequestTexts(
+        _compact(request), _sorted(request) if request else "", _sorted(answered) if answered else ""
+    )
+
+
+def _plain(value: Any) -> Any:
+    """0 and 0.0 ask the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
