@@ -7,18 +7,23 @@ It prints the middle and the worst of each and ends with 1 where one took longer
 
 import argparse
 import multiprocessing
+import sqlite3
 import statistics
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import Boolean, Date, text
 
+from tests.repo.docs.pages import DOCS, blocks
 from tests.servers.postgres import postgres_server
 from worker.clock import SystemClock
 from worker.domain.attempts import Finish, Succeeded
@@ -31,11 +36,13 @@ from worker.policy.figures import By
 from worker.reports.report import make_report
 from worker.storage.batches import create_batch, list_batches, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs
+from worker.storage.copy import copied_tables
 from worker.storage.engine import Database, open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs
 from worker.storage.migrate import upgrade
+from worker.storage.types import Json, UtcTime
 
 VIEW_MS, STATUS_MS = 300.0, 100.0
 DAYS, BATCHES, HOSTS, WORKERS = 30, 100, 4, 4
@@ -110,13 +117,15 @@ _SUMS = (
 _FIGURES = "results, succeeded, failed, cut, prompt_tokens, output_tokens, eval_seconds, gpu_seconds"
 _FILL = (
     (
-        "INSERT INTO batches (key, name, state, jobs, created_at, sealed_at, finished_at) "
-        "SELECT 'night-' || b, 'night ' || b, 'finished', :per, at, at, at FROM (SELECT b, CAST(:begin AS timestamptz) AS at "
+        "INSERT INTO batches (key, name, state, jobs, created_at, sealed_at, finished_at, parent_id, schedule) "
+        "SELECT 'night-' || b, 'night ' || b, 'finished', :per, at, at, at, CASE WHEN b % 2 = 0 THEN b - 1 END, 'nightly' "
+        "FROM (SELECT b, CAST(:begin AS timestamptz) AS at "
         "FROM generate_series(1, CAST(ceil(:n / CAST(:per AS numeric)) AS int)) b) s"
     ),
     (
         "INSERT INTO jobs (id, batch_id, custom_id, model, state, priority, runner_key, prefix_group, estimate, submitted_at, "
-        "attempt, charged, max_attempts, host, started_at, finished_at) SELECT id, batch, 'c' || i, model, "
+        "attempt, charged, max_attempts, host, started_at, finished_at) "
+        "SELECT id, batch, 'c' || (1 + (i - 1) % :per), model, "
         "CASE WHEN i % 50 = 0 THEN 'failed' ELSE 'succeeded' END, 2, model, id, 500, at - interval '1 hour', 1, 1, 3, host, "
         f"at - interval '20 seconds', at FROM {_PLACED}"
     ),
@@ -127,7 +136,8 @@ _FILL = (
     (
         "INSERT INTO results (job_id, batch_id, custom_id, model, state, host, answer, reasoning, done_reason, cut, prompt_fit, "
         "error_code, error_message, prompt_tokens, output_tokens, tokens_per_second, total_seconds, load_seconds, "
-        "prompt_eval_seconds, eval_seconds, attempts, finished_at, day) SELECT id, batch, 'c' || i, model, "
+        "prompt_eval_seconds, eval_seconds, attempts, finished_at, day) "
+        "SELECT id, batch, 'c' || (1 + (i - 1) % :per), model, "
         "CASE WHEN i % 50 = 0 THEN 'failed' ELSE 'succeeded' END, host, "
         f"{_TEXT.format('700 + i % 200')}, {_TEXT.format('i % 300')}, 'stop', i % 40 = 0, 'yes', "
         "CASE WHEN i % 50 = 0 THEN CASE WHEN i % 100 = 0 THEN 'context_overflow' ELSE 'invalid_request' END END, "
@@ -161,6 +171,26 @@ _FILL = (
         "SELECT 'gpu-' || (1 + i % 4), 'model-' || (i % 4) || '\\:8b', 'work', at, 20, at + interval '1 hour', 300 "
         "FROM (SELECT i, CAST(:begin AS timestamptz) + make_interval(mins => 15 * i) AS at "
         "FROM generate_series(1, 96 * :days - 1) i) s"
+    ),
+    (
+        "INSERT INTO schedules (name, spec, spec_version, added_at, changed_at) "
+        "VALUES ('nightly', '{\"cron\": \"0 2 * * *\"}', 1, CAST(:begin AS timestamptz), CAST(:begin AS timestamptz))"
+    ),
+    (
+        "INSERT INTO firings (schedule_id, fire_at, version, state, batch_id, began_at, ended_at, new, changed, report) "
+        "SELECT 1, CAST(:begin AS timestamptz) + make_interval(hours => 7 * CAST(id AS int)), 1, 'finished', id, "
+        "created_at, created_at + interval '1 hour', 100, 100, '{\"answered\": 200}' FROM batches"
+    ),
+    (
+        "INSERT INTO firing_changes (firing_id, custom_id, model, path, change, batch_id, job_id) "
+        "SELECT f.id, r.custom_id, r.model, '/in/' || r.custom_id, CASE WHEN r.job_id % 2 = 0 THEN 'new' ELSE 'changed' END, "
+        "r.batch_id, r.job_id FROM firings f JOIN results r ON r.batch_id = f.batch_id WHERE r.job_id % 16777216 <= 200"
+    ),
+    (
+        "INSERT INTO schedule_documents (schedule_id, custom_id, model, path, firing_id, change, first_seen_at, last_seen_at, "
+        "error_code, error_at) SELECT 1, 'd' || i, 'model-1\\:8b', '/in/d' || i, 1, 'reused', CAST(:begin AS timestamptz), "
+        "CAST(:begin AS timestamptz), CASE WHEN i % 100 = 0 THEN 'encrypted' END, CASE WHEN i % 100 = 0 THEN "
+        "CAST(:begin AS timestamptz) END FROM generate_series(1, 10000) i"
     ),
 )
 
@@ -294,6 +324,8 @@ def queries(
             "report_runs, a day": "SELECT * FROM report_runs WHERE started_at >= :from AND started_at < :to",
         }.items()
     }
+    questions = (block.text.replace("'job-2'", "'c17'") for block in blocks(DOCS / "questions.md", "sql"))
+    told |= {f"question {n}": (VIEW_MS, sql(query)) for n, query in enumerate(questions, start=1)}
     told["status, all"] = STATUS_MS, lambda: situation(database, clock=clock)
     told["status, the running batch"] = STATUS_MS, lambda: situation(database, live, clock=clock)
     told["status, a finished batch"] = STATUS_MS, lambda: situation(database, BATCHES // 2, clock=clock)
@@ -311,13 +343,52 @@ def queries(
     return told
 
 
-def measure(url: str, *, results: int, times: int = 30, jobs: int = 40_000) -> Measured:
-    """Fill the empty database at ``url`` and time the queries while the workers work."""
+def as_sqlite(source: Database, path: Path) -> str:
+    """The same rows in SQLite; its URL. For what was just filled: it checks nothing."""
+    url = f"sqlite:///{path}"
+    upgrade(url)
+    with (
+        psycopg.connect(source.url.render_as_string(False).replace("+psycopg", "")) as conn,
+        closing(sqlite3.connect(path)) as out,
+    ):
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000"):
+            out.execute(f"PRAGMA {setting}")
+        for table in copied_tables():
+            names = [column.name for column in table.columns]
+            shown = ", ".join(_shown_for_sqlite(column) for column in table.columns)
+            out.execute(f"DELETE FROM {table.name}")
+            put = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+            with conn.cursor(name="rows") as rows:
+                rows.itersize = 5000
+                out.executemany(put, rows.execute(f"SELECT {shown} FROM {table.name}".encode()))
+            out.commit()
+        out.execute("ANALYZE")
+        out.execute("PRAGMA journal_mode = WAL")
+        out.commit()
+    return url
+
+
+def _shown_for_sqlite(column: Any) -> str:
+    if isinstance(column.type, UtcTime):
+        return f"""to_char({column.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    if column.type is Json or isinstance(column.type, Date):
+        return f"CAST({column.name} AS text)"
+    return f"CAST({column.name} AS int)" if isinstance(column.type, Boolean) else str(column.name)
+
+
+def measure(
+    url: str, *, results: int, times: int = 30, jobs: int = 40_000, sqlite: Path | None = None
+) -> Measured:
+    """Fill the empty database at ``url`` and time the queries while the workers work; with ``sqlite``, on a copy there."""
     upgrade(url)
     database = open_database(url)
     now = datetime.now(UTC)
     try:
         fill(database, results, now)
+        if sqlite is not None:
+            copied = as_sqlite(database, sqlite)
+            database.close()
+            url, database = copied, open_database(copied)
         live = live_batch(database, jobs, now)
         context = multiprocessing.get_context("spawn")
         stop, finished = context.Event(), context.Value("q", 0)
@@ -365,9 +436,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time reports while work goes on.")
     parser.add_argument("--results", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--sqlite", action="store_true", help="time a copy in SQLite")
     given = parser.parse_args(arguments)
-    with postgres_server() as url:
-        measured = measure(url, results=given.results, times=given.times)
+    with postgres_server() as url, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "caravan.db" if given.sqlite else None
+        measured = measure(url, results=given.results, times=given.times, sqlite=path)
     print("\n".join(told(measured)))
     return 0 if measured.passed else 1
 

@@ -28,7 +28,7 @@ from worker.storage.views import VERSION, views
 
 Kind = Literal["sqlite", "duckdb"]
 PAGE = 1000
-OF_BATCH = ("report_results", "report_batches", "report_failures", "report_comparisons")
+OF_BATCH = ("report_results", "report_batches", "report_failures", "report_numbers", "report_comparisons")
 """Views that can be asked for one batch. The others are figures of all the fleet, without a text."""
 
 ABOUT = "report_snapshot"
@@ -67,6 +67,7 @@ _INDEXES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "report_models_daily": (("day",),),
     "report_hosts_hourly": (("hour",),),
     "report_runs": (("run",), ("host",)),
+    "report_numbers": (("number",), ("job_id",)),
     "report_comparisons": (("batch", "custom_id"), ("from_batch", "custom_id")),
     "report_firings": (("schedule", "fire_at"),),
     "report_changes": (("schedule", "fire_at"),),
@@ -80,6 +81,7 @@ _ORDER = {
     "report_models_daily": "day, model",
     "report_hosts_hourly": "hour, host",
     "report_runs": "run",
+    "report_numbers": "number",
     "report_comparisons": "job_id, from_job_id",
     "report_firings": "firing",
     "report_changes": "firing, custom_id, model",

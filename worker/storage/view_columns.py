@@ -162,6 +162,11 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "window_tokens": ("integer", "its context window, `num_ctx`; null where the host chose it"),
         "failed_seconds": ("number", "seconds until the load failed; null where it did not"),
     },
+    "report_numbers": {
+        "number": ("integer", "order in which results came to be seen, from 1"),
+        "job_id": ("integer", "the job, as in `report_results`"),
+        "batch": ("integer", "number of its batch"),
+    },
     "report_comparisons": {
         "from_batch": (
             "integer",

@@ -80,7 +80,7 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
     day = _DAY[dialect].format("r.started_at")
     # + 0: a row at a time by its key. Told that both sides are sorted alike, PostgreSQL merges them, and for the first
     # rows of a day reads every key from the beginning of time. Outer joins, so that it drops those that nobody reads.
-    # Numbers are joined both ways: who reads on from a number begins there.
+    # Who reads on from a number begins at ``report_numbers``, which no such join is in the way of.
     return {
         "report_results": f"""
 SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model, r.state, r.answer, r.reasoning,
@@ -99,7 +99,7 @@ FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0
 JOIN batches b ON b.id = r.batch_id
-LEFT JOIN numbered_results n ON n.job_id = r.job_id + 0 AND r.job_id = n.job_id + 0
+LEFT JOIN numbered_results n ON n.job_id = r.job_id + 0
 LEFT JOIN firing_changes f ON f.batch_id = r.batch_id AND f.model = r.model
   AND f.custom_id = coalesce(p.metadata ->> 'document', r.custom_id)""",
         "report_batches": f"""
@@ -161,23 +161,28 @@ SELECT r.id AS run, r.host, r.runner_key, r.reason, r.started_at, r.load_seconds
        CASE WHEN r.load_seconds IS NULL AND r.error IS NOT NULL THEN {seconds("r.ended_at", "r.started_at")}
        END AS failed_seconds
 FROM runs r""",
+        "report_numbers": """
+SELECT number, job_id, batch_id AS batch
+FROM numbered_results""",
         "report_comparisons": f"""
-SELECT a.batch_id AS from_batch, b.batch_id AS batch, b.custom_id, a.model AS from_model, b.model,
+SELECT c.parent_id AS from_batch, c.id AS batch, k.custom_id, a.model AS from_model, b.model,
        a.job_id AS from_job_id, b.job_id, a.state AS from_state, b.state, a.answer AS from_answer, b.answer,
        {json("a.parsed")} AS from_parsed, {json("b.parsed")} AS parsed, a.answer = b.answer AS is_same,
        a.cut AS from_cut, b.cut, a.output_tokens AS from_output_tokens, b.output_tokens,
        a.tokens_per_second AS from_tokens_per_second, b.tokens_per_second,
        a.total_seconds AS from_total_seconds, b.total_seconds
-FROM results b
-JOIN batches c ON c.id = b.batch_id
-JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = b.custom_id
+FROM batches c
+JOIN jobs k ON k.batch_id = c.id
+JOIN results b ON b.job_id = k.id
+JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = k.custom_id
 JOIN results a ON a.job_id = j.id
 UNION ALL
-SELECT a.batch_id, b.batch_id, b.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
+SELECT k.batch_id, k.batch_id, k.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
        {json("a.parsed")}, {json("b.parsed")}, a.answer = b.answer, a.cut, b.cut, a.output_tokens, b.output_tokens,
        a.tokens_per_second, b.tokens_per_second, a.total_seconds, b.total_seconds
-FROM results b
-JOIN jobs j ON j.batch_id = b.batch_id AND j.custom_id = b.custom_id AND j.model < b.model
+FROM jobs k
+JOIN results b ON b.job_id = k.id
+JOIN jobs j ON j.batch_id = k.batch_id AND j.custom_id = k.custom_id AND j.model < k.model
 JOIN results a ON a.job_id = j.id""",
         "report_schedules": f"""
 SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dialect]["tz"]}, 'UTC') AS tz, s.next_at,
