@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api_schemas.generate import GenerateFields
@@ -100,17 +100,11 @@ After = Annotated[
 CustomId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
-class JobLine(GenerateFields):
-    """One line of a job file: one prompt to be answered once. null is the same as leaving a field out."""
+class CaravanFields(BaseModel):
+    """What Caravan adds to a request, whatever is asked."""
 
-    model_config = ConfigDict(
-        title="Caravan job line",
-        json_schema_extra={"dependentRequired": {"context": ["context_digest"]}},
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
-    prompt: Annotated[str, Field(pattern=r"\S")] = Field(
-        description="The text to answer. Not blank: to a host an empty prompt is an order to load the model."
-    )
     custom_id: CustomId | None = Field(
         default=None,
         description="Your name for the job, unique in its file and per model; line-N where none is given.",
@@ -146,14 +140,30 @@ class JobLine(GenerateFields):
         description="With after, where that job gets no answer: fail (default) ends this one too; release asks it all the "
         "same, without a context.",
     )
+    metadata: Metadata | None = Field(
+        default=None,
+        description="Any JSON object; it comes back with the result, untouched.",
+    )
+
+
+class JobLine(CaravanFields, GenerateFields):
+    """One line of a job file: one prompt to be answered once. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(
+        title="Caravan job line",
+        json_schema_extra={"dependentRequired": {"context": ["context_digest"]}},
+    )
+
+    kind: Literal["generate"] | None = Field(
+        default=None, description="What is asked of the host: generate, which is the default."
+    )
+    prompt: Annotated[str, Field(pattern=r"\S")] = Field(
+        description="The text to answer. Not blank: to a host an empty prompt is an order to load the model."
+    )
     combine: Metadata | None = Field(
         default=None,
         description="With after: the prompt is a Jinja2 template over parts (custom_id, answer, parsed and metadata of the "
         "jobs that it follows) and the values given here, rendered once they are answered.",
-    )
-    metadata: Metadata | None = Field(
-        default=None,
-        description="Any JSON object; it comes back with the result, untouched.",
     )
     repairs: Annotated[int, Field(ge=0, le=10)] | None = Field(
         default=None,
@@ -176,9 +186,7 @@ class JobLine(GenerateFields):
     )
 
 
-CARAVAN_FIELDS = frozenset(
-    {"custom_id", "priority", "deadline", "expires", "reuse", "after", "carry", "after_failed", "metadata"}
-)
+CARAVAN_FIELDS = frozenset((*CaravanFields.model_fields, "kind"))
 """Fields of a line that are no part of its request."""
 
 IGNORED_FIELDS = {"stream": "every reply is read as a stream"}

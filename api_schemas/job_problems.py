@@ -98,18 +98,18 @@ def unsupported_format(value: Mapping[str, Any], line: int) -> LineProblem | Non
     return None
 
 
-def problems_of(error: ValidationError, line: int) -> list[LineProblem]:
-    """What pydantic found, in our words."""
+def problems_of(error: ValidationError, line: int, fields: tuple[str, ...] = FIELDS) -> list[LineProblem]:
+    """What pydantic found, in our words. ``fields``: those that the line may have."""
     found = error.errors(include_url=False)
-    return [_problem(item, line) for item in found[:MOST_PROBLEMS]]
+    return [_problem(item, line, fields) for item in found[:MOST_PROBLEMS]]
 
 
-def _problem(item: Mapping[str, Any], line: int) -> LineProblem:
+def _problem(item: Mapping[str, Any], line: int, fields: tuple[str, ...]) -> LineProblem:
     field = place(item["loc"])
     kind: str = item["type"]
     if kind == "extra_forbidden":
         location = tuple(_short(str(part)) for part in item["loc"])  # what is remembered is not long
-        return LineProblem(line, _short(field), "unknown_field", _unknown(location))
+        return LineProblem(line, _short(field), "unknown_field", _unknown(location, fields))
     if kind == "missing" or (kind == "string_type" and item["input"] is None):
         return LineProblem(line, field, "missing", f"{field}: missing")
     if kind == "json_invalid":  # found nothing else that is wrong: what is left is the parser's own limit
@@ -207,13 +207,13 @@ def place(location: Sequence[str | int]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _unknown(location: tuple[str, ...]) -> str:
+def _unknown(location: tuple[str, ...], fields: tuple[str, ...]) -> str:
     """The message for a field or an option that does not exist, with the nearest that does."""
     name = location[-1]
     field = _short(place(location))
     inside_options = len(location) > 1 and location[0] == "options"
     if inside_options:
-        if name in FIELDS:
+        if name in fields:
             return f"{field}: not an option; write {name} beside options, not inside"
         if _INSTEAD.get(name.lower(), "").startswith("write options."):
             return f"{field}: unknown option; {_INSTEAD[name.lower()]}"
@@ -225,10 +225,10 @@ def _unknown(location: tuple[str, ...]) -> str:
         return f"{field}: unknown field; it is an option: write it inside options"
     if name.lower() in _INSTEAD:
         return f"{field}: unknown field; {_INSTEAD[name.lower()]}"
-    near = nearest(name, FIELDS + OPTIONS)
+    near = nearest(name, fields + OPTIONS)
     if near:
         return f"{field}: unknown field; did you mean {'options.' if near in OPTIONS else ''}{near}?"
-    return f"{field}: unknown field; the fields are {', '.join(FIELDS)}; your own data belongs into metadata"
+    return f"{field}: unknown field; the fields are {', '.join(fields)}; your own data belongs into metadata"
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:

@@ -6,13 +6,14 @@ that can name it.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api_schemas.job_line import (
     CARAVAN_FIELDS,
@@ -36,6 +37,7 @@ from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeat
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, given, ignored
 from api_schemas.results import ResultError, ResultLine
+from api_schemas.shapes import GENERATE, LineShape
 
 __all__ = [
     "CARAVAN_FIELDS",
@@ -49,6 +51,7 @@ __all__ = [
     "JobLine",
     "Limits",
     "LineProblem",
+    "LineShape",
     "ParsedLine",
     "PriorityName",
     "ResultError",
@@ -107,13 +110,14 @@ class ParsedLine:
     model: str
     """As written, without white space around it."""
     prompt: str
+    """The readable text of what is asked."""
     priority: int
     """0 interactive, 1 high, 2 normal, 3 bulk."""
     deadline: datetime | None
     """UTC."""
     metadata: dict[str, Any] | None
     request: dict[str, Any]
-    """All other generate fields, defaults filled in; what was null is not in it."""
+    """All other fields of the request, defaults filled in; what was null is not in it."""
     notes: tuple[str, ...] = ()
     """What was odd and taken all the same."""
     expires: bool = False
@@ -127,25 +131,14 @@ class ParsedLine:
     """It is asked although one of them has no answer."""
     ignored: tuple[str, ...] = ()
     """Fields that were taken and have no effect (``IGNORED_FIELDS``)."""
+    kind: str = "generate"
 
 
-_FILLABLE = (
-    "system",
-    "template",
-    "format",
-    "repairs",
-    "allow_empty",
-    "think",
-    "keep_alive",
-    "truncate",
-    "shift",
-)
-_TEXTS = ("prompt", "system", "template", "suffix")
 _NO_DEFAULTS = JobDefaults()
 _NO_LIMITS = Limits()
 _FEW_VALUES = 10_000
 _SMALL = 64 * 1024
-_validate = JobLine.__pydantic_validator__.validate_json
+_KIND = re.compile(rb'"kind"\s*:\s*"([a-z_]{1,40})"')
 
 
 def read_job_line(
@@ -154,8 +147,11 @@ def read_job_line(
     line: int,
     defaults: JobDefaults = _NO_DEFAULTS,
     limits: Limits = _NO_LIMITS,
+    shapes: Sequence[LineShape] = (GENERATE,),
 ) -> ParsedLine | list[LineProblem]:
     """The job on line ``line`` (from 1), or everything that is wrong with it.
+
+    ``shapes``: the kinds of lines that there may be; one that does not say of which it is is of the first.
 
     Never raises for what a line contains. NUL characters and lone surrogates become U+FFFD, so that every
     database holds the same text; ``notes`` says so. Whether ``custom_id`` is unique is not known here.
@@ -164,7 +160,7 @@ def read_job_line(
         try:
             data = raw.encode()
         except UnicodeEncodeError:
-            return _read_carefully(raw, line, defaults, limits)
+            return _read_carefully(raw, line, defaults, limits, shapes)
     else:
         data = raw
     if len(data) > limits.max_line_bytes:
@@ -174,32 +170,53 @@ def read_job_line(
         if many > MOST_VALUES:
             message = f"more than {MOST_VALUES:,} values, which is the most that a line may have"
             return [LineProblem(line, "", "too_large", message)]
-        return _read_carefully(data, line, defaults, limits)
+        return _read_carefully(data, line, defaults, limits, shapes)
     if b"\\u0000" in data or b"NaN" in data or b"Infinity" in data:
-        return _read_carefully(data, line, defaults, limits)
+        return _read_carefully(data, line, defaults, limits, shapes)
+    shape = _probable(data, shapes)
     try:
-        job = _validate(data)
+        job = shape.read(data)
     except ValidationError:
-        return _read_carefully(data, line, defaults, limits)
+        return _read_carefully(data, line, defaults, limits, shapes)
     if most_names(data) > _names_of(job) and repeated_name(data) is not None:
-        return _read_carefully(data, line, defaults, limits)
-    return _finish(job, line, defaults, limits, len(data), ())
+        return _read_carefully(data, line, defaults, limits, shapes)
+    return _finish(shape, job, line, defaults, limits, len(data), ())
+
+
+def _probable(data: bytes, shapes: Sequence[LineShape]) -> LineShape:
+    """What a line is as far as can be seen without reading it. Its own fields decide whether that holds."""
+    if len(shapes) > 1:
+        named = _KIND.search(data) if b'"kind"' in data else None
+        for shape in shapes:
+            if (named is not None and named[1] == shape.kind.encode()) or any(
+                f'"{name}"'.encode() in data for name in shape.marks
+            ):
+                return shape
+    return shapes[0]
+
+
+def _shape_of(value: Mapping[str, Any], shapes: Sequence[LineShape]) -> LineShape | None:
+    """The shape of a line, by the kind that it names or by a field that only such lines have; None: no such kind."""
+    kind = value.get("kind")
+    if kind is not None:
+        return next((shape for shape in shapes if shape.kind == kind), None)
+    return next((shape for shape in shapes if any(name in value for name in shape.marks)), shapes[0])
 
 
 @lru_cache(maxsize=256)
-def _requested(names: frozenset[str]) -> tuple[str, ...]:
+def _requested(shape: LineShape, names: frozenset[str]) -> tuple[str, ...]:
     """The fields of a request among ``names``, in the order of the table; few sets of fields make up an input."""
-    return tuple(name for name in REQUEST_FIELDS if name in names)
+    return tuple(name for name in shape.request if name in names)
 
 
-def _names_of(job: JobLine) -> int:
+def _names_of(job: BaseModel) -> int:
     """How many names the objects of a job hold, where only its options and its metadata hold any; else fewer.
 
     A line with as many names has none of them twice, which is told without reading it a second time.
     """
     fields = job.__dict__
     names = len(job.__pydantic_fields_set__)
-    if fields["options"] is not None:
+    if fields.get("options") is not None:
         names += len(fields["options"].__pydantic_fields_set__)
     if fields["metadata"] is not None:
         names += len(fields["metadata"])
@@ -208,7 +225,10 @@ def _names_of(job: JobLine) -> int:
 
 def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
     """What is wrong with ``defaults`` themselves, found before any line is read."""
-    fields = {name: getattr(defaults, name) for name in (*_FILLABLE, "model", "options", "priority", "reuse")}
+    fields = {
+        name: getattr(defaults, name)
+        for name in (*GENERATE.defaults, "model", "options", "priority", "reuse")
+    }
     if defaults.deadline is not None:
         fields["deadline"] = defaults.deadline.isoformat()
     parsed = read_job_line(
@@ -219,7 +239,8 @@ def check_defaults(defaults: JobDefaults) -> list[LineProblem]:
 
 
 def _finish(
-    job: JobLine,
+    shape: LineShape,
+    job: BaseModel,
     line: int,
     defaults: JobDefaults,
     limits: Limits,
@@ -235,7 +256,7 @@ def _finish(
         problems.append(LineProblem(line, "model", "missing", message))
     elif wrong := model_problem(model):
         problems.append(LineProblem(line, "model", *wrong))
-    request = without_null(fields, _requested(frozenset(job.__pydantic_fields_set__)))
+    request = without_null(fields, _requested(shape, frozenset(job.__pydantic_fields_set__)))
     if "options" in request:
         options = given(request["options"])
         if options:
@@ -245,18 +266,17 @@ def _finish(
         else:
             del request["options"]
     if defaults is not _NO_DEFAULTS:
-        _fill(request, defaults)
-    if request.get("raw") or "context" in request or "top_logprobs" in request:
-        problems += _conflicts(request, line)
+        _fill(shape, request, defaults)
+    problems += shape.conflicts(request, line)
     deadline, expires = fields["deadline"] or defaults.deadline, fields["expires"]
     if expires and deadline is None:
         message = "deadline: missing; say when the job expires"
         problems.append(LineProblem(line, "deadline", "missing", message))
     after = _parents(fields["after"])
-    if after or any(fields[name] is not None for name in ("carry", "after_failed", "combine")):
+    if after or any(fields.get(name) is not None for name in ("carry", "after_failed", "combine")):
         problems += _chain_problems(fields, request, after, line)
     if size > limits.max_prompt_bytes:
-        problems += _too_large(fields, limits.max_prompt_bytes, line)
+        problems += _too_large(shape, fields, limits.max_prompt_bytes, line)
     if size > limits.max_metadata_bytes and fields["metadata"] is not None:
         problems += _too_much_metadata(fields["metadata"], limits.max_metadata_bytes, line)
     if problems or model is None:
@@ -265,7 +285,7 @@ def _finish(
         line,
         fields["custom_id"] or f"line-{line}",
         model,
-        fields["prompt"],
+        shape.text(fields),
         PRIORITIES[fields["priority"] or defaults.priority or "normal"],
         deadline,
         fields["metadata"],
@@ -276,14 +296,18 @@ def _finish(
         after,
         len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
         fields["after_failed"] == "release",
-        ("stream",) if fields["stream"] is not None else (),
+        tuple(name for name in IGNORED_FIELDS if fields.get(name) is not None),
+        shape.kind,
     )
 
 
-def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
+def overridden(
+    parsed: ParsedLine, by: JobDefaults, *, shapes: Sequence[LineShape] = (GENERATE,)
+) -> ParsedLine:
     """``parsed`` with everything that ``by`` says in place of what the line said; options one by one."""
     request = dict(parsed.request)
-    for name in _FILLABLE:
+    shape = next(one for one in shapes if one.kind == parsed.kind)
+    for name in shape.defaults:
         value = getattr(by, name)
         if value is not None and _takes(request, name):
             request[name] = value
@@ -301,8 +325,8 @@ def overridden(parsed: ParsedLine, by: JobDefaults) -> ParsedLine:
     )
 
 
-def _fill(request: dict[str, Any], defaults: JobDefaults) -> None:
-    for name in _FILLABLE:
+def _fill(shape: LineShape, request: dict[str, Any], defaults: JobDefaults) -> None:
+    for name in shape.defaults:
         if name not in request:
             value = getattr(defaults, name)
             if value is not None and _takes(request, name):
@@ -318,24 +342,6 @@ def _takes(request: Mapping[str, Any], name: str) -> bool:
     return not (request.get("raw") and name in ("system", "template"))
 
 
-def _conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:
-    problems = []
-    excluded = [name for name in ("system", "template", "context") if request.get(name)]
-    if request.get("raw") and excluded:
-        message = f"raw: sends the prompt as it is, which excludes {', '.join(excluded)}"
-        problems.append(LineProblem(line, "raw", "conflict", message))
-    if "top_logprobs" in request and not request.get("logprobs"):
-        message = 'top_logprobs: means nothing without "logprobs": true'
-        problems.append(LineProblem(line, "top_logprobs", "conflict", message))
-    if request.get("context") and "context_digest" not in request:
-        message = (
-            "context_digest: missing; say which weights the context came from "
-            "(digest of the model in /api/tags): token ids of others kill older servers"
-        )
-        problems.append(LineProblem(line, "context_digest", "missing", message))
-    return problems
-
-
 def _parents(after: str | int | list[str | int] | None) -> tuple[str | int, ...]:
     if after is None:
         return ()
@@ -347,11 +353,11 @@ def _chain_problems(
 ) -> list[LineProblem]:
     """What contradicts itself of a job that follows another."""
     if not after:
-        name = next(one for one in ("carry", "after_failed", "combine") if fields[one] is not None)
+        name = next(one for one in ("carry", "after_failed", "combine") if fields.get(one) is not None)
         return [LineProblem(line, name, "conflict", f"{name}: means nothing without after")]
     if (fields["custom_id"] or f"line-{line}") in after:
         return [LineProblem(line, "after", "conflict", "after: a job cannot wait for itself")]
-    if fields["combine"] is not None:
+    if fields.get("combine") is not None:
         if fields["carry"] != "context":
             return []
         message = "combine: the prompt is made of answers, which excludes carry: context"
@@ -373,9 +379,9 @@ def _chain_problems(
     return []
 
 
-def _too_large(fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
+def _too_large(shape: LineShape, fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
     problems = []
-    for name in _TEXTS:
+    for name in shape.texts:
         text = fields[name]
         if text is not None and len(text) * 4 > limit and (size := len(text.encode())) > limit:
             message = (
@@ -394,13 +400,17 @@ def _too_much_metadata(metadata: Mapping[str, Any], limit: int, line: int) -> li
 
 
 def _read_carefully(
-    raw: bytes | str, line: int, defaults: JobDefaults, limits: Limits
+    raw: bytes | str, line: int, defaults: JobDefaults, limits: Limits, shapes: Sequence[LineShape]
 ) -> ParsedLine | list[LineProblem]:
     """Read a line that is wrong or odd: repair what may be repaired, name what may not."""
     value = _load(raw, line)
     if isinstance(value, LineProblem):
         return [value]
-    foreign = unsupported_format(value, line)
+    shape = _shape_of(value, shapes)
+    if shape is None:
+        kinds = ", ".join(one.kind for one in shapes)
+        return [LineProblem(line, "kind", "invalid_value", f"kind: expected one of {kinds}")]
+    foreign = unsupported_format(value, line) if shape is shapes[0] else None
     if foreign:
         return [foreign]
     too_many = crowded(value, line)
@@ -409,12 +419,12 @@ def _read_carefully(
     repair = Repair()
     try:
         text = json.dumps(_with_whole_numbers(repair.object(value)), ensure_ascii=False, allow_nan=False)
-        job = _validate(text)
+        job = shape.read(text)
     except NotJson as error:
         return [LineProblem(line, error.field, "invalid_json", f"{error.field}: {error}")]
     except ValidationError as error:
-        return problems_of(error, line)
-    return _finish(job, line, defaults, limits, len(text) * 4, repair.notes())
+        return problems_of(error, line, shape.fields)
+    return _finish(shape, job, line, defaults, limits, len(text) * 4, repair.notes())
 
 
 def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:

@@ -25,7 +25,7 @@ from worker.door.submit import CheckModels
 from worker.errors import DatabaseFailure, InputRefused, Problem
 from worker.exports.writers import RejectsFile, rejects_path
 from worker.observability.terminal import terminal_safe
-from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
+from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.settings import Settings
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database

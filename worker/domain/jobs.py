@@ -75,8 +75,9 @@ class NewJob:
     runner_key: str
     priority: Priority
     prompt: str
+    """The readable text of what is asked."""
     request: Mapping[str, Any]
-    """All other generate fields the producer gave (system, options, format, think, …)."""
+    """All other fields of the request that the producer gave (system, options, format, think, …)."""
     metadata: Mapping[str, Any] | None = None
     deadline: datetime | None = None
     max_attempts: int = 3
@@ -90,6 +91,8 @@ class NewJob:
     """It may take the stored answer of a job that asked the same."""
     after: After | None = None
     """It is stored as ``waiting``."""
+    kind: str = "generate"
+    """What is asked of a host: a name in ``worker.kinds.registry``."""
 
     @property
     def first_state(self) -> JobState:
@@ -110,7 +113,7 @@ def asked_digest(job: NewJob) -> bytes:
 
     Metadata, priority and deadline are not part of it: changing them asks nothing new.
     """
-    asked = hashlib.blake2b(digest_size=16)
+    asked = hashlib.blake2b(b"" if job.kind == "generate" else f"{job.kind}\0".encode(), digest_size=16)
     asked.update(
         f"{job.model}\0{job.prompt}\0{request_texts(job.request).asked}".encode("utf-8", "surrogatepass")
     )
@@ -152,3 +155,4 @@ class ClaimedJob:
     """Its request has the context of the job that it follows."""
     parts: tuple[Part, ...] = ()
     """What ``prompt``, a template then, is made of."""
+    kind: str = "generate"

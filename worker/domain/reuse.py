@@ -30,22 +30,24 @@ def is_repeatable(request: Mapping[str, Any]) -> bool:
     return (seed is not None and seed >= 0) or (temperature is not None and temperature <= 0)
 
 
-def may_reuse(wanted: Reuse | bool | None, request: Mapping[str, Any]) -> bool:
-    """Whether a job that asks this may take a stored answer.
+def may_reuse(wanted: Reuse | bool | None, *, repeatable: bool) -> bool:
+    """Whether a job may take a stored answer; ``repeatable``: a host that is asked it twice says the same.
 
-    >>> may_reuse(True, {}), may_reuse("any", {}), may_reuse(None, {"options": {"seed": 1}})
+    >>> may_reuse(True, repeatable=False), may_reuse("any", repeatable=False), may_reuse(None, repeatable=True)
     (False, True, False)
     """
-    return wanted == "any" or (bool(wanted) and is_repeatable(request))
+    return wanted == "any" or (bool(wanted) and repeatable)
 
 
-def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes:
+def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any], *, kind: str = "generate") -> bytes:
     """16 bytes, equal for jobs of which one may take the other's answer, if the same weights gave it.
 
-    All that is asked is in it: the model, its load-time options and window (``runner_key``, as at intake), the prompt
+    All that is asked is in it: the kind, the model, its load-time options and window (``runner_key``, as at intake), the prompt
     and every field of the request.
     """
-    asked = hashlib.blake2b(_VERSION, digest_size=16)
+    asked = hashlib.blake2b(
+        _VERSION if kind == "generate" else _VERSION + f"{kind}\0".encode(), digest_size=16
+    )
     asked.update(
         f"{runner_key}\0{prompt}\0{request_texts(request).answered}".encode("utf-8", "surrogatepass")
     )

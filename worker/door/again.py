@@ -11,6 +11,7 @@ from worker.domain.batches import Batch
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.selection import Selection
 from worker.errors import InputRefused, Problem
+from worker.kinds.registry import kind_of
 from worker.storage.engine import Database
 from worker.storage.linked import Question, iter_questions
 
@@ -81,7 +82,10 @@ def _line(question: Question, chosen: Selection, *, named: bool) -> dict[str, ob
     line: dict[str, object] = {"custom_id": question.custom_id}
     if named:
         line["model"] = question.model
-    line |= {"prompt": question.prompt, **question.request, "priority": _PRIORITIES[question.priority]}
+    line |= {
+        **kind_of(question.kind).shape.asked(question.prompt, question.request),
+        "priority": _PRIORITIES[question.priority],
+    }
     if question.metadata is not None:
         line["metadata"] = question.metadata
     if question.after:

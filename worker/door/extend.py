@@ -6,13 +6,14 @@ from itertools import islice
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
-from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob
 from worker.domain.selection import Selection
 from worker.door.chains import link_more, missing_parents
 from worker.door.intake import Intake, moved_to
 from worker.door.recipe import InputLine
 from worker.door.submit import CHUNK, CheckModels
 from worker.errors import InputRefused, Problem
+from worker.kinds.registry import kind_of
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.actions import by_batch, cancel_some
@@ -170,7 +171,7 @@ def named_jobs(
 
 
 def _asked_as_before(stored: StoredJob, job: NewJob) -> bool:
-    return stored.digest is None or stored.digest == asked_digest(job)
+    return stored.digest is None or stored.digest == kind_of(job.kind).digest(job)
 
 
 def beside(

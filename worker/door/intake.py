@@ -9,11 +9,13 @@ from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLin
 from worker.documents.tables import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
-from worker.domain.runners import RUNNER_OPTIONS, normalise_model, runner_key
+from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.door.combine import template_problem
 from worker.door.recipe import InputLine
 from worker.errors import Problem
-from worker.policy.context_window import answer_tokens, bucket, prompt_tokens
+from worker.kinds.base import Kind
+from worker.kinds.registry import kind_of, shapes
+from worker.policy.context_window import bucket
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelTold
@@ -64,12 +66,13 @@ class Intake:
         self._max_attempts = max_attempts
         self._reject = reject
         self._told = told or {}
+        self._shapes = shapes()
         self._seen: dict[tuple[str, str], int] = {}
         self._templates: set[str] = set()
         self.following: list[Following] = []
         """The jobs that wait for others."""
         self._names: dict[str, str] = {}
-        self._keys: dict[tuple[str, int], str] = {}
+        self._keys: dict[tuple[str, str, int], str] = {}
         self.models: dict[str, int] = {}
         """Each model, and the first line that asks it."""
         self.problems: list[Problem] = []
@@ -221,11 +224,11 @@ class Intake:
             if line.problem is not None:
                 self._wrong(line, [line.problem])
             return None
-        parsed = read_job_line(line.raw, line=line.line, defaults=self._defaults)
+        parsed = read_job_line(line.raw, line=line.line, defaults=self._defaults, shapes=self._shapes)
         if isinstance(parsed, list):
             self._wrong(line, [_problem(problem) for problem in parsed])
             return None
-        return overridden(parsed, self._defaults) if self._override else parsed
+        return overridden(parsed, self._defaults, shapes=self._shapes) if self._override else parsed
 
     def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
         if self._reject is None:
@@ -250,17 +253,18 @@ class Intake:
 
     def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
         request = parsed.request
-        tokens = prompt_tokens(parsed.prompt, request)
+        kind = kind_of(parsed.kind)
+        told = self._told.get(model, _NOTHING_TOLD)
+        expected = kind.expected(parsed.prompt, request, thinking=told.thinking)
+        tokens, answer = expected.prompt, expected.answer
         if "combine" in request:
             tokens += EXPECTED_ANSWER * len(parsed.after)
-        told = self._told.get(model, _NOTHING_TOLD)
-        answer = answer_tokens(request, thinking=told.thinking)
         window = bucket(tokens + answer, trained=told.trained_context)
         return NewJob(
             seq=seq,
             custom_id=parsed.custom_id,
             model=model,
-            runner_key=self._key(model, request, window),
+            runner_key=self._key(kind, model, request, window),
             priority=Priority(parsed.priority),
             prompt=parsed.prompt,
             request=request,
@@ -270,20 +274,25 @@ class Intake:
             max_attempts=self._max_attempts,
             prefix_group=group,
             estimate=tokens + min(answer, EXPECTED_ANSWER),
-            reuse=not parsed.carry and "combine" not in request and may_reuse(parsed.reuse, request),
+            reuse=not parsed.carry
+            and "combine" not in request
+            and may_reuse(parsed.reuse, repeatable=kind.is_repeatable(request)),
             after=After(parsed.after, parsed.carry, parsed.release, "combine" in request)
             if parsed.after
             else None,
+            kind=parsed.kind,
         )
 
-    def _key(self, model: str, request: Mapping[str, Any], window: int) -> str:
+    def _key(self, kind: Kind, model: str, request: Mapping[str, Any], window: int) -> str:
         """The runner key's text; most jobs of an input name no option of loading, and few windows."""
         if request.get("shift") is None and _LOADING.isdisjoint(request.get("options") or ()):
-            known = self._keys.get((model, window))
+            known = self._keys.get((kind.name, model, window))
             if known is None:
-                known = self._keys[model, window] = runner_key(model, request, window=window).text
+                known = self._keys[kind.name, model, window] = kind.runner_key(
+                    model, request, window=window
+                ).text
             return known
-        return runner_key(model, request, window=window).text
+        return kind.runner_key(model, request, window=window).text
 
 
 def _problem(problem: LineProblem) -> Problem:

@@ -15,6 +15,8 @@ from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError, SettingsRefused
 from worker.hosts.registry import OpenHost
+from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.request import PATH
 from worker.ollama.between import SPEAKS_TLS, speaks_tls
 from worker.ollama.client import Call, OllamaHost
 from worker.ollama.failures import is_dropped, is_refused
@@ -235,7 +237,7 @@ def _ask(gpu: OllamaHost, key: RunnerKey) -> Timed:
         "shift": key.shift,
         "options": {**dict(key.options), "num_predict": TOKENS, "temperature": 0},
     }
-    reply = gpu.generate(request, call=call)
+    reply = gpu.ask(PATH, {**request, "stream": True}, ReplyReader(gpu.bounds), call)
     return Timed(reply, call.started_at or 0.0, call.first_byte_at or 0.0, call.last_byte_at or 0.0)
 
 

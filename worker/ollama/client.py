@@ -1,39 +1,34 @@
-"""A host, as the rest of Caravan asks it: generate, load, unload, what is there."""
+"""A host, as the rest of Caravan asks it: work of any kind, load, unload, what is there."""
 
 import json
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from worker.clock import Clock, SystemClock
 from worker.domain.hosts import Access, Host, HostModel, LoadedModel
-from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import (
-    bad_reply,
-    from_error_value,
-    is_dropped,
-    is_refused,
-    one_line,
-    while_loading,
-)
+from worker.ollama.failures import is_dropped, is_refused, while_loading
 from worker.ollama.limits import (
-    Bounds,
     Deadlines,
     Patience,
-    patience_to_generate,
     patience_to_load,
     patience_to_probe,
     patience_to_pull,
+    patience_to_work,
 )
 from worker.ollama.poison import WITHIN_SECONDS, Suspects
 from worker.ollama.probe import Told, read_loaded, read_models, read_version
-from worker.ollama.stream import ReplyReader, parse_object
 from worker.ollama.wire import Wire
+from worker.replies.bounds import Bounds
+from worker.replies.stream import ObjectReader, Reader, parse_object
+from worker.replies.wording import bad_reply, from_error_value, one_line
 
 __all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
+
+T = TypeVar("T")
 
 _LOOKS, _LOOK_AGAIN = 5, 0.1
 """How often, and after how many seconds, a host that cut us off is asked whether it is there still."""
@@ -61,7 +56,7 @@ class OllamaHost:
         self._bounds = bounds or Bounds()
         self._clock = clock or SystemClock()
         self._wire = Wire(url, access=access or Access(), slots=slots, bounds=self._bounds, clock=self._clock)
-        self._to_generate = patience_to_generate(self._deadlines)
+        self._to_work = patience_to_work(self._deadlines)
         self._to_load = patience_to_load(self._deadlines)
         self._to_probe = patience_to_probe(self._deadlines)
         self._suspects = Suspects()
@@ -73,6 +68,11 @@ class OllamaHost:
         return cls(host.url, access=host.access, slots=host.slots, deadlines=deadlines)
 
     @property
+    def bounds(self) -> Bounds:
+        """How much it may send."""
+        return self._bounds
+
+    @property
     def url(self) -> str:
         """Without credentials."""
         return self._wire.url
@@ -81,22 +81,32 @@ class OllamaHost:
         """End all calls under way with WORKER_LOST and close the connections."""
         self._wire.close()
 
-    # -- generate -------------------------------------------------------------------------------------------
+    # -- work -----------------------------------------------------------------------------------------------
 
-    def generate(self, request: Mapping[str, Any], *, call: Call | None = None) -> Reply:
-        """Send ``request`` (all fields of ``/api/generate`` but ``stream``) and wait for the whole reply.
+    def ask(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        reader: Reader[T],
+        call: Call | None = None,
+        *,
+        patience: Patience | None = None,
+    ) -> T:
+        """Post ``body`` to ``path`` and wait until ``reader`` has the whole reply: the only way to a host for work.
 
-        Returns only for a ``done:true`` record. Raises HostError otherwise; ``partial`` is the text that had come.
-        A connection that drops before any answer is ``reply_cut``: the request had been sent, and may be what the
-        server died of; with a ``context`` see ``poison``.
+        Raises HostError for anything short of that; ``partial`` is the text that had come. A connection that drops before
+        any answer is ``reply_cut``: the request had been sent, and may be what the server died of; with a ``context`` see
+        ``poison``. ``patience``: the deadlines of what is no work, such as a load, of which no server dies.
         """
         call = call or Call()
-        body = _encoded({**request, "stream": True})
-        if not request.get("context"):
-            return self._generate(body, call)
+        data = _encoded(body)
+        if patience is not None:
+            return self._read(path, data, reader, call, patience)
+        if not body.get("context"):
+            return self._work(path, data, reader, call)
         self._suspects.enter(call)
         try:
-            return self._generate(body, call)
+            return self._work(path, data, reader, call)
         except HostError as error:
             if error.code is Code.REPLY_CUT and is_dropped(error.__cause__):
                 raise self._dropped_with_context(call, error) from error
@@ -104,29 +114,33 @@ class OllamaHost:
         finally:
             self._suspects.leave(call)
 
-    def _generate(self, body: bytes, call: Call) -> Reply:
-        reader = ReplyReader(self._bounds)
+    def _work(self, path: str, data: bytes, reader: Reader[T], call: Call) -> T:
         try:
-            with self._wire.open(
-                "POST", "/api/generate", body, call=call, patience=self._to_generate
-            ) as pieces:
+            return self._read(path, data, reader, call, self._to_work)
+        except HostError as error:
+            if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
+                raise HostError(Code.REPLY_CUT, error.message) from error.__cause__
+            raise
+
+    def _read(self, path: str, data: bytes, reader: Reader[T], call: Call, patience: Patience) -> T:
+        try:
+            with self._wire.open("POST", path, data, call=call, patience=patience) as pieces:
                 for piece in pieces:
                     if call.first_byte_at is None:
                         call.first_byte()
                     reply = reader.feed(piece)
-                    call.chunks = reader.chunks
+                    call.chunks = reader.chunks or 0
                     if reply is not None:
                         call.tail()
                         _drain(pieces)
                         return reply
-                    self._check_pace(call)
+                    if reader.chunks is not None:
+                        self._check_pace(call)
                 reply = reader.end()
-                call.chunks = reader.chunks
+                call.chunks = reader.chunks or 0
                 return reply
         except HostError as error:
-            if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
-                raise HostError(Code.REPLY_CUT, error.message) from error.__cause__
-            error.partial = reader.partial
+            error.partial = error.partial or reader.partial
             raise
 
     def _check_pace(self, call: Call) -> None:
@@ -205,19 +219,8 @@ class OllamaHost:
             self._without_prompt(_load_request(key, keep_alive), "load", self._to_load)
 
     def _without_prompt(self, request: Mapping[str, Any], reason: str, patience: Patience) -> None:
-        body = _encoded({**request, "stream": False})
-        content = self._wire.read(
-            "POST",
-            "/api/generate",
-            body,
-            call=Call(),
-            patience=patience,
-            limit=self._bounds.probe_bytes,
-        )
-        with self._wire.discreet():
-            answer = parse_object(content, self._bounds)
-            if answer.get("done") is not True or answer.get("done_reason") != reason:
-                raise bad_reply(f"no {reason!r} for an empty prompt", content)
+        reader = _LoadReader(self._bounds, reason)
+        self.ask("/api/generate", {**request, "stream": False}, reader, patience=patience)
 
     # -- pull -----------------------------------------------------------------------------------------------
 
@@ -279,6 +282,20 @@ class OllamaHost:
         )
         with self._wire.discreet():
             return parse_object(content, self._bounds)
+
+
+class _LoadReader(ObjectReader):
+    """The answer to an empty prompt: what was done, and no text."""
+
+    def __init__(self, bounds: Bounds, reason: str) -> None:
+        super().__init__(bounds)
+        self._reason = reason
+
+    def end(self) -> dict[str, Any]:
+        answer = super().end()
+        if answer.get("done") is not True or answer.get("done_reason") != self._reason:
+            raise bad_reply(f"no {self._reason!r} for an empty prompt", self._data)
+        return answer
 
 
 def _load_request(key: RunnerKey, keep_alive: float | str) -> dict[str, Any]:

@@ -1,13 +1,7 @@
-"""What a host's statuses, error texts and broken connections mean. The only place that reads them.
-
-The texts are a server's own (``server/routes.go``, ``server/sched.go``, ``llm/*.go``), none of them promised to
-stay; what is not known goes by its status. A server from 0.30 on passes on what its ``llama-server`` says: a JSON
-text inside the text, which is unwrapped.
-"""
+"""What a host's statuses and broken connections mean; its error texts are read in ``worker.replies.wording``."""
 
 import http.client
 import json
-import re
 import socket
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -28,6 +22,7 @@ from worker.errors import Code, HostError
 from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
 from worker.ollama.session import NoLength
+from worker.replies.wording import code_of_status, from_error_value, one_line
 
 BROKEN = (
     requests.RequestException,
@@ -40,100 +35,8 @@ BROKEN = (
 """What may come out of a request that was cut short or answered with nonsense. ValueError and AttributeError: urllib3
 and http.client meet a socket that was closed under them, or a status line that is none, with whatever they trip over."""
 
-_LONGEST_MESSAGE = 2000
 _REFUSALS_OF_US = frozenset({401, 403, 407})
 """Given by somebody before the host, even where the error looks like an Ollama server's."""
-
-_TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
-    # These quote what the producer wrote, which may look like any of the others: they come first, anchored.
-    (
-        Code.INVALID_REQUEST,
-        (
-            '^option "',
-            "^invalid format: ",
-            "^invalid JSON schema in format",
-            "^template: ",
-            "^json: ",
-            "^raw mode ",
-        ),
-    ),
-    (Code.MODEL_MISSING, (r"^model ['\"].*['\"] not found",)),
-    (
-        Code.CONTEXT_OVERFLOW,
-        (
-            "exceed_context_size_error",
-            "exceeds the available context size",
-            "input length exceeds the context length",
-            "prompt is longer than the context length",
-        ),
-    ),
-    # That the runner could not be asked is no evidence against the context.
-    (Code.CONTEXT_MISMATCH, ("^detokenize error: (?!.*(?:dial tcp|EOF|connection|cancel))",)),
-)
-_TEXTS_OF_FAILURE: tuple[tuple[Code, tuple[str, ...]], ...] = (
-    # Only where the host failed (5xx, or within a stream). A load that fails for want of memory says both.
-    (
-        Code.OUT_OF_MEMORY,
-        (
-            "requires more system memory",
-            "memory layout cannot be allocated",
-            "failed to commit memory",
-            "out[- ]of[- ]memory",
-            "(?:unable|failed) to allocate",
-            "cudaMalloc failed",
-        ),
-    ),
-    (
-        Code.LOAD_FAILED,
-        (
-            "llama runner process has terminated",
-            "llama runner process no longer running",
-            "llama-server process has terminated",
-            "timed out waiting for llama",
-            "error starting (?:llama-server|runner)",
-            "model failed to load",
-            "unable to load full model on GPU",
-            "may be incompatible with your version of Ollama",
-            "(?:failed|unable) to load model",
-            "error loading model",
-        ),
-    ),
-    (
-        Code.RUNNER_DIED,
-        (
-            "model runner has unexpectedly stopped",
-            "error was encountered while running the model",
-            "^detokenize error: ",
-        ),
-    ),
-    (Code.HOST_BUSY, ("^server busy", "maximum pending requests exceeded")),
-)
-_TEXTS_OF_MODELS: tuple[tuple[Code, tuple[str, ...]], ...] = (
-    (
-        Code.UNSUPPORTED,
-        (
-            "does not support",
-            "not currently supported",
-            "cannot run this remote model",
-            "cloud is disabled",
-        ),
-    ),
-)
-
-
-def _compiled(*tables: tuple[tuple[Code, tuple[str, ...]], ...]) -> tuple[tuple[Code, re.Pattern[str]], ...]:
-    rows = [row for table in tables for row in table]
-    return tuple((code, re.compile("|".join(texts), re.IGNORECASE | re.DOTALL)) for code, texts in rows)
-
-
-_REFUSALS = _compiled(_TEXTS, _TEXTS_OF_MODELS)
-_FAILURES = _compiled(_TEXTS, _TEXTS_OF_FAILURE, _TEXTS_OF_MODELS)
-
-
-def bad_reply(what: str, data: bytes | bytearray = b"") -> HostError:
-    """The host sent something that no Ollama server sends. The message shows how it begins, safe to print."""
-    shown = f": {bytes(data[:80])!r}" if data else ""
-    return HostError(Code.BAD_REPLY, f"the host sent {what}{shown}")
 
 
 def from_status(
@@ -172,7 +75,7 @@ def _from_status(status: int, content_type: str, body: bytes) -> HostError:
     value = _error_value(body)
     if value is not None:
         error = from_error_value(value, status=status)
-        if status in _REFUSALS_OF_US and error.code is _by_status(status):
+        if status in _REFUSALS_OF_US and error.code is code_of_status(status):
             message = f"{proxy_words(status, what, '')}: {error.message}"
             return HostError(error.code, message, status=status)
         return error
@@ -181,17 +84,7 @@ def _from_status(status: int, content_type: str, body: bytes) -> HostError:
     message = proxy_words(status, what, text) or what
     if plain and text and text.lower() not in what.lower():
         message = f"{message}: {text}"
-    return HostError(_by_status(status, known=False, plain=plain), message, status=status)
-
-
-def from_error_value(value: Any, *, status: int | None = None) -> HostError:
-    """What stands in ``error``, of a body or of a line within a stream (then without a status)."""
-    message, numbers = _unwrapped(value)
-    texts = (message, value) if isinstance(value, str) else (message,)
-    code = _by_text(_REFUSALS if status is not None and status < 500 else _FAILURES, texts)
-    return HostError(
-        code or _by_status(status), message or "an error without a text", status=status, numbers=numbers
-    )
+    return HostError(code_of_status(status, known=False, plain=plain), message, status=status)
 
 
 def from_exception(error: BaseException, call: Call, *, answered: bool) -> HostError:
@@ -254,73 +147,6 @@ def _error_value(body: bytes) -> Any:
     except (ValueError, RecursionError):
         return None
     return record.get("error") if isinstance(record, dict) else None
-
-
-def _by_text(table: tuple[tuple[Code, re.Pattern[str]], ...], texts: tuple[str, ...]) -> Code | None:
-    for code, pattern in table:
-        if any(pattern.search(text) for text in texts):
-            return code
-    return None
-
-
-def _by_status(status: int | None, *, known: bool = True, plain: bool = True) -> Code:
-    """The code of a status whose text says nothing. ``known``: the body was an Ollama server's ``{"error": …}``."""
-    match status:
-        case 429 | 503:
-            return Code.HOST_BUSY
-        case 502 | 504 | 520 | 521 | 522 | 523 | 524:
-            return Code.HOST_UNREACHABLE  # a proxy speaks, the host behind it is away
-        case 401 | 403 | 407:
-            return Code.BAD_REPLY
-        case 413:
-            return Code.INVALID_REQUEST
-        case 404 if known:
-            return Code.MODEL_MISSING
-        case 499:
-            return Code.HOST_ERROR
-        case int() if 400 <= status < 500:
-            return Code.INVALID_REQUEST if known else Code.BAD_REPLY
-        case _:
-            return Code.HOST_ERROR if plain else Code.BAD_REPLY
-
-
-def _unwrapped(value: Any) -> tuple[str, dict[str, int]]:
-    """The message within ``value``, and the numbers it names (``n_prompt_tokens``, ``n_ctx``).
-
-    >>> _unwrapped('detokenize error: {"error":{"code":500,"message":"out of range","type":"server_error"}}')
-    ('detokenize error: out of range', {})
-    """
-    prefix = ""
-    for _ in range(4):
-        if isinstance(value, str):
-            start = value.find("{")
-            inner = _parsed(value[start:]) if start >= 0 else None
-            if inner is None:
-                return prefix + one_line(value), {}
-            prefix, value = prefix + value[:start], inner
-        elif isinstance(value, dict) and "error" in value:
-            value = value["error"]
-        elif isinstance(value, dict) and isinstance(value.get("message"), str):
-            names = ("n_prompt_tokens", "n_ctx")
-            numbers = {name: value[name] for name in names if type(value.get(name)) is int}
-            return prefix + one_line(value["message"]), numbers
-        else:
-            break
-    return prefix + one_line(json.dumps(value)), {}
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        inner = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return inner if isinstance(inner, dict) and ("error" in inner or "message" in inner) else None
-
-
-def one_line(text: str) -> str:
-    """``text`` on one line, without anything that a terminal or a database would stumble over."""
-    text = text[: 2 * _LONGEST_MESSAGE].encode("utf-8", "replace").decode()
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:_LONGEST_MESSAGE]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

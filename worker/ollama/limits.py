@@ -1,4 +1,4 @@
-"""How long may a host take, and how much may it send?"""
+"""How long may a host take?"""
 
 from dataclasses import dataclass
 
@@ -25,21 +25,6 @@ class Deadlines:
     probe: float = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Bytes, and levels of JSON. A host is not trusted: it may be something else behind the URL, or broken."""
-
-    line_bytes: int = 16 * 1024 * 1024
-    """One line of a stream. The last one carries ``context``: some 7 bytes a token, 2 MB for a full 262,144 window."""
-    reply_bytes: int = 32 * 1024 * 1024
-    """All text of one reply."""
-    probe_bytes: int = 16 * 1024 * 1024
-    error_bytes: int = 64 * 1024
-    json_depth: int = 64
-    json_nodes: int = 500_000
-    """Texts and brackets of one line, or of one answer of the small endpoints: some tens a model."""
-
-
 MOST_MODELS = 2_000
 """Of one host. Each may cost a request of its own."""
 
@@ -57,7 +42,7 @@ class Patience:
     slow: Code
 
 
-def patience_to_generate(deadlines: Deadlines) -> Patience:
+def patience_to_work(deadlines: Deadlines) -> Patience:
     return Patience(
         deadlines.connect,
         deadlines.first_byte,

@@ -10,8 +10,8 @@ from typing import Any
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
-from worker.ollama.failures import bad_reply, one_line
 from worker.ollama.limits import MOST_MODELS
+from worker.replies.wording import bad_reply, one_line
 
 Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
 """A path, and what to send to it (None: a GET) → the JSON object that came back."""

@@ -10,10 +10,12 @@ from worker.clock import Clock
 from worker.domain.hosts import Access
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import BROKEN, bad_reply, from_exception, from_status, left_over
-from worker.ollama.limits import Bounds, Patience
+from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
+from worker.ollama.limits import Patience
 from worker.ollama.secrets import resolve
 from worker.ollama.session import checked_url, current, open_session
+from worker.replies.bounds import Bounds
+from worker.replies.wording import bad_reply
 
 _READ_BYTES = 64 * 1024
 

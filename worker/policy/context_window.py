@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.domain.runners import RunnerKey
-from worker.policy.request import NUM_PREDICT, NUM_PREDICT_THINKING
 
+NUM_PREDICT = 2048
+NUM_PREDICT_THINKING = 8192
+"""Tokens of an answer at most where nothing is said; of a model that reasons."""
 SMALLEST = 4096
 OVERHEAD = 64
 """Tokens of a model's template around the prompt, about."""
@@ -41,25 +43,8 @@ def tokens_of(characters: int, bytes_beyond: int) -> int:
     return -(-characters // 3) + bytes_beyond // 2
 
 
-def prompt_tokens(prompt: str, request: Mapping[str, Any]) -> int:
-    """Tokens before the answer: prompt, system, the producer's own template, suffix, images and an earlier context."""
-    tokens = OVERHEAD + estimate_tokens(prompt)
-    if not request:
-        return tokens
-    for field in ("system", "template", "suffix"):
-        if text := request.get(field):
-            tokens += estimate_tokens(str(text))
-    if context := request.get("context"):
-        tokens += len(context)
-    if images := request.get("images"):
-        tokens += IMAGE_TOKENS * len(images)
-    if request.get("format") and request.get("think"):
-        tokens += OVERHEAD  # the template once more, around the request for JSON that follows the reasoning
-    return tokens
-
-
 def answer_tokens(request: Mapping[str, Any], *, thinking: bool) -> int:
-    """``num_predict`` as it will be sent (``policy.request``); for "the rest of the window" what a model gets where
+    """``num_predict`` as it will be sent (``kinds.speech``); for "the rest of the window" what a model gets where
     nothing was said."""
     options = request.get("options")
     given = options.get("num_predict") if options else None
@@ -85,22 +70,16 @@ def bucket(tokens: int, *, trained: int | None = None) -> int:
     return size if trained is None else min(size, trained)
 
 
-def window_for(prompt: str, request: Mapping[str, Any], *, thinking: bool, trained: int | None) -> int:
-    """The window of a job that names none."""
-    needed = prompt_tokens(prompt, request) + answer_tokens(request, thinking=thinking)
-    return bucket(needed, trained=trained)
-
-
 def widened(
     key: RunnerKey,
     loaded: int | None,
     message: str,
-    request: Mapping[str, Any],
     *,
-    thinking: bool,
+    answer: int,
     trained: int | None,
 ) -> RunnerKey | None:
     """The runner key to try once more, after a host refused the prompt as too long for ``loaded``; None for none.
+    ``answer``: tokens to be left for it.
 
     Newer servers name the prompt's tokens in their refusal; of an older one the next size is tried. A window that the
     producer named stays what it is.
@@ -112,7 +91,7 @@ def widened(
     named = _NAMED.search(message)
     needed = had + 1
     if named is not None:
-        needed = max(needed, int(named[1]) + answer_tokens(request, thinking=thinking))
+        needed = max(needed, int(named[1]) + answer)
     window = bucket(needed, trained=trained)
     if window <= had:
         return None

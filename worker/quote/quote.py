@@ -12,8 +12,8 @@ from worker.domain.hosts import HostModel
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.runners import RunnerKey
 from worker.errors import InputRefused
+from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
-from worker.policy.context_window import answer_tokens
 from worker.policy.prefix import SAMPLE, sharing
 from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
 from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, Paces
@@ -123,7 +123,8 @@ def tally(
 
 
 def _answer(job: NewJob, told: ModelTold) -> int:
-    return min(answer_tokens(job.request, thinking=told.thinking), MOST_TOKENS)
+    expected = kind_of(job.kind).expected(job.prompt, job.request, thinking=told.thinking)
+    return min(expected.answer, MOST_TOKENS)
 
 
 def quote_input(

@@ -1,36 +1,37 @@
-"""One try of a job on a host, as a value passed through named steps: build, ask, read, judge."""
+"""One try of jobs that share a call, as values passed through named steps: prepare, ask, judge."""
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from worker.clock import Clock
-from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
+from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob
-from worker.domain.replies import Reply, Result
 from worker.domain.runners import RunnerKey
 from worker.door.combine import combined_prompt
 from worker.errors import CODES, Code, HostError
+from worker.kinds.base import Answer, Expected, Place
+from worker.kinds.registry import kind_of
+from worker.kinds.speech import Unanswered
 from worker.ollama.client import Call
-from worker.policy.context_window import answer_tokens, bucket, prompt_tokens, widened
-from worker.policy.request import context_problem, wire_request
+from worker.policy.context_window import bucket, widened
 from worker.policy.retry import after_failure, most_attempts
-from worker.policy.structured import REPAIRS
+from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
-from worker.replies.prompt_fit import least_tokens_of
-from worker.replies.read import read_reply
-from worker.serving.structured import ask_structured
+from worker.replies.stream import Reader
 
 _log = logging.getLogger("caravan")
 
-Ask = Callable[[Mapping[str, object], Call], Reply]
+T = TypeVar("T")
 
-ELSEWHERE = timedelta(seconds=5)
-"""Until a job may be tried again whose conversation was begun with other weights than this host has."""
+
+class Ask(Protocol):
+    """``OllamaHost.ask``."""
+
+    def __call__(self, path: str, body: Mapping[str, Any], reader: Reader[T], call: Call) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Ending:
         return CODES[self.error.code].fault == "host"
 
 
-def attempt_job(
-    job: ClaimedJob,
+def attempt_jobs(
+    jobs: Sequence[ClaimedJob],
     *,
     ask: Ask,
     call: Call,
@@ -67,193 +68,150 @@ def attempt_job(
     fail_on_cut: bool = False,
     num_ctx: int | None = None,
     families: Sequence[Marks] = FAMILIES,
-) -> Ending:
-    """Ask the host once. Every ending is an outcome; nothing is raised, whatever a host or a defect does."""
+    bounds: Bounds | None = None,
+) -> list[Ending]:
+    """Ask the host once for all of ``jobs``, which are of one kind and runner; one ending for each, in their order.
+
+    Every ending is an outcome; nothing is raised, whatever a host or a defect does. What the try took is shared out.
+    """
     started_at, began = clock.now(), clock.monotonic()
-    error: HostError | None = None
-    outcome: Outcome
-    try:
-        outcome = _ask(job, ask, call, host_model, window, num_ctx, fail_on_cut, clock, families)
-    except _Unanswered as failure:
-        error = failure
-        outcome = _kept(failure, _later(job, failure, host_model, window or num_ctx, clock))
-    except HostError as failure:
-        error = failure
-        outcome = _later(job, failure, host_model, window or num_ctx, clock)
-    except Exception as defect:
-        _log.exception("defect while job %s was asked", job.id)
-        error = HostError(Code.INTERNAL, f"{type(defect).__name__}: {defect}")
-        outcome = _after(job, error, clock)
-    return Ending(
-        Finish(
+    place = Place(
+        started_at,
+        host_model,
+        window,
+        num_ctx,
+        fail_on_cut=fail_on_cut,
+        families=families,
+        bounds=bounds or Bounds(),
+    )
+    answers = _answers(jobs, _Conversation(ask, call), place)
+    ended_at, seconds = clock.now(), (clock.monotonic() - began) / len(jobs)
+    endings = []
+    for job, answer in zip(jobs, answers, strict=True):
+        error = answer if isinstance(answer, HostError) else None
+        finish = Finish(
             job_id=job.id,
             batch_id=job.batch_id,
             token=job.token,
             attempt=job.attempt,
             host=host,
             started_at=started_at,
-            ended_at=clock.now(),
-            outcome=outcome,
+            ended_at=ended_at,
+            outcome=_outcome(job, answer, place, clock),
             digest=host_model.digest if host_model is not None else None,
             run_id=run_id,
-        ),
-        error,
-        clock.monotonic() - began,
-    )
-
-
-def _ask(
-    job: ClaimedJob,
-    ask: Ask,
-    call: Call,
-    host_model: HostModel | None,
-    window: int | None,
-    num_ctx: int | None,
-    fail_on_cut: bool,
-    clock: Clock,
-    families: Sequence[Marks],
-) -> Outcome:
-    if job.carries and job.request.get("context") == []:
-        return Failed(
-            Code.PARENT_FAILED, "the job that it follows has an answer, and no context to go on from"
         )
-    problem = context_problem(job.request, host_model)
-    if problem is not None:
-        if (
-            job.carries and job.charged + 1 < job.max_attempts
-        ):  # another host may have the weights of its parent
-            return Retried(Code.CONTEXT_MISMATCH, problem, clock.now() + ELSEWHERE, charged=True)
-        return Failed(Code.CONTEXT_MISMATCH, problem)
-    prompt = combined_prompt(job) if "combine" in job.request else job.prompt
-    if prompt is not job.prompt and not job.widened:
-        larger = _for_answers(job, prompt, host_model, window or num_ctx)
-        if larger is not None:
-            return Retried(
-                Code.CONTEXT_OVERFLOW,
-                "the answers that it is made of are longer than was expected",
-                clock.now(),
-                charged=False,
-                runner_key=larger.text,
-            )
-    body = wire_request(job.model, prompt, job.request, host_model, window=window, num_ctx=num_ctx)
-    read_in = window or body["options"].get("num_ctx")
-    if body.get("format"):
-        repairs = job.request.get("repairs", REPAIRS)
-        structured = ask_structured(body, ask, call, repairs=repairs, window=read_in, families=families)
-        result, problem = structured.result, structured.problem
-    else:
-        result, problem = _read(ask(body, call), body, read_in, families), None
-    if body.get("logprobs") and result.logprobs is None:
-        result = replace(result, logprobs=[])  # the host is too old for them
-    if result.prompt_fit == "no" and body["truncate"] is False:
-        raise _Unanswered(Code.CONTEXT_OVERFLOW, _overflow(result, read_in), result)
-    if result.empty and not result.cut and not job.request.get("allow_empty"):
-        raise _Unanswered(Code.EMPTY_ANSWER, _nothing(result), result)
-    if problem is not None:
-        return Failed(Code.INVALID_OUTPUT, problem, result=result)
-    if result.cut and fail_on_cut:
-        return Failed(Code.CUT, f"the answer was cut after {result.output_tokens} tokens", result=result)
-    return Succeeded(result)
+        endings.append(Ending(finish, error, seconds))
+    return endings
 
 
-class _Unanswered(HostError):
-    """The host sent a whole reply, which is no answer; ``result`` is kept for reading."""
+def _answers(jobs: Sequence[ClaimedJob], conversation: "_Conversation", place: Place) -> list[Answer]:
+    """What came of each job. One that cannot be asked as it stands ends here, and takes no other with it."""
+    answers: dict[int, Answer] = {}
+    ready: list[ClaimedJob] = []
+    for job in jobs:
+        try:
+            prepared = _prepared(job, place)
+        except Exception as error:
+            answers[job.id] = _failure(error, [job])
+        else:
+            if isinstance(prepared, ClaimedJob):
+                ready.append(prepared)
+            else:
+                answers[job.id] = prepared
+    if ready:
+        try:
+            found = kind_of(ready[0].kind).answer(ready, conversation.ask, place)
+            answers.update(zip((job.id for job in ready), found, strict=True))
+        except Exception as error:
+            answers.update(dict.fromkeys((job.id for job in ready), _failure(error, ready)))
+    return [answers[job.id] for job in jobs]
 
-    def __init__(self, code: Code, message: str, result: Result) -> None:
-        super().__init__(code, message, partial=_text_of(result))
-        self.result = result
+
+def _failure(error: Exception, jobs: Sequence[ClaimedJob]) -> HostError:
+    if isinstance(error, HostError):
+        return error
+    _log.error("defect while jobs %s were asked", [job.id for job in jobs], exc_info=error)
+    return HostError(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def _read(reply: Reply, body: Mapping[str, Any], window: int | None, families: Sequence[Marks]) -> Result:
-    return read_reply(
-        reply,
-        expects_reasoning=_expects_reasoning(body),
-        guarded=body.get("truncate") is False,
-        window=window,
-        least_tokens=least_tokens_of(body),
-        families=families,
+def _prepared(job: ClaimedJob, place: Place) -> ClaimedJob | Outcome:
+    """The job with the answers that its prompt is made of; an outcome where they ask for a larger window first."""
+    if "combine" not in job.request:
+        return job
+    prepared = replace(job, prompt=combined_prompt(job))
+    larger = None if job.widened else _for_answers(prepared, place)
+    if larger is None:
+        return prepared
+    return Retried(
+        Code.CONTEXT_OVERFLOW,
+        "the answers that it is made of are longer than was expected",
+        place.now,
+        charged=False,
+        runner_key=larger.text,
     )
 
 
-def _overflow(result: Result, window: int | None) -> str:
-    """``n_prompt_tokens`` as newer servers write it, so that the next window can be chosen."""
-    whole = len(result.context or ()) - result.output_tokens
-    if whole <= result.prompt_tokens:  # of several calls together
-        return f"the host cut the prompt without saying so: it read {result.prompt_tokens:,} tokens"
-    room = f"a window of {window:,} tokens" if window else "its window"
-    return (
-        f"the host cut the prompt without saying so: it read {result.prompt_tokens:,} of {whole:,} tokens, in {room} "
-        f"(n_prompt_tokens: {whole})"
-    )
+class _Conversation:
+    """The requests of one try. They share one ``Call``: whoever cancels, or waits, means all of them."""
+
+    def __init__(self, ask: Ask, call: Call) -> None:
+        self._ask, self._call = ask, call
+        self._began = False
+
+    def ask(self, path: str, body: Mapping[str, Any], reader: Reader[T]) -> T:
+        if self._began:
+            self._call.again()
+        self._began = True
+        return self._ask(path, body, reader, self._call)
 
 
-def _nothing(result: Result) -> str:
-    if result.done_reason in ("load", "unload"):
-        return f"the host sent done_reason {result.done_reason!r}: it did not answer the prompt"
-    tokens = "1 token" if result.output_tokens == 1 else f"{result.output_tokens:,} tokens"
-    if result.reasoning:
-        return f"the model generated {tokens}, all of them reasoning, and no answer"
-    return f"the model generated {tokens} and no text"
+def _outcome(job: ClaimedJob, answer: Answer, place: Place, clock: Clock) -> Outcome:
+    if not isinstance(answer, HostError):
+        return answer
+    if answer.code is Code.INTERNAL:
+        return _after(job, answer, clock)
+    outcome = _larger(job, answer, place, clock) or _after(job, answer, clock)
+    if isinstance(answer, Unanswered) and isinstance(outcome, Failed):
+        return replace(
+            outcome, partial="", result=answer.result
+        )  # a failure with its reply, which is worth reading
+    return outcome
 
 
-def _text_of(result: Result) -> str:
-    return f"<think>{result.reasoning}</think>{result.answer}" if result.reasoning else result.answer
+def _expected(job: ClaimedJob, place: Place) -> Expected:
+    thinking = place.model is not None and place.model.thinking
+    return kind_of(job.kind).expected(job.prompt, job.request, thinking=thinking)
 
 
-def _kept(failure: _Unanswered, outcome: Outcome) -> Outcome:
-    """A failure with its reply, which is worth reading."""
-    return replace(outcome, partial="", result=failure.result) if isinstance(outcome, Failed) else outcome
-
-
-def _for_answers(
-    job: ClaimedJob, prompt: str, host_model: HostModel | None, window: int | None
-) -> RunnerKey | None:
+def _for_answers(job: ClaimedJob, place: Place) -> RunnerKey | None:
     """The runner key with a window for what the prompt came to; None where it fits, or no larger one is to be had."""
     key = RunnerKey.parse(job.runner_key)
     options = dict(key.options)
-    thinking = host_model is not None and host_model.thinking
-    tokens = prompt_tokens(prompt, job.request)
-    needed = bucket(
-        tokens + answer_tokens(job.request, thinking=thinking),
-        trained=None if host_model is None else host_model.trained_context,
-    )
-    had = max(int(options.get("num_ctx", 0)), window or 0)
+    expected = _expected(job, place)
+    trained = None if place.model is None else place.model.trained_context
+    needed = bucket(expected.prompt + expected.answer, trained=trained)
+    had = max(int(options.get("num_ctx", 0)), place.window or place.num_ctx or 0)
     if not key.at_least or needed <= had:
         return None
     grown = tuple((name, needed if name == "num_ctx" else value) for name, value in key.options)
     return replace(key, options=grown)
 
 
-def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
-    """Whether the text may hold reasoning; None where the producer's own template or ``raw`` leaves it open."""
-    if body.get("raw") or body.get("template"):
-        return None
-    return True if body.get("think") else None
-
-
-def _larger(
-    job: ClaimedJob, error: HostError, host_model: HostModel | None, window: int | None, clock: Clock
-) -> Outcome | None:
+def _larger(job: ClaimedJob, error: HostError, place: Place, clock: Clock) -> Outcome | None:
     """Once more in a larger window, for a prompt that turned out longer than estimated; None where that is no use."""
     if error.code is not Code.CONTEXT_OVERFLOW or job.widened:
         return None
     key = widened(
         RunnerKey.parse(job.runner_key),
-        window,
+        place.window or place.num_ctx,
         error.message,
-        job.request,
-        thinking=host_model is not None and host_model.thinking,
-        trained=None if host_model is None else host_model.trained_context,
+        answer=_expected(job, place).answer,
+        trained=None if place.model is None else place.model.trained_context,
     )
     if key is None:
         return None
     return Retried(error.code, error.message, clock.now(), charged=False, runner_key=key.text)
-
-
-def _later(
-    job: ClaimedJob, error: HostError, host_model: HostModel | None, window: int | None, clock: Clock
-) -> Outcome:
-    return _larger(job, error, host_model, window, clock) or _after(job, error, clock)
 
 
 def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:

@@ -38,7 +38,7 @@ from worker.policy.serving import (
 )
 from worker.policy.sharing import LET_IN, STEP_BACK, must_run_dry, others_are_at_work
 from worker.replies.families import FAMILIES, Marks
-from worker.serving.attempt import Ending, attempt_job
+from worker.serving.attempt import Ending, attempt_jobs
 from worker.serving.brake import apply_brakes
 from worker.serving.breaker import Breaker
 from worker.serving.claims import Claims
@@ -576,9 +576,9 @@ class _Serving:
 
     def _attempt(self, job: ClaimedJob, runner_key: str, call: Call) -> Ending:
         runner = self.residency.runner(runner_key)
-        return attempt_job(
-            job,
-            ask=lambda request, call: self.gpu.generate(request, call=call),
+        (ending,) = attempt_jobs(
+            [job],
+            ask=self.gpu.ask,
             call=call,
             host=self.host.name,
             host_model=self.sight.models.get(job.model),
@@ -588,7 +588,9 @@ class _Serving:
             fail_on_cut=self.fail_on_cut,
             num_ctx=runner.num_ctx,
             families=self.families,
+            bounds=self.gpu.bounds,
         )
+        return ending
 
     def _take(self, ended: Sequence[Ended]) -> None:
         """Store how jobs ended, then learn from it and let the host answer for its faults.

@@ -24,11 +24,9 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState, Priority
-from worker.domain.reuse import is_repeatable, reuse_key
-from worker.domain.runners import runner_key
 from worker.domain.selection import Selection
 from worker.errors import Conflict
-from worker.policy.context_window import window_for
+from worker.kinds.registry import kind_of
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows import failed_for, going_on_from, wait_again
@@ -274,21 +272,24 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     by_chance: list[int] = []
     for ids in _slices(list(models)):
         asked = conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key).where(
-                payloads.c.job_id.in_(ids)
+            select(
+                payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key, jobs.c.kind
             )
+            .join(jobs, jobs.c.id == payloads.c.job_id)
+            .where(payloads.c.job_id.in_(ids))
         )
         new = []
-        for job, prompt, old, key in asked.all():
+        for job, prompt, old, key, name in asked.all():
             merged = {**(old.get("options") or {}), **options}
             request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
             model = told.get(models[job], nothing)
-            window = window_for(prompt, request, thinking=model.thinking, trained=model.trained_context)
-            keys[job] = runner_key(models[job], request, window=window).text
+            kind = kind_of(name)
+            window = kind.window(prompt, request, thinking=model.thinking, trained=model.trained_context)
+            keys[job] = kind.runner_key(models[job], request, window=window).text
             by_key.setdefault(keys[job], []).append(job)
-            asked_key = None if key is None else reuse_key(keys[job], prompt, request)
+            asked_key = None if key is None else kind.reuse_key(keys[job], prompt, request)
             new.append({"job": job, "new": request, "new_key": asked_key})
-            if not is_repeatable(request):
+            if not kind.is_repeatable(request):
                 by_chance.append(job)
         conn.execute(
             update(payloads)

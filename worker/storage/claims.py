@@ -96,7 +96,7 @@ def claim_statement(pick: Pick, dialect: str) -> Any:
     give = (
         "jobs.id, jobs.batch_id, jobs.custom_id, jobs.model, jobs.runner_key, jobs.priority, jobs.attempt, "
         "jobs.charged, jobs.losses, jobs.max_attempts, jobs.deadline, jobs.prefix_group, jobs.estimate, "
-        "jobs.widened, jobs.reuse, jobs.carries"
+        "jobs.widened, jobs.reuse, jobs.carries, jobs.kind"
     )
     return by_pick(CLAIM, picked(pick, dialect), dialect, give=give).columns(deadline=UtcTime)
 
@@ -343,6 +343,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             estimate=row.estimate,
             widened=bool(row.widened),
             reuse_key=None if row.reuse is None else asked[row.id].reuse_key,
+            kind=row.kind,
         )
         for row in rows
     ]
@@ -353,7 +354,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
 
 def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:
     """The request with the context of the answer before it. An empty context where there should be one and is none:
-    ``policy.request.context_problem`` refuses that. A parent without an answer that is passed over has none."""
+    ``kinds.generate`` refuses that. A parent without an answer that is passed over has none."""
     found = earlier.get(job)
     if found is not None and not found.answered:
         return request

@@ -10,8 +10,9 @@ from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchOrigin, BatchState
-from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob
 from worker.errors import Conflict
+from worker.kinds.registry import kind_of
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows import follow
 from worker.storage.ids import job_id
@@ -146,7 +147,7 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
                     "new_prompt": wanted[id_].prompt,
                     "new_request": dict(wanted[id_].request),
                     "new_metadata": wanted[id_].metadata,
-                    "new_digest": asked_digest(wanted[id_]),
+                    "new_digest": kind_of(wanted[id_].kind).digest(wanted[id_]),
                     "new_reuse_key": reuse_key_of(wanted[id_]),
                 }
                 for id_ in ids
@@ -159,6 +160,7 @@ def _columns(id_: int, batch_id: int, new: NewJob) -> dict[str, Any]:
     return {
         "job": id_,
         "carries": new.carries,
+        "kind": new.kind,
         "priority": int(new.priority),
         "runner_key": new.runner_key,
         "prefix_group": job_id(batch_id, new.prefix_group) if new.prefix_group else id_,

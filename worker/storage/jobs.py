@@ -11,10 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from worker.domain.batches import BatchState
-from worker.domain.jobs import JobState, NewJob, asked_digest
+from worker.domain.jobs import JobState, NewJob
 from worker.domain.request_texts import request_texts
-from worker.domain.reuse import reuse_key
 from worker.errors import Conflict, NotFound
+from worker.kinds.registry import kind_of
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range, job_id
 from worker.storage.kept import return_to_answers
@@ -39,6 +39,7 @@ _JOB_COLUMNS = (
     "max_attempts",
     "reuse",
     "carries",
+    "kind",
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """``json.dumps`` with these arguments would make an encoder for each job."""
@@ -130,6 +131,7 @@ def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[t
             job.max_attempts,
             NEW if job.reuse else None,
             job.carries,
+            job.kind,
         )
 
 
@@ -141,14 +143,14 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
             job.prompt,
             request_texts(job.request).stored,
             None if job.metadata is None else _encode(job.metadata),
-            asked_digest(job),
+            kind_of(job.kind).digest(job),
             reuse_key_of(job),
         )
 
 
 def reuse_key_of(job: NewJob) -> bytes | None:
     """What it asks; None where that depends on the answers of others."""
-    return None if job.depends else reuse_key(job.runner_key, job.prompt, job.request)
+    return None if job.depends else kind_of(job.kind).reuse_key(job.runner_key, job.prompt, job.request)
 
 
 def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:

@@ -39,6 +39,7 @@ class Question:
     after: tuple["Followed", ...] = ()
     """The jobs that it waited for."""
     carries: bool = False
+    kind: str = "generate"
 
     @property
     def release(self) -> bool:
@@ -63,7 +64,7 @@ def iter_questions(database: Database, chosen: Selection) -> Iterator[Question]:
     after = 0
     while True:
         query = (
-            select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata, j.carries)
+            select(j.id, j.custom_id, j.model, j.priority, p.prompt, p.request, p.metadata, j.carries, j.kind)
             .join_from(jobs, payloads, p.job_id == j.id)
             .where(in_batch(chosen.batch_id), in_batch(chosen.batch_id, p.job_id), j.id > after)
             .where(*conditions(chosen, Reading.ANSWERS))
@@ -73,9 +74,9 @@ def iter_questions(database: Database, chosen: Selection) -> Iterator[Question]:
         with database.read() as conn:
             page = conn.execute(query).all()
             followed = _followed(conn, [row.id for row in page])
-        for job, custom_id, model, priority, prompt, request, metadata, carries in page:
+        for job, custom_id, model, priority, prompt, request, metadata, carries, kind in page:
             waited = tuple(followed.get(job, ()))
-            yield Question(custom_id, model, priority, prompt, request, metadata, waited, carries)
+            yield Question(custom_id, model, priority, prompt, request, metadata, waited, carries, kind)
         if len(page) < PAGE:
             return
         after = page[-1].id

@@ -281,6 +281,7 @@ jobs = Table(
     Column("reuse", SmallInteger),
     Column("carries", Boolean, nullable=False, server_default=text("false")),
     Column("followed", Boolean, nullable=False, server_default=text("false")),
+    Column("kind", String(20), nullable=False, server_default=text("'generate'")),
     UniqueConstraint("batch_id", "custom_id", "model"),
     CheckConstraint(_one_of("state", JobState), name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
@@ -370,7 +371,8 @@ jobs = Table(
 )
 """``id`` is ``batch_id * 2**24 + seq``: made by whoever submits, in the order of the input. ``prefix_group`` is the id of
 the first job that begins like this one, so that it sorts by batch, then by first appearance. ``carries``: it goes on
-from the context of the job that it follows. ``followed``: its end is news to jobs that wait for it."""
+from the context of the job that it follows. ``kind``: what is asked of a host.
+``followed``: its end is news to jobs that wait for it."""
 
 _OF_TEXTS = {
     "autovacuum_vacuum_scale_factor": "0.05",

@@ -164,7 +164,7 @@ REPLACE = Transition(
             name: f":{name}"
             for name in (
                 *("carries", "priority", "runner_key", "prefix_group", "estimate", "deadline", "expires"),
-                "reuse",
+                *("reuse", "kind"),
             )
         },
     },

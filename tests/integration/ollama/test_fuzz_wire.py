@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.asking import generate
 from tests.integration.ollama.scripted import (
     DONE,
     END,
@@ -71,7 +72,7 @@ ASKS: dict[str, Callable[[OllamaHost], object]] = {
     "tags and show": OllamaHost.models,
     "load": lambda gpu: gpu.load(RunnerKey("m:latest"), keep_alive=60),
     "unload": lambda gpu: gpu.unload("m:latest"),
-    "generate": lambda gpu: gpu.generate({"model": "m", "prompt": "x", "context": [1]}),
+    "generate": lambda gpu: generate(gpu, {"model": "m", "prompt": "x", "context": [1]}),
     "pull": lambda gpu: gpu.pull("m:latest", progress=lambda step, came, total: None),
 }
 
@@ -254,8 +255,8 @@ def test_a_stream_goes_on_after_what_was_damaged_in_another() -> None:
     with scripted(lambda request: next(answers)) as host:
         gpu = OllamaHost(host.url, deadlines=QUICK)
         with pytest.raises(HostError):
-            gpu.generate({"model": "m", "prompt": "x"})
-        reply = gpu.generate({"model": "m", "prompt": "x"})
+            generate(gpu, {"model": "m", "prompt": "x"})
+        reply = generate(gpu, {"model": "m", "prompt": "x"})
         gpu.close()
 
     assert reply.response == "a"

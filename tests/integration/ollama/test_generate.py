@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.asking import generate
 from tests.integration.ollama.scripted import (
     DONE,
     END,
@@ -60,7 +61,7 @@ def failure(
     with scripted(answer) as host:
         gpu = OllamaHost(host.url, deadlines=deadlines, bounds=bounds)
         with pytest.raises(HostError) as caught:
-            gpu.generate({**REQUEST, **request})
+            generate(gpu, {**REQUEST, **request})
         gpu.close()
     return caught.value
 
@@ -69,7 +70,7 @@ def test_replies_come_whole_over_one_connection() -> None:
     with scripted(streamed("Hello", " world")) as host:
         gpu = OllamaHost(host.url)
 
-        replies = [gpu.generate(REQUEST) for _ in range(3)]
+        replies = [generate(gpu, REQUEST) for _ in range(3)]
 
         assert [reply.response for reply in replies] == ["Hello world"] * 3
         assert replies[0].chunks == 3
@@ -81,7 +82,7 @@ def test_what_is_sent_is_the_request_and_that_it_be_streamed() -> None:
     with scripted(streamed("x")) as host:
         gpu = OllamaHost(host.url + "/")
 
-        gpu.generate({**REQUEST, "prompt": "你好 \ud800", "stream": False})
+        generate(gpu, {**REQUEST, "prompt": "你好 \ud800", "stream": False})
         gpu.close()
 
     (sent,) = host.requests
@@ -100,7 +101,7 @@ def test_a_call_tells_how_far_it_is() -> None:
         gpu = OllamaHost(host.url, deadlines=PATIENT)
         assert (call.started_at, call.first_byte_at, call.chunks) == (None, None, 0)
 
-        reply = pool.submit(gpu.generate, REQUEST, call=call)
+        reply = pool.submit(generate, gpu, REQUEST, call=call)
         go_on.set()
         reply.result()
 
@@ -118,7 +119,7 @@ def test_a_call_tells_how_far_it_is() -> None:
 def test_an_abort_before_the_first_byte_ends_the_call_at_once() -> None:
     with scripted([Hang()]) as host, ThreadPoolExecutor() as pool:
         gpu, call = OllamaHost(host.url, deadlines=PATIENT), Call()
-        reply = pool.submit(gpu.generate, REQUEST, call=call)
+        reply = pool.submit(generate, gpu, REQUEST, call=call)
         assert host.asked.wait(5)
 
         call.abort()
@@ -133,7 +134,7 @@ def test_an_abort_before_the_first_byte_ends_the_call_at_once() -> None:
 def test_an_abort_in_mid_stream_keeps_the_text_so_far() -> None:
     with scripted([Send(STREAM_HEAD + record("Half of")), Hang()]) as host, ThreadPoolExecutor() as pool:
         gpu, call = OllamaHost(host.url, deadlines=PATIENT), Call()
-        reply = pool.submit(gpu.generate, REQUEST, call=call)
+        reply = pool.submit(generate, gpu, REQUEST, call=call)
         wait_until(lambda: call.chunks > 0, description="a chunk", interval=0.001)
 
         call.abort(Code.EXPIRED, reason="its deadline passed")
@@ -152,7 +153,7 @@ def test_a_call_aborted_before_it_began_sends_nothing() -> None:
         gpu = OllamaHost(host.url)
 
         with pytest.raises(HostError) as caught:
-            gpu.generate(REQUEST, call=call)
+            generate(gpu, REQUEST, call=call)
 
         assert caught.value.code is Code.CANCELLED
         assert host.requests == []
@@ -162,15 +163,15 @@ def test_a_call_aborted_before_it_began_sends_nothing() -> None:
 def test_an_abort_after_the_reply_does_not_touch_the_next_call() -> None:
     with scripted(streamed("x")) as host:
         gpu, first = OllamaHost(host.url), Call()
-        gpu.generate(REQUEST, call=first)
+        generate(gpu, REQUEST, call=first)
 
         first.abort()
 
-        assert gpu.generate(REQUEST).response == "x"
+        assert generate(gpu, REQUEST).response == "x"
         second = Call()
-        gpu.generate(REQUEST, call=second)
+        generate(gpu, REQUEST, call=second)
         first.abort()
-        assert gpu.generate(REQUEST).response == "x"
+        assert generate(gpu, REQUEST).response == "x"
         gpu.close()
 
 
@@ -184,8 +185,8 @@ def test_an_old_abort_leaves_a_running_call_on_the_same_connection_alone() -> No
 
     with scripted(answer) as host, ThreadPoolExecutor() as pool:
         gpu, first, second = OllamaHost(host.url, deadlines=PATIENT), Call(), Call()
-        gpu.generate(REQUEST, call=first)
-        reply = pool.submit(gpu.generate, {**REQUEST, "prompt": "slow"}, call=second)
+        generate(gpu, REQUEST, call=first)
+        reply = pool.submit(generate, gpu, {**REQUEST, "prompt": "slow"}, call=second)
         wait_until(lambda: second.chunks > 0, description="a chunk", interval=0.001)
 
         first.abort()
@@ -199,7 +200,7 @@ def test_an_old_abort_leaves_a_running_call_on_the_same_connection_alone() -> No
 def test_closing_the_host_ends_what_runs_without_blaming_the_job() -> None:
     with scripted([Send(STREAM_HEAD + record("a")), Hang()]) as host, ThreadPoolExecutor() as pool:
         gpu, call = OllamaHost(host.url, deadlines=PATIENT), Call()
-        reply = pool.submit(gpu.generate, REQUEST, call=call)
+        reply = pool.submit(generate, gpu, REQUEST, call=call)
         wait_until(lambda: call.chunks > 0, description="a chunk", interval=0.001)
 
         gpu.close()
@@ -208,7 +209,7 @@ def test_closing_the_host_ends_what_runs_without_blaming_the_job() -> None:
         assert isinstance(error, HostError)
         assert (error.code, error.partial) == (Code.WORKER_LOST, "a")
         with pytest.raises(HostError) as caught:
-            gpu.generate(REQUEST)
+            generate(gpu, REQUEST)
         assert caught.value.code is Code.WORKER_LOST
 
 
@@ -241,7 +242,7 @@ def test_silence_in_mid_stream_is_a_stalled_reply_while_the_host_looks_healthy()
         gpu = OllamaHost(host.url, deadlines=QUICK)
 
         with pytest.raises(HostError) as caught:
-            gpu.generate(REQUEST)
+            generate(gpu, REQUEST)
 
         assert gpu.version() == "0.24.0"
         gpu.close()
@@ -290,7 +291,7 @@ def test_a_long_prompt_may_take_longer_to_send_than_a_connection_to_make() -> No
     with scripted(streamed("x"), read_after=0.3) as host:
         gpu = OllamaHost(host.url, deadlines=Deadlines(connect=0.1))
 
-        assert gpu.generate({**REQUEST, "prompt": "x" * 12_000_000}).response == "x"
+        assert generate(gpu, {**REQUEST, "prompt": "x" * 12_000_000}).response == "x"
         gpu.close()
 
 
@@ -298,7 +299,7 @@ def test_the_end_of_the_body_is_not_waited_for_longer_than_it_is_worth() -> None
     with scripted([Send(STREAM_HEAD + record("a") + DONE), Hang()]) as host, ThreadPoolExecutor() as pool:
         gpu = OllamaHost(host.url, deadlines=PATIENT)
 
-        assert pool.submit(gpu.generate, REQUEST).result(5).response == "a"
+        assert pool.submit(generate, gpu, REQUEST).result(5).response == "a"
         assert host.client_gone.wait(5)
         gpu.close()
 
@@ -338,7 +339,7 @@ def test_a_body_without_length_ends_with_the_connection() -> None:
     lines = b'{"response":"a","done":false}\n{"response":"","done":true}\n'
     with scripted([Send(head + lines), Close()]) as host:
         gpu = OllamaHost(host.url)
-        assert gpu.generate(REQUEST).response == "a"
+        assert generate(gpu, REQUEST).response == "a"
         gpu.close()
 
     assert failure([Send(head + lines[:30]), Close()]).code is Code.REPLY_CUT
@@ -381,9 +382,9 @@ def test_a_connection_goes_on_being_used_after_a_refusal() -> None:
     with scripted(lambda _: next(answers)) as host:
         gpu = OllamaHost(host.url)
         with pytest.raises(HostError):
-            gpu.generate(REQUEST)
+            generate(gpu, REQUEST)
 
-        assert gpu.generate(REQUEST).response == "x"
+        assert generate(gpu, REQUEST).response == "x"
         assert host.connections == 1
         gpu.close()
 
@@ -481,7 +482,7 @@ def test_nobody_listening_is_an_unreachable_host() -> None:
     gpu = OllamaHost(f"http://127.0.0.1:{port}")
 
     with pytest.raises(HostError) as caught:
-        gpu.generate(REQUEST)
+        generate(gpu, REQUEST)
 
     assert (caught.value.code, caught.value.message) == (Code.HOST_UNREACHABLE, "connection refused")
     gpu.close()
@@ -495,7 +496,7 @@ def test_an_unknown_name_is_an_unreachable_host(monkeypatch: pytest.MonkeyPatch)
     gpu = OllamaHost("http://gpu-9:11434")
 
     with pytest.raises(HostError) as caught:
-        gpu.generate(REQUEST)
+        generate(gpu, REQUEST)
 
     assert caught.value.message == "the host's name is not known"
     assert caught.value.code is Code.HOST_UNREACHABLE
@@ -516,7 +517,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced() -> None:
         gpu = OllamaHost(host.url)
 
         for used in range(1, 4):
-            assert gpu.generate(REQUEST).response == "x"
+            assert generate(gpu, REQUEST).response == "x"
             wait_until(partial(_has_closed, host, used), description="the connection closed", interval=0.001)
         gpu.close()
 
@@ -532,7 +533,7 @@ def test_the_environment_names_no_proxy_and_no_password(
             monkeypatch.setenv(name, proxy.url)
         gpu = OllamaHost(host.url)
 
-        assert gpu.generate(REQUEST).response == "direct"
+        assert generate(gpu, REQUEST).response == "direct"
         assert "authorization" not in host.requests[0].headers
         gpu.close()
 
@@ -542,8 +543,8 @@ def test_a_cookie_is_not_kept() -> None:
     with scripted([Send(head + DONE + END)]) as host:
         gpu = OllamaHost(host.url)
 
-        gpu.generate(REQUEST)
-        gpu.generate(REQUEST)
+        generate(gpu, REQUEST)
+        generate(gpu, REQUEST)
 
         assert "cookie" not in host.requests[1].headers
         gpu.close()
@@ -554,7 +555,7 @@ def test_credentials_in_the_url_are_sent_and_never_shown() -> None:
         gpu = OllamaHost(host.url.replace("http://", "http://me:s%2Fecret@"))
 
         with pytest.raises(HostError) as caught:
-            gpu.generate(REQUEST)
+            generate(gpu, REQUEST)
 
         assert host.requests[0].headers["authorization"] == "Basic bWU6cy9lY3JldA=="
         assert gpu.url == host.url
@@ -577,7 +578,7 @@ def test_a_request_that_is_no_json_is_the_jobs_fault() -> None:
         gpu = OllamaHost(host.url)
 
         with pytest.raises(HostError) as caught:
-            gpu.generate({**REQUEST, "options": {"temperature": float("nan")}})
+            generate(gpu, {**REQUEST, "options": {"temperature": float("nan")}})
 
         assert caught.value.code is Code.INVALID_REQUEST
         assert host.requests == []
@@ -588,7 +589,7 @@ def test_many_threads_share_a_host() -> None:
     with scripted(streamed("x")) as host, ThreadPoolExecutor(8) as pool:
         gpu = OllamaHost(host.url, slots=8)
 
-        replies = list(pool.map(lambda _: gpu.generate(REQUEST).response, range(200)))
+        replies = list(pool.map(lambda _: generate(gpu, REQUEST).response, range(200)))
 
         assert replies == ["x"] * 200
         assert host.connections <= 12
@@ -611,7 +612,7 @@ def test_a_dropped_connection_of_a_request_with_context_is_a_dead_runner_while_t
     with scripted(answer) as host:
         gpu = OllamaHost(host.url)
         with pytest.raises(HostError) as caught:
-            gpu.generate({**REQUEST, "context": [1]})
+            generate(gpu, {**REQUEST, "context": [1]})
         gpu.close()
 
     assert caught.value.code is Code.RUNNER_DIED
@@ -624,7 +625,7 @@ def test_a_host_that_only_falls_silent_is_not_held_against_the_context() -> None
     with scripted(answer) as host:
         gpu = OllamaHost(host.url, deadlines=QUICK)
         with pytest.raises(HostError) as caught:
-            gpu.generate({**REQUEST, "context": [1]})
+            generate(gpu, {**REQUEST, "context": [1]})
         gpu.close()
 
     assert caught.value.code is Code.RUNNER_DIED
@@ -640,7 +641,7 @@ def test_a_host_that_goes_down_long_after_it_got_the_context_is_not_held_against
     with scripted(answer) as host:
         gpu = OllamaHost(host.url, clock=clock)
         with pytest.raises(HostError) as caught:
-            gpu.generate({**REQUEST, "context": [1]})
+            generate(gpu, {**REQUEST, "context": [1]})
         gpu.close()
 
     assert caught.value.code is Code.RUNNER_DIED
@@ -658,7 +659,7 @@ def test_a_host_that_goes_down_under_several_contexts_says_nothing_about_any_of_
     with scripted(answer) as host, ThreadPoolExecutor(2) as pool:
         gpu = OllamaHost(host.url, slots=2, deadlines=PATIENT)
         request = {**REQUEST, "context": [1]}
-        replies = [pool.submit(gpu.generate, request) for _ in range(2)]
+        replies = [pool.submit(generate, gpu, request) for _ in range(2)]
 
         errors = [reply.exception(5) for reply in replies]
         gpu.close()
@@ -678,7 +679,7 @@ def test_a_host_that_is_down_already_is_not_held_against_the_context() -> None:
     gpu = OllamaHost(f"http://127.0.0.1:{port}")
 
     with pytest.raises(HostError) as caught:
-        gpu.generate({**REQUEST, "context": [1]})
+        generate(gpu, {**REQUEST, "context": [1]})
 
     assert caught.value.code is Code.HOST_UNREACHABLE
     gpu.close()

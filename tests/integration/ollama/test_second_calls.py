@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 import simulator
+from tests.asking import generate
 from tests.clocks import FakeClock
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.ollama.limits import patience_to_generate
+from worker.ollama.limits import patience_to_work
 
 REQUEST = {"model": "llama3.2:3b", "prompt": "Say it."}
 
@@ -19,14 +20,14 @@ def test_an_abort_between_two_requests_ends_the_second() -> None:
         running,
     ):
         gpu, call = OllamaHost(running.url), Call()
-        gpu.generate(REQUEST, call=call)
+        generate(gpu, REQUEST, call=call)
 
         call.again()
-        gpu.generate(REQUEST, call=call)
+        generate(gpu, REQUEST, call=call)
         call.again()
         call.abort()
         with pytest.raises(HostError) as ended:
-            gpu.generate(REQUEST, call=call)
+            generate(gpu, REQUEST, call=call)
         gpu.close()
         completed = running.state()["completed"]
 
@@ -36,7 +37,7 @@ def test_an_abort_between_two_requests_ends_the_second() -> None:
 
 def test_what_is_left_of_the_deadline_in_total_is_all_that_the_second_has() -> None:
     clock = FakeClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
-    patience = patience_to_generate(Deadlines(first_byte=60, silence=30, total=100))
+    patience = patience_to_work(Deadlines(first_byte=60, silence=30, total=100))
     call = Call()
     call.start(patience, clock)
     clock.advance(70)

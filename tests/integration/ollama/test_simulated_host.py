@@ -14,11 +14,12 @@ from simulator import (
     demo_models,
     running,
 )
+from tests.asking import generate
 from tests.waiting import wait_until
 from worker.domain.runners import RunnerKey
 from worker.errors import Code, HostError
+from worker.kinds.generate.request import wire_request
 from worker.ollama.client import Bounds, Call, Deadlines, OllamaHost
-from worker.policy.request import wire_request
 
 MODEL = "llama3.2:3b"
 THINKING = "deepseek-r1:8b"
@@ -49,14 +50,14 @@ def job(prompt: str = "Say hello.", **fields: object) -> dict[str, object]:
 
 def failure(gpu: OllamaHost, **fields: object) -> HostError:
     with pytest.raises(HostError) as caught:
-        gpu.generate(job(**fields))  # type: ignore[arg-type]
+        generate(gpu, job(**fields))  # type: ignore[arg-type]
     return caught.value
 
 
 def test_a_job_after_its_load_costs_no_second_one(host: RunningHost, gpu: OllamaHost) -> None:
     gpu.load(KEY, keep_alive=600)
 
-    replies = [gpu.generate(job()) for _ in range(3)]
+    replies = [generate(gpu, job()) for _ in range(3)]
 
     assert host.state()["loads"] == 1
     assert all(reply.response and reply.done_reason == "stop" for reply in replies)
@@ -96,8 +97,8 @@ def test_its_models_are_told_with_what_they_can(gpu: OllamaHost) -> None:
 
 
 def test_reasoning_comes_apart(gpu: OllamaHost) -> None:
-    reply = gpu.generate(
-        {"model": THINKING, "prompt": "Why?", "think": True, "options": {"num_predict": 500}}
+    reply = generate(
+        gpu, {"model": THINKING, "prompt": "Why?", "think": True, "options": {"num_predict": 500}}
     )
 
     assert reply.thinking
@@ -105,7 +106,7 @@ def test_reasoning_comes_apart(gpu: OllamaHost) -> None:
 
 
 def test_a_thinking_model_cut_in_its_thoughts_answers_nothing(gpu: OllamaHost) -> None:
-    reply = gpu.generate({"model": THINKING, "prompt": "Why?", "think": True, "options": {"num_predict": 3}})
+    reply = generate(gpu, {"model": THINKING, "prompt": "Why?", "think": True, "options": {"num_predict": 3}})
 
     assert (reply.response, reply.done_reason) == ("", "length")
     assert reply.thinking
@@ -125,7 +126,7 @@ def test_what_a_host_refuses_has_its_code(gpu: OllamaHost) -> None:
     assert failure(gpu, options={"num_ctx": "big"}).code is Code.INVALID_REQUEST
     assert failure(gpu, format="xml").code is Code.INVALID_REQUEST
     with pytest.raises(HostError) as caught:
-        gpu.generate({"model": "nope", "prompt": "x"})
+        generate(gpu, {"model": "nope", "prompt": "x"})
     assert caught.value.code is Code.MODEL_MISSING
     with pytest.raises(HostError) as caught:
         gpu.load(RunnerKey("nope:latest"), keep_alive=600)
@@ -183,7 +184,7 @@ def test_a_host_that_died_is_unreachable_until_it_is_started_again(
     assert failure(gpu).code is Code.HOST_UNREACHABLE
 
     host.start_again()
-    assert gpu.generate(job()).response
+    assert generate(gpu, job()).response
 
 
 def test_a_dead_runner_stays_listed_and_the_next_request_loads_again(
@@ -193,7 +194,7 @@ def test_a_dead_runner_stays_listed_and_the_next_request_loads_again(
     host.kill_runner(MODEL)
 
     assert [model.name for model in gpu.loaded()] == [MODEL]
-    assert gpu.generate(job()).response
+    assert generate(gpu, job()).response
     assert host.state()["loads"] == 2
 
 
@@ -201,7 +202,7 @@ def test_an_abort_frees_the_slot_for_the_next_job(host: RunningHost, gpu: Ollama
     host.set_faults(Fault("hang", after_chunks=1))
     patient, call = OllamaHost(host.url), Call()
     with ThreadPoolExecutor() as pool:
-        hung = pool.submit(patient.generate, job(), call=call)
+        hung = pool.submit(generate, patient, job(), call=call)
         wait_until(lambda: call.chunks > 0, description="a chunk", interval=0.001)
 
         call.abort()
@@ -209,7 +210,7 @@ def test_an_abort_frees_the_slot_for_the_next_job(host: RunningHost, gpu: Ollama
         error = hung.exception(5)
     assert isinstance(error, HostError)
     assert (error.code, bool(error.partial)) == (Code.CANCELLED, True)
-    assert gpu.generate(job()).response
+    assert generate(gpu, job()).response
     patient.close()
 
 
@@ -225,7 +226,7 @@ def test_a_repeated_piece_is_told_from_a_cut(host: RunningHost) -> None:
     with running(HostSettings("gpu-2", (model,), line=host.state()["line"], time_scale=0)) as (other,):
         gpu = OllamaHost(other.url)
         with pytest.raises(HostError) as caught:
-            gpu.generate({"model": "repeat", "prompt": "x", "options": {"num_predict": 100}})
+            generate(gpu, {"model": "repeat", "prompt": "x", "options": {"num_predict": 100}})
         gpu.close()
 
     assert caught.value.code is Code.REPEATED_OUTPUT
@@ -236,7 +237,7 @@ def test_four_slots_answer_together(host: RunningHost, gpu: OllamaHost) -> None:
     gpu.load(KEY, keep_alive=600)
 
     with ThreadPoolExecutor(4) as pool:
-        replies = list(pool.map(lambda n: gpu.generate(job(f"Tell me {n}.")), range(40)))
+        replies = list(pool.map(lambda n: generate(gpu, job(f"Tell me {n}.")), range(40)))
 
     assert len(replies) == 40
     assert all(reply.response for reply in replies)

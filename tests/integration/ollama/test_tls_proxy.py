@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from simulator import HostSettings, RunningHost, demo_models, running
+from tests.asking import generate
 from tests.servers.proxy import Proxy, proxying
 from tests.waiting import wait_until
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
 from worker.errors import CODES, Code, HostError, SettingsRefused
+from worker.kinds.generate.request import wire_request
 from worker.ollama.between import speaks_tls
 from worker.ollama.client import Bounds, Call, Deadlines, OllamaHost
-from worker.policy.request import wire_request
 
 SECRET = "correct horse"
 USER = f"gpu:{SECRET}"
@@ -45,7 +46,7 @@ def access(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Access:
 def failure(url: str, access: Access, deadlines: Deadlines | None = None) -> HostError:
     gpu = OllamaHost(url, access=access, deadlines=deadlines)
     with pytest.raises(HostError) as caught:
-        gpu.generate(JOB)
+        generate(gpu, JOB)
     gpu.close()
     assert CODES[caught.value.code].fault == "host"
     return caught.value
@@ -55,7 +56,7 @@ def test_a_host_behind_tls_basic_auth_and_a_path_serves_as_any(proxy: Proxy, acc
     gpu = OllamaHost.of(Host("gpu-1", proxy.url, slots=4, access=access))
 
     gpu.load(KEY, keep_alive=60)
-    reply = gpu.generate(JOB)
+    reply = generate(gpu, JOB)
 
     assert reply.response
     assert reply.chunks > 2
@@ -94,13 +95,13 @@ def test_a_call_through_tls_is_ended_from_another_thread(proxy: Proxy, access: A
     proxy.status, proxy.after = 504, 60
     gpu, call, errors = OllamaHost(proxy.url, access=access), Call(), list[HostError]()
 
-    def generate() -> None:
+    def ask() -> None:
         try:
-            gpu.generate(JOB, call=call)
+            generate(gpu, JOB, call=call)
         except HostError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=generate)
+    thread = threading.Thread(target=ask)
     thread.start()
     wait_until(lambda: proxy.requests, description="the request is on its way")
     call.abort()

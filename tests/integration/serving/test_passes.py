@@ -1,7 +1,7 @@
 """What one pass over a host leaves to the next, and what it does not wait for."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
-from worker.serving.attempt import Ending, attempt_job
+from worker.serving.attempt import Ending, attempt_jobs
 from worker.serving.pace import Paces
 from worker.serving.spool import Spool
 from worker.serving.standing import Standing
@@ -187,12 +187,12 @@ def test_other_settings_of_a_host_reach_a_worker_that_is_busy(database: Database
 def test_a_defect_in_a_slot_ends_the_pass_and_what_was_not_begun_is_given_back(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_at_the_third(job: ClaimedJob, **more: Any) -> Ending:
-        if job.custom_id == "3":
+    def break_at_the_third(jobs: Sequence[ClaimedJob], **more: Any) -> list[Ending]:
+        if jobs[0].custom_id == "3":
             raise ZeroDivisionError
-        return attempt_job(job, **more)
+        return attempt_jobs(jobs, **more)
 
-    monkeypatch.setattr("worker.serving.serve.attempt_job", break_at_the_third)
+    monkeypatch.setattr("worker.serving.serve.attempt_jobs", break_at_the_third)
     with simulator.running(simulated(num_parallel=1)) as (running,):
         host = add(database, clock, running, slots=1)
         jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "custom_id": str(n)} for n in range(9)]

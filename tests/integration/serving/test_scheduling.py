@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import simulator
+from tests.asking import generate
 from tests.integration.serving.test_serve import (
     MODELS,
     TENTH,
@@ -336,7 +337,7 @@ def test_a_shared_host_steps_back_while_a_stranger_s_model_is_in_use(
         host = replace(add(database, clock, running), shared=True)
         register(database, host, open_host=lambda h: OllamaHost(h.url), clock=clock)
         gpu = OllamaHost(running.url)
-        gpu.generate({"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
+        generate(gpu, {"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
         batch = submit(database, clock, plain(2))
 
         served = serve(database, clock, host)
@@ -373,7 +374,7 @@ def test_bulk_work_steps_back_within_one_job_when_somebody_comes(
                 done = counts(database, batch).get(JobState.SUCCEEDED, 0)
                 if done >= 10 and self.came_at is None:
                     self.came_at = done
-                    gpu.generate({"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
+                    generate(gpu, {"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
                     self.offset = 6.0
                 return clock.monotonic() + self.offset
 
@@ -393,7 +394,7 @@ def test_a_host_that_nobody_shares_loads_over_what_a_stranger_left(database: Dat
     with simulator.running(simulated()) as (running,):
         host = add(database, clock, running)
         gpu = OllamaHost(running.url)
-        gpu.generate({"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
+        generate(gpu, {"model": MODELS[1], "prompt": "mine", "options": {"num_predict": 4}})
         gpu.close()
         batch = submit(database, clock, plain(2))
 

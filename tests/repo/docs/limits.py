@@ -15,8 +15,9 @@ from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
 from worker.door import intake
 from worker.exports import results
-from worker.ollama.limits import MOST_MODELS, Bounds
+from worker.ollama.limits import MOST_MODELS
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
+from worker.replies.bounds import Bounds
 from worker.settings import Settings
 from worker.storage import batches
 from worker.storage.ids import MOST_JOBS

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.answerer import MODELS, OUTPUT_TOKENS, TEXT, WINDOW, Request, State, take_request
-from worker.ollama.limits import Bounds
+from worker.kinds.generate.reader import ReplyReader
 from worker.ollama.probe import read_loaded, read_models
-from worker.ollama.stream import ReplyReader
+from worker.replies.bounds import Bounds
 
 MODEL = MODELS[0]
 

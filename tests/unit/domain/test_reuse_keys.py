@@ -75,6 +75,6 @@ def test_an_answer_comes_out_the_same_without_chance(
     request = {"options": options}
 
     assert is_repeatable(request) is repeatable
-    assert may_reuse(True, request) is repeatable
-    assert may_reuse("any", request)
-    assert not may_reuse(False, request)
+    assert may_reuse(True, repeatable=repeatable) is repeatable
+    assert may_reuse("any", repeatable=repeatable)
+    assert not may_reuse(False, repeatable=repeatable)

@@ -7,7 +7,7 @@ import pytest
 
 from worker.errors import Code
 from worker.ollama.calls import Call, Verdict
-from worker.ollama.limits import Deadlines, patience_to_generate, patience_to_load, patience_to_probe
+from worker.ollama.limits import Deadlines, patience_to_load, patience_to_probe, patience_to_work
 from worker.ollama.poison import Suspects
 
 
@@ -33,7 +33,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def call(clock: FakeClock) -> Call:
     call = Call()
-    call.start(patience_to_generate(DEADLINES), clock)
+    call.start(patience_to_work(DEADLINES), clock)
     return call
 
 
@@ -93,7 +93,7 @@ def test_a_deadline_that_passed_between_reads_ends_the_call(call: Call, clock: F
 
 def test_the_first_byte_cannot_come_after_the_whole(clock: FakeClock) -> None:
     call = Call()
-    call.start(patience_to_generate(Deadlines(first_byte=600, total=100)), clock)
+    call.start(patience_to_work(Deadlines(first_byte=600, total=100)), clock)
 
     assert call.wait_seconds() == 100
 

@@ -19,7 +19,8 @@ from urllib3.exceptions import (
 from tests.unit.ollama.recordings import VERSIONS, Exchange, exchange, exchanges
 from worker.errors import CODES, Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import from_error_value, from_exception, from_status, while_loading
+from worker.ollama.failures import from_exception, from_status, while_loading
+from worker.replies.wording import from_error_value
 
 JSON = "application/json; charset=utf-8"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
-from worker.ollama.limits import Bounds
-from worker.ollama.stream import ReplyReader
+from worker.kinds.generate.reader import ReplyReader
+from worker.replies.bounds import Bounds
 
 STREAM = b"".join(
     json.dumps(record).encode() + b"\n"

@@ -3,13 +3,13 @@
 import pytest
 
 from worker.domain.runners import RunnerKey
+from worker.kinds.generate.request import prompt_tokens
+from worker.kinds.registry import kind_of
 from worker.policy.context_window import (
     answer_tokens,
     bucket,
     estimate_tokens,
-    prompt_tokens,
     widened,
-    window_for,
 )
 
 REFUSED = (
@@ -48,8 +48,8 @@ def test_a_model_that_reasons_needs_room_for_it() -> None:
 
 
 def test_a_window_is_never_larger_than_the_model_was_trained_for() -> None:
-    assert window_for("x" * 60_000, {}, thinking=False, trained=None) == 24_576
-    assert window_for("x" * 60_000, {}, thinking=False, trained=8192) == 8192
+    assert kind_of("generate").window("x" * 60_000, {}, thinking=False, trained=None) == 24_576
+    assert kind_of("generate").window("x" * 60_000, {}, thinking=False, trained=8192) == 8192
 
 
 def test_windows_are_few() -> None:
@@ -59,7 +59,7 @@ def test_windows_are_few() -> None:
 def test_a_refusal_that_names_the_tokens_names_the_next_window() -> None:
     key = RunnerKey.parse("m:1 num_ctx>=4096")
 
-    grown = widened(key, 4096, REFUSED, {}, thinking=False, trained=131_072)
+    grown = widened(key, 4096, REFUSED, answer=2048, trained=131_072)
 
     assert grown is not None
     assert grown.text == "m:1 num_ctx>=8192"
@@ -68,9 +68,7 @@ def test_a_refusal_that_names_the_tokens_names_the_next_window() -> None:
 def test_of_an_older_server_the_next_size_above_what_was_loaded_is_tried() -> None:
     key = RunnerKey.parse("m:1 num_ctx>=4096 num_gpu=3")
 
-    grown = widened(
-        key, 8192, "the input length exceeds the context length", {}, thinking=False, trained=None
-    )
+    grown = widened(key, 8192, "the input length exceeds the context length", answer=2048, trained=None)
 
     assert grown is not None
     assert grown.text == "m:1 num_ctx>=12288 num_gpu=3"
@@ -79,5 +77,5 @@ def test_of_an_older_server_the_next_size_above_what_was_loaded_is_tried() -> No
 def test_a_window_that_was_named_or_cannot_grow_stays() -> None:
     named, full = RunnerKey.parse("m:1 num_ctx=4096"), RunnerKey.parse("m:1 num_ctx>=4096")
 
-    assert widened(named, 4096, REFUSED, {}, thinking=False, trained=None) is None
-    assert widened(full, 4096, REFUSED, {}, thinking=False, trained=4096) is None
+    assert widened(named, 4096, REFUSED, answer=2048, trained=None) is None
+    assert widened(full, 4096, REFUSED, answer=2048, trained=4096) is None

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from worker.domain.hosts import HostModel
+from worker.kinds.generate.request import context_problem, wire_request
 from worker.policy.keep_alive import keep_alive_seconds
-from worker.policy.request import context_problem, wire_request
 
 PLAIN = HostModel("plain:latest", "d1", thinking=False, trained_context=8192)
 THINKING = HostModel("r1:8b", "d2", thinking=True, trained_context=131072)

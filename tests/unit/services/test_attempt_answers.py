@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.asking import attempt_job
 from tests.clocks import FakeClock
 from worker.domain.attempts import Failed, Outcome, Retried, Succeeded
 from worker.domain.hosts import HostModel
@@ -14,7 +15,6 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Reply
 from worker.errors import Code
 from worker.ollama.client import Call
-from worker.serving.attempt import attempt_job
 
 CLOCK = FakeClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
 REPLY = Reply(

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from tests.asking import attempt_job
 from tests.clocks import FakeClock
 from worker.domain.attempts import Failed, Retried
 from worker.domain.jobs import ClaimedJob, Part, Priority
 from worker.door.combine import combined_prompt, template_problem
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
-from worker.serving.attempt import Ending, attempt_job
+from worker.serving.attempt import Ending
 
 TEMPLATE = "{{ document.name }}:{% for part in parts %} {{ part.number }}={{ part.answer }}{% endfor %}"
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.asking import attempt_job
 from tests.clocks import FakeClock
 from worker.domain.attempts import Failed, Outcome, Succeeded
 from worker.domain.hosts import HostModel
@@ -11,7 +12,6 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
-from worker.serving.attempt import attempt_job
 
 CLOCK = FakeClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

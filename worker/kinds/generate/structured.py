@@ -6,15 +6,15 @@ from typing import Any
 
 from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
-from worker.ollama.client import Call
-from worker.policy.structured import at_once, constrained_body, reasoning_body, reasons_first, repair_body
+from worker.kinds.generate.bodies import at_once, constrained_body, reasoning_body, reasons_first, repair_body
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.prompt_fit import fit_of
 from worker.replies.reasoning import split_reasoning
 from worker.replies.structured import Unfit, fitting
 from worker.replies.sums import constrained_text, read_calls
 
-Ask = Callable[[Mapping[str, object], Call], Reply]
+Send = Callable[[Mapping[str, Any]], Reply]
+"""Sends a body to ``/api/generate``; raises HostError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Structured:
 
 def ask_structured(
     body: Mapping[str, Any],
-    ask: Ask,
-    call: Call,
+    send: Send,
     *,
     repairs: int,
     window: int | None = None,
@@ -37,9 +36,9 @@ def ask_structured(
     """Reason first where the job says so, then answer under the grammar, then repair at most ``repairs`` times.
 
     A free answer that fits is taken as it is. A repair that no longer fits the window is not made. Raises HostError
-    as ``ask`` does; of a later call its ``partial`` is what the earlier one said, where nothing else had come.
+    as ``send`` does; of a later call its ``partial`` is what the earlier one said, where nothing else had come.
     """
-    conversation = _Conversation(ask, call, window, families)
+    conversation = _Conversation(send, window, families)
     wanted = body["format"]
     reasoning: str | None = None
     if reasons_first(body):
@@ -96,19 +95,17 @@ def _look(reply: Reply, wanted: Any, families: Sequence[Marks]) -> _Found:
 
 
 class _Conversation:
-    """The calls of one attempt. They share one ``Call``: whoever cancels, or waits, means all of them."""
+    """The calls of one attempt."""
 
-    def __init__(self, ask: Ask, call: Call, window: int | None, families: Sequence[Marks]) -> None:
-        self._ask, self._call, self._window = ask, call, window
+    def __init__(self, send: Send, window: int | None, families: Sequence[Marks]) -> None:
+        self._send, self._window = send, window
         self.families = families
         self.replies: list[Reply] = []
         self.fits: list[PromptFit] = []
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
-        if self.replies:
-            self._call.again()
         try:
-            reply = self._ask(body, self._call)
+            reply = self._send(body)
         except HostError as error:
             if self.replies and not error.partial:
                 error.partial = self.replies[-1].response or self.replies[-1].thinking

@@ -1,18 +1,20 @@
-"""NDJSON bytes → Reply. Pure: no I/O, no clock.
+"""Bytes as they come from a host → what they say. Pure: no I/O, no clock.
 
-Only a record with ``done:true`` makes a reply (``server/routes.go``: a stream may also end with an error line, or just
-end). What is kept is the text; the lines are dropped as they are read.
+A kind of request has a reader of its own, made of these. Only a record with ``done:true`` makes a reply
+(``server/routes.go``: a stream may also end with an error line, or just end). What is kept is the text; the lines are
+dropped as they are read.
 """
 
 import json
 import re
+from abc import ABC, abstractmethod
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
-from worker.ollama.failures import bad_reply, from_error_value
-from worker.ollama.limits import Bounds
+from worker.replies.bounds import Bounds
+from worker.replies.wording import bad_reply, from_error_value
 
 _REPEATS = 30
 """A server gives a reply up when one piece came more than 30 times in a row, white space apart, and says nothing of it
@@ -22,8 +24,56 @@ _INT64 = 2**63
 _INT32 = 2**31
 
 
-class ReplyReader:
-    """Takes a body as it comes, cut anywhere. ``feed`` returns the reply with the record that ends it."""
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reader(Protocol[T_co]):
+    """Takes the body of one response as it comes, cut anywhere."""
+
+    @property
+    def chunks(self) -> int | None:
+        """Records that came; None where the response is a single one, so that they say nothing of its pace."""
+        ...
+
+    @property
+    def partial(self) -> str:
+        """The text so far."""
+        ...
+
+    def feed(self, data: bytes) -> T_co | None:
+        """Read ``data``; the reply, once it is whole. Raises HostError."""
+        ...
+
+    def end(self) -> T_co:
+        """The body ended cleanly. Raises HostError where that is short of a reply."""
+        ...
+
+
+class ObjectReader:
+    """A body that is one JSON object of at most ``limit`` bytes."""
+
+    chunks = None
+    partial = ""
+
+    def __init__(self, bounds: Bounds, *, limit: int | None = None) -> None:
+        self._bounds, self._limit = bounds, bounds.probe_bytes if limit is None else limit
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) > self._limit:
+            raise HostError(Code.BAD_REPLY, f"the host sent more than {self._limit:,} bytes")
+
+    def end(self) -> dict[str, Any]:
+        """The object. Raises HostError for anything else, and for an object that names an error."""
+        record = parse_object(bytes(self._data), self._bounds)
+        if record.get("error") is not None:
+            raise from_error_value(record["error"])
+        return record
+
+
+class TextReader(ABC):
+    """A stream of records with pieces of text. ``feed`` returns the reply with the record that ends it."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -91,8 +141,7 @@ class ReplyReader:
         error = record.get("error")
         if error is not None:
             raise from_error_value(error)
-        response = record.get("response", "")
-        thinking = record.get("thinking", "")
+        response, thinking = self._pieces(record, line)
         done = record.get("done")
         if type(response) is not str or type(thinking) is not str or type(done) is not bool:
             raise bad_reply("a record without text or done", line)
@@ -105,6 +154,10 @@ class ReplyReader:
         if record.get("logprobs") is not None:
             self._keep_logprobs(record["logprobs"], line)
         return self._reply(record, line) if done else None
+
+    @abstractmethod
+    def _pieces(self, record: dict[str, Any], line: bytes) -> tuple[Any, Any]:
+        """The text of the answer and of the reasoning in a record, as sent. Raises HostError for what is no such record."""
 
     def _count(self, piece: str, length: int) -> None:
         self._bytes += length if piece.isascii() else 3 * length
