@@ -87,7 +87,6 @@ def measure(database: Database, jobs: int) -> dict[str, Any]:
                 token=token,
                 now=now,
                 lease_until=now + timedelta(seconds=600),
-                dated=False,
             )
 
     def work(key: str, token: str, until: threading.Event) -> list[float]:

@@ -5,7 +5,7 @@ older than the model, send them within the text. ``CARAVAN_REASONING_TAGS`` adds
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,17 @@ class Marks:
     answer_opening: str = ""
     """Before the answer, where the family marks that too; it is taken off with ``answer_closing``."""
     answer_closing: str = ""
+
+    lowered: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Every mark in lower case, to look for in a text in lower case."""
+
+    def __post_init__(self) -> None:
+        marks = (self.opening, self.closing, self.answer_opening)
+        object.__setattr__(self, "lowered", tuple(mark.lower() for mark in marks if mark))
+
+    def are_in(self, lowered: str) -> bool:
+        """Whether one of the marks stands anywhere in a text, which is given in lower case."""
+        return any(mark in lowered for mark in self.lowered)
 
     @property
     def are_special(self) -> bool:

@@ -17,9 +17,9 @@ from typing import Any
 from worker.domain.replies import PromptFit, Reply
 
 _SLACK = 16
-_PIECE = re.compile(r"\w+|[^\w\s]+")
-_LETTERS_A_TOKEN = 16
-"""No vocabulary has many words that are longer; Chinese, Japanese and Korean have no spaces between words."""
+_PIECE = re.compile(r"[^\W_]\w{0,15}|_\w*|[^\w\s]+")
+"""A word of up to 16 letters, or a run of signs. No vocabulary has many words that are longer, and Chinese, Japanese and
+Korean have no spaces between words."""
 
 
 def prompt_fit(
@@ -81,11 +81,8 @@ def least_tokens_of(body: Mapping[str, Any]) -> int:
     >>> least_tokens_of({"prompt": "Is the sea salty?", "system": "Be brief."})
     8
     """
-    return sum(
-        -(-len(piece) // _LETTERS_A_TOKEN) if piece[0].isalnum() else 1
-        for name in ("prompt", "system", "suffix")
-        for piece in _PIECE.findall(str(body.get(name) or ""))
-    )
+    texts = (body.get(name) for name in ("prompt", "system", "suffix"))
+    return sum(len(_PIECE.findall(str(text))) for text in texts if text)
 
 
 def _is_window(tokens: int) -> bool:

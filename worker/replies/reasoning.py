@@ -30,6 +30,7 @@ itself (``thinking/parser.go``).
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from worker.domain.replies import is_blank
 from worker.replies.families import FAMILIES, Marks
@@ -81,9 +82,11 @@ def _split(response: str, cut: bool, expects_reasoning: bool | None, families: S
     if channels is not None:
         is_open = channels.answer is None
         return Split("" if is_open else (channels.answer or "").lstrip(), channels.reasoning or None, is_open)
+    lowered = response.lower()
+    present = [one for one in families if one.are_in(lowered)]  # of most replies none
     rest, marks = response, None
     blocks: list[str] = []
-    while (opened := _family(rest, families)) is not None:
+    while (opened := _family(rest, present)) is not None:
         body = rest.lstrip()[len(opened.opening) :]
         at = _closing(body, opened)
         if at is None:
@@ -99,14 +102,12 @@ def _split(response: str, cut: bool, expects_reasoning: bool | None, families: S
     if marks is not None:
         return _joined(_unwrapped(rest, marks), blocks)
     text = response.lstrip()
-    wrapped = next(
-        (one for one in families if one.answer_opening and _begins(text, one.answer_opening)), None
-    )
+    wrapped = next((one for one in present if one.answer_opening and _begins(text, one.answer_opening)), None)
     if wrapped is not None:
         return Split(_unwrapped(text, wrapped))
     if expects_reasoning is False:
         return Split(response)
-    for one in families:
+    for one in present:
         if one.are_words:
             continue
         at = _unmatched(text, one, strict=expects_reasoning is None)
@@ -155,14 +156,19 @@ def _closing(body: str, marks: Marks) -> int | None:
     return None
 
 
-def _unmatched(text: str, marks: Marks, *, strict: bool) -> int | None:
-    """Where the first closing tag stands that no opening tag before it belongs to, or None."""
-    depth = 0
+@cache
+def _either(marks: Marks) -> re.Pattern[str]:
+    """The opening or the closing mark."""
     opening = re.escape(marks.opening)
     if marks.opening[1].isalpha() and marks.opening.endswith(">"):
         opening = rf"{opening[:-1]}(?:\s[^<>]*)?>"  # with attributes it is an element of an answer in XML
-    either = f"(?P<opening>{opening})|{re.escape(marks.closing)}"
-    for tag in re.finditer(either, text, re.IGNORECASE):
+    return re.compile(f"(?P<opening>{opening})|{re.escape(marks.closing)}", re.IGNORECASE)
+
+
+def _unmatched(text: str, marks: Marks, *, strict: bool) -> int | None:
+    """Where the first closing tag stands that no opening tag before it belongs to, or None."""
+    depth = 0
+    for tag in _either(marks).finditer(text):
         if _is_quoted(text, tag.start(), tag.end()):
             continue
         if tag["opening"]:

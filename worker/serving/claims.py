@@ -49,13 +49,11 @@ class Claims:
         """The database did not answer: a claim may have been committed all the same, a release not."""
         self._strays.set()
 
-    def claim(
-        self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
-    ) -> Sequence[ClaimedJob]:
+    def claim(self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int) -> Sequence[ClaimedJob]:
         """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves; those that may take a
         stored answer, and have one by now, are not among them. Raises DatabaseFailure."""
         while True:
-            claimed = self._claim(decision, runner_keys, limit=limit, dated=dated)
+            claimed = self._claim(decision, runner_keys, limit=limit)
             if self._reuse is None or not claimed:
                 break
             asked = [job for job in claimed if job.id not in self._reuse.taken]
@@ -68,9 +66,7 @@ class Claims:
             emit("job.claimed", host=self._host, runner_key=decision.runner_key, jobs=len(claimed))
         return claimed
 
-    def _claim(
-        self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int, dated: bool
-    ) -> Sequence[ClaimedJob]:
+    def _claim(self, decision: RunJobs, runner_keys: Sequence[str], *, limit: int) -> Sequence[ClaimedJob]:
         now = self._clock.now()
 
         def claim(conn: Connection) -> Sequence[ClaimedJob]:
@@ -85,7 +81,6 @@ class Claims:
                 priorities=decision.priorities,
                 batch_id=self._batch_id,
                 order=decision.order,
-                dated=dated,
             )
             if self._reuse is not None:
                 self._reuse.claimed(conn, claimed)

@@ -567,7 +567,6 @@ class _Serving:
             decision,
             members,
             limit=decision.jobs if ahead else min(decision.jobs, free),
-            dated=self.sight.is_dated(members),
         )
         if claimed or not dry:
             return claimed, False

@@ -42,10 +42,6 @@ class Sight:
         """Jobs of that key that are asked at a time."""
         return self._paces.slots(runner_key, told=self._host.slots, is_told=self._host.slots_told)
 
-    def is_dated(self, runner_keys: tuple[str, ...]) -> bool:
-        """Whether jobs of these keys have a deadline, as far as was counted lately."""
-        return any(key in self._dated for key in runner_keys)
-
     def facts(self, in_flight: Mapping[str, int], used: str | None, conn: Connection | None = None) -> Seen:
         """The facts as they stand; within ``conn`` where a load is decided under the fleet's lock.
 

@@ -27,7 +27,8 @@ SELECT keys.runner_key, tiers.priority,
         ORDER BY prefix_group, id LIMIT 1),
        (SELECT id FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL AND runner_key = keys.runner_key
         AND priority = tiers.priority AND expires = true AND deadline > :now
-        AND prefix_group >= :low AND prefix_group < :high ORDER BY deadline, prefix_group, id LIMIT 1)) AS oldest
+        AND prefix_group >= :low AND prefix_group < :high ORDER BY deadline, prefix_group, id LIMIT 1)) AS oldest,
+       EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops) AS stopped
 FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
 WHERE keys.runner_key IS NOT NULL
 """
@@ -67,11 +68,18 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
 
     Rows that exist count for at least one job, whatever the totals say.
     """
+    rows = conn.execute(_BACKLOG, {"now": now, **id_range(batch_id)}).all()
+    if rows and rows[0].stopped:
+        ranges = free_ranges(conn, batch_id)
+        rows = [
+            row
+            for low, high in ranges
+            for row in conn.execute(_BACKLOG, {"now": now, "low": low, "high": high})
+        ]
     oldest_of: dict[tuple[str, int], Row[Any]] = {}
-    for low, high in free_ranges(conn, batch_id):
-        for row in conn.execute(_BACKLOG, {"now": now, "low": low, "high": high}):
-            if row.oldest is not None:
-                oldest_of.setdefault((row.runner_key, row.priority), row)
+    for row in rows:
+        if row.oldest is not None:
+            oldest_of.setdefault((row.runner_key, row.priority), row)
     found = {row.oldest: row for row in oldest_of.values()}
     if not found:
         return []

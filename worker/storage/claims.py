@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, exists, select, text, true, update
+from sqlalchemy import ColumnElement, Row, bindparam, select, text, true, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState, Priority
@@ -25,7 +25,7 @@ from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
 from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
-from worker.storage.tables import firings, hosts, jobs, payloads, served
+from worker.storage.tables import firings, hosts, jobs, payloads
 from worker.storage.transitions import (
     CANCEL_RELEASED,
     CANCEL_RUNNING,
@@ -126,52 +126,125 @@ def claim_jobs(
     priorities: Sequence[Priority] | None = None,
     batch_id: int | None = None,
     order: Order = Order.GROUP,
-    dated: bool = True,
 ) -> list[ClaimedJob]:
     """Take up to ``limit`` queued jobs that one runner serves, for ``host``. Jobs of paused batches are passed over,
     those of batches that are being cancelled or deleted, and suspects (``claim_suspect``).
 
-    The most urgent first; then those with a deadline by it (``dated`` is false where there are none); then as ``order``
-    says, where batches take turns. Never gives a job to two claimers. ``priorities`` and ``batch_id`` limit what is
-    taken.
+    The most urgent first; then those with a deadline by it; then as ``order`` says, where batches take turns. Never
+    gives a job to two claimers. ``priorities`` and ``batch_id`` limit what is taken.
     """
     values: dict[str, Any] = {
         "token": token,
         "until": lease_until,
         "host": host,
         "now": now,
-        "ranges": free_ranges(conn, batch_id),
         **id_range(batch_id),
     }
+    tiers = [tier for key in runner_keys for tier in _tiers(conn, key, now) if tier.jobs]
+    if any(tier.stopped for tier in tiers):
+        values["ranges"] = free_ranges(conn, batch_id)
     rows: list[Row[Any]] = []
-    turns: dict[tuple[str, int], Turn] = {}
-    for priority in sorted(priorities or Priority):
-        for key in runner_keys:
-            asked = values | {"key": key, "priority": int(priority)}
-            for by_deadline in (True, False) if dated else (False, True):  # there may be some by now
-                left = limit - len(rows)
-                if left <= 0:
-                    break
-                if by_deadline:
-                    taken, turn = _by_deadline(conn, asked, left), _turn(conn, asked)
-                else:
-                    taken, turn = _in_turn(conn, order, asked, left, now, batch_id=batch_id)
-                if taken:
-                    turns[key, int(priority)] = turn
-                rows += taken
-    for (key, number), turn in sorted(turns.items()):
-        _keep_turn(conn, key, number, now, turn)
+    turns: list[tuple[_Tier, Turn]] = []
+    for tier in sorted(tiers, key=lambda tier: tier.priority):
+        left = limit - len(rows)
+        if left <= 0:
+            break
+        if priorities and tier.priority not in priorities:
+            continue
+        request = values | {"key": tier.runner_key, "priority": int(tier.priority)}
+        taken = _by_deadline(conn, tier, request, left)
+        turn = tier.turn
+        if tier.plain and len(taken) < left:
+            more, turn = _in_turn(conn, order, request, left - len(taken), now, tier.turn, batch_id=batch_id)
+            taken += more
+        if taken:
+            turns.append((tier, turn))
+        rows += taken
+    for tier, turn in sorted(
+        turns, key=lambda kept: (kept[0].runner_key, kept[0].priority)
+    ):  # in one order: no deadlock
+        _keep_turn(conn, tier, now, turn)
     return _taken(conn, rows, host, token, order, now)
 
 
-def _by_deadline(conn: Connection, asked: dict[str, Any], limit: int) -> list[Row[Any]]:
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """What is queued of a runner key and priority, before any of it is locked."""
+
+    runner_key: str
+    priority: Priority
+    plain: bool
+    """Jobs that never expire."""
+    dated: bool
+    """Jobs with a deadline that are asked even after it."""
+    expiring: bool
+    """Jobs that are not asked after their deadline, and it is ahead."""
+    turn: Turn
+    served: bool
+    """Whether its row in ``served`` exists."""
+    stopped: bool
+    """Whether an operation stops a batch, of whatever runner key."""
+
+    @property
+    def jobs(self) -> bool:
+        return self.plain or self.expiring
+
+
+@cache
+def _tiers_statement(dialect: str) -> Any:
+    """One index probe per priority and kind of deadline, instead of a claim for each that finds nothing."""
+
+    def some(index: str, condition: str) -> str:
+        hint = f" INDEXED BY {index}" if dialect == "sqlite" else ""
+        return (
+            f"EXISTS (SELECT 1 FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key "
+            f"AND jobs.priority = tiers.priority AND {condition})"
+        )
+
+    numbers = " UNION ALL ".join(f"SELECT {int(priority)} AS priority" for priority in Priority)
+    return (
+        text(
+            "SELECT tiers.priority, served.batch_id, served.batch_at, served.priority IS NOT NULL AS served, "
+            f"{some('ix_jobs_claim', 'expires = false')} AS plain, "
+            f"{some('ix_jobs_dated', 'expires = false AND deadline IS NOT NULL')} AS dated, "
+            f"{some('ix_jobs_dated', 'expires = true AND deadline IS NOT NULL AND deadline > :now')} AS expiring, "
+            "EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops) AS stopped "
+            f"FROM ({numbers}) AS tiers "
+            "LEFT JOIN served ON served.runner_key = :key AND served.priority = tiers.priority"
+        )
+        .bindparams(bindparam("now", type_=UtcTime))
+        .columns(batch_at=UtcTime)
+    )
+
+
+def _tiers(conn: Connection, key: str, now: datetime) -> list[_Tier]:
+    rows = conn.execute(_tiers_statement(conn.dialect.name), {"key": key, "now": now})
+    return [
+        _Tier(
+            runner_key=key,
+            priority=Priority(row.priority),
+            plain=row.plain,
+            dated=row.dated,
+            expiring=row.expiring,
+            turn=(row.batch_id, row.batch_at),
+            served=row.served,
+            stopped=row.stopped,
+        )
+        for row in rows
+    ]
+
+
+def _by_deadline(conn: Connection, tier: _Tier, request: dict[str, Any], limit: int) -> list[Row[Any]]:
     """The next jobs by their deadline, whether they expire or not."""
+    if not (tier.dated and tier.expiring):
+        pick = Pick.DATED if tier.dated else Pick.EXPIRING
+        return _take(conn, pick, request, limit) if tier.dated or tier.expiring else []
     rows: list[Row[Any]] = []
-    for free in _free(asked):
+    for free in _free(request):
         shares = conn.execute(_share_statement(conn.dialect.name), free | {"limit": limit - len(rows)})
-        for expires, jobs_of in shares.all():
+        for expires, number in shares.all():
             statement = claim_statement(Pick.EXPIRING if expires else Pick.DATED, conn.dialect.name)
-            rows += conn.execute(statement, free | {"limit": jobs_of}).all()
+            rows += conn.execute(statement, free | {"limit": number}).all()
         if len(rows) >= limit:
             break
     return rows
@@ -179,7 +252,7 @@ def _by_deadline(conn: Connection, asked: dict[str, Any], limit: int) -> list[Ro
 
 def _free(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same values for each range of ids from which may be claimed, within those asked for."""
-    for low, high in asked["ranges"]:
+    for low, high in asked.get("ranges", ((asked["low"], asked["high"]),)):
         bounds = {"low": max(low, asked["low"]), "high": min(high, asked["high"])}
         if bounds["low"] < bounds["high"]:
             yield asked | bounds
@@ -243,12 +316,13 @@ def _in_turn(
     asked: dict[str, Any],
     limit: int,
     now: datetime,
+    turn: Turn,
     *,
     batch_id: int | None,
 ) -> tuple[list[Row[Any]], Turn]:
     """Jobs of the batch whose turn it is, then of those after it, then of those before it; and whose turn it is now."""
     pick = _OF_ORDER[order]
-    batch, since = _turn(conn, asked)
+    batch, since = turn
     if batch_id is not None or order is Order.LONGEST or batch is None:
         rows = _take(conn, pick, asked, limit)
     else:
@@ -260,16 +334,6 @@ def _in_turn(
     last = max((row.batch_id for row in rows), default=batch)
     goes_on = last == batch and since is not None and now - since < TURN
     return rows, (last, since if goes_on and since is not None else now)
-
-
-def _turn(conn: Connection, asked: dict[str, Any]) -> Turn:
-    """Whose turn it is, and since when."""
-    row = conn.execute(
-        select(served.c.batch_id, served.c.batch_at).where(
-            served.c.runner_key == asked["key"], served.c.priority == asked["priority"]
-        )
-    ).first()
-    return (None, None) if row is None else (row.batch_id, row.batch_at)
 
 
 @cache
@@ -293,18 +357,11 @@ def _turn_statements(dialect: str) -> tuple[Any, Any]:
     return text(change).bindparams(*types), text(make).bindparams(*types)
 
 
-def _keep_turn(conn: Connection, key: str, priority: int, now: datetime, turn: Turn) -> None:
+def _keep_turn(conn: Connection, tier: _Tier, now: datetime, turn: Turn) -> None:
     batch, since = turn
-    values = {"key": key, "priority": priority, "at": now, "batch": batch, "since": since}
     change, make = _turn_statements(conn.dialect.name)
-    if not conn.execute(change, values).rowcount and not _is_served(conn, key, priority):
-        conn.execute(make, values)
-
-
-def _is_served(conn: Connection, key: str, priority: int) -> bool:
-    return bool(
-        conn.scalar(select(exists().where(served.c.runner_key == key, served.c.priority == priority)))
-    )
+    values = {"key": tier.runner_key, "priority": int(tier.priority)}
+    conn.execute(change if tier.served else make, values | {"at": now, "batch": batch, "since": since})
 
 
 def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Order) -> list[ClaimedJob]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, cast, null, select, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Access, Health, Host
@@ -159,7 +159,8 @@ class HostRow:
 
 def read_hosts(conn: Connection, now: datetime, *, models: Collection[str] | None = None) -> list[HostRow]:
     """All hosts by name. Of what they have on disk ``models`` alone are read: a choice needs no others."""
-    blocked, held, (names, weights) = _blocks(conn, now), _residents(conn), _models(conn, models)
+    held, blocked = _runners(conn, now)
+    names, weights = _models(conn, models)
     return [
         HostRow(
             host=host_of(row),
@@ -210,21 +211,36 @@ def host_of(row: Row[Any]) -> Host:
     )
 
 
-def _blocks(conn: Connection, now: datetime) -> dict[str, list[Block]]:
-    b, result = blocks.c, dict[str, list[Block]]()
-    query = select(b.host, b.runner_key, b.until, b.failures, b.reason).where(b.until > now).order_by(b.until)
-    for host, *block in conn.execute(query).all():
-        result.setdefault(host, []).append(Block(*block))
-    return result
+def _runners(
+    conn: Connection, now: datetime
+) -> tuple[dict[str, dict[str, int | None]], dict[str, list[Block]]]:
+    """What each host has loaded, and what is blocked on it: host → runner key → bytes; host → blocks, the first to end
+    first."""
+    held, blocked = dict[str, dict[str, int | None]](), dict[str, list[Block]]()
+    for host, key, memory, until, failures, reason in conn.execute(_RUNNERS, {"now": now}).all():
+        if until is None:
+            held.setdefault(host, {})[key] = memory
+        else:
+            blocked.setdefault(host, []).append(Block(key, until, failures, reason))
+    return held, blocked
 
 
-def _residents(conn: Connection) -> dict[str, dict[str, int | None]]:
-    r, result = residents.c, dict[str, dict[str, int | None]]()
-    for host, key, memory in conn.execute(
-        select(r.host, r.runner_key, r.memory).order_by(r.runner_key)
-    ).all():
-        result.setdefault(host, {})[key] = memory
-    return result
+def _both() -> Any:
+    b, r = blocks.c, residents.c
+    nothing = (cast(null(), b.until.type), cast(null(), b.failures.type), cast(null(), b.reason.type))
+    loaded = select(
+        r.host,
+        r.runner_key,
+        r.memory,
+        *(column.label(name) for column, name in zip(nothing, ("until", "failures", "reason"), strict=True)),
+    )
+    ending = select(b.host, b.runner_key, cast(null(), r.memory.type), b.until, b.failures, b.reason)
+    both = union_all(loaded, ending.where(b.until > bindparam("now", type_=b.until.type)))
+    return both.order_by("until", "runner_key")
+
+
+_RUNNERS = _both()
+"""In one statement, since every decision reads it."""
 
 
 def _models(

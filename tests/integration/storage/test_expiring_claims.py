@@ -43,9 +43,9 @@ def test_jobs_that_expire_and_those_that_do_not_are_claimed_in_the_order_of_thei
     assert in_order == ["c1", "c2", "c3", "c4", "c5"]
 
 
-def test_a_claim_that_expects_no_deadlines_takes_those_that_came_since(store: Store) -> None:
+def test_a_claim_takes_jobs_with_a_deadline_and_those_without(store: Store) -> None:
     store.submit(new_job(1, deadline=AHEAD, expires=True), new_job(2))
-    assert set(claimed(store, dated=False)) == {"c1", "c2"}
+    assert set(claimed(store)) == {"c1", "c2"}
 
 
 def test_a_suspect_whose_deadline_passed_is_not_claimed(store: Store) -> None:
