@@ -194,20 +194,24 @@ class _Tier:
 def _tiers_statement(dialect: str) -> Any:
     """One index probe per priority and kind of deadline, instead of a claim for each that finds nothing."""
 
-    def some(index: str, condition: str) -> str:
+    def some(
+        index: str, condition: str, order: str
+    ) -> str:  # not EXISTS, which PostgreSQL answers by hashing the queue
         hint = f" INDEXED BY {index}" if dialect == "sqlite" else ""
         return (
-            f"EXISTS (SELECT 1 FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key "
-            f"AND jobs.priority = tiers.priority AND {condition})"
+            f"(SELECT id FROM jobs{hint} WHERE state = 'queued' AND runner_key = :key "
+            f"AND priority = tiers.priority AND {condition} ORDER BY {order} LIMIT 1) IS NOT NULL"
         )
 
+    dated = "deadline IS NOT NULL AND expires"
+    by_deadline = "deadline, prefix_group, id"
     numbers = " UNION ALL ".join(f"SELECT {int(priority)} AS priority" for priority in Priority)
     return (
         text(
             "SELECT tiers.priority, served.batch_id, served.batch_at, served.priority IS NOT NULL AS served, "
-            f"{some('ix_jobs_claim', 'expires = false')} AS plain, "
-            f"{some('ix_jobs_dated', 'expires = false AND deadline IS NOT NULL')} AS dated, "
-            f"{some('ix_jobs_dated', 'expires = true AND deadline IS NOT NULL AND deadline > :now')} AS expiring, "
+            f"{some('ix_jobs_claim', 'expires = false', 'prefix_group, id')} AS plain, "
+            f"{some('ix_jobs_dated', f'{dated} = false', by_deadline)} AS dated, "
+            f"{some('ix_jobs_dated', f'{dated} = true AND deadline > :now', by_deadline)} AS expiring, "
             "EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops) AS stopped "
             f"FROM ({numbers}) AS tiers "
             "LEFT JOIN served ON served.runner_key = :key AND served.priority = tiers.priority"
