@@ -25,10 +25,6 @@ class Marks:
         marks = (self.opening, self.closing, self.answer_opening)
         object.__setattr__(self, "lowered", tuple(mark.lower() for mark in marks if mark))
 
-    def are_in(self, lowered: str) -> bool:
-        """Whether one of the marks stands anywhere in a text, which is given in lower case."""
-        return any(mark in lowered for mark in self.lowered)
-
     @property
     def are_special(self) -> bool:
         """Nobody writes the opening mark in prose: it is a special token of a tokenizer."""

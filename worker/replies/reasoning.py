@@ -28,7 +28,7 @@ itself (``thinking/parser.go``).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -83,7 +83,9 @@ def _split(response: str, cut: bool, expects_reasoning: bool | None, families: S
         is_open = channels.answer is None
         return Split("" if is_open else (channels.answer or "").lstrip(), channels.reasoning or None, is_open)
     lowered = response.lower()
-    present = [one for one in families if one.are_in(lowered)]  # of most replies none
+    present = dict.fromkeys(
+        marks for marks in families for mark in marks.lowered if mark in lowered
+    )  # mostly none
     rest, marks = response, None
     blocks: list[str] = []
     while (opened := _family(rest, present)) is not None:
@@ -127,7 +129,7 @@ def _joined(answer: str, blocks: Sequence[str], *, is_open: bool = False) -> Spl
     return Split(answer.lstrip(), "\n\n".join(parts) or None, is_open)
 
 
-def _family(text: str, families: Sequence[Marks]) -> Marks | None:
+def _family(text: str, families: Iterable[Marks]) -> Marks | None:
     """Whose opening tag the text begins with."""
     text = text.lstrip()
     return next((one for one in families if _begins(text, one.opening)), None)
