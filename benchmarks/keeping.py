@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import simulator
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
 from tests.maintenance import tidy
 from tests.servers import postgres_server
 from worker.domain.attempts import Finish, Succeeded
@@ -28,7 +28,8 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Result
 from worker.domain.timings import Timings
-from worker.door.submit import submit_lines
+from worker.door.rows import RowStream
+from worker.door.submit import submit as submit_rows
 from worker.hosts.registry import register
 from worker.maintenance.keeping import give_room_back, prune
 from worker.maintenance.number import number_all
@@ -59,10 +60,8 @@ def measure(database: Database, jobs: int) -> dict[str, Any]:
         lines = (
             json.dumps({"prompt": f"{other}{n} ".ljust(PROMPT, "x"), "model": MODEL}) for n in range(count)
         )
-        defaults = JobDefaults(options={"seed": 1}, reuse=reuse or None)
-        submitted = submit_lines(
-            database, lines, key=name, name=name, source=None, defaults=defaults, clock=clock
-        )
+        submission = Submission(key=name, name=name, options={"seed": 1}, reuse=reuse or None)
+        submitted = submit_rows(database, submission, RowStream(lines, "benchmark"), clock=clock)
         return submitted.batch, time.perf_counter() - began
 
     def finish(claimed: Sequence[ClaimedJob], digest: str) -> None:

@@ -19,10 +19,11 @@ from benchmarks.workload import job_values
 
 def submit_to_caravan(path: Path) -> int:
     """Submit and wake as ``caravan submit`` does; the jobs that were taken in."""
+    from api_schemas.submissions import Submission
     from worker.dispatch.app import make_app
     from worker.dispatch.wake import wake_hosts
-    from worker.door.arrival import arrive
-    from worker.door.recipe import Recipe
+    from worker.door.rows import RowFile
+    from worker.door.submit import submit as submit_rows
     from worker.maintenance.hold import hosts_to_wake
     from worker.settings import load_settings
     from worker.storage.engine import open_database
@@ -33,18 +34,11 @@ def submit_to_caravan(path: Path) -> int:
     app = make_app(settings) if settings.broker_url else None
 
     def submit() -> int:
-        arrived = arrive(
-            database,
-            path,
-            Recipe(),
-            name=path.name,
-            clock=clock,
-            ask=lambda batch, difference: None,
-            max_attempts=settings.max_attempts,
-        )
+        submission = Submission(name=path.name, max_attempts=settings.max_attempts)
+        receipt = submit_rows(database, submission, RowFile(path), clock=clock)
         if app is not None:
             wake_hosts(app, hosts_to_wake(database, clock=clock))
-        return arrived.batch.jobs
+        return receipt.batch.jobs
 
     try:
         return _timed(submit)

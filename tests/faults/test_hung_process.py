@@ -10,12 +10,12 @@ import pytest
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.door import submit_lines
 from tests.processes import Processes
 from tests.waiting import wait_until
 from worker.dispatch.run import fleet_app
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
-from worker.door.submit import submit_lines
 from worker.serving.watchdog import HUNG
 from worker.settings import load_settings
 from worker.storage.counts import batch_progress
@@ -29,7 +29,7 @@ import simulator
 from api_schemas.jobs import JobDefaults
 from worker.domain.hosts import Host
 from worker.serving import serve
-from worker.door.submit import submit_lines
+from tests.door import submit_lines
 from worker.settings import load_settings
 from worker.stack.embedded import embedded, join_hosts
 from worker.storage.counts import batch_progress
@@ -49,7 +49,7 @@ with simulator.running(host) as (running,), embedded(settings, command="up") as 
     join_hosts(stack, [Host("gpu-1", running.url)])
     batch = submit_lines(
         stack.database, ['{"model": "%s", "prompt": "x"}' % model], key="k",
-        name="b", source=None, defaults=JobDefaults(), clock=stack.clock,
+        name="b", defaults=JobDefaults(), clock=stack.clock,
     ).batch
     if hangs:
         serve.choose = a_lock_that_nobody_gives_back
@@ -132,7 +132,7 @@ def test_a_child_of_a_fleet_s_worker_that_hangs_is_replaced_and_the_work_is_done
             add_host(conn, Host("gpu-1", host.url), now=database.clock().now())
         line = json.dumps({"model": models[0].name, "prompt": "x"})
         batch = submit_lines(
-            database, [line], key="k", name="b", source=None, defaults=JobDefaults(), clock=database.clock()
+            database, [line], key="k", name="b", defaults=JobDefaults(), clock=database.clock()
         ).batch
         worker = processes.start(
             [sys.executable, "-c", WORKER, str(tmp_path / "hung")], name="worker", env=env

@@ -8,9 +8,9 @@ from sqlalchemy import event, text
 from api_schemas.jobs import JobDefaults
 from tests.acceptance.conftest import Fleet, keeps_its_promises
 from tests.clocks import FakeClock
+from tests.door import submit_lines
 from tests.integration.storage.conftest import NOW, new_job
 from tests.waiting import wait_until
-from worker.door.submit import submit_lines
 from worker.errors import InputRefused
 from worker.maintenance.promote import promote_batches
 from worker.storage.batches import create_batch, get_batch, list_rejects, seal_batch
@@ -76,7 +76,6 @@ def test_a_refusal_says_which_line_is_wrong_although_the_rows_go_too_slowly(
             upload,
             key="up",
             name="up",
-            source=None,
             defaults=JobDefaults(model="qwen3:8b"),
             clock=FakeClock(NOW),
         )

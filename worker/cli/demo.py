@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.options import Wanted
+from worker.cli.options import Rows
 from worker.cli.settings import settings_for
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
@@ -25,6 +25,7 @@ def demo(
 
     Example: caravan demo
     """
+    from api_schemas.submissions import Submission
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end
     from worker.cli.render import error_console
     from worker.cli.run import DEFAULT_HOST, models_checked
@@ -32,7 +33,6 @@ def demo(
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
-    from worker.door.recipe import Recipe
     from worker.stack.demo import demo_file, real_lines, simulated_hosts
     from worker.stack.embedded import embedded, join_hosts
 
@@ -65,9 +65,8 @@ def demo(
             stack.database,
             stack.clock,
             settings,
-            path,
-            Recipe(),
-            Wanted(name="demo", key=key),
+            Rows(path),
+            Submission(name="demo", key=key, max_attempts=settings.max_attempts),
             console=console,
             check_models=models_checked(stack.database, stack.open_host, seen, console, pull=False),
         ).batch

@@ -1,20 +1,20 @@
 """``--documents`` of ``run`` and ``submit``: documents instead of FILE."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.options import Wanted
+from worker.cli.options import Rows
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from api_schemas.submissions import Submission
     from worker.door.documents import Asking, Prepared, Window
-    from worker.door.recipe import Recipe
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
 
@@ -66,10 +66,10 @@ PagesAsImages = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class OfDocuments:
-    """What FILE and recipe become where documents are asked."""
+    """What FILE and submission become where documents are asked."""
 
-    file: Path
-    recipe: "Recipe"
+    rows: Rows
+    submission: "Submission"
     prepared: "Prepared"
 
     @property
@@ -79,7 +79,7 @@ class OfDocuments:
 
 def from_documents(
     settings: "Settings",
-    recipe: "Recipe",
+    submission: "Submission",
     *,
     documents: list[str] | None,
     roots: list[Path] | None,
@@ -96,7 +96,7 @@ def from_documents(
     """
     if not documents:
         return None
-    if recipe.prompt is None:
+    if submission.prompt is None:
         told = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
         raise InputRefused([Problem(0, "--documents", "no_prompt", told)])
     from worker.cli.render import error_console
@@ -109,18 +109,18 @@ def from_documents(
     asking = Asking(
         patterns=tuple(absolute(pattern, here) for pattern in documents),
         roots=told_roots,
-        template=recipe.prompt,
-        template_source=recipe.prompt_source,
-        system=recipe.system,
-        encoding=recipe.encoding,
+        template=submission.prompt,
+        template_source=submission.prompt_source,
+        system=submission.system,
+        encoding=submission.encoding,
         as_images=as_images,
         long=long,
         combine=None if combine is None else read_text(combine),
         combine_source=str(combine),
-        models=recipe.models,
+        models=submission.models,
         exclude=tuple(exclude or ()),
     )
-    window = _window(settings, recipe, long)
+    window = _window(settings, submission, long)
     if show is not None:
         _show(asking, window, show)
         raise typer.Exit(0)
@@ -128,27 +128,27 @@ def from_documents(
     folder = settings.home / "input"
     prepared = prepare(asking, folder, window)
     _say(console, prepared, _keep_refused(prepared, output, outputs))
-    plain = replace(recipe, prompt=None, system=None, id_column=None, encoding=None, by_document=True)
-    return OfDocuments(prepared.path, plain, prepared)
+    plain = submission.model_copy(
+        update={"prompt": None, "system": None, "id_column": None, "encoding": None}
+    )
+    rows = Rows(prepared.path, name=documents[0][:200], by_document=True)
+    return OfDocuments(rows, plain, prepared)
 
 
-def named(wanted: Wanted, documents: list[str] | None) -> Wanted:
-    """A batch of documents is called as they are asked for, so that the next night finds it."""
-    return wanted if wanted.name is not None or not documents else replace(wanted, name=documents[0][:200])
-
-
-def _window(settings: "Settings", recipe: "Recipe", long: Literal["refuse", "split"]) -> "Window | None":
+def _window(
+    settings: "Settings", submission: "Submission", long: Literal["refuse", "split"]
+) -> "Window | None":
     """As it was asked for, else what the hosts tell of the models: the smallest of them."""
     from worker.domain.runners import normalise_model
     from worker.door.documents import window_of
 
     request: dict[str, Any] = {
-        "options": dict(recipe.defaults.options or {}),
-        "think": recipe.defaults.think,
-        "format": recipe.defaults.format,
+        "options": dict(submission.options or {}),
+        "think": submission.think,
+        "format": submission.format,
     }
     told = _told(settings)
-    models = [told[name] for model in recipe.models if (name := normalise_model(model)) in told]
+    models = [told[name] for model in submission.models if (name := normalise_model(model)) in told]
     return window_of(models, request, long=long)
 
 

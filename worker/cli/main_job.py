@@ -25,7 +25,7 @@ from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window
 from worker.domain.selection import Selection
 from worker.domain.urls import masked
-from worker.door.arrival import Arrived
+from worker.door.submit import Receipt
 from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Situation, situation
@@ -177,7 +177,7 @@ def patiently(read: Callable[[], T]) -> T:
 
 
 def write_output(
-    watched: Watched, watching: Watching, wanted: Wanted, console: Console, arrived: Arrived
+    watched: Watched, watching: Watching, wanted: Wanted, console: Console, arrived: Receipt
 ) -> bool:
     """Write the results where they were asked for, once the batch has come to its end; whether that was done.
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,13 +14,11 @@ from worker.clock import SystemClock
 from worker.domain.answers import AnswerFilter
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
-from worker.domain.notices import Addressee, Channel
-from worker.door.terms import NO_TERMS, Terms
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
+    from api_schemas.submissions import NoticeTarget, Submission
     from worker.door.again import Again
-    from worker.door.recipe import Recipe
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
 
@@ -304,14 +302,8 @@ NotifyCommand = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of the options does not concern the jobs themselves."""
+    """What a command wants beside its submission."""
 
-    name: str | None = None
-    new: bool = False
-    extend: bool = False
-    retry_failed: bool = False
-    key: str | None = None
-    terms: Terms = NO_TERMS
     output: Path | None = None
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
@@ -321,15 +313,24 @@ class Wanted:
     as_json: bool = False
     wait_hosts: float = 120.0
     """Seconds."""
-    told: tuple[Addressee, ...] = ()
-    """Who is told when it is over."""
     quiet: bool = False
     """No summary: what comes of it is said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where the rows of a command come from."""
+
+    file: Path
+    """``-``: standard input."""
     again: "Again | None" = None
     """Rows of a batch that are asked again, instead of those of a file."""
+    name: str | None = None
+    """Name of their batch where the command gives none."""
+    by_document: bool = False
 
 
-def told_of(
+def notices_of(
     settings: "Settings",
     *,
     notify: Literal["always", "failure"],
@@ -337,25 +338,32 @@ def told_of(
     webhook: list[str] | None,
     webhook_key: str | None,
     command: str | None,
-) -> tuple[Addressee, ...]:
-    """Who is told when the batch is over. Raises SettingsRefused for one who could never be."""
+) -> "tuple[NoticeTarget, ...]":
+    """Who is notified when the batch is over. Raises SettingsRefused for one who could never be."""
     if webhook_key is not None and not re.match(r"(env|file):.", webhook_key):
         raise typer.BadParameter("expected env:NAME or file:PATH", param_hint="--webhook-key")
-    told = (
-        *(Addressee(Channel.MAIL, one, notify) for one in mail_to or ()),
-        *(Addressee(Channel.WEBHOOK, one, notify, webhook_key) for one in webhook or ()),
-        *((Addressee(Channel.COMMAND, command, notify),) if command else ()),
-    )
-    if not told:
+    from api_schemas.submissions import NoticeTarget
+
+    targets = [
+        *(("mail", address, None) for address in mail_to or ()),
+        *(("webhook", url, webhook_key) for url in webhook or ()),
+        *((("command", command, None),) if command else ()),
+    ]
+    if not targets:
         return ()
+    from worker.door.submit import addressee_of
     from worker.reports.notices import check_addressee
 
-    for one in told:
-        check_addressee(one, settings.means)
-    return told
+    notices = tuple(
+        NoticeTarget(channel=channel, target=target, when=notify, secret=secret)
+        for channel, target, secret in targets
+    )
+    for notice in notices:
+        check_addressee(addressee_of(notice), settings.means)
+    return notices
 
 
-def recipe_of(
+def submission_of(
     *,
     prompt: str | None,
     template: Path | None,
@@ -379,11 +387,12 @@ def recipe_of(
     reuse_any: bool = False,
     repairs: int | None = None,
     allow_empty: bool = False,
-) -> "Recipe":
-    """The recipe of these options. Raises InputRefused for what contradicts itself or cannot be read."""
-    from api_schemas.jobs import JobDefaults
+    **terms: Any,
+) -> "Submission":
+    """The submission of these options. Raises InputRefused for what contradicts itself or cannot be read."""
+    from api_schemas.jobs import JobDefaults, check_defaults
+    from api_schemas.submissions import Submission
     from worker.documents.encodings import read_text, read_text_argument
-    from worker.door.recipe import Recipe
 
     source = "--prompt"
     if template is not None:
@@ -391,39 +400,47 @@ def recipe_of(
     elif prompt is not None:
         source = prompt[1:] if prompt.startswith("@") and not prompt.startswith("@@") else source
         prompt = read_text_argument(prompt)
-    return Recipe(
+    defaults = JobDefaults(
+        system=None if system is None else read_text_argument(system),
+        options=options_of(set_ or []) or None,
+        think=think,
+        format=None if format_ is None else _format(format_),
+        repairs=repairs,
+        allow_empty=allow_empty or None,
+        keep_alive=None if keep_alive is None else _number(keep_alive),
+        priority=priority,
+        deadline=None if by is None else deadline_of(by, SystemClock().now()),
+        expires=True if expire else None,
+        reuse="any" if reuse_any else reuse or None,
+    )
+    problems = [Problem(p.line, p.field, p.code, p.message) for p in check_defaults(defaults)]
+    if problems:
+        raise InputRefused(problems)
+    return Submission.of_defaults(
+        defaults,
         prompt=prompt,
         prompt_source=source,
-        system=None if system is None else read_text_argument(system),
+        render_system=system is not None,
         id_column=id_column,
         encoding=encoding,
         quote=quote,
         models=tuple(dict.fromkeys(models or ())),
-        defaults=JobDefaults(
-            options=options_of(set_ or []) or None,
-            think=think,
-            format=None if format_ is None else _format(format_),
-            repairs=repairs,
-            allow_empty=allow_empty or None,
-            keep_alive=None if keep_alive is None else _number(keep_alive),
-            priority=priority,
-            deadline=None if by is None else deadline_of(by, SystemClock().now()),
-            expires=True if expire else None,
-            reuse="any" if reuse_any else reuse or None,
-        ),
         override=override,
         limit=limit,
         sample=sample,
         seed=seed,
+        **terms,
     )
 
 
-def keep_of(text: str | None) -> timedelta | None:
+def checked_keep(text: str | None) -> str | None:
     """``30d``, or ``forever``. Raises InputRefused."""
     try:
-        return None if text is None else parse_keep(text)
+        if text is not None:
+            parse_keep(text)
     except ValueError as error:
         raise _refused("--keep", "invalid_value", f"--keep {error}") from error
+    return text
 
 
 FROM_BATCH = Path("from-batch.jsonl")
@@ -436,19 +453,19 @@ def asked_again(
     states: list[JobState] | None,
     codes: list[str] | None,
     answers: AnswerFilter,
-    recipe: "Recipe",
-) -> "tuple[Path, Recipe, Again | None]":
-    """FILE or ``--from``, the recipe that holds for it, and what is asked again. Raises typer.BadParameter."""
+    submission: "Submission",
+) -> "tuple[Rows, Submission]":
+    """FILE or ``--from``, and the submission that holds for it. Raises typer.BadParameter."""
     if from_ is None:
         if file is None:
             raise typer.BadParameter(
                 "name one, documents with --documents, or a batch with --from", param_hint="FILE"
             )
-        return file, recipe, None
+        return Rows(file), submission
     from worker.door.again import Again
 
     again = Again(from_, tuple(states or ()), tuple(codes or ()), answers)
-    return FROM_BATCH, replace(recipe, override=True), again
+    return Rows(FROM_BATCH, again), submission.model_copy(update={"override": True})
 
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")

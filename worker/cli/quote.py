@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +24,13 @@ from worker.cli.options import (
     Prompt,
     Quoting,
     Repairs,
+    Rows,
     Set,
     System,
     TemplateFile,
     Think,
     Wanted,
-    recipe_of,
+    submission_of,
 )
 from worker.cli.run import Hosts, Slots
 from worker.cli.settings import opened, settings_for
@@ -38,10 +38,10 @@ from worker.cli.settings import opened, settings_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from api_schemas.submissions import Submission
     from worker.clock import Clock
     from worker.domain.batches import Batch
     from worker.door.intake import Intake
-    from worker.door.recipe import Recipe
     from worker.quote.quote import Machines, Quoted
     from worker.settings import Settings
     from worker.storage.engine import Connection, Database
@@ -86,7 +86,7 @@ def quote(
 
     Example: caravan quote prompts.jsonl --model qwen3:8b --by 08:00
     """
-    recipe = recipe_of(
+    submission = submission_of(
         prompt=prompt,
         template=template,
         system=system,
@@ -111,10 +111,17 @@ def quote(
     settings = settings_for()
     skip_bad = on_bad_line == "skip"
     if sample is not None:
-        _run_sample(settings, file, recipe, sample, skip_bad=skip_bad, urls=host, slots=slots)
+        _run_sample(settings, file, submission, sample, skip_bad=skip_bad, urls=host, slots=slots)
     raise typer.Exit(
         quote_file(
-            settings, file, recipe, skip_bad=skip_bad, urls=host, slots=slots, as_json=json_, sampled=sample
+            settings,
+            file,
+            submission,
+            skip_bad=skip_bad,
+            urls=host,
+            slots=slots,
+            as_json=json_,
+            sampled=sample,
         )
     )
 
@@ -122,7 +129,7 @@ def quote(
 def quote_file(
     settings: "Settings",
     file: Path,
-    recipe: "Recipe",
+    submission: "Submission",
     *,
     skip_bad: bool,
     urls: list[str] | None = None,
@@ -130,26 +137,26 @@ def quote_file(
     as_json: bool = False,
     sampled: int | None = None,
 ) -> int:
-    """Print what FILE takes under ``recipe``. Returns the exit code. Raises InputRefused, NoHost."""
+    """Print what FILE takes under ``submission``. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli import quoting
     from worker.door.inputs import keep_standard_input
-    from worker.door.recipe import open_input
+    from worker.door.rows import open_input
     from worker.quote.quote import quote_input, tally
     from worker.storage.models import known_models
 
     path = file
     if str(file) == "-":
-        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not recipe.is_plain)
-    lines = open_input(path, recipe)
+        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not submission.is_plain)
+    lines = open_input(path, submission)
     with opened(settings) as database:
         clock = database.clock()
         machines = _machines(settings, database, clock, urls, slots)
         with database.read() as conn:
             told = known_models(conn) | _told(machines)
-        asked = tally(_intake(recipe, told, skip_bad=skip_bad), lines, told)
+        asked = tally(_intake(submission, told, skip_bad=skip_bad), lines, told)
         _check_models(asked.models, machines)
         with database.read() as conn:
-            before = _batch_of(conn, path, recipe)
+            before = _batch_of(conn, path, submission)
             done = {} if before is None else _done(conn, before.id)
         found = quote_input(
             database,
@@ -159,7 +166,7 @@ def quote_file(
             less=done,
             besides=None if before is None else before.id,
         )
-    deadline = recipe.defaults.deadline
+    deadline = submission.deadline
     if as_json:
         typer.echo(json.dumps(quoting.as_json(found, deadline, sampled=sampled or 0), ensure_ascii=False))
     else:
@@ -168,20 +175,20 @@ def quote_file(
             typer.echo(f"batch {before.id} ({before.name}) asks this input already; {finished}", err=True)
         again = None if sampled else f"caravan quote {file} --sample 10"
         quoting.print_quote(found, deadline, sampling=again)
-    return _code(found, recipe)
+    return _code(found, submission)
 
 
-def _code(found: "Quoted", recipe: "Recipe") -> int:
+def _code(found: "Quoted", submission: "Submission") -> int:
     from worker.cli.exits import TOO_LATE
 
-    deadline = recipe.defaults.deadline
+    deadline = submission.deadline
     return TOO_LATE if deadline is not None and not found.meets(deadline) else 0
 
 
 def _run_sample(
     settings: "Settings",
     file: Path,
-    recipe: "Recipe",
+    submission: "Submission",
     sample: int,
     *,
     skip_bad: bool,
@@ -189,7 +196,6 @@ def _run_sample(
     slots: int | None,
 ) -> None:
     from worker.cli.run import run_batch
-    from worker.door.terms import Terms
     from worker.errors import SettingsRefused
 
     if settings.broker_url:
@@ -199,8 +205,14 @@ def _run_sample(
         )
     if str(file) == "-":
         raise SettingsRefused("--sample: standard input can be read only once; give a file")
-    wanted = Wanted(terms=Terms(on_bad_line="skip" if skip_bad else None), quiet=True)
-    code = run_batch(settings, file, replace(recipe, sample=sample), wanted, urls=urls, slots=slots)
+    pilot = submission.model_copy(
+        update={
+            "sample": sample,
+            "on_bad_line": "skip" if skip_bad else None,
+            "max_attempts": settings.max_attempts,
+        }
+    )
+    code = run_batch(settings, Rows(file), pilot, Wanted(quiet=True), urls=urls, slots=slots)
     if code not in (0, 3):
         raise typer.Exit(code)
 
@@ -249,17 +261,11 @@ def _told(machines: "Machines") -> "dict[str, ModelTold]":
     }
 
 
-def _intake(recipe: "Recipe", told: "dict[str, ModelTold]", *, skip_bad: bool) -> "Intake":
-    from worker.door.intake import Intake
+def _intake(submission: "Submission", told: "dict[str, ModelTold]", *, skip_bad: bool) -> "Intake":
+    from worker.door.intake import intake_of
 
-    return Intake(
-        recipe.job_defaults,
-        1,
-        models=recipe.models,
-        override=recipe.override,
-        reject=(lambda problem, line: None) if skip_bad else None,
-        told=told,
-    )
+    bad = "skip" if skip_bad else None
+    return intake_of(submission.model_copy(update={"on_bad_line": bad, "max_attempts": 1}), None, told)
 
 
 def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
@@ -276,13 +282,13 @@ def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
         raise InputRefused(problems)
 
 
-def _batch_of(conn: "Connection", path: Path, recipe: "Recipe") -> "Batch | None":
+def _batch_of(conn: "Connection", path: Path, submission: "Submission") -> "Batch | None":
     """The batch that asks this very input already, a pilot of it perhaps."""
     from worker.domain.batches import BatchState
-    from worker.door.recipe import content_key
+    from worker.door.rows import content_key
     from worker.storage.batches import batch_of_key
 
-    found = batch_of_key(conn, content_key(path, recipe))
+    found = batch_of_key(conn, content_key(path, submission))
     if found is None or found.state in (BatchState.REFUSED, BatchState.CANCELLED):
         return None
     return found

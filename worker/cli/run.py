@@ -17,7 +17,6 @@ from worker.cli.documents import (
     PagesAsImages,
     Root,
     from_documents,
-    named,
 )
 from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.cli.options import (
@@ -66,9 +65,9 @@ from worker.cli.options import (
     WebhookKey,
     WebhookUrl,
     asked_again,
-    keep_of,
-    recipe_of,
-    told_of,
+    checked_keep,
+    notices_of,
+    submission_of,
 )
 from worker.cli.outputs import Force, outputs_of
 from worker.cli.settings import quiet_log, settings_for
@@ -78,11 +77,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from worker.clock import Clock
+    from api_schemas.submissions import Submission
+    from worker.cli.options import Rows
     from worker.domain.hosts import Host
-    from worker.door.arrival import Arrived
-    from worker.door.recipe import Recipe
-    from worker.door.submit import CheckModels
+    from worker.door.observer import CheckModels
     from worker.errors import Problem
     from worker.hosts.registry import OpenHost, Seen
     from worker.settings import Settings
@@ -190,11 +188,11 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.take_in import show_prompts
-    from worker.door.recipe import open_input
-    from worker.door.terms import Terms
+    from worker.door.rows import open_input
     from worker.exports.writers import check_output
 
-    recipe = recipe_of(
+    settings = settings_for(fail_on_cut=True if fail_on_cut else None)
+    submission = submission_of(
         prompt=prompt,
         template=template,
         system=system,
@@ -217,9 +215,30 @@ def run(
         expire=expire,
         reuse=reuse,
         reuse_any=reuse_any,
+        name=name,
+        on_change="new" if new else "extend" if extend else "refuse",
+        retry_failed=retry_failed,
+        on_bad_line=on_bad_line,
+        pull_missing=pull_missing,
+        max_failures=max_failures,
+        max_attempts=settings.max_attempts,
+        fail_on_cut=fail_on_cut,
+        keep=checked_keep(keep),
+        window=tuple(window or ()),
+        blackout=tuple(blackout or ()),
+        tz=tz,
+        notices=notices_of(
+            settings,
+            notify=notify,
+            mail_to=mail_to,
+            webhook=webhook,
+            webhook_key=webhook_key,
+            command=notify_command,
+        ),
     )
+    windows_of(window, blackout, tz)
     outputs = outputs_of(
-        settings_for(),
+        settings,
         force=force,
         documents=documents,
         file=file,
@@ -234,8 +253,8 @@ def run(
         check_output(output)
         outputs.check(output)
     given = from_documents(
-        settings_for(),
-        recipe,
+        settings,
+        submission,
         documents=documents,
         roots=root,
         exclude=exclude,
@@ -246,55 +265,24 @@ def run(
         output=output,
         outputs=outputs,
     )
-    again = None
     if given is None:
         answers = answers_of(cut, empty, prompt_fit)
-        file, recipe, again = asked_again(file, from_, state, code, answers, recipe)
+        rows, submission = asked_again(file, from_, state, code, answers, submission)
     else:
-        file, recipe = given.file, given.recipe
+        rows, submission = given.rows, given.submission
     if show is not None:
-        show_prompts(file, recipe, show)
+        show_prompts(rows.file, submission, show)
         return
-    if str(file) != "-" and again is None:
-        open_input(file, recipe)  # what is wrong with the command is said before any host is asked
+    if str(rows.file) != "-" and rows.again is None:
+        open_input(rows.file, submission)  # what is wrong with the command is said before any host is asked
     if max_failures is not None:
         from worker.serving.brake import parse_max_failures
 
         parse_max_failures(max_failures)
-    settings = settings_for(fail_on_cut=True if fail_on_cut else None)
-    wanted = Wanted(
-        name=name,
-        new=new,
-        extend=extend,
-        retry_failed=retry_failed,
-        again=again,
-        terms=Terms(
-            name=name,
-            max_failures=max_failures,
-            keep=keep_of(keep),
-            windows=windows_of(window, blackout, tz),
-            on_bad_line=on_bad_line,
-            pull_missing=pull_missing,
-            fail_on_cut=fail_on_cut,
-        ),
-        outputs=outputs,
-        output=output,
-        bom=bom,
-        raw=raw,
-        as_json=json_,
-        wait_hosts=wait_hosts,
-        told=told_of(
-            settings,
-            notify=notify,
-            mail_to=mail_to,
-            webhook=webhook,
-            webhook_key=webhook_key,
-            command=notify_command,
-        ),
-    )
+    wanted = Wanted(outputs=outputs, output=output, bom=bom, raw=raw, as_json=json_, wait_hosts=wait_hosts)
     from worker.cli.exits import FAILED_OR_HELD
 
-    code_ = run_batch(settings, file, recipe, named(wanted, documents), urls=host, slots=slots)
+    code_ = run_batch(settings, rows, submission, wanted, urls=host, slots=slots)
     if given is not None and given.refused and code_ == 0:
         code_ = FAILED_OR_HELD
     raise typer.Exit(code_)
@@ -302,8 +290,8 @@ def run(
 
 def run_batch(
     settings: "Settings",
-    file: Path,
-    recipe: "Recipe",
+    rows: "Rows",
+    submission: "Submission",
     wanted: Wanted,
     *,
     urls: list[str] | None,
@@ -318,18 +306,18 @@ def run_batch(
     console = error_console()
     try:
         with embedded(settings) as stack:
-            return _serving(stack, console, file, recipe, wanted, urls=urls, slots=slots)
+            return _serving(stack, console, rows, submission, wanted, urls=urls, slots=slots)
     except AlreadyRunning as error:
         if error.command != "up":
             raise
-    return _beside_up(settings, console, file, recipe, wanted, urls=urls, slots=slots)
+    return _beside_up(settings, console, rows, submission, wanted, urls=urls, slots=slots)
 
 
 def _serving(
     stack: "Embedded",
     console: "Console",
-    file: Path,
-    recipe: "Recipe",
+    rows: "Rows",
+    submission: "Submission",
     wanted: Wanted,
     *,
     urls: list[str] | None,
@@ -360,16 +348,16 @@ def _serving(
         stack.database,
         stack.clock,
         settings,
-        file,
-        recipe,
-        wanted,
+        rows,
+        submission,
         console=console,
+        output=wanted.output,
+        outputs=wanted.outputs,
         check_models=models_checked(
-            stack.database, stack.open_host, seen, console, pull=wanted.terms.pull_missing
+            stack.database, stack.open_host, seen, console, pull=submission.pull_missing
         ),
     )
     batch = arrived.batch
-    ask_failed_again(stack.database, stack.clock, arrived, wanted, console)
     names = [look.host.name for look in seen]
     rest = rest_of(stack.database, stack.clock, batch, names, alone=True)
     if not wanted.quiet:
@@ -402,7 +390,7 @@ def _serving(
         write_output(watched, watching, wanted, console, arrived)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
-    tell(stack.database, stack.clock, settings, batch.id, wanted, console)
+    tell(stack.database, stack.clock, settings, batch.id, submission, console)
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
     complete = write_output(watched, watching, wanted, console, arrived)
@@ -422,8 +410,8 @@ def _stop(stack: "Embedded", console: "Console") -> None:
 def _beside_up(
     settings: "Settings",
     console: "Console",
-    file: Path,
-    recipe: "Recipe",
+    rows: "Rows",
+    submission: "Submission",
     wanted: Wanted,
     *,
     urls: list[str] | None,
@@ -441,7 +429,7 @@ def _beside_up(
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    if wanted.terms.fail_on_cut:
+    if submission.fail_on_cut:
         raise typer.BadParameter(
             "caravan up serves here, and decides that: start it with CARAVAN_FAIL_ON_CUT=true",
             param_hint="--fail-on-cut",
@@ -468,13 +456,13 @@ def _beside_up(
             database,
             clock,
             settings,
-            file,
-            recipe,
-            wanted,
+            rows,
+            submission,
             console=console,
-            check_models=models_checked(database, open_host, seen, console, pull=wanted.terms.pull_missing),
+            output=wanted.output,
+            outputs=wanted.outputs,
+            check_models=models_checked(database, open_host, seen, console, pull=submission.pull_missing),
         )
-        ask_failed_again(database, clock, arrived, wanted, console)
         names = [look.host.name for look in seen]
         rest = rest_of(database, clock, arrived.batch, names)
         warn_of_deadline(console, rest(), arrived.batch.deadline)
@@ -498,21 +486,6 @@ def _beside_up(
         complete = write_output(watched, watching, wanted, console, arrived)
         code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
         return code if complete else 1
-
-
-def ask_failed_again(
-    database: "Database", clock: "Clock", arrived: "Arrived", wanted: Wanted, console: "Console"
-) -> None:
-    """What failed before, and lies within the limit, is tried again where that was asked for."""
-    if not wanted.retry_failed:
-        return
-    from worker.domain.jobs import JobState
-    from worker.domain.selection import Selection
-    from worker.maintenance.actions import retry_jobs
-
-    failed = Selection(arrived.batch.id, arrived.only, states=frozenset({JobState.FAILED}))
-    again = retry_jobs(database, failed, clock=clock)
-    console.print(f"{again.jobs:,} failed jobs are asked again")
 
 
 def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None) -> "list[Host]":

@@ -152,7 +152,7 @@ def schedule_add(
 
     Example: caravan schedule add nightly --cron '0 2 * * *' --documents 'inbox/**' --template summary.j2 --model qwen3:8b
     """
-    from worker.cli.options import options_of, told_of
+    from worker.cli.options import notices_of, options_of
     from worker.cli.settings import opened, settings_for
     from worker.schedules.keep import put
     from worker.schedules.spec import check_name, spec_of
@@ -161,7 +161,7 @@ def schedule_add(
     settings = settings_for()
     if max_failures is not None:
         parse_max_failures(max_failures)
-    told_of(
+    notices_of(
         settings,
         notify=notify,
         mail_to=mail_to,

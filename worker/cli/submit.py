@@ -14,7 +14,6 @@ from worker.cli.documents import (
     PagesAsImages,
     Root,
     from_documents,
-    named,
 )
 from worker.cli.hours import Blackout, Tz, Window, windows_of
 from worker.cli.options import (
@@ -59,13 +58,12 @@ from worker.cli.options import (
     System,
     TemplateFile,
     Think,
-    Wanted,
     WebhookKey,
     WebhookUrl,
     asked_again,
-    keep_of,
-    recipe_of,
-    told_of,
+    checked_keep,
+    notices_of,
+    submission_of,
 )
 from worker.cli.outputs import Force, outputs_of
 from worker.cli.settings import opened, settings_for
@@ -75,7 +73,7 @@ if TYPE_CHECKING:
 
     from worker.clock import Clock
     from worker.domain.hosts import Host
-    from worker.door.submit import CheckModels
+    from worker.door.observer import CheckModels
     from worker.errors import Problem
     from worker.settings import Settings
     from worker.storage.engine import Database
@@ -153,13 +151,12 @@ def submit(
 
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.render import error_console
-    from worker.cli.run import ask_failed_again
     from worker.cli.take_in import show_prompts, take_in
     from worker.cli.wake import wake
-    from worker.door.recipe import open_input
-    from worker.door.terms import Terms
+    from worker.door.rows import open_input
 
-    recipe = recipe_of(
+    settings = settings_for()
+    submission = submission_of(
         prompt=prompt,
         template=template,
         system=system,
@@ -182,9 +179,30 @@ def submit(
         expire=expire,
         reuse=reuse,
         reuse_any=reuse_any,
+        name=name,
+        key=key,
+        on_change="new" if new else "extend" if extend else "refuse",
+        retry_failed=retry_failed,
+        on_bad_line=on_bad_line,
+        pull_missing=pull_missing,
+        max_failures=max_failures,
+        max_attempts=settings.max_attempts,
+        keep=checked_keep(keep),
+        window=tuple(window or ()),
+        blackout=tuple(blackout or ()),
+        tz=tz,
+        notices=notices_of(
+            settings,
+            notify=notify,
+            mail_to=mail_to,
+            webhook=webhook,
+            webhook_key=webhook_key,
+            command=notify_command,
+        ),
     )
+    windows_of(window, blackout, tz)
     outputs = outputs_of(
-        settings_for(),
+        settings,
         force=force,
         documents=documents,
         file=file,
@@ -196,8 +214,8 @@ def submit(
         webhook_key=webhook_key,
     )
     given = from_documents(
-        settings_for(),
-        recipe,
+        settings,
+        submission,
         documents=documents,
         roots=root,
         exclude=exclude,
@@ -207,54 +225,26 @@ def submit(
         show=show,
         outputs=outputs,
     )
-    again = None
     if given is None:
         answers = answers_of(cut, empty, prompt_fit)
-        file, recipe, again = asked_again(file, from_, state, code, answers, recipe)
+        rows, submission = asked_again(file, from_, state, code, answers, submission)
     else:
-        file, recipe = given.file, given.recipe
+        rows, submission = given.rows, given.submission
     if show is not None:
-        show_prompts(file, recipe, show)
+        show_prompts(rows.file, submission, show)
         return
     if dry_run:
         from worker.cli.quote import quote_file
 
         raise typer.Exit(
-            quote_file(settings_for(), file, recipe, skip_bad=on_bad_line == "skip", as_json=json_)
+            quote_file(settings, rows.file, submission, skip_bad=on_bad_line == "skip", as_json=json_)
         )
     if max_failures is not None:
         from worker.serving.brake import parse_max_failures
 
         parse_max_failures(max_failures)
-    settings = settings_for()
-    wanted = Wanted(
-        name=name,
-        new=new,
-        extend=extend,
-        retry_failed=retry_failed,
-        again=again,
-        terms=Terms(
-            name=name,
-            max_failures=max_failures,
-            keep=keep_of(keep),
-            windows=windows_of(window, blackout, tz),
-            on_bad_line=on_bad_line,
-            pull_missing=pull_missing,
-        ),
-        outputs=outputs,
-        key=key,
-        told=told_of(
-            settings,
-            notify=notify,
-            mail_to=mail_to,
-            webhook=webhook,
-            webhook_key=webhook_key,
-            command=notify_command,
-        ),
-    )
-    wanted = named(wanted, documents)
-    if str(file) != "-" and again is None:
-        open_input(file, recipe)  # what is wrong with the command is said before anything else
+    if str(rows.file) != "-" and rows.again is None:
+        open_input(rows.file, submission)  # what is wrong with the command is said before anything else
     console = error_console()
     with opened(settings) as database:
         clock = database.clock()
@@ -262,19 +252,18 @@ def submit(
             database,
             clock,
             settings,
-            file,
-            recipe,
-            wanted,
+            rows,
+            submission,
+            outputs=outputs,
             console=console,
             check_models=_models_checked(settings, database, clock, console, pull=pull_missing),
         )
         batch = arrived.batch
-        ask_failed_again(database, clock, arrived, wanted, console)
         wake(settings, database, clock)
         served = _served(settings, database, clock)
         deadline = arrived.batch.deadline
         quoted = None if deadline is None else rest_of(database, clock, batch)()
-    created = arrived.submitted.created
+    created = arrived.created
     if json_:
         typer.echo(
             json.dumps(

@@ -1,28 +1,28 @@
 """An input on its way in: what is in force is said, the input is taken in, and what was odd about it told."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
-from worker.cli.options import FROM_BATCH, Wanted
+from worker.cli.options import Rows
 from worker.cli.streams import machine_output
 from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
 from worker.door.again import Again, write_again
-from worker.door.arrival import Answer, Arrived, arrive
-from worker.door.extend import Difference
 from worker.door.inputs import keep_standard_input
-from worker.door.intake import Intake, Reject
-from worker.door.recipe import InputLine, Recipe, open_input
-from worker.door.submit import CheckModels
+from worker.door.intake import intake_of
+from worker.door.observer import CheckModels, Choice, Difference, Observer
+from worker.door.rows import InputLine, RowFile, open_input
+from worker.door.submit import Receipt, submit
 from worker.errors import DatabaseFailure, InputRefused, Problem
+from worker.exports.outputs import Outputs
 from worker.exports.writers import RejectsFile, rejects_path
 from worker.observability.terminal import terminal_safe
 from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
@@ -35,124 +35,70 @@ def take_in(
     database: Database,
     clock: Clock,
     settings: Settings,
-    file: Path,
-    recipe: Recipe,
-    wanted: Wanted,
+    rows: Rows,
+    submission: Submission,
     *,
     console: Console,
     check_models: CheckModels | None,
-) -> Arrived:
-    """Take FILE (``-``: standard input) in and say on ``console`` what came of it. Raises as ``arrive`` does."""
-    if wanted.again is not None:
-        arrived = _take_in_again(
+    output: Path | None = None,
+    outputs: Outputs | None = None,
+) -> Receipt:
+    """Submit rows of a command and say on ``console`` what came of it. Raises as ``door.submit`` does."""
+    with ExitStack() as exits:
+        if rows.again is None:
+            row_file = _row_file(settings, rows, submission)
+            console.print(in_force(submission), style="dim", soft_wrap=True)
+        else:
+            row_file = exits.enter_context(_rows_again(database, settings, rows.again, submission, console))
+        rejects = exits.enter_context(_rejects(submission, rows.file, output, outputs))
+        receipt = submit(
             database,
-            clock,
-            settings,
-            recipe,
-            wanted,
-            wanted.again,
-            console=console,
+            submission,
+            row_file,
+            observer=_AtTerminal(console, rejects),
             check_models=check_models,
-        )
-    else:
-        arrived = _take_in_file(
-            database, clock, settings, file, recipe, wanted, console=console, check_models=check_models
-        )
-    if wanted.told:
-        from worker.storage.notices import promise_notices
-
-        with database.write() as conn:
-            promise_notices(conn, arrived.batch.id, wanted.told, now=clock.now())
-    _say_difference(console, arrived)
-    if wanted.terms.windows is not None:
-        say_forecast(database, clock, arrived.batch.id, console)
-    return arrived
-
-
-def _take_in_file(
-    database: Database,
-    clock: Clock,
-    settings: Settings,
-    file: Path,
-    recipe: Recipe,
-    wanted: Wanted,
-    *,
-    console: Console,
-    check_models: CheckModels | None,
-) -> Arrived:
-    piped = str(file) == "-"
-    path = file
-    if piped:
-        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not recipe.is_plain)
-    console.print(in_force(recipe), style="dim", soft_wrap=True)
-    with _rejects(wanted, file) as (rejected, rejects):
-        arrived = arrive(
-            database,
-            path,
-            recipe,
-            name=wanted.name,
             clock=clock,
-            ask=_asking(wanted, console),
-            new=wanted.new,
-            key=wanted.key,
-            source="-" if piped else str(file),
-            max_attempts=settings.max_attempts,
-            terms=wanted.terms,
-            reject=rejected,
-            check_models=check_models,
         )
-        _say_notes(console, arrived, rejects)
-    return arrived
+        _say_notes(console, receipt, rejects.path)
+    _say_difference(console, receipt)
+    if receipt.retried is not None:
+        console.print(f"{receipt.retried:,} failed jobs are asked again")
+    if submission.window or submission.blackout:
+        say_forecast(database, clock, receipt.batch.id, console)
+    return receipt
 
 
-def _take_in_again(
-    database: Database,
-    clock: Clock,
-    settings: Settings,
-    recipe: Recipe,
-    wanted: Wanted,
-    again: Again,
-    *,
-    console: Console,
-    check_models: CheckModels | None,
-) -> Arrived:
-    """Rows of a batch, taken in as a batch that is linked to it."""
+def _row_file(settings: Settings, rows: Rows, submission: Submission) -> RowFile:
+    """FILE; standard input is kept as a file first."""
+    path, source = rows.file, str(rows.file)
+    if source == "-":
+        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not submission.is_plain)
+    return RowFile(path, source, rows.name, by_document=rows.by_document)
+
+
+@contextmanager
+def _rows_again(
+    database: Database, settings: Settings, again: Again, submission: Submission, console: Console
+) -> Iterator[RowFile]:
+    """Rows of a batch in a file, to be taken in as a batch that is linked to it."""
     with database.read() as conn:
         parent = find_batch(conn, again.batch)
-    path, rows = write_again(database, parent, again, settings.home / "input", models=recipe.models)
-    asked = ", ".join(recipe.models)
+    path, count = write_again(database, parent, again, settings.home / "input", models=submission.models)
+    models = ", ".join(submission.models)
     console.print(
-        f"Asks {rows:,} rows of batch {parent.id} ({parent.name}) again{f', of {asked}' if asked else ''}.",
+        f"Asks {count:,} rows of batch {parent.id} ({parent.name}) again{f', of {models}' if models else ''}.",
         style="dim",
     )
     try:
-        with _rejects(wanted, FROM_BATCH) as (rejected, rejects):
-            arrived = arrive(
-                database,
-                path,
-                recipe,
-                name=wanted.name or f"{parent.name} again{f', {asked}' if asked else ''}",
-                clock=clock,
-                ask=_asking(wanted, console),
-                new=wanted.new,
-                key=wanted.key,
-                source=f"batch {parent.id}",
-                max_attempts=settings.max_attempts,
-                terms=wanted.terms,
-                reject=rejected,
-                check_models=check_models,
-                parent=parent.id,
-            )
-            _say_notes(console, arrived, rejects)
+        name = f"{parent.name} again{f', {models}' if models else ''}"
+        yield RowFile(path, f"batch {parent.id}", name, parent.id)
     finally:
         path.unlink(missing_ok=True)  # the rows are in the database
-    return arrived
 
 
-def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
-    submitted = arrived.submitted
-    if arrived.encoding is not None:
-        console.print(read_as(arrived.encoding), style="yellow", highlight=False, soft_wrap=True)
+def _say_notes(console: Console, submitted: Receipt, rejects: Path) -> None:
+    if submitted.encoding is not None:
+        console.print(read_as(submitted.encoding), style="yellow", highlight=False, soft_wrap=True)
     for remark in submitted.remarks:
         console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for note in submitted.notes:
@@ -163,8 +109,15 @@ def _say_notes(console: Console, arrived: Arrived, rejects: Path) -> None:
         console.print(f"{submitted.rejected:,} lines left out; they are in {rejects}", style="yellow")
 
 
-def _say_difference(console: Console, arrived: Arrived) -> None:
+def _say_difference(console: Console, arrived: Receipt) -> None:
     difference = arrived.difference
+    before = arrived.instead_of
+    if before is not None:
+        console.print(
+            f"A new batch: batch {before.id} ({before.name}) asked these rows with another "
+            f"{listed_parts(arrived.otherwise)}. --extend asks them anew in that batch.",
+            soft_wrap=True,
+        )
     if arrived.only is not None:
         outside = arrived.batch.jobs - len(arrived.only)
         console.print(
@@ -186,7 +139,7 @@ def _say_difference(console: Console, arrived: Arrived) -> None:
             )
 
 
-def bound_of(database: Database, clock: Clock, arrived: Arrived) -> Callable[[], int] | None:
+def bound_of(database: Database, clock: Clock, arrived: Receipt) -> Callable[[], int] | None:
     """Holds jobs outside of the limit that ran when the command began, should they come back without an answer."""
     from worker.maintenance.actions import bound_jobs
 
@@ -196,10 +149,15 @@ def bound_of(database: Database, clock: Clock, arrived: Arrived) -> Callable[[],
 
 
 def tell(
-    database: Database, clock: Clock, settings: Settings, batch_id: int, wanted: Wanted, console: Console
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    batch_id: int,
+    submission: Submission,
+    console: Console,
 ) -> None:
     """Tell those who are to be told, if the batch is over; what does not get out is left to the next command that serves."""
-    if not wanted.told:
+    if not submission.notices:
         return
     from worker.reports.notices import deliver_notices
     from worker.storage.notices import list_notices
@@ -219,40 +177,61 @@ def tell(
             )
 
 
+class _Rejects:
+    """The file of lines that are left out, made with the first of them."""
+
+    def __init__(self, path: Path, file: RejectsFile | None) -> None:
+        self.path = path
+        self.written = False
+        self._file = file
+
+    def add(self, problem: Problem, line: InputLine) -> None:
+        if self._file is not None:
+            self._file.add(problem, line)
+            self.written = True
+
+
 @contextmanager
-def _rejects(wanted: Wanted, file: Path) -> Iterator[tuple[Reject | None, Path]]:
-    beside = None if wanted.output is None or str(wanted.output) == "-" else wanted.output
+def _rejects(
+    submission: Submission, file: Path, output: Path | None, outputs: Outputs | None
+) -> Iterator[_Rejects]:
+    beside = None if output is None or str(output) == "-" else output
     path = rejects_path(beside, Path("stdin.jsonl") if str(file) == "-" else file)
-    if wanted.terms.on_bad_line != "skip":
-        yield None, path
+    if submission.on_bad_line != "skip":
+        yield _Rejects(path, None)
         return
-    if wanted.outputs is not None:
-        wanted.outputs.check(path)
-    written = False
+    if outputs is not None:
+        outputs.check(path)
+    rejects = _Rejects(path, None)
     try:
-        with RejectsFile(path) as rejects:
-
-            def reject(problem: Problem, line: InputLine) -> None:
-                nonlocal written
-                rejects.add(problem, line)
-                written = True
-
-            yield reject, path
+        with RejectsFile(path) as opened:
+            rejects = _Rejects(path, opened)
+            yield rejects
     except InputRefused:  # the file says why
-        if wanted.outputs is not None and written:
-            wanted.outputs.remember(path)
+        if outputs is not None and rejects.written:
+            outputs.remember(path)
         raise
-    if wanted.outputs is not None and written:
-        wanted.outputs.remember(path)
+    if outputs is not None and rejects.written:
+        outputs.remember(path)
 
 
-def _asking(wanted: Wanted, console: Console) -> Callable[[Batch, Difference], Answer | None]:
-    def ask(batch: Batch, difference: Difference) -> Answer | None:
-        if wanted.extend:
-            return "extend"
-        if not (sys.stdin.isatty() and console.is_terminal):
+class _AtTerminal(Observer):
+    """Asks whoever sits at a terminal, and keeps lines that are left out in a file."""
+
+    def __init__(self, console: Console, rejects: _Rejects) -> None:
+        self._console = console
+        self._rejects = rejects
+
+    def rejected(self, problem: Problem, line: InputLine) -> None:
+        self._rejects.add(problem, line)
+
+    def rows_changed(self, batch: Batch, difference: Difference) -> Choice | None:
+        if not (sys.stdin.isatty() and self._console.is_terminal):
             return None
-        console.print(f"batch {batch.id} ({batch.name}) asked this input before it changed: {difference}.")
+        self._console.print(
+            f"batch {batch.id} ({batch.name}) asked this input before its rows changed: "
+            f"{difference.with_examples}."
+        )
         answer = typer.prompt(
             "[e]xtend that batch, [n]ew batch, or [q]uit", default="q", err=True, show_default=True
         ).lower()
@@ -264,38 +243,49 @@ def _asking(wanted: Wanted, console: Console) -> Callable[[Batch, Difference], A
             case _:
                 raise typer.Exit(2)
 
-    return ask
+
+def listed_parts(parts: Sequence[str]) -> str:
+    """Parts of a recipe in words, the first few of them.
+
+    >>> listed_parts(("model", "options.seed", "prompt", "think", "format"))
+    'model, options.seed, prompt and 2 more'
+    """
+    if len(parts) < 4:
+        return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
+    return f"{', '.join(parts[:3])} and {len(parts) - 3} more"
 
 
-def in_force(recipe: Recipe) -> str:
+def in_force(submission: Submission) -> str:
     """What is asked where a row says nothing else: always seen, never guessed.
 
-    >>> in_force(Recipe())[:60]
+    >>> in_force(Submission())[:60]
     'In force: num_predict 2,048 (8,192 where a model reasons), t'
     """
-    said, options = recipe.defaults, dict(recipe.defaults.options or {})
+    options = dict(submission.options or {})
     predict, window = options.pop("num_predict", None), options.pop("num_ctx", None)
     parts = [
         f"num_predict {predict:,}"
         if isinstance(predict, int)
         else f"num_predict {NUM_PREDICT:,} ({NUM_PREDICT_THINKING:,} where a model reasons)",
-        "think where a model can" if said.think is None else f"think {'on' if said.think else 'off'}",
+        "think where a model can"
+        if submission.think is None
+        else f"think {'on' if submission.think else 'off'}",
         "a window that fits" if window is None else f"window {window:,}",
     ]
-    if said.format is not None:
-        parts.append("format json" if said.format == "json" else "format by schema")
-    if said.repairs is not None:
-        parts.append(f"repairs {said.repairs}")
-    if said.allow_empty:
+    if submission.format is not None:
+        parts.append("format json" if submission.format == "json" else "format by schema")
+    if submission.repairs is not None:
+        parts.append(f"repairs {submission.repairs}")
+    if submission.allow_empty:
         parts.append("answers without text accepted")
-    if said.priority is not None:
-        parts.append(f"priority {said.priority}")
+    if submission.priority is not None:
+        parts.append(f"priority {submission.priority}")
     parts.append(
         ", ".join(f"{name} {value}" for name, value in options.items())
         if options
         else "the model's own sampling"
     )
-    rest = "whatever rows say" if recipe.override else "where a row says nothing else"
+    rest = "whatever rows say" if submission.override else "where a row says nothing else"
     return f"In force: {', '.join(parts)}; {rest}."
 
 
@@ -310,15 +300,12 @@ def show_prompt(name: str, system: str | None, prompt: str) -> None:
         out.write(f"── {terminal_safe(name)}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
 
 
-def show_prompts(file: Path, recipe: Recipe, count: int) -> int:
+def show_prompts(file: Path, submission: Submission, count: int) -> int:
     """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
-    intake = Intake(
-        replace(recipe.job_defaults, model=recipe.job_defaults.model or "any"),
-        max_attempts=1,
-        override=recipe.override,
-    )
+    models = submission.models[:1] or ("any",)
+    intake = intake_of(submission.model_copy(update={"models": models, "on_bad_line": None}))
     shown = 0
-    rows = open_input(file, recipe)
+    rows = open_input(file, submission)
     for job in intake.read(rows):
         if intake.problems or shown == count:
             break

@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from api_schemas.jobs import JobDefaults, check_defaults
+from api_schemas.submissions import Submission
 from worker.client.given import plain_value, schema_of
 from worker.documents.encodings import read_text
-from worker.domain.keeping import parse_keep
-from worker.door.recipe import Recipe
+from worker.domain.keeping import FOREVER, parse_keep
 from worker.errors import InputRefused, Problem
 from worker.serving.brake import parse_max_failures
 
@@ -19,21 +18,7 @@ if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How the jobs are asked, and which batch they are."""
-
-    recipe: Recipe
-    name: str | None = None
-    key: str | None = None
-    new: bool = False
-    extend: bool = False
-    retry_failed: bool = False
-    max_failures: str | None = None
-    keep: timedelta | None = None
-
-
-def asked(
+def submission_of(
     *,
     model: str | Iterable[str] | None = None,
     prompt: str | None = None,
@@ -57,7 +42,7 @@ def asked(
     max_failures: int | str | None = None,
     reuse: "bool | Literal['any'] | None" = None,
     keep: timedelta | str | None = None,
-) -> Asked:
+) -> Submission:
     """Raises InputRefused for what contradicts itself, cannot be read or JSON does not know."""
     if max_failures is not None:
         parse_max_failures(str(max_failures))
@@ -70,11 +55,10 @@ def asked(
         raise refused(idle[0], told, code="cannot_apply")
     source, text = _prompt(prompt, template)
     models = (model,) if isinstance(model, str) else tuple(dict.fromkeys(model or ()))
-    for one in models:
-        _check(JobDefaults(model=one))
+    for name_ in models:
+        _check(JobDefaults(model=name_))
     defaults = JobDefaults(
-        # a row without a template says its own system, if it has one; with a template there is one for all
-        system=system if text is None else None,
+        system=system,
         format=schema_of(format),
         repairs=repairs,
         allow_empty=allow_empty,
@@ -86,36 +70,34 @@ def asked(
         reuse=reuse,
     )
     _check(defaults)
-    recipe = Recipe(
+    return Submission.of_defaults(
+        defaults,
         prompt=text,
         prompt_source=source,
-        system=None if text is None else system,
         id_column=id_column,
         encoding="utf-8",
         models=models,
-        defaults=defaults,
         limit=limit,
-    )
-    return Asked(
-        recipe,
         name=name,
         key=key,
-        new=new,
-        extend=extend,
+        on_change="new" if new else "extend" if extend else "refuse",
         retry_failed=retry_failed,
         max_failures=None if max_failures is None else str(max_failures),
         keep=_keep(keep),
     )
 
 
-def _keep(keep: timedelta | str | None) -> timedelta | None:
+def _keep(keep: timedelta | str | None) -> str | None:
+    if isinstance(keep, timedelta):
+        if keep < timedelta(0):
+            raise refused("keep", f"keep: expected a time to come, got {keep}")
+        return f"{int(keep.total_seconds())}s" if keep else FOREVER
     try:
-        found = parse_keep(keep) if isinstance(keep, str) else keep
+        if keep is not None:
+            parse_keep(keep)
     except ValueError as error:
         raise refused("keep", f"keep: {error}") from error
-    if found is not None and found < timedelta(0):
-        raise refused("keep", f"keep: expected a time to come, got {found}")
-    return found
+    return keep
 
 
 def _prompt(prompt: str | None, template: str | Path | None) -> tuple[str, str | None]:

@@ -9,21 +9,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker.client.asked import Asked, asked, refused
+from api_schemas.submissions import Submission
+from worker.client.asked import refused, submission_of
 from worker.client.given import Jobs, write_lines
 from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
 from worker.domain.batches import Batch, BatchState
-from worker.domain.jobs import JobState
-from worker.domain.selection import Selection
-from worker.door.arrival import Answer, Ask, arrive
-from worker.door.extend import Difference
-from worker.door.intake import Intake
-from worker.door.recipe import InputLine, Recipe, content_key, open_input
-from worker.door.submit import CheckModels
-from worker.door.terms import Terms
+from worker.door.intake import intake_of
+from worker.door.observer import CheckModels, Choice, Difference, Observer
+from worker.door.rows import InputLine, RowFile, open_input
+from worker.door.submit import submit
 from worker.errors import Conflict, ExtraMissing, InputRefused, Problem, SettingsRefused
-from worker.maintenance.actions import retry_jobs
 from worker.observability.events import emit
 from worker.settings import Settings, load_settings
 from worker.storage.backup import bring_up_to_date
@@ -135,7 +131,7 @@ class Client:
         """
         return self.take_in(
             jobs,
-            asked(
+            submission_of(
                 model=model,
                 prompt=prompt,
                 template=template,
@@ -161,47 +157,40 @@ class Client:
             ),
         )
 
-    def take_in(self, jobs: Jobs, said: Asked, *, check_models: CheckModels | None = None) -> BatchHandle:
-        """``submit`` for whoever serves, too: ``check_models`` as ``submit_lines`` takes it."""
-        if said.key is not None and (not said.key or storable(said.key) != said.key):
+    def take_in(
+        self, jobs: Jobs, submission: Submission, *, check_models: CheckModels | None = None
+    ) -> BatchHandle:
+        """``submit`` for whoever serves, too: ``check_models`` as ``door.submit`` takes it."""
+        submission = submission.model_copy(update={"max_attempts": self.settings.max_attempts})
+        key = submission.key
+        if key is not None and (not key or storable(key) != key):
             raise refused("key", "key: expected characters other than NUL and lone surrogates")
-        recipe = said.recipe
         # a file, since jobs may be many and are read more than once: for their key, to compare, to store
         with tempfile.TemporaryDirectory(prefix="caravan-") as folder:
             path = Path(folder) / "jobs.jsonl"
             with path.open("wb") as out:
-                count, bad = write_lines(jobs, out, rows=not recipe.is_plain)
+                count, bad = write_lines(jobs, out, rows=not submission.is_plain)
             if not count:
                 raise refused("", "the input holds no job", code="empty")
             if bad:
-                raise _problems(path, recipe, bad)
-            self._see_not_cancelled(said, content_key(path, recipe) if said.key is None else said.key)
+                raise _problems(path, submission, bad)
+            rows = RowFile(path, SOURCE)
+            self._see_not_cancelled(submission, submission.key or rows.key(submission))
             try:
-                arrived = arrive(
+                receipt = submit(
                     self.database,
-                    path,
-                    recipe,
-                    name=said.name,
-                    clock=self.clock,
-                    ask=_asking(said),
-                    new=said.new,
-                    key=said.key,
-                    source=SOURCE,
-                    max_attempts=self.settings.max_attempts,
-                    terms=Terms(name=said.name, max_failures=said.max_failures, keep=said.keep),
+                    submission,
+                    rows,
+                    observer=_NoExtension(),
                     check_models=check_models,
+                    clock=self.clock,
                 )
             except InputRefused as error:
                 raise InputRefused(
                     [_in_python(one) for one in error.problems], left_out=error.left_out
                 ) from None
-        if said.retry_failed:
-            failed = Selection(
-                batch_id=arrived.batch.id, job_ids=arrived.only, states=frozenset({JobState.FAILED})
-            )
-            retry_jobs(self.database, failed, clock=self.clock)
         self.wake()
-        return self._handle(arrived.batch)
+        return self._handle(receipt.batch)
 
     def batch(self, reference: str | int) -> BatchHandle:
         """A batch by number, key, name, the beginning of one, or ``@last``. Raises NotFound, Conflict."""
@@ -236,14 +225,14 @@ class Client:
             hosts_to_wake(self.database, clock=self.clock),
         )
 
-    def _see_not_cancelled(self, said: Asked, key: str) -> None:
+    def _see_not_cancelled(self, submission: Submission, key: str) -> None:
         """A batch that somebody cancelled is not taken for one that is being answered. Raises Conflict."""
-        if said.new:
+        if submission.on_change == "new":
             return
         with self.database.read() as conn:
             same = batch_of_key(conn, key)
         if same is not None and same.state is BatchState.CANCELLED:
-            whose = "of these very jobs" if said.key is None else f"with the key {said.key!r}"
+            whose = "of these very jobs" if submission.key is None else f"with the key {submission.key!r}"
             raise Conflict(
                 f"batch {same.id} {whose} was cancelled; new=True asks them in a batch of its own, "
                 f"batch({same.id}).retry(states=['cancelled']) goes on with that one"
@@ -253,16 +242,14 @@ class Client:
         return BatchHandle(batch.id, batch.key, batch.name, self)
 
 
-def _asking(said: Asked) -> Ask:
-    def ask(batch: Batch, difference: Difference) -> Answer | None:
-        if said.extend:
-            return "extend"
+class _NoExtension(Observer):
+    """Nobody can be asked what to do with changed jobs."""
+
+    def rows_changed(self, batch: Batch, difference: Difference) -> Choice | None:
         raise Conflict(
             f"batch {batch.id} ({batch.name}) asked these jobs before they changed: {difference}. extend=True takes the "
             "change into that batch, new=True makes a batch of its own"
         )
-
-    return ask
 
 
 def _in_python(problem: Problem) -> Problem:
@@ -282,10 +269,10 @@ def _in_python(problem: Problem) -> Problem:
     return replace(problem, field=problem.field.removeprefix("--").replace("-", "_"), message=told)
 
 
-def _problems(path: Path, recipe: Recipe, bad: Mapping[int, Problem]) -> InputRefused:
+def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) -> InputRefused:
     """What is wrong with all of the jobs, where some could not even be written as lines."""
-    intake = Intake(recipe.job_defaults, 1, models=recipe.models)
-    for _ in intake.read(_with(open_input(path, recipe), bad)):
+    intake = intake_of(submission)
+    for _ in intake.read(_with(open_input(path, submission), bad)):
         pass
     return InputRefused(intake.problems, left_out=intake.left_out)
 

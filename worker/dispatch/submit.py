@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
 from worker.clock import Clock
-from worker.door.submit import Submitted, submit_lines
+from worker.door.rows import RowStream
+from worker.door.submit import Receipt, submit
 from worker.errors import InputRefused, Problem
 from worker.settings import Settings
 from worker.storage.batches import create_batch, refuse_batch
@@ -22,7 +23,7 @@ def submit_message(
     key: str,
     jobs: list[dict[str, Any]],
     name: str | None,
-) -> Submitted:
+) -> Receipt:
     """Store the jobs as the batch ``key``. A refusal is stored as a batch in state ``refused`` and raised."""
     problem = None
     if not isinstance(jobs, list):
@@ -36,13 +37,5 @@ def submit_message(
             batch, _ = create_batch(conn, key=key, name=name or key, source="celery", now=clock.now())
             refuse_batch(conn, batch.id, [problem], now=clock.now())
         raise InputRefused([problem])
-    return submit_lines(
-        database,
-        (json.dumps(job) for job in jobs),
-        key=key,
-        name=name or key,
-        source="celery",
-        defaults=JobDefaults(),
-        clock=clock,
-        max_attempts=settings.max_attempts,
-    )
+    submission = Submission(key=key, name=name, max_attempts=settings.max_attempts)
+    return submit(database, submission, RowStream(map(json.dumps, jobs), "celery"), clock=clock)

@@ -6,12 +6,14 @@ from itertools import chain, islice
 from typing import Any
 
 from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from api_schemas.submissions import Submission
 from worker.documents.tables import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.door.combine import template_problem
-from worker.door.recipe import InputLine
+from worker.door.observer import Observer
+from worker.door.rows import InputLine
 from worker.errors import Problem
 from worker.kinds.base import Kind
 from worker.kinds.registry import kind_of, shapes
@@ -293,6 +295,30 @@ class Intake:
                 ).text
             return known
         return kind.runner_key(model, request, window=window).text
+
+
+MOST_ATTEMPTS = 3
+"""Of a job whose submission does not say."""
+
+
+def intake_of(
+    submission: Submission,
+    observer: Observer | None = None,
+    models_told: Mapping[str, ModelTold] | None = None,
+) -> Intake:
+    """The reader of a submission's lines. Lines that are wrong go to ``observer`` where the submission skips them; without
+    an observer they are left out without a word: the lines are read again."""
+    reject: Reject | None = None
+    if submission.on_bad_line == "skip":
+        reject = (lambda problem, line: None) if observer is None else observer.rejected
+    return Intake(
+        submission.defaults,
+        submission.max_attempts or MOST_ATTEMPTS,
+        models=submission.models,
+        override=submission.override,
+        reject=reject,
+        told=models_told,
+    )
 
 
 def _problem(problem: LineProblem) -> Problem:

@@ -4,19 +4,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from api_schemas.jobs import PRIORITIES
+from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.jobs import FINAL, Priority
+from worker.domain.keeping import FOREVER, parse_keep
 from worker.domain.runners import RunnerKey
 from worker.domain.selection import Selection
-from worker.door.extend import beside
+from worker.door.changes import beside
 from worker.door.intake import Intake
-from worker.door.recipe import InputLine, Recipe
-from worker.door.submit import CHUNK, CheckModels
-from worker.door.terms import Terms
+from worker.door.observer import CheckModels
+from worker.door.rows import InputLine
+from worker.door.upload import CHUNK
 from worker.errors import Code, InputRefused, Problem
 from worker.maintenance.actions import prioritise_jobs, unhold_jobs
 from worker.maintenance.hours import set_windows
+from worker.policy.windows import Windows, parse_windows
 from worker.storage.answers import answer_counts
 from worker.storage.batches import set_keep
 from worker.storage.counts import open_priorities
@@ -27,27 +30,26 @@ from worker.storage.reports import jobs_by_runner_key
 from worker.storage.reuse import want_reuse
 
 
-def check_terms(database: Database, batch: Batch, recipe: Recipe, terms: Terms) -> None:
+def check_terms(database: Database, batch: Batch, submission: Submission) -> None:
     """Refuse, before anything is changed, what a batch that is there cannot take on any more. Raises InputRefused."""
     with database.read() as conn:
         tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
         deadline = batch_deadline(conn, batch.id)
     before = None if tally is None else tally.max_failures
-    if terms.name is not None and terms.name != batch.name:
-        raise _cannot_apply("--name", f"{terms.name!r} is not its name", batch)
-    if terms.max_failures is not None and terms.max_failures != before:
+    if submission.name is not None and submission.name != batch.name:
+        raise _cannot_apply("--name", f"{submission.name!r} is not its name", batch)
+    if submission.max_failures is not None and submission.max_failures != before:
         raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
-    if terms.fail_on_cut and cut:
+    if submission.fail_on_cut and cut:
         raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
-    if recipe.defaults.expires and recipe.defaults.deadline is None and deadline is None:
+    if submission.expires and submission.deadline is None and deadline is None:
         raise _cannot_apply("--expire", "it has no deadline; --by TIME gives it one", batch)
 
 
 def apply_terms(
     database: Database,
     batch: Batch,
-    recipe: Recipe,
-    terms: Terms,
+    submission: Submission,
     *,
     clock: Clock,
     check_models: CheckModels | None = None,
@@ -56,21 +58,21 @@ def apply_terms(
 
     Raises InputRefused where models cannot be pulled.
     """
-    if terms.pull_missing and check_models is not None:
+    if submission.pull_missing and check_models is not None:
         _with_models(database, batch, check_models, clock)
-    if terms.keep is not None:
+    if submission.keep is not None:
         with database.write() as conn:
-            set_keep(conn, batch.id, int(terms.keep.total_seconds()))
-    if terms.windows is not None:
-        set_windows(database, batch.id, terms.windows, clock=clock)
-    return _with_deadline(database, batch, recipe)
+            set_keep(conn, batch.id, keep_seconds(submission))
+    windows = windows_of(submission)
+    if windows is not None:
+        set_windows(database, batch.id, windows, clock=clock)
+    return _with_deadline(database, batch, submission)
 
 
 def apply_to_rows(
     database: Database,
     batch: Batch,
-    recipe: Recipe,
-    terms: Terms,
+    submission: Submission,
     lines: Iterable[InputLine],
     intake: Callable[[], Intake],
     *,
@@ -83,10 +85,10 @@ def apply_to_rows(
     """
     with database.read() as conn:
         left = open_priorities(conn, batch.id)
-    level = recipe.defaults.priority
+    level = submission.priority
     priority = level is not None and bool(left - {PRIORITIES[level]})
-    reuse = bool(left) and bool(recipe.defaults.reuse)
-    if not (priority or reuse or terms.on_bad_line):
+    reuse = bool(left) and bool(submission.reuse)
+    if not (priority or reuse or submission.on_bad_line):
         return None
     reader = intake()
     urgent: dict[Priority, set[int]] = {}
@@ -99,7 +101,7 @@ def apply_to_rows(
             urgent.setdefault(job.priority, set()).add(stored.id)
             if job.reuse:
                 reusing.append(stored.id)
-    if reader.problems and terms.on_bad_line == "refuse":
+    if reader.problems and submission.on_bad_line == "refuse":
         raise InputRefused(reader.problems, left_out=reader.left_out)
     if priority:
         for urgency, ids in urgent.items():
@@ -108,6 +110,19 @@ def apply_to_rows(
         with database.write() as conn:
             want_reuse(conn, reusing[start : start + CHUNK])
     return reader
+
+
+def windows_of(submission: Submission) -> Windows | None:
+    """The hours in which its jobs may start; None: at any time. Raises InputRefused."""
+    return parse_windows(submission.window, submission.tz, submission.blackout)
+
+
+def keep_seconds(submission: Submission) -> int:
+    """How long a batch is kept once it has ended, 0 for ever. Raises InputRefused."""
+    try:
+        return int(parse_keep(submission.keep or FOREVER).total_seconds())
+    except ValueError as error:
+        raise InputRefused([Problem(0, "--keep", "invalid_value", f"--keep {error}")]) from error
 
 
 def _cannot_apply(option: str, why: str, batch: Batch) -> InputRefused:
@@ -130,15 +145,15 @@ def _with_models(database: Database, batch: Batch, check_models: CheckModels, cl
     unhold_jobs(database, Selection(batch.id, codes=missing), clock=clock)
 
 
-def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
+def _with_deadline(database: Database, batch: Batch, submission: Submission) -> Batch:
     """A batch that was there already is wanted by another time from now on, where one is given."""
     with database.read() as conn:
         before = batch_deadline(conn, batch.id)
     # --expire alone goes by the deadline that the batch has
-    deadline = recipe.defaults.deadline or (before if recipe.defaults.expires else None)
+    deadline = submission.deadline or (before if submission.expires else None)
     if deadline is None:
         return batch
-    if before == deadline and recipe.defaults.expires is None:
+    if before == deadline and submission.expires is None:
         return batch
     after: int | None = 0
     while after is not None:
@@ -148,7 +163,7 @@ def _with_deadline(database: Database, batch: Batch, recipe: Recipe) -> Batch:
                 batch.id,
                 deadline,
                 instead_of=before,
-                expires=recipe.defaults.expires,
+                expires=submission.expires,
                 after=after,
                 limit=CHUNK,
             )

@@ -29,7 +29,7 @@ from worker.errors import InputRefused, Problem
 from worker.extras import require
 
 if TYPE_CHECKING:
-    from worker.door.recipe import InputLine  # which reads templates; a command that writes need not
+    from worker.door.rows import InputLine  # which reads templates; a command that writes need not
 
 Form = Literal["jsonl", "csv", "tsv", "parquet"]
 Kind = Literal["text", "integer", "number", "truth", "time"]

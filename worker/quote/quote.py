@@ -26,7 +26,7 @@ from worker.storage.reports import list_models
 
 if TYPE_CHECKING:  # ``watch`` reads no input
     from worker.door.intake import Intake
-    from worker.door.recipe import InputLine
+    from worker.door.rows import InputLine
     from worker.hosts.registry import Seen
 
 TOKENS_PER_SECOND = 40.0

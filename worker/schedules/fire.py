@@ -12,20 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.documents.leave_out import LeftOut
-from worker.domain.batches import Batch, BatchOrigin, BatchState
-from worker.domain.keeping import parse_keep
+from worker.domain.batches import Batch, BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
 from worker.domain.selection import Selection
 from worker.door.documents import Window, job_lines, window_of
-from worker.door.recipe import InputLine
-from worker.door.submit import submit_lines
+from worker.door.observer import Observer
+from worker.door.rows import InputLine, RowStream
+from worker.door.submit import submit
 from worker.errors import Code, Conflict, DocumentRefused, ExtraMissing, InputRefused, NotFound, Problem
 from worker.maintenance.actions import unhold_jobs
 from worker.observability.events import emit
 from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
-from worker.policy.windows import parse_windows
 from worker.quote.forecast import forecast
 from worker.schedules.answers import write_answers
 from worker.schedules.reading import ReadDocument, Reading, read_documents
@@ -308,6 +308,16 @@ def _batch_of_earlier_try(database: Database, firing: Firing, clock: Clock) -> B
     return None
 
 
+class _Failures(Observer):
+    """Notes documents whose line cannot be asked."""
+
+    def __init__(self, diff: _Diff) -> None:
+        self._diff = diff
+
+    def rejected(self, problem: Problem, line: InputLine) -> None:
+        _Diff.fail(self._diff.entries[self._diff.lines[line.line]], problem)
+
+
 def _submit(
     database: Database,
     firing: Firing,
@@ -318,30 +328,27 @@ def _submit(
     max_attempts: int,
 ) -> Batch | None:
     spec = schedule.spec
-    windows = parse_windows(spec.window, spec.tz, spec.blackout)
     local = firing.fire_at.astimezone(zone_of(spec.tz))
-
-    def reject(problem: Problem, line: InputLine) -> None:
-        _Diff.fail(diff.entries[diff.lines[line.line]], problem)
 
     key = _key(firing, firing.tries)
     try:
-        submitted = submit_lines(
+        receipt = submit(
             database,
-            lines,
-            key=key,
-            name=f"{schedule.name} {local:%Y-%m-%d %H:%M}",
-            source=f"schedule {schedule.name}",
-            defaults=diff.asking.defaults,
-            clock=clock,
-            max_attempts=max_attempts,
-            origin=BatchOrigin(
+            Submission.of_defaults(
+                diff.asking.defaults,
+                key=key,
+                name=f"{schedule.name} {local:%Y-%m-%d %H:%M}",
+                max_attempts=max_attempts,
                 max_failures=spec.max_failures,
-                schedule=schedule.name,
-                keep_seconds=None if spec.keep is None else int(parse_keep(spec.keep).total_seconds()),
-                windows=None if windows is None else windows.plain,
+                keep=spec.keep,
+                window=spec.window,
+                blackout=spec.blackout,
+                tz=spec.tz,
+                on_bad_line="skip",
             ),
-            reject=reject,
+            RowStream(lines, f"schedule {schedule.name}", schedule=schedule.name),
+            observer=_Failures(diff),
+            clock=clock,
         )
     except InputRefused:
         if all(not diff.entries[key].change.asks for key in diff.lines.values()):
@@ -349,7 +356,7 @@ def _submit(
         raise
     except Conflict as error:
         raise Lost from error  # somebody took the firing over and refused this batch
-    return submitted.batch
+    return receipt.batch
 
 
 def _note(

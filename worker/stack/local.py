@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker.client import Asked, BatchHandle, Client, Jobs, OnProgress, asked
+from api_schemas.submissions import Submission
+from worker.client import BatchHandle, Client, Jobs, OnProgress, submission_of
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
@@ -27,7 +28,7 @@ from worker.storage.hosts import get_host, known_host
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
     from worker.domain.batches import BatchProgress
-    from worker.door.submit import CheckModels
+    from worker.door.observer import CheckModels
     from worker.errors import Problem
     from worker.storage.engine import Database
 
@@ -89,7 +90,7 @@ class Caravan(Client):
             raise SettingsRefused(
                 "broker_url: a fleet serves here, so nothing runs in this process; use submit()"
             )
-        said = asked(
+        submission = submission_of(
             model=model,
             prompt=prompt,
             template=template,
@@ -114,18 +115,18 @@ class Caravan(Client):
         try:
             with embedded(self.settings, command="run") as stack:
                 seen = join_hosts(stack, wanted_hosts(self.database, hosts, slots))
-                batch = self.take_in(jobs, said, check_models=_models_checked(seen))
+                batch = self.take_in(jobs, submission, check_models=_models_checked(seen))
                 _serve(stack, [look.host for look in seen], batch, callback, poll, wait_hosts)
                 return batch
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
-        return self._beside_up(jobs, said, hosts, slots, callback, poll, wait_hosts)
+        return self._beside_up(jobs, submission, hosts, slots, callback, poll, wait_hosts)
 
     def _beside_up(
         self,
         jobs: Jobs,
-        said: Asked,
+        submission: Submission,
         hosts: Sequence[str] | None,
         slots: int | None,
         callback: OnProgress | None,
@@ -151,7 +152,7 @@ class Caravan(Client):
                 if seen
                 else "caravan up serves no host yet: give hosts=, or caravan hosts add NAME URL"
             )
-        batch = self.take_in(jobs, said, check_models=_models_checked(seen))
+        batch = self.take_in(jobs, submission, check_models=_models_checked(seen))
         look = _looking(
             self, batch.id, {one.host.name for one in seen}, callback, wait_hosts, serving=self._up_is_there
         )

@@ -88,15 +88,19 @@ def create_batch(
     return _batch(known), False
 
 
-def latest_of_lineage(conn: Connection, lineage: str) -> Batch | None:
-    """The newest batch that asked the same input, as it was then."""
-    row = conn.execute(
+def batches_of_lineage(conn: Connection, lineage: str) -> list[Batch]:
+    """The newest batches that asked the same input, as it was then; the newest first."""
+    rows = conn.execute(
         select(batches)
         .where(batches.c.lineage == lineage, batches.c.state != BatchState.REFUSED)
         .order_by(batches.c.id.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _batch(row)
+        .limit(_FAMILY)
+    )
+    return [_batch(row) for row in rows]
+
+
+_FAMILY = 50
+"""Batches of one input that are looked at."""
 
 
 def recipe_of(conn: Connection, batch_id: int) -> dict[str, Any] | None:

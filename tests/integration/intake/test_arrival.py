@@ -3,23 +3,22 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
+from tests.door import submit_file
 from tests.maintenance import tidy
 from worker.clock import Clock
 from worker.domain.attempts import Failed, Finish
 from worker.domain.batches import BatchState
 from worker.domain.jobs import ClaimedJob, JobState
 from worker.domain.selection import Selection
-from worker.door.arrival import Arrived, arrive
-from worker.door.extend import Difference
-from worker.door.recipe import InputLine, Recipe
+from worker.door.rows import InputLine
+from worker.door.submit import Receipt
 from worker.errors import Code, Conflict, InputRefused, Problem
 from worker.exports.results import result_lines
 from worker.maintenance.actions import cancel_jobs
@@ -28,7 +27,7 @@ from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.finishes import finish_jobs
 
-ASKED = Recipe(prompt="Sell {{ title }}", id_column="sku", models=("m:1",))
+ASKED = Submission(prompt="Sell {{ title }}", id_column="sku", models=("m:1",))
 
 
 @pytest.fixture
@@ -51,15 +50,15 @@ def table(path: Path, rows: dict[str, str], encoding: str = "utf-8") -> Path:
     return path
 
 
-def nobody(batch: object, difference: Difference) -> None:
-    return None
+def with_fields(submission: Submission, **fields: Any) -> Submission:
+    return submission.model_copy(update=fields)
 
 
-def taken(database: Database, clock: Clock, path: Path, recipe: Recipe = ASKED, **more: Any) -> Arrived:
-    return arrive(database, path, recipe, **{"name": None, "clock": clock, "ask": nobody, **more})
+def taken(database: Database, clock: Clock, path: Path, recipe: Submission = ASKED, **more: Any) -> Receipt:
+    return submit_file(database, path, recipe, clock=clock, **more)
 
 
-def prompts(database: Database, arrived: Arrived) -> dict[str, str]:
+def prompts(database: Database, arrived: Receipt) -> dict[str, str]:
     with database.read() as conn:
         rows = conn.execute(
             text(
@@ -71,7 +70,7 @@ def prompts(database: Database, arrived: Arrived) -> dict[str, str]:
         return {row[0]: row[1] for row in rows}
 
 
-def counts(database: Database, arrived: Arrived) -> dict[JobState, int]:
+def counts(database: Database, arrived: Receipt) -> dict[JobState, int]:
     with database.read() as conn:
         found = batch_progress(conn, arrived.batch.id)
     return {state: n for state, n in found.counts.items() if n}
@@ -126,7 +125,7 @@ def test_each_row_of_a_table_is_a_job_with_its_columns_as_metadata(
 
 
 def test_a_row_is_asked_of_each_model(database: Database, clock: Clock, tmp_path: Path) -> None:
-    recipe = replace(ASKED, models=("m:1", "n:1", "m:1"))
+    recipe = with_fields(ASKED, models=("m:1", "n:1", "m:1"))
 
     arrived = taken(database, clock, table(tmp_path / "p.csv", {"A1": "x", "A2": "y"}), recipe)
 
@@ -147,14 +146,14 @@ def test_the_same_input_under_the_same_recipe_is_the_same_batch(
     first, second = taken(database, clock, path), taken(database, clock, path)
 
     assert first.batch.id == second.batch.id
-    assert (first.submitted.created, second.submitted.created) == (True, False)
+    assert (first.created, second.created) == (True, False)
 
 
 def test_a_pilot_goes_on_with_the_rest_in_the_order_of_the_input(
     database: Database, clock: Clock, tmp_path: Path
 ) -> None:
     path = table(tmp_path / "p.csv", {f"A{n}": f"t{n}" for n in range(30)})
-    pilot = taken(database, clock, path, replace(ASKED, sample=5, seed=7))
+    pilot = taken(database, clock, path, with_fields(ASKED, sample=5, seed=7))
     assert counts(database, pilot) == {JobState.QUEUED: 5}
     finish_all(database, clock)
 
@@ -223,7 +222,7 @@ def test_a_new_batch_of_a_changed_input_leaves_the_old_one_alone(
     first = taken(database, clock, table(path, {"A1": "x"}))
 
     second = taken(database, clock, table(path, {"A1": "z"}), ask=lambda batch, difference: "new")
-    third = taken(database, clock, path, new=True)
+    third = taken(database, clock, path, on_change="new")
 
     assert len({first.batch.id, second.batch.id, third.batch.id}) == 3
 
@@ -254,7 +253,7 @@ def test_a_cancelled_batch_is_asked_again_only_as_a_new_one(
 
     with pytest.raises(Conflict, match="--new"):
         taken(database, clock, path)
-    assert taken(database, clock, path, new=True).batch.id != first.batch.id
+    assert taken(database, clock, path, on_change="new").batch.id != first.batch.id
 
 
 def test_lines_that_are_wrong_are_handed_out_where_the_others_go_on(
@@ -267,10 +266,10 @@ def test_lines_that_are_wrong_are_handed_out_where_the_others_go_on(
     def reject(problem: Problem, line: InputLine) -> None:
         wrong.append((line.line, problem.code))
 
-    arrived = taken(database, clock, path, Recipe(models=("m:1",)), reject=reject)
+    arrived = taken(database, clock, path, Submission(models=("m:1",)), reject=reject)
 
     assert counts(database, arrived) == {JobState.QUEUED: 2}
-    assert arrived.submitted.rejected == 2
+    assert arrived.rejected == 2
     assert [line for line, _ in wrong] == [2, 5]
 
 
@@ -280,13 +279,12 @@ def test_what_is_said_for_all_fills_gaps_or_replaces(
     path = tmp_path / "p.jsonl"
     line = {"prompt": "a", "model": "own:1", "options": {"num_ctx": 1024}, "priority": "high"}
     path.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    said = JobDefaults(options={"num_ctx": 8192, "seed": 1}, priority="bulk")
 
-    gaps = Recipe(models=("m:1",), defaults=said)
-    filled = taken(database, clock, path, gaps, new=True)
-    replaced = taken(database, clock, path, replace(gaps, override=True), new=True)
+    gaps = Submission(models=("m:1",), options={"num_ctx": 8192, "seed": 1}, priority="bulk")
+    filled = taken(database, clock, path, gaps, on_change="new")
+    replaced = taken(database, clock, path, with_fields(gaps, override=True), on_change="new")
 
-    def keys(arrived: Arrived) -> list[tuple[str, int]]:
+    def keys(arrived: Receipt) -> list[tuple[str, int]]:
         with database.read() as conn:
             rows = conn.execute(
                 text("SELECT runner_key, priority FROM jobs WHERE batch_id = :b"), {"b": arrived.batch.id}
@@ -300,15 +298,15 @@ def test_what_is_said_for_all_fills_gaps_or_replaces(
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
-        (Recipe(prompt="Sell {{ titel }}", models=("m:1",)), "did you mean"),
-        (Recipe(prompt="Sell it", models=("m:1",)), "{{"),
-        (Recipe(prompt="{{ title }}", id_column="id", models=("m:1",)), "--id"),
-        (Recipe(models=("m:1",)), "--prompt"),
-        (Recipe(prompt="{{ title }}", defaults=JobDefaults(options={"num_ctxx": 1})), "num_ctx"),
+        (Submission(prompt="Sell {{ titel }}", models=("m:1",)), "did you mean"),
+        (Submission(prompt="Sell it", models=("m:1",)), "{{"),
+        (Submission(prompt="{{ title }}", id_column="id", models=("m:1",)), "--id"),
+        (Submission(models=("m:1",)), "--prompt"),
+        (Submission(prompt="{{ title }}", options={"num_ctxx": 1}), "num_ctx"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_input_is_refused_before_anything_is_stored(
-    database: Database, clock: Clock, tmp_path: Path, recipe: Recipe, told: str
+    database: Database, clock: Clock, tmp_path: Path, recipe: Submission, told: str
 ) -> None:
     with pytest.raises(InputRefused) as refused:
         taken(database, clock, table(tmp_path / "p.csv", {"A1": "x"}), recipe)
@@ -326,7 +324,7 @@ def test_a_row_whose_prompt_renders_blank_is_refused_by_its_line(
             database,
             clock,
             table(tmp_path / "p.csv", {"A1": "x", "A2": " "}),
-            replace(ASKED, prompt="{{ title }}"),
+            with_fields(ASKED, prompt="{{ title }}"),
         )
 
     assert (refused.value.problems[0].line, refused.value.problems[0].code) == (3, "blank_prompt")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
+from tests.door import submit_file
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.attempts import Retried
 from worker.domain.batches import Batch
 from worker.domain.jobs import JobState
-from worker.door.arrival import Arrived, arrive
-from worker.door.recipe import Recipe, content_key
+from worker.door.rows import content_key
+from worker.door.submit import Receipt
 from worker.errors import Code
 from worker.storage.batches import finish_batches, get_batch
 from worker.storage.engine import Database, open_database
@@ -40,8 +40,8 @@ def store(database: Database) -> Store:
     return Store(database)
 
 
-def by(deadline: datetime | None, *, expires: bool | None = None, **more: Any) -> Recipe:
-    return Recipe(defaults=JobDefaults(model="m:1", deadline=deadline, expires=expires), **more)
+def by(deadline: datetime | None, *, expires: bool | None = None, **more: Any) -> Submission:
+    return Submission(models=("m:1",), deadline=deadline, expires=expires, **more)
 
 
 def lines(path: Path, *more: dict[str, Any]) -> Path:
@@ -50,8 +50,8 @@ def lines(path: Path, *more: dict[str, Any]) -> Path:
     return path
 
 
-def taken(database: Database, path: Path, recipe: Recipe, **more: Any) -> Arrived:
-    return arrive(database, path, recipe, name=None, clock=database.clock(), ask=lambda *_: None, **more)
+def taken(database: Database, path: Path, recipe: Submission, **more: Any) -> Receipt:
+    return submit_file(database, path, recipe, **more)
 
 
 def dates(database: Database, batch: Batch) -> list[tuple[datetime | None, bool]]:
@@ -85,7 +85,7 @@ def test_jobs_expire_where_the_batch_or_their_line_asks_for_it(database: Databas
     )
 
     batch = taken(database, file, by(SIX, expires=True)).batch
-    quiet = taken(database, file, by(None), new=True).batch
+    quiet = taken(database, file, by(None), on_change="new").batch
 
     assert [expires for _, expires in dates(database, batch)] == [True, True, False, True]
     assert dates(database, quiet) == [(None, False), (OWN, False), (None, False), (OWN, True)]
@@ -109,7 +109,7 @@ def test_the_same_input_by_another_time_is_the_same_batch_wanted_then(
 
     again = taken(database, file, by(EIGHT, expires=True))
 
-    assert (again.batch.id, again.batch.deadline, again.submitted.created) == (first.id, EIGHT, False)
+    assert (again.batch.id, again.batch.deadline, again.created) == (first.id, EIGHT, False)
     assert dates(database, first) == [(EIGHT, True), (OWN, False)]
     with database.read() as conn:
         assert get_batch(conn, first.id).deadline == EIGHT
@@ -129,7 +129,7 @@ def test_the_rest_of_a_pilot_is_wanted_by_the_time_that_is_given_with_it(
     database: Database, tmp_path: Path
 ) -> None:
     file = lines(tmp_path / "a.jsonl", {"prompt": "c"})
-    pilot = taken(database, file, replace(by(None), limit=1)).batch
+    pilot = taken(database, file, by(None, limit=1)).batch
 
     whole = taken(database, file, by(SIX)).batch
 

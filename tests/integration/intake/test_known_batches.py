@@ -2,24 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
+from tests.door import submit_file
 from worker.domain.jobs import Priority
 from worker.domain.selection import Selection
-from worker.door.arrival import Arrived, arrive
-from worker.door.recipe import InputLine, Recipe
-from worker.door.terms import Terms
+from worker.door.rows import InputLine
+from worker.door.submit import Receipt
 from worker.errors import Code, InputRefused, Problem
 from worker.storage.actions import hold_some
 from worker.storage.engine import Database, open_database
 
-PLAIN = Recipe(models=("m:1",))
+PLAIN = Submission(models=("m:1",))
 LINES = ({"prompt": "a"}, {"prompt": "b", "priority": "bulk"}, {"prompt": "c", "options": {"seed": 7}})
 
 
@@ -35,16 +34,15 @@ def written(path: Path, *more: str) -> Path:
     return path
 
 
-def taken(database: Database, path: Path, recipe: Recipe = PLAIN, **more: Any) -> Arrived:
-    given: dict[str, Any] = {"name": None, "clock": database.clock(), "ask": lambda *_: None}
-    return arrive(database, path, recipe, **given | more)
+def taken(database: Database, path: Path, recipe: Submission = PLAIN, **more: Any) -> Receipt:
+    return submit_file(database, path, recipe, **more)
 
 
-def with_defaults(**defaults: Any) -> Recipe:
-    return replace(PLAIN, defaults=JobDefaults(**defaults))
+def with_defaults(**defaults: Any) -> Submission:
+    return PLAIN.model_copy(update=defaults)
 
 
-def column(database: Database, arrived: Arrived, name: str) -> list[Any]:
+def column(database: Database, arrived: Receipt, name: str) -> list[Any]:
     with database.read() as conn:
         return list(
             conn.scalars(
@@ -77,7 +75,7 @@ def test_missing_models_are_pulled_and_jobs_that_were_held_for_them_go_on(
 
     taken(database, path, check_models=check)
     assert looked == []
-    again = taken(database, path, check_models=check, terms=Terms(pull_missing=True))
+    again = taken(database, path, check_models=check, pull_missing=True)
 
     assert (again.batch.id, looked) == (first.batch.id, [{"m:1": 0}])
     assert set(column(database, first, "state")) <= {"scheduled", "queued"}
@@ -91,7 +89,7 @@ def test_models_that_cannot_be_pulled_refuse_the_command(database: Database, tmp
         taken(
             database,
             path,
-            terms=Terms(pull_missing=True),
+            pull_missing=True,
             check_models=lambda wanted: [Problem(0, "model", "model_missing", "no host has it")],
         )
 
@@ -103,14 +101,13 @@ def test_lines_that_are_wrong_are_set_aside_again_or_refused(database: Database,
     def reject(problem: Problem, line: InputLine) -> None:
         rejects.append(line.line)
 
-    skip = Terms(on_bad_line="skip")
-    first = taken(database, path, reject=reject, terms=skip)
-    again = taken(database, path, reject=reject, terms=skip)
+    first = taken(database, path, reject=reject, on_bad_line="skip")
+    again = taken(database, path, reject=reject, on_bad_line="skip")
 
     assert rejects == [4, 4]
-    assert (again.batch.id, again.submitted.created, again.submitted.rejected) == (first.batch.id, False, 1)
+    assert (again.batch.id, again.created, again.rejected) == (first.batch.id, False, 1)
     with pytest.raises(InputRefused, match="promt"):
-        taken(database, path, terms=Terms(on_bad_line="refuse"))
+        taken(database, path, on_bad_line="refuse")
     assert taken(database, path).batch.id == first.batch.id
 
 
@@ -142,10 +139,10 @@ def test_reuse_that_no_row_allows_is_said(database: Database, tmp_path: Path) ->
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "a"}\n')
 
-    (remark,) = taken(database, path, with_defaults(reuse=True)).submitted.remarks
+    (remark,) = taken(database, path, with_defaults(reuse=True)).remarks
 
     assert "--reuse-any" in remark
-    assert taken(database, path, with_defaults(reuse="any"), new=True).submitted.remarks == ()
+    assert taken(database, path, with_defaults(reuse="any"), on_change="new").remarks == ()
 
 
 def test_expiring_without_a_deadline_is_refused_for_a_new_batch_and_for_one_that_is_there(
@@ -166,9 +163,7 @@ def test_what_a_changed_input_leaves_out_is_counted_too(database: Database, tmp_
     taken(database, path)
     written(path, '{"promt": "d"}', '{"prompt": "e"}')
 
-    arrived = taken(
-        database, path, ask=lambda *_: "extend", reject=lambda *_: None, terms=Terms(on_bad_line="skip")
-    )
+    arrived = taken(database, path, ask=lambda *_: "extend", reject=lambda *_: None, on_bad_line="skip")
 
     assert arrived.difference is not None and arrived.difference.new == 1
-    assert arrived.submitted.rejected == 1
+    assert arrived.rejected == 1

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from worker.door.arrival import arrive
-from worker.door.intake import Intake
-from worker.door.recipe import Recipe, open_input
+from api_schemas.submissions import Submission
+from tests.door import submit_file
+from worker.door.intake import intake_of
+from worker.door.rows import open_input
 from worker.storage.engine import open_database
 
 
@@ -15,28 +16,21 @@ def test_stream_is_noted_once_for_a_batch_and_not_for_each_line(tmp_path: Path, 
     path.write_text('{"prompt":"a"}\n' + '{"prompt":"b","stream":false}\n' * 3)
     database = open_database(migrated_url)
     try:
-        arrived = arrive(
-            database,
-            path,
-            Recipe(models=("m:1",)),
-            name=None,
-            clock=database.clock(),
-            ask=lambda batch, difference: None,
-        )
+        arrived = submit_file(database, path, Submission(models=("m:1",)))
     finally:
         database.close()
 
-    (remark,) = arrived.submitted.remarks
+    (remark,) = arrived.remarks
     assert remark.startswith("stream has no effect")
     assert "3 lines" in remark
     assert "line 2" in remark
-    assert (arrived.batch.jobs, arrived.submitted.noted) == (4, 0)
+    assert (arrived.batch.jobs, arrived.noted) == (4, 0)
 
 
 def remarks(path: Path, *lines: dict[str, Any], **recipe: Any) -> tuple[str, ...]:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    given = Recipe(**{"models": ("m:1",)} | recipe)
-    intake = Intake(given.job_defaults, 1, models=given.models, override=given.override)
+    given = Submission(**{"models": ("m:1",)} | recipe)
+    intake = intake_of(given)
     assert list(intake.read(open_input(path, given)))
     return intake.remarks()
 
@@ -65,8 +59,8 @@ def test_a_system_for_all_rows_leaves_alone_those_that_have_their_own(tmp_path: 
     path.write_text('{"prompt": "a", "system": "own"}\n{"prompt": "b"}\n')
 
     def systems(**more: Any) -> list[str]:
-        recipe = Recipe(models=("m:1",), system="of all", **more)
-        intake = Intake(recipe.job_defaults, 1, models=recipe.models, override=recipe.override)
+        recipe = Submission(models=("m:1",), system="of all", render_system=True, **more)
+        intake = intake_of(recipe)
         return [job.request["system"] for job in intake.read(open_input(path, recipe))]
 
     assert systems() == ["own", "of all"]

@@ -13,12 +13,12 @@ import pytest
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.door import submit_lines
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.dispatch import services
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
-from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
 from worker.maintenance.runner import Runner
 from worker.serving.serve import serve_host
@@ -58,7 +58,6 @@ def test_what_breaks_once_is_tried_again_and_the_work_is_done(
             [f'{{"model": "{model}", "prompt": "x"}}'],
             key="k",
             name="b",
-            source=None,
             defaults=JobDefaults(),
             clock=stack.clock,
         ).batch
@@ -75,7 +74,7 @@ def submitted(database: Database, clock: Clock, key: str, **fields: object) -> B
     """A batch of one job, as another process submits it: the stack is told nothing."""
     job = {"model": simulator.demo_models()[0].name, "prompt": key, **fields}
     return submit_lines(
-        database, [json.dumps(job)], key=key, name=key, source=None, defaults=JobDefaults(), clock=clock
+        database, [json.dumps(job)], key=key, name=key, defaults=JobDefaults(), clock=clock
     ).batch
 
 

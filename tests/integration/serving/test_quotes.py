@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from api_schemas.jobs import JobDefaults
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host, HostModel, LoadedModel
 from worker.domain.jobs import Priority
 from worker.door.intake import Intake
-from worker.door.recipe import Recipe
 from worker.errors import InputRefused
 from worker.explain import explain
 from worker.quote.quote import Quoted, Tally, quote_batch, quote_input, tally
@@ -60,7 +60,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 def asked(store: Store, *lines: dict[str, object]) -> Tally:
     with store.database.read() as conn:
         told = known_models(conn)
-    return tally(Intake(Recipe().job_defaults, 3, told=told), (json.dumps(line) for line in lines), told)
+    return tally(Intake(JobDefaults(), 3, told=told), (json.dumps(line) for line in lines), told)
 
 
 def learned(store: Store, *seen: PaceSeen) -> None:

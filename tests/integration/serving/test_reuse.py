@@ -15,13 +15,13 @@ from sqlalchemy import text
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.door import submit_lines
 from tests.maintenance import tick, tidy
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.domain.selection import Selection
 from worker.domain.timings import Timings
-from worker.door.submit import submit_lines
 from worker.exports.results import result_lines
 from worker.hosts.registry import register
 from worker.maintenance.actions import cancel_jobs, pause_batch
@@ -67,7 +67,6 @@ def submit(database: Database, clock: Clock, *rows: dict[str, Any], **defaults: 
         [json.dumps(row) for row in rows],
         key=uuid.uuid4().hex,
         name="b",
-        source=None,
         defaults=JobDefaults(**said),
         clock=clock,
     ).batch

@@ -7,33 +7,15 @@ from typing import Any
 import pytest
 
 import simulator
+from api_schemas.submissions import Submission
 from worker.cli import main_job
-from worker.cli.options import Wanted, recipe_of
+from worker.cli.options import Rows, Wanted
 from worker.cli.run import run_batch
 from worker.errors import DatabaseUnavailable
 from worker.settings import load_settings
 from worker.storage.engine import Database
 
 MODEL = "llama3.2:3b"
-
-
-def nothing_said() -> dict[str, Any]:
-    """Of a recipe."""
-    none = (
-        "prompt",
-        "template",
-        "system",
-        "id_column",
-        "encoding",
-        "quote",
-        "limit",
-        "sample",
-        "set_",
-        "think",
-        "format_",
-    )
-    said: dict[str, Any] = dict.fromkeys((*none, "keep_alive", "priority"))
-    return {**said, "models": [MODEL], "seed": 0, "override": False}
 
 
 def run(tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
@@ -44,8 +26,8 @@ def run(tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
     with simulator.running(settings) as (host,):
         code = run_batch(
             load_settings(home=tmp_path / "home"),
-            file,
-            recipe_of(**nothing_said()),
+            Rows(file),
+            Submission(models=(MODEL,)),
             Wanted(output=output),
             urls=[host.url],
             slots=2,

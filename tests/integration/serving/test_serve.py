@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from tests.door import submit_lines
 from tests.maintenance import tick, tidy
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
@@ -22,7 +23,6 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.domain.timings import Timings
-from worker.door.submit import submit_lines
 from worker.errors import DatabaseUnavailable
 from worker.exports.results import result_lines
 from worker.hosts.registry import register
@@ -93,7 +93,6 @@ def submit(database: Database, clock: Clock, jobs: list[dict[str, Any]], key: st
         (json.dumps(job) for job in jobs),
         key=key,
         name=key,
-        source=None,
         defaults=JobDefaults(),
         clock=clock,
     ).batch

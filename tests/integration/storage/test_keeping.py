@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
 from tests.clocks import FakeClock
+from tests.door import submit_file
 from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job, refuse_batch
 from tests.maintenance import tidy
 from worker.domain.attempts import Failed
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
-from worker.door.arrival import arrive
-from worker.door.recipe import Recipe
-from worker.door.terms import Terms
 from worker.errors import Code, Conflict, Problem
 from worker.exports.results import result_lines
 from worker.maintenance.keeping import (
@@ -214,16 +212,16 @@ def test_a_refused_batch_loses_its_lines(store: Store) -> None:
 def test_the_input_of_a_pruned_batch_can_be_asked_again(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "x", "model": "qwen3:8b"}\n')
-    recipe = Recipe(defaults=JobDefaults())
-    arguments: Any = {"name": None, "clock": clock(store), "ask": lambda *_: None}
-    first = arrive(store.database, path, recipe, terms=Terms(keep=timedelta(days=3)), **arguments).batch
+    recipe = Submission()
+    arguments: Any = {"clock": clock(store)}
+    first = submit_file(store.database, path, recipe, keep="3d", **arguments).batch
     with store.database.write() as conn:
         cancel_batch(conn, first.id, now=store.now)
     pruned(store, first.id)
 
-    again = arrive(store.database, path, recipe, **arguments)
+    again = submit_file(store.database, path, recipe, **arguments)
 
-    assert again.submitted.created and again.batch.id != first.id
+    assert again.created and again.batch.id != first.id
     with store.database.read() as conn:
         old = get_batch(conn, first.id)
         assert old.pruned_at == store.now
@@ -234,22 +232,22 @@ def test_the_input_of_a_pruned_batch_can_be_asked_again(store: Store, tmp_path: 
 def test_a_changed_input_is_not_compared_with_a_batch_that_is_pruned(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "x", "model": "qwen3:8b"}\n')
-    recipe = Recipe(defaults=JobDefaults())
+    recipe = Submission()
 
     def nobody_is_asked(*_: Any) -> None:
         raise AssertionError("there is nothing to compare with")
 
-    arguments: Any = {"name": None, "clock": clock(store), "ask": nobody_is_asked}
-    first = arrive(store.database, path, recipe, **arguments).batch
+    arguments: Any = {"clock": clock(store), "ask": nobody_is_asked}
+    first = submit_file(store.database, path, recipe, **arguments).batch
     with store.database.write() as conn:
         conn.execute(text("UPDATE jobs SET state = 'succeeded', finished_at = submitted_at"))
         conn.execute(text("UPDATE batches SET state = 'finished', finished_at = created_at"))
     pruned(store, first.id)
     path.write_text('{"prompt": "y", "model": "qwen3:8b"}\n')
 
-    changed = arrive(store.database, path, recipe, **arguments)
+    changed = submit_file(store.database, path, recipe, **arguments)
 
-    assert changed.submitted.created and changed.difference is None
+    assert changed.created and changed.difference is None
 
 
 def test_a_key_of_the_producers_own_stays_the_same_batch(store: Store) -> None:

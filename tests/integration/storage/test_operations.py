@@ -12,6 +12,7 @@ from sqlalchemy import event, text
 
 from api_schemas.jobs import JobDefaults
 from tests.clocks import FakeClock
+from tests.door import submit_lines
 from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending, new_job
 from tests.maintenance import tick, tidy
 from worker.domain.attempts import Succeeded
@@ -20,7 +21,6 @@ from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
-from worker.door.submit import submit_lines
 from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance import operate
 from worker.maintenance.actions import cancel_jobs, retry_jobs
@@ -129,7 +129,7 @@ def test_no_transaction_of_a_delete_changes_more_rows_than_a_chunk_twice(store: 
 def test_no_transaction_of_a_refusal_changes_more_rows_than_a_chunk(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.door.submit.CHUNK", 7)
+    monkeypatch.setattr("worker.door.upload.CHUNK", 7)
     monkeypatch.setattr("worker.door.intake.SAMPLE", 1)
     upload = [json.dumps({"prompt": str(n)}) for n in range(35)] + ['{"prompt": 3}']
 
@@ -149,7 +149,6 @@ def submit(store: Store, upload: list[str]) -> None:
         upload,
         key="up",
         name="up",
-        source=None,
         defaults=JobDefaults(model="qwen3:8b"),
         clock=CLOCK,
     )

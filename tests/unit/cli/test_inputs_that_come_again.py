@@ -55,3 +55,55 @@ def test_a_file_of_rejects_that_a_refused_command_wrote_is_written_again(folder:
 
     assert (first.exit_code, again.exit_code) == (2, 0), again.output
     assert len((folder / "in.rejects.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (("--model", "n:1"), "model"),
+        (("--set", "temperature=0"), "options.temperature"),
+        (("--prompt", "Praise {{ title }}"), "prompt"),
+        (("--no-think",), "think"),
+    ],
+)
+def test_the_same_rows_asked_otherwise_are_a_batch_of_their_own_and_the_message_says_what_differs(
+    folder: Path, change: tuple[str, ...], part: str
+) -> None:
+    (folder / "in.csv").write_text("title\nshoe\nhat\n")
+    command = ("submit", "in.csv", "--prompt", "Sell {{ title }}", "--model", "m:1")
+    changed = tuple(word for word in command if change[0] != "--model" or word not in ("--model", "m:1"))
+    caravan(*command)
+
+    done = caravan(*changed, *change)
+
+    assert done.exit_code == 0, done.output
+    assert batches() == [("in.csv", 2), ("in.csv", 2)]
+    assert f"asked these rows with another {part}." in " ".join(done.stderr.split())
+    assert caravan(*command).stdout == "1\n"
+    assert caravan(*changed, *change).stdout == "2\n"
+
+
+def test_changed_rows_are_compared_with_the_batch_that_was_asked_in_the_same_way(folder: Path) -> None:
+    rows = folder / "in.csv"
+    rows.write_text("title\nshoe\nhat\n")
+    command = ("submit", "in.csv", "--prompt", "Sell {{ title }}", "--model")
+    caravan(*command, "m:1")
+    caravan(*command, "n:1")
+    rows.write_text("title\nshoe\ncap\n")
+
+    refused = caravan(*command, "m:1")
+    extended = caravan(*command, "m:1", "--extend")
+
+    assert refused.exit_code == 2
+    assert "batch 1 (in.csv) asked this input before its rows changed: 1 kept, 0 new, 1 changed (line-3)" in (
+        refused.stderr
+    )
+    assert (extended.stdout, batches()) == ("1\n", [("in.csv", 2), ("in.csv", 2)])
+
+
+def test_a_setting_that_no_row_takes_and_a_priority_make_no_new_batch(folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"prompt": "a", "model": "own:1", "think": false}\n')
+    caravan("submit", "in.jsonl", "--model", "m:1")
+
+    assert caravan("submit", "in.jsonl", "--model", "n:1").stdout == "1\n"
+    assert caravan("submit", "in.jsonl", "--model", "m:1", "--priority", "high").stdout == "1\n"

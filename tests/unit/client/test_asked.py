@@ -8,7 +8,7 @@ import numpy
 import pytest
 from pydantic import BaseModel
 
-from worker.client import asked
+from worker.client import submission_of
 from worker.errors import InputRefused
 
 
@@ -20,10 +20,10 @@ def test_a_template_is_a_text_with_braces_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "t.j2"
     file.write_text("Sell {{ title }}.")
 
-    from_text = asked(template="Sell {{ title }}.").recipe
-    from_path = asked(template=file).recipe
-    from_name = asked(template=str(file)).recipe
-    from_prompt = asked(prompt="Sell {{ title }}.").recipe
+    from_text = submission_of(template="Sell {{ title }}.")
+    from_path = submission_of(template=file)
+    from_name = submission_of(template=str(file))
+    from_prompt = submission_of(prompt="Sell {{ title }}.")
 
     assert from_text.prompt == from_path.prompt == from_name.prompt == from_prompt.prompt
     assert (from_text.prompt_source, from_path.prompt_source) == ("template", str(file))
@@ -31,25 +31,25 @@ def test_a_template_is_a_text_with_braces_or_a_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(InputRefused, match=r"nowhere\.j2"):
-        asked(template="nowhere.j2")
+        submission_of(template="nowhere.j2")
 
 
 def test_several_models_are_each_asked_and_named_twice_once() -> None:
-    assert asked(model="a").recipe.models == ("a",)
-    assert asked(model=["a", "b", "a"]).recipe.models == ("a", "b")
-    assert asked().recipe.models == ()
+    assert submission_of(model="a").models == ("a",)
+    assert submission_of(model=["a", "b", "a"]).models == ("a", "b")
+    assert submission_of().models == ()
 
 
 def test_a_system_prompt_is_a_template_only_where_there_is_one() -> None:
-    plain = asked(system="Write {{ this }}.").recipe
-    templated = asked(system="You sell {{ title }}.", prompt="Sell {{ title }}.").recipe
+    plain = submission_of(system="Write {{ this }}.")
+    templated = submission_of(system="You sell {{ title }}.", prompt="Sell {{ title }}.")
 
-    assert (plain.system, plain.defaults.system) == (None, "Write {{ this }}.")
-    assert (templated.system, templated.defaults.system) == ("You sell {{ title }}.", None)
+    assert (plain.system_template, plain.defaults.system) == (None, "Write {{ this }}.")
+    assert (templated.system_template, templated.defaults.system) == ("You sell {{ title }}.", None)
 
 
 def test_values_of_other_libraries_become_plain() -> None:
-    defaults = asked(format=Shape, options={"seed": numpy.int64(1)}).recipe.defaults
+    defaults = submission_of(format=Shape, options={"seed": numpy.int64(1)}).defaults
 
     assert defaults.format == Shape.model_json_schema()
     assert defaults.options == {"seed": 1}
@@ -68,30 +68,31 @@ def test_values_of_other_libraries_become_plain() -> None:
 )
 def test_what_cannot_be_meant_is_refused(said: dict[str, Any], told: str) -> None:
     with pytest.raises(InputRefused, match=told):
-        asked(**said)
+        submission_of(**said)
 
 
 @pytest.mark.parametrize(
     ("keep", "kept"),
     [
-        ("30d", timedelta(days=30)),
-        (timedelta(hours=2), timedelta(hours=2)),
-        ("forever", timedelta(0)),
+        ("30d", "30d"),
+        (timedelta(hours=2), "7200s"),
+        (timedelta(0), "forever"),
+        ("forever", "forever"),
         (None, None),
     ],
 )
-def test_a_batch_is_kept_as_long_as_it_was_said(keep: Any, kept: timedelta | None) -> None:
-    assert asked(keep=keep).keep == kept
+def test_a_batch_is_kept_as_long_as_it_was_said(keep: Any, kept: str | None) -> None:
+    assert submission_of(keep=keep).keep == kept
 
 
 @pytest.mark.parametrize("keep", ["30", "soon", timedelta(days=-1)])
 def test_a_time_to_keep_that_is_none_is_refused(keep: Any) -> None:
     with pytest.raises(InputRefused, match="keep"):
-        asked(keep=keep)
+        submission_of(keep=keep)
 
 
 def test_stored_answers_are_taken_where_that_is_asked_for() -> None:
-    assert asked(reuse="any").recipe.defaults.reuse == "any"
-    assert asked(reuse=True).recipe.kept == asked().recipe.kept  # it is the same batch
+    assert submission_of(reuse="any").defaults.reuse == "any"
+    assert submission_of(reuse=True).recipe == submission_of().recipe  # it is the same batch
     with pytest.raises(InputRefused, match="reuse"):
-        asked(reuse="sometimes")  # type: ignore[arg-type]
+        submission_of(reuse="sometimes")  # type: ignore[arg-type]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from api_schemas.submissions import Submission
 from worker.documents.tables import Quote, Row, open_rows
 from worker.door.intake import Intake
-from worker.door.recipe import Recipe, open_input
+from worker.door.rows import open_input
 
 SWALLOW = 'id\ttext\n1\tplain\n2\t"Stop!\n3\tshe said\n4\tlast one"\n5\tend\n'
 
@@ -18,8 +19,8 @@ def rows(path: Path, content: str, quote: Quote | None = None) -> list[Row]:
 
 def remarks(path: Path, content: str, quote: Quote | None = None) -> tuple[str, ...]:
     path.write_bytes(content.encode())
-    recipe = Recipe(prompt="{{ text }}", models=("m",), quote=quote)
-    intake = Intake(recipe.job_defaults, 1)
+    recipe = Submission(prompt="{{ text }}", models=("m",), quote=quote)
+    intake = Intake(recipe.defaults, 1)
     list(intake.read(open_input(path, recipe)))
     return intake.remarks()
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.client.asked import asked
+from worker.client import submission_of
 from worker.schedules.spec import asking_of, spec_of
 
 
@@ -19,5 +19,5 @@ def test_a_schedule_and_python_accept_empty_answers_too() -> None:
     )
 
     assert asking_of(spec).defaults.allow_empty is True
-    assert asked(model="m:1", allow_empty=True).recipe.defaults.allow_empty is True
-    assert asked(model="m:1").recipe.defaults.allow_empty is None
+    assert submission_of(model="m:1", allow_empty=True).defaults.allow_empty is True
+    assert submission_of(model="m:1").defaults.allow_empty is None

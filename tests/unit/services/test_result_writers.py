@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from worker.door.recipe import InputLine
+from worker.door.rows import InputLine
 from worker.errors import InputRefused, Problem
 from worker.exports import writers
 from worker.exports.writers import (

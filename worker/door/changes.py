@@ -1,7 +1,6 @@
 """The input changed: what of it does the batch have, what is new, what is asked otherwise than before?"""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from worker.clock import Clock
@@ -10,8 +9,9 @@ from worker.domain.jobs import JobState, NewJob
 from worker.domain.selection import Selection
 from worker.door.chains import link_more, missing_parents
 from worker.door.intake import Intake, moved_to
-from worker.door.recipe import InputLine
-from worker.door.submit import CHUNK, CheckModels
+from worker.door.observer import CheckModels, Difference
+from worker.door.rows import InputLine
+from worker.door.upload import CHUNK
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import kind_of
 from worker.maintenance.promote import promote_batches
@@ -31,34 +31,8 @@ from worker.storage.extend import (
 )
 from worker.storage.follows import mark_followed, unlinked
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An input beside the batch that was made of it before: jobs, by (custom_id, model)."""
-
-    kept: int
-    """Asked as before; what came of them stays."""
-    new: int
-    changed: int
-    """Asked otherwise; what they answered goes."""
-    running: int
-    """Changed, and being answered just now: they are left as they are."""
-    gone: int
-    """In the batch and no longer in the input; they stay."""
-    described: int = 0
-    """Of those that are kept, jobs with other metadata than before."""
-
-    @property
-    def nothing(self) -> bool:
-        return not self.new and not self.changed
-
-    def __str__(self) -> str:
-        parts = [f"{self.kept:,} kept", f"{self.new:,} new", f"{self.changed:,} changed"]
-        if self.described:
-            parts[0] += f" ({self.described:,} with other metadata)"
-        if self.gone:
-            parts.append(f"{self.gone:,} no longer in the input (they stay)")
-        return ", ".join(parts)
+EXAMPLES = 3
+"""Rows that a message about a difference names."""
 
 
 def compare(
@@ -70,14 +44,18 @@ def compare(
 ) -> Difference:
     """Read the whole input, change nothing. Raises InputRefused with everything that is wrong with it."""
     kept = new = changed = running = described = 0
+    examples: list[str] = []
     for chunk, there in beside(database, batch.id, intake.read(lines)):
         for job in chunk:
             stored = there.get((job.custom_id, job.model))
-            if stored is None:
-                new += 1
-            elif _asked_as_before(stored, job):
+            if stored is not None and _asked_as_before(stored, job):
                 kept += 1
                 described += stored.metadata != job.metadata
+                continue
+            if len(examples) < EXAMPLES and job.custom_id not in examples:
+                examples.append(job.custom_id)
+            if stored is None:
+                new += 1
             else:
                 changed += 1
                 running += stored.state is JobState.RUNNING
@@ -91,7 +69,8 @@ def compare(
         intake.refuse(Problem(0, "", "empty", "the input holds no job"))
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    return Difference(kept, new, changed, running, max(0, batch.jobs - kept - changed), described)
+    gone = max(0, batch.jobs - kept - changed)
+    return Difference(kept, new, changed, running, gone, described, tuple(examples))
 
 
 def extend(

@@ -1,75 +1,25 @@
-"""How does an input become jobs? What a producer says once for all its rows, and the lines that come of it."""
+"""Rows on their way to a job: a file or a stream, opened under a submission, and the lines that come of it."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, JobDefaults, check_defaults
+from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, check_defaults
 from api_schemas.json_text import NotJson, Repair, load_json
+from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
 from worker.documents.job_lines import column_problems, job_values
 from worker.documents.sample import chosen
-from worker.documents.tables import Quote, Row, Rows, open_rows
+from worker.documents.tables import Row, Rows, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 
 _ASKING = frozenset({"prompt", "options", "think", "keep_alive", "raw"})
 """Fields of a job line that nobody calls a column of data."""
 _RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"})
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What holds for every row of an input."""
-
-    prompt: str | None = None
-    """A template; its variables are the row's columns. Without one the rows are job lines, or have a ``prompt``."""
-    prompt_source: str = "--prompt"
-    """Where the template stands, for messages."""
-    system: str | None = None
-    """A template too. None: as the rows and ``defaults`` say."""
-    id_column: str | None = None
-    encoding: str | None = None
-    quote: Quote | None = None
-    """Whether cells of a table stand in quotes. None: as its kind of file has it."""
-    models: tuple[str, ...] = ()
-    """For rows that name none; of several, each row is asked of every one."""
-    defaults: JobDefaults = field(default_factory=JobDefaults)
-    override: bool = False
-    """``models`` and ``defaults`` replace what the rows say, instead of filling gaps."""
-    limit: int | None = None
-    """Rows; documents, of which a long one may be several rows."""
-    sample: int | None = None
-    seed: int = 0
-    by_document: bool = False
-    """The rows were made of documents."""
-
-    @property
-    def job_defaults(self) -> JobDefaults:
-        return replace(self.defaults, model=self.models[0] if self.models else self.defaults.model)
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """What decides what is asked, as plain values: not how many of the rows are taken, nor by when."""
-        said = asdict(self)
-        for name in ("limit", "sample", "seed", "by_document", "prompt_source"):
-            del said[name]
-        for name in ("deadline", "expires", "reuse"):
-            del said["defaults"][name]
-        said["defaults"] = {name: value for name, value in said["defaults"].items() if value is not None}
-        return {name: value for name, value in said.items() if value not in (None, (), {}, False)}
-
-    @property
-    def is_plain(self) -> bool:
-        """Rows are job lines as they stand."""
-        return self.prompt is None and self.system is None and self.id_column is None
-
-    @property
-    def is_pilot(self) -> bool:
-        return self.limit is not None or self.sample is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +39,47 @@ class InputLine:
     """What was odd and taken all the same."""
 
 
-def content_key(path: Path, recipe: Recipe) -> str:
-    """The idempotency key of an input under a recipe: the same bytes asked the same way are the same batch.
+@dataclass(frozen=True, slots=True)
+class RowFile:
+    """Rows in a file, which is read as often as they are needed."""
+
+    path: Path
+    source: str | None = None
+    """Where they come from, as it is stored; None: the path. ``-`` is standard input."""
+    name: str | None = None
+    """Name of their batch where the submission has none; the next submission of it finds the batch by it."""
+    parent: int | None = None
+    """The batch whose rows are asked again."""
+    by_document: bool = False
+    """The rows were made of documents."""
+
+    def open(self, submission: Submission) -> "Input":
+        """Raises as ``open_input`` does."""
+        return open_input(self.path, submission, by_document=self.by_document)
+
+    def key(self, submission: Submission) -> str:
+        """The idempotency key where the producer has none. Raises InputRefused."""
+        key = content_key(self.path, submission)
+        return key if self.parent is None else f"{key}-of-{self.parent}"
+
+
+@dataclass(frozen=True, slots=True)
+class RowStream:
+    """Job lines that can be read once; their submission needs a key."""
+
+    lines: Iterable[bytes | str | InputLine]
+    source: str
+    schedule: str | None = None
+    """The schedule that they are a firing of."""
+
+
+def content_key(path: Path, submission: Submission) -> str:
+    """The idempotency key of an input under a submission: the same bytes asked the same way are the same batch.
 
     A pilot (``limit``, ``sample``) has the key of the whole, which goes on from it. Raises InputRefused when the
     input cannot be read.
     """
-    digest = hashlib.sha256(json.dumps(recipe.kept, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(submission.recipe, sort_keys=True, default=str).encode())
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -105,30 +89,36 @@ def content_key(path: Path, recipe: Recipe) -> str:
     return f"run-{digest.hexdigest()[:32]}"
 
 
-def open_input(path: Path, recipe: Recipe) -> "Input":
-    """The input and the recipe checked against each other, before any row is read.
+def open_input(path: Path, submission: Submission, *, by_document: bool = False) -> "Input":
+    """The input and the submission checked against each other, before any row is read.
 
     Raises InputRefused: an unreadable input, a template that is none, a variable that no column has, defaults that no
     host would take.
     """
-    problems = [Problem(*_plain(problem)) for problem in check_defaults(recipe.job_defaults)]
+    problems = [Problem(*_plain(problem)) for problem in check_defaults(submission.defaults)]
     if problems:
         raise InputRefused(problems)
-    rows = open_rows(path, encoding=recipe.encoding, quote=recipe.quote)
-    if problems := _idle(recipe, rows.kind, path):
+    rows = open_rows(path, encoding=submission.encoding, quote=submission.quote)
+    if problems := _idle(submission, rows.kind, path):
         raise InputRefused(problems)
     template = None
-    if recipe.prompt is not None:
-        template = prompt_text(recipe.prompt, source=recipe.prompt_source)
-    system = None if recipe.system is None else prompt_template(recipe.system, source="--system")
+    if submission.prompt is not None:
+        template = prompt_text(submission.prompt, source=submission.prompt_source)
+    system = (
+        None
+        if submission.system_template is None
+        else prompt_template(submission.system_template, source="--system")
+    )
     if rows.columns is not None:
-        problems = column_problems(rows.columns, templated=template is not None, id_column=recipe.id_column)
+        problems = column_problems(
+            rows.columns, templated=template is not None, id_column=submission.id_column
+        )
         for one in (template, system):
             if one is not None:
                 problems += one.missing(rows.columns)
         if problems:
             raise InputRefused(problems)
-    return Input(rows, recipe, template, system)
+    return Input(rows, submission, template, system, by_document)
 
 
 def _document_of(row: Row) -> Any:
@@ -136,12 +126,12 @@ def _document_of(row: Row) -> Any:
     return json.loads(row.raw or b"{}").get("metadata", {}).get("path")
 
 
-def _idle(recipe: Recipe, kind: str, path: Path) -> list[Problem]:
+def _idle(submission: Submission, kind: str, path: Path) -> list[Problem]:
     """Options of the command that mean nothing for a file of this kind."""
     told = []
-    if recipe.quote is not None and kind != "csv":
+    if submission.quote is not None and kind != "csv":
         told.append(("--quote", f"{path} is {_KINDS[kind]}, whose texts are quoted by its own rules"))
-    if recipe.encoding is not None and kind == "parquet":
+    if submission.encoding is not None and kind == "parquet":
         told.append(("--encoding", f"{path} is Parquet, whose texts are UTF-8"))
     return [
         Problem(0, name, "cannot_apply", f"{name} has no effect: {why}; leave it out") for name, why in told
@@ -157,12 +147,14 @@ def _plain(problem: Any) -> tuple[int, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input under a recipe; each iteration reads it anew."""
+    """An input under a submission; each iteration reads it anew."""
 
     rows: Rows
-    recipe: Recipe
+    submission: Submission
     template: Template | None
     system: Template | None
+    by_document: bool = False
+    """The rows were made of documents, of which a long one may be several rows."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -172,15 +164,25 @@ class Input:
     @property
     def encoding(self) -> str | None:
         """The encoding that was found and that users are told of; None where they named it, or it is the usual one."""
-        return self.rows.encoding if self.recipe.encoding is None and is_unusual(self.rows.encoding) else None
+        return (
+            self.rows.encoding
+            if self.submission.encoding is None and is_unusual(self.rows.encoding)
+            else None
+        )
 
     def __iter__(self) -> Iterator[InputLine]:
-        recipe = self.recipe
+        submission = self.submission
         rows: Iterator[Row] = iter(self.rows)
-        if recipe.is_pilot:
-            together = _document_of if recipe.by_document else None
-            rows = chosen(rows, limit=recipe.limit, sample=recipe.sample, seed=recipe.seed, together=together)
-        plain = recipe.is_plain
+        if submission.is_pilot:
+            together = _document_of if self.by_document else None
+            rows = chosen(
+                rows,
+                limit=submission.limit,
+                sample=submission.sample,
+                seed=submission.seed,
+                together=together,
+            )
+        plain = submission.is_plain
         for row in rows:
             if row.problem is not None:
                 yield InputLine(row.line, None, row.problem, shown=row.raw)
@@ -219,15 +221,15 @@ class Input:
             values,
             prompt=prompt,  # type: ignore[arg-type]
             system=system or None,  # type: ignore[arg-type]
-            id_column=self.recipe.id_column,
+            id_column=self.submission.id_column,
             reserved=_RESERVED,
-            override=self.recipe.override,
+            override=self.submission.override,
         )
-        if self.recipe.id_column is not None and not job.get("custom_id"):
+        if self.submission.id_column is not None and not job.get("custom_id"):
             message = (
-                f"--id: column {self.recipe.id_column!r} is empty here; every row needs an id of its own"
+                f"--id: column {self.submission.id_column!r} is empty here; every row needs an id of its own"
             )
-            problem = Problem(row.line, self.recipe.id_column, "missing", message)
+            problem = Problem(row.line, self.submission.id_column, "missing", message)
             return InputLine(row.line, None, problem, shown=values)
         return InputLine(
             row.line,

@@ -1,0 +1,70 @@
+"""Whoever looks on while a batch is taken in: is told of it, and decides what only a person can."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from worker.domain.batches import Batch
+from worker.errors import Problem
+
+if TYPE_CHECKING:
+    from worker.door.rows import InputLine
+
+CheckModels = Callable[[Mapping[str, int]], list[Problem]]
+"""What is wrong with models (model -> first line that names it): no host has them, and they cannot be pulled."""
+
+Choice = Literal["extend", "new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows beside the batch that was made of them before: jobs, by (custom_id, model)."""
+
+    kept: int
+    """Asked as before; what came of them stays."""
+    new: int
+    changed: int
+    """Asked otherwise; what they answered goes."""
+    running: int
+    """Changed, and being answered just now: they are left as they are."""
+    gone: int
+    """In the batch and no longer in the input; they stay."""
+    described: int = 0
+    """Of those that are kept, jobs with other metadata than before."""
+    examples: tuple[str, ...] = ()
+    """The custom_ids of the first rows that are new or changed."""
+
+    @property
+    def nothing(self) -> bool:
+        return not self.new and not self.changed
+
+    @property
+    def with_examples(self) -> str:
+        """The same with the names of some rows."""
+        more = ", …" if self.new + self.changed > len(self.examples) else ""
+        return f"{self} ({', '.join(self.examples)}{more})" if self.examples else str(self)
+
+    def __str__(self) -> str:
+        parts = [f"{self.kept:,} kept", f"{self.new:,} new", f"{self.changed:,} changed"]
+        if self.described:
+            parts[0] += f" ({self.described:,} with other metadata)"
+        if self.gone:
+            parts.append(f"{self.gone:,} no longer in the input (they stay)")
+        return ", ".join(parts)
+
+
+class Observer:
+    """Hears of everything and says nothing; changed rows are refused unless the submission says what to do."""
+
+    def rows_changed(self, batch: Batch, difference: Difference) -> Choice | None:
+        """Rows of this batch changed. None: nobody can decide, and the submission is refused."""
+        return None
+
+    def rejected(self, problem: Problem, line: "InputLine") -> None:
+        """A line is wrong and left out."""
+
+    def stored(self, seq: int) -> None:
+        """All jobs up to this place in the batch are stored."""
+
+
+SILENT = Observer()

@@ -1,0 +1,131 @@
+"""Stores a new batch: lines validated one by one, stored in chunks, sealed when all are there.
+
+Until the seal every job is ``scheduled``, so a refused or interrupted upload leaves nothing that a host could claim.
+The same key is the same batch for ever: an interrupted upload goes on where it stopped, a finished one is left alone.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from api_schemas.submissions import Submission
+from worker.clock import Clock
+from worker.domain.batches import Batch, BatchOrigin, BatchState
+from worker.domain.jobs import NewJob
+from worker.door.chains import link_batch
+from worker.door.intake import Intake, intake_of
+from worker.door.observer import SILENT, CheckModels, Observer
+from worker.door.rows import InputLine
+from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
+from worker.maintenance.operate import run_operation
+from worker.maintenance.promote import promote_batches
+from worker.observability.events import emit
+from worker.storage.batches import batch_of_key, create_batch, refuse_batch, seal_batch
+from worker.storage.counts import batch_progress
+from worker.storage.engine import Database
+from worker.storage.jobs import insert_jobs
+from worker.storage.models import known_models
+from worker.storage.operations import open_operation
+
+CHUNK = 5000
+DROPPING = 2.0
+"""Seconds that whoever submits spends on dropping the lines of a refused batch; the service drops the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A batch that was stored. ``created`` is false where its key was known already."""
+
+    batch: Batch
+    created: bool
+    reader: Intake | None = None
+    """What was read, where it was."""
+
+
+def upload(
+    database: Database,
+    submission: Submission,
+    lines: Iterable[bytes | str | InputLine],
+    *,
+    key: str,
+    name: str,
+    source: str | None,
+    origin: BatchOrigin,
+    clock: Clock,
+    observer: Observer = SILENT,
+    check_models: CheckModels | None = None,
+) -> Uploaded:
+    """Store one job per line and model; blank lines are passed over but counted.
+
+    ``check_models`` is asked once, before the seal, with each model and the first line that names it.
+    Raises InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; Conflict
+    where somebody ends the batch meanwhile; DatabaseFailure, after which the same call goes on where it stopped.
+    """
+    began = clock.monotonic()
+    _drop_refused_lines(database, key, clock)
+    with database.write() as conn:
+        batch, created = create_batch(conn, key=key, name=name, source=source, now=clock.now(), origin=origin)
+    match batch.state:
+        case BatchState.REFUSED:
+            created = (
+                True  # its key says that its lines are the same, so they are read again for their problems
+            )
+        case BatchState.RECEIVING:
+            pass
+        case _:
+            return Uploaded(batch, created=False)
+    with database.read() as conn:
+        models_told = known_models(conn)
+    intake = intake_of(submission, observer, models_told)
+    chunk: list[NewJob] = []
+    try:
+        for job in intake.read(lines):
+            if not intake.problems:
+                chunk.append(job)
+            if len(chunk) == CHUNK:
+                _insert(database, batch.id, chunk, clock)
+                observer.stored(job.seq)
+                chunk = []
+        intake.check_whole()
+        if check_models is not None and not intake.problems:
+            for problem in check_models(intake.models):
+                intake.refuse(problem)
+        if not intake.problems and chunk:
+            _insert(database, batch.id, chunk, clock)
+        if not intake.problems:
+            for problem in link_batch(database, batch.id, intake):
+                intake.refuse(problem)
+    except Conflict as error:
+        if "custom_id" not in str(error):
+            raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault
+        intake.refuse(Problem(0, "custom_id", "duplicate_custom_id", str(error)))
+    if intake.problems:
+        with database.write() as conn:
+            operation = refuse_batch(conn, batch.id, intake.problems, now=clock.now())
+        emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
+        if operation is not None:
+            with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
+                run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
+        raise InputRefused(intake.problems, left_out=intake.left_out)
+    with database.write() as conn:
+        # another upload of this key may have stored lines that this one, a pilot perhaps, did not read
+        stored = intake.accepted if created else batch_progress(conn, batch.id).total
+        batch = seal_batch(conn, batch.id, jobs=stored, now=clock.now())
+    promote_batches(database, [batch.id], clock)
+    emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
+    return Uploaded(batch, created, intake)
+
+
+def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
+    """Before a refused batch begins anew, the lines that were stored of it are gone."""
+    with database.read() as conn:
+        batch = batch_of_key(conn, key)
+        operation = None
+        if batch is not None and batch.state is BatchState.REFUSED:
+            operation = open_operation(conn, batch.id)
+    if operation is not None:
+        run_operation(database, operation.id, clock=clock)
+
+
+def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:
+    database.transact(lambda conn: insert_jobs(conn, batch_id, chunk, now=clock.now()))
