@@ -34,7 +34,8 @@ from worker.hosts.registry import register
 from worker.maintenance.keeping import give_room_back, prune
 from worker.maintenance.number import number_all
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.serving.serve import serve_host
+from worker.serving.loop import serve_host
+from worker.serving.session import ServingContext
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database
 from worker.storage.finishes import finish_jobs
@@ -127,9 +128,7 @@ def measure(database: Database, jobs: int) -> dict[str, Any]:
         second, figures["submit_reuse_seconds"] = submit("second", jobs, reuse=True)
         began = time.perf_counter()
         gpu = _opened(host)
-        served = serve_host(
-            database, host, gpu=gpu, clock=clock, timings=TIMINGS, stop=threading.Event(), batch_id=second.id
-        )
+        served = serve_host(ServingContext(database, host, gpu, clock, TIMINGS, batch_id=second.id))
         gpu.close()
         figures |= {"reuse_seconds": time.perf_counter() - began, "asked": served.jobs, "loads": served.loads}
         number_all(database)

@@ -40,9 +40,9 @@ class Planner:
 
     def attach(self, sim: Sim) -> None:
         sim.finished.append(
-            lambda host, job, seconds: self._paces[host.name].served(sim.runner_of(host, job), seconds)
+            lambda host, job, seconds: self._paces[host.name].add_job(sim.runner_of(host, job), seconds)
         )
-        sim.loaded.append(lambda host, key, seconds: self._paces[host.name].loaded(key, seconds))
+        sim.loaded.append(lambda host, key, seconds: self._paces[host.name].add_load(key, seconds))
 
     def __call__(self, sim: Sim, host: SimHost) -> Act:
         facts, members = self._facts(sim, host)

@@ -26,9 +26,10 @@ from worker.domain.selection import Selection
 from worker.domain.timings import Timings
 from worker.errors import Code
 from worker.maintenance.actions import cancel_jobs
-from worker.serving.serve import serve_host
+from worker.serving.loop import serve_host
+from worker.serving.outbox import Outbox
+from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
-from worker.serving.store import Store
 from worker.storage.batches import create_batch
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database
@@ -141,7 +142,7 @@ def test_a_job_that_a_host_works_on_is_cancelled_within_seconds(
         stop = threading.Event()
         with opened_gpu(host) as gpu:
             serving = threading.Thread(
-                target=lambda: serve_host(database, host, gpu=gpu, clock=clock, timings=TENTH, stop=stop)
+                target=lambda: serve_host(ServingContext(database, host, gpu, clock, TENTH, stop))
             )
             serving.start()
             wait_until(lambda: began(running.state()), description="it has begun")
@@ -216,9 +217,9 @@ def test_an_answer_that_could_not_be_stored_before_the_cancel_is_not_stored_afte
         spool.write([ending(job)])
 
         cancel(database, clock, batch)
-        store = Store(database, host.name, clock=clock, spool=spool)
+        outbox = Outbox(database, host.name, clock=clock, spool=spool)
 
-        assert store.flush()
+        assert outbox.flush()
         assert counts(database, batch) == {JobState.CANCELLED: 1}
         with database.read() as conn:
             [attempt] = list_attempts(conn, job.id)
@@ -237,7 +238,7 @@ def test_with_the_times_of_a_real_fleet_a_cancel_takes_no_more_than_five_seconds
         stop = threading.Event()
         with opened_gpu(host) as gpu:
             serving = threading.Thread(
-                target=lambda: serve_host(database, host, gpu=gpu, clock=clock, timings=Timings(), stop=stop)
+                target=lambda: serve_host(ServingContext(database, host, gpu, clock, Timings(), stop))
             )
             serving.start()
             wait_until(lambda: running.state()["concurrent"] == 1, description="it is asked")

@@ -31,9 +31,10 @@ from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code
 from worker.ollama.client import Bounds, Deadlines, OllamaHost
+from worker.serving.history import HostHistory
+from worker.serving.loop import serve_host
 from worker.serving.pace import Paces
-from worker.serving.serve import serve_host
-from worker.serving.standing import Standing
+from worker.serving.session import ServingContext
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.ids import job_id
@@ -136,24 +137,22 @@ def _honest(request: Request) -> Sequence[Action] | None:
 
 def _serve(
     database: Database, clock: Clock, url: str, *, passes: int, until: JobState, batch: int
-) -> Standing:
+) -> HostHistory:
     host = Host("gpu-1", url, 1)
     with database.write() as conn:
         add_host(conn, host, now=clock.now())
         record_probe(
             conn, "gpu-1", version="0", models=[HostModel(MODELS[0], "d1", False, 4096)], now=clock.now()
         )
-    standing, gpu = Standing(Paces("gpu-1")), OllamaHost(url, deadlines=DEADLINES, bounds=SMALL)
+    history, gpu = HostHistory(Paces("gpu-1")), OllamaHost(url, deadlines=DEADLINES, bounds=SMALL)
     for _ in range(passes):
-        wait_until(lambda: not standing.paused(clock.monotonic()), description="the pause is over")
+        wait_until(lambda: not history.paused(clock.monotonic()), description="the pause is over")
         tick(database, clock=clock)
-        serve_host(
-            database, host, gpu=gpu, clock=clock, timings=BRIEF, stop=threading.Event(), standing=standing
-        )
+        serve_host(ServingContext(database, host, gpu, clock, BRIEF), history=history)
         if next(iter_results(database, batch)).state == until:
             break
     gpu.close()
-    return standing
+    return history
 
 
 @pytest.mark.fault(22)
@@ -249,8 +248,8 @@ def test_a_busy_host_may_not_ask_to_be_left_alone_for_years(database: Database, 
 
 @pytest.mark.fault(18)
 def test_a_host_is_left_alone_as_long_as_it_asks_and_no_longer_than_a_third_of_the_lease() -> None:
-    told = Standing().failed(0.0, at_most=30, asked=20)
-    too_long = Standing().failed(0.0, at_most=30, asked=10**9)
-    shorter = Standing().failed(0.0, at_most=30, asked=1)
+    told = HostHistory().add_failure(0.0, at_most=30, retry_after=20)
+    too_long = HostHistory().add_failure(0.0, at_most=30, retry_after=10**9)
+    shorter = HostHistory().add_failure(0.0, at_most=30, retry_after=1)
 
     assert (told, too_long, shorter) == (20, 30, 2)

@@ -28,7 +28,7 @@ from dataclasses import replace
 import simulator
 from api_schemas.jobs import JobDefaults
 from worker.domain.hosts import Host
-from worker.serving import serve
+from worker.serving import steps
 from tests.door import submit_lines
 from worker.settings import load_settings
 from worker.stack.embedded import embedded, join_hosts
@@ -52,7 +52,7 @@ with simulator.running(host) as (running,), embedded(settings, command="up") as 
         name="b", defaults=JobDefaults(), clock=stack.clock,
     ).batch
     if hangs:
-        serve.choose = a_lock_that_nobody_gives_back
+        steps.choose = a_lock_that_nobody_gives_back
     stack.serve([Host("gpu-1", running.url)])
     while True:
         with stack.database.read() as conn:
@@ -94,10 +94,10 @@ def test_an_answer_that_takes_longer_than_a_turn_is_no_hang(tmp_path: Path) -> N
 WORKER = """
 import os, sys, threading
 from worker.dispatch.run import run_worker
-from worker.serving import serve
+from worker.serving import steps
 from worker.settings import load_settings
 
-marker, choose = sys.argv[1], serve.choose
+marker, choose = sys.argv[1], steps.choose
 
 def hangs_once(*arguments):
     if not os.path.exists(marker):
@@ -105,7 +105,7 @@ def hangs_once(*arguments):
         threading.Event().wait()
     return choose(*arguments)
 
-serve.choose = hangs_once
+steps.choose = hangs_once
 sys.exit(run_worker(load_settings(), ["gpu-1"]))
 """
 

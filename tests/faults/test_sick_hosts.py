@@ -26,9 +26,10 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Health, Host
 from worker.domain.jobs import JobState
 from worker.ollama.client import Deadlines, OllamaHost
+from worker.serving.history import HostHistory
+from worker.serving.loop import PassResult, serve_host
 from worker.serving.pace import Paces
-from worker.serving.serve import Served, serve_host
-from worker.serving.standing import Standing
+from worker.serving.session import ServingContext
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, resume_host
@@ -59,8 +60,8 @@ class Serving:
 
     def __init__(self, database: Database, clock: Clock, host: Host) -> None:
         self._database, self._clock, self._host = database, clock, host
-        self.standing = Standing(Paces(host.name))
-        self.passes: list[Served] = []
+        self.history = HostHistory(Paces(host.name))
+        self.passes: list[PassResult] = []
 
     def go_on(self, batch: Batch, *, until: dict[JobState, int], passes: int = 60) -> None:
         """Serve until the batch stands so. Raises AssertionError after so many passes."""
@@ -74,7 +75,7 @@ class Serving:
             gpu.close()
         raise AssertionError(f"{counts(self._database, batch)} after {passes} passes")
 
-    def once(self) -> Served:
+    def once(self) -> PassResult:
         """One pass."""
         gpu = OllamaHost(self._host.url, slots=self._host.slots, deadlines=QUICK)
         try:
@@ -82,20 +83,13 @@ class Serving:
         finally:
             gpu.close()
 
-    def pass_over(self, gpu: OllamaHost) -> Served:
-        wait_until(lambda: not self.standing.paused(self._clock.monotonic()), description="the pause is over")
+    def pass_over(self, gpu: OllamaHost) -> PassResult:
+        wait_until(lambda: not self.history.paused(self._clock.monotonic()), description="the pause is over")
         tick(self._database, clock=self._clock)
-        served = serve_host(
-            self._database,
-            self._host,
-            gpu=gpu,
-            clock=self._clock,
-            timings=PATIENT,
-            stop=threading.Event(),
-            standing=self.standing,
-        )
-        self.passes.append(served)
-        return served
+        context = ServingContext(self._database, self._host, gpu, self._clock, PATIENT)
+        result = serve_host(context, history=self.history)
+        self.passes.append(result)
+        return result
 
 
 def jobs_for(*prompts: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tests.integration.serving.test_serve import TENTH, add, counts, serve, simu
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.jobs import JobState
-from worker.serving.serve import Served
+from worker.serving.loop import PassResult
 from worker.storage.claims import rescue_stale
 from worker.storage.engine import Database, open_database
 from worker.storage.ids import job_id
@@ -43,7 +43,7 @@ def test_a_pass_whose_running_job_was_taken_from_it_ends_and_its_late_answer_cou
             {"model": "llama3.2:3b", "prompt": f"Tell {n}.", "options": {"num_predict": 20}} for n in range(2)
         ]
         batch = submit(database, clock, jobs)
-        passes: list[Served] = []
+        passes: list[PassResult] = []
         timings = replace(TENTH, lease=3.0, renew=0.2, cancel_poll=0.1, linger=0.0)
         serving = threading.Thread(
             target=lambda: passes.append(serve(database, clock, host, timings=timings))

@@ -190,7 +190,7 @@ def db_retry_spool(
 
     Example: caravan db retry-spool
     """
-    from worker.serving.spools import retry_rejected
+    from worker.serving.outbox import retry_rejected
 
     settings = settings_for()
     with opened(settings) as found:

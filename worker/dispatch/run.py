@@ -21,7 +21,7 @@ from worker.health.facts import Place
 from worker.health.watch import Watch
 from worker.maintenance.heart import Heart
 from worker.observability.events import emit, emit_failure
-from worker.serving.spools import store_spools
+from worker.serving.outbox import store_spools
 from worker.settings import Settings
 from worker.storage.engine import open_database
 from worker.storage.host_rows import read_hosts

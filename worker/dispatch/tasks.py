@@ -31,12 +31,13 @@ from worker.maintenance.runner import Runner
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
+from worker.serving.history import HostHistory
+from worker.serving.loop import CHANGED, LEASES_LOST, TAKEN, serve_host
+from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
-from worker.serving.serve import CHANGED, LEASES_LOST, TAKEN, serve_host
+from worker.serving.session import ServingContext
 from worker.serving.spool import Spool, spool_path
-from worker.serving.standing import Standing
-from worker.serving.store import Store
-from worker.serving.watchdog import Asked, Watchdog
+from worker.serving.watchdog import StopSignal, Watchdog
 from worker.settings import Settings
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import get_host, record_unreachable
@@ -64,7 +65,7 @@ class Resources:
         self._database: Database | None = None
         self._clock: Clock | None = None
         self._gpus: dict[str, tuple[Host, OllamaHost]] = {}
-        self.standings: dict[str, Standing] = {}
+        self.histories: dict[str, HostHistory] = {}
         self.watchdog = Watchdog(seconds=settings.hang_seconds, clock=SystemClock())
 
     @property
@@ -213,49 +214,49 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
     except DatabaseFailure as error:
         emit_failure(error, host=name)
         return False
-    stop, ended = Asked(), threading.Event()
+    stop, ended = StopSignal(), threading.Event()
     grace = resources.settings.stop_grace_seconds
     watcher = threading.Thread(target=_watch, args=(stop, ended, gpu, grace), daemon=True)
     watcher.start()
     try:
         with _watched(resources, name, stop):
-            served = serve_host(
+            context = ServingContext(
                 resources.database,
                 host,
-                gpu=gpu,
-                clock=resources.clock,
-                timings=resources.settings.timings,
+                gpu,
+                resources.clock,
+                resources.settings.timings,
                 stop=stop,
-                standing=resources.standings.setdefault(name, Standing(Paces(name))),
-                store=Store(
-                    resources.database, name, clock=resources.clock, spool=Spool(resources.spool(name))
-                ),
                 fail_on_cut=resources.settings.fail_on_cut,
                 families=resources.settings.families,
             )
+            spool = Spool(resources.spool(name))
+            outbox = Outbox(resources.database, name, clock=resources.clock, spool=spool)
+            history = resources.histories.setdefault(name, HostHistory(Paces(name)))
+            reason = serve_host(context, history=history, outbox=outbox).reason
     except DatabaseFailure as error:
         emit_failure(error, host=name)
         return False
     finally:
         stopped = stop.is_set()
         ended.set()
-    if served.reason in (CHANGED, LEASES_LOST) and not stopped:
+    if reason in (CHANGED, LEASES_LOST) and not stopped:
         wake_hosts(app, [name])
-    return served.reason in (NO_WORK, TAKEN)
+    return reason in (NO_WORK, TAKEN)
 
 
 @contextmanager
-def _watched(resources: Resources, name: str, stop: Asked) -> Iterator[None]:
+def _watched(resources: Resources, name: str, stop: StopSignal) -> Iterator[None]:
     """End this process if the serving loop no longer turns. Loads take their time within a turn, and so do the running
     calls once the loop comes to its end."""
     settings = resources.settings
     load = settings.load_timeout_seconds + settings.unload_seconds
     with resources.watchdog.watching(f"serve-{name}", allowing=load) as turned:
 
-        def told(stopping: bool) -> None:
+        def turn(stopping: bool) -> None:
             turned(allowing=load + (settings.reply_seconds if stopping else 0.0))
 
-        with stop.asked_here(told):
+        with stop.read_here(turn):
             yield
 
 

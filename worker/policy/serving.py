@@ -1,14 +1,15 @@
-"""What does the loop that serves a host do next? From what it knows without asking anybody to its next step.
+"""Decides the next step of the loop that serves a host, from what the loop knows without asking anybody.
 
 ``policy.choose`` decides which jobs run and which model is loaded, from what the database says; that costs a look. This
-decides when the look is worth it, whom to let in beside full slots, when the slots run dry, and when a pass ends.
+module decides when the look is worth it, whom to let in beside full slots, when the slots run dry, and when a pass ends.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from worker.domain.jobs import Priority
+from worker.policy.facts import Decision, LoadRunner, RunJobs, Wait
 from worker.policy.sharing import must_run_dry
 
 AHEAD_BELOW = 0.5
@@ -18,6 +19,11 @@ GROUPS_AHEAD = 16
 PROBE_EVERY = 60.0
 SHARED_PROBE_EVERY = 5.0
 """Seconds between two looks at a host, and at one that other people use too; only while nothing runs on it."""
+SHORT_CALL = 0.05
+"""Seconds. Outcomes of shorter calls are stored in groups."""
+STEADY = 10
+"""Polls during which a host that found its load not worth it admits nothing more urgent: else the two decisions might
+alternate, each with a claim or a release, for as long as both hold."""
 NO_WORK = "no work"
 """Why a pass ends: nothing was there to do for as long as it lingers."""
 
@@ -29,12 +35,24 @@ class Step(StrEnum):
     """Unload what fell silent, or leave the host alone: the slots are dry."""
     LOOK_FOR_OTHERS = "look for others"
     """See whether somebody else has come to a shared host on which bulk jobs run."""
-    CHOOSE = "choose"
+    FIND_WORK = "find work"
     """Ask ``policy.choose``, and run jobs or load a model as it says."""
     ADMIT = "admit"
     """Let an interactive job in beside full slots, or have them run dry for work that must not wait."""
     COLLECT = "collect"
     """Wait for jobs to end, or for work, and store what ended."""
+
+
+class Action(StrEnum):
+    """What is done about a decision of ``policy.choose``."""
+
+    RUN = "run"
+    """Claim jobs and hand them to the slots."""
+    LOAD = "load"
+    """Decide the load again under the fleet's lock, and do it."""
+    RUN_DRY = "run dry"
+    """Begin nothing new, so that a load can follow."""
+    REST = "rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,35 @@ class Situation:
         return not self.unfinished
 
 
+def begin(now: float, *, slots: int, linger: float, shared: bool, admit_every: float) -> Situation:
+    """The situation at the start of a pass."""
+    return Situation(
+        now,
+        unfinished=0,
+        ready=0,
+        limit=slots,
+        handed=HandedOver(slots),
+        idle_since=now,
+        linger=linger,
+        shared=shared,
+        dry_at=now,
+        looked_for_others_at=now,
+        admit_every=admit_every,
+    )
+
+
+def after_step(now: Situation, step: Step) -> Situation:
+    """What the loop remembers once a step is done; ``now`` says how many jobs are unfinished by then."""
+    if step is Step.COLLECT:
+        return replace(
+            now, tried=frozenset(), moved=False, idle_since=now.now if now.unfinished else now.idle_since
+        )
+    if now.moved and now.dry:  # a model was loaded: there is no job to wait for
+        return replace(now, tried=frozenset(), moved=False, idle_since=now.now)
+    busy = now.moved or bool(now.unfinished)
+    return replace(now, tried=frozenset({*now.tried, step}), idle_since=now.now if busy else now.idle_since)
+
+
 def next_step(now: Situation) -> Step | End:
     """The first that applies; ``COLLECT`` where nothing else does."""
     if now.ending is not None:
@@ -117,8 +164,8 @@ def next_step(now: Situation) -> Step | End:
     if _looks_for_others(now):
         return Step.LOOK_FOR_OTHERS
     if not now.moved:
-        if wants_jobs(now) and not now.paused and now.leased and Step.CHOOSE not in now.tried:
-            return Step.CHOOSE
+        if wants_jobs(now) and not now.paused and now.leased and Step.FIND_WORK not in now.tried:
+            return Step.FIND_WORK
         if _admits(now):
             return Step.ADMIT
         if now.dry and now.now - now.idle_since >= now.linger:
@@ -149,10 +196,69 @@ def runs_dry_for_others(now: Situation) -> bool:
     return must_run_dry(now.shared, dry_at=now.dry_at, now=now.now, bulk=now.handed.bulk)
 
 
+def action(now: Situation, decision: Decision) -> Action:
+    """What the host does about a decision, when it asked for work.
+
+    Ollama never ends a busy runner: a load that is sent while jobs run would wait for them, with the host's whole queue
+    behind it. So the slots run dry first.
+    """
+    match decision:
+        case RunJobs():
+            return Action.RUN
+        case LoadRunner():
+            return Action.LOAD if now.dry else Action.RUN_DRY
+        case Wait():
+            return Action.REST
+
+
+def admission(now: Situation, decision: Decision) -> Action:
+    """What the host does about a decision while its slots are full: an interactive job whose runner is here is asked beside
+    the running ones; for one that needs a load, or work that must not wait, the slots run dry."""
+    match decision:
+        case RunJobs(priorities=(Priority.INTERACTIVE,)) if now.unfinished <= now.limit:
+            return Action.RUN
+        case LoadRunner():
+            return Action.RUN_DRY
+        case _:
+            return Action.REST
+
+
+def claim_limit(decision: RunJobs, *, free: int, job_seconds: float | None) -> int:
+    """Jobs to claim at most: as many as the decision says, where they may wait here; else one for each ``free`` slot."""
+    if decision.whole or claims_ahead(job_seconds):
+        return decision.jobs
+    return min(decision.jobs, max(1, free))
+
+
+def hand_over(
+    before: HandedOver, priorities: Collection[Priority], *, limit: int, alone: bool, whole: bool
+) -> HandedOver:
+    """What is remembered of the jobs that were claimed last, of these priorities; there may be none."""
+    return HandedOver(
+        low_water=max(limit, len(priorities) // 2) if priorities else before.low_water,
+        alone=alone,
+        grouped=whole and bool(priorities) and not alone,
+        bulk=all(priority is Priority.BULK for priority in priorities),
+    )
+
+
+def look_due(now: Situation, looked_at: float) -> bool:
+    """Whether the host is looked at again, now that its slots are dry."""
+    if runs_dry_for_others(now):
+        return True
+    return now.now - looked_at > (SHARED_PROBE_EVERY if now.shared else PROBE_EVERY)
+
+
 def suspect_first(*, dry: bool, after_suspect: bool, priorities: tuple[Priority, ...] | None) -> bool:
     """Whether a suspect is claimed before other jobs: only onto dry slots, and never two in a row, since many suspects
     must not hold up everything else. ``priorities``: those that the decision is limited to, as for urgent work."""
     return dry and not after_suspect and priorities is None
+
+
+def group_waits(handed: HandedOver, *, seconds: float, ready: int) -> bool:
+    """Whether the outcome of a call that took ``seconds`` waits for others to be stored with: while enough jobs are ready
+    here for the slots to stay busy."""
+    return seconds < SHORT_CALL and ready > handed.low_water // 2
 
 
 def _looks_for_others(now: Situation) -> bool:

@@ -1,4 +1,4 @@
-"""How fast is a runner key here, and on the other hosts? Learned from what was seen, the newest counting most."""
+"""Learns how fast a runner key is here and on the other hosts; the newest observation counts most."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -76,21 +76,21 @@ class Paces:
             return told
         return min(known.slots, told) if is_told else known.slots
 
-    def served(self, runner_key: str, seconds: float) -> None:
+    def add_job(self, runner_key: str, seconds: float) -> None:
         """One job of ``runner_key`` kept a slot for ``seconds``."""
         own = self._seen(runner_key, new=self.service_seconds(runner_key) is None)
         own.jobs += 1
         weight = max(SERVICE_WEIGHT, 1 / (own.jobs + 2))
         own.service = seconds if own.service is None else own.service + weight * (seconds - own.service)
 
-    def loaded(self, runner_key: str, seconds: float, memory: int | None = None) -> None:
+    def add_load(self, runner_key: str, seconds: float, memory: int | None = None) -> None:
         """A load of ``runner_key`` took ``seconds``, and the runner takes ``memory`` bytes."""
         own = self._own.get(runner_key)
         own = self._seen(runner_key, new=own is None or own.load is None)
         own.load = seconds if own.load is None else own.load + LOAD_WEIGHT * (seconds - own.load)
         own.memory = memory or own.memory
 
-    def waited(self, runner_key: str, waits: Iterable[Waited], *, told: int, is_told: bool) -> int | None:
+    def add_waits(self, runner_key: str, waits: Iterable[Waited], *, told: int, is_told: bool) -> int | None:
         """Answers that were given while all its slots were in use. Returns how many slots it has now, where that
         changed."""
         own = self._own.setdefault(runner_key, _Own())
@@ -154,9 +154,11 @@ class Paces:
         return self._speeds.get(host, 1.0)
 
     def _all(self) -> list[tuple[str, str, float]]:
-        own = [(self._host, key, one.service) for key, one in self._own.items() if one.service]
+        own = [(self._host, key, pace.service) for key, pace in self._own.items() if pace.service]
         return own + [
-            (one.host, one.runner_key, one.service_seconds) for one in self._elsewhere if one.service_seconds
+            (pace.host, pace.runner_key, pace.service_seconds)
+            for pace in self._elsewhere
+            if pace.service_seconds
         ]
 
     # -- the database --------------------------------------------------------------------------------------------

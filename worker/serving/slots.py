@@ -3,8 +3,8 @@
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from worker.clock import Clock
 from worker.domain.jobs import ClaimedJob, Priority
@@ -23,12 +23,89 @@ OVERCOMMIT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Completion:
     """How a job ended, on which runner, and how many were asked at once when it began, itself included."""
 
     ending: Ending
     runner_key: str
     at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that a slot has taken."""
+
+    job: ClaimedJob
+    runner_key: str
+    call: Call
+    at_once: int
+
+
+@dataclass
+class SlotQueue:
+    """The jobs of the slots, without threads and locks: ``Slots`` holds a lock around each call."""
+
+    limit: int
+    leased_until: float
+    waiting: list[ClaimedJob] = field(default_factory=list)
+    """Jobs that no slot has taken."""
+    runner_keys: dict[int, str] = field(default_factory=dict)
+    """Job → its runner key, for every job handed over whose ending has not been taken."""
+    running: dict[int, RunningJob] = field(default_factory=dict)
+    untaken: int = 0
+    """Endings that the serving thread has not taken."""
+    failures: int = 0
+    """Jobs that failed one after another."""
+    halted: bool = False
+    closed: bool = False
+
+    def start_next(self, last_group: int | None, now: float) -> RunningJob | None:
+        """Take a job for a slot whose last job was of the prefix group ``last_group``; None where none may begin."""
+        if not self.waiting or self.halted or now >= self.leased_until:
+            return None
+        place = next_job(self.waiting, last_group, self._groups())
+        job = self.waiting[place]
+        over = OVERCOMMIT if job.priority == Priority.INTERACTIVE else 0
+        if len(self.running) >= self.limit + over:
+            return None
+        del self.waiting[place]
+        started = RunningJob(job, self.runner_keys[job.id], Call(), at_once=len(self.running) + 1)
+        self.running[job.id] = started
+        return started
+
+    def end(self, started: RunningJob, ending: Ending) -> None:
+        """The job has ended. Slots halt after a fault of the host and after many failures, until the serving thread has
+        taken that in: else a host that refuses connections, or a template that no model understands, would be handed, and
+        fail, every job that waits here."""
+        del self.running[started.job.id]
+        self.failures = self.failures + 1 if ending.has_failed else 0
+        if ending.is_the_hosts or self.failures >= MOST_FAILURES:
+            self.halted = True
+        self.untaken += 1
+
+    def drop(self, started: RunningJob) -> None:
+        """A defect ended the job, and nothing is known of its outcome: its lease runs out, which counts as a loss."""
+        del self.running[started.job.id]
+        self.runner_keys.pop(started.job.id, None)
+        self.halted = True
+
+    def take_back(self, wanted: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
+        """Remove waiting jobs, which are nobody's then."""
+        removed = [job for job in self.waiting if wanted(job)]
+        if removed:
+            self.waiting = [job for job in self.waiting if not wanted(job)]
+        for job in removed:
+            del self.runner_keys[job.id]
+        return removed
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a job waits that begins otherwise than all that run."""
+        groups = self._groups()
+        return any(job.prefix_group not in groups for job in self.waiting)
+
+    def _groups(self) -> set[int]:
+        return {started.job.prefix_group for started in self.running.values()}
 
 
 class Slots:
@@ -41,86 +118,77 @@ class Slots:
     def __init__(
         self, limit: int, attempt: Attempt, *, name: str, clock: Clock, leased_until: float = float("inf")
     ) -> None:
-        """``leased_until`` is on the monotonic clock of ``clock``; see ``renewed``."""
-        self._limit = limit
-        self._attempt, self._name = attempt, name
-        self._clock, self._leased_until = clock, leased_until
+        """``leased_until`` is on the monotonic clock of ``clock``; see ``renew``."""
+        self._attempt, self._name, self._clock = attempt, name, clock
         self._changed = threading.Condition(threading.Lock())
-        self._waiting: list[ClaimedJob] = []
-        self._runner_of: dict[int, str] = {}
-        """Of every job handed over whose ending has not been taken."""
-        self._running: dict[int, ClaimedJob] = {}
-        self._calls: dict[int, Call] = {}
-        self._endings: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
-        self._untaken = 0
-        self._halted = self._closed = False
-        self._failures = 0
+        self._queue = SlotQueue(limit, leased_until)
+        self._completions: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self.finished = 0
+        """Jobs whose endings have been taken."""
         self.failure: Exception | None = None
         """A defect that ended a job without an outcome."""
 
     @property
     def limit(self) -> int:
         """Jobs that are asked at a time."""
-        return self._limit
+        return self._queue.limit
 
     @limit.setter
     def limit(self, limit: int) -> None:
         with self._changed:
-            self._limit = limit
+            self._queue.limit = limit
             self._changed.notify_all()
 
     @property
     def leased(self) -> bool:
         """Whether the leases of what was handed over still hold, as far as is known."""
         with self._changed:
-            return self._clock.monotonic() < self._leased_until
+            return self._clock.monotonic() < self._queue.leased_until
 
     @property
     def unfinished(self) -> int:
         """Jobs handed over whose ending has not been taken."""
-        return len(self._runner_of)
+        return len(self._queue.runner_keys)
 
     @property
     def held(self) -> frozenset[int]:
         """Ids of the jobs handed over whose ending has not been taken. May be read from any thread."""
         with self._changed:
-            return frozenset(self._runner_of)
+            return frozenset(self._queue.runner_keys)
 
     @property
     def running(self) -> frozenset[int]:
         """Ids of the jobs that a slot has taken and that have not ended. May be read from any thread."""
         with self._changed:
-            return frozenset(self._running)
+            return frozenset(self._queue.running)
 
     @property
     def in_flight(self) -> Counter[str]:
         """Runner key → its jobs that are asked, or wait for a slot."""
         with self._changed:
-            return Counter(self._runner_of.values())
+            return Counter(self._queue.runner_keys.values())
 
     @property
     def ready(self) -> int:
-        """Jobs no slot has taken yet."""
-        return len(self._waiting)
+        """Jobs that no slot has taken yet."""
+        return len(self._queue.waiting)
 
     @property
     def fresh(self) -> bool:
         """Whether a job waits that begins otherwise than all that run: for the next slot that is done with its prefix."""
         with self._changed:
-            at = {job.prefix_group for job in self._running.values()}
-            return any(job.prefix_group not in at for job in self._waiting)
+            return self._queue.fresh
 
-    def hand_over(self, jobs: Iterable[ClaimedJob], runner_key: str) -> None:
+    def hand_over(self, jobs: Sequence[ClaimedJob], runner_key: str) -> None:
         """Jobs that were claimed, in the order they are to be run in; ``runner_key`` is resident."""
         self.resume()
         with self._changed:
-            for job in jobs:
-                self._runner_of[job.id] = runner_key
-                self._waiting.append(job)
-            wanted = min(len(self._runner_of), self._limit + OVERCOMMIT) - len(self._threads)
+            self._queue.runner_keys.update((job.id, runner_key) for job in jobs)
+            self._queue.waiting += jobs
+            threads = min(self.unfinished, self.limit + OVERCOMMIT) - len(self._threads)
             self._changed.notify_all()
-        for _ in range(wanted):
+        for _ in range(threads):
             thread = threading.Thread(
                 target=self._work, name=f"{self._name}-slot-{len(self._threads)}", daemon=True
             )
@@ -130,11 +198,11 @@ class Slots:
     def resume(self) -> None:
         """Go on after a halt. Not before the endings that led to the halt have been taken."""
         with self._changed:
-            if self._halted and not self._untaken:
-                self._halted, self._failures = False, 0
+            if self._queue.halted and not self._queue.untaken:
+                self._queue.halted, self._queue.failures = False, 0
                 self._changed.notify_all()
 
-    def renewed(self, lost: Collection[int], leased_until: float) -> None:
+    def renew(self, lost: Collection[int], leased_until: float) -> None:
         """The leases of the jobs hold until then, but those of the jobs that are ``lost`` were ended by others: they are
         not asked any more. May be called from any thread.
 
@@ -142,116 +210,87 @@ class Slots:
         so no job is begun on a lease that may have run out.
         """
         with self._changed:
-            self._leased_until = leased_until
-            gone = [job for job in self._waiting if job.id in lost]
-            self._waiting = [job for job in self._waiting if job.id not in lost]
-            for job in gone:
-                del self._runner_of[job.id]
+            self._queue.leased_until = leased_until
+            removed = self._queue.take_back(lambda job: job.id in lost)
             self._changed.notify_all()
-        if gone:
+        if removed:
             self.nudge()
 
     def take_back(self, alike: Collection[bytes] | None = None) -> list[ClaimedJob]:
         """The jobs that no slot has taken yet, of ``alike`` those that ask one of these; they are nobody's then and have
         to be released."""
         with self._changed:
-            unstarted = [job for job in self._waiting if alike is None or job.reuse_key in alike]
-            if alike is None:
-                self._waiting = []
-            elif unstarted:
-                self._waiting = [job for job in self._waiting if job.reuse_key not in alike]
-            for job in unstarted:
-                del self._runner_of[job.id]
-        return unstarted
+            return self._queue.take_back(lambda job: alike is None or job.reuse_key in alike)
 
-    def endings(self, wait: float) -> list[Ended]:
-        """All endings that are there; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
-        taken: list[Ended] = []
+    def completions(self, wait: float) -> list[Completion]:
+        """All jobs that have ended; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
+        taken: list[Completion] = []
         try:
-            ended = self._endings.get(timeout=wait) if wait > 0 else self._endings.get_nowait()
+            completion = self._completions.get(timeout=wait) if wait > 0 else self._completions.get_nowait()
             while True:
-                if ended is not None:
-                    taken.append(ended)
-                ended = self._endings.get_nowait()
+                if completion is not None:
+                    taken.append(completion)
+                completion = self._completions.get_nowait()
         except queue.Empty:
             pass
+        self.finished += len(taken)
         with self._changed:
-            self._untaken -= len(taken)
-            for one in taken:
-                self._runner_of.pop(one.ending.finish.job_id, None)
+            self._queue.untaken -= len(taken)
+            for completion in taken:
+                self._queue.runner_keys.pop(completion.ending.finish.job_id, None)
         return taken
 
     def nudge(self) -> None:
-        """Wake whoever waits in ``endings``. May be called from any thread."""
-        self._endings.put(None)
+        """Wake whoever waits in ``completions``. May be called from any thread."""
+        self._completions.put(None)
 
     def abort(self, job_ids: Iterable[int] | None = None, *, code: Code = Code.CANCELLED) -> None:
         """Cut the connections of these running jobs, or of all. May be called from any thread."""
         with self._changed:
-            calls = (
-                list(self._calls.values())
-                if job_ids is None
-                else [self._calls[job_id] for job_id in job_ids if job_id in self._calls]
-            )
+            running = self._queue.running
+            ids = running if job_ids is None else [job_id for job_id in job_ids if job_id in running]
+            calls = [running[job_id].call for job_id in ids]
         for call in calls:
             call.abort(code)
 
     def close(self) -> None:
+        """End the threads of the slots, once their jobs have ended."""
         with self._changed:
-            self._closed = True
+            self._queue.closed = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _work(self) -> None:
-        ran: int | None = None
-        while (taken := self._take(ran)) is not None:
-            job, runner_key, call, at_once = taken
-            ran = job.prefix_group
+        last_group: int | None = None
+        while (started := self._start_next(last_group)) is not None:
+            last_group = started.job.prefix_group
             try:
-                ending = self._attempt(job, runner_key, call)
+                ending = self._attempt(started.job, started.runner_key, started.call)
             except Exception as error:
-                self._drop(job, error)
+                self._drop(started, error)
             else:
-                self._put(job, runner_key, ending, at_once)
+                self._end(started, ending)
 
-    def _take(self, ran: int | None) -> tuple[ClaimedJob, str, Call, int] | None:
+    def _start_next(self, last_group: int | None) -> RunningJob | None:
         """Wait for a job and take it; None when the slots are closed."""
         with self._changed:
-            while not self._closed:
-                if self._waiting and not self._halted and self._clock.monotonic() < self._leased_until:
-                    at = {job.prefix_group for job in self._running.values()}
-                    place = next_job(self._waiting, ran, at)
-                    job = self._waiting[place]
-                    over = OVERCOMMIT if job.priority == Priority.INTERACTIVE else 0
-                    if len(self._running) < self._limit + over:
-                        del self._waiting[place]
-                        self._running[job.id] = job
-                        call = self._calls[job.id] = Call()
-                        return job, self._runner_of[job.id], call, len(self._running)
+            while not self._queue.closed:
+                started = self._queue.start_next(last_group, self._clock.monotonic())
+                if started is not None:
+                    return started
                 self._changed.wait()
             return None
 
-    def _drop(self, job: ClaimedJob, failure: Exception) -> None:
-        """A defect ended the job, and nothing is known of its outcome: its lease runs out, which counts as a loss. The slots
-        halt, for the serving thread to end the pass."""
+    def _drop(self, started: RunningJob, failure: Exception) -> None:
+        """The slots halt, for the serving thread to end the pass."""
         with self._changed:
-            self._calls.pop(job.id, None)
-            self._running.pop(job.id, None)
-            self._runner_of.pop(job.id, None)
-            self._halted = True
+            self._queue.drop(started)
             self.failure = failure
         self.nudge()
 
-    def _put(self, job: ClaimedJob, runner_key: str, ending: Ending, at_once: int) -> None:
+    def _end(self, started: RunningJob, ending: Ending) -> None:
         with self._changed:
-            self._calls.pop(job.id, None)
-            self._running.pop(job.id, None)
-            self._failures = self._failures + 1 if ending.has_failed else 0
-            if ending.is_the_hosts or self._failures >= MOST_FAILURES:
-                # Until the serving thread has taken this in, a host that refuses connections, or a template that
-                # no model understands, would be handed, and fail, every job that waits here.
-                self._halted = True
-            self._untaken += 1
-            self._endings.put(Ended(ending, runner_key, at_once))
+            self._queue.end(started, ending)
+            self._completions.put(Completion(ending, started.runner_key, started.at_once))
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

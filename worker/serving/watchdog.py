@@ -1,4 +1,4 @@
-"""Does the serving loop still turn? A process that hangs, with no CPU and no log, ends itself for others to start anew."""
+"""Ends a process whose serving loop hangs, so that a supervisor starts it again."""
 
 import faulthandler
 import os
@@ -100,28 +100,28 @@ class Watchdog:
             self._thread.join(5.0)
 
 
-class Asked(threading.Event):
-    """A stop that a loop asks for with every turn: the question is its sign of life.
+class StopSignal(threading.Event):
+    """A stop that a loop reads with every turn: reading it is the loop's sign of life.
 
-    Only what the loop's own thread asks counts; ``told`` hears of each question, and of its answer.
+    Only what the loop's own thread reads counts; ``report`` is called with the value, each time it is read.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._asker: int | None = None
-        self._told: Callable[[bool], None] | None = None
+        self._reader: int | None = None
+        self._report: Callable[[bool], None] | None = None
 
     @contextmanager
-    def asked_here(self, told: Callable[[bool], None]) -> Iterator[None]:
-        """From now on, until the block ends, this thread is the one that asks."""
-        self._asker, self._told = threading.get_ident(), told
+    def read_here(self, report: Callable[[bool], None]) -> Iterator[None]:
+        """From now on, until the block ends, this thread is the one that reads."""
+        self._reader, self._report = threading.get_ident(), report
         try:
             yield
         finally:
-            self._asker = self._told = None
+            self._reader = self._report = None
 
     def is_set(self) -> bool:
-        found = super().is_set()
-        if self._told is not None and threading.get_ident() == self._asker:
-            self._told(found)
-        return found
+        stopping = super().is_set()
+        if self._report is not None and threading.get_ident() == self._reader:
+            self._report(stopping)
+        return stopping

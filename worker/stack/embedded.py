@@ -30,13 +30,13 @@ from worker.maintenance.service import Counts, Service
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
+from worker.serving.history import HostHistory
+from worker.serving.loop import CHANGED, serve_host
+from worker.serving.outbox import Outbox, store_spools
 from worker.serving.pace import Paces
-from worker.serving.serve import CHANGED, serve_host
+from worker.serving.session import ServingContext
 from worker.serving.spool import Spool, spool_path
-from worker.serving.spools import store_spools
-from worker.serving.standing import Standing
-from worker.serving.store import Store
-from worker.serving.watchdog import Asked, Watchdog
+from worker.serving.watchdog import StopSignal, Watchdog
 from worker.settings import Settings
 from worker.stack.home import held_home
 from worker.storage.backup import bring_up_to_date
@@ -78,8 +78,8 @@ class Served:
 
     host: Host
     gpu: OllamaHost
-    store: Store
-    stop: Asked = field(default_factory=Asked)
+    outbox: Outbox
+    stop: StopSignal = field(default_factory=StopSignal)
     wake: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -128,7 +128,7 @@ class Embedded:
     @property
     def output_tokens(self) -> int:
         """Tokens generated since the start, as stored."""
-        return sum(served.store.output_tokens for served in (*tuple(self.served.values()), *self.left))
+        return sum(served.outbox.output_tokens for served in (*tuple(self.served.values()), *self.left))
 
     def serve(
         self, hosts: Sequence[Host], *, batch_id: int | None = None, follow: Follow | None = None
@@ -280,8 +280,8 @@ class Embedded:
             self._unreachable(host, error)
             return
         spool = Spool(spool_path(self.settings.home, host.name))
-        store = Store(self.database, host.name, clock=self.clock, spool=spool)
-        served = self.served[host.name] = Served(host, gpu, store)
+        outbox = Outbox(self.database, host.name, clock=self.clock, spool=spool)
+        served = self.served[host.name] = Served(host, gpu, outbox)
         if self.stop.is_set():  # asked to stop meanwhile, by a thread that did not see this host yet
             served.end()
         thread = threading.Thread(target=self._serve, args=(served,), name=f"serve-{host.name}", daemon=True)
@@ -293,34 +293,33 @@ class Embedded:
         load = self.settings.load_timeout_seconds + self.settings.unload_seconds
         with self.watchdog.watching(f"serve-{served.host.name}", allowing=load) as turned:
 
-            def told(stopping: bool) -> None:
+            def turn(stopping: bool) -> None:
                 turned(allowing=load + (self.settings.reply_seconds if stopping else 0.0))
 
-            with served.stop.asked_here(told):
+            with served.stop.read_here(turn):
                 self._serve_on(served)
 
     def _serve_on(self, served: Served) -> None:
         name = served.host.name
-        standing = Standing(Paces(name))
+        history = HostHistory(Paces(name))
         while not served.stop.is_set():
             changed = rests = False
             try:
-                ended = serve_host(
+                context = ServingContext(
                     self.database,
                     served.host,
-                    gpu=served.gpu,
-                    clock=self.clock,
-                    timings=self.settings.timings,
+                    served.gpu,
+                    self.clock,
+                    self.settings.timings,
                     stop=served.stop,
                     wake=served.wake,
-                    standing=standing,
-                    store=served.store,
+                    batch_id=self.batch_id,
                     fail_on_cut=self.settings.fail_on_cut,
                     families=self.settings.families,
-                    batch_id=self.batch_id,
                 )
-                changed = ended.reason == CHANGED and self._reopen(served)
-                rests = ended.reason == NO_WORK and served.store.is_empty and not self._has_work(name)
+                reason = serve_host(context, history=history, outbox=served.outbox).reason
+                changed = reason == CHANGED and self._reopen(served)
+                rests = reason == NO_WORK and served.outbox.is_empty and not self._has_work(name)
             except DatabaseFailure as error:
                 emit_failure(error, host=name)
             except Exception:

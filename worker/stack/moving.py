@@ -6,7 +6,7 @@ from worker.clock import SystemClock
 from worker.domain.health import Pulse
 from worker.domain.urls import masked
 from worker.errors import Conflict, SettingsRefused
-from worker.serving.spools import store_spools
+from worker.serving.outbox import store_spools
 from worker.settings import Settings
 from worker.storage.backup import bring_up_to_date
 from worker.storage.check import Checked, check_database

@@ -12,10 +12,14 @@ from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.schedules import ScheduleSpec
+from worker.domain.timings import Timings
 from worker.maintenance.hold import hosts_to_wake
+from worker.ollama.client import OllamaHost
+from worker.serving.history import HostHistory
+from worker.serving.machine import Machine
 from worker.serving.pace import Paces
-from worker.serving.session import HostSession
-from worker.serving.sight import Sight
+from worker.serving.session import HostSession, ServingContext
+from worker.serving.view import HostView
 from worker.storage.batches import create_batch, seal_batch
 from worker.storage.hosts import record_probe
 from worker.storage.jobs import insert_jobs
@@ -77,9 +81,11 @@ def test_a_host_whose_hours_cannot_be_read_is_closed_and_the_others_decide(
     assert hosts_to_wake(store.database, clock=clock) == ["gpu-1"]
     tidy(store.database, clock=clock)
     host = Host("gpu-1", "http://gpu-1:11434")
-    session = HostSession(store.database, "gpu-1", "token")
-    sight = Sight(store.database, session, host, Paces("gpu-1"), clock=clock, batch_id=None)
-    assert sight.facts({}, None)
+    session = HostSession(
+        ServingContext(store.database, host, OllamaHost(host.url), clock, Timings()), "token"
+    )
+    history = HostHistory(Paces("gpu-1"))
+    assert HostView(session, Machine(session, history), history.paces).facts({})
 
 
 def test_a_schedule_of_another_form_is_left_out_of_the_list(store: Store) -> None:

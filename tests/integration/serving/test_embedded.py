@@ -21,7 +21,7 @@ from worker.domain.batches import Batch
 from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable
 from worker.maintenance.runner import Runner
-from worker.serving.serve import serve_host
+from worker.serving.loop import serve_host
 from worker.settings import load_settings
 from worker.stack import embedded as stack_module
 from worker.stack.embedded import Embedded, embedded, join_hosts
@@ -88,7 +88,7 @@ def at_rest(url: str, home: Path, **settings: float) -> Iterator[tuple[Embedded,
     serve = serve_host
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        served.append(args[1].name)
+        served.append(args[0].host.name)
         ended = serve(*args, **kwargs)
         left.set()
         return ended

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import NOW, Store, ending, new_job
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.serving.outbox import store_spools
 from worker.serving.spool import Spool, spool_path
-from worker.serving.spools import store_spools
 from worker.settings import load_settings
 from worker.stack.embedded import embedded
 from worker.storage.backup import bring_up_to_date

@@ -16,12 +16,13 @@ from worker.domain.timings import Timings
 from worker.errors import Code, HostError, HostLost
 from worker.ollama.client import OllamaHost
 from worker.policy.facts import LoadRunner
-from worker.serving.breaker import Breaker
+from worker.serving.health import Breaker
+from worker.serving.history import HostHistory
+from worker.serving.machine import Machine
 from worker.serving.pace import Paces
-from worker.serving.residency import Residency, Runner
-from worker.serving.session import HostSession
-from worker.serving.sight import Sight
-from worker.serving.standing import Standing
+from worker.serving.runners import Runner
+from worker.serving.session import HostSession, ServingContext
+from worker.serving.view import HostView
 from worker.storage.claims import take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, block_key, publish_intent, record_probe, record_resident
@@ -61,61 +62,60 @@ class Zombie:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
-        self.session = HostSession(database, "gpu-1", "old")
         self.gpu = Gpu()
         gpu: Any = self.gpu
-        self.standing = Standing(Paces("gpu-1"))
-        timings = Timings()
-        self.residency = Residency(self.session, gpu, clock, timings, self.standing)
-        self.residency._runners[OLD] = Runner(RunnerKey.parse(OLD), run_id=1)
-        self.breaker = Breaker(self.session, gpu, self.residency, self.standing, clock, timings)
         host = Host("gpu-1", "http://gpu-1:11434")
-        self.sight = Sight(database, self.session, host, self.standing.paces, clock=clock, batch_id=None)
+        self.session = HostSession(ServingContext(database, host, gpu, clock, Timings()), "old")
+        self.history = HostHistory(Paces("gpu-1"))
+        self.machine = Machine(self.session, self.history)
+        self.machine._runners[OLD] = Runner(RunnerKey.parse(OLD), run_id=1)
+        self.breaker = Breaker(self.session, self.machine, self.history)
+        self.view = HostView(self.session, self.machine, self.history.paces)
 
     def decide(self) -> None:
         with self.session.write(fleet=True) as conn:
-            self.residency.begin(conn, LoadRunner(OLD, "longest", ()), seconds=1)
+            self.machine.begin(conn, LoadRunner(OLD, "longest", ()), seconds=1)
 
     def intend_nothing(self) -> None:
         with self.session.write(fleet=True) as conn:
-            self.residency.intend(conn, None)
+            self.machine.intend(conn, None)
 
     def fail_to_load(self) -> None:
         self.gpu.error = HostError(Code.LOAD_FAILED, "no")
-        self.residency.load(OLD)
+        self.machine.load(OLD)
 
     def confirm(self) -> None:
-        self.residency.confirm(OLD, dry=False)
+        self.machine.confirm(OLD, dry=False)
 
     def block(self) -> None:
-        self.residency.block(NEW, HostError(Code.LOAD_FAILED, "no"))
+        self.machine.block(NEW, HostError(Code.LOAD_FAILED, "no"))
 
     def quarantine(self) -> None:
-        self.standing.condemned = "five failures in a row"
+        self.history.condemned = "five failures in a row"
         self.breaker.mend()
 
     def recover(self) -> None:
-        self.standing.quarantines = 1
-        self.breaker.answered(OLD, 1, None)
+        self.history.quarantines = 1
+        self.breaker.add_answer(OLD, 1, None)
 
     def slow_down(self) -> None:
         for speed in [100.0] * 200 + [1.0] * 200:
-            self.breaker.answered(OLD, 1000, speed)
+            self.breaker.add_answer(OLD, 1000, speed)
 
     def keep_paces(self) -> None:
         for _ in range(20):
-            self.standing.paces.served(OLD, 1.0)
-        self.sight.keep_paces()
+            self.history.paces.add_job(OLD, 1.0)
+        self.view.keep_paces()
 
 
 ACTIONS: dict[str, Callable[[Zombie], object]] = {
-    "a look": lambda zombie: zombie.residency.seen("0.1", [HostModel("x:1", "d", False, None)], []),
-    "a key that it uses": lambda zombie: zombie.residency.use(OLD),
-    "a runner that has gone": lambda zombie: zombie.residency.gone(OLD),
+    "a look": lambda zombie: zombie.machine.record_look("0.1", [HostModel("x:1", "d", False, None)], []),
+    "a key that it uses": lambda zombie: zombie.machine.use(OLD),
+    "a runner that has gone": lambda zombie: zombie.machine.drop(OLD),
     "a runner that it looks for": Zombie.confirm,
     "a decision to load": Zombie.decide,
     "an intent that it takes back": Zombie.intend_nothing,
-    "a load": lambda zombie: zombie.residency.load(NEW),
+    "a load": lambda zombie: zombie.machine.load(NEW),
     "a load that failed": Zombie.fail_to_load,
     "a key to be left alone": Zombie.block,
     "a quarantine": Zombie.quarantine,

@@ -26,10 +26,10 @@ from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
 from worker.serving.attempt import Ending, attempt_jobs
+from worker.serving.history import HostHistory
+from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.spool import Spool
-from worker.serving.standing import Standing
-from worker.serving.store import Store
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import set_host
 
@@ -79,14 +79,14 @@ def test_a_hint_of_a_pass_that_was_stopped_is_kept_for_when_the_run_is_over(
             for n, hint in enumerate(("2h", 5, 5, 5, 5, 5))
         ]
         batch = submit(database, clock, jobs)
-        standing = Standing(Paces(host.name))
-        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        history = HostHistory(Paces(host.name))
+        outbox = Outbox(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
 
         first = serve(
-            database, clock, host, standing=standing, store=store, stop=Until(lambda: store.accepted > 0)
+            database, clock, host, history=history, outbox=outbox, stop=Until(lambda: outbox.accepted > 0)
         )
         after_first = stays(running, clock)
-        second = serve(database, clock, host, standing=standing)
+        second = serve(database, clock, host, history=history)
 
         assert (first.reason, second.reason) == ("stopped", "no work")
         assert first.jobs < 6
@@ -103,10 +103,10 @@ def test_a_run_that_is_stopped_when_its_batch_is_done_leaves_the_model_as_its_jo
     with simulator.running(simulated(num_parallel=1)) as (running,):
         host = add(database, clock, running, slots=1)
         batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1.", "keep_alive": hint}])
-        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        outbox = Outbox(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
 
         served = serve(
-            database, clock, host, store=store, batch_id=batch.id, stop=Until(lambda: store.accepted > 0)
+            database, clock, host, outbox=outbox, batch_id=batch.id, stop=Until(lambda: outbox.accepted > 0)
         )
 
         assert served.reason == "stopped"
@@ -121,12 +121,12 @@ def test_a_pass_that_ends_after_its_last_job_unloads_the_model_where_that_was_as
     with simulator.running(simulated(num_parallel=1)) as (running,):
         host = add(database, clock, running, slots=1)
         batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1.", "keep_alive": 0}])
-        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
-        more: dict[str, Any] = {"stop": Until(lambda: store.accepted > 0)}
+        outbox = Outbox(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        more: dict[str, Any] = {"stop": Until(lambda: outbox.accepted > 0)}
         if ends == "run stopped":
             more["batch_id"] = batch.id
 
-        served = serve(database, clock, host, store=store, **more)
+        served = serve(database, clock, host, outbox=outbox, **more)
 
         assert served.reason == "stopped"
         with opened_gpu(host) as gpu:
@@ -140,10 +140,10 @@ def test_a_run_that_is_interrupted_leaves_the_model_as_its_jobs_asked(
         host = add(database, clock, running, slots=1)
         jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "keep_alive": 0} for n in range(6)]
         batch = submit(database, clock, jobs)
-        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        outbox = Outbox(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
 
         served = serve(
-            database, clock, host, store=store, batch_id=batch.id, stop=Until(lambda: store.accepted > 0)
+            database, clock, host, outbox=outbox, batch_id=batch.id, stop=Until(lambda: outbox.accepted > 0)
         )
 
         assert served.jobs < 6
@@ -192,7 +192,7 @@ def test_a_defect_in_a_slot_ends_the_pass_and_what_was_not_begun_is_given_back(
             raise ZeroDivisionError
         return attempt_jobs(jobs, **more)
 
-    monkeypatch.setattr("worker.serving.serve.attempt_jobs", break_at_the_third)
+    monkeypatch.setattr("worker.serving.parts.attempt_jobs", break_at_the_third)
     with simulator.running(simulated(num_parallel=1)) as (running,):
         host = add(database, clock, running, slots=1)
         jobs = [{"model": MODELS[0], "prompt": f"Say {n}.", "custom_id": str(n)} for n in range(9)]

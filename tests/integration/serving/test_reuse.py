@@ -1,7 +1,6 @@
 """Jobs that ask what was asked before take the stored answer, and no host is asked."""
 
 import json
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +25,8 @@ from worker.exports.results import result_lines
 from worker.hosts.registry import register
 from worker.maintenance.actions import cancel_jobs, pause_batch
 from worker.ollama.client import Deadlines, OllamaHost
-from worker.serving.serve import Served, serve_host
+from worker.serving.loop import PassResult, serve_host
+from worker.serving.session import ServingContext
 from worker.storage.check import check_database
 from worker.storage.engine import Database, open_database
 from worker.storage.runs import list_runs
@@ -72,10 +72,10 @@ def submit(database: Database, clock: Clock, *rows: dict[str, Any], **defaults: 
     ).batch
 
 
-def serve(database: Database, host: Host, clock: Clock, **more: Any) -> Served:
+def serve(database: Database, host: Host, clock: Clock, **more: Any) -> PassResult:
     gpu = opened(host)
     try:
-        return serve_host(database, host, gpu=gpu, clock=clock, timings=QUICK, stop=threading.Event(), **more)
+        return serve_host(ServingContext(database, host, gpu, clock, QUICK, **more))
     finally:
         gpu.close()
         tick(database, clock=clock)

@@ -57,7 +57,8 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         found.append((event, fields))
         events.emit(event, **fields)
 
-    monkeypatch.setattr("worker.serving.serve.emit", hear)
+    for module in ("loop", "steps", "endings"):
+        monkeypatch.setattr(f"worker.serving.{module}.emit", hear)
     return found
 
 

@@ -29,9 +29,10 @@ from worker.hosts.registry import register
 from worker.maintenance.actions import cancel_jobs
 from worker.ollama.client import Deadlines, OllamaHost
 from worker.serving.claims import Claims
-from worker.serving.serve import Served, serve_host
+from worker.serving.loop import PassResult, serve_host
+from worker.serving.outbox import Outbox
+from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
-from worker.serving.store import Store
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import read_hosts
@@ -98,10 +99,10 @@ def submit(database: Database, clock: Clock, jobs: list[dict[str, Any]], key: st
     ).batch
 
 
-def serve(database: Database, clock: Clock, host: Host, **more: Any) -> Served:
+def serve(database: Database, clock: Clock, host: Host, **more: Any) -> PassResult:
     with opened_gpu(host) as gpu:
-        arguments: dict[str, Any] = {"timings": TENTH, "stop": threading.Event(), **more}
-        return serve_host(database, host, gpu=gpu, clock=clock, **arguments)
+        kept = {name: more.pop(name) for name in ("history", "outbox") if name in more}
+        return serve_host(ServingContext(database, host, gpu, clock, **{"timings": TENTH, **more}), **kept)
 
 
 def counts(database: Database, batch: Batch) -> dict[JobState, int]:
@@ -459,10 +460,10 @@ def test_nothing_is_claimed_while_an_answer_waits_to_be_stored(
     with simulator.running(simulated()) as (running,):
         host = add(database, clock, running)
         batch = submit(database, clock, mixed(1))
-        store = Store(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
-        store.flush = lambda: False  # type: ignore[method-assign]
+        outbox = Outbox(database, host.name, clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))
+        outbox.flush = lambda: False  # type: ignore[method-assign]
 
-        serve(database, clock, host, store=store)
+        serve(database, clock, host, outbox=outbox)
 
         assert counts(database, batch) == {JobState.QUEUED: 1}
         assert running.state()["requests"] == 0
@@ -483,7 +484,7 @@ def test_a_claim_whose_answer_was_lost_is_given_back(database: Database, clock: 
                 return claimed
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("worker.serving.serve.Claims", Forgetful)
+            patched.setattr("worker.serving.parts.Claims", Forgetful)
             serve(database, clock, host)
             assert JobState.RUNNING not in counts(database, batch)
             serve(database, clock, host)

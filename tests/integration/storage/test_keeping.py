@@ -30,8 +30,8 @@ from worker.maintenance.keeping import (
     prune_due,
 )
 from worker.maintenance.number import number_all
+from worker.serving.outbox import Outbox
 from worker.serving.spool import Spool
-from worker.serving.store import Store as Outcomes
 from worker.storage import keeping
 from worker.storage.arrivals import last_number, read_arrivals
 from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch
@@ -355,9 +355,9 @@ def test_what_lies_in_a_spool_of_a_deleted_job_is_not_stored(store: Store, tmp_p
     spool.write([ending(job)])
     deleted(store, Selection(batch), wait=0)
 
-    outcomes = Outcomes(store.database, "gpu-1", clock=clock(store), spool=Spool(tmp_path / "gpu-1.jsonl"))
+    outbox = Outbox(store.database, "gpu-1", clock=clock(store), spool=Spool(tmp_path / "gpu-1.jsonl"))
 
-    assert outcomes.flush() and outcomes.accepted == 0
+    assert outbox.flush() and outbox.accepted == 0
     assert rows(store, "SELECT count(*) FROM results") == [(0,)]
     assert not (tmp_path / "gpu-1.jsonl").exists()
 

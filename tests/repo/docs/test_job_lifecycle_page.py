@@ -7,7 +7,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.storage.transitions import arrows
 
-[DIAGRAM] = blocks_of("mermaid", containing="stateDiagram-v2")
+[DIAGRAM] = blocks_of("mermaid", containing="[*] --> scheduled")
 PAGE = DIAGRAM.page
 ARROW = re.compile(r"^\s*(\S+) --> (\S+?)(?:: (\w+))?$")
 

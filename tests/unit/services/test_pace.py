@@ -1,8 +1,8 @@
 """What is learned of a host's speed, and how it steps back."""
 
 from worker.policy.parallel import Waited
+from worker.serving.history import HostHistory
 from worker.serving.pace import SERVICE_PRIOR, Paces
-from worker.serving.standing import Standing
 from worker.storage.paces import PaceSeen
 
 
@@ -15,7 +15,7 @@ def test_what_nobody_has_seen_is_guessed_from_the_model_s_size() -> None:
 def test_the_first_load_counts_though_no_job_was_served_yet() -> None:
     paces = Paces("gpu-1")
 
-    paces.loaded("a:1", 3.0, 900)
+    paces.add_load("a:1", 3.0, 900)
 
     assert paces.estimate("a:1").load_seconds == 3.0
     assert paces.estimate("a:1").memory == 900
@@ -25,14 +25,14 @@ def test_the_first_load_counts_though_no_job_was_served_yet() -> None:
 def test_the_newest_counts_most() -> None:
     paces = Paces("gpu-1")
     for seconds in (1.0, 2.0):
-        paces.served("a:1", seconds)
+        paces.add_job("a:1", seconds)
 
     assert 1.2 < paces.estimate("a:1").service_seconds < 1.5
 
 
 def test_what_other_hosts_saw_fills_in_for_what_was_not_seen_here() -> None:
     paces = Paces("gpu-1")
-    paces.loaded("a:1", 4.0)
+    paces.add_load("a:1", 4.0)
 
     paces.learn([PaceSeen("gpu-2", "a:1", 10.0, 2.0), PaceSeen("gpu-3", "a:1", None, 2.0)])
 
@@ -45,7 +45,7 @@ def test_what_other_hosts_saw_fills_in_for_what_was_not_seen_here() -> None:
 def test_a_host_that_takes_twice_as_long_for_the_same_keys_is_known_to_be_slow() -> None:
     paces = Paces("gpu-1")
     for key, seconds in (("a:1", 1.0), ("b:1", 10.0)):
-        paces.served(key, seconds)
+        paces.add_job(key, seconds)
 
     paces.learn([PaceSeen("gpu-2", "a:1", None, 4.0), PaceSeen("gpu-2", "b:1", None, 40.0)])
 
@@ -66,7 +66,7 @@ def test_a_new_process_goes_on_from_what_the_last_one_saw_here() -> None:
 
 def test_only_what_changed_is_written_down() -> None:
     paces = Paces("gpu-1")
-    paces.served("a:1", 1.0)
+    paces.add_job("a:1", 1.0)
     assert paces.newly_known
 
     assert paces.unsaved() == [PaceSeen("gpu-1", "a:1", None, 1.0, jobs=1)]
@@ -77,7 +77,7 @@ def test_only_what_changed_is_written_down() -> None:
 def test_answers_that_wait_for_each_other_teach_that_there_are_fewer_slots() -> None:
     paces = Paces("gpu-1")
 
-    learned = [paces.waited("a:1", [Waited(1.5, 2.0)], told=4, is_told=True) for _ in range(8)]
+    learned = [paces.add_waits("a:1", [Waited(1.5, 2.0)], told=4, is_told=True) for _ in range(8)]
 
     assert learned == [None] * 7 + [1]
     assert paces.slots("a:1", told=4, is_told=True) == 1
@@ -93,7 +93,7 @@ def test_slots_that_nobody_told_grow_until_answers_wait() -> None:
     for _ in range(400):
         slots = paces.slots("a:1", told=1, is_told=False)
         wait = max(0.0, 1 - really / slots)
-        learned = paces.waited("a:1", [Waited(2.0 * wait, 2.0)], told=1, is_told=False)
+        learned = paces.add_waits("a:1", [Waited(2.0 * wait, 2.0)], told=1, is_told=False)
         if learned is not None:
             found.append(learned)
 
@@ -101,18 +101,18 @@ def test_slots_that_nobody_told_grow_until_answers_wait() -> None:
 
 
 def test_calls_that_fail_together_are_one_incident() -> None:
-    standing = Standing()
+    history = HostHistory()
 
-    assert standing.failed(100.0, at_most=30) == 2.0
-    assert standing.failed(100.5, at_most=30) is None
-    assert standing.failed(102.0, at_most=30) == 4.0
+    assert history.add_failure(100.0, at_most=30) == 2.0
+    assert history.add_failure(100.5, at_most=30) is None
+    assert history.add_failure(102.0, at_most=30) == 4.0
 
 
 def test_an_answer_forgives_unless_it_was_asked_for_before_the_failure() -> None:
-    standing = Standing()
-    standing.failed(100.0, at_most=30)
+    history = HostHistory()
+    history.add_failure(100.0, at_most=30)
 
-    standing.answered(101.0)
-    assert standing.failures == 1
-    standing.answered(103.0)
-    assert standing.failures == 0
+    history.add_answer(101.0)
+    assert history.failures == 1
+    history.add_answer(103.0)
+    assert history.failures == 0

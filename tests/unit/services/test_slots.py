@@ -26,7 +26,7 @@ def ending(job: ClaimedJob, error: HostError | None = None) -> Ending:
 
 
 def ended(slots: Slots) -> list[int]:
-    return [one.ending.finish.job_id for one in slots.endings(5)]
+    return [one.ending.finish.job_id for one in slots.completions(5)]
 
 
 def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on() -> None:
@@ -75,7 +75,7 @@ def test_a_nudge_ends_a_wait_for_endings() -> None:
 
     slots.nudge()
 
-    assert slots.endings(60) == []
+    assert slots.completions(60) == []
     slots.close()
 
 
@@ -190,10 +190,10 @@ def test_a_process_that_slept_through_its_leases_asks_nothing_before_it_knows_wh
     slots = Slots(1, answer, name="gpu-1", clock=clock, leased_until=90.0)
     clock.at = 100.0
     slots.hand_over([job(1), job(2), job(3)], "m:1")
-    assert slots.endings(0.05) == []
+    assert slots.completions(0.05) == []
     assert asked == []
 
-    slots.renewed({1, 3}, 190.0)
+    slots.renew({1, 3}, 190.0)
 
     assert wait_until(lambda: ended(slots), description="what is still its own is asked") == [2]
     assert asked == [2]
@@ -210,7 +210,7 @@ def test_a_defect_in_a_slot_halts_the_slots_and_is_there_for_the_serving_thread(
     slots = Slots(1, break_at_the_first, name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
 
-    assert slots.endings(5) == []
+    assert slots.completions(5) == []
     assert isinstance(slots.failure, ZeroDivisionError)
     assert (set(slots.held), slots.ready) == ({2}, 1)
     slots.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clocks import FakeClock
-from worker.serving.watchdog import HUNG, Asked, Watchdog
+from worker.serving.watchdog import HUNG, StopSignal, Watchdog
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_a_loop_that_has_ended_is_not_missed(dog: Watchdog, clock: FakeClock, en
 
 
 def test_only_the_loop_itself_tells_by_asking_that_it_turns() -> None:
-    stop, told = Asked(), list[bool]()
+    stop, told = StopSignal(), list[bool]()
 
-    with stop.asked_here(told.append):
+    with stop.read_here(told.append):
         other = threading.Thread(target=stop.is_set)
         other.start()
         other.join()

@@ -1,4 +1,4 @@
-"""What does a process remember of a host from one pass to the next?"""
+"""What a process remembers of a host from one pass to the next."""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +9,10 @@ from worker.serving.pace import Paces
 
 
 @dataclass
-class Standing:
-    """How fast the host is, how often it failed in a row, and how long its runner was asked to stay.
+class HostHistory:
+    """How fast the host is, how often it failed in a row, and how long its runners were asked to stay.
 
-    A pass ends when work runs out; what a host did wrong in it is not forgiven by that.
+    A pass ends when work runs out; the failures of a host are not forgiven by that.
     """
 
     paces: Paces = field(default_factory=Paces)
@@ -32,21 +32,22 @@ class Standing:
     """Why the host goes into quarantine when the slots are dry."""
     speeds: Speeds = field(default_factory=Speeds)
     hints: dict[str, float] = field(default_factory=dict)
-    """Runner key → keep_alive seconds that jobs of its run asked for; the strongest alone."""
+    """Runner key → the longest keep_alive, in seconds, that jobs of its run asked for."""
 
     def paused(self, now: float) -> bool:
+        """Whether the host steps back at ``now``."""
         return now < self.paused_until
 
-    def failed(self, now: float, *, at_most: float, asked: float = 0.0) -> float | None:
-        """The host failed: step back, longer with each incident in a row, or as long as it ``asked`` for. Returns the
-        seconds.
+    def add_failure(self, now: float, *, at_most: float, retry_after: float = 0.0) -> float | None:
+        """The host failed: step back, longer with each incident in a row, or for ``retry_after`` where that is longer, but
+        for ``at_most`` seconds. Returns the seconds.
 
         None where it steps back already: calls that fail together fail of one cause.
         """
         if self.paused(now):
             return None
         self.failures += 1
-        pause = min(max(host_pause(self.failures).total_seconds(), asked), at_most)
+        pause = min(max(host_pause(self.failures).total_seconds(), retry_after), at_most)
         self.paused_until = now + pause
         return pause
 
@@ -54,7 +55,7 @@ class Standing:
         """Leave the host alone for a while, through no fault of its own."""
         self.paused_until = max(self.paused_until, now + seconds)
 
-    def answered(self, now: float) -> None:
+    def add_answer(self, now: float) -> None:
         """The host answered a job, and not one that was sent before it failed."""
         if not self.paused(now):
             self.failures = self.broken = self.wedges = self.quarantines = 0

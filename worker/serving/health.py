@@ -1,5 +1,5 @@
-"""When is a host left alone? It steps back after a failure, has a silent runner unloaded, and goes into quarantine where
-that does not help.
+"""The circuit breaker of a host: it steps back after a failure, has a silent runner unloaded, and goes into quarantine
+where that does not help.
 
 What counts is generation: a server whose runner hangs answers all its other endpoints at once (seen on both lines:
 ``/api/tags``, ``/api/ps`` and ``/api/version`` while the runner was stopped).
@@ -7,40 +7,28 @@ What counts is generation: a server whose runner hangs answers all its other end
 
 from collections.abc import Sequence
 
-from worker.clock import Clock
-from worker.domain.timings import Timings
 from worker.errors import CODES, Code, HostError
 from worker.observability.events import emit
-from worker.ollama.client import OllamaHost
 from worker.policy.health import BROKEN, BROKEN_IN_A_ROW, FEW_TOKENS, WEDGED, WEDGED_IN_A_ROW, quarantine
+from worker.serving.history import HostHistory
 from worker.serving.load import unload_runner
-from worker.serving.residency import Residency
+from worker.serving.machine import Machine
 from worker.serving.session import HostSession
-from worker.serving.standing import Standing
 from worker.storage.hosts import end_quarantine, quarantine_host, record_slow
 
 
 class Breaker:
     """The circuit breaker of one host. Only the thread that serves it calls the methods."""
 
-    def __init__(
-        self,
-        session: HostSession,
-        gpu: OllamaHost,
-        residency: Residency,
-        standing: Standing,
-        clock: Clock,
-        timings: Timings,
-    ) -> None:
-        self._session, self._host, self._gpu = session, session.host, gpu
-        self._residency, self._standing = residency, standing
-        self._clock, self._timings = clock, timings
+    def __init__(self, session: HostSession, machine: Machine, history: HostHistory) -> None:
+        self._session, self._host, self._context = session, session.host, session.context
+        self._machine, self._history = machine, history
 
-    def failed(self, errors: Sequence[tuple[str, HostError]]) -> None:
+    def add_failures(self, errors: Sequence[tuple[str, HostError]]) -> None:
         """Calls for these runner keys ended by the host's fault, together: one incident. The host steps back."""
         for runner_key, error in errors:
             if error.code in WEDGED and runner_key:
-                self._standing.wedged[runner_key] = error
+                self._history.wedged[runner_key] = error
                 emit(
                     "runner.wedged",
                     host=self._host,
@@ -51,78 +39,80 @@ class Breaker:
         own = [error for _, error in errors if CODES[error.code].fault == "host"]
         if not own:
             return
-        now = self._clock.monotonic()
-        asked = max(error.numbers.get("retry_after", 0) for error in own)
-        seconds = self._standing.failed(now, at_most=self._timings.lease / 3, asked=asked)
+        now = self._context.clock.monotonic()
+        retry_after = max(error.numbers.get("retry_after", 0) for error in own)
+        seconds = self._history.add_failure(
+            now, at_most=self._context.timings.lease / 3, retry_after=retry_after
+        )
         if seconds is None:
             return  # it steps back already: what fails together fails of one cause
         emit("host.paused", host=self._host, seconds=seconds, code=own[-1].code)
         broken = next((error for error in own if error.code in BROKEN), None)
         if broken is None:
             return
-        self._standing.broken += 1
-        self._standing.wedges += bool(self._standing.wedged)
-        if self._standing.broken >= BROKEN_IN_A_ROW:
-            self._standing.condemned = (
-                f"{self._standing.broken} failures in a row and no answer, last: {broken.message}"
+        self._history.broken += 1
+        self._history.wedges += bool(self._history.wedged)
+        if self._history.broken >= BROKEN_IN_A_ROW:
+            self._history.condemned = (
+                f"{self._history.broken} failures in a row and no answer, last: {broken.message}"
             )
 
     def mend(self) -> bool:
         """The slots are dry: unload what fell silent, see it gone. False where the host goes into quarantine instead.
         Raises DatabaseFailure, HostLost."""
-        reason = self._standing.condemned
-        for runner_key, error in list(self._standing.wedged.items()):
-            model = self._residency.runner(runner_key).key.model
+        reason = self._history.condemned
+        for runner_key, error in list(self._history.wedged.items()):
+            model = self._machine.runner(runner_key).key.model
             left = self._unload(model)
             if left is not None:
                 reason = f"{model} fell silent ({error.message}) and {left}: restart its Ollama"
-            elif self._standing.wedges >= WEDGED_IN_A_ROW and reason is None:
-                reason = f"{model} fell silent {self._standing.wedges} times in a row, newly loaded too: {error.message}"
-            self._residency.gone(runner_key)
-            del self._standing.wedged[runner_key]
+            elif self._history.wedges >= WEDGED_IN_A_ROW and reason is None:
+                reason = f"{model} fell silent {self._history.wedges} times in a row, newly loaded too: {error.message}"
+            self._machine.drop(runner_key)
+            del self._history.wedged[runner_key]
         if reason is None:
             return True
-        self._standing.condemned = None
+        self._history.condemned = None
         self._quarantine(reason)
         return False
 
     @property
     def due(self) -> bool:
         """Something has to be mended as soon as the slots are dry."""
-        return bool(self._standing.wedged) or self._standing.condemned is not None
+        return bool(self._history.wedged) or self._history.condemned is not None
 
-    def answered(self, runner_key: str, tokens: int, tokens_per_second: float | None) -> None:
+    def add_answer(self, runner_key: str, tokens: int, tokens_per_second: float | None) -> None:
         """The host answered a job. Raises DatabaseFailure, HostLost."""
-        was_suspected, slow = self._standing.quarantines > 0, self._standing.speeds.slow
-        self._standing.answered(self._clock.monotonic())
-        if was_suspected and not self._standing.quarantines:
+        was_suspected, slow = self._history.quarantines > 0, self._history.speeds.slow
+        self._history.add_answer(self._context.clock.monotonic())
+        if was_suspected and not self._history.quarantines:
             with self._session.write() as conn:
                 end_quarantine(conn, self._host)
             emit("host.recovered", host=self._host)
         if tokens < FEW_TOKENS or tokens_per_second is None:
             return
-        reason = self._standing.speeds.answered(runner_key, tokens_per_second)
-        if self._standing.speeds.slow != slow:
+        reason = self._history.speeds.answered(runner_key, tokens_per_second)
+        if self._history.speeds.slow != slow:
             with self._session.write() as conn:
-                record_slow(conn, self._host, reason, now=self._clock.now())
+                record_slow(conn, self._host, reason, now=self._context.clock.now())
             if reason is not None:
                 emit("host.slow", host=self._host, reason=reason)
 
     def _unload(self, model: str) -> str | None:
         """Why it could not be unloaded; None where it has gone, or nobody can be asked: that is for the next look."""
         try:
-            if unload_runner(self._gpu, model, host=self._host, timings=self._timings):
+            if unload_runner(self._context.gpu, model, host=self._host, timings=self._context.timings):
                 return None
         except HostError as error:
             if error.code is Code.HOST_UNREACHABLE:
                 return None
             return f"cannot be unloaded ({error.message})"
-        return f"is still there {self._timings.unload:g} s after it was unloaded"
+        return f"is still there {self._context.timings.unload:g} s after it was unloaded"
 
     def _quarantine(self, reason: str) -> None:
-        self._standing.quarantines += 1
-        self._standing.broken = self._standing.wedges = 0
-        pause = quarantine(self._standing.quarantines)
+        self._history.quarantines += 1
+        self._history.broken = self._history.wedges = 0
+        pause = quarantine(self._history.quarantines)
         with self._session.write() as conn:
-            quarantine_host(conn, self._host, until=self._clock.now() + pause, reason=reason)
+            quarantine_host(conn, self._host, until=self._context.clock.now() + pause, reason=reason)
         emit("host.quarantined", host=self._host, seconds=pause.total_seconds(), reason=reason[:300])

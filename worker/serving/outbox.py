@@ -1,16 +1,19 @@
 """Outcomes on their way to the database: stored in groups, kept while it is away, spooled before they could be lost."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
 from worker.errors import DatabaseFailure, DatabaseRefused
 from worker.observability.events import emit, emit_failure
-from worker.serving.spool import Spool
-from worker.storage.engine import Database
-from worker.storage.finishes import finish_jobs
+from worker.serving.spool import REJECTED, Spool, spool_path
+from worker.storage.engine import Connection, Database
+from worker.storage.finishes import Finished, finish_jobs
 
 _log = logging.getLogger("caravan")
 
@@ -23,7 +26,39 @@ class _DiskFailure(Exception):
     """An answer that the database does not take could not be set aside."""
 
 
-class Store:
+class _Leftovers:
+    """What earlier workers of this host left in its spool, a group at a time."""
+
+    def __init__(self, spool: Spool, host: str) -> None:
+        self._host = host
+        self._groups: Iterator[Sequence[Finish]] = iter(())
+        self.group: list[Finish] = []
+        """The finishes that are to be stored next; empty where none are left."""
+        self.whole = False
+        """The disk gave all that was read so far. Where it did not, the file stays for who reads it next."""
+        with reporting_disk(host):
+            self._groups = spool.groups(AT_MOST)
+            self.whole = True
+        self.read_group()
+
+    def read_group(self) -> None:
+        self.group = []
+        whole, self.whole = self.whole, False
+        with reporting_disk(self._host):
+            self.group = list(next(self._groups, ()))
+            self.whole = whole
+
+
+@contextmanager
+def reporting_disk(host: str) -> Iterator[None]:
+    """A disk that fails is reported, and stops nothing else."""
+    try:
+        yield
+    except OSError as error:
+        emit("database.unavailable", host=host, message=f"spool: {error}")
+
+
+class Outbox:
     """The one writer of a host's outcomes.
 
     Text that a host generated is expensive: when the database is away or refuses them, finishes stay here and go to the spool at
@@ -32,25 +67,13 @@ class Store:
     """
 
     def __init__(self, database: Database, host: str, *, clock: Clock, spool: Spool | None = None) -> None:
-        self._database = database
-        self._host = host
-        self._clock = clock
+        self._database, self._host, self._clock = database, host, clock
         self._spool = spool
+        self._leftovers = None if spool is None else _Leftovers(spool, host)
         self._pending: list[Finish] = []
-        self._groups: Iterator[Sequence[Finish]] = iter(())
-        self._left: list[Finish] = []
-        """The group of what earlier workers left in the spool that is to be stored next."""
-        self._unread = False
-        """A disk did not give all of it: the file stays for who reads it next."""
         self._retry_at = float("-inf")
         self.accepted = 0
         self.output_tokens = 0
-        if spool is not None:
-            self._unread = True
-            with self._spooling():
-                self._groups = spool.groups(AT_MOST)
-                self._unread = False
-            self._next_group()
 
     @property
     def held(self) -> frozenset[int]:
@@ -60,9 +83,10 @@ class Store:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits to be stored."""
-        return not self._pending and not self._left
+        return not self._pending and not (self._leftovers and self._leftovers.group)
 
     def add(self, finishes: Sequence[Finish]) -> None:
+        """Take outcomes in; ``flush`` stores them."""
         self._pending += finishes
 
     def flush(self) -> bool:
@@ -73,10 +97,10 @@ class Store:
             self._keep()
             return False
         try:
-            while self._left:
-                self._store_group(self._left)
-                if not self._left:
-                    self._next_group()
+            while self._leftovers and self._leftovers.group:
+                self._store_group(self._leftovers.group)
+                if not self._leftovers.group:
+                    self._leftovers.read_group()
             while self._pending:
                 self._store_group(self._pending)
         except (DatabaseFailure, _DiskFailure) as error:
@@ -85,8 +109,8 @@ class Store:
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._keep()
             return False
-        if self._spool is not None and not self._unread:
-            with self._spooling():
+        if self._spool is not None and self._leftovers is not None and self._leftovers.whole:
+            with reporting_disk(self._host):
                 self._spool.clear()
         return True
 
@@ -157,22 +181,69 @@ class Store:
 
     def _keep(self) -> None:
         if self._spool is not None:
-            with self._spooling():
+            with reporting_disk(self._host):
                 # what it does not take stays in memory and is tried again with the next flush
                 if kept := self._spool.write(self._pending):
                     emit("job.spooled", host=self._host, jobs=kept)
 
-    def _next_group(self) -> None:
-        self._left = []
-        whole, self._unread = not self._unread, True
-        with self._spooling():
-            self._left = list(next(self._groups, ()))
-            self._unread = not whole
 
-    @contextmanager
-    def _spooling(self) -> Iterator[None]:
-        """A disk that fails is told, and stops nothing else."""
-        try:
-            yield
-        except OSError as error:
-            emit("database.unavailable", host=self._host, message=f"spool: {error}")
+def store_spools(database: Database, home: Path, *, clock: Clock, but: Collection[str] = ()) -> int:
+    """Store what earlier workers of this home could not, of all hosts but those that are served; how many were accepted.
+
+    A host that was removed, or is served elsewhere now, has nobody else to read its file. What the fence refuses was
+    answered by others meanwhile. Raises nothing for a database that is away: the files stay.
+    """
+    served = {spool_path(home, host) for host in but}
+    accepted = 0
+    for path in sorted((home / "spool").glob("*.jsonl")):
+        if path in served:
+            continue
+        outbox = Outbox(database, path.stem, clock=clock, spool=Spool(path))
+        outbox.flush()
+        accepted += outbox.accepted
+    return accepted
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedSpools:
+    """What came of the answers that were set aside: how many were stored, how many are no longer wanted since their jobs
+    went on without them, how many still cannot be stored, and the files that hold these two."""
+
+    stored: int
+    unwanted: int
+    failed: int
+    files: tuple[Path, ...]
+
+
+def retry_rejected(database: Database, home: Path, *, clock: Clock) -> RetriedSpools:
+    """Try to store each answer that was set aside on this home. What is not stored stays in its file.
+
+    Raises DatabaseFailure, OSError; an answer that was stored before is refused by the fence the next time.
+    """
+    stored = unwanted = failed = 0
+    files = []
+    for path in sorted((home / "spool" / REJECTED).glob("*.jsonl")):
+        rejected = Spool(path)
+        left = []
+        for finish in rejected.read():
+            try:
+                finished = database.transact(partial(_finish, finish=finish, clock=clock))
+            except DatabaseFailure:
+                raise
+            except Exception:
+                failed += 1
+                left.append(finish)
+                continue
+            if finished.accepted:
+                stored += 1
+            else:
+                unwanted += 1
+                left.append(finish)
+        rejected.replace(left)
+        if left:
+            files.append(path)
+    return RetriedSpools(stored, unwanted, failed, tuple(files))
+
+
+def _finish(conn: Connection, *, finish: Finish, clock: Clock) -> Finished:
+    return finish_jobs(conn, [finish], now=clock.now())

@@ -15,9 +15,8 @@ from tests.integration.storage.conftest import store as queue
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused, DatabaseUnavailable
+from worker.serving.outbox import Outbox, retry_rejected
 from worker.serving.spool import REJECTED, Spool
-from worker.serving.spools import retry_rejected
-from worker.serving.store import Store
 from worker.storage.engine import Database
 from worker.storage.finishes import Finished, finish_jobs
 
@@ -43,8 +42,8 @@ def fickle(queue: Queue) -> Fickle:
     return Fickle(queue.database)
 
 
-def a_store(database: Fickle, tmp_path: Path, clock: FakeClock) -> Store:
-    return Store(database, "gpu-1", clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))  # type: ignore[arg-type]
+def an_outbox(database: Fickle, tmp_path: Path, clock: FakeClock) -> Outbox:
+    return Outbox(database, "gpu-1", clock=clock, spool=Spool(tmp_path / "gpu-1.jsonl"))  # type: ignore[arg-type]
 
 
 @pytest.mark.fault(11)
@@ -57,15 +56,15 @@ def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_tak
     fickle.error = error
     queue.submit(new_job(1), new_job(2))
     clock = FakeClock(NOW)
-    store = a_store(fickle, tmp_path, clock)
+    outbox = an_outbox(fickle, tmp_path, clock)
 
-    store.add([ending(job) for job in queue.claim()])
-    assert not store.flush()
+    outbox.add([ending(job) for job in queue.claim()])
+    assert not outbox.flush()
     assert (tmp_path / "gpu-1.jsonl").read_text().count("\n") == 2
     fickle.away = False
     clock.advance(2)
 
-    assert store.flush()
+    assert outbox.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 2}
     assert not (tmp_path / "gpu-1.jsonl").exists()
 
@@ -78,13 +77,13 @@ def test_outcomes_that_take_too_long_together_are_stored_one_by_one(
             raise DatabaseRefused("statement timeout")
         return finish_jobs(conn, group, **more)
 
-    monkeypatch.setattr("worker.serving.store.finish_jobs", finish_few)
+    monkeypatch.setattr("worker.serving.outbox.finish_jobs", finish_few)
     queue.submit(new_job(1), new_job(2), new_job(3))
-    store = Store(queue.database, "gpu-1", clock=FakeClock(NOW), spool=Spool(tmp_path / "gpu-1.jsonl"))
+    outbox = Outbox(queue.database, "gpu-1", clock=FakeClock(NOW), spool=Spool(tmp_path / "gpu-1.jsonl"))
 
-    store.add([ending(job) for job in queue.claim()])
+    outbox.add([ending(job) for job in queue.claim()])
 
-    assert store.flush()
+    assert outbox.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 3}
 
 
@@ -93,12 +92,12 @@ def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_ne
     queue: Queue, fickle: Fickle, tmp_path: Path
 ) -> None:
     queue.submit(new_job(1))
-    dying = a_store(fickle, tmp_path, FakeClock(NOW))
+    dying = an_outbox(fickle, tmp_path, FakeClock(NOW))
     dying.add([ending(job) for job in queue.claim()])
     dying.close()
     fickle.away = False
 
-    after = a_store(fickle, tmp_path, FakeClock(NOW))
+    after = an_outbox(fickle, tmp_path, FakeClock(NOW))
 
     assert after.flush()
     assert (after.accepted, queue.counts()) == (1, {JobState.SUCCEEDED: 1})
@@ -106,10 +105,10 @@ def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_ne
 
 def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, tmp_path: Path) -> None:
     queue.submit(new_job(1))
-    first = a_store(fickle, tmp_path, FakeClock(NOW))
+    first = an_outbox(fickle, tmp_path, FakeClock(NOW))
     first.add([ending(job) for job in queue.claim()])
     first.flush()
-    second = a_store(fickle, tmp_path, FakeClock(NOW))
+    second = an_outbox(fickle, tmp_path, FakeClock(NOW))
     fickle.away = False
 
     second.close()
@@ -124,22 +123,22 @@ def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stor
 ) -> None:
     queue.submit(new_job(1))
     clock = FakeClock(NOW)
-    store = a_store(fickle, tmp_path, clock)
+    outbox = an_outbox(fickle, tmp_path, clock)
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Spool, "write", full)
 
-    store.add([ending(job) for job in queue.claim()])
-    assert not store.flush()
-    assert store.held
+    outbox.add([ending(job) for job in queue.claim()])
+    assert not outbox.flush()
+    assert outbox.held
     fickle.away = False
     clock.advance(2)
 
-    assert store.flush()
+    assert outbox.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 1}
-    assert not store.held
+    assert not outbox.held
 
 
 @pytest.mark.fault(11)
@@ -148,15 +147,15 @@ def test_an_outcome_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_st
 ) -> None:
     fickle.away = False
     queue.submit(*(new_job(number) for number in range(1, 6)))
-    store = a_store(fickle, tmp_path, FakeClock(NOW))
+    outbox = an_outbox(fickle, tmp_path, FakeClock(NOW))
     finishes = [ending(job) for job in queue.claim()]
     finishes[2] = beyond_every_column(finishes[2])
 
-    store.add(finishes)
+    outbox.add(finishes)
 
-    assert store.flush()
+    assert outbox.flush()
     assert queue.counts() == {JobState.SUCCEEDED: 4, JobState.RUNNING: 1}
-    assert store.held == frozenset()
+    assert outbox.held == frozenset()
     assert Spool(tmp_path / REJECTED / "gpu-1.jsonl").read() == [finishes[2]]
     assert not (tmp_path / "gpu-1.jsonl").exists()
 
@@ -170,7 +169,7 @@ def test_what_an_earlier_worker_left_in_the_spool_is_stored_but_for_what_cannot_
     Spool(tmp_path / "gpu-1.jsonl").write([beyond_every_column(finishes[0]), finishes[1]])
     fickle.away = False
 
-    assert a_store(fickle, tmp_path, FakeClock(NOW)).flush()
+    assert an_outbox(fickle, tmp_path, FakeClock(NOW)).flush()
     assert queue.counts() == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1}
     assert len(Spool(tmp_path / REJECTED / "gpu-1.jsonl").read()) == 1
 

@@ -1,4 +1,4 @@
-"""What does the policy get to see? The database's rows and what is learned of speeds, as facts for ``policy.choose``."""
+"""The facts for the next choice, read from the database and from what was learned of speeds, as fresh as they have to be."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,26 @@ from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
 from worker.policy.coalesce import coalesce
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
+from worker.serving.machine import Machine
 from worker.serving.pace import Paces
-from worker.storage.backlog import read_backlog, served_at
+from worker.serving.session import HostSession
+from worker.storage.backlog import read_backlog, read_due, served_at
 from worker.storage.engine import Connection
 from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.paces import read_paces, save_paces
+
+PACES_EVERY = 10.0
+"""Seconds between two looks at how fast the other hosts are; a pace that was never known is told at once."""
+DATED_EVERY = 2.0
+"""Seconds between two counts of the jobs that have a deadline; longer where counting takes long."""
+
 
 Dated = Mapping[str, Sequence[tuple[datetime, int]]]
 """Runner key → (deadline, jobs), as ``read_due`` gives it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnHost:
     """What a host knows of itself better than the database does."""
 
     name: str
@@ -30,23 +39,88 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Snapshot:
     """The facts, and which of the queued runner keys each runner serves."""
 
     facts: Facts
     members: Mapping[str, tuple[str, ...]]
 
 
-def see(
+class HostView:
+    """What the host that serves sees of the database. Only the thread that serves it calls the methods."""
+
+    def __init__(self, session: HostSession, machine: Machine, paces: Paces) -> None:
+        self._session, self._context = session, session.context
+        self._machine, self._paces = machine, paces
+        self._paces_at = self._dated_until = float("-inf")
+        self._dated: dict[str, list[tuple[datetime, int]]] = {}
+
+    def slots_of(self, runner_key: str | None) -> int:
+        """Jobs of that key that are asked at a time."""
+        return self._paces.slots(
+            runner_key, told=self._context.host.slots, is_told=self._context.host.slots_told
+        )
+
+    def facts(self, in_flight: Mapping[str, int], conn: Connection | None = None) -> Snapshot:
+        """The facts as they stand; within ``conn`` where a load is decided under the fleet's lock.
+
+        A load is decided by what is known now: what another host learned of a key seconds ago may tell that its work
+        is nearly done.
+        """
+        if conn is not None:
+            self._paces.learn(read_paces(conn))
+            return self._facts(in_flight, conn)
+        with self._context.database.read() as read:
+            return self._facts(in_flight, read)
+
+    def _facts(self, in_flight: Mapping[str, int], conn: Connection) -> Snapshot:
+        return read_snapshot(
+            conn,
+            OwnHost(
+                self._context.host.name, in_flight, self.slots_of(self._machine.used), self._machine.models
+            ),
+            paces=self._paces,
+            now=self._context.clock.now(),
+            dated=self._count_dated(conn),
+            batch_id=self._context.batch_id,
+        )
+
+    def _count_dated(self, conn: Connection) -> dict[str, list[tuple[datetime, int]]]:
+        began = self._context.clock.monotonic()
+        if began >= self._dated_until:
+            self._dated = read_due(conn, now=self._context.clock.now(), batch_id=self._context.batch_id)
+            now = self._context.clock.monotonic()
+            self._dated_until = now + max(DATED_EVERY, 20 * (now - began))
+        return self._dated
+
+    def keep_paces(self) -> None:
+        """Write down what was learned of this host. Raises DatabaseFailure, HostLost."""
+        paces = self._paces.unsaved()
+        if paces:
+            with self._session.write() as conn:
+                save_paces(conn, paces, now=self._context.clock.now())
+
+    def exchange_paces(self) -> None:
+        """Tell the others how fast this host is, and hear it of them. Raises DatabaseFailure, HostLost."""
+        now = self._context.clock.monotonic()
+        if now - self._paces_at < PACES_EVERY and not self._paces.newly_known:
+            return
+        self.keep_paces()
+        with self._context.database.read() as conn:
+            self._paces.learn(read_paces(conn))
+        self._paces_at = now
+
+
+def read_snapshot(
     conn: Connection,
-    own: Own,
+    own: OwnHost,
     *,
     paces: Paces,
     now: datetime,
     dated: Dated,
     batch_id: int | None = None,
     parameters: Parameters | None = None,
-) -> Seen:
+) -> Snapshot:
     """The facts as they stand now; under the fleet's lock where a load is to be decided."""
     backlog = read_backlog(conn, now=now, batch_id=batch_id)
     rows = read_hosts(conn, now, models={waiting.model for waiting in backlog})
@@ -65,7 +139,7 @@ def see(
     work = []
     for group in groups:
         queued = [row for member in group.members for row in by_key[member]]
-        due = sorted(one for member in group.members for one in dated.get(member, ()))
+        due = sorted(entry for member in group.members for entry in dated.get(member, ()))
         work.append(_work(group.runner_key, queued, due, paces, own.models))
     last = {
         key: at.timestamp()
@@ -84,7 +158,7 @@ def see(
     members = {
         group.runner_key: tuple(sorted(group.members, key=lambda key: (oldest[key], key))) for group in groups
     }
-    return Seen(facts, members)
+    return Snapshot(facts, members)
 
 
 def _work(
@@ -97,8 +171,8 @@ def _work(
     tiers: dict[Priority, Tier] = {}
     for row in rows:
         served = None if row.served_at is None else row.served_at.timestamp()
-        one = Tier(row.jobs, row.oldest_at.timestamp(), served)
-        tiers[row.priority] = _together(tiers.get(row.priority), one)
+        tier = Tier(row.jobs, row.oldest_at.timestamp(), served)
+        tiers[row.priority] = _combine(tiers.get(row.priority), tier)
     model = key.split(" ", 1)[0]
     known = models.get(model)
     estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
@@ -115,15 +189,19 @@ def _work(
     )
 
 
-def _together(one: Tier | None, other: Tier) -> Tier:
-    """Two windows' jobs at one priority. The one that was served longest ago counts: it must not starve beside the other."""
-    if one is None:
-        return other
-    served = None if one.served_at is None or other.served_at is None else min(one.served_at, other.served_at)
-    return Tier(one.jobs + other.jobs, min(one.oldest_at, other.oldest_at), served)
+def _combine(first: Tier | None, second: Tier) -> Tier:
+    """Two windows' jobs at one priority. The window that was served longest ago counts: it must not starve beside the other."""
+    if first is None:
+        return second
+    served = (
+        None
+        if first.served_at is None or second.served_at is None
+        else min(first.served_at, second.served_at)
+    )
+    return Tier(first.jobs + second.jobs, min(first.oldest_at, second.oldest_at), served)
 
 
-def _mine(row: HostRow, own: Own, paces: Paces) -> HostFacts:
+def _mine(row: HostRow, own: OwnHost, paces: Paces) -> HostFacts:
     resident = {key: own.in_flight.get(key, 0) for key in row.residents}
     resident |= {key: jobs for key, jobs in own.in_flight.items() if key not in resident}
     return _facts(row, paces, slots=own.slots, resident=resident)

@@ -1,0 +1,109 @@
+"""What follows from the endings of jobs: they are stored, the host is judged by them, and its pace is learned."""
+
+from collections.abc import Collection, Sequence
+
+from worker.domain.attempts import Retried, Succeeded
+from worker.domain.replies import Result
+from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost
+from worker.maintenance.withdraw import withdraw
+from worker.observability.events import emit, emit_failure
+from worker.policy.parallel import Waited
+from worker.policy.serving import HandedOver, group_waits
+from worker.serving.brake import apply_brakes
+from worker.serving.parts import Parts
+from worker.serving.slots import Completion
+
+
+def collect(parts: Parts, handed: HandedOver, wait: float) -> None:
+    """Wait up to ``wait`` seconds for jobs to end, and take in how they did; short calls in groups."""
+    completions = parts.slots.completions(wait)
+    if completions:
+        clock = parts.context.clock
+        until = clock.monotonic() + parts.context.timings.group
+        seconds = completions[-1].ending.seconds
+        while (
+            group_waits(handed, seconds=seconds, ready=parts.slots.ready)
+            and (left := until - clock.monotonic()) > 0
+        ):
+            completions += parts.slots.completions(left)
+        take(parts, completions)
+    parts.outbox.flush()
+
+
+def take(parts: Parts, completions: Sequence[Completion]) -> None:
+    """Store how jobs ended, then learn from it and let the host answer for its faults.
+
+    In that order: what a host generated must be safe before anything else may fail.
+    """
+    for completion in completions:
+        parts.machine.mark_used(completion.runner_key)
+    parts.store(completions)
+    endings = [completion.ending for completion in completions]
+    failures = [
+        (completion.runner_key, completion.ending.error)
+        for completion in completions
+        if completion.ending.is_the_hosts and completion.ending.error is not None
+    ]
+    if failures:
+        parts.machine.doubt()
+        parts.breaker.add_failures(failures)
+        parts.claims.give_back()
+    try:
+        parts.claims.answer_alike(ending.finish.job_id for ending in endings)
+        _brake(parts, {ending.finish.batch_id for ending in endings if ending.has_failed})
+        for completion in completions:
+            outcome = completion.ending.finish.outcome
+            if isinstance(outcome, Succeeded):
+                _learn(parts, completion, outcome.result)
+            elif completion.ending.error is not None:
+                _blame(parts, completion, completion.ending.error)
+    except DatabaseFailure as error:
+        emit_failure(error, host=parts.session.host)
+    except HostLost:
+        pass  # the outcomes are stored; the loop ends at its next turn
+
+
+def _brake(parts: Parts, batch_ids: Collection[int]) -> None:
+    """Pause batches whose jobs only fail, before more of them is tried."""
+    database = parts.context.database
+    if batch_ids and apply_brakes(database, batch_ids, clock=parts.context.clock):
+        parts.claims.give_back()
+        withdraw(database)  # what was given back is queued, and its batch is paused
+
+
+def _learn(parts: Parts, completion: Completion, result: Result) -> None:
+    key, host, paces = completion.runner_key, parts.context.host, parts.history.paces
+    parts.breaker.add_answer(key, result.output_tokens, result.tokens_per_second)
+    paces.add_job(key, completion.ending.seconds)
+    if parts.machine.add_wait(key, result.load_seconds):
+        emit("runner.reloaded", host=host.name, runner_key=key, seconds=result.load_seconds)
+    if completion.at_once < parts.view.slots_of(key):
+        return  # not all slots were in use, so that it could not tell whether there are as many
+    slots = paces.add_waits(key, [_waited(result)], told=host.slots, is_told=host.slots_told)
+    if slots is not None:
+        emit("host.slots_learned", host=host.name, runner_key=key, slots=slots)
+        if key == parts.machine.used:
+            parts.slots.limit = slots
+
+
+def _waited(result: Result) -> Waited:
+    """What the reply's total says beyond its parts: the request waited for a place."""
+    spent = result.load_seconds + result.prompt_eval_seconds + result.eval_seconds
+    return Waited(max(0.0, result.total_seconds - spent), result.total_seconds)
+
+
+def _blame(parts: Parts, completion: Completion, error: HostError) -> None:
+    """Have the runner key rest on this host where its runner is at fault."""
+    finish = completion.ending.finish
+    emit(
+        "job.failed",
+        host=parts.session.host,
+        job=finish.job_id,
+        attempt=finish.attempt,
+        code=error.code,
+        message=error.message[:300],
+    )
+    if error.code is Code.WORKER_LOST or not isinstance(finish.outcome, Retried):
+        return
+    if CODES[error.code].fault == "runner":
+        parts.block(completion.runner_key, error)

@@ -1,0 +1,68 @@
+"""What a look at a host finds: its models, the runners that are ours, and models that somebody else has loaded."""
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.domain.hosts import HostModel, LoadedModel
+from worker.domain.runners import RunnerKey
+from worker.policy.reloads import KEPT
+from worker.policy.sharing import others_are_at_work
+
+
+@dataclass
+class Runner:
+    """A runner that the host has loaded."""
+
+    key: RunnerKey
+    run_id: int | None = None
+    window: int | None = None
+    """The context length that it really has, where the host says it."""
+    memory: int | None = None
+    used_at: float = float("-inf")
+    """When it answered last, on the process's monotonic clock."""
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    """Seconds that the last jobs waited for it, without those jobs that loaded it."""
+
+    @property
+    def num_ctx(self) -> int | None:
+        """The window it was loaded with, as the requests have to name it."""
+        window = dict(self.key.options).get("num_ctx")
+        return None if window is None else int(window)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last look at the host found."""
+
+    at: float = float("-inf")
+    """On the process's monotonic clock."""
+    models: Mapping[str, HostModel] = field(default_factory=dict)
+    """What it has on disk."""
+
+
+class Strangers:
+    """Models that somebody else has loaded on the host."""
+
+    def __init__(self) -> None:
+        self._used_at: Mapping[str, float] = {}
+        self._expiry: Mapping[str, datetime | None] = {}
+
+    def record(self, loaded: Collection[LoadedModel], *, ours: Collection[str], now: float) -> None:
+        """Keep what a look found. A model is in use while the time at which the host would unload it moves."""
+        expiry = {model.name: model.expires_at for model in loaded if model.name not in ours}
+        self._used_at = {
+            name: self._used_at[name] if name in self._used_at and at == self._expiry.get(name) else now
+            for name, at in expiry.items()
+        }
+        self._expiry = expiry
+
+    def are_at_work(self, *, shared: bool, now: float) -> bool:
+        """Whether one of them was in use lately, on a host that is shared."""
+        return others_are_at_work(shared, self._used_at.values(), now=now)
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, in order."""
+        return sorted(self._used_at)
