@@ -11,20 +11,26 @@ from worker.storage.engine import Database
 from worker.storage.follows import Settled, settle_followers
 from worker.storage.jobs import promote_due
 
-CHUNK = 5000
+CHUNK = 1000
 """Jobs in one transaction."""
+SPAN = 0.25
+"""Seconds after which a pass promotes no further chunk: a host that rests is woken between two passes."""
 ROUNDS = 200
 """Turns of a conversation that one pass ends at most, where the first of them failed."""
 
 
 def promote(database: Database, clock: Clock) -> Counts:
-    """Promote one chunk of the retries that are due and one of a sealed batch: the most urgent batch first."""
-    now = clock.now()
-    with database.write() as conn:
-        promoted = promote_due(conn, now=now, limit=CHUNK)
-    with database.write() as conn:
-        promoted += promote_sealed(conn, limit=CHUNK, now=now)
-    return {"promoted": promoted}
+    """Promote retries that are due and jobs of sealed batches, the most urgent batch first, for ``SPAN`` seconds."""
+    now, until = clock.now(), clock.monotonic() + SPAN
+    total = 0
+    while True:
+        with database.write() as conn:
+            promoted = promote_due(conn, now=now, limit=CHUNK)
+        with database.write() as conn:
+            promoted += promote_sealed(conn, limit=CHUNK, now=now)
+        total += promoted
+        if not promoted or clock.monotonic() >= until:
+            return {"promoted": total}
 
 
 def promote_batches(database: Database, batch_ids: Iterable[int], clock: Clock) -> int:

@@ -81,6 +81,8 @@ class Served:
     outbox: Outbox
     stop: StopSignal = field(default_factory=StopSignal)
     wake: threading.Event = field(default_factory=threading.Event)
+    rests: bool = False
+    """It had no work at its last look, and waits to be woken."""
     thread: threading.Thread | None = None
 
     def end(self) -> None:
@@ -185,6 +187,7 @@ class Embedded:
             found = changes.any()
             if found:
                 self.moved.set()
+                self._wake_resting()
             return found
 
         try:
@@ -204,6 +207,12 @@ class Embedded:
     def heart(self, pool: str) -> Heart:
         """The pulse of a pool of services."""
         return Heart(pool, every=max(self.settings.chores_seconds, 1.0), silent=not self.permanent)
+
+    def _wake_resting(self) -> None:
+        """Somebody may wait for an answer while the pool has other work: hosts without any do not wait for its next pass."""
+        if any(served.rests for served in tuple(self.served.values())):
+            with suppress(DatabaseFailure):  # the next pass reports it
+                self._wake(hosts_to_wake(self.database, clock=self.clock))
 
     def _wake(self, hosts: list[str]) -> None:
         for name in hosts:
@@ -326,8 +335,10 @@ class Embedded:
                 _log.exception("defect while %s was served; it is served again", name)
             if not served.stop.is_set() and not changed and not rests:
                 served.wake.wait(self.settings.tick_seconds)
+            served.rests = rests
             while rests and not served.stop.is_set() and not served.wake.wait(LOOK_SECONDS):
                 self._look_at_rest(name)
+            served.rests = False
             served.wake.clear()
 
     def _reopen(self, served: Served) -> bool:

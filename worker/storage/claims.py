@@ -310,7 +310,8 @@ def _taken(
     if not rows:
         return []
     count_picked(conn, CLAIM, rows)
-    conn.execute(update(hosts).where(hosts.c.name == host).values(last_claim_at=now))
+    serving = hosts.c.name == host, hosts.c.serving_token == token
+    conn.execute(update(hosts).where(*serving).values(last_claim_at=now))
     return _claimed(conn, rows, token, order)
 
 

@@ -71,6 +71,7 @@ def test_a_pass_promotes_the_urgent_batch_before_the_older_ones(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promotion, "CHUNK", 2)
+    monkeypatch.setattr(promotion, "SPAN", 0.0)
     bulk = sealed(store, 3, Priority.BULK)
     urgent = sealed(store, 1, Priority.INTERACTIVE)
 

@@ -124,6 +124,16 @@ def test_what_another_process_submits_is_noticed_without_a_tick(database_url: st
     assert set(served) == {"gpu-1"}
 
 
+def test_a_host_that_rests_is_woken_though_the_services_have_other_work(
+    database_url: str, tmp_path: Path
+) -> None:
+    with at_rest(database_url, tmp_path) as (stack, other, _), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "run_due", lambda *_: {})
+        batch = submitted(other, stack.clock, "urgent", priority="interactive")
+
+        wait_until(lambda: is_done(other, batch), description="the job is answered")
+
+
 def test_at_rest_no_host_is_served_and_nothing_is_logged(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

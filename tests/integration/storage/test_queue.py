@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from tests.integration.storage.conftest import KEY, NOW, Store, cancel_batch, new_job, refuse_batch
 from worker.domain.attempts import Failed, Held, Retried
 from worker.domain.batches import BatchState
+from worker.domain.hosts import Host
 from worker.domain.jobs import JobState, Priority
 from worker.domain.selection import Selection
 from worker.errors import Code, Conflict, DatabaseUnavailable, NotFound, Problem, SchemaOutdated
@@ -25,9 +27,11 @@ from worker.storage.batches import (
     promote_sealed,
     seal_batch,
 )
-from worker.storage.claims import Pick, claim_statement
+from worker.storage.claims import Pick, claim_statement, take_host
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import add_host
 from worker.storage.ids import job_id
 from worker.storage.jobs import hold_jobs, insert_jobs
 from worker.storage.migrate import check_schema
@@ -293,3 +297,19 @@ def test_a_claim_and_a_backlog_may_keep_to_one_batch(store: Store) -> None:
     assert waiting.jobs == 1
     assert [job.batch_id for job in claimed] == [second]
     assert store.counts(first) == {JobState.QUEUED: 2}
+
+
+def test_a_claim_counts_as_the_hosts_last_only_while_its_worker_serves_it(store: Store) -> None:
+    def last_claim() -> object:
+        with store.database.read() as conn:
+            return next(row.last_claim_at for row in read_hosts(conn, NOW) if row.name == "gpu-9")
+
+    store.submit(new_job(1), new_job(2))
+    with store.database.write() as conn:
+        add_host(conn, Host("gpu-9", "http://gpu-9:11434"), now=NOW)
+        assert take_host(conn, host="gpu-9", token="new", now=NOW, until=NOW + timedelta(seconds=90))
+
+    assert store.claim(1, host="gpu-9", token="old")
+    assert last_claim() is None
+    assert store.claim(1, host="gpu-9", token="new")
+    assert last_claim() == NOW
