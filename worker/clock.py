@@ -5,9 +5,12 @@ without waiting for them. Leases are measured by the database's clock (``worker.
 two workers whose clocks differ by an hour still agree on when a lease ends.
 """
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 
 class Clock(Protocol):
@@ -56,3 +59,26 @@ class OffsetClock:
 
     def monotonic(self) -> float:
         return self._base.monotonic()
+
+
+def local_zone() -> str:
+    """The name of this machine's time zone, such as Europe/Berlin; UTC where it has no name."""
+    for name in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime"), _etc_timezone()):
+        zone = name.rpartition("zoneinfo/")[2].removeprefix("posix/").removeprefix("right/")
+        if not zone or zone.startswith("/"):
+            continue
+        try:
+            return "UTC" if ZoneInfo(zone).key in _UTC else zone
+        except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+            continue
+    return "UTC"
+
+
+_UTC = frozenset({"UTC", "UCT", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "Universal", "Zulu"})
+
+
+def _etc_timezone() -> str:
+    try:
+        return Path("/etc/timezone").read_text().strip()
+    except (OSError, UnicodeError):
+        return ""

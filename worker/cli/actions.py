@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.answers import Cut, Empty, Fit, answers_of
-from worker.cli.hours import WHEN, Blackout, Tz, Window, windows_of
-from worker.cli.options import PriorityName, options_of
+from worker.cli.answers import AnswerOptions
+from worker.cli.groups import with_groups
+from worker.cli.hours import WHEN, HoursOptions, windows_of
+from worker.cli.options import ASKED
 from worker.cli.settings import opened, settings_for
+from worker.cli.submissions import options_of
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState, Priority
@@ -101,7 +103,22 @@ class Act:
     """Jobs in other states are not looked through for words."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConfirmOptions:
+    """Whether and how an action goes ahead."""
+
+    yes: Yes = False
+    dry_run: DryRun = False
+    json_: AsJson = False
+
+    def about(self, *jobs: Any) -> Asked:
+        """The action on ``jobs``, as ``Asked`` names them."""
+        return Asked(self.yes, self.dry_run, self.json_, *jobs)
+
+
+@with_groups
 def cancel(
+    answers: AnswerOptions,
     target: Target = None,
     job: Jobs = None,
     state: States = None,
@@ -109,12 +126,7 @@ def cancel(
     model: Models = None,
     where: Where = None,
     matching: Matching = None,
-    cut: Cut = False,
-    empty: Empty = False,
-    prompt_fit: Fit = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    json_: AsJson = False,
+    confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
     """Cancel what is left of a batch, or some jobs: what waits at once, what runs within seconds. Answers stay.
 
@@ -135,8 +147,7 @@ def cancel(
         wakes=False,
         over=OPEN,
     )
-    answers = answers_of(cut, empty, prompt_fit)
-    _do(act, Asked(yes, dry_run, json_, target, job, state, code, model, where, matching, answers))
+    _do(act, confirm.about(target, job, state, code, model, where, matching, answers.filter))
 
 
 def unhold(
@@ -165,7 +176,9 @@ def unhold(
     _do(act, Asked(yes, dry_run, json_, target, job, None, code, model, where))
 
 
+@with_groups
 def retry(
+    answers: AnswerOptions,
     target: Target = None,
     job: Jobs = None,
     state: Annotated[
@@ -179,18 +192,13 @@ def retry(
     model: Models = None,
     where: Where = None,
     matching: Matching = None,
-    cut: Cut = False,
-    empty: Empty = False,
-    prompt_fit: Fit = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="NAME=VALUE", help="Ask with this option now, e.g. num_ctx=8192; repeat."
         ),
     ] = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    json_: AsJson = False,
+    confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
     """Ask jobs again that failed, those of another --state, or those whose answers were cut, are empty or unfit.
 
@@ -206,8 +214,8 @@ def retry(
     if state is not None and not set(state) <= RETRIED | {JobState.SUCCEEDED}:
         message = "only jobs that ended or are held can be asked again; the others wait or run already"
         raise typer.BadParameter(message, param_hint="--state")
-    answers = answers_of(cut, empty, prompt_fit)
-    states = state or (None if job or answers else [JobState.FAILED])
+    stored = answers.filter
+    states = state or (None if job or stored else [JobState.FAILED])
     options = options_of(set_ or [])
     if options:
         actions.check_options(options)
@@ -219,10 +227,10 @@ def retry(
         ),
         done="asked again",
         kind=" or ".join(states or ()),
-        over=RETRIED | {JobState.SUCCEEDED} if answers or JobState.SUCCEEDED in (states or ()) else RETRIED,
+        over=RETRIED | {JobState.SUCCEEDED} if stored or JobState.SUCCEEDED in (states or ()) else RETRIED,
     )
-    asked = Asked(yes, dry_run, json_, target, job, states, code, model, where, matching, answers)
-    _do(act, asked, nothing=_answered_already if job and not states and not answers else None)
+    about = confirm.about(target, job, states, code, model, where, matching, stored)
+    _do(act, about, nothing=_answered_already if job and not states and not stored else None)
 
 
 def _answered_already(database: "Database", chosen: Selection) -> str:
@@ -234,22 +242,22 @@ def _answered_already(database: "Database", chosen: Selection) -> str:
     return "; a job that has its answer is asked again with --state succeeded" if answered else ""
 
 
+@with_groups
 def set_(
+    hours: HoursOptions,
     target: Target = None,
-    priority: PriorityName = None,
+    priority: Annotated[
+        Literal["interactive", "high", "normal", "bulk"] | None,
+        typer.Option("--priority", help="How urgent the jobs are.", rich_help_panel=ASKED),
+    ] = None,
     job: Jobs = None,
     state: States = None,
     model: Models = None,
     where: Where = None,
-    window: Window = None,
-    blackout: Blackout = None,
-    tz: Tz = "UTC",
     no_window: Annotated[
         bool, typer.Option("--no-window", help="Its jobs may start at any time again.", rich_help_panel=WHEN)
     ] = False,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    json_: AsJson = False,
+    confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
     """Make the jobs of a batch more or less urgent, or give it other hours.
 
@@ -257,11 +265,11 @@ def set_(
     """
     from worker.maintenance import actions
 
-    hours = windows_of(window, blackout, tz)
-    if hours is not None or no_window:
+    windows = windows_of(hours)
+    if windows is not None or no_window:
         if target is None:
             raise typer.BadParameter("say of which batch", param_hint="BATCH")
-        _set_hours(target, hours, Asked(yes, dry_run, json_, target))
+        _set_hours(target, windows, confirm.about(target))
         return
     if priority is None:
         raise typer.BadParameter(
@@ -278,7 +286,7 @@ def set_(
         done=f"set to {priority} priority",
         kind="unfinished",
     )
-    _do(act, Asked(yes, dry_run, json_, target, job, state, None, model, where))
+    _do(act, confirm.about(target, job, state, None, model, where))
 
 
 def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:

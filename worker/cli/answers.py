@@ -1,6 +1,7 @@
 """Options that choose jobs by their stored answers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, cast
 
@@ -18,17 +19,25 @@ class FitName(StrEnum):
     UNKNOWN = "unknown"
 
 
-Cut = Annotated[
-    bool, typer.Option("--cut", help="Only answers that were ended by num_predict or a full window.")
-]
-Empty = Annotated[bool, typer.Option("--empty", help="Only answers with nothing in them.")]
-Fit = Annotated[
-    list[FitName] | None,
-    typer.Option(
-        "--prompt-fit",
-        help="Only answers to the whole prompt (yes), a part of it (no), or unknown; repeat for more.",
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """Jobs by their stored answers."""
+
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Only answers that were ended by num_predict or a full window.")
+    ] = False
+    empty: Annotated[bool, typer.Option("--empty", help="Only answers with nothing in them.")] = False
+    prompt_fit: Annotated[
+        list[FitName] | None,
+        typer.Option(
+            "--prompt-fit",
+            help="Only answers to the whole prompt (yes), a part of it (no), or unknown; repeat for more.",
+        ),
+    ] = None
+
+    @property
+    def filter(self) -> AnswerFilter:
+        return answers_of(self.cut, self.empty, self.prompt_fit)
 
 
 def answers_of(cut: bool, empty: bool, fit: Sequence[FitName] | None) -> AnswerFilter:

@@ -75,6 +75,11 @@ _SETTINGS = (
 )
 
 _HOURS = (Rule("--tz", "is the time zone of --window and --blackout", needs=("--window", "--blackout")),)
+_CLOCK = (
+    Rule(
+        "--tz", "is the time zone of --by, --window and --blackout", needs=("--by", "--window", "--blackout")
+    ),
+)
 _NOTIFY = "says when to notify those that are named"
 _NOTICES = (
     Rule("--notify", _NOTIFY, needs=("--mail-to", "--webhook", "--notify-command")),
@@ -89,7 +94,7 @@ _ROWS = (
 )  # fmt: skip
 _BATCH = (
     *_ROWS,
-    *_HOURS,
+    *_CLOCK,
     *_NOTICES,
     Rule("--seed", "chooses the rows of --sample", needs=("--sample",)),
     Rule("--documents", "both say what is asked; give one", excludes=("FILE", "--from")),

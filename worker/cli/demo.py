@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.options import Rows
 from worker.cli.settings import settings_for
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
@@ -30,9 +29,11 @@ def demo(
     from worker.cli.render import error_console
     from worker.cli.run import DEFAULT_HOST, models_checked
     from worker.cli.settings import quiet_log
+    from worker.cli.submissions import Entry
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
+    from worker.door.rows import RowFile
     from worker.stack.demo import demo_file, real_lines, simulated_hosts
     from worker.stack.embedded import embedded, join_hosts
 
@@ -65,8 +66,7 @@ def demo(
             stack.database,
             stack.clock,
             settings,
-            Rows(path),
-            Submission(name="demo", key=key, max_attempts=settings.max_attempts),
+            Entry(Submission(name="demo", key=key, max_attempts=settings.max_attempts), RowFile(path)),
             console=console,
             check_models=models_checked(stack.database, stack.open_host, seen, console, pull=False),
         ).batch

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.options import Rows
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from api_schemas.submissions import Submission
     from worker.door.documents import Asking, Prepared, Window
+    from worker.door.rows import RowFile
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
 
@@ -22,105 +22,107 @@ PANEL = "Documents"
 UNKNOWN_WINDOW = 8192
 """Tokens, where --long split is asked and no host has told of the model yet."""
 
-Documents = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--documents",
-        metavar="PATTERN",
-        help="Instead of FILE: documents, e.g. 'inbox/**/*.pdf'; repeat.",
-        rich_help_panel=PANEL,
-    ),
-]
-Root = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--root", metavar="DIR", help="Nothing outside is read. Default: PATTERN's.", rich_help_panel=PANEL
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="PATTERN",
-        help="Leave these files out, e.g. '*.tmp', drafts; repeat.",
-        rich_help_panel=PANEL,
-    ),
-]
-Long = Annotated[
-    Literal["refuse", "split"],
-    typer.Option("--long", help="Documents that do not fit the window.", rich_help_panel=PANEL),
-]
-Combine = Annotated[
-    Path | None,
-    typer.Option(
-        "--combine", metavar="T.j2", help="Makes one answer of those of the parts.", rich_help_panel=PANEL
-    ),
-]
-PagesAsImages = Annotated[
-    bool,
-    typer.Option(
-        "--pages-as-images", help="Show the pages to a model that sees, as PNG.", rich_help_panel=PANEL
-    ),
-]
+
+@dataclass(frozen=True, slots=True)
+class DocumentRules:
+    """How documents are read."""
+
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            help="Nothing outside is read. Default: PATTERN's.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave these files out, e.g. '*.tmp', drafts; repeat.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    long: Annotated[
+        Literal["refuse", "split"],
+        typer.Option("--long", help="Documents that do not fit the window.", rich_help_panel=PANEL),
+    ] = "refuse"
+    combine: Annotated[
+        Path | None,
+        typer.Option(
+            "--combine",
+            metavar="T.j2",
+            help="Makes one answer of those of the parts.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    pages_as_images: Annotated[
+        bool,
+        typer.Option(
+            "--pages-as-images",
+            help="Show the pages to a model that sees, as PNG.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
-class OfDocuments:
-    """What FILE and submission become where documents are asked."""
+class DocumentOptions:
+    """Documents, instead of a file of rows."""
 
-    rows: Rows
-    submission: "Submission"
-    prepared: "Prepared"
-
-    @property
-    def refused(self) -> int:
-        return len(self.prepared.refused)
+    rules: DocumentRules
+    documents: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--documents",
+            metavar="PATTERN",
+            help="Instead of FILE: documents, e.g. 'inbox/**/*.pdf'; repeat.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
 
 
 def from_documents(
     settings: "Settings",
     submission: "Submission",
+    options: DocumentOptions,
     *,
-    documents: list[str] | None,
-    roots: list[Path] | None,
-    long: Literal["refuse", "split"],
-    combine: Path | None,
-    as_images: bool,
     show: int | None,
-    exclude: list[str] | None = None,
     output: Path | None = None,
     outputs: "Outputs | None" = None,
-) -> OfDocuments | None:
-    """The documents as a file of jobs; None where FILE is asked. With ``show`` prompts are printed and the command ends. Raises
-    InputRefused.
+) -> "tuple[RowFile, Submission, int]":
+    """The documents as a file of jobs, its submission, and how many documents were left out. With ``show`` prompts are printed
+    and the command ends. Raises InputRefused.
     """
-    if not documents:
-        return None
     if submission.prompt is None:
-        told = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
-        raise InputRefused([Problem(0, "--documents", "no_prompt", told)])
+        message = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
+        raise InputRefused([Problem(0, "--documents", "no_prompt", message)])
     from worker.cli.render import error_console
     from worker.documents.encodings import read_text
     from worker.documents.sources import absolute, roots_of
     from worker.door.documents import Asking, prepare
+    from worker.door.rows import RowFile
 
+    documents, rules = options.documents or [], options.rules
     here = Path.cwd()
-    told_roots = tuple(absolute(str(root), here) for root in roots or ()) or roots_of(documents, here)
+    allowed_roots = tuple(absolute(str(root), here) for root in rules.root or ()) or roots_of(documents, here)
     asking = Asking(
         patterns=tuple(absolute(pattern, here) for pattern in documents),
-        roots=told_roots,
+        roots=allowed_roots,
         template=submission.prompt,
         template_source=submission.prompt_source,
         system=submission.system,
         encoding=submission.encoding,
-        as_images=as_images,
-        long=long,
-        combine=None if combine is None else read_text(combine),
-        combine_source=str(combine),
+        as_images=rules.pages_as_images,
+        long=rules.long,
+        combine=None if rules.combine is None else read_text(rules.combine),
+        combine_source=str(rules.combine),
         models=submission.models,
-        exclude=tuple(exclude or ()),
+        exclude=tuple(rules.exclude or ()),
     )
-    window = _window(settings, submission, long)
+    window = _window(settings, submission, rules.long)
     if show is not None:
         _show(asking, window, show)
         raise typer.Exit(0)
@@ -131,8 +133,8 @@ def from_documents(
     plain = submission.model_copy(
         update={"prompt": None, "system": None, "id_column": None, "encoding": None}
     )
-    rows = Rows(prepared.path, name=documents[0][:200], by_document=True)
-    return OfDocuments(rows, plain, prepared)
+    rows = RowFile(prepared.path, name=documents[0][:200], by_document=True)
+    return rows, plain, len(prepared.refused)
 
 
 def _window(

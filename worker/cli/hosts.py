@@ -3,15 +3,16 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
-from worker.cli.hours import Blackout, Tz, Window, windows_of
+from worker.cli.groups import with_groups
+from worker.cli.hours import HoursOptions, windows_of
 from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 
@@ -30,57 +31,6 @@ _WARN, _BAD = 3, 4
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
-Models = Annotated[
-    int | None,
-    typer.Option(
-        "--models", min=1, max=1000, help="Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1."
-    ),
-]
-Memory = Annotated[
-    str | None, typer.Option("--memory", metavar="SIZE", help="What it has for models, e.g. 24GB.")
-]
-Slots = Annotated[
-    int | None,
-    typer.Option(
-        "--slots",
-        min=1,
-        max=1000,
-        help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); found out where not told.",
-    ),
-]
-BasicAuth = Annotated[
-    str | None,
-    typer.Option("--basic-auth", metavar="REF", help="Where USER:PASSWORD stands: env:NAME or file:PATH."),
-]
-Bearer = Annotated[
-    str | None,
-    typer.Option("--bearer", metavar="REF", help="Where a bearer token stands: env:NAME or file:PATH."),
-]
-Header = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header", metavar="NAME=REF", help="A header, and where its value stands; repeat for more."
-    ),
-]
-CaFile = Annotated[
-    str | None,
-    typer.Option("--ca-file", metavar="FILE", help="PEM: who may have signed the host's certificate."),
-]
-Shared = Annotated[
-    bool | None,
-    typer.Option(
-        "--shared/--not-shared", help="Other people use it too: let them in, and step back for them."
-    ),
-]
-Watts = Annotated[
-    float | None,
-    typer.Option("--watts", min=0, max=1e6, help="What it draws at work, for kWh; 0 forgets it."),
-]
-IdleWatts = Annotated[
-    float | None,
-    typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
-]
-
 IfMissing = Annotated[
     bool,
     typer.Option(
@@ -91,6 +41,74 @@ NoWindow = Annotated[
     bool, typer.Option("--no-window", help="It takes work at any time; dates of --blackout go too.")
 ]
 
+
+@dataclass(frozen=True, slots=True)
+class HostTraits:
+    """What a host can do."""
+
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots",
+            min=1,
+            max=1000,
+            help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); found out where not told.",
+        ),
+    ] = None
+    models: Annotated[
+        int | None,
+        typer.Option(
+            "--models",
+            min=1,
+            max=1000,
+            help="Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1.",
+        ),
+    ] = None
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help="What it has for models, e.g. 24GB.")
+    ] = None
+    shared: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared/--not-shared", help="Other people use it too: let them in, and step back for them."
+        ),
+    ] = None
+    watts: Annotated[
+        float | None,
+        typer.Option("--watts", min=0, max=1e6, help="What it draws at work, for kWh; 0 forgets it."),
+    ] = None
+    idle_watts: Annotated[
+        float | None,
+        typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOptions:
+    """How requests to a host are let in."""
+
+    basic_auth: Annotated[
+        str | None,
+        typer.Option(
+            "--basic-auth", metavar="REF", help="Where USER:PASSWORD stands: env:NAME or file:PATH."
+        ),
+    ] = None
+    bearer: Annotated[
+        str | None,
+        typer.Option("--bearer", metavar="REF", help="Where a bearer token stands: env:NAME or file:PATH."),
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", metavar="NAME=REF", help="A header, and where its value stands; repeat for more."
+        ),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        typer.Option("--ca-file", metavar="FILE", help="PEM: who may have signed the host's certificate."),
+    ] = None
+
+
 hosts = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -100,22 +118,13 @@ hosts = typer.Typer(
 
 
 @hosts.command("add")
+@with_groups
 def hosts_add(
+    traits: HostTraits,
+    access: AccessOptions,
+    hours: HoursOptions,
     name: Annotated[str, typer.Argument(help="What to call it; its worker is started with this name.")],
     url: Annotated[str, typer.Argument(help="Its address, in any form that OLLAMA_HOST knows.")],
-    slots: Slots = None,
-    models: Models = None,
-    memory: Memory = None,
-    basic_auth: BasicAuth = None,
-    bearer: Bearer = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    shared: Shared = None,
-    watts: Watts = None,
-    idle_watts: IdleWatts = None,
-    window: Window = None,
-    blackout: Blackout = None,
-    tz: Tz = "UTC",
     if_missing: IfMissing = False,
     json_: AsJson = False,
 ) -> None:
@@ -136,14 +145,14 @@ def hosts_add(
     host = Host(
         name,
         host_address(url),
-        slots or 1,
-        access=_access(Access(), basic_auth, bearer, header, ca_file),
-        models_at_once=models or 1,
-        memory=None if memory in (None, _FORGET) else memory_bytes(memory or ""),
-        shared=bool(shared),
-        slots_told=slots is not None,
+        traits.slots or 1,
+        access=_access(Access(), access),
+        models_at_once=traits.models or 1,
+        memory=None if traits.memory in (None, _FORGET) else memory_bytes(traits.memory or ""),
+        shared=bool(traits.shared),
+        slots_told=traits.slots is not None,
     )
-    hours = windows_of(window, blackout, tz)
+    windows = windows_of(hours)
     settings = _settings()
     with opened(settings) as db:
         with db.read() as conn:
@@ -153,9 +162,9 @@ def hosts_add(
         if isinstance(seen, Host):
             _report_there(seen, host, json_=json_)
             return
-        _set_power(db, name, watts, idle_watts)
-        if hours is not None:
-            _set_hours(db, name, hours)
+        _set_power(db, name, traits.watts, traits.idle_watts)
+        if windows is not None:
+            _set_hours(db, name, windows)
     if twin is not None and doubled:
         typer.echo(
             f"caravan: {twin.name} is at the same address: under two names one server is made to load against itself",
@@ -165,22 +174,13 @@ def hosts_add(
 
 
 @hosts.command("set")
+@with_groups
 def hosts_set(
+    traits: HostTraits,
+    access: AccessOptions,
+    hours: HoursOptions,
     name: Name,
     url: Annotated[str | None, typer.Option("--url", help="Its address.")] = None,
-    slots: Slots = None,
-    models: Models = None,
-    memory: Memory = None,
-    basic_auth: BasicAuth = None,
-    bearer: Bearer = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    shared: Shared = None,
-    watts: Watts = None,
-    idle_watts: IdleWatts = None,
-    window: Window = None,
-    blackout: Blackout = None,
-    tz: Tz = "UTC",
     no_window: NoWindow = False,
     json_: AsJson = False,
 ) -> None:
@@ -193,12 +193,12 @@ def hosts_set(
     from worker.domain.hosts import memory_bytes
     from worker.hosts.registry import change
 
-    hours = windows_of(window, blackout, tz)
-    told = (url, slots, models, memory, basic_auth, bearer, header, ca_file, shared, watts, idle_watts, hours)
-    if all(one is None for one in told) and not no_window:
+    windows = windows_of(hours)
+    nothing = traits == HostTraits() and access == AccessOptions() and url is None and windows is None
+    if nothing and not no_window:
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
     address = None if url is None else host_address(url)
-    size = None if memory is None else 0 if memory == _FORGET else memory_bytes(memory)
+    size = None if traits.memory is None else 0 if traits.memory == _FORGET else memory_bytes(traits.memory)
     settings = _settings()
     with opened(settings) as db:
         seen = change(
@@ -207,15 +207,15 @@ def hosts_set(
             open_host=_opener(settings),
             clock=db.clock(),
             url=address,
-            slots=slots,
-            models_at_once=models,
+            slots=traits.slots,
+            models_at_once=traits.models,
             memory=size,
-            access=lambda before: _access(before, basic_auth, bearer, header, ca_file),
-            shared=shared,
+            access=lambda before: _access(before, access),
+            shared=traits.shared,
         )
-        _set_power(db, name, watts, idle_watts)
-        if hours is not None or no_window:
-            _set_hours(db, name, hours)
+        _set_power(db, name, traits.watts, traits.idle_watts)
+        if windows is not None or no_window:
+            _set_hours(db, name, windows)
     _report(settings, seen, "changed", json_=json_)
 
 
@@ -437,22 +437,17 @@ def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":
     return lambda host: OllamaHost.of(host, deadlines=settings.deadlines)
 
 
-def _access(
-    before: Access,
-    basic_auth: str | None,
-    bearer: str | None,
-    header: Sequence[str] | None,
-    ca_file: str | None,
-) -> Access:
-    """``before`` with what was told. A bearer token takes the place of basic auth, and the other way round."""
+def _access(before: Access, options: AccessOptions) -> Access:
+    """``before`` with what the options say. A bearer token takes the place of basic auth, and the other way round."""
     headers = dict(before.headers)
-    for one in header or ():
-        name, found, reference = one.partition("=")
-        if not found:
+    for pair in options.header or ():
+        name, sign, reference = pair.partition("=")
+        if not sign:
             raise SettingsRefused("--header is NAME=env:VARIABLE or NAME=file:PATH")
         headers.pop(name, None)
         if reference != _FORGET:
             headers[name] = _absolute(reference)
+    basic_auth, bearer, ca_file = options.basic_auth, options.bearer, options.ca_file
     access = replace(before, headers=tuple(headers.items()))
     if basic_auth is not None or bearer is not None:
         access = replace(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.actions import Matching, pair_given, principal
+from worker.cli.actions import ConfirmOptions, Matching, pair_given, principal
 from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
-from worker.cli.answers import Cut, Empty, Fit, answers_of
+from worker.cli.answers import AnswerOptions
+from worker.cli.groups import with_groups
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
@@ -80,7 +81,10 @@ def prune(
     _tell(figures | {"batches": list(gone.batches), "jobs": gone.jobs, "bytes": room}, told, as_json=json_)
 
 
+@with_groups
 def delete(
+    answers: AnswerOptions,
+    confirm: ConfirmOptions,
     batch: Batches = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every batch: with --where, --custom-id or --matching.")
@@ -105,12 +109,6 @@ def delete(
         list[str] | None, typer.Option("--custom-id", metavar="ID", help="Only these; repeat for more.")
     ] = None,
     matching: Matching = None,
-    cut: Cut = False,
-    empty: Empty = False,
-    prompt_fit: Fit = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    json_: AsJson = False,
 ) -> None:
     """Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.
 
@@ -136,7 +134,7 @@ def delete(
                 models=frozenset(map(normalise_model, model)) if model else None,
                 custom_ids=frozenset(custom_id) if custom_id else None,
                 metadata=tuple(pair_given(one) for one in where or ()),
-                answers=answers_of(cut, empty, prompt_fit),
+                answers=answers.filter,
             )
             for one in named
         ]
@@ -149,15 +147,23 @@ def delete(
             chosen = jobs_matching(database, chosen, matching)
         jobs = count_deletable(database, chosen)
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
-        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": dry_run}
-        if dry_run or not (jobs or whole):
-            _tell(figures, f"would delete {about}" if dry_run else "no jobs to delete", as_json=json_)
+        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": confirm.dry_run}
+        if confirm.dry_run or not (jobs or whole):
+            _tell(
+                figures,
+                f"would delete {about}" if confirm.dry_run else "no jobs to delete",
+                as_json=confirm.json_,
+            )
             return
-        ask(f"Delete {about} for good?", yes=yes)
+        ask(f"Delete {about} for good?", yes=confirm.yes)
         clock = database.clock()
         gone = delete_jobs(database, chosen, clock=clock, principal=principal())
         give_room_back(database, clock=clock)
-    _tell(figures | {"jobs": gone.jobs, "batches": list(gone.batches)}, _deleted(gone, about), as_json=json_)
+    _tell(
+        figures | {"jobs": gone.jobs, "batches": list(gone.batches)},
+        _deleted(gone, about),
+        as_json=confirm.json_,
+    )
 
 
 def _deleted(gone: "Gone", about: str) -> str:

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
-from worker.cli.options import Wanted
 from worker.cli.outputs import outputs_of, written
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.cli.streams import machine_output
+from worker.cli.submissions import Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.runners import without_window

@@ -1,6 +1,5 @@
 """``caravan results``: what came of each job, in the order of the input, or as it comes."""
 
-import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 
 from worker.cli.actions import Matching, pair_given
-from worker.cli.answers import Cut, Empty, Fit, answers_of
+from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
+from worker.cli.groups import values_of, with_groups
 from worker.cli.moments import moment_given
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
@@ -30,14 +30,41 @@ LOOK_EVERY = 1.0
 """Seconds between two looks of ``--follow``."""
 
 
-def results(
-    batch: Annotated[
+@dataclass(frozen=True, slots=True)
+class ResultChoice:
+    """Which results are written."""
+
+    answers: AnswerOptions
+    state: Annotated[
+        list[JobState] | None, typer.Option("--state", help="Only these states; repeat for more.")
+    ] = None
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Only of these models; repeat for more.")
+    ] = None
+    code: Annotated[
+        list[str] | None,
+        typer.Option("--code", metavar="CODE", help="Only with these error codes; repeat for more."),
+    ] = None
+    since: Annotated[
         str | None,
-        typer.Argument(
-            metavar="BATCH",
-            help="Its number, key, name, the beginning of one, or @last; none: all.",
+        typer.Option("--since", metavar="TIME", help="Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago."),
+    ] = None
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Ended before; as --since.")
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
         ),
-    ] = None,
+    ] = None
+    matching: Matching = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultForm:
+    """What is written of them, and where."""
+
     output: Annotated[
         Path | None,
         typer.Option(
@@ -45,19 +72,56 @@ def results(
             "--output",
             help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz) or .parquet.",
         ),
-    ] = None,
-    state: Annotated[
-        list[JobState] | None, typer.Option("--state", help="Only these states; repeat for more.")
-    ] = None,
+    ] = None
     as_: Annotated[
         Literal["jsonl", "csv"], typer.Option("--as", help="What to print where no file is named.")
-    ] = "jsonl",
+    ] = "jsonl"
     bom: Annotated[
         bool, typer.Option("--bom", help="CSV with a byte order mark: Excel reads it as UTF-8.")
-    ] = False,
+    ] = False
     raw: Annotated[
         bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
-    ] = False,
+    ] = False
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FIELD,…",
+            help="More of each: reasoning, prompt, request, context, digest, logprobs; parts: those of long documents too.",
+        ),
+    ] = None
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="FIELD,…", help="Less of each: any field of a line."),
+    ] = None
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide", help="One row per input, columns for each model, of linked batches too (submit --from)."
+        ),
+    ] = False
+    to_sqlite: Annotated[
+        Path | None,
+        typer.Option("--to-sqlite", metavar="FILE", help="The report views as tables of an SQLite file."),
+    ] = None
+    to_duckdb: Annotated[
+        Path | None,
+        typer.Option("--to-duckdb", metavar="FILE", help="The same as a DuckDB file."),
+    ] = None
+    force: Force = False
+
+
+@with_groups
+def results(
+    chosen: ResultChoice,
+    form: ResultForm,
+    batch: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BATCH",
+            help="Its number, key, name, the beginning of one, or @last; none: all.",
+        ),
+    ] = None,
     after: Annotated[
         int | None,
         typer.Option(
@@ -67,57 +131,6 @@ def results(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
     ] = False,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", help="Only of these models; repeat for more.")
-    ] = None,
-    code: Annotated[
-        list[str] | None,
-        typer.Option("--code", metavar="CODE", help="Only with these error codes; repeat for more."),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago."),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Ended before; as --since.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
-        ),
-    ] = None,
-    matching: Matching = None,
-    cut: Cut = False,
-    empty: Empty = False,
-    prompt_fit: Fit = None,
-    with_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="FIELD,…",
-            help="More of each: reasoning, prompt, request, context, digest, logprobs; parts: those of long documents too.",
-        ),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option("--without", metavar="FIELD,…", help="Less of each: any field of a line."),
-    ] = None,
-    wide: Annotated[
-        bool,
-        typer.Option(
-            "--wide", help="One row per input, columns for each model, of linked batches too (submit --from)."
-        ),
-    ] = False,
-    to_sqlite: Annotated[
-        Path | None,
-        typer.Option("--to-sqlite", metavar="FILE", help="The report views as tables of an SQLite file."),
-    ] = None,
-    to_duckdb: Annotated[
-        Path | None,
-        typer.Option("--to-duckdb", metavar="FILE", help="The same as a DuckDB file."),
-    ] = None,
-    force: Force = False,
 ) -> None:
     """Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.
 
@@ -126,19 +139,39 @@ def results(
 
     Example: caravan results @last -o answers.csv --bom
     """
-    _results(locals(), lean=False)
+    _results(
+        values_of(chosen) | values_of(form) | {"batch": batch, "after": after, "follow": follow}, lean=False
+    )
 
 
-def export(**options: Any) -> None:
+@with_groups
+def export(
+    chosen: ResultChoice,
+    form: ResultForm,
+    batch: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BATCH",
+            help="Its number, key, name, the beginning of one, or @last; none: all.",
+        ),
+    ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            "--after", min=0, metavar="NUMBER", help="As they came, from the one after this number on."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
+    ] = False,
+) -> None:
     """Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.
 
     Example: caravan export @last --model qwen3:8b --where lang=de -o answers.parquet
     """
-    _results(options, lean=True)
-
-
-export.__signature__ = inspect.signature(results)  # type: ignore[attr-defined]
-export.__annotations__ = dict(results.__annotations__)
+    _results(
+        values_of(chosen) | values_of(form) | {"batch": batch, "after": after, "follow": follow}, lean=True
+    )
 
 
 def _results(given: dict[str, Any], *, lean: bool) -> None:
@@ -319,7 +352,7 @@ def _chosen(database: "Database", given: dict[str, Any]) -> "Selection":
         since=moment_given(given["since"], now, "--since"),
         until=moment_given(given["until"], now, "--until"),
         parts="parts" in _names(given["with_"]),
-        answers=answers_of(given["cut"], given["empty"], given["prompt_fit"]),
+        answers=given["answers"].filter,
     )
 
 

@@ -2,74 +2,15 @@
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.answers import answers_of
-from worker.cli.documents import (
-    Combine,
-    Documents,
-    Exclude,
-    Long,
-    PagesAsImages,
-    Root,
-    from_documents,
-)
-from worker.cli.hours import Blackout, Tz, Window, windows_of
-from worker.cli.options import (
-    AllowEmpty,
-    AnyFile,
-    By,
-    Encoding,
-    Expire,
-    Extend,
-    Format,
-    From,
-    FromCode,
-    FromCut,
-    FromEmpty,
-    FromFit,
-    FromState,
-    IdColumn,
-    Keep,
-    KeepAlive,
-    Limit,
-    MailTo,
-    MaxFailures,
-    Models,
-    Name,
-    New,
-    Notify,
-    NotifyCommand,
-    OnBadLine,
-    Override,
-    PriorityName,
-    Prompt,
-    PullMissing,
-    Quoting,
-    Repairs,
-    RetryFailed,
-    Reuse,
-    ReuseAny,
-    Sample,
-    Seed,
-    Set,
-    ShowPrompts,
-    System,
-    TemplateFile,
-    Think,
-    Wanted,
-    WebhookKey,
-    WebhookUrl,
-    asked_again,
-    checked_keep,
-    notices_of,
-    submission_of,
-)
-from worker.cli.outputs import Force, outputs_of
+from worker.cli.groups import with_groups
+from worker.cli.options import AnyFile, AsJson, SubmissionOptions
+from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
 
 if TYPE_CHECKING:
@@ -77,8 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from api_schemas.submissions import Submission
-    from worker.cli.options import Rows
+    from worker.cli.submissions import Entry, Wanted
     from worker.domain.hosts import Host
     from worker.door.observer import CheckModels
     from worker.errors import Problem
@@ -89,97 +29,58 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 
-Hosts = Annotated[
-    list[str] | None,
-    typer.Option("--host", metavar="URL|NAME", help="An Ollama host; repeat for more. Default: those added."),
-]
-Slots = Annotated[
-    int | None,
-    typer.Option(
-        "--slots", min=1, metavar="N", help="Requests a host serves at a time (OLLAMA_NUM_PARALLEL)."
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--output", help="Write the results there: .jsonl, .csv or .parquet; - is standard output."
-    ),
-]
-Bom = Annotated[bool, typer.Option("--bom", help="Begin a CSV with a byte order mark, for spreadsheets.")]
-Raw = Annotated[
-    bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
-WaitHosts = Annotated[
-    float,
-    typer.Option(
-        "--wait-hosts", min=0, metavar="SECONDS", help="How long hosts that are all away are waited for."
-    ),
-]
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """Which hosts serve."""
+
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="URL|NAME", help="An Ollama host; repeat for more. Default: those added."
+        ),
+    ] = None
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots", min=1, metavar="N", help="Requests a host serves at a time (OLLAMA_NUM_PARALLEL)."
+        ),
+    ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Where the results of a run go."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the results there: .jsonl, .csv or .parquet; - is standard output."
+        ),
+    ] = None
+    bom: Annotated[
+        bool, typer.Option("--bom", help="Begin a CSV with a byte order mark, for spreadsheets.")
+    ] = False
+    raw: Annotated[
+        bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
+    ] = False
+
+
+@with_groups
 def run(
+    hosts: HostOptions,
+    outputs: OutputOptions,
+    options: SubmissionOptions,
     file: AnyFile = None,
-    host: Hosts = None,
-    model: Models = None,
-    output: Out = None,
-    slots: Slots = None,
     fail_on_cut: Annotated[bool, typer.Option("--fail-on-cut", help="A cut answer is a failure.")] = False,
-    wait_hosts: WaitHosts = 120.0,
-    bom: Bom = False,
-    raw: Raw = False,
+    wait_hosts: Annotated[
+        float,
+        typer.Option(
+            "--wait-hosts", min=0, metavar="SECONDS", help="How long hosts that are all away are waited for."
+        ),
+    ] = 120.0,
     json_: AsJson = False,
-    prompt: Prompt = None,
-    template: TemplateFile = None,
-    system: System = None,
-    id_: IdColumn = None,
-    encoding: Encoding = None,
-    quote: Quoting = None,
-    limit: Limit = None,
-    sample: Sample = None,
-    seed: Seed = 0,
-    on_bad_line: OnBadLine = None,
-    show: ShowPrompts = None,
-    set_: Set = None,
-    think: Think = None,
-    format_: Format = None,
-    repairs: Repairs = None,
-    allow_empty: AllowEmpty = False,
-    keep_alive: KeepAlive = None,
-    priority: PriorityName = None,
-    override: Override = False,
-    pull_missing: PullMissing = False,
-    name: Name = None,
-    new: New = False,
-    extend: Extend = False,
-    retry_failed: RetryFailed = False,
-    max_failures: MaxFailures = None,
-    by: By = None,
-    expire: Expire = False,
-    window: Window = None,
-    blackout: Blackout = None,
-    tz: Tz = "UTC",
     force: Force = False,
-    notify: Notify = "always",
-    mail_to: MailTo = None,
-    webhook: WebhookUrl = None,
-    webhook_key: WebhookKey = None,
-    notify_command: NotifyCommand = None,
-    reuse: Reuse = False,
-    reuse_any: ReuseAny = False,
-    keep: Keep = None,
-    from_: From = None,
-    state: FromState = None,
-    code: FromCode = None,
-    cut: FromCut = False,
-    empty: FromEmpty = False,
-    prompt_fit: FromFit = None,
-    documents: Documents = None,
-    root: Root = None,
-    exclude: Exclude = None,
-    long: Long = "refuse",
-    combine: Combine = None,
-    pages_as_images: PagesAsImages = False,
 ) -> None:
     """Answer every prompt in FILE on these hosts and keep the answers in the database.
 
@@ -187,112 +88,29 @@ def run(
 
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
-    from worker.cli.take_in import show_prompts
-    from worker.door.rows import open_input
-    from worker.exports.writers import check_output
+    from worker.cli.exits import FAILED_OR_HELD
+    from worker.cli.submissions import Wanted, entry_of
 
     settings = settings_for(fail_on_cut=True if fail_on_cut else None)
-    submission = submission_of(
-        prompt=prompt,
-        template=template,
-        system=system,
-        id_column=id_,
-        encoding=encoding,
-        quote=quote,
-        models=model,
-        limit=limit,
-        sample=sample,
-        seed=seed,
-        set_=set_,
-        think=think,
-        format_=format_,
-        repairs=repairs,
-        allow_empty=allow_empty,
-        keep_alive=keep_alive,
-        priority=priority,
-        override=override,
-        by=by,
-        expire=expire,
-        reuse=reuse,
-        reuse_any=reuse_any,
-        name=name,
-        on_change="new" if new else "extend" if extend else "refuse",
-        retry_failed=retry_failed,
-        on_bad_line=on_bad_line,
-        pull_missing=pull_missing,
-        max_failures=max_failures,
-        max_attempts=settings.max_attempts,
-        fail_on_cut=fail_on_cut,
-        keep=checked_keep(keep),
-        window=tuple(window or ()),
-        blackout=tuple(blackout or ()),
-        tz=tz,
-        notices=notices_of(
-            settings,
-            notify=notify,
-            mail_to=mail_to,
-            webhook=webhook,
-            webhook_key=webhook_key,
-            command=notify_command,
-        ),
-    )
-    windows_of(window, blackout, tz)
-    outputs = outputs_of(
-        settings,
-        force=force,
-        documents=documents,
-        file=file,
-        template=template,
-        prompt=prompt,
-        system=system,
-        format=None if format_ is None or format_ == "json" else f"@{format_.removeprefix('@')}",
-        combine=combine,
-        webhook_key=webhook_key,
-    )
-    if output is not None:
-        check_output(output)
-        outputs.check(output)
-    given = from_documents(
-        settings,
-        submission,
-        documents=documents,
-        roots=root,
-        exclude=exclude,
-        long=long,
-        combine=combine,
-        as_images=pages_as_images,
-        show=show,
-        output=output,
-        outputs=outputs,
-    )
-    if given is None:
-        answers = answers_of(cut, empty, prompt_fit)
-        rows, submission = asked_again(file, from_, state, code, answers, submission)
-    else:
-        rows, submission = given.rows, given.submission
-    if show is not None:
-        show_prompts(rows.file, submission, show)
+    entry = entry_of(settings, file, options, output=outputs.output, force=force)
+    if entry is None:
         return
-    if str(rows.file) != "-" and rows.again is None:
-        open_input(rows.file, submission)  # what is wrong with the command is said before any host is asked
-    if max_failures is not None:
-        from worker.serving.brake import parse_max_failures
-
-        parse_max_failures(max_failures)
-    wanted = Wanted(outputs=outputs, output=output, bom=bom, raw=raw, as_json=json_, wait_hosts=wait_hosts)
-    from worker.cli.exits import FAILED_OR_HELD
-
-    code_ = run_batch(settings, rows, submission, wanted, urls=host, slots=slots)
-    if given is not None and given.refused and code_ == 0:
-        code_ = FAILED_OR_HELD
-    raise typer.Exit(code_)
+    wanted = Wanted(
+        output=outputs.output,
+        outputs=entry.outputs,
+        bom=outputs.bom,
+        raw=outputs.raw,
+        as_json=json_,
+        wait_hosts=wait_hosts,
+    )
+    code = run_batch(settings, entry, wanted, urls=hosts.host, slots=hosts.slots)
+    raise typer.Exit(FAILED_OR_HELD if entry.left_out and code == 0 else code)
 
 
 def run_batch(
     settings: "Settings",
-    rows: "Rows",
-    submission: "Submission",
-    wanted: Wanted,
+    entry: "Entry",
+    wanted: "Wanted",
     *,
     urls: list[str] | None,
     slots: int | None,
@@ -306,19 +124,18 @@ def run_batch(
     console = error_console()
     try:
         with embedded(settings) as stack:
-            return _serving(stack, console, rows, submission, wanted, urls=urls, slots=slots)
+            return _serving(stack, console, entry, wanted, urls=urls, slots=slots)
     except AlreadyRunning as error:
         if error.command != "up":
             raise
-    return _beside_up(settings, console, rows, submission, wanted, urls=urls, slots=slots)
+    return _beside_up(settings, console, entry, wanted, urls=urls, slots=slots)
 
 
 def _serving(
     stack: "Embedded",
     console: "Console",
-    rows: "Rows",
-    submission: "Submission",
-    wanted: Wanted,
+    entry: "Entry",
+    wanted: "Wanted",
     *,
     urls: list[str] | None,
     slots: int | None,
@@ -348,13 +165,11 @@ def _serving(
         stack.database,
         stack.clock,
         settings,
-        rows,
-        submission,
+        entry,
         console=console,
         output=wanted.output,
-        outputs=wanted.outputs,
         check_models=models_checked(
-            stack.database, stack.open_host, seen, console, pull=submission.pull_missing
+            stack.database, stack.open_host, seen, console, pull=entry.submission.pull_missing
         ),
     )
     batch = arrived.batch
@@ -390,7 +205,7 @@ def _serving(
         write_output(watched, watching, wanted, console, arrived)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
-    tell(stack.database, stack.clock, settings, batch.id, submission, console)
+    tell(stack.database, stack.clock, settings, batch.id, entry.submission, console)
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
     complete = write_output(watched, watching, wanted, console, arrived)
@@ -410,9 +225,8 @@ def _stop(stack: "Embedded", console: "Console") -> None:
 def _beside_up(
     settings: "Settings",
     console: "Console",
-    rows: "Rows",
-    submission: "Submission",
-    wanted: Wanted,
+    entry: "Entry",
+    wanted: "Wanted",
     *,
     urls: list[str] | None,
     slots: int | None,
@@ -429,7 +243,7 @@ def _beside_up(
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    if submission.fail_on_cut:
+    if entry.submission.fail_on_cut:
         raise typer.BadParameter(
             "caravan up serves here, and decides that: start it with CARAVAN_FAIL_ON_CUT=true",
             param_hint="--fail-on-cut",
@@ -456,12 +270,12 @@ def _beside_up(
             database,
             clock,
             settings,
-            rows,
-            submission,
+            entry,
             console=console,
             output=wanted.output,
-            outputs=wanted.outputs,
-            check_models=models_checked(database, open_host, seen, console, pull=submission.pull_missing),
+            check_models=models_checked(
+                database, open_host, seen, console, pull=entry.submission.pull_missing
+            ),
         )
         names = [look.host.name for look in seen]
         rest = rest_of(database, clock, arrived.batch, names)

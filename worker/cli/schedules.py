@@ -3,33 +3,17 @@
 import json
 import sys
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.documents import Combine, Exclude, Long, PagesAsImages, Root
-from worker.cli.hours import WHEN, Blackout, Tz, Window
-from worker.cli.options import (
-    ASKED,
-    TOLD,
-    AllowEmpty,
-    Format,
-    Keep,
-    MailTo,
-    MaxFailures,
-    Models,
-    NotifyCommand,
-    PriorityName,
-    Set,
-    ShowPrompts,
-    System,
-    TemplateFile,
-    Think,
-    WebhookKey,
-    WebhookUrl,
-)
+from worker.cli.documents import DocumentRules
+from worker.cli.groups import values_of, with_groups
+from worker.cli.hours import WHEN, HoursOptions, zone_name
+from worker.cli.options import ASKED, INPUT, LimitOptions, ModelOptions, NoticeOptions, PromptOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,58 +30,71 @@ ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Replace = Annotated[bool, typer.Option("--replace", help="There is one of this name: say it anew.")]
-Cron = Annotated[
-    str,
-    typer.Option("--cron", help="Minute hour day month weekday, by the clock of --tz.", rich_help_panel=WHEN),
-]
-MisfireWhat = Annotated[
-    Literal["run", "skip"],
-    typer.Option("--misfire", help="A firing that nobody was there to begin.", rich_help_panel=WHEN),
-]
-OverlapWhat = Annotated[
-    Literal["refuse", "queue", "allow"],
-    typer.Option("--overlap", help="A firing while the last one has not ended.", rich_help_panel=WHEN),
-]
-Documents = Annotated[
-    list[str],
-    typer.Option("--documents", metavar="PATTERN", help="Which, e.g. 'inbox/**/*.pdf'; repeat."),
-]
-DocumentEncoding = Annotated[
-    str | None,
-    typer.Option("--encoding", help="Of text files; found by itself for UTF-8, GB18030, UTF-16."),
-]
-PromptText = Annotated[
-    str | None,
-    typer.Option("--prompt", metavar="TEXT|@FILE", help="What each is asked: {{ document.text }}."),
-]
-OnModelChange = Annotated[
-    Literal["keep", "rerun"],
-    typer.Option(
-        "--on-model-change", help="Answers of weights that no host has any more.", rich_help_panel=ASKED
-    ),
-]
-AskCutAgain = Annotated[
-    bool,
-    typer.Option(
-        "--ask-cut-again",
-        help="Ask again where an answer was cut, is empty, or saw part of the prompt.",
-        rich_help_panel=ASKED,
-    ),
-]
-Output = Annotated[
-    str | None,
-    typer.Option("-o", "--output", metavar="DIR", help="Write answers there.", rich_help_panel=ANSWERS),
-]
-Beside = Annotated[
-    bool, typer.Option("--beside", help="Write answers beside their documents.", rich_help_panel=ANSWERS)
-]
-Form = Annotated[
-    Literal["md", "json"], typer.Option("--form", help="Of those files.", rich_help_panel=ANSWERS)
-]
-NotifyWhen = Annotated[
-    Literal["always", "failure"],
-    typer.Option("--notify", help="When those below are told of a night.", rich_help_panel=TOLD),
-]
+
+
+@dataclass(frozen=True, slots=True)
+class FiringOptions:
+    """When a schedule fires."""
+
+    cron: Annotated[
+        str,
+        typer.Option(
+            "--cron", help="Minute hour day month weekday, by the clock of --tz.", rich_help_panel=WHEN
+        ),
+    ]
+    misfire: Annotated[
+        Literal["run", "skip"],
+        typer.Option("--misfire", help="A firing that nobody was there to begin.", rich_help_panel=WHEN),
+    ] = "run"
+    overlap: Annotated[
+        Literal["refuse", "queue", "allow"],
+        typer.Option("--overlap", help="A firing while the last one has not ended.", rich_help_panel=WHEN),
+    ] = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class NightOptions:
+    """Which documents are asked, and which of them again."""
+
+    documents: Annotated[
+        list[str],
+        typer.Option("--documents", metavar="PATTERN", help="Which, e.g. 'inbox/**/*.pdf'; repeat."),
+    ]
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", help="Of text files; found by itself for UTF-8, GB18030, UTF-16."),
+    ] = None
+    on_model_change: Annotated[
+        Literal["keep", "rerun"],
+        typer.Option(
+            "--on-model-change", help="Answers of weights that no host has any more.", rich_help_panel=ASKED
+        ),
+    ] = "keep"
+    ask_cut_again: Annotated[
+        bool,
+        typer.Option(
+            "--ask-cut-again",
+            help="Ask again where an answer was cut, is empty, or saw part of the prompt.",
+            rich_help_panel=ASKED,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFileOptions:
+    """Where answers are written."""
+
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Write answers there.", rich_help_panel=ANSWERS),
+    ] = None
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Write answers beside their documents.", rich_help_panel=ANSWERS)
+    ] = False
+    form: Annotated[
+        Literal["md", "json"], typer.Option("--form", help="Of those files.", rich_help_panel=ANSWERS)
+    ] = "md"
+
 
 schedules = typer.Typer(
     no_args_is_help=True,
@@ -107,115 +104,92 @@ schedules = typer.Typer(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """What is done with the schedule."""
+
+    replace: Replace = False
+    show: Annotated[
+        int | None,
+        typer.Option(
+            "--show",
+            min=1,
+            metavar="N",
+            help="Print N rendered prompts and send nothing.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    json_: AsJson = False
+
+
 @schedules.command("add")
+@with_groups
 def schedule_add(
     name: Annotated[str, typer.Argument(help="What to call it: letters, digits, . _ and -.")],
-    cron: Cron,
-    documents: Documents,
-    model: Models = None,
-    tz: Tz = "UTC",
-    root: Root = None,
-    exclude: Exclude = None,
-    encoding: DocumentEncoding = None,
-    template: TemplateFile = None,
-    prompt: PromptText = None,
-    system: System = None,
-    long: Long = "refuse",
-    combine: Combine = None,
-    pages_as_images: PagesAsImages = False,
-    set_: Set = None,
-    think: Think = None,
-    format_: Format = None,
-    allow_empty: AllowEmpty = False,
-    priority: PriorityName = None,
-    max_failures: MaxFailures = None,
-    keep: Keep = None,
-    window: Window = None,
-    blackout: Blackout = None,
-    misfire: MisfireWhat = "run",
-    overlap: OverlapWhat = "refuse",
-    on_model_change: OnModelChange = "keep",
-    ask_cut_again: AskCutAgain = False,
-    output: Output = None,
-    beside: Beside = False,
-    form: Form = "md",
-    notify: NotifyWhen = "always",
-    mail_to: MailTo = None,
-    webhook: WebhookUrl = None,
-    webhook_key: WebhookKey = None,
-    notify_command: NotifyCommand = None,
-    replace: Replace = False,
-    show: ShowPrompts = None,
-    json_: AsJson = False,
+    firing: FiringOptions,
+    night: NightOptions,
+    rules: DocumentRules,
+    prompts: PromptOptions,
+    models: ModelOptions,
+    limits: LimitOptions,
+    hours: HoursOptions,
+    files: AnswerFileOptions,
+    notices: NoticeOptions,
+    action: PutOptions,
 ) -> None:
     """Put a question to a folder of documents at its times, and print the next one. Relative paths are those of here.
 
     Example: caravan schedule add nightly --cron '0 2 * * *' --documents 'inbox/**' --template summary.j2 --model qwen3:8b
     """
-    from worker.cli.options import notices_of, options_of
     from worker.cli.settings import opened, settings_for
+    from worker.cli.submissions import notices_of, options_of
     from worker.schedules.keep import put
     from worker.schedules.spec import check_name, spec_of
     from worker.serving.brake import parse_max_failures
 
     settings = settings_for()
-    if max_failures is not None:
-        parse_max_failures(max_failures)
-    notices_of(
-        settings,
-        notify=notify,
-        mail_to=mail_to,
-        webhook=webhook,
-        webhook_key=webhook_key,
-        command=notify_command,
-    )
-    text, source = _prompt(prompt, template)
+    if limits.max_failures is not None:
+        parse_max_failures(limits.max_failures)
+    notices_of(settings, notices)
+    text, source = _prompt(prompts.prompt, prompts.template)
     said = {
-        "cron": cron,
-        "tz": tz,
-        "documents": documents,
-        "roots": [str(one) for one in root or ()],
-        "exclude": exclude or [],
-        "encoding": encoding,
+        **values_of(firing),
+        **values_of(night),
+        **values_of(limits),
+        **values_of(files),
+        "tz": zone_name(hours),
+        "roots": [str(root) for root in rules.root or ()],
+        "exclude": rules.exclude or [],
         "template": source,
         "prompt": text,
-        "system": system,
-        "models": model or [],
-        "options": options_of(set_ or []),
-        "long": long,
-        "combine": None if combine is None else str(combine),
-        "pages_as_images": pages_as_images,
-        "think": think,
-        "format": format_,
-        "allow_empty": allow_empty,
-        "priority": priority,
-        "max_failures": max_failures,
-        "keep": keep,
-        "window": window or [],
-        "blackout": blackout or [],
-        "misfire": misfire,
-        "overlap": overlap,
-        "on_model_change": on_model_change,
-        "ask_cut_again": ask_cut_again,
-        "output": output,
-        "beside": beside,
-        "form": form,
-        "notify": notify,
-        "mail_to": mail_to or [],
-        "webhook": webhook or [],
-        "webhook_key": webhook_key,
-        "command": notify_command,
+        "system": prompts.system,
+        "models": models.model or [],
+        "options": options_of(models.set_ or []),
+        "long": rules.long,
+        "combine": None if rules.combine is None else str(rules.combine),
+        "pages_as_images": rules.pages_as_images,
+        "think": models.think,
+        "format": models.format_,
+        "allow_empty": models.allow_empty,
+        "priority": models.priority,
+        "window": hours.window or [],
+        "blackout": hours.blackout or [],
+        "notify": notices.notify,
+        "mail_to": notices.mail_to or [],
+        "webhook": notices.webhook or [],
+        "webhook_key": notices.webhook_key,
+        "command": notices.notify_command,
     }
     spec = spec_of(said, base=Path.cwd())
     check_name(name)
-    if show is not None:
-        _show_prompts(spec, show)
+    if action.show is not None:
+        _show_prompts(spec, action.show)
         return
     with opened(settings) as database:
         warnings = _checked(database, spec, fleet=bool(settings.broker_url), tick=settings.chores_seconds)
-        found, schedule, changed = put(database, name, spec, replace=replace, clock=database.clock())
+        found, schedule, changed = put(database, name, spec, replace=action.replace, clock=database.clock())
         now = database.clock().now()
-    _tell_put(found, schedule, changed, warnings, now=now, as_json=json_)
+    _tell_put(found, schedule, changed, warnings, now=now, as_json=action.json_)
 
 
 @schedules.command("apply")

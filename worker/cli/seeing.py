@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from worker.cli.answers import Cut, Empty, Fit, answers_of
+from worker.cli.answers import AnswerOptions
+from worker.cli.groups import with_groups
 from worker.cli.plain import lines
 from worker.cli.render import (
     one_line,
@@ -73,7 +74,9 @@ def _plain(value: object) -> Any:
 # -- jobs -------------------------------------------------------------------------------------------------
 
 
+@with_groups
 def jobs(
+    answers: AnswerOptions,
     batch: Reference,
     state: Annotated[
         JobState | None, typer.Option("--state", help="Only jobs in this state.", case_sensitive=False)
@@ -81,9 +84,6 @@ def jobs(
     code: Annotated[
         str | None, typer.Option("--code", help="Only jobs that failed, or are held, with this code.")
     ] = None,
-    cut: Cut = False,
-    empty: Empty = False,
-    prompt_fit: Fit = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
     ] = None,
@@ -95,15 +95,14 @@ def jobs(
     """
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
-        answers = answers_of(cut, empty, prompt_fit)
         if json_:
-            _print_jobs_json(_pages(conn, found.id, state, code, answers), limit)
+            _print_jobs_json(_pages(conn, found.id, state, code, answers.filter), limit)
             return
         shown = limit or SHOWN
-        listed = list_jobs(conn, found.id, state=state, code=code, answers=answers, limit=shown + 1)
+        listed = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
     more, listed = len(listed) > shown, listed[:shown]
     if not listed:
-        wanted = " of that kind" if state is not None or code is not None or answers else ""
+        wanted = " of that kind" if state is not None or code is not None or answers.filter else ""
         typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
         return
     console = output_console()

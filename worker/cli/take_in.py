@@ -10,16 +10,15 @@ from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
-from worker.cli.options import Rows
 from worker.cli.streams import machine_output
+from worker.cli.submissions import Entry
 from worker.clock import Clock
 from worker.documents.encodings import shown_encoding
 from worker.domain.batches import Batch
 from worker.door.again import Again, write_again
-from worker.door.inputs import keep_standard_input
 from worker.door.intake import intake_of
 from worker.door.observer import CheckModels, Choice, Difference, Observer
-from worker.door.rows import InputLine, RowFile, open_input
+from worker.door.rows import InputLine, RowFile
 from worker.door.submit import Receipt, submit
 from worker.errors import DatabaseFailure, InputRefused, Problem
 from worker.exports.outputs import Outputs
@@ -35,22 +34,21 @@ def take_in(
     database: Database,
     clock: Clock,
     settings: Settings,
-    rows: Rows,
-    submission: Submission,
+    entry: Entry,
     *,
     console: Console,
     check_models: CheckModels | None,
     output: Path | None = None,
-    outputs: Outputs | None = None,
 ) -> Receipt:
     """Submit rows of a command and say on ``console`` what came of it. Raises as ``door.submit`` does."""
+    submission = entry.submission
     with ExitStack() as exits:
-        if rows.again is None:
-            row_file = _row_file(settings, rows, submission)
+        if isinstance(entry.rows, RowFile):
+            row_file = entry.rows
             console.print(in_force(submission), style="dim", soft_wrap=True)
         else:
-            row_file = exits.enter_context(_rows_again(database, settings, rows.again, submission, console))
-        rejects = exits.enter_context(_rejects(submission, rows.file, output, outputs))
+            row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
+        rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
         receipt = submit(
             database,
             submission,
@@ -66,14 +64,6 @@ def take_in(
     if submission.window or submission.blackout:
         say_forecast(database, clock, receipt.batch.id, console)
     return receipt
-
-
-def _row_file(settings: Settings, rows: Rows, submission: Submission) -> RowFile:
-    """FILE; standard input is kept as a file first."""
-    path, source = rows.file, str(rows.file)
-    if source == "-":
-        path = keep_standard_input(sys.stdin.buffer, settings.home / "input", rows=not submission.is_plain)
-    return RowFile(path, source, rows.name, by_document=rows.by_document)
 
 
 @contextmanager
@@ -193,10 +183,15 @@ class _Rejects:
 
 @contextmanager
 def _rejects(
-    submission: Submission, file: Path, output: Path | None, outputs: Outputs | None
+    submission: Submission, rows: RowFile, output: Path | None, outputs: Outputs | None
 ) -> Iterator[_Rejects]:
     beside = None if output is None or str(output) == "-" else output
-    path = rejects_path(beside, Path("stdin.jsonl") if str(file) == "-" else file)
+    file = rows.path
+    if rows.source == "-":
+        file = Path("stdin.jsonl")
+    elif rows.parent is not None:
+        file = Path("from-batch.jsonl")
+    path = rejects_path(beside, file)
     if submission.on_bad_line != "skip":
         yield _Rejects(path, None)
         return
@@ -300,19 +295,19 @@ def show_prompt(name: str, system: str | None, prompt: str) -> None:
         out.write(f"── {terminal_safe(name)}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
 
 
-def show_prompts(file: Path, submission: Submission, count: int) -> int:
+def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
     """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
     models = submission.models[:1] or ("any",)
     intake = intake_of(submission.model_copy(update={"models": models, "on_bad_line": None}))
     shown = 0
-    rows = open_input(file, submission)
-    for job in intake.read(rows):
+    lines = rows.open(submission)
+    for job in intake.read(lines):
         if intake.problems or shown == count:
             break
         show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    for remark in (*([read_as(rows.encoding)] if rows.encoding else []), *intake.notes, *intake.remarks()):
+    for remark in (*([read_as(lines.encoding)] if lines.encoding else []), *intake.notes, *intake.remarks()):
         typer.echo(remark, err=True)
     return shown

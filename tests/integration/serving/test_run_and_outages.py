@@ -9,8 +9,9 @@ import pytest
 import simulator
 from api_schemas.submissions import Submission
 from worker.cli import main_job
-from worker.cli.options import Rows, Wanted
 from worker.cli.run import run_batch
+from worker.cli.submissions import Entry, Wanted
+from worker.door.rows import RowFile
 from worker.errors import DatabaseUnavailable
 from worker.settings import load_settings
 from worker.storage.engine import Database
@@ -26,8 +27,7 @@ def run(tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
     with simulator.running(settings) as (host,):
         code = run_batch(
             load_settings(home=tmp_path / "home"),
-            Rows(file),
-            Submission(models=(MODEL,)),
+            Entry(Submission(models=(MODEL,)), RowFile(file)),
             Wanted(output=output),
             urls=[host.url],
             slots=2,

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from worker.cli.eta import Eta
-from worker.cli.options import deadline_of
 from worker.cli.quoting import as_json, expected, said, whether_in_time
 from worker.cli.render import Rates
+from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
 from worker.policy.quote import HostQuote, Part, Quote
 from worker.quote.quote import Quoted
