@@ -84,4 +84,7 @@ overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
-.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead
+docs: $(STAMP) ## Build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead docs
