@@ -28,13 +28,14 @@ from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import DatabaseFailure, DatabaseUnavailable, InputRefused
 from worker.explain import why_nothing_moves
-from worker.explain.situation import Situation, situation
+from worker.explain.situation import Server, Situation, situation
 from worker.exports.results import write_results, write_results_file
 from worker.policy.answers import advice, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook, outlook
 from worker.quote.quote import Quoted
 from worker.settings import Settings
+from worker.stack.home import server_of
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database, sqlite_file
@@ -96,6 +97,8 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
         return Watching(progress, outlooked, reasons, 0.0)
     eta = None if watched.rest is None else Eta(watched.rest)
     bound = watched.bound
+    # where another process serves, it is a caravan up, or the workers of a fleet
+    server = Server.SELF if watched.served is None else server_of(watched.settings)
     if progress.done:
         console.print(f"Going on where it stopped: {progress_line(progress)}")
     with batch_progress_shown(console, progress) as show:
@@ -109,13 +112,17 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                     if bound is not None and not bound():
                         bound = None
                     seen = situation(
-                        watched.database, watched.batch.id, clock=watched.clock, among=watched.hosts()
+                        watched.database,
+                        watched.batch.id,
+                        clock=watched.clock,
+                        among=watched.hosts(),
+                        server=server,
                     )
                     if any(model.running for model in seen.models):
                         moved_at = now
                     reasons = []
                     if now - moved_at >= SAY_AFTER:
-                        reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+                        reasons = why_nothing_moves(seen, seen.at)
                     if watched.served is None or watched.served():
                         served_at = now
                     outlooked = outlook(
@@ -148,7 +155,7 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                 rate = eta.into(rate)
             show(progress, rate, situation=seen, reasons=reasons)
     if outlooked is not Outlook.DONE and seen is not None:
-        reasons = why_nothing_moves(seen, seen.at, embedded=not watched.settings.broker_url)
+        reasons = why_nothing_moves(seen, seen.at)
         if watched.served is not None and not watched.served():
             reasons = ["the caravan up that served it has ended"]
     return Watching(progress, outlooked, reasons, time.monotonic() - began)

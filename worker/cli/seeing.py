@@ -31,6 +31,7 @@ from worker.errors import HostError, SettingsRefused
 from worker.explain import explain as explain_reference
 from worker.explain import moment, span
 from worker.ollama.client import Deadlines, OllamaHost
+from worker.stack.home import server_of
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts
@@ -192,7 +193,7 @@ def explain(
             database,
             reference,
             clock=clock,
-            embedded=not settings.broker_url,
+            server=server_of(settings),
             loaded=lambda: _loaded_now(database, clock.now()),
         )
         now = clock.now()

@@ -33,6 +33,7 @@ from worker.errors import DatabaseFailure
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Situation, situation
 from worker.quote.quote import Quoted, quote_batch
+from worker.stack.home import server_of
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 
@@ -59,7 +60,6 @@ def watch(
         clock = database.clock()
         with database.read() as conn:
             batch_id = None if batch is None else find_batch(conn, batch).id
-        embedded = not settings.broker_url
         seen = _Pace()
         eta = Eta(_rest(database, clock, batch_id))
         try:
@@ -67,12 +67,12 @@ def watch(
             with screen:
                 while True:
                     try:
-                        now = situation(database, batch_id, clock=clock)
+                        now = situation(database, batch_id, clock=clock, server=server_of(settings))
                     except DatabaseFailure as error:
                         screen.away(str(error))
                     else:
                         rate = eta.into(seen.rates(now))
-                        reasons = why_nothing_moves(now, now.at, embedded=embedded)
+                        reasons = why_nothing_moves(now, now.at)
                         screen.show(now, rate, [] if _moves(now) else reasons)
                         if now.progress is not None and not now.progress.open and now.progress.total:
                             break

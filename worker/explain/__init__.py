@@ -2,5 +2,6 @@
 
 from worker.explain.explained import Explained, explain
 from worker.explain.reasons import moment, span, why_nothing_moves
+from worker.explain.situation import Server
 
-__all__ = ["Explained", "explain", "moment", "span", "why_nothing_moves"]
+__all__ = ["Explained", "Server", "explain", "moment", "span", "why_nothing_moves"]

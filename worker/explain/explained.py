@@ -22,7 +22,7 @@ from worker.explain.reasons import (
     until,
     why_nothing_moves,
 )
-from worker.explain.situation import Situation, read_situation
+from worker.explain.situation import Server, Situation, read_situation
 from worker.policy.retry import is_suspect
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
@@ -56,22 +56,22 @@ def explain(
     *,
     clock: Clock,
     zone: tzinfo | None = None,
-    embedded: bool = False,
+    server: Server = Server.WORKERS,
     loaded: Callable[[], Mapping[str, Sequence[LoadedModel]]] | None = None,
 ) -> Explained:
     """Explain a batch (in any form ``find_batch`` takes), or a job: its number, or BATCH:custom_id.
 
-    A number of a job is above 2**24, so it is never a batch's. ``loaded`` asks the hosts what they have loaded; it is
-    called for a batch that runs. Raises NotFound; Conflict where several batches
+    A number of a job is above 2**24, so it is never a batch's. ``server``: which processes serve the hosts. ``loaded``
+    asks the hosts what they have loaded; it is called for a batch that runs. Raises NotFound; Conflict where several batches
     begin so, or several jobs (one per model) have the custom_id.
     """
     now = clock.now()
     with database.read() as conn:
         job = _find_job(conn, reference)
         if job is None:
-            told, found = _explain_batch(conn, reference, now, zone=zone, embedded=embedded)
+            told, found = _explain_batch(conn, reference, now, zone=zone, server=server)
         else:
-            return _explain_job(conn, job, now, zone=zone, embedded=embedded)
+            return _explain_job(conn, job, now, zone=zone, server=server)
     # no transaction is open while hosts are asked
     running = told.state == BatchState.OPEN and bool(found.counts.get(JobState.RUNNING))
     there = loaded() if running and loaded is not None else {}
@@ -108,10 +108,10 @@ def _find_job(conn: Connection, reference: str) -> JobNow | None:
 
 
 def _explain_batch(
-    conn: Connection, reference: str, now: datetime, *, zone: tzinfo | None, embedded: bool
+    conn: Connection, reference: str, now: datetime, *, zone: tzinfo | None, server: Server
 ) -> tuple[Explained, Situation]:
     batch = find_batch(conn, reference)
-    found = read_situation(conn, batch.id, now=now)
+    found = read_situation(conn, batch.id, now=now, server=server)
     assert found.progress is not None
     counts = found.counts
     told = [
@@ -119,7 +119,7 @@ def _explain_batch(
         + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
     ]
     told += [f"{n:,} failed with {_advised(code)}" for code, n in found.failures.items()]
-    told += why_nothing_moves(found, now, zone=zone, embedded=embedded)
+    told += why_nothing_moves(found, now, zone=zone)
     if found.progress.batch.state is BatchState.OPEN and found.progress.open:
         told += _at_work(found)
     elif found.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
@@ -139,18 +139,18 @@ def _speed(host: HostRow) -> str:
 
 
 def _explain_job(
-    conn: Connection, job: JobNow, now: datetime, *, zone: tzinfo | None, embedded: bool
+    conn: Connection, job: JobNow, now: datetime, *, zone: tzinfo | None, server: Server
 ) -> Explained:
     attempts = list_attempts(conn, job.id)
-    found = read_situation(conn, job.batch_id, now=now)
+    found = read_situation(conn, job.batch_id, now=now, server=server)
     told = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
     match job.state:
         case JobState.QUEUED:
-            told += _explain_queued(conn, job, found, now, zone=zone, embedded=embedded)
+            told += _explain_queued(conn, job, found, now, zone=zone)
         case JobState.WAITING:
             told += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
         case JobState.SCHEDULED:
-            told += _explain_scheduled(job, found, attempts, now, zone=zone, embedded=embedded)
+            told += _explain_scheduled(job, found, attempts, now, zone=zone)
         case JobState.RUNNING:
             told += _explain_running(job, found, now, zone)
         case JobState.HELD:
@@ -220,14 +220,14 @@ def _advised(code: str) -> str:
 
 
 def _explain_queued(
-    conn: Connection, job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
+    conn: Connection, job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None
 ) -> Iterator[str]:
     if is_suspect(job.losses):
         yield (
             f"its host or worker died {job.losses} times while it ran: it runs alone, on a host on which nothing else "
             "runs, after other work or between two loads"
         )
-        yield from _what_hosts_do(job, found, now, zone=zone, embedded=embedded)
+        yield from _what_hosts_do(job, found, now, zone=zone)
         return
     ahead = jobs_ahead(conn, job)
     priority = Priority(job.priority).name.lower()
@@ -237,12 +237,10 @@ def _explain_queued(
         yield f"{more}{before} before it with {short(job.runner_key)} (its priority is {priority})"
     else:
         yield f"it is the next with {short(job.runner_key)}"
-    yield from _what_hosts_do(job, found, now, zone=zone, embedded=embedded)
+    yield from _what_hosts_do(job, found, now, zone=zone)
 
 
-def _what_hosts_do(
-    job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
-) -> Iterator[str]:
+def _what_hosts_do(job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
     model = RunnerKey.parse(job.runner_key).model
     having = [host for host in found.hosts if host.may_have(model)]
     if not having:
@@ -251,7 +249,7 @@ def _what_hosts_do(
             if found.hosts
             else "there are no hosts: caravan hosts add NAME URL"
         )
-    yield from in_the_way(having, {job.runner_key}, now, zone=zone, embedded=embedded)
+    yield from in_the_way(having, {job.runner_key}, now, zone=zone, server=found.server)
     for host in having:
         if not host.serving or any(host_in_the_way(host, {job.runner_key}, now, zone)):
             continue
@@ -281,11 +279,10 @@ def _explain_scheduled(
     now: datetime,
     *,
     zone: tzinfo | None,
-    embedded: bool,
 ) -> Iterator[str]:
     progress = found.progress
     if progress is not None and progress.batch.state in (BatchState.PAUSED, BatchState.RECEIVING):
-        yield from why_nothing_moves(found, now, zone=zone, embedded=embedded)
+        yield from why_nothing_moves(found, now, zone=zone)
     elif job.eligible_at is not None:
         last = f" after {attempts[-1].error_code}" if attempts and attempts[-1].error_code else ""
         yield f"it is tried again{last} at {until(job.eligible_at, now, zone)}"

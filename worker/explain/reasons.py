@@ -7,7 +7,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
-from worker.explain.situation import Situation
+from worker.explain.situation import Server, Situation
 from worker.storage.host_rows import HostRow
 
 
@@ -31,13 +31,8 @@ def moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
     return there.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
 
 
-def why_nothing_moves(
-    situation: Situation, now: datetime, *, zone: tzinfo | None = None, embedded: bool = False
-) -> list[str]:
-    """What stands between the jobs and their answers, the nearest cause first; empty where nothing is in the way.
-
-    ``embedded``: hosts are served by ``caravan run`` and ``caravan up``, not by workers of their own.
-    """
+def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | None = None) -> list[str]:
+    """What stands between the jobs and their answers, the nearest cause first; empty where nothing is in the way."""
     progress = situation.progress
     told: list[str] = []
     if progress is not None:
@@ -66,9 +61,9 @@ def why_nothing_moves(
     queued = situation.counts.get(JobState.QUEUED, 0) + situation.counts.get(JobState.RUNNING, 0)
     retry_at = None if queued else situation.next_retry_at
     # one process that does everything lets a host go while all that is left waits for its time
-    idle = embedded and retry_at is not None and retry_at > now
+    idle = situation.server is not Server.WORKERS and retry_at is not None and retry_at > now
     if waiting and not paused and not closed and not idle:
-        told += _hosts_in_the_way(situation, now, zone=zone, embedded=embedded)
+        told += _hosts_in_the_way(situation, now, zone=zone)
     if retry_at is not None and not paused:
         told.append(f"the next retry is at {until(retry_at, now, zone)}")
     return told
@@ -97,9 +92,7 @@ def _jobs(n: int) -> str:
     return f"{n:,} job is" if n == 1 else f"{n:,} jobs are"
 
 
-def _hosts_in_the_way(
-    situation: Situation, now: datetime, *, zone: tzinfo | None, embedded: bool
-) -> Iterator[str]:
+def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
     if not situation.hosts:
         yield "there are no hosts: caravan hosts add NAME URL"
         return
@@ -112,7 +105,7 @@ def _hosts_in_the_way(
             yield f"no host has {model.model}: ollama pull {model.model} on one of them"
         concerned.update((host.name, host) for host in having)
     wanted = {key for model in situation.models for key in model.runner_keys}
-    yield from in_the_way(list(concerned.values()), wanted, now, zone=zone, embedded=embedded)
+    yield from in_the_way(list(concerned.values()), wanted, now, zone=zone, server=situation.server)
 
 
 def in_the_way(
@@ -121,22 +114,45 @@ def in_the_way(
     now: datetime,
     *,
     zone: tzinfo | None = None,
-    embedded: bool = False,
+    server: Server = Server.WORKERS,
 ) -> Iterator[str]:
     """What keeps ``hosts`` from answering jobs of the runner keys ``wanted``."""
-    unserved = [
-        host.name
-        for host in hosts
-        if not host.serving and host.unreachable_since is None and not host.closed and not host.in_quarantine
-    ]
+    unserved = [host for host in hosts if _lacks_server(host, server)]
     if unserved:
-        remedy = (
-            "caravan up" if embedded else "caravan worker" + "".join(f" --host {n}" for n in unserved[:4])
-        )
-        yield f"no worker serves {some(unserved)}: {remedy}"
+        yield f"{_lack_of(server)} {some([host.name for host in unserved])}: {_remedy(unserved, server)}"
     for host in hosts:
-        if host.name not in unserved:
+        if host not in unserved:
             yield from host_in_the_way(host, wanted, now, zone)
+
+
+def _lacks_server(host: HostRow, server: Server) -> bool:
+    """Whether the host would take work now, and no process serves it."""
+    if host.serving or host.unreachable_since is not None:
+        return False
+    if host.draining or host.closed or host.in_quarantine:
+        return False
+    if server is Server.UP:  # it serves every host that was added, and lets one rest that has nothing to do
+        return not host.kept
+    return server is not Server.SELF
+
+
+def _lack_of(server: Server) -> str:
+    return "the caravan run on this machine does not serve" if server is Server.RUN else "no worker serves"
+
+
+def _remedy(hosts: Sequence[HostRow], server: Server) -> str:
+    again = "give the same caravan run again"  # a host that one run named is no host of caravan up
+    match server:
+        case Server.WORKERS:
+            return "caravan worker" + "".join(f" --host {host.name}" for host in hosts[:4])
+        case Server.RUN:
+            return "caravan up, once it has ended"
+        case _ if not any(host.kept for host in hosts):
+            return again
+        case _ if all(host.kept for host in hosts):
+            return "caravan up"
+        case _:
+            return f"caravan up, or {again}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from worker.clock import Clock
 from worker.domain.batches import BatchProgress
@@ -29,6 +30,18 @@ __all__ = ["Block", "HeldGroup", "HostRow", "ModelNow", "Situation", "read_situa
 
 LATELY = timedelta(seconds=60)
 """Speeds are what the answers of so long come to, or of so long as there have been some."""
+
+
+class Server(StrEnum):
+    """Which processes serve the hosts, as far as the one that looks can tell."""
+
+    WORKERS = "workers of a fleet"
+    SELF = "this process"
+    UP = "a caravan up on this machine"
+    RUN = "a caravan run on this machine"
+    NOBODY = "no process"
+    """Whatever leases say: the processes that held them are dead."""
+    UNKNOWN = "processes of other machines, perhaps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,7 @@ class Situation:
     pause_reason: str | None = None
     hours: BatchHours | None = None
     """None: its jobs may begin at any time."""
+    server: Server = Server.WORKERS
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -110,7 +124,12 @@ class Situation:
 
 
 def situation(
-    database: Database, batch_id: int | None = None, *, clock: Clock, among: Collection[str] | None = None
+    database: Database,
+    batch_id: int | None = None,
+    *,
+    clock: Clock,
+    among: Collection[str] | None = None,
+    server: Server = Server.WORKERS,
 ) -> Situation:
     """Read how things stand for a batch, or for all. ``among`` names the hosts that count; None: all.
 
@@ -118,11 +137,16 @@ def situation(
     """
     now = clock.now()
     with database.read() as conn:
-        return read_situation(conn, batch_id, now=now, among=among)
+        return read_situation(conn, batch_id, now=now, among=among, server=server)
 
 
 def read_situation(
-    conn: Connection, batch_id: int | None = None, *, now: datetime, among: Collection[str] | None = None
+    conn: Connection,
+    batch_id: int | None = None,
+    *,
+    now: datetime,
+    among: Collection[str] | None = None,
+    server: Server = Server.WORKERS,
 ) -> Situation:
     """The same within the caller's transaction."""
     lately = answered_since(conn, now - LATELY)
@@ -136,9 +160,11 @@ def read_situation(
         for host in read_hosts(conn, now)
         if among is None or host.name in among
     )
+    if server is Server.NOBODY:
+        hosts = tuple(replace(host, serving=False, running=0, tokens_per_second=0.0) for host in hosts)
     progress = None if batch_id is None else batch_progress(conn, batch_id)
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
-    found = Situation(now, progress, hosts, models)
+    found = Situation(now, progress, hosts, models, server=server)
     counts = found.counts
     retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
     if batch_id is None:

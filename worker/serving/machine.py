@@ -166,7 +166,8 @@ class Machine:
         return False
 
     def doubt(self) -> None:
-        """The host failed: each runner has to be seen before it is used again."""
+        """The host failed: it is looked at as soon as the slots are dry, and each runner before it is used again."""
+        self.look_soon()
         for runner in self._runners.values():
             runner.used_at = float("-inf")
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.errors import AlreadyRunning
+from worker.explain.situation import Server
+from worker.settings import Settings
 
 if sys.platform == "win32":
     import msvcrt
@@ -59,19 +61,35 @@ def told(descriptor: int) -> tuple[str, str]:
 
 def holder(home: Path) -> int | None:
     """The process that holds this CARAVAN_HOME, or None."""
+    held = _holder(home)
+    return None if held is None else held[0]
+
+
+def server_of(settings: Settings) -> Server:
+    """Which processes serve the hosts of this installation, as the lock on its home tells."""
+    if settings.broker_url:
+        return Server.WORKERS
+    held = _holder(settings.home)
+    if held is None:  # a database of its own may be served from another machine
+        return Server.UNKNOWN if settings.database_url else Server.NOBODY
+    return Server.UP if held[1] == "up" else Server.RUN
+
+
+def _holder(home: Path) -> tuple[int, str] | None:
+    """The process that holds ``home``, and its command."""
     try:
         descriptor = os.open(home / "lock", os.O_RDONLY)
     except OSError:
         return None
     try:
-        pid, _ = told(descriptor)
+        pid, command = told(descriptor)
         if not pid.isdigit() or not _alive(int(pid)):
             return None  # and the lock is not touched: somebody may be about to take it
         if sys.platform == "win32":
-            return int(pid)
+            return int(pid), command
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(pid)
+        return int(pid), command
     finally:
         os.close(descriptor)
     return None

@@ -15,7 +15,7 @@ from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.explain import why_nothing_moves
-from worker.explain.situation import situation
+from worker.explain.situation import Server, situation
 from worker.hosts.registry import Seen, look_at, missing_models, register
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
@@ -154,7 +154,13 @@ class Caravan(Client):
             )
         batch = self.take_in(jobs, submission, check_models=_models_checked(seen))
         look = _looking(
-            self, batch.id, {one.host.name for one in seen}, callback, wait_hosts, serving=self._up_is_there
+            self,
+            batch.id,
+            {one.host.name for one in seen},
+            callback,
+            wait_hosts,
+            serving=self._up_is_there,
+            server=Server.UP,
         )
         batch.wait(look, poll=poll)
         return batch
@@ -224,6 +230,7 @@ def _looking(
     wait_hosts: float,
     *,
     serving: Callable[[], bool] = lambda: True,
+    server: Server = Server.SELF,
 ) -> OnProgress:
     """Tells ``callback``, and raises NoHost once every host, or whoever serves them, has been away for ``wait_hosts``
     seconds."""
@@ -244,7 +251,7 @@ def _looking(
                 f"nobody serves the rest of batch {batch_id}: caravan up has ended; the same call goes on with it"
             )
         try:
-            seen = situation(place.database, batch_id, clock=place.clock, among=hosts)
+            seen = situation(place.database, batch_id, clock=place.clock, among=hosts, server=server)
         except DatabaseFailure:
             return  # the wait rides it out, or raises it
         found = outlook(
@@ -255,7 +262,7 @@ def _looking(
             wait_hosts=timedelta(seconds=wait_hosts),
         )
         if found is Outlook.NO_HOST:
-            why = "; ".join(why_nothing_moves(seen, seen.at, embedded=True))
+            why = "; ".join(why_nothing_moves(seen, seen.at))
             raise NoHost(f"no host can serve the rest of batch {batch_id}: {why}")
 
     return look

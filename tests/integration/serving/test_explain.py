@@ -11,7 +11,7 @@ from worker.domain.attempts import Failed, Held, Retried, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.errors import Code, Conflict, NotFound
-from worker.explain import Explained, explain, why_nothing_moves
+from worker.explain import Explained, Server, explain, why_nothing_moves
 from worker.explain.situation import Situation, situation
 from worker.storage.batches import create_batch
 from worker.storage.claims import leave_host, take_host
@@ -19,6 +19,7 @@ from worker.storage.engine import open_database
 from worker.storage.hosts import (
     add_host,
     block_key,
+    drain_host,
     publish_intent,
     quarantine_host,
     record_probe,
@@ -63,9 +64,9 @@ def seen(store: Store, batch: int | None = None, **more: object) -> Situation:
     return situation(store.database, batch, clock=At(store.now), **more)  # type: ignore[arg-type]
 
 
-def reasons(store: Store, batch: int | None = None, *, embedded: bool = False) -> list[str]:
-    found = seen(store, batch)
-    return why_nothing_moves(found, found.at, zone=UTC, embedded=embedded)
+def reasons(store: Store, batch: int | None = None, *, server: Server = Server.WORKERS) -> list[str]:
+    found = seen(store, batch, server=server)
+    return why_nothing_moves(found, found.at, zone=UTC)
 
 
 def explained(store: Store, reference: str) -> Explained:
@@ -106,7 +107,63 @@ def test_hosts_that_nobody_serves_are_said_in_one_sentence(store: Store) -> None
     assert reasons(store, batch) == [
         "no worker serves gpu-1, gpu-2: caravan worker --host gpu-1 --host gpu-2"
     ]
-    assert reasons(store, batch, embedded=True) == ["no worker serves gpu-1, gpu-2: caravan up"]
+    assert reasons(store, batch, server=Server.NOBODY) == ["no worker serves gpu-1, gpu-2: caravan up"]
+
+
+def test_a_drained_host_is_no_host_that_nobody_serves(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        for name in ("gpu-1", "gpu-2"):
+            drain_host(conn, name, now=NOW)
+            leave_host(conn, host=name, token=name, now=NOW)
+
+    drained = [
+        f"{name} is drained and takes no new jobs: caravan hosts resume {name}" for name in ("gpu-1", "gpu-2")
+    ]
+    for server in (Server.WORKERS, Server.UP, Server.NOBODY):
+        assert reasons(store, batch, server=server) == drained
+
+
+def test_after_the_death_of_a_run_nothing_is_said_to_run_and_the_same_run_is_the_remedy(store: Store) -> None:
+    """The lease of a process that was killed holds on for a while."""
+    batch = store.submit(new_job(1), new_job(2))
+    with store.database.write() as conn:
+        conn.execute(update(hosts).values(kept=False))
+        record_resident(conn, "gpu-1", KEY, now=NOW)
+    store.claim(2)
+
+    def sentences(server: Server) -> str:
+        return "; ".join(
+            explain(store.database, str(batch), clock=At(store.now), zone=UTC, server=server).sentences
+        )
+
+    assert "gpu-1 holds qwen3:8b and runs 2" in sentences(Server.RUN)
+    assert "runs 2" not in sentences(Server.NOBODY)
+    assert "no worker serves gpu-1, gpu-2: give the same caravan run again" in sentences(Server.NOBODY)
+    store.later(7200)
+    assert "no worker serves gpu-1, gpu-2: give the same caravan run again" in sentences(Server.UP)
+
+
+def test_the_process_that_serves_a_host_does_not_say_that_nobody_does(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.later(7200)  # between two passes nobody holds the leases
+
+    assert reasons(store, batch, server=Server.SELF) == []
+    assert reasons(store, batch, server=Server.UP) == []
+    with store.database.write() as conn:
+        record_unreachable(conn, "gpu-1", message="connection refused", now=store.now)
+    assert reasons(store, batch, server=Server.SELF) == [
+        "gpu-1 cannot be reached since 04:00:00 (0 s): connection refused"
+    ]
+
+
+def test_hosts_that_a_run_leaves_alone_wait_for_its_end(store: Store) -> None:
+    batch = store.submit(new_job(1))
+    store.later(7200)
+
+    assert reasons(store, batch, server=Server.RUN) == [
+        "the caravan run on this machine does not serve gpu-1, gpu-2: caravan up, once it has ended"
+    ]
 
 
 def test_a_paused_batch_says_why_and_how_it_goes_on_and_nothing_of_hosts(store: Store) -> None:
@@ -152,7 +209,7 @@ def test_a_run_that_waits_for_a_retry_does_not_say_that_nobody_serves(store: Sto
         for name in ("gpu-1", "gpu-2"):
             leave_host(conn, host=name, token=name, now=NOW)
 
-    assert reasons(store, batch, embedded=True) == ["the next retry is at 02:01:21 (in 1 min)"]
+    assert reasons(store, batch, server=Server.NOBODY) == ["the next retry is at 02:01:21 (in 1 min)"]
     assert reasons(store, batch)[0].startswith("no worker serves gpu-1, gpu-2")
 
 
