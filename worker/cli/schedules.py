@@ -64,6 +64,20 @@ class NightOptions:
         str | None,
         typer.Option("--encoding", help="Of text files; found by itself for UTF-8, GB18030, UTF-16."),
     ] = None
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="COLUMN", help="Column that identifies a row of a table; default: its content."
+        ),
+    ] = None
+    min_age: Annotated[
+        str | None,
+        typer.Option(
+            "--min-age",
+            metavar="TIME",
+            help="Leave files that were changed within it to the next firing, e.g. 5m; default: 1m, by hand 0.",
+        ),
+    ] = None
     on_model_change: Annotated[
         Literal["keep", "rerun"],
         typer.Option(
@@ -421,6 +435,48 @@ def schedule_history(
         typer.echo(
             f"{_local(firing.fire_at, schedule.spec.tz)}{by}  {_last(firing, report, brief=True)}{batch}"
         )
+
+
+@schedules.command("files")
+def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
+    """Bring the files of answers in step with the database: write what is missing or differs. Nothing is asked.
+
+    Each firing does so by itself, and so does whatever serves after a retry.
+
+    Example: caravan schedule files nightly
+    """
+    from worker.cli.exits import FAILED_OR_HELD
+    from worker.cli.settings import opened, settings_for
+    from worker.errors import Conflict
+    from worker.schedules.answers import write_answers
+    from worker.schedules.late import take_late_answers
+    from worker.storage.schedules import get_schedule
+
+    with opened(settings_for()) as database:
+        with database.read() as conn:
+            schedule = get_schedule(conn, name)
+        if schedule.spec.output is None and not schedule.spec.beside:
+            raise Conflict(f"schedule {name} writes no files: give it --output DIR or --beside")
+        take_late_answers(database, schedule)
+        written = write_answers(database, schedule)
+    if json_:
+        typer.echo(
+            json.dumps(
+                {
+                    "written": written.files,
+                    "unchanged": written.unchanged,
+                    "removed": written.removed,
+                    "problems": written.problems,
+                }
+            )
+        )
+    else:
+        removed = f", {written.removed:,} of earlier names removed" if written.removed else ""
+        typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} as they were{removed}")
+        for problem in written.problems:
+            typer.echo(f"  not written: {problem}", err=True)
+    if written.problems:
+        raise typer.Exit(FAILED_OR_HELD)
 
 
 @schedules.command("run")

@@ -11,14 +11,15 @@ from typing import Literal
 
 from worker.documents.patterns import compiled
 
-Reason = Literal["excluded", "litter", "special"]
-"""Why a file is left out: somebody excludes it, a program made it for itself, or it is no plain file."""
+Reason = Literal["excluded", "litter", "special", "unsettled"]
+"""Why a file is left out: somebody excludes it, a program made it for itself, it is no plain file, or was changed just now."""
 LeftOut = Counter[Reason]
 
 _WORDS: Mapping[Reason, str] = {
     "excluded": "excluded",
     "litter": "of other programs (such as Thumbs.db)",
     "special": "sockets, pipes or devices",
+    "unsettled": "changed just now, and left to the next time",
 }
 
 

@@ -31,6 +31,10 @@ class ScheduleSpec:
     """Patterns of files to leave out: the end of a path, or an absolute path."""
     encoding: str | None = None
     """Of documents that are text and do not say it themselves."""
+    id: str | None = None
+    """The column whose value identifies a row of a table; None: what the row says does."""
+    min_age: str | None = None
+    """Files that were changed within this time wait for the next firing: ``5m``. None: as ``UNSETTLED`` says."""
     template: str | None = None
     """File of the prompt's template, read anew by each firing."""
     prompt: str | None = None

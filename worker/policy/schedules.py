@@ -27,6 +27,8 @@ OnModelChange = Literal["keep", "rerun"]
 LATE = timedelta(minutes=15)
 """A firing that nobody began for so long was missed: whoever should have was down."""
 MOST_MISSED = 1000
+UNSETTLED = timedelta(minutes=1)
+"""At the times of a schedule, a file that was changed within this time may still be written. By hand, now means now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Change(StrEnum):
     FAILED = "failed"
     """It cannot be read."""
     GONE = "gone"
+    DROPPED = "dropped"
+    """The schedule asks its model no more."""
 
     @property
     def asks(self) -> bool:

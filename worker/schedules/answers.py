@@ -6,65 +6,122 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from worker.documents.names import spelled, unspelled
-from worker.domain.schedules import Firing, Schedule
+from worker.domain.schedules import Schedule
 from worker.storage.engine import Database
-from worker.storage.schedule_documents import Answered, firing_answers
+from worker.storage.schedule_documents import Answered, kept_answers
 
 _UNSAFE = re.compile(r"[^\w.\-]+")
 
 
 @dataclass(slots=True)
 class Written:
-    """What was written, and what could not be."""
+    """What was done to the files of a schedule, and what could not be."""
 
     files: int = 0
+    """Written, since they were missing or said something else."""
+    unchanged: int = 0
+    removed: int = 0
+    """Of earlier names: another form, or another number of models."""
     problems: list[str] = field(default_factory=list)
 
 
-def write_answers(database: Database, schedule: Schedule, firing: Firing) -> Written:
-    """Write what a firing brought, where its schedule asks for that; again if it did so before."""
+def write_answers(database: Database, schedule: Schedule) -> Written:
+    """Make the files what the database says: the latest answer of each document that is there. Idempotent.
+
+    Files of documents that are gone, and of models that are asked no more, stay as they are.
+    """
     spec, written = schedule.spec, Written()
-    if firing.batch_id is None or (spec.output is None and not spec.beside):
+    if spec.output is None and not spec.beside:
         return written
-    after = 0
+    after: tuple[str, str] | None = None
     while True:
         with database.read() as conn:
-            page = list(firing_answers(conn, schedule.id, firing.batch_id, after=after))
+            page = list(kept_answers(conn, schedule.id, after=after))
         if not page:
             return written
-        after = page[-1].job_id
-        for one in page:
-            try:
-                for folder, name in _places(schedule, one):
-                    write_ours(schedule, folder, name, _text(one, spec.form))
-                    written.files += 1
-            except OSError as error:
-                if len(written.problems) < 20:
-                    written.problems.append(f"{one.custom_id}: {spelled(str(error.strerror or error))}")
+        after = page[-1].custom_id, page[-1].model
+        for answer in page:
+            if answer.model in spec.models:
+                _bring_in_step(schedule, answer, written)
+
+
+def _bring_in_step(schedule: Schedule, answer: Answered, written: Written) -> None:
+    text = _text(answer, schedule.spec.form)
+    try:
+        for folder, name in _places(schedule, answer):
+            if _says(folder / _short(name), text):
+                written.unchanged += 1
+            else:
+                write_ours(schedule, folder, name, text)
+                written.files += 1
+            written.removed += _remove_others(schedule, folder, name, answer)
+    except OSError as error:
+        if len(written.problems) < _MOST_PROBLEMS:
+            written.problems.append(f"{answer.custom_id}: {spelled(str(error.strerror or error))}")
+
+
+_MOST_PROBLEMS = 20
+
+
+def _says(path: Path, text: str) -> bool:
+    """Whether an ordinary file is there and says just this."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        return path.read_bytes() == text.encode("utf-8", "replace")
+    except OSError:
+        return False
+
+
+def _remove_others(schedule: Schedule, folder: Path, name: str, answer: Answered) -> int:
+    """Remove the files of the same document and model that bear the names of another form or number of models."""
+    spec, removed = schedule.spec, 0
+    base = name.removesuffix(_ending(schedule, answer.model))
+    endings = [
+        f"{model}.answer.{form}" for model in ("", f".{_slug(answer.model, spec.models)}") for form in _BEGINS
+    ]
+    for ending in endings:
+        path = folder / _short(f"{base}{ending}")
+        if path.name == _short(name) or not path.is_file() or path.is_symlink():
+            continue
+        with path.open("rb") as file:
+            head = file.read(4000).decode("utf-8", "replace")
+        marks = (json.dumps(value, ensure_ascii=False) for value in (answer.custom_id, answer.model))
+        begins = head.encode().startswith(_BEGINS[ending.rpartition(".")[2]])
+        if begins and all(mark in head for mark in marks):
+            path.unlink()
+            removed += 1
+    return removed
+
+
+def _ending(schedule: Schedule, model: str) -> str:
+    """Of a file's name: with the model where the schedule asks several."""
+    spec = schedule.spec
+    return f"{f'.{_slug(model, spec.models)}' if len(spec.models) > 1 else ''}.answer.{spec.form}"
 
 
 def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
     """Folder and name: ``report.pdf.answer.md``, of several models ``report.pdf.qwen3-8b.answer.md``."""
     spec = schedule.spec
-    model = f".{_slug(one.model, spec.models)}" if len(spec.models) > 1 else ""
-    ending = f"{model}.answer.{spec.form}"
+    ending = _ending(schedule, one.model)
     found = []
     if spec.output is not None:
         inside = [part for part in PurePosixPath(one.custom_id).parts if part not in ("..", "/", ".")]
         found.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
     if spec.beside and "://" not in one.path:
-        folder, name = _beside(one.path)
+        folder, name = _beside(one.path, one.custom_id)
         found.append((folder, f"{name}{ending}"))
     return found
 
 
-def _beside(path: str) -> tuple[Path, str]:
-    """The folder of a document, and the name that its answer begins with there: of a row ``table.csv.2``, of an attachment
+def _beside(path: str, custom_id: str) -> tuple[Path, str]:
+    """The folder of a document, and the name that its answer begins with there: of a row ``table.csv.ID``, of an attachment
     ``mail.eml.report.pdf``."""
     row = re.search(r"#([0-9]+)\Z", path)
     document = Path(unspelled(path if row is None else path[: row.start()]))
@@ -72,7 +129,7 @@ def _beside(path: str) -> tuple[Path, str]:
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     name = ".".join(document.relative_to(folder).parts)
-    return folder, name if row is None else f"{name}.{row[1]}"
+    return folder, name if row is None else f"{name}.{custom_id.rpartition('#')[2]}"
 
 
 def _slug(model: str, among: Sequence[str]) -> str:

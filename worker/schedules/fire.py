@@ -16,7 +16,7 @@ from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.documents.leave_out import LeftOut
 from worker.domain.batches import Batch, BatchState
-from worker.domain.schedules import Firing, FiringState, Schedule, SeenDocument, Tallies
+from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleSpec, SeenDocument, Tallies
 from worker.domain.selection import Selection
 from worker.door.documents import Window, job_lines, window_of
 from worker.door.observer import Observer
@@ -25,11 +25,11 @@ from worker.door.submit import submit
 from worker.errors import Code, Conflict, DocumentRefused, ExtraMissing, InputRefused, NotFound, Problem
 from worker.maintenance.actions import unhold_jobs
 from worker.observability.events import emit
-from worker.policy.schedules import Change, Known, change, fingerprint, model_moved, zone_of
+from worker.policy.schedules import UNSETTLED, Change, Known, change, fingerprint, model_moved, zone_of
 from worker.quote.forecast import forecast
-from worker.schedules.answers import write_answers
-from worker.schedules.reading import ReadDocument, Reading, read_documents
-from worker.schedules.spec import Asking, asking_of, request_of
+from worker.schedules.late import take_late_answers
+from worker.schedules.reading import ReadDocument, Reading, Settled, read_documents
+from worker.schedules.spec import Asking, asking_of, min_age_of, request_of
 from worker.schedules.telling import promise
 from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Database
@@ -40,11 +40,9 @@ from worker.storage.schedule_documents import (
     Key,
     Noted,
     asked_jobs,
-    late_answers,
     note_documents,
     note_gone,
     seen_documents,
-    settle_documents,
 )
 from worker.storage.schedules import (
     end_firing,
@@ -82,6 +80,8 @@ class _Entry:
     message: str | None = None
     blank_pages: tuple[int, ...] = ()
     pages: int = 0
+    flawed: bool = False
+    """It is asked again for its answer's sake, which is not to be taken once more."""
 
 
 @dataclass(slots=True)
@@ -103,11 +103,16 @@ class _Diff:
     """Model → answers that other weights gave than those it has now."""
     left_out: LeftOut = field(default_factory=Counter)
     """Files that match the patterns and are no documents."""
+    unsettled: list[str] = field(default_factory=list)
+    """Files that wait for the next firing: nothing in them is asked or gone."""
 
     def read(self, documents: Iterator[ReadDocument]) -> Iterator[InputLine]:
         """Look at every document; the ones to be asked as job lines."""
         number = 0
         for document in documents:
+            if document.unsettled:
+                self.unsettled.append(document.custom_id)
+                continue
             for model in self.schedule.spec.models:
                 entry = self._entry(document, model)
                 key = document.custom_id, model
@@ -155,6 +160,7 @@ class _Diff:
         ):
             self.moved[model] += 1
         entry = _Entry(document.custom_id, model, document.path, found, sha256, print_)
+        entry.flawed = found is Change.RETRIED and seen is not None and seen.flawed
         entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
         return entry
 
@@ -170,7 +176,13 @@ class _Diff:
             return
         for line in lines:
             metadata = {**line["metadata"], "document": found.custom_id}
-            yield json.dumps({**line, "model": model, "metadata": metadata}, ensure_ascii=False, default=str)
+            asked = {
+                **line,
+                "model": model,
+                "metadata": metadata,
+                **({"reuse": False} if entry.flawed else {}),
+            }
+            yield json.dumps(asked, ensure_ascii=False, default=str)
 
     @staticmethod
     def fail(entry: _Entry, problem: Problem) -> None:
@@ -180,11 +192,32 @@ class _Diff:
     @property
     def gone(self) -> list[Key]:
         """What was there the last time and is not any more; of a retake, also what this firing found gone before."""
+        return [key for key in self._missing() if key[1] in self.schedule.spec.models]
+
+    @property
+    def dropped(self) -> list[Key]:
+        """Documents of models that the schedule asks no more."""
+        return [key for key in self._missing() if key[1] not in self.schedule.spec.models]
+
+    def _missing(self) -> list[Key]:
         return [
             key
             for key, seen in self.known.items()
-            if key not in self.entries and (not seen.gone or seen.firing_id == self.firing.id)
+            if key not in self.entries
+            and (not seen.gone or seen.firing_id == self.firing.id)
+            and not any(_is_of(key[0], file) for file in self.unsettled)
         ]
+
+    @property
+    def added(self) -> list[str]:
+        """Models that the schedule asks for the first time, while it asked others before."""
+        asked = {model for _, model in self.known}
+        return [model for model in self.schedule.spec.models if asked and model not in asked]
+
+
+def _is_of(custom_id: str, file: str) -> bool:
+    """Whether a document is this file, or a row or an attachment in it."""
+    return custom_id == file or custom_id.startswith((f"{file}#", f"{file}/"))
 
 
 def fire(
@@ -227,13 +260,7 @@ def _fire(
 ) -> Firing | None:
     with database.read() as conn:
         schedule = get_schedule(conn, firing.schedule)
-        late = late_answers(conn, schedule.id)
-    for batch_id in late:  # asked once more by hand, after their firing had ended
-        after: int | None = 0
-        while after is not None:
-            with database.write() as conn:
-                after = settle_documents(conn, schedule.id, batch_id, after=after)
-        write_answers(database, schedule, replace(firing, batch_id=batch_id))
+    take_late_answers(database, schedule)
     with database.read() as conn:
         known = seen_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
@@ -247,7 +274,7 @@ def _fire(
         for model in spec.models
     }
     diff = _Diff(asking, schedule, firing, known, digests, windows, adopted=batch is not None)
-    documents = reading(spec, left_out=diff.left_out)
+    documents = reading(spec, left_out=diff.left_out, settled=_settled(spec, firing, clock))
     lines = diff.read(_held(documents, database, firing, token, clock))
     first = next(lines, None)
     if first is not None:
@@ -255,6 +282,13 @@ def _fire(
     for _ in lines:  # where nothing was submitted they are looked at all the same
         pass
     return _note(database, firing, token, diff, batch, clock=clock)
+
+
+def _settled(spec: ScheduleSpec, firing: Firing, clock: Clock) -> Settled | None:
+    by_default = timedelta(0) if firing.by_hand else UNSETTLED
+    age = by_default if spec.min_age is None else min_age_of(spec.min_age)
+    now = clock.now()
+    return Settled(now - age, now) if age else None
 
 
 def _let_go_of_held(database: Database, schedule: Schedule, models: Collection[str], clock: Clock) -> None:
@@ -389,7 +423,7 @@ def _note(
                 error_message=entry.message,
             )
         )
-    gone = diff.gone
+    gone, dropped = diff.gone, diff.dropped
     for start in range(0, len(noted), CHUNK):
         with database.write() as conn:
             _still_ours(conn, firing, token, clock)
@@ -419,7 +453,9 @@ def _note(
     with database.write() as conn:
         _still_ours(conn, firing, token, clock)
         note_gone(conn, diff.schedule.id, firing.id, gone, now=clock.now())
-        note_changes(conn, firing.id, [_gone(diff.known[key]) for key in gone])
+        note_gone(conn, diff.schedule.id, firing.id, dropped, now=clock.now(), change=str(Change.DROPPED))
+        note_changes(conn, firing.id, [_missing(diff.known[key], Change.GONE) for key in gone])
+        note_changes(conn, firing.id, [_missing(diff.known[key], Change.DROPPED) for key in dropped])
         run_firing(
             conn,
             firing.id,
@@ -439,8 +475,8 @@ def _note(
     )
 
 
-def _gone(seen: SeenDocument) -> Noted:
-    return Noted(seen.custom_id, seen.model, seen.path, str(Change.GONE))
+def _missing(seen: SeenDocument, change: Change) -> Noted:
+    return Noted(seen.custom_id, seen.model, seen.path, str(change))
 
 
 def _still_ours(conn: Any, firing: Firing, token: str, clock: Clock) -> None:
@@ -474,6 +510,9 @@ def _report(diff: _Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
         "documents": {kind: found[:LISTED] for kind, found in names.items() if found},
         "documents_not_listed": sum(max(0, len(found) - LISTED) for found in names.values()),
         "left_out": dict(diff.left_out),
+        "unsettled": diff.unsettled[:LISTED],
+        "models_added": diff.added,
+        "models_dropped": dict(Counter(model for _, model in diff.dropped)),
         "incomplete": incomplete[:LISTED],
         "incomplete_not_listed": max(0, len(incomplete) - LISTED),
         "models": {

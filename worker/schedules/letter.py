@@ -28,8 +28,9 @@ def headline(report: Mapping[str, Any]) -> str:
     parts = [f"{report['new']:,} new", f"{report['changed']:,} changed"]
     parts += [f"{report[name]:,} {told}" for name, told in _RARE if report.get(name)]
     parts += [f"{report[name]:,} {name}" for name in ("reused", "gone", "failed")]
-    flaws = flaws_in_words(report)
-    answered = f"{report['answered']:,} answered{f' ({flaws})' if flaws else ''}"
+    taken = report.get("taken") or 0
+    notes = ", ".join(filter(None, (flaws_in_words(report), f"{taken:,} stored before" if taken else "")))
+    answered = f"{report['answered']:,} answered{f' ({notes})' if notes else ''}"
     held = report.get("held") or 0
     left = (report.get("left") or 0) - held
     more = "".join(f", {n:,} {told}" for n, told in ((held, "held"), (left, "left")) if n > 0)
@@ -181,6 +182,10 @@ def _incomplete(report: Mapping[str, Any], most: int) -> Iterator[str]:
 
 
 def _models(report: Mapping[str, Any]) -> Iterator[str]:
+    for model in report.get("models_added") or ():
+        yield f"{model} is asked for the first time: each document is new to it"
+    for model, n in (report.get("models_dropped") or {}).items():
+        yield f"{model} is asked no more: its {n:,} answers stay, and are not counted as gone"
     for model, about in report.get("models", {}).items():
         if about.get("answers_of_others"):
             yield (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from worker.documents.bounded import Reader
@@ -11,6 +12,7 @@ from worker.documents.sources import Found, find_documents
 from worker.domain.schedules import ScheduleSpec
 from worker.door.documents import custom_id_of
 from worker.errors import DocumentRefused, ExtraMissing
+from worker.schedules.rows import identified
 
 WRITTEN = (".answer.md", ".answer.json")
 """How files end that we wrote ourselves: they are no documents."""
@@ -25,24 +27,48 @@ class ReadDocument:
     document: Document | None = None
     code: str | None = None
     message: str | None = None
+    unsettled: bool = False
+    """Somebody may still be writing the file: it, and all that is in it, waits for the next firing."""
 
 
 class Reading(Protocol):
     """Reads the documents of a schedule, in the order of their names."""
 
-    def __call__(self, spec: ScheduleSpec, *, left_out: LeftOut | None = None) -> Iterator[ReadDocument]: ...
+    def __call__(
+        self, spec: ScheduleSpec, *, left_out: LeftOut | None = None, settled: "Settled | None" = None
+    ) -> Iterator[ReadDocument]: ...
 
 
-def read_documents(spec: ScheduleSpec, *, left_out: LeftOut | None = None) -> Iterator[ReadDocument]:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Which files somebody may still be writing: those that changed between ``since`` and ``now``."""
+
+    since: datetime
+    now: datetime
+
+    def is_fresh(self, found: Found) -> bool:
+        """A file that will change in the future bears the time of another clock, which says nothing."""
+        return self.since < found.mtime <= self.now
+
+
+def read_documents(
+    spec: ScheduleSpec, *, left_out: LeftOut | None = None, settled: Settled | None = None
+) -> Iterator[ReadDocument]:
     """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there.
 
-    ``left_out`` counts the files that match and are no documents, before the first document is yielded.
+    ``left_out`` counts the files that match and are no documents. With ``settled``, a file that was changed just now is
+    handed out as not settled.
     """
     with Reader() as reader:
         for found in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
             if found.name.endswith(WRITTEN):
                 continue
-            for one in _read(found, reader, spec):
+            if settled is not None and settled.is_fresh(found):
+                yield ReadDocument(custom_id_of(found.name), found.path, unsettled=True)
+                if left_out is not None:
+                    left_out["unsettled"] += 1
+                continue
+            for one in identified(_read(found, reader, spec), spec.id):
                 if isinstance(one, DocumentRefused):
                     name = found.name + one.path.removeprefix(found.path)  # of a row, or an attachment
                     yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)

@@ -21,6 +21,7 @@ from worker.storage.firing_documents import (
     flawed_answers,
     held_documents,
     reused_answers,
+    taken_answers,
 )
 from worker.storage.follows import part_counts
 from worker.storage.results import model_figures
@@ -52,6 +53,7 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
         "pending": tallies.pending,
         "gone": tallies.gone,
         "answered": 0,
+        "taken": 0,
         "failed": tallies.unreadable,
         "left": 0,
         "cut": 0,
@@ -107,6 +109,7 @@ def _of_batch(
         flawed = answer_counts(conn, batch_id)
         named = flawed_answers(conn, batch_id, limit=LISTED) if flawed else []
         windows = stored_windows(batch_windows(conn, batch_id))
+        taken = taken_answers(conn, firing)
     tokens = sum(one.output_tokens for one in figures)
     if tokens < firing.report.get("output_tokens", 0) or batch.pruned_at is not None:
         return {}, batch.finished_at  # pruned: what was kept when it ended stands
@@ -116,6 +119,7 @@ def _of_batch(
     answered = counts.get(JobState.SUCCEEDED, 0)
     found: dict[str, Any] = {
         "answered": answered,
+        "taken": taken,
         "failed": firing.tallies.unreadable + ended_badly,
         "left": sum(counts.values()) - answered - ended_badly,
         "held": counts.get(JobState.HELD, 0),

@@ -67,14 +67,19 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
             if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
                 return False
             after = settle_documents(conn, schedule.id, firing.batch_id, after=after)
-    written = write_answers(database, schedule, taken)
+    written = write_answers(database, schedule)
     report = report_of(database, taken, now=clock.now())
     state = FiringState.FINISHED if reason is None else FiringState.FAILED
     report["state"] = str(state)
     if reason is not None:
         report["reason"] = reason
     report["models"] = _with_strays(database, taken)
-    report["files"] = {"written": written.files, "problems": list(written.problems)}
+    report["files"] = {
+        "written": written.files,
+        "unchanged": written.unchanged,
+        "removed": written.removed,
+        "problems": list(written.problems),
+    }
     _write_summary(schedule, taken, report)
     kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
     now = clock.now()
@@ -108,6 +113,7 @@ def _stuck(batch: Batch, counts: Mapping[JobState, int]) -> str | None:
 _KEPT = (
     "models",
     "answered",
+    "taken",
     "failed",
     "failed_documents",
     "failed_not_listed",

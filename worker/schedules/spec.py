@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -92,6 +93,8 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
             parse_keep(str(plain["keep"]))
         except ValueError as error:
             raise _refused("keep", f"keep {error}") from error
+    if plain.get("min_age") is not None:
+        min_age_of(str(plain["min_age"]))
     if bool(plain.get("template")) == bool(plain.get("prompt")):
         raise _refused("template", "give a template or a prompt, one of them")
     if (plain.get("long") == "split") != bool(plain.get("combine")):
@@ -106,6 +109,18 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
     spec = ScheduleSpec.parse(plain)
     asking_of(spec)
     return spec
+
+
+def min_age_of(text: str) -> timedelta:
+    """How long a file has not been changed when it is read: ``5m``; ``0``: no matter. Raises InputRefused."""
+    if text.strip() == "0":
+        return timedelta(0)
+    try:
+        return parse_keep(text)
+    except ValueError as error:
+        raise _refused(
+            "min_age", f"min-age {text[:40]!r}: expected a time such as 30s, 5m or 1h, or 0"
+        ) from error
 
 
 def check_roots(spec: ScheduleSpec) -> None:
@@ -130,6 +145,7 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         format=spec.format,
         allow_empty=spec.allow_empty or None,
         priority=spec.priority,  # type: ignore[arg-type]
+        reuse="any",  # a template that was changed back, a part that was answered, a document with another name
     )
     problems = [Problem(0, one.field, one.code, one.message) for one in check_defaults(defaults)]
     if problems:

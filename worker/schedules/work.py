@@ -7,6 +7,7 @@ from worker.domain.schedules import Firing, FiringState
 from worker.errors import PassIncomplete
 from worker.maintenance.service import collecting, each
 from worker.schedules.fire import fire
+from worker.schedules.late import settle_late
 from worker.schedules.open import begin_queued
 from worker.schedules.reading import Reading, read_documents
 from worker.schedules.roots import answer_questions
@@ -32,14 +33,17 @@ def work_firings(
 ) -> Worked:
     """Settle firings whose batches are over, then begin those that are due, one after another.
 
-    Costs two small queries where there is none. Raises DatabaseUnavailable; PassIncomplete in the end, for firings at
+    Costs three small queries where there is none. Raises DatabaseUnavailable; PassIncomplete in the end, for firings at
     which it failed.
     """
     answer_questions(database, clock=clock)
+    failures: list[str] = []
+    collecting(failures, lambda: settle_late(database, clock=clock))
     with database.read() as conn:
         if not open_firings(conn):
+            if failures:
+                raise PassIncomplete(failures)
             return Worked()
-    failures: list[str] = []
     finished = collecting(failures, lambda: settle_all(database, clock=clock))
     begin_queued(database)
     with database.read() as conn:

@@ -1,6 +1,7 @@
 """What became of the documents of one firing: which failed, which answers somebody should look at, what is held."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, and_, case, func, or_, select
@@ -8,7 +9,15 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
 from worker.domain.schedules import Firing
-from worker.storage.tables import jobs, results, schedule_answers, schedule_documents
+from worker.storage.tables import (
+    batches,
+    firings,
+    jobs,
+    results,
+    schedule_answers,
+    schedule_documents,
+    schedules,
+)
 
 _d = schedule_documents.c
 _NO_ANSWER = ("failed", "cancelled", "expired")
@@ -188,3 +197,42 @@ def held_documents(conn: Connection, schedule_id: int) -> list[HeldDocuments]:
         HeldDocuments(row.asked_batch, row.hold_code or "held", row.hold_reason or "", row.model, row.n)
         for row in conn.execute(query)
     ]
+
+
+def taken_answers(conn: Connection, firing: Firing) -> int:
+    """Documents of a firing whose answers were stored before, so that no host was asked."""
+    return int(
+        conn.scalar(
+            select(func.count())
+            .select_from(schedule_documents.join(results, results.c.job_id == _d.asked_job))
+            .where(
+                _d.schedule_id == firing.schedule_id,
+                _d.asked_batch == firing.batch_id,
+                results.c.reused_from.is_not(None),
+            )
+        )
+        or 0
+    )
+
+
+_LOOKED_BACK = timedelta(days=60)
+
+
+def reopened_schedules(conn: Connection, *, since: datetime) -> list[str]:
+    """Schedules of which the batch of an ended firing ended once more after it, and after ``since``."""
+    query = (
+        select(schedules.c.name)
+        .distinct()
+        .select_from(
+            firings.join(batches, batches.c.id == firings.c.batch_id).join(
+                schedules, schedules.c.id == firings.c.schedule_id
+            )
+        )
+        .where(
+            firings.c.fire_at > since - _LOOKED_BACK,
+            batches.c.finished_at > since,
+            batches.c.finished_at > firings.c.ended_at,
+        )
+        .order_by(schedules.c.name)
+    )
+    return list(conn.scalars(query))

@@ -208,9 +208,15 @@ def _since(code: str, at: str) -> Any:
 
 
 def note_gone(
-    conn: Connection, schedule_id: int, firing_id: int, gone: Sequence[Key], *, now: datetime
+    conn: Connection,
+    schedule_id: int,
+    firing_id: int,
+    gone: Sequence[Key],
+    *,
+    now: datetime,
+    change: str = "gone",
 ) -> None:
-    """Documents that are not there any more; what is known of them stays."""
+    """Documents that are not there any more, or whose model is not asked any more; what is known of them stays."""
     if not gone:
         return
     conn.execute(
@@ -220,7 +226,7 @@ def note_gone(
             _d.custom_id == bindparam("of_id"),
             _d.model == bindparam("of_model"),
         )
-        .values(firing_id=firing_id, change="gone", gone_at=func.coalesce(_d.gone_at, literal(now, UtcTime))),
+        .values(firing_id=firing_id, change=change, gone_at=func.coalesce(_d.gone_at, literal(now, UtcTime))),
         [{"of_id": custom_id, "of_model": model} for custom_id, model in gone],
     )
 
@@ -408,7 +414,7 @@ def _place(row: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer that a firing brought, for a file."""
+    """The latest answer of a document and model, for a file."""
 
     job_id: int
     custom_id: str
@@ -427,42 +433,21 @@ class Answered:
     prompt_fit: str | None
 
 
-def firing_answers(
-    conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0, limit: int = 200
+def kept_answers(
+    conn: Connection, schedule_id: int, *, after: Key | None = None, limit: int = 200
 ) -> Iterator[Answered]:
-    """Some of the answers of a batch, in the order of its jobs."""
+    """Some of the latest answers of the documents that are there, by custom_id and model."""
+    a = schedule_answers.c
+    same = and_(*(a[name] == _d[name] for name in ("schedule_id", "custom_id", "model")))
     query = (
-        select(
-            results.c.job_id,
-            _d.custom_id,
-            _d.path,
-            _d.model,
-            _d.sha256,
-            results.c.answer,
-            results.c.reasoning,
-            results.c.parsed,
-            results.c.finished_at,
-            results.c.prompt_tokens,
-            results.c.output_tokens,
-            payloads.c.metadata,
-            results.c.cut,
-            results.c.empty,
-            results.c.prompt_fit,
-        )
-        .select_from(
-            schedule_documents.join(results, results.c.job_id == _d.asked_job).join(
-                payloads, payloads.c.job_id == results.c.job_id
-            )
-        )
-        .where(
-            _d.schedule_id == schedule_id,
-            _d.asked_batch == batch_id,
-            _d.asked_job > after,
-            results.c.state == "succeeded",
-        )
-        .order_by(_d.asked_job)
+        select(schedule_answers, _d.path, _d.sha256, _d.answered_at)
+        .select_from(schedule_answers.join(schedule_documents, same))
+        .where(a.schedule_id == schedule_id, _d.gone_at.is_(None), _d.answered_at.is_not(None))
+        .order_by(a.custom_id, a.model)
         .limit(limit)
     )
+    if after is not None:
+        query = query.where(tuple_(a.custom_id, a.model) > tuple_(*(literal(part) for part in after)))
     for row in conn.execute(query):
         yield Answered(
             row.job_id,
@@ -473,8 +458,8 @@ def firing_answers(
             row.reasoning,
             row.parsed,
             row.metadata or {},
-            row.sha256,
-            row.finished_at,
+            (row.metadata or {}).get("sha256") or row.sha256,
+            row.answered_at,
             row.prompt_tokens,
             row.output_tokens,
             bool(row.cut),

@@ -207,7 +207,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "documents": ("integer", "documents times models that are there"),
         "answered": ("integer", "of them with an answer, be it of an earlier text"),
         "failing": ("integer", "of them that could not be read or answered the last time"),
-        "gone": ("integer", "documents times models that are not there any more"),
+        "gone": (
+            "integer",
+            "documents times models that are not there any more; without models that were dropped",
+        ),
         "last_fire_at": ("time", "the time for which it fired last"),
         "last_began_at": ("time", "when that firing began"),
         "last_ended_at": ("time", "when it was over; null while it goes on"),
@@ -270,19 +273,22 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "path": ("text", "where the document lies"),
         "custom_id": ("text", "its path below the root"),
         "model": ("text", "the model that is asked"),
-        "change": ("text", "`new`, `changed`, `retried`, `failed` (it could not be read) or `gone`"),
+        "change": (
+            "text",
+            "`new`, `changed`, `retried`, `failed` (it could not be read), `gone` or `dropped` (the model is asked no more)",
+        ),
         "batch": ("integer", "the batch in which it is asked; null where it is not"),
         "job_id": ("integer", "the job that asks it; null where none does"),
         "error_code": ("text", "why it could not be read"),
     },
     "report_documents": {
         "schedule": ("text", "name of the schedule"),
-        "path": ("text", "where the document lies; of a row of a table with `#` and its number"),
-        "custom_id": ("text", "its path below the root"),
+        "path": ("text", "where the document lies; of a row of a table with `#` and its line"),
+        "custom_id": ("text", "its path below the root; of a row with `#` and its id"),
         "model": ("text", "the model that is asked"),
         "change": (
             "text",
-            "what the last firing found: `new`, `changed`, `retried`, `reused`, `pending`, `gone`, `failed`",
+            "what the last firing found: `new`, `changed`, `retried`, `reused`, `pending`, `gone`, `dropped`, `failed`",
         ),
         "sha256": ("text", "of its bytes, as they were asked last"),
         "answer": (

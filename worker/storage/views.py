@@ -80,6 +80,7 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
     day = _DAY[dialect].format("r.started_at")
     # + 0: a row at a time by its key. Told that both sides are sorted alike, PostgreSQL merges them, and for the first
     # rows of a day reads every key from the beginning of time. Outer joins, so that it drops those that nobody reads.
+    # || '': the jobs of the other batch are looked up by their custom_id, not the results of all batches by theirs.
     # Who reads on from a number begins at ``report_numbers``, which no such join is in the way of.
     return {
         "report_results": f"""
@@ -165,24 +166,22 @@ FROM runs r""",
 SELECT number, job_id, batch_id AS batch
 FROM numbered_results""",
         "report_comparisons": f"""
-SELECT c.parent_id AS from_batch, c.id AS batch, k.custom_id, a.model AS from_model, b.model,
+SELECT c.parent_id AS from_batch, c.id AS batch, b.custom_id, a.model AS from_model, b.model,
        a.job_id AS from_job_id, b.job_id, a.state AS from_state, b.state, a.answer AS from_answer, b.answer,
        {json("a.parsed")} AS from_parsed, {json("b.parsed")} AS parsed, a.answer = b.answer AS is_same,
        a.cut AS from_cut, b.cut, a.output_tokens AS from_output_tokens, b.output_tokens,
        a.tokens_per_second AS from_tokens_per_second, b.tokens_per_second,
        a.total_seconds AS from_total_seconds, b.total_seconds
 FROM batches c
-JOIN jobs k ON k.batch_id = c.id
-JOIN results b ON b.job_id = k.id
-JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = k.custom_id
+JOIN results b ON b.batch_id = c.id
+JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = b.custom_id || ''
 JOIN results a ON a.job_id = j.id
 UNION ALL
-SELECT k.batch_id, k.batch_id, k.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
+SELECT b.batch_id, b.batch_id, b.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
        {json("a.parsed")}, {json("b.parsed")}, a.answer = b.answer, a.cut, b.cut, a.output_tokens, b.output_tokens,
        a.tokens_per_second, b.tokens_per_second, a.total_seconds, b.total_seconds
-FROM jobs k
-JOIN results b ON b.job_id = k.id
-JOIN jobs j ON j.batch_id = k.batch_id AND j.custom_id = k.custom_id AND j.model < k.model
+FROM results b
+JOIN jobs j ON j.batch_id = b.batch_id AND j.custom_id = b.custom_id || '' AND j.model < b.model
 JOIN results a ON a.job_id = j.id""",
         "report_schedules": f"""
 SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dialect]["tz"]}, 'UTC') AS tz, s.next_at,
@@ -198,7 +197,7 @@ LEFT JOIN (
   SELECT schedule_id, sum(CASE WHEN gone_at IS NULL THEN 1 ELSE 0 END) AS documents,
          sum(CASE WHEN gone_at IS NULL AND answered_at IS NOT NULL THEN 1 ELSE 0 END) AS answered,
          sum(CASE WHEN gone_at IS NULL AND error_code IS NOT NULL THEN 1 ELSE 0 END) AS failing,
-         sum(CASE WHEN gone_at IS NULL THEN 0 ELSE 1 END) AS gone
+         sum(CASE WHEN gone_at IS NULL OR change = 'dropped' THEN 0 ELSE 1 END) AS gone
   FROM schedule_documents
   GROUP BY schedule_id
 ) d ON d.schedule_id = s.id
@@ -226,7 +225,7 @@ SELECT s.name AS schedule, d.path, d.custom_id, d.model, d.change, d.sha256,
        CASE WHEN r.job_id IS NOT NULL THEN r.reasoning ELSE a.reasoning END AS reasoning,
        CASE WHEN r.job_id IS NOT NULL THEN r.finished_at ELSE d.answered_at END AS answered_at,
        CASE WHEN r.job_id IS NOT NULL THEN r.digest ELSE d.digest END AS digest,
-       CASE WHEN r.job_id IS NOT NULL THEN d.change NOT IN ('failed', 'gone')
+       CASE WHEN r.job_id IS NOT NULL THEN d.change NOT IN ('failed', 'gone', 'dropped')
             ELSE coalesce(d.answered = d.fingerprint, false) AND d.change <> 'failed' END AS is_current,
        CASE WHEN r.job_id IS NOT NULL THEN r.prompt_tokens ELSE a.prompt_tokens END AS prompt_tokens,
        CASE WHEN r.job_id IS NOT NULL THEN r.output_tokens ELSE a.output_tokens END AS output_tokens,

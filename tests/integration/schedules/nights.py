@@ -22,6 +22,7 @@ from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import add_host, record_probe
+from worker.storage.reuse import reuse_waiting
 from worker.storage.schedules import add_schedule, find_schedule, list_firings, replace_schedule
 from worker.storage.tables import jobs
 
@@ -36,6 +37,7 @@ class Nights:
     database: Database
     clock: FakeClock
     folder: Path
+    weights: str = ""
 
     def __post_init__(self) -> None:
         (self.folder / "inbox").mkdir(parents=True, exist_ok=True)
@@ -45,6 +47,7 @@ class Nights:
         self.model_has("sha256:one")
 
     def model_has(self, digest: str) -> None:
+        self.weights = digest
         with self.database.write() as conn:
             found = [HostModel(MODEL, digest, False, 8192)]
             record_probe(conn, "gpu-1", version="0.24.0", models=found, now=self.clock.now())
@@ -94,6 +97,8 @@ class Nights:
             keys = sorted(set(conn.scalars(select(jobs.c.runner_key))))
         taken: list[ClaimedJob] = []
         now = self.clock.now()
+        with self.database.write() as conn:
+            reuse_waiting(conn, MODEL, self.weights, now=now, limit=1000)
         for key in keys:
             if len(taken) < limit:
                 with self.database.write() as conn:
@@ -121,6 +126,7 @@ class Nights:
             host="gpu-1",
             started_at=self.clock.now(),
             ended_at=self.clock.now(),
+            digest=self.weights,
             outcome=outcome or Succeeded(a_result(answer=f"of {job.prompt[11:]}")),
         )
 

@@ -51,7 +51,7 @@ def test_each_night_of_a_week_is_reported_right(nights: Nights) -> None:
     nights.write(e="Fifth.")
     nights.until(utc(30, 0, 30))
 
-    def killed(spec, *, left_out=None):  # type: ignore[no-untyped-def]
+    def killed(spec, *, left_out=None, settled=None):  # type: ignore[no-untyped-def]
         yield next(read_documents(spec))
         raise Killed
 

@@ -38,7 +38,7 @@ def test_whoever_reads_and_died_is_missed_when_its_lease_is_over(nights: Nights)
     nights.until(datetime(2026, 3, 26, 1, 30, tzinfo=UTC))
     nights.tick()
 
-    def killed(spec, *, left_out=None):  # type: ignore[no-untyped-def]
+    def killed(spec, *, left_out=None, settled=None):  # type: ignore[no-untyped-def]
         yield next(read_documents(spec))
         raise Killed
 

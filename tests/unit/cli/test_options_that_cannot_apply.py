@@ -113,7 +113,7 @@ ALWAYS = {
     # hosts and schedules
     *("--models", "--memory", "--basic-auth", "--bearer", "--header", "--ca-file", "--shared", "--not-shared", "--watts"),
     *("--idle-watts", "--url", "--cron", "--documents", "--tz", "--root", "--long", "--combine", "--pages-as-images"),
-    *("--misfire", "--overlap", "--on-model-change", "--ask-cut-again", "--beside", "--wait"),
+    *("--misfire", "--overlap", "--on-model-change", "--ask-cut-again", "--beside", "--wait", "--min-age"),
 }  # fmt: skip
 """Options that somebody looked at: each has an effect wherever its command takes it, but for the rules of ``RULES``."""
 
