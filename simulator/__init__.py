@@ -6,7 +6,7 @@
 
 from simulator.catalog import demo_models
 from simulator.faults import Fault
-from simulator.fleet import RunningHost, running, serve
+from simulator.fleet import RunningHost, running
 from simulator.settings import HostSettings, Line, Script, SimulatedModel
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "SimulatedModel",
     "demo_models",
     "running",
-    "serve",
 ]

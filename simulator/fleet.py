@@ -1,10 +1,9 @@
 """Hosts that run: several in one background thread, or in the foreground until Ctrl-C."""
 
 import asyncio
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from simulator.faults import Fault
@@ -112,37 +111,16 @@ def running(*hosts: HostSettings) -> Iterator[tuple[RunningHost, ...]]:
         loop.close()
 
 
-def serve(hosts: Sequence[HostSettings], ready: Callable[[str, str], None] | None = None) -> None:
-    """Run hosts in the foreground until Ctrl-C or SIGTERM. ``ready`` is called with name and URL of each when all listen.
+def serve(hosts: Sequence[HostSettings]) -> None:
+    """Run hosts until a signal ends the process; prints name and URL of each when all listen.
 
     Raises:
         OSError: a port is taken.
     """
-    with suppress(KeyboardInterrupt):  # where signals cannot be handled by the loop
-        asyncio.run(_serve(hosts, ready))
-
-
-async def _serve(hosts: Sequence[HostSettings], ready: Callable[[str, str], None] | None) -> None:
-    loop = asyncio.get_running_loop()
-    started: list[Host] = []
-    try:
-        for settings in hosts:
-            started.append(await _started(settings, loop))
-        for host in started:
-            if ready is not None:
-                ready(host.settings.name, host.url)
-        await _signalled(loop)
-    finally:
-        await _ended(started)
-
-
-async def _signalled(loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for Ctrl-C or SIGTERM."""
-    came = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, came.set)
-    await came.wait()
+    with running(*hosts) as listening:
+        for host in listening:
+            print(f"{host.name} {host.url}", flush=True)
+        threading.Event().wait()
 
 
 async def _started(settings: HostSettings, loop: asyncio.AbstractEventLoop) -> Host:

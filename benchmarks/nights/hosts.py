@@ -90,7 +90,7 @@ def settings(fleet: Fleet, models: Sequence[str]) -> list[HostSettings]:
 def main() -> None:
     told = json.loads(Path(sys.argv[1]).read_text())
     hosts = settings(Fleet(**told["fleet"]), told["models"])
-    serve(hosts, lambda name, url: print(f"{name} {url}", flush=True))
+    serve(hosts)
 
 
 if __name__ == "__main__":

@@ -173,7 +173,15 @@ def _part(name: str, arguments: Sequence[str], environ: dict[str, str], folder: 
 def _host(name: str, port: int, diaries: Path, seed: int) -> list[str]:
     command = [sys.executable, "-m", "simulator", "--host", f"{name}:{port}", "--slots", str(SLOTS[name])]
     command += ["--models", ",".join(MODELS), "--time-scale", "0.14", "--load-seconds", "4"]
-    return [*command, "--seed", str(seed), "--diary", str(diaries), "--line", "H" if name == "gpu-2" else "O"]
+    return [
+        *command,
+        "--seed",
+        str(seed),
+        "--diary",
+        str(diaries),
+        "--ollama",
+        "0.33" if name == "gpu-2" else "0.24",
+    ]
 
 
 def write_jobs(path: Path, numbers: Sequence[int]) -> Path:

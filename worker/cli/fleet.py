@@ -1,7 +1,5 @@
-"""The processes of a fleet, and simulated hosts."""
+"""The processes of a fleet."""
 
-import sys
-import threading
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -72,47 +70,3 @@ def beat() -> None:
     settings = settings_for()
     configure(settings.log_level, style=settings.log_style)
     raise typer.Exit(run_beat(settings))
-
-
-def simulate(
-    host: Annotated[
-        list[str] | None,
-        typer.Option("--host", metavar="NAME:PORT", help="A host to simulate; repeat for more."),
-    ] = None,
-    slots: Annotated[int, typer.Option(min=1, help="OLLAMA_NUM_PARALLEL of each.")] = 1,
-    line: Annotated[
-        Literal["O", "H"],
-        typer.Option(case_sensitive=False, help="O: behaves as v0.24.0; H: as v0.33.0-rc2."),
-    ] = "O",
-    time_scale: Annotated[
-        float, typer.Option(min=0, help="1 is real time, 0.1 ten times as fast, 0 at once.")
-    ] = 1.0,
-    bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-) -> None:
-    """Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.
-
-    Example: caravan simulate --host gpu-1:11501 --host gpu-2:11502 --time-scale 0.1
-    """
-    import simulator
-
-    settings = []
-    for wanted in host or ["simulated:11434"]:
-        name, _, port = wanted.rpartition(":")
-        if not name or not port.isdigit():
-            raise typer.BadParameter(f"{wanted!r}: expected NAME:PORT", param_hint="--host")
-        settings.append(
-            simulator.HostSettings(
-                name=name,
-                port=int(port),
-                bind=bind,
-                models=simulator.demo_models(),
-                num_parallel=slots,
-                time_scale=time_scale,
-                line=line,
-            )
-        )
-    with simulator.running(*settings) as running:
-        for one in running:
-            typer.echo(f"{one.name} {one.url}")
-        sys.stdout.flush()
-        threading.Event().wait()

@@ -149,7 +149,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "The database: its schema, a check of what it promises, backups, and moving it.",
     ),
     "simulate": (
-        "worker.cli.fleet",
+        "simulator.command",
         "simulate",
         "Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.",
     ),

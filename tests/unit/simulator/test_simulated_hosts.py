@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from typer.testing import CliRunner
 
 from simulator import Fault, HostSettings, RunningHost, SimulatedModel, demo_models, running
-from simulator.__main__ import main
+from simulator.__main__ import command_line
 from simulator.endpoints import is_trusted
 
 
@@ -213,13 +215,13 @@ def test_it_runs_as_a_process_of_its_own() -> None:
 
     assert sorted(ready) == ["a", "b"]
     assert names == ["m:latest"]
-    assert process.returncode == 0
+    assert process.returncode == -signal.SIGTERM
 
 
-def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_named() -> None:
     with running(_at_once()) as (host,):
         port = urlsplit(host.url).port
 
-        assert main(["--host", f"x:{port}"]) == 1
+        done = CliRunner().invoke(command_line(), ["--host", f"x:{port}"])
 
-    assert "simulator:" in capsys.readouterr().err
+    assert (done.exit_code, "in use" in done.output) == (2, True)
