@@ -8,6 +8,7 @@ import typer
 
 from worker.cli.answers import FitName
 from worker.cli.documents import DocumentOptions
+from worker.cli.external import QueryOptions
 from worker.cli.hours import HoursOptions
 from worker.domain.jobs import JobState
 
@@ -390,4 +391,5 @@ class SubmissionOptions:
     hours: HoursOptions
     notices: NoticeOptions
     again: AgainOptions
+    query: QueryOptions
     documents: DocumentOptions

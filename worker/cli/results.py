@@ -11,6 +11,7 @@ import typer
 from worker.cli.actions import Matching, pair_given
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
+from worker.cli.external import TableOptions
 from worker.cli.groups import values_of, with_groups
 from worker.cli.moments import moment_given
 from worker.cli.outputs import Force, outputs_of, written
@@ -115,6 +116,7 @@ class ResultForm:
 def results(
     chosen: ResultChoice,
     form: ResultForm,
+    table: TableOptions,
     batch: Annotated[
         str | None,
         typer.Argument(
@@ -139,15 +141,15 @@ def results(
 
     Example: caravan results @last -o answers.csv --bom
     """
-    _results(
-        values_of(chosen) | values_of(form) | {"batch": batch, "after": after, "follow": follow}, lean=False
-    )
+    given = values_of(chosen) | values_of(form) | values_of(table)
+    _results(given | {"batch": batch, "after": after, "follow": follow}, lean=False)
 
 
 @with_groups
 def export(
     chosen: ResultChoice,
     form: ResultForm,
+    table: TableOptions,
     batch: Annotated[
         str | None,
         typer.Argument(
@@ -169,9 +171,8 @@ def export(
 
     Example: caravan export @last --model qwen3:8b --where lang=de -o answers.parquet
     """
-    _results(
-        values_of(chosen) | values_of(form) | {"batch": batch, "after": after, "follow": follow}, lean=True
-    )
+    given = values_of(chosen) | values_of(form) | values_of(table)
+    _results(given | {"batch": batch, "after": after, "follow": follow}, lean=True)
 
 
 def _results(given: dict[str, Any], *, lean: bool) -> None:
@@ -198,6 +199,9 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
     if lean and "reasoning" not in more:
         less.append("reasoning")
     fields = fields_of(more, less)  # type: ignore[arg-type]
+    if given["to_table"] is not None:
+        _to_table(given, fields)
+        return
     if as_they_came:
         if given["matching"] is not None:
             raise typer.BadParameter("is for a batch, in the order of the input", param_hint="--matching")
@@ -307,6 +311,27 @@ class _Written:
         from worker.exports.results import write_results
 
         write_results(self.database, self.chosen.batch_id, out, chosen=self.chosen, fields=self.fields)
+
+
+def _to_table(given: dict[str, Any], fields: "Fields") -> None:
+    from worker.cli.external import external_url
+    from worker.cli.render import error_console
+    from worker.exports.external_table import append_results
+    from worker.storage.external import open_external
+
+    if fields.long or "digest" in fields.more:
+        raise typer.BadParameter("is for results in the order of the input", param_hint="--with")
+    url, table = external_url(given["sql_url"], "--to-table"), given["to_table"]
+    with opened(settings_for()) as database:
+        chosen = _chosen(database, given)
+        if given["batch"] is not None:
+            with database.read() as conn:
+                chosen = replace(chosen, batch_id=find_batch(conn, given["batch"]).id)
+        with telling(Path(table), None) as progress, open_external(url, "--to-table") as target:
+            done = append_results(database, chosen, target, table, fields=fields, progress=progress)
+    there = f"; it had {done.there:,} already" if done.there else ""
+    made = "made table" if done.created else "table"
+    error_console().print(f"{done.rows:,} results appended to {made} {table}{there}")
 
 
 def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None, *, force: bool) -> None:

@@ -87,11 +87,18 @@ def entry_of(
         answers = answers_of(again.cut, again.empty, again.prompt_fit)
         chosen = Again(again.from_, tuple(again.state or ()), tuple(again.code or ()), answers)
         return Entry(submission.model_copy(update={"override": True}), chosen, outputs)
-    if file is None:
+    if options.query.from_sql is not None:
+        from worker.cli.external import keep_query
+        from worker.door.rows import RowFile
+
+        row_file = RowFile(keep_query(settings, options.query.from_sql, options.query.sql_url), "sql")
+    elif file is None:
         raise typer.BadParameter(
-            "name one, documents with --documents, or a batch with --from", param_hint="FILE"
+            "name one, documents with --documents, a query with --from-sql, or a batch with --from",
+            param_hint="FILE",
         )
-    row_file = row_file_of(settings, file, submission)
+    else:
+        row_file = row_file_of(settings, file, submission)
     if show is not None:
         show_prompts(row_file, submission, show)
         return None

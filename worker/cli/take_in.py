@@ -189,6 +189,8 @@ def _rejects(
     file = rows.path
     if rows.source == "-":
         file = Path("stdin.jsonl")
+    elif rows.source == "sql":
+        file = Path("sql.jsonl")
     elif rows.parent is not None:
         file = Path("from-batch.jsonl")
     path = rejects_path(beside, file)

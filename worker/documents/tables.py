@@ -69,7 +69,7 @@ class Rows(Protocol):
 
     @property
     def kind(self) -> str:
-        """``jsonl``, ``csv`` or ``parquet``."""
+        """``jsonl``, ``csv``, ``parquet`` or ``rows``, of a query."""
 
     @property
     def encoding(self) -> str:
@@ -92,6 +92,10 @@ def open_rows(
 
     Raises InputRefused: unreadable, empty, of unknown kind or encoding, not Parquet, or a header that is none.
     """
+    if kind is None and path.suffix == ".rows":
+        from worker.documents.kept_rows import open_kept_rows  # which needs Row
+
+        return open_kept_rows(path)
     told = named_encoding(encoding) if encoding else None
     kind = _kind(path, told) if kind is None else kind
     if kind == "parquet":

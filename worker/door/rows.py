@@ -95,12 +95,16 @@ def open_input(path: Path, submission: Submission, *, by_document: bool = False)
     Raises InputRefused: an unreadable input, a template that is none, a variable that no column has, defaults that no
     host would take.
     """
-    problems = [Problem(*_plain(problem)) for problem in check_defaults(submission.defaults)]
-    if problems:
-        raise InputRefused(problems)
+    _check_defaults(submission)
     rows = open_rows(path, encoding=submission.encoding, quote=submission.quote)
     if problems := _idle(submission, rows.kind, path):
         raise InputRefused(problems)
+    return input_of(rows, submission, by_document=by_document)
+
+
+def input_of(rows: Rows, submission: Submission, *, by_document: bool = False) -> "Input":
+    """Rows and the submission checked against each other, before any row is read. Raises as ``open_input`` does."""
+    _check_defaults(submission)
     template = None
     if submission.prompt is not None:
         template = prompt_text(submission.prompt, source=submission.prompt_source)
@@ -121,6 +125,12 @@ def open_input(path: Path, submission: Submission, *, by_document: bool = False)
     return Input(rows, submission, template, system, by_document)
 
 
+def _check_defaults(submission: Submission) -> None:
+    problems = [Problem(*_plain(problem)) for problem in check_defaults(submission.defaults)]
+    if problems:
+        raise InputRefused(problems)
+
+
 def _document_of(row: Row) -> Any:
     """The document that a job line was made of."""
     return json.loads(row.raw or b"{}").get("metadata", {}).get("path")
@@ -138,7 +148,7 @@ def _idle(submission: Submission, kind: str, path: Path) -> list[Problem]:
     ]
 
 
-_KINDS = {"jsonl": "JSON lines", "parquet": "Parquet", "csv": "CSV"}
+_KINDS = {"jsonl": "JSON lines", "parquet": "Parquet", "csv": "CSV", "rows": "rows of a query"}
 
 
 def _plain(problem: Any) -> tuple[int, str, str, str]:

@@ -26,8 +26,8 @@ from worker.storage.engine import Database
 from worker.storage.models import ModelTold, known_models
 from worker.storage.notices import promise_notices
 
-NO_FILES = ("-", "python")
-"""Sources: standard input, and a program. What comes from there next may be anything."""
+NO_FILES = ("-", "python", "sql")
+"""Sources: standard input, a program, and a query. What comes from there next may be anything."""
 _READING = frozenset({"columns", "encoding", "encoding_found", "quote", "id_column", "pilot", "override"})
 """Parts of a stored recipe that say how rows are read, not what they are asked."""
 

@@ -279,9 +279,16 @@ def write_results_file(
         )
 
     def table(*, metadata: bool) -> tuple[list[Column], Iterator[list[Any]]]:
-        found = table_columns(database, batch_id, columns=columns, metadata=metadata, fields=fields)
-        rows = _rows(database, batch_id, found, states, chosen, fields)
-        return [one.column for one in found], counted(rows, progress)
+        found, rows = result_table(
+            database,
+            batch_id,
+            states=states,
+            columns=columns,
+            metadata=metadata,
+            chosen=chosen,
+            fields=fields,
+        )
+        return found, counted(rows, progress)
 
     return write_as(path, lines, table, bom=bom, safe=safe)
 
@@ -317,6 +324,21 @@ def write_as(
 # -- as a table -------------------------------------------------------------------------------------------------------
 
 
+def result_table(
+    database: Database,
+    batch_id: int | None,
+    *,
+    states: Collection[JobState] | None = None,
+    columns: Sequence[str] | None = None,
+    metadata: bool = False,
+    chosen: Selection | None = None,
+    fields: Fields = Fields(),
+) -> tuple[list[Column], Iterator[list[Any]]]:
+    """Results as the columns and the rows of a table. See ``table_columns``."""
+    found = table_columns(database, batch_id, columns=columns, metadata=metadata, fields=fields)
+    return [one.column for one in found], _rows(database, batch_id, found, states, chosen, fields)
+
+
 @dataclass(frozen=True, slots=True)
 class ResultColumn:
     """A column of a table of results, and where its values come from: texts, numbers, times; of an input, any JSON."""
@@ -332,13 +354,15 @@ def table_columns(
     columns: Sequence[str] | None = None,
     metadata: bool = False,
     fields: Fields = Fields(),
+    reserved: Collection[str] = (),
 ) -> list[ResultColumn]:
     """``custom_id``, then the input's own columns, then what came of it.
 
     The input's are the column that was the id, the prompt (unless a template made it) and the keys of all metadata:
     those that ``columns`` names in its order, the others as they come first. One that has the name of a column of
-    Caravan's is called ``input_<name>``. ``metadata`` adds all of it as JSON in a last column; it is there in any case
-    where an input has more than ``MOST_INPUT_COLUMNS`` keys. What ``fields`` asks for beyond comes before that.
+    Caravan's, or a ``reserved`` one, is called ``input_<name>``. ``metadata`` adds all of it as JSON in a last column;
+    it is there in any case where an input has more than ``MOST_INPUT_COLUMNS`` keys. What ``fields`` asks for beyond
+    comes before that.
     """
     recipe: Mapping[str, Any] = {}
     if batch_id is not None:
@@ -367,10 +391,19 @@ def table_columns(
         for name in fields.more
         if name != "reasoning" and not (name == "prompt" and has_prompt)
     ]
-    ours = {"custom_id", "metadata", *(one.column.name for one in (*made, *beyond))}
+    ours = {"custom_id", "metadata", *reserved, *(one.column.name for one in (*made, *beyond))}
     less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
     kept = [one for one in (*made, *beyond, *last) if one.column.name not in less]
     return [column("custom_id", "text", attrgetter("custom_id")), *_renamed(inputs, ours), *kept]
+
+
+def common_columns(fields: Fields) -> list[ResultColumn]:
+    """The columns that results of all batches have, ``metadata`` as JSON among them."""
+    made = [column(name, kind, value) for name, kind, value in OF_RESULT]
+    every = [column("custom_id", "text", attrgetter("custom_id")), *made]
+    every.append(column("metadata", "text", _metadata_json))
+    less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
+    return [one for one in every if one.column.name not in less]
 
 
 def column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:

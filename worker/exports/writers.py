@@ -309,7 +309,7 @@ def write_parquet(out: BinaryIO, columns: Sequence[Column], rows: Iterable[Seque
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for group in _groups(rows):
             arrays = [
-                [_CAST[column.kind](value) for value in values]
+                [column_value(column.kind, value) for value in values]
                 for column, values in zip(columns, zip(*group, strict=True), strict=True)
             ]
             count += len(group)
@@ -379,6 +379,11 @@ _CAST: Mapping[Kind, Callable[[Any], Any]] = {
     "truth": lambda value: value if isinstance(value, bool) else None,
     "time": lambda value: value if isinstance(value, datetime) else None,
 }
+
+
+def column_value(kind: Kind, value: Any) -> Any:
+    """A value as a column of this kind takes it; None where it is of another."""
+    return _CAST[kind](value)
 
 
 # -- what was left out ------------------------------------------------------------------------------------------------

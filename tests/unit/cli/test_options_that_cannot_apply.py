@@ -51,6 +51,8 @@ IDLE = [
             ("--from @last --prompt 'x {{ y }}'", "--prompt"),
             ("jobs.jsonl --quote none", "--quote"),
             ("rows.parquet --quote none", "--quote"),
+            ("rows.csv --sql-url sqlite:///a.db", "--sql-url"),
+            ("rows.csv --from-sql 'SELECT 1' --sql-url sqlite:///a.db", "--from-sql"),
             ("rows.parquet --encoding cp1252", "--encoding"),
         )
     ),
@@ -79,6 +81,8 @@ IDLE = [
             ("@last --after 3 --wide", "--wide"),
             ("@last --follow --matching word", "--matching"),
             ("@last --follow --as csv", "--as"),
+            ("@last --sql-url sqlite:///a.db", "--sql-url"),
+            ("@last --to-table t --sql-url sqlite:///a.db -o out.csv", "--to-table"),
         )
     ),
     ("set @last --priority high --tz Europe/Berlin", "--tz"),
