@@ -2,7 +2,8 @@
 
 from worker.client.asked import submission_of
 from worker.client.given import Jobs
-from worker.client.handle import BatchHandle, OnProgress
+from worker.client.handle import BatchHandle
 from worker.client.producer import Client
+from worker.client.progress import OnProgress
 
 __all__ = ["BatchHandle", "Client", "Jobs", "OnProgress", "submission_of"]

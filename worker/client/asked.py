@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from api_schemas.jobs import JobDefaults, check_defaults
+from api_schemas.python_values import plain_value, schema_of
 from api_schemas.submissions import Submission
-from worker.client.given import plain_value, schema_of
 from worker.documents.encodings import read_text
 from worker.domain.keeping import FOREVER, parse_keep
 from worker.errors import InputRefused, Problem

@@ -2,10 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from api_schemas.jobs import FIELDS
+from api_schemas.python_values import job_fields, json_text, plain_value
 from worker.documents.job_lines import job_values
 from worker.door.intake import PROBLEMS_SHOWN
 from worker.errors import InputRefused, Problem
@@ -15,24 +17,44 @@ Jobs = Iterable[Any]
 says what is asked they are its rows, with whatever fields."""
 
 
-def write_lines(jobs: Jobs, out: IO[bytes], *, rows: bool) -> tuple[int, dict[int, Problem]]:
-    """Write each job as a line; ``rows``: each row as it stands, for a template. Returns how many, and what is wrong
-    with those that cannot be lines, by their place: their lines hold nothing. After 20 of them no more is read.
+MOST_COLUMNS = 1000
+"""Names of columns that are kept of rows which each have others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Jobs that were written as lines."""
+
+    count: int
+    problems: dict[int, Problem]
+    """What is wrong with those that cannot be lines, by their place: their lines hold nothing."""
+    columns: tuple[str, ...]
+    """All names that any of the first rows has; of jobs that are no rows none."""
+
+
+def write_lines(jobs: Jobs, out: IO[bytes], *, rows: bool) -> Written:
+    """Write each job as a line; ``rows``: each row as it stands, for a template. After 20 that cannot be lines no more is
+    read.
 
     Raises InputRefused for what holds no jobs at all.
     """
     number = 0
     problems: dict[int, Problem] = {}
+    columns: dict[str, None] = {}
     for number, job in enumerate(_one_by_one(jobs, rows=rows), start=1):
         try:
-            line = _line(job, rows=rows)
+            fields = job_fields(job, with_null=rows)
+            line = _line(fields)
         except (TypeError, ValueError, RecursionError) as error:
             line = b"{}"
             problems[number] = Problem(number, "", "invalid_value", str(error))
+        else:
+            if rows and not columns.keys() >= fields.keys() and len(columns) < MOST_COLUMNS:
+                columns |= dict.fromkeys(map(str, fields))
         out.write(line + b"\n")
         if len(problems) == PROBLEMS_SHOWN:
             break
-    return number, problems
+    return Written(number, problems, tuple(columns))
 
 
 def _one_by_one(jobs: Jobs, *, rows: bool) -> Iterator[Any]:
@@ -66,42 +88,10 @@ def _cell(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _line(job: Any, *, rows: bool) -> bytes:
+def _line(fields: dict[str, Any]) -> bytes:
     """A job, or a row, as a line. Raises TypeError, ValueError, RecursionError that say what cannot be one."""
-    if isinstance(job, str):
-        job = {"prompt": job}
-    elif hasattr(job, "model_dump"):
-        job = job.model_dump(mode="json", exclude_none=not rows)
-    if not isinstance(job, Mapping):
-        raise TypeError(f"expected a dictionary, a pydantic model or a text, got {type(job).__name__}")
-    fields = dict(job)
-    if fields.get("format") is not None:
-        fields["format"] = schema_of(fields["format"])
-    try:
-        line = json.dumps(fields, ensure_ascii=False, default=plain_value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"cannot be written as JSON: {error}") from error
+    line = json_text(fields)
     try:
         return line.encode()
     except UnicodeEncodeError:  # a lone surrogate: escaped it can be read, and is replaced
         return json.dumps(fields, default=plain_value).encode()
-
-
-def plain_value(value: Any) -> Any:
-    """What JSON does not know: numpy's values, dates, pydantic models, other mappings and sequences."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return list(value)
-    raise TypeError(f"a value of type {type(value).__name__} has no form in JSON")
-
-
-def schema_of(format: Any) -> Any:
-    """``json`` or a schema as it is; of a pydantic class its JSON Schema."""
-    return format.model_json_schema() if hasattr(format, "model_json_schema") else format

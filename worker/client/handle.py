@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
+from worker.client.progress import OnProgress, shown_progress
 from worker.clock import Clock
 from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.batches import BatchProgress, BatchState
@@ -13,7 +14,8 @@ from worker.domain.jobs import JobState
 from worker.domain.replies import PromptFit
 from worker.domain.selection import Selection
 from worker.errors import DatabaseFailure
-from worker.exports.results import result_lines
+from worker.exports.results import result_lines, result_table
+from worker.exports.writers import Kind, column_value
 from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
@@ -21,8 +23,6 @@ from worker.storage.engine import Database
 
 if TYPE_CHECKING:
     import pandas
-
-OnProgress = Callable[[BatchProgress], None]
 
 DATABASE_SECONDS = 60.0
 """How long a wait rides out a database that is away."""
@@ -53,13 +53,22 @@ class BatchHandle:
             return batch_progress(conn, self.id)
 
     def wait(
-        self, callback: OnProgress | None = None, timeout: float | None = None, poll: float = 1.0
+        self,
+        callback: OnProgress | None = None,
+        timeout: float | None = None,
+        poll: float = 1.0,
+        *,
+        progress_bar: bool = False,
     ) -> BatchProgress:
         """Wait until nothing of it can change by itself any more: all ended or held, or it is paused and nothing runs.
 
-        ``callback`` hears of each look, every ``poll`` seconds; what it raises ends the wait. Raises TimeoutError after
-        ``timeout`` seconds, DatabaseFailure when the database fails for longer than ``DATABASE_SECONDS``.
+        ``callback`` hears of each look, every ``poll`` seconds; what it raises ends the wait. ``progress_bar`` shows how far
+        it is on standard error. Raises TimeoutError after ``timeout`` seconds, DatabaseFailure when the database fails for
+        longer than ``DATABASE_SECONDS``.
         """
+        if progress_bar:
+            with shown_progress(self.name, callback) as shown:
+                return self.wait(shown, timeout, poll)
         began = read_at = time.monotonic()
         while True:
             try:
@@ -90,15 +99,25 @@ class BatchHandle:
         return self.results()
 
     def to_dataframe(self, states: Collection[JobState | str] | None = None) -> "pandas.DataFrame":
-        """The results as a table in memory. Raises ExtraMissing, an ImportError, where pandas is not installed."""
+        """The results as a table in memory, with the columns and the order of ``caravan results -o answers.parquet``: the
+        columns of the input are columns here, numbers may be missing (``Int64``), and times are in UTC.
+
+        Raises ExtraMissing, an ImportError, where pandas is not installed.
+        """
         from worker.extras import require
 
         require("pandas", "to_dataframe()")
         import pandas
 
-        from api_schemas.jobs import ResultLine
-
-        return pandas.DataFrame(list(self.results(states)), columns=list(ResultLine.model_fields))
+        columns, rows = result_table(
+            self._place.database, self.id, states=None if states is None else _states(states), metadata=True
+        )
+        values = list(zip(*rows, strict=True)) or [()] * len(columns)
+        series = [
+            pandas.Series([column_value(column.kind, value) for value in held], dtype=_DTYPES[column.kind])
+            for column, held in zip(columns, values, strict=True)
+        ]
+        return pandas.DataFrame({column.name: held for column, held in zip(columns, series, strict=True)})
 
     def cancel(self) -> int:
         """Cancel what has not ended; returns how many jobs. Those that run stop within seconds.
@@ -143,6 +162,15 @@ class BatchHandle:
         again = retry_jobs(self._place.database, chosen, clock=self._place.clock, options=options).jobs
         self._place.wake()
         return again
+
+
+_DTYPES: Mapping[Kind, str] = {
+    "text": "object",
+    "integer": "Int64",
+    "number": "float64",
+    "truth": "boolean",
+    "time": "datetime64[us, UTC]",
+}
 
 
 def _states(names: Collection[JobState | str]) -> set[JobState]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from api_schemas.submissions import Submission
 from worker.client.asked import refused, submission_of
-from worker.client.given import Jobs, write_lines
+from worker.client.given import MOST_COLUMNS, Jobs, write_lines
 from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
+from worker.documents.job_lines import column_problems
+from worker.documents.templates import prompt_template
 from worker.domain.batches import Batch, BatchState
 from worker.door.intake import intake_of
 from worker.door.observer import CheckModels, Choice, Difference, Observer
@@ -169,11 +171,13 @@ class Client:
         with tempfile.TemporaryDirectory(prefix="caravan-") as folder:
             path = Path(folder) / "jobs.jsonl"
             with path.open("wb") as out:
-                count, bad = write_lines(jobs, out, rows=not submission.is_plain)
-            if not count:
+                written = write_lines(jobs, out, rows=not submission.is_plain)
+            if not written.count:
                 raise refused("", "the input holds no job", code="empty")
-            if bad:
-                raise _problems(path, submission, bad)
+            if wrong := _missing_columns(submission, written.columns):
+                raise InputRefused(wrong)
+            if written.problems:
+                raise _problems(path, submission, written.problems)
             rows = RowFile(path, SOURCE)
             self._see_not_cancelled(submission, submission.key or rows.key(submission))
             try:
@@ -250,6 +254,23 @@ class _NoExtension(Observer):
             f"batch {batch.id} ({batch.name}) asked these jobs before they changed: {difference}. extend=True takes the "
             "change into that batch, new=True makes a batch of its own"
         )
+
+
+def _missing_columns(submission: Submission, columns: tuple[str, ...]) -> list[Problem]:
+    """Columns that are named and that no row has, each told once, as of a table."""
+    if not columns or len(columns) >= MOST_COLUMNS:
+        return []
+    wrong = column_problems(columns, templated=submission.prompt is not None, id_column=submission.id_column)
+    for text, source in (
+        (submission.prompt, submission.prompt_source),
+        (submission.system_template, "system"),
+    ):
+        if text is not None:
+            wrong += prompt_template(text, source=source).missing(columns)
+    return [
+        replace(one, message=one.message.replace("--id:", "id_column:").replace("--prompt '", "prompt='"))
+        for one in wrong
+    ]
 
 
 def _in_python(problem: Problem) -> Problem:

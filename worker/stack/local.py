@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from api_schemas.submissions import Submission
 from worker.client import BatchHandle, Client, Jobs, OnProgress, submission_of
+from worker.client.progress import shown_progress
 from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
@@ -56,6 +57,8 @@ class Caravan(Client):
         id_column: str | None = None,
         system: str | None = None,
         format: Any = None,
+        repairs: int | None = None,
+        allow_empty: bool | None = None,
         options: Mapping[str, Any] | None = None,
         think: bool | str | None = None,
         priority: "PriorityName | None" = None,
@@ -71,6 +74,7 @@ class Caravan(Client):
         reuse: "bool | Literal['any'] | None" = None,
         keep: timedelta | str | None = None,
         callback: OnProgress | None = None,
+        progress_bar: bool = False,
         poll: float = 0.25,
         wait_hosts: float = 120.0,
     ) -> BatchHandle:
@@ -78,8 +82,8 @@ class Caravan(Client):
 
         ``hosts`` are URLs, or names of hosts that were added; None: all that were added, else the one at OLLAMA_HOST.
         ``slots``: requests each serves at a time; None: as it was added, else 1. ``callback`` hears of the progress
-        every ``poll`` seconds. Where ``caravan up`` serves this home, ``hosts`` are added to it, and it does the work
-        while this waits.
+        every ``poll`` seconds, and ``progress_bar`` shows it on standard error. Where ``caravan up`` serves this home,
+        ``hosts`` are added to it, and it does the work while this waits.
 
         Interrupted, running calls may end (a second Ctrl-C cuts them; those of ``caravan up`` go on); the same call goes
         on where it stopped. Raises NoHost where no host answers, at the start or for ``wait_hosts`` seconds, or
@@ -97,6 +101,8 @@ class Caravan(Client):
             id_column=id_column,
             system=system,
             format=format,
+            repairs=repairs,
+            allow_empty=allow_empty,
             options=options,
             think=think,
             priority=priority,
@@ -112,6 +118,21 @@ class Caravan(Client):
             reuse=reuse,
             keep=keep,
         )
+        if progress_bar:
+            with shown_progress(name or "batch", callback) as shown:
+                return self._run(jobs, submission, hosts, slots, shown, poll, wait_hosts)
+        return self._run(jobs, submission, hosts, slots, callback, poll, wait_hosts)
+
+    def _run(
+        self,
+        jobs: Jobs,
+        submission: "Submission",
+        hosts: Sequence[str] | None,
+        slots: int | None,
+        callback: OnProgress | None,
+        poll: float,
+        wait_hosts: float,
+    ) -> BatchHandle:
         try:
             with embedded(self.settings, command="run") as stack:
                 seen = join_hosts(stack, wanted_hosts(self.database, hosts, slots))

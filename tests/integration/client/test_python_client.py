@@ -11,6 +11,7 @@ from pydantic import BaseModel
 import simulator
 from caravan import Caravan, InputRefused, NoHost
 from tests.repo.docs.pages import DOCS, blocks
+from worker.exports.results import write_results_file
 
 MODEL = "llama3.2:3b"
 
@@ -58,7 +59,54 @@ def test_a_table_becomes_jobs_and_results_a_table(host: simulator.RunningHost, t
 
     assert list(found["custom_id"]) == ["a", "b"]
     assert list(found["state"]) == ["succeeded", "succeeded"]
-    assert list(found["metadata"]) == [{"stars": 5.0}, None]
+    assert found["stars"].dropna().to_list() == [5.0]
+    assert heard[-1] == 2
+
+
+def test_a_dataframe_of_results_is_the_table_of_parquet(host: simulator.RunningHost, tmp_path: Path) -> None:
+    rows = [
+        {"sku": "b", "title": "Cup", "stars": 5, "price": 2.5, "sold": True},
+        {"sku": "a", "title": None, "stars": None, "price": 3, "sold": None},
+    ]
+    file = tmp_path / "answers.parquet"
+
+    with Caravan(home=tmp_path) as caravan:
+        batch = caravan.run(
+            rows, prompt="Praise {{ title }} {{ stars }}.", id_column="sku", hosts=[host.url], model=MODEL
+        )
+        found = batch.to_dataframe()
+        write_results_file(caravan.database, batch.id, file)
+
+    stored = pandas.read_parquet(file, dtype_backend="numpy_nullable")
+    assert list(found["sku"]) == ["b", "a"]
+    assert list(found.columns) == list(stored.columns)
+    for name in found.columns:
+        assert found[name].astype(object).where(found[name].notna(), None).to_list() == (
+            stored[name].astype(object).where(stored[name].notna(), None).to_list()
+        ), name
+    assert str(found["stars"].dtype) == "Int64"
+    assert str(found["sold"].dtype) == "boolean"
+    assert str(found["finished_at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_a_progress_bar_shows_how_far_a_run_is(
+    host: simulator.RunningHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[int] = []
+    with Caravan(home=tmp_path) as caravan:
+        caravan.run(
+            ["x", "y"],
+            name="moods",
+            hosts=[host.url],
+            model=MODEL,
+            progress_bar=True,
+            callback=lambda progress: heard.append(progress.done),
+        )
+
+    shown = capsys.readouterr()
+    assert "moods" in shown.err
+    assert "2/2" in shown.err
+    assert shown.out == ""
     assert heard[-1] == 2
 
 

@@ -231,7 +231,7 @@ def test_a_table_of_no_results_has_its_columns(caravan: Caravan) -> None:
     table = batch.to_dataframe({"failed"})
 
     assert len(table) == 0
-    assert {"custom_id", "answer", "error"} <= set(table.columns)
+    assert {"custom_id", "answer", "error_code"} <= set(table.columns)
 
 
 def test_without_pandas_it_is_said_what_to_install(caravan: Caravan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,27 @@ def test_a_template_that_does_not_fit_the_rows_is_refused_and_nothing_is_stored(
     assert all(not batch.progress().total for batch in caravan.batches())
 
 
+@pytest.mark.parametrize(
+    "rows", [[TEA, CUP] * 30, pandas.DataFrame([TEA, CUP] * 30)], ids=["list", "dataframe"]
+)
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"id_column": "SKU"}, "id_column: no column 'SKU'; did you mean 'sku'?"),
+        ({"prompt": "Sell {{ titel }}."}, "prompt line 1: no column 'titel'; did you mean title?"),
+        ({"system": "Sell {{ titel }}."}, "system line 1: no column 'titel'; did you mean title?"),
+    ],
+)
+def test_a_column_that_no_row_has_is_named_once_as_on_the_command_line(
+    caravan: Caravan, rows: Any, said: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputRefused) as refused:
+        caravan.submit(rows, model=MODEL, **{"prompt": "Sell {{ title }}.", **said})
+
+    assert [problem.message for problem in refused.value.problems] == [told]
+    assert caravan.batches() == []
+
+
 def test_rows_that_cannot_be_written_are_named_beside_those_that_render_blank(caravan: Caravan) -> None:
     with pytest.raises(InputRefused) as found:
         caravan.submit([TEA, {"title": {1}}, {"title": ""}], prompt="{{ title }}", model=MODEL)

@@ -17,15 +17,15 @@ from worker.errors import InputRefused, Problem
 
 def written(jobs: Any, *, rows: bool = False) -> list[Any]:
     out = io.BytesIO()
-    count, problems = write_lines(jobs, out, rows=rows)
+    written = write_lines(jobs, out, rows=rows)
     lines = out.getvalue().splitlines()
-    assert problems == {}
-    assert count == len(lines)
+    assert written.problems == {}
+    assert written.count == len(lines)
     return [json.loads(line) for line in lines]
 
 
 def problems(jobs: Any) -> dict[int, Problem]:
-    return write_lines(jobs, io.BytesIO(), rows=False)[1]
+    return write_lines(jobs, io.BytesIO(), rows=False).problems
 
 
 class Shape(BaseModel):
