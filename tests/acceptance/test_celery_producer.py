@@ -1,11 +1,49 @@
-"""An application that knows only the broker puts jobs in with the snippet of its page."""
+"""Applications that know only the broker put jobs into a real fleet, and learn what became of them."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+from celery import Celery
+from kombu import Connection, Exchange, Producer, Queue
+
 from tests.acceptance.conftest import MODELS, Fleet
-from tests.repo.docs.pages import DOCS, blocks
+from tests.repo.docs.pages import DOCS, ROOT, blocks
 from tests.waiting import wait_until
+
+PROJECT = """
+import json, sys
+from caravan.celery import SubmissionRefused, submit
+
+field = sys.argv[4]
+rows = ({"custom_id": f"r{n}", field: f"Judge review {n}."} for n in range(int(sys.argv[1])))
+try:
+    answer = submit(rows, key=sys.argv[2], model=sys.argv[3], options={"num_predict": 2}, timeout=60)
+    print(answer.model_dump_json())
+except SubmissionRefused as error:
+    print(json.dumps({"batch": error.batch, "problems": [str(one.message) for one in error.problems]}))
+assert not {"sqlalchemy", "worker"} & {*sys.modules}
+"""
+
+
+def produce(fleet: Fleet, folder: Path, jobs: int, key: str, field: str = "prompt") -> dict[str, Any]:
+    """Run a program in a project with a ``worker.py`` of its own, which is given the broker's URL and nothing else."""
+    (folder / "worker.py").write_text("raise ImportError('of the project')")
+    (folder / "project.py").write_text(PROJECT)
+    done = subprocess.run(
+        [sys.executable, "project.py", str(jobs), key, MODELS[0], field],
+        cwd=folder,
+        env={"CARAVAN_BROKER_URL": fleet.env["CARAVAN_BROKER_URL"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def refused(fleet: Fleet, key: str) -> str:
@@ -14,23 +52,56 @@ def refused(fleet: Fleet, key: str) -> str:
     return fleet.run("status", key, check=False).stdout
 
 
-def test_the_snippet_submits_a_batch_once_and_bad_jobs_are_refused_by_their_lines(fleet: Fleet) -> None:
+def test_a_project_with_nothing_but_the_broker_submits_learns_and_is_answered(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
     fleet.start_all()
-    [snippet] = blocks(DOCS / "celery_producers.md", "python")
+
+    first = produce(fleet, folder, 2100, "reviews")
+    again = produce(fleet, folder, 2100, "reviews")
+    wrong = produce(fleet, folder, 2, "wrong", field="promt")
+    cancelled = fleet.run("cancel", "reviews", "--yes", check=False)
+
+    assert (first["state"], first["jobs"], first["created"]) == ("open", 2100, True)
+    assert (again["batch"], again["jobs"], again["created"]) == (first["batch"], 2100, False)
+    assert any(message.startswith("promt: unknown field") for message in wrong["problems"])
+    assert "line 2: promt: unknown field" in refused(fleet, "wrong")
+    assert cancelled.returncode == 0
+    small = produce(fleet, folder, 4, "small")
+    fleet.wait_finished("small")
+    assert [line["custom_id"] for line in fleet.results(str(small["batch"]))] == ["r0", "r1", "r2", "r3"]
+
+
+def test_the_documented_message_is_answered_and_an_unreadable_one_is_a_refused_batch(fleet: Fleet) -> None:
+    fleet.start_all()
+    url = fleet.env["CARAVAN_BROKER_URL"]
+    _, snippet = blocks(DOCS / "celery_producers.md", "python")
     names: dict[str, Any] = {}
-    code = snippet.text.replace("redis://redis.internal:6379/0", fleet.env["CARAVAN_BROKER_URL"])
+    code = snippet.text.replace("redis://redis.internal:6379/0", url)
 
     exec(code, names)
-    fleet.wait_finished("reviews-2026-11-23")
-    exec(code, names)
-    send = names["app"].send_task
-    bad = [{"model": MODELS[0], "prompt": "fine"}, {"model": MODELS[0], "promt": "misspelt"}]
-    send("caravan.submit", kwargs={"key": "bad", "jobs": bad}, queue="submit")
-    many = [{"model": MODELS[0], "prompt": "x"}] * 1001
-    send("caravan.submit", kwargs={"key": "many", "jobs": many}, queue="submit")
+    fleet.wait_finished("reviews-2026-11-24")
+    assert names["answer"]["state"] in ("open", "finished")
+    assert [line["custom_id"] for line in fleet.results("reviews-2026-11-24")] == ["r1", "r2"]
 
-    assert "line 2" in refused(fleet, "bad")
+    app: Celery = names["app"]
+    app.send_task("caravan.submit", kwargs={"key": "bad", "jobs": [{"prompt": "x"}]}, queue="submit")
+    app.send_task("caravan.submit", kwargs={"key": "many", "jobs": [{}] * 1001}, queue="submit")
+    app.send_task("caravan.sumbit", kwargs={"key": "k"}, task_id="misspelt", queue="submit")
+    queue = Queue("submit", Exchange("submit", type="direct"), routing_key="submit")
+    with Connection(url, transport_options={"global_keyprefix": "caravan:"}) as connection:
+        producer = Producer(connection, exchange=queue.exchange, routing_key="submit")
+        producer.publish(
+            b"{not JSON", content_type="application/json", content_encoding="utf-8", headers={"id": "torn"}
+        )
+
+    assert "model: missing" in refused(fleet, "bad")
     assert "at most 1000 are taken" in refused(fleet, "many")
-    assert [line["custom_id"] for line in fleet.results("reviews-2026-11-23")] == ["r1", "r2"]
-    listed = json.loads(fleet.run("batches", "--json").stdout)
-    assert sorted(batch["key"] for batch in listed) == ["bad", "many", "reviews-2026-11-23"]
+    assert "there is no task 'caravan.sumbit'" in refused(fleet, "celery-misspelt")
+    assert "the message cannot be read" in refused(fleet, "celery-torn")
+    again = app.send_task(
+        "caravan.submit", kwargs={"key": "many", "jobs": [], "submission": {}}, queue="submit"
+    )
+    assert again.get(timeout=30)["problems"][0]["code"] == "empty"

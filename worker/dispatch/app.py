@@ -65,8 +65,18 @@ def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
         worker_hijack_root_logger=False,
         worker_max_tasks_per_child=200,
         worker_send_task_events=False,
+        worker_consumer="worker.dispatch.unreadable:SubmitConsumer",
         task_ignore_result=True,
-        result_backend=None,
+        # caravan.submit alone answers, to the broker, where its producer waits for it
+        result_backend=settings.broker_url,
+        result_backend_transport_options={
+            "global_keyprefix": "caravan:",
+            "retry_policy": {"timeout": 5.0},
+        },
+        result_expires=3600,
+        redis_socket_connect_timeout=min(5, socket_seconds),
+        redis_socket_timeout=socket_seconds,
+        redis_socket_keepalive=True,
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=SUBMIT_QUEUE,
@@ -86,6 +96,7 @@ def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
     )
     if settings.broker_url.startswith("rediss://"):
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        app.conf.redis_backend_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
 
 

@@ -24,7 +24,7 @@ from worker.dispatch.services import (
 )
 from worker.dispatch.wake import wake_hosts
 from worker.domain.hosts import Host
-from worker.errors import DatabaseFailure, InputRefused, NotFound, SettingsRefused
+from worker.errors import DatabaseFailure, NotFound, SettingsRefused
 from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
@@ -153,15 +153,23 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
         run(chores)
         ended[" chores"] = monotonic()
 
-    @app.task(name="caravan.submit", shared=False, time_limit=LONGEST_TASK)
-    def submit(key: str, jobs: list[dict[str, Any]], name: str | None = None) -> None:
-        from worker.dispatch.submit import submit_message
+    @app.task(name="caravan.submit", bind=True, shared=False, ignore_result=False, time_limit=LONGEST_TASK)
+    def submit(task: Any, *given: Any, **arguments: Any) -> dict[str, Any]:
+        from api_schemas.submit_message import SubmitAnswer
+        from worker.dispatch.submit import take_message
 
+        named = dict(zip(("key", "jobs", "name"), given, strict=False)) | arguments
         try:
-            submit_message(resources.database, resources.clock, settings, key=key, jobs=jobs, name=name)
-        except InputRefused:
-            return  # stored with the batch: `caravan status KEY` shows it
-        wake_hosts(app, hosts_to_wake(resources.database, clock=resources.clock))
+            database, clock = resources.database, resources.clock
+        except DatabaseFailure as error:
+            emit_failure(error, host="submit")
+            return SubmitAnswer(unavailable=str(error)).model_dump()
+        answer = take_message(
+            database, clock, named, message_id=task.request.id, max_attempts=settings.max_attempts
+        )
+        if answer.batch is not None and answer.state != "refused":
+            wake_hosts(app, hosts_to_wake(database, clock=clock))
+        return answer.model_dump()
 
     worker_process_init.connect(lambda **_: _after_fork(resources), weak=False)
     worker_shutting_down.connect(lambda **_: _SHUTTING_DOWN.set(), weak=False)

@@ -197,6 +197,17 @@ rejects = Table(
     Column("message", Text, nullable=False),
 )
 
+submission_parts = Table(
+    "submission_parts",
+    metadata,
+    Column("upload", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("lines", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Index("ix_submission_parts_received", "received_at"),
+)
+"""Parts of a submission that comes in several messages, until the last of them is there: ``lines`` as JSON lines."""
+
 operations = Table(
     "operations",
     metadata,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from api_schemas import submit_message
 from api_schemas.formats import LONGEST_SCHEMA
 from api_schemas.generate import MOST_CONTEXT, MOST_IMAGES
 from api_schemas.job_line import LONGEST_MODEL
@@ -9,7 +10,6 @@ from api_schemas.job_problems import MOST_PROBLEMS
 from api_schemas.jobs import Limits
 from api_schemas.line_bounds import MOST_FIELDS, MOST_VALUES
 from api_schemas.options import MOST_STOPS
-from worker.dispatch import submit
 from worker.documents import encodings, parquet, sandbox, tables, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
@@ -140,8 +140,8 @@ def limits() -> list[Limit]:
         Limit("jobs of a batch", f"{MOST_JOBS:,}", "split the input", FILE),
         Limit(
             "jobs of one Celery message",
-            f"{submit.MOST_JOBS:,}",
-            "send more messages",
+            f"{submit_message.MOST_JOBS:,}",
+            "send the jobs in parts",
             "the batch is `refused`",
         ),
         Limit("an idempotency key", f"{batches.LONGEST_KEY} characters", FIXED, "the batch is refused"),
