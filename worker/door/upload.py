@@ -28,6 +28,8 @@ from worker.storage.models import known_models
 from worker.storage.operations import open_operation
 
 CHUNK = 5000
+AT_ONCE = 200_000
+"""Jobs that whoever submits makes eligible: work for a long while, in which the service does the rest."""
 DROPPING = 2.0
 """Seconds that whoever submits spends on dropping the lines of a refused batch; the service drops the rest."""
 
@@ -111,7 +113,7 @@ def upload(
         # another upload of this key may have stored lines that this one, a pilot perhaps, did not read
         stored = intake.accepted if created else batch_progress(conn, batch.id).total
         batch = seal_batch(conn, batch.id, jobs=stored, now=clock.now())
-    promote_batches(database, [batch.id], clock)
+    promote_batches(database, [batch.id], clock, most=AT_ONCE)
     emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
     return Uploaded(batch, created, intake)
 

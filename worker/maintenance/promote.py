@@ -33,13 +33,16 @@ def promote(database: Database, clock: Clock) -> Counts:
             return {"promoted": total}
 
 
-def promote_batches(database: Database, batch_ids: Iterable[int], clock: Clock) -> int:
+def promote_batches(
+    database: Database, batch_ids: Iterable[int], clock: Clock, *, most: int | None = None
+) -> int:
     """Make the jobs of these sealed batches eligible, in chunks, and no others: whoever submits does not work through
-    somebody else's backlog. Should this process end between two chunks, the service continues. Returns how many."""
+    somebody else's backlog. Should this process end between two chunks, the service continues; so it does where there are
+    more than ``most``. Returns how many."""
     total = 0
     for batch_id in batch_ids:
         promoted = 1
-        while promoted:
+        while promoted and (most is None or total < most):
             with database.write() as conn:
                 promoted = promote_batch(conn, batch_id, limit=CHUNK, now=clock.now())
             total += promoted

@@ -90,6 +90,19 @@ def test_whoever_submits_promotes_only_the_own_batch(store: Store) -> None:
     assert store.counts(bulk)[JobState.SCHEDULED] == 3
 
 
+def test_of_a_very_large_batch_the_service_promotes_what_its_producer_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "CHUNK", 2)
+    own = sealed(store, 7, Priority.BULK)
+
+    assert promotion.promote_batches(store.database, [own], FakeClock(store.now), most=3) == 4
+    assert store.counts(own) == {JobState.QUEUED: 4, JobState.SCHEDULED: 3}
+    promotion.promote(store.database, FakeClock(store.now))
+
+    assert store.counts(own) == {JobState.QUEUED: 7}
+
+
 def test_a_restart_takes_up_a_firing_whose_reader_died(store: Store) -> None:
     with store.database.write() as conn:
         spec = ScheduleSpec(cron="0 2 * * *", prompt="x", models=("m:1",))
