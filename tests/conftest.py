@@ -59,6 +59,15 @@ def _one_writer_of_states() -> Iterator[None]:
 
 
 @pytest.fixture
+def echoes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind more: ``tests.echo``."""
+    from tests.echo import Echo
+    from worker.kinds.registry import KINDS
+
+    monkeypatch.setitem(KINDS, Echo.name, Echo())
+
+
+@pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     started = Processes(tmp_path)
     yield started

@@ -10,6 +10,7 @@ from typing import Any
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
+from worker.kinds.registry import KINDS
 from worker.ollama.limits import MOST_MODELS
 from worker.replies.wording import bad_reply, one_line
 
@@ -57,11 +58,11 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
 
 
 def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
-    """What the host can generate with by itself.
+    """What the host can work with by itself.
 
     Left out are models that it would pass on to a cloud (prompts would leave the house), models that say they
-    cannot generate, and what is no model's name. Raises HostError too for more than ``MOST_MODELS``. ``known`` keeps by
-    digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
+    can do nothing of what the kinds of requests need, and what is no model's name. Raises HostError too for more than
+    ``MOST_MODELS``. ``known`` keeps by digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
     """
     entries = [
         entry
@@ -107,7 +108,12 @@ def _told(entry: Mapping[str, Any]) -> Told | None:
     trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
     if not isinstance(capabilities, list) or not capabilities or trained is None:
         return None
-    return Told("thinking" in capabilities, trained, None, "completion" in capabilities)
+    return Told("thinking" in capabilities, trained, None, _can_work(capabilities))
+
+
+def _can_work(capabilities: list[Any]) -> bool:
+    """Whether there is a kind of request that a model with these capabilities can be asked."""
+    return any(kind.capability in capabilities for kind in KINDS.values())
 
 
 def _shown(ask: Ask, name: str) -> Told | None:
@@ -127,7 +133,7 @@ def _shown(ask: Ask, name: str) -> Told | None:
     weights = _weights(answer.get("modelfile"))
     if not isinstance(capabilities, list) or not capabilities:
         return Told(False, trained, vocabulary, weights=weights)  # a server older than capabilities
-    return Told("thinking" in capabilities, trained, vocabulary, "completion" in capabilities, weights)
+    return Told("thinking" in capabilities, trained, vocabulary, _can_work(capabilities), weights)
 
 
 def _kind(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -39,14 +39,14 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
         parts.machine.mark_used(completion.runner_key)
     parts.store(completions)
     endings = [completion.ending for completion in completions]
-    failures = [
-        (completion.runner_key, completion.ending.error)
+    failures = {
+        id(completion.ending.error): (completion.runner_key, completion.ending.error)
         for completion in completions
         if completion.ending.is_the_hosts and completion.ending.error is not None
-    ]
-    if failures:
+    }
+    if failures:  # the jobs of one call share the error: the host is blamed for it once
         parts.machine.doubt()
-        parts.breaker.add_failures(failures)
+        parts.breaker.add_failures(list(failures.values()))
         parts.claims.give_back()
     try:
         parts.claims.answer_alike(ending.finish.job_id for ending in endings)

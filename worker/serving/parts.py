@@ -95,14 +95,14 @@ def open_parts(context: ServingContext, token: str, history: HostHistory, outbox
 
 
 def _attempt_on(machine: Machine, context: ServingContext) -> Attempt:
-    def attempt(job: ClaimedJob, runner_key: str, call: Call) -> Ending:
+    def attempt(jobs: Sequence[ClaimedJob], runner_key: str, call: Call) -> Sequence[Ending]:
         runner = machine.runner(runner_key)
-        (ending,) = attempt_jobs(
-            [job],
+        return attempt_jobs(
+            jobs,
             ask=context.gpu.ask,
             call=call,
             host=context.host.name,
-            host_model=machine.models.get(job.model),
+            host_model=machine.models.get(jobs[0].model),
             window=runner.window,
             clock=context.clock,
             run_id=runner.run_id,
@@ -111,6 +111,5 @@ def _attempt_on(machine: Machine, context: ServingContext) -> Attempt:
             families=context.families,
             bounds=context.gpu.bounds,
         )
-        return ending
 
     return attempt

@@ -1,4 +1,4 @@
-"""The slots of a host: threads that each ask one job at a time, and hand back how it ended."""
+"""The slots of a host: threads that each make one call at a time, for the jobs that it carries, and hand back how these ended."""
 
 import queue
 import threading
@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from worker.clock import Clock
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code
+from worker.kinds.registry import together
 from worker.ollama.client import Call
 from worker.policy.streams import next_job
 from worker.serving.attempt import Ending
 
-Attempt = Callable[[ClaimedJob, str, Call], Ending]
-"""A job, the runner key that serves it, and the call to be aborted by."""
+Attempt = Callable[[Sequence[ClaimedJob], str, Call], Sequence[Ending]]
+"""Jobs that one call carries, the runner key that serves them, and the call to be aborted by; an ending for each, in order."""
 
 MOST_FAILURES = 20
 """Jobs that fail one after another before the slots halt, for the brakes to be looked at."""
@@ -24,21 +25,27 @@ OVERCOMMIT = 1
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a job ended, on which runner, and how many were asked at once when it began, itself included."""
+    """How a job ended, on which runner, and how many calls ran when its own began, itself included."""
 
     ending: Ending
     runner_key: str
     at_once: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunningJob:
-    """A job that a slot has taken."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RunningCall:
+    """The jobs that a slot has taken together."""
 
-    job: ClaimedJob
+    jobs: tuple[ClaimedJob, ...]
     runner_key: str
     call: Call
     at_once: int
+    given_up: set[int] = field(default_factory=set)
+    """Jobs of the call that nobody wants any more. Their outcomes are refused when they are stored."""
+
+    @property
+    def prefix_group(self) -> int:
+        return self.jobs[0].prefix_group
 
 
 @dataclass
@@ -51,7 +58,7 @@ class SlotQueue:
     """Jobs that no slot has taken."""
     runner_keys: dict[int, str] = field(default_factory=dict)
     """Job → its runner key, for every job handed over whose ending has not been taken."""
-    running: dict[int, RunningJob] = field(default_factory=dict)
+    running: list[RunningCall] = field(default_factory=list)
     untaken: int = 0
     """Endings that the serving thread has not taken."""
     failures: int = 0
@@ -59,35 +66,52 @@ class SlotQueue:
     halted: bool = False
     closed: bool = False
 
-    def start_next(self, last_group: int | None, now: float) -> RunningJob | None:
-        """Take a job for a slot whose last job was of the prefix group ``last_group``; None where none may begin."""
+    def start_next(self, last_group: int | None, now: float) -> RunningCall | None:
+        """Take the jobs of one call for a slot whose last job was of the prefix group ``last_group``; None where none may
+        begin."""
         if not self.waiting or self.halted or now >= self.leased_until:
             return None
-        place = next_job(self.waiting, last_group, self._groups())
-        job = self.waiting[place]
-        over = OVERCOMMIT if job.priority == Priority.INTERACTIVE else 0
+        first = next_job(self.waiting, last_group, self._groups())
+        over = OVERCOMMIT if self.waiting[first].priority == Priority.INTERACTIVE else 0
         if len(self.running) >= self.limit + over:
             return None
-        del self.waiting[place]
-        started = RunningJob(job, self.runner_keys[job.id], Call(), at_once=len(self.running) + 1)
-        self.running[job.id] = started
+        places = together(self.waiting, first, self.runner_keys)
+        jobs = tuple(self.waiting[place] for place in places)
+        for place in reversed(places):
+            del self.waiting[place]
+        started = RunningCall(jobs, self.runner_keys[jobs[0].id], Call(), at_once=len(self.running) + 1)
+        self.running.append(started)
         return started
 
-    def end(self, started: RunningJob, ending: Ending) -> None:
-        """The job has ended. Slots halt after a fault of the host and after many failures, until the serving thread has
+    def end(self, started: RunningCall, endings: Sequence[Ending]) -> None:
+        """The call has ended. Slots halt after a fault of the host and after many failures, until the serving thread has
         taken that in: else a host that refuses connections, or a template that no model understands, would be handed, and
         fail, every job that waits here."""
-        del self.running[started.job.id]
-        self.failures = self.failures + 1 if ending.has_failed else 0
-        if ending.is_the_hosts or self.failures >= MOST_FAILURES:
-            self.halted = True
-        self.untaken += 1
+        self.running.remove(started)
+        for ending in endings:
+            self.failures = self.failures + 1 if ending.has_failed else 0
+            if ending.is_the_hosts or self.failures >= MOST_FAILURES:
+                self.halted = True
+        self.untaken += len(endings)
 
-    def drop(self, started: RunningJob) -> None:
-        """A defect ended the job, and nothing is known of its outcome: its lease runs out, which counts as a loss."""
-        del self.running[started.job.id]
-        self.runner_keys.pop(started.job.id, None)
+    def drop(self, started: RunningCall) -> None:
+        """A defect ended the call, and nothing is known of its outcomes: the leases run out, which counts as a loss."""
+        self.running.remove(started)
+        for job in started.jobs:
+            self.runner_keys.pop(job.id, None)
         self.halted = True
+
+    def give_up(self, job_ids: Collection[int] | None) -> list[Call]:
+        """Nobody wants these jobs any more, or none at all. Returns the calls that carry no other."""
+        if job_ids is None:
+            return [started.call for started in self.running]
+        calls = []
+        for started in self.running:
+            mine = {job.id for job in started.jobs}
+            started.given_up.update(mine.intersection(job_ids))
+            if started.given_up == mine:
+                calls.append(started.call)
+        return calls
 
     def take_back(self, wanted: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
         """Remove waiting jobs, which are nobody's then."""
@@ -105,7 +129,7 @@ class SlotQueue:
         return any(job.prefix_group not in groups for job in self.waiting)
 
     def _groups(self) -> set[int]:
-        return {started.job.prefix_group for started in self.running.values()}
+        return {job.prefix_group for started in self.running for job in started.jobs}
 
 
 class Slots:
@@ -161,7 +185,7 @@ class Slots:
     def running(self) -> frozenset[int]:
         """Ids of the jobs that a slot has taken and that have not ended. May be read from any thread."""
         with self._changed:
-            return frozenset(self._queue.running)
+            return frozenset(job.id for started in self._queue.running for job in started.jobs)
 
     @property
     def in_flight(self) -> Counter[str]:
@@ -245,11 +269,10 @@ class Slots:
         self._completions.put(None)
 
     def abort(self, job_ids: Iterable[int] | None = None, *, code: Code = Code.CANCELLED) -> None:
-        """Cut the connections of these running jobs, or of all. May be called from any thread."""
+        """Cut the connections of these running jobs, or of all; a call that carries others too goes on for them. May be
+        called from any thread."""
         with self._changed:
-            running = self._queue.running
-            ids = running if job_ids is None else [job_id for job_id in job_ids if job_id in running]
-            calls = [running[job_id].call for job_id in ids]
+            calls = self._queue.give_up(None if job_ids is None else frozenset(job_ids))
         for call in calls:
             call.abort(code)
 
@@ -264,15 +287,15 @@ class Slots:
     def _work(self) -> None:
         last_group: int | None = None
         while (started := self._start_next(last_group)) is not None:
-            last_group = started.job.prefix_group
+            last_group = started.prefix_group
             try:
-                ending = self._attempt(started.job, started.runner_key, started.call)
+                endings = self._attempt(started.jobs, started.runner_key, started.call)
             except Exception as error:
                 self._drop(started, error)
             else:
-                self._end(started, ending)
+                self._end(started, endings)
 
-    def _start_next(self, last_group: int | None) -> RunningJob | None:
+    def _start_next(self, last_group: int | None) -> RunningCall | None:
         """Wait for a job and take it; None when the slots are closed."""
         with self._changed:
             while not self._queue.closed:
@@ -282,15 +305,16 @@ class Slots:
                 self._changed.wait()
             return None
 
-    def _drop(self, started: RunningJob, failure: Exception) -> None:
+    def _drop(self, started: RunningCall, failure: Exception) -> None:
         """The slots halt, for the serving thread to end the pass."""
         with self._changed:
             self._queue.drop(started)
             self.failure = failure
         self.nudge()
 
-    def _end(self, started: RunningJob, ending: Ending) -> None:
+    def _end(self, started: RunningCall, endings: Sequence[Ending]) -> None:
         with self._changed:
-            self._queue.end(started, ending)
-            self._completions.put(Completion(ending, started.runner_key, started.at_once))
+            self._queue.end(started, endings)
+            for ending in endings:
+                self._completions.put(Completion(ending, started.runner_key, started.at_once))
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

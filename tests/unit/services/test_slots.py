@@ -1,9 +1,11 @@
 """The slots of a host, without a host."""
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from tests.echo import JOBS_A_CALL
 from tests.waiting import wait_until
 from worker.clock import SystemClock
 from worker.domain.attempts import Cancelled, Failed, Finish, Outcome, Retried
@@ -11,7 +13,7 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
 from worker.ollama.client import Call
 from worker.serving.attempt import Ending
-from worker.serving.slots import MOST_FAILURES, Slots
+from worker.serving.slots import MOST_FAILURES, Attempt, Slots
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -25,6 +27,16 @@ def ending(job: ClaimedJob, error: HostError | None = None) -> Ending:
     return Ending(Finish(job.id, 1, "t", 1, "gpu-1", NOW, NOW, outcome), error, 0.0)
 
 
+def singly(attempt: Callable[[ClaimedJob, str, Call], Ending]) -> Attempt:
+    """Calls that carry one job each."""
+
+    def each(jobs: Sequence[ClaimedJob], runner_key: str, call: Call) -> list[Ending]:
+        (one,) = jobs
+        return [attempt(one, runner_key, call)]
+
+    return each
+
+
 def ended(slots: Slots) -> list[int]:
     return [one.ending.finish.job_id for one in slots.completions(5)]
 
@@ -36,7 +48,7 @@ def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on
         tried.append(job.id)
         return ending(job, HostError(Code.HOST_UNREACHABLE, "connection refused"))
 
-    slots = Slots(1, refuse, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(refuse), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2), job(3)], "m:1")
 
     assert ended(slots) == [1]
@@ -58,7 +70,7 @@ def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
         wait_until(lambda: call.verdict, description="the call is aborted")
         return ending(job)
 
-    slots = Slots(1, hang, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(hang), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     assert started.wait(5)
 
@@ -71,7 +83,7 @@ def test_a_running_job_is_aborted_and_a_waiting_one_given_back() -> None:
 
 
 def test_a_nudge_ends_a_wait_for_endings() -> None:
-    slots = Slots(1, lambda job, key, call: ending(job), name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(lambda job, key, call: ending(job)), name="gpu-1", clock=SystemClock())
 
     slots.nudge()
 
@@ -87,7 +99,7 @@ def test_jobs_that_fail_one_after_another_halt_the_slots_for_the_brakes_to_be_lo
         failed = Failed(Code.INVALID_REQUEST, "no such option")
         return Ending(Finish(job.id, 1, "t", 1, "gpu-1", NOW, NOW, failed), None, 0.0)
 
-    slots = Slots(1, fail, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(fail), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(number) for number in range(3 * MOST_FAILURES)], "m:1")
     found: list[int] = []
 
@@ -111,7 +123,7 @@ def test_a_job_is_held_until_its_ending_was_taken_or_it_was_given_back() -> None
         go.wait(5)
         return ending(job)
 
-    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(answer), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     wait_until(lambda: slots.ready == 1, description="the first is taken by the slot")
 
@@ -133,7 +145,7 @@ def test_a_slot_goes_on_with_the_prefix_it_ran_and_two_slots_run_two_prefixes() 
             both.wait()
         return ending(job)
 
-    slots = Slots(2, answer, name="gpu-1", clock=SystemClock())
+    slots = Slots(2, singly(answer), name="gpu-1", clock=SystemClock())
     slots.hand_over([replace(job(n), prefix_group=1 + n // 3) for n in range(6)], "m:1")
     found: list[int] = []
 
@@ -156,7 +168,7 @@ def test_an_interactive_job_is_asked_beside_full_slots_and_no_other_is() -> None
         go.wait(5)
         return ending(job)
 
-    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(answer), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
     wait_until(lambda: asked == [1], description="the slot is full")
     slots.hand_over([replace(job(3), priority=Priority.INTERACTIVE)], "m:1")
@@ -187,7 +199,7 @@ def test_a_process_that_slept_through_its_leases_asks_nothing_before_it_knows_wh
         asked.append(job.id)
         return ending(job)
 
-    slots = Slots(1, answer, name="gpu-1", clock=clock, leased_until=90.0)
+    slots = Slots(1, singly(answer), name="gpu-1", clock=clock, leased_until=90.0)
     clock.at = 100.0
     slots.hand_over([job(1), job(2), job(3)], "m:1")
     assert slots.completions(0.05) == []
@@ -207,10 +219,66 @@ def test_a_defect_in_a_slot_halts_the_slots_and_is_there_for_the_serving_thread(
             raise ZeroDivisionError
         return ending(job)
 
-    slots = Slots(1, break_at_the_first, name="gpu-1", clock=SystemClock())
+    slots = Slots(1, singly(break_at_the_first), name="gpu-1", clock=SystemClock())
     slots.hand_over([job(1), job(2)], "m:1")
 
     assert slots.completions(5) == []
     assert isinstance(slots.failure, ZeroDivisionError)
     assert (set(slots.held), slots.ready) == ({2}, 1)
+    slots.close()
+
+
+def test_a_call_carries_jobs_of_one_kind_and_runner_and_each_has_its_own_ending(echoes: None) -> None:
+    carried: list[list[int]] = []
+
+    def answer(jobs: Sequence[ClaimedJob], runner_key: str, call: Call) -> list[Ending]:
+        carried.append([one.id for one in jobs])
+        return [ending(one) for one in jobs]
+
+    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
+    waiting = [replace(job(n), kind="echo") for n in range(1, JOBS_A_CALL + 2)]
+    slots.hand_over([*waiting, job(99)], "m:1")
+    found: list[int] = []
+
+    def all_ended() -> bool:
+        found.extend(ended(slots))
+        return len(found) == JOBS_A_CALL + 2
+
+    wait_until(all_ended, description="all are answered")
+    slots.close()
+
+    assert carried == [[*range(1, JOBS_A_CALL + 1)], [JOBS_A_CALL + 1], [99]]
+
+
+def test_jobs_that_died_with_a_host_are_called_alone(echoes: None) -> None:
+    carried: list[int] = []
+
+    def answer(jobs: Sequence[ClaimedJob], runner_key: str, call: Call) -> list[Ending]:
+        carried.append(len(jobs))
+        return [ending(one) for one in jobs]
+
+    slots = Slots(1, answer, name="gpu-1", clock=SystemClock())
+    slots.hand_over([replace(job(n), kind="echo", losses=1) for n in (1, 2)], "m:1")
+    wait_until(lambda: carried == [1, 1], description="both were called")
+    slots.close()
+
+
+def test_a_call_goes_on_while_one_of_its_jobs_is_wanted(echoes: None) -> None:
+    calls: list[Call] = []
+    go = threading.Event()
+
+    def hang(jobs: Sequence[ClaimedJob], runner_key: str, call: Call) -> list[Ending]:
+        calls.append(call)
+        go.wait(5)
+        return [ending(one) for one in jobs]
+
+    slots = Slots(1, hang, name="gpu-1", clock=SystemClock())
+    slots.hand_over([replace(job(n), kind="echo") for n in (1, 2)], "m:1")
+    wait_until(lambda: calls, description="the call runs")
+
+    slots.abort([1])
+    assert calls[0].verdict is None
+    slots.abort([2])
+    assert calls[0].verdict is not None
+    go.set()
     slots.close()
