@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from api_schemas.chat import ChatFields
 from api_schemas.generate import GenerateFields
 
 PriorityName = Literal["interactive", "high", "normal", "bulk"]
@@ -146,7 +147,28 @@ class CaravanFields(BaseModel):
     )
 
 
-class JobLine(CaravanFields, GenerateFields):
+class AnswerFields(BaseModel):
+    """What counts as an answer of a model that speaks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    repairs: Annotated[int, Field(ge=0, le=10)] | None = Field(
+        default=None,
+        description="With format: further tries for an answer that does not fit it, 0 to 10, default 2; then "
+        "the job fails with invalid_output.",
+    )
+    allow_empty: bool | None = Field(
+        default=None,
+        description="true: an answer without text is a success. Default: it fails with empty_answer, unless num_predict "
+        "ended it.",
+    )
+    stream: bool | None = Field(
+        default=None,
+        description="Taken from requests as they stand, without effect: every reply is read as a stream. Noted once a batch.",
+    )
+
+
+class JobLine(AnswerFields, CaravanFields, GenerateFields):
     """One line of a job file: one prompt to be answered once. null is the same as leaving a field out."""
 
     model_config = ConfigDict(
@@ -165,24 +187,20 @@ class JobLine(CaravanFields, GenerateFields):
         description="With after: the prompt is a Jinja2 template over parts (custom_id, answer, parsed and metadata of the "
         "jobs that it follows) and the values given here, rendered once they are answered.",
     )
-    repairs: Annotated[int, Field(ge=0, le=10)] | None = Field(
-        default=None,
-        description="With format: further tries for an answer that does not fit it, 0 to 10, default 2; then "
-        "the job fails with invalid_output.",
-    )
-    allow_empty: bool | None = Field(
-        default=None,
-        description="true: an answer without text is a success. Default: it fails with empty_answer, unless num_predict "
-        "ended it.",
-    )
-    stream: bool | None = Field(
-        default=None,
-        description="Taken from requests as they stand, without effect: every reply is read as a stream. Noted once a batch.",
-    )
     context_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
         description="Digest (as in /api/tags) of the model that the context came from. Required with a "
         "context: token ids of other weights kill older servers.",
+    )
+
+
+class ChatLine(AnswerFields, CaravanFields, ChatFields):
+    """One line of a job file that holds a conversation: its next turn is the answer. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(title="Caravan chat line")
+
+    kind: Literal["chat"] | None = Field(
+        default=None, description="What is asked of the host: chat, which a line with messages is by itself."
     )
 
 

@@ -37,7 +37,7 @@ from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeat
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, given, ignored
 from api_schemas.results import ResultError, ResultLine
-from api_schemas.shapes import GENERATE, LineShape
+from api_schemas.shapes import GENERATE, LineShape, shape_of
 
 __all__ = [
     "CARAVAN_FIELDS",
@@ -195,14 +195,6 @@ def _probable(data: bytes, shapes: Sequence[LineShape]) -> LineShape:
     return shapes[0]
 
 
-def _shape_of(value: Mapping[str, Any], shapes: Sequence[LineShape]) -> LineShape | None:
-    """The shape of a line, by the kind that it names or by a field that only such lines have; None: no such kind."""
-    kind = value.get("kind")
-    if kind is not None:
-        return next((shape for shape in shapes if shape.kind == kind), None)
-    return next((shape for shape in shapes if any(name in value for name in shape.marks)), shapes[0])
-
-
 @lru_cache(maxsize=256)
 def _requested(shape: LineShape, names: frozenset[str]) -> tuple[str, ...]:
     """The fields of a request among ``names``, in the order of the table; few sets of fields make up an input."""
@@ -257,6 +249,9 @@ def _finish(
     elif wrong := model_problem(model):
         problems.append(LineProblem(line, "model", *wrong))
     request = without_null(fields, _requested(shape, frozenset(job.__pydantic_fields_set__)))
+    for name in shape.models:
+        if name in request:
+            request[name] = [one.model_dump(exclude_none=True) for one in request[name]]
     if "options" in request:
         options = given(request["options"])
         if options:
@@ -285,7 +280,7 @@ def _finish(
         line,
         fields["custom_id"] or f"line-{line}",
         model,
-        shape.text(fields),
+        shape.text(fields, request),
         PRIORITIES[fields["priority"] or defaults.priority or "normal"],
         deadline,
         fields["metadata"],
@@ -311,11 +306,14 @@ def overridden(
         value = getattr(by, name)
         if value is not None and _takes(request, name):
             request[name] = value
+    if shape.system is not None and by.system is not None:
+        shape.system(request, by.system, True)
     if by.options:
         request["options"] = {**request.get("options", {}), **by.options}
     deadline = by.deadline or parsed.deadline
     return replace(
         parsed,
+        prompt=shape.text({"prompt": parsed.prompt}, request),
         model=by.model or parsed.model,
         priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],
         deadline=deadline,
@@ -331,6 +329,8 @@ def _fill(shape: LineShape, request: dict[str, Any], defaults: JobDefaults) -> N
             value = getattr(defaults, name)
             if value is not None and _takes(request, name):
                 request[name] = value
+    if shape.system is not None and defaults.system is not None:
+        shape.system(request, defaults.system, False)
     if defaults.options:
         request["options"] = {**defaults.options, **request.get("options", {})}
 
@@ -381,9 +381,8 @@ def _chain_problems(
 
 def _too_large(shape: LineShape, fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
     problems = []
-    for name in shape.texts:
-        text = fields[name]
-        if text is not None and len(text) * 4 > limit and (size := len(text.encode())) > limit:
+    for name, text in shape.texts(fields):
+        if len(text) * 4 > limit and (size := len(text.encode())) > limit:
             message = (
                 f"{name}: {size:,} bytes, at most {limit:,} are allowed; split the text or raise the limit"
             )
@@ -406,7 +405,7 @@ def _read_carefully(
     value = _load(raw, line)
     if isinstance(value, LineProblem):
         return [value]
-    shape = _shape_of(value, shapes)
+    shape = shape_of(value, shapes)
     if shape is None:
         kinds = ", ".join(one.kind for one in shapes)
         return [LineProblem(line, "kind", "invalid_value", f"kind: expected one of {kinds}")]

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from api_schemas.job_line import JobLine
+from api_schemas.job_line import ChatLine, JobLine
 from api_schemas.job_problems import PROBLEM_CODES
 from api_schemas.options import NO_LONGER_READ, RUNNER_OPTIONS, Options
 from api_schemas.results import ResultLine
@@ -31,9 +31,11 @@ class _Untitled(GenerateJsonSchema):
 def schemas() -> dict[str, dict[str, Any]]:
     """Each published schema by the name of its file, without ``.schema.json``."""
     job = JobLine.model_json_schema(schema_generator=_Untitled)
+    chat = ChatLine.model_json_schema(schema_generator=_Untitled)
     result = ResultLine.model_json_schema(mode="serialization", schema_generator=_Untitled)
     return {
         "job_line": {"$schema": _DIALECT, **job},
+        "chat_line": {"$schema": _DIALECT, **chat},
         "result_line": {"$schema": _DIALECT, **result},
     }
 
@@ -48,6 +50,7 @@ def tables() -> dict[str, str]:
     codes = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in PROBLEM_CODES.items())
     return {
         "job line": _table(JobLine),
+        "chat line": _table(ChatLine),
         "options": _table(Options),
         "result line": _table(ResultLine, bounds=False),
         "problems": f"| code | means |\n|---|---|\n{codes}\n",

@@ -27,10 +27,14 @@ class ResultError(BaseModel):
     message: str
 
 
-def _without_logprobs(schema: dict[str, Any]) -> None:
-    """Most lines have none, so the schema does not require it."""
-    if "logprobs" in schema.get("required", ()):
-        schema["required"].remove("logprobs")
+_SELDOM = ("tool_calls", "logprobs")
+"""Fields that most lines do not have, so that the schema does not require them."""
+
+
+def _without_seldom(schema: dict[str, Any]) -> None:
+    for name in _SELDOM:
+        if name in schema.get("required", ()):
+            schema["required"].remove(name)
 
 
 class ResultLine(BaseModel):
@@ -40,7 +44,7 @@ class ResultLine(BaseModel):
         title="Caravan result line",
         protected_namespaces=(),
         json_schema_serialization_defaults_required=True,
-        json_schema_extra=_without_logprobs,
+        json_schema_extra=_without_seldom,
     )
 
     custom_id: str = Field(description="As given, or line-N.")
@@ -105,6 +109,11 @@ class ResultLine(BaseModel):
     started_at: datetime | None = Field(default=None, description="Start of the last attempt.")
     finished_at: datetime | None = None
     metadata: dict[str, JsonValue] | None = Field(default=None, description="As given.")
+    tool_calls: list[JsonValue] | None = Field(
+        default=None,
+        description="Calls of tools that the model asks for, each with function.name and function.arguments; only there "
+        "where it made some.",
+    )
     logprobs: list[JsonValue] | None = Field(
         default=None,
         description="The log probability of each token as the host sent it; only there where the job requested it.",

@@ -48,6 +48,10 @@ class RowRules(BaseModel):
         default=False, description="Treat system as a template also where there is no prompt."
     )
     id_column: str | None = Field(default=None, description="Column with each row's custom_id.")
+    chat: bool = Field(
+        default=False,
+        description="Rows are chats: prompt and system become messages, or a column messages holds them.",
+    )
     encoding: str | None = Field(default=None, description="Encoding of a file of rows. Default: detected.")
     quote: Literal["none", '"'] | None = Field(
         default=None, description="Quoting of cells in a table. Default: as its kind of file has it."
@@ -64,7 +68,9 @@ class RowRules(BaseModel):
     @property
     def is_plain(self) -> bool:
         """Rows are job lines as they stand."""
-        return self.prompt is None and self.system_template is None and self.id_column is None
+        return (
+            self.prompt is None and self.system_template is None and self.id_column is None and not self.chat
+        )
 
     @property
     def is_pilot(self) -> bool:
@@ -169,6 +175,7 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
             "prompt": self.prompt,
             "system": self.system_template,
             "id_column": self.id_column,
+            "chat": self.chat,
             "encoding": self.encoding,
             "quote": self.quote,
             "models": self.models,
@@ -184,6 +191,7 @@ class SubmissionFields(TypedDict, total=False):
     prompt: str | None
     system: str | None
     id_column: str | None
+    chat: bool
     limit: int | None
     sample: int | None
     seed: int

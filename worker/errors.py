@@ -192,6 +192,7 @@ class Code(StrEnum):
     CUT = "cut"
     EMPTY_ANSWER = "empty_answer"
     INVALID_OUTPUT = "invalid_output"
+    INVALID_TOOL_CALL = "invalid_tool_call"
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
@@ -257,7 +258,7 @@ CODES: Mapping[Code, CodeFacts] = {
         "the model cannot do what was asked",
         "job",
         False,
-        "drop think, suffix or images, or use another model",
+        "drop think, suffix, images or tools, or use another model",
     ),
     Code.CONTEXT_OVERFLOW: CodeFacts(
         "the prompt does not fit the context window", "job", False, "raise num_ctx or shorten the prompt"
@@ -307,6 +308,12 @@ CODES: Mapping[Code, CodeFacts] = {
         "job",
         False,
         "read the answer; ask for JSON in the prompt, simplify the schema, raise num_predict",
+    ),
+    Code.INVALID_TOOL_CALL: CodeFacts(
+        "the model called a tool in a way that cannot be used: unknown, cut, or with arguments that do not fit",
+        "job",
+        False,
+        "read the message; describe the tools more plainly, raise num_predict, or force one by tool_choice",
     ),
     Code.WORKER_LOST: CodeFacts(
         "the worker died or lost its lease while the job ran", "caravan", True, "none; the job is tried again"

@@ -104,6 +104,7 @@ _BATCH = (
     *_each("--encoding", "--quote", why="is for a file of rows", excludes=("--from-sql",)),
     *_each("--root", "--exclude", "--long", "--pages-as-images", why="is for documents", needs=("--documents",)),
     Rule("--combine", "combines the answers to the parts of long documents", needs=("--long=split",)),
+    Rule("--chat", "the answers to the parts are combined by a prompt", excludes=("--combine",)),
     Rule("--id", "the id of a document is its path", excludes=("--documents",)),
     Rule("--quote", "tables among documents are read by their endings", excludes=("--documents",)),
     Rule("--on-bad-line=refuse", "documents that cannot be read are always left out and named",

@@ -69,6 +69,14 @@ class RowOptions:
             "--id", metavar="COLUMN", help="Column with each row's custom_id.", rich_help_panel=INPUT
         ),
     ] = None
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Ask by /api/chat: prompt and --system become messages, or a column messages holds them.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False
     encoding: Annotated[
         str | None,
         typer.Option(

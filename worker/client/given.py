@@ -8,6 +8,7 @@ from typing import IO, Any, cast
 
 from api_schemas.jobs import FIELDS
 from api_schemas.python_values import job_fields, json_text, plain_value
+from api_schemas.shapes import CHAT
 from worker.documents.job_lines import job_values
 from worker.door.intake import PROBLEMS_SHOWN
 from worker.errors import InputRefused, Problem
@@ -76,7 +77,8 @@ def _one_by_one(jobs: Jobs, *, rows: bool) -> Iterator[Any]:
             yield values
             continue
         values = {name: value for name, value in values.items() if value is not None}
-        yield job_values(values, prompt=None, system=None, id_column=None, reserved=FIELDS)
+        reserved = FIELDS if "messages" not in values else CHAT.fields
+        yield job_values(values, prompt=None, system=None, id_column=None, reserved=reserved)
 
 
 def _cell(value: Any) -> Any:

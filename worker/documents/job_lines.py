@@ -51,7 +51,7 @@ def job_values(
             metadata[column] = value
     if prompt is not None:
         job["prompt"] = prompt
-    elif "prompt" not in job:
+    elif "prompt" not in job and "prompt" in reserved:
         job["prompt"] = ""  # refused as blank, by its line
     if system is not None and (override or not job.get("system")):
         job["system"] = system
@@ -62,6 +62,25 @@ def job_values(
         if own is None or isinstance(own, dict):
             job["metadata"] = metadata | (own or {})
     return job
+
+
+def as_chat(job: dict[str, Any]) -> None:
+    """Make the job a chat: its prompt is the message of a user, its system prompt the first message.
+
+    >>> job = {"prompt": "Why?", "system": "Be brief."}
+    >>> as_chat(job)
+    >>> job
+    {'messages': [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': 'Why?'}]}
+    """
+    prompt, system = job.pop("prompt", ""), job.pop("system", None)
+    messages = job.pop("messages", None) or [{"role": "user", "content": prompt}]
+    if system and isinstance(messages, list) and not _has_system(messages):
+        messages = [{"role": "system", "content": system}, *messages]
+    job["messages"] = messages
+
+
+def _has_system(messages: list[Any]) -> bool:
+    return bool(messages) and isinstance(messages[0], dict) and messages[0].get("role") == "system"
 
 
 def _field(name: str, value: Any) -> Any:

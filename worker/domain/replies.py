@@ -11,7 +11,7 @@ PromptFit = Literal["yes", "no", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a host sent for one generate request, put together from its chunks, before any interpretation.
+    """What a host sent for one request to a model that speaks, put together from its chunks, before any interpretation.
 
     Durations are nanoseconds as sent, 0 where the host left them out (Go's omitempty).
     """
@@ -30,6 +30,8 @@ class Reply:
     chunks: int
     logprobs: Sequence[Any] | None = None
     """The log probability of each token, in the order of the stream; None where the host sent none."""
+    tool_calls: Sequence[Any] = ()
+    """As sent, in the order of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ class Result:
     """The answer as JSON, where a ``format`` was asked for and it fits. A JSON null is None too."""
     logprobs: Sequence[Any] | None = None
     """The log probability of each token as sent, where it was requested."""
+    tool_calls: Sequence[Any] = ()
+    """The calls of tools that the model asks for: ``{"function": {"name", "arguments"}}``, with an ``id`` where there is one."""
 
     @property
     def empty(self) -> bool:
-        """The answer has no text."""
-        return is_blank(self.answer)
+        """The answer has no text, and calls no tool."""
+        return not self.tool_calls and is_blank(self.answer)
 
 
 def is_blank(text: str) -> bool:

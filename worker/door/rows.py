@@ -9,17 +9,22 @@ from typing import Any
 
 from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, check_defaults
 from api_schemas.json_text import NotJson, Repair, load_json
+from api_schemas.shapes import shape_of
 from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
-from worker.documents.job_lines import column_problems, job_values
+from worker.documents.job_lines import as_chat, column_problems, job_values
 from worker.documents.sample import chosen
 from worker.documents.tables import Row, Rows, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
+from worker.kinds.registry import shapes
 
 _ASKING = frozenset({"prompt", "options", "think", "keep_alive", "raw"})
 """Fields of a job line that nobody calls a column of data."""
-_RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"})
+_RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"} - {"kind"})
+"""Columns of a table that are fields of a job."""
+_OF_CHATS = frozenset({"messages", "tools", "tool_choice"})
+"""Further ones where its rows are chats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,9 @@ def input_of(rows: Rows, submission: Submission, *, by_document: bool = False) -
     )
     if rows.columns is not None:
         problems = column_problems(
-            rows.columns, templated=template is not None, id_column=submission.id_column
+            rows.columns,
+            templated=template is not None or (submission.chat and "messages" in rows.columns),
+            id_column=submission.id_column,
         )
         for one in (template, system):
             if one is not None:
@@ -232,9 +239,11 @@ class Input:
             prompt=prompt,  # type: ignore[arg-type]
             system=system or None,  # type: ignore[arg-type]
             id_column=self.submission.id_column,
-            reserved=_RESERVED,
+            reserved=self._reserved(row, values),
             override=self.submission.override,
         )
+        if self.submission.chat or "messages" in job:
+            as_chat(job)
         if self.submission.id_column is not None and not job.get("custom_id"):
             message = (
                 f"--id: column {self.submission.id_column!r} is empty here; every row needs an id of its own"
@@ -249,6 +258,13 @@ class Input:
             quirks=(*row.quirks, "fields") if self._hides_fields(row, values) else row.quirks,
             notes=notes,
         )
+
+    def _reserved(self, row: Row, values: Mapping[str, Any]) -> frozenset[str]:
+        """The columns of a table, or the fields of a line of JSON, that say how the job is asked."""
+        if row.values is None:
+            shape = shape_of(values, shapes())
+            return _RESERVED | {"kind"} if shape is None else frozenset(shape.fields)
+        return _RESERVED | _OF_CHATS if self.submission.chat else _RESERVED
 
     def _hides_fields(self, row: Row, values: Mapping[str, Any]) -> bool:
         """Whether a line of JSON says how it is asked, where a template makes metadata of all that it says."""

@@ -30,6 +30,7 @@ from worker.storage.results import (
     Long,
     ResultRow,
     has_logprobs,
+    has_tool_calls,
     iter_metadata,
     iter_results,
     with_logprobs,
@@ -44,7 +45,7 @@ MOST_INPUT_COLUMNS = 500
 """JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
 
 
-More = Literal["reasoning", "prompt", "request", "context", "digest", "logprobs"]
+More = Literal["reasoning", "prompt", "request", "context", "digest", "logprobs", "tool_calls"]
 """What may be asked for beyond the columns that are always there."""
 
 
@@ -67,7 +68,9 @@ class Fields:
 
 def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
     """Checked: what is left out has to be there. Raises InputRefused."""
-    known = {name for name, _, _ in OF_RESULT} | {"custom_id", "prompt", "metadata", "error", "logprobs"}
+    known = {name for name, _, _ in OF_RESULT} | {
+        *("custom_id", "prompt", "metadata", "error", "logprobs", "tool_calls")
+    }
     for name in less:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -110,6 +113,8 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "finished_at": _iso(row.finished_at),
         "metadata": row.metadata,
     }
+    if row.tool_calls is not None:
+        line["tool_calls"] = row.tool_calls
     if row.logprobs is not None:
         line["logprobs"] = row.logprobs
     return line
@@ -370,6 +375,9 @@ def table_columns(
             recipe = recipe_of(conn, batch_id) or {}
             if fields.logprobs and "logprobs" not in fields.more and has_logprobs(conn, batch_id):
                 fields = replace(fields, more=(*fields.more, "logprobs"))
+            calls = "tool_calls" not in fields.less and "tool_calls" not in fields.more
+            if calls and has_tool_calls(conn, batch_id):
+                fields = replace(fields, more=(*fields.more, "tool_calls"))
     seen, whole = _kinds_of_metadata(database, batch_id)
     given: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
@@ -480,8 +488,9 @@ _MORE: Mapping[More, tuple[Kind, Callable[[ResultRow], Any]]] = {
     "context": ("text", lambda row: None if row.context is None else list(row.context)),
     "digest": ("text", attrgetter("digest")),
     "logprobs": ("text", lambda row: None if row.logprobs is None else list(row.logprobs)),
+    "tool_calls": ("text", lambda row: None if row.tool_calls is None else list(row.tool_calls)),
 }
-"""Of a table ``request``, ``context`` and ``logprobs`` are JSON."""
+"""Of a table ``request``, ``context``, ``logprobs`` and ``tool_calls`` are JSON."""
 
 
 # What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,

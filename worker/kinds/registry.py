@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from api_schemas.shapes import LineShape
 from worker.domain.jobs import ClaimedJob
 from worker.kinds.base import Kind
+from worker.kinds.chat import Chat
 from worker.kinds.generate import Generate
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Generate(),)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Generate(), Chat())}
 
 
 def kind_of(name: str) -> Kind:

@@ -81,11 +81,9 @@ def least_tokens_of(body: Mapping[str, Any]) -> int:
     >>> least_tokens_of({"prompt": "Is the sea salty?", "system": "Be brief."})
     8
     """
-    pieces = 0
-    for name in ("prompt", "system", "suffix"):
-        if text := body.get(name):
-            pieces += len(_PIECE.findall(str(text)))
-    return pieces
+    texts = [body.get(name) for name in ("prompt", "system", "suffix")]
+    texts += [message.get("content") for message in body.get("messages", ())]
+    return sum(len(_PIECE.findall(str(text))) for text in texts if text)
 
 
 def _is_window(tokens: int) -> bool:

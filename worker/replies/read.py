@@ -58,4 +58,5 @@ def read_reply(
         eval_duration=reply.eval_duration,
         context=reply.context,
         logprobs=reply.logprobs,
+        tool_calls=reply.tool_calls,
     )

@@ -83,6 +83,7 @@ class TextReader(ABC):
         self._logprobs: list[str] | None = None
         """Each record's share as JSON text: parsed, it takes ten times the memory."""
         self._logprob_bytes = 0
+        self._tool_calls: list[Any] = []
         self._bytes = 0
         self._piece = ""
         self._repeats = 0
@@ -169,13 +170,24 @@ class TextReader(ABC):
         else:
             self._piece, self._repeats = piece, 1
 
+    def _keep_calls(self, calls: Any, line: bytes) -> None:
+        """Calls of tools in a record."""
+        if type(calls) is not list:
+            raise bad_reply("tool_calls that are no list", line)
+        self._count("", len(line))
+        for call in calls:
+            function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict) or type(function.get("name")) is not str:
+                raise bad_reply("a call of a tool without a name", line)
+            self._tool_calls.append(storable_json(call))
+
     def _keep_logprobs(self, entries: Any, line: bytes) -> None:
         if type(entries) is not list:
             raise bad_reply("logprobs that are no list", line)
         self._logprobs = self._logprobs or []
         if not entries:
             return
-        text = json.dumps(_storable(entries), separators=(",", ":"))
+        text = json.dumps(storable_json(entries), separators=(",", ":"))
         self._logprob_bytes += len(text)
         if self._logprob_bytes > self._bounds.reply_bytes:
             message = f"the log probabilities passed {self._bounds.reply_bytes:,} bytes: lower top_logprobs"
@@ -208,6 +220,7 @@ class TextReader(ABC):
             eval_duration=_number(record, "eval_duration", _INT64, line),
             chunks=self.chunks,
             logprobs=None if self._logprobs is None else json.loads(f"[{','.join(self._logprobs)}]"),
+            tool_calls=tuple(self._tool_calls),
         )
 
 
@@ -236,7 +249,7 @@ def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:
     return value if 0 <= value < bound else 0
 
 
-def _storable(value: Any) -> Any:
+def storable_json(value: Any) -> Any:
     """``value`` as every database can hold it: no NaN or infinity, no NUL, no lone surrogate."""
     match value:
         case str():
@@ -244,9 +257,9 @@ def _storable(value: Any) -> Any:
         case float():
             return value if isfinite(value) else None
         case dict():
-            return {_storable(name): _storable(item) for name, item in value.items()}
+            return {storable_json(name): storable_json(item) for name, item in value.items()}
         case list():
-            return [_storable(item) for item in value]
+            return [storable_json(item) for item in value]
         case _:
             return value
 

@@ -35,7 +35,7 @@ def fitting(text: str, format: Any, *, cut: bool) -> Any:
     """
     value = parsed(text, cut=cut)
     if isinstance(format, Mapping):
-        problem = _problem(value, json.dumps(format, sort_keys=True))
+        problem = schema_problem(value, format)
         if problem is not None:
             raise Unfit(problem)
     elif not isinstance(value, dict | list):
@@ -104,6 +104,11 @@ def _storable(value: Any, depth: int) -> Any:
             return [_storable(one, depth + 1) for one in value]
         case _:
             return value
+
+
+def schema_problem(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """What is wrong with ``value`` by a JSON Schema; None where it fits."""
+    return _problem(value, json.dumps(schema, sort_keys=True))
 
 
 def _problem(value: Any, schema: str) -> str | None:

@@ -19,12 +19,21 @@ def read_calls(
 
     The context and the log probabilities are the last one's. The prompt fits where it did in every call (``fits``).
     """
-    last = replies[-1]
-    text, thought = constrained_text(last)
-    whole = replace(
-        last,
-        response=text,
-        thinking=reasoning or thought,
+    text, thought = constrained_text(replies[-1])
+    whole = replace(added_up(replies), response=text, thinking=reasoning or thought)
+    result = read_reply(whole, expects_reasoning=False, guarded=True, families=families)
+    return replace(result, prompt_fit=fit_of_all(fits))
+
+
+def fit_of_all(fits: Collection[PromptFit]) -> PromptFit:
+    """Whether the prompt fitted in every call."""
+    return "no" if "no" in fits else "unknown" if "unknown" in fits else "yes"
+
+
+def added_up(replies: Sequence[Reply]) -> Reply:
+    """The last reply with the tokens and the times of all of them."""
+    return replace(
+        replies[-1],
         total_duration=sum(one.total_duration for one in replies),
         load_duration=sum(one.load_duration for one in replies),
         prompt_eval_count=sum(one.prompt_eval_count for one in replies),
@@ -33,9 +42,6 @@ def read_calls(
         eval_duration=sum(one.eval_duration for one in replies),
         chunks=sum(one.chunks for one in replies),
     )
-    fit: PromptFit = "no" if "no" in fits else "unknown" if "unknown" in fits else "yes"
-    result = read_reply(whole, expects_reasoning=False, guarded=True, families=families)
-    return replace(result, prompt_fit=fit)
 
 
 def constrained_text(reply: Reply) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from worker.errors import Code
 from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.replies.contexts import unpack_context
+from worker.storage.conversations import Turns, earlier_turns
 from worker.storage.follows import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
@@ -371,7 +372,8 @@ def _keep_turn(conn: Connection, tier: _Tier, now: datetime, turn: Turn) -> None
 
 def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Order) -> list[ClaimedJob]:
     """The rows with what is asked, in the order they are to be run in."""
-    earlier = earlier_answers(conn, [row.id for row in rows if row.carries])
+    earlier = earlier_answers(conn, [row.id for row in rows if row.carries and row.kind != "chat"])
+    turns = earlier_turns(conn, [row.id for row in rows if row.carries and row.kind == "chat"])
     asked = {
         row.job_id: row
         for row in conn.execute(
@@ -395,9 +397,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             max_attempts=row.max_attempts,
             token=token,
             prompt=asked[row.id].prompt,
-            request=continued(asked[row.id].request, row.id, earlier)
-            if row.carries
-            else asked[row.id].request,
+            request=_carried_on(row, asked[row.id].request, earlier, turns),
             carries=bool(row.carries),
             parts=parts.get(row.id, ()),
             deadline=row.deadline,
@@ -412,6 +412,17 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
     if order is Order.LONGEST:
         return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, -job.estimate, job.id))
     return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, job.prefix_group, job.id))
+
+
+def _carried_on(
+    row: Row[Any], request: Mapping[str, Any], earlier: Mapping[int, Earlier], turns: Mapping[int, Turns]
+) -> Mapping[str, Any]:
+    if not row.carries:
+        return request
+    if row.kind != "chat":
+        return continued(request, row.id, earlier)
+    before = turns.get(row.id)
+    return {**request, "messages": [] if before is None else [*before, *request["messages"]]}
 
 
 def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:

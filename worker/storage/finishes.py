@@ -307,6 +307,7 @@ def _result(
         "parsed": None,
         "empty": False,
         "logprobs": None,
+        "tool_calls": None,
     }
     if result is None:
         return values | dict.fromkeys(_FIGURES) | {"answer": storable(partial) if partial else None}
@@ -315,6 +316,7 @@ def _result(
     values["parsed"] = result.parsed
     values["empty"] = result.empty
     values["logprobs"] = result.logprobs
+    values["tool_calls"] = list(result.tool_calls) or None
     if result.reasoning is not None:
         values["reasoning"] = storable(result.reasoning)
     if result.done_reason is not None:

@@ -66,6 +66,8 @@ class ResultRow:
     """The tokens to go on from; only where they are asked for."""
     logprobs: Sequence[Any] | None = None
     """The log probability of each token, where the job requested it; filled in by ``with_logprobs``."""
+    tool_calls: Sequence[Any] | None = None
+    """The calls of tools that the model asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,12 @@ def _page(
 def has_logprobs(conn: Connection, batch_id: int) -> bool:
     """Whether any result of the batch has log probabilities."""
     query = select(results.c.job_id).where(results.c.batch_id == batch_id, results.c.logprobs.is_not(None))
+    return conn.scalar(query.limit(1)) is not None
+
+
+def has_tool_calls(conn: Connection, batch_id: int) -> bool:
+    """Whether a result of the batch calls a tool."""
+    query = select(results.c.job_id).where(results.c.batch_id == batch_id, results.c.tool_calls.is_not(None))
     return conn.scalar(query.limit(1)) is not None
 
 
@@ -235,6 +243,7 @@ _FROM_RESULT = (
     "prompt_eval_seconds",
     "eval_seconds",
     "reused_from",
+    "tool_calls",
 )
 
 

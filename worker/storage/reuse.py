@@ -39,6 +39,7 @@ _COPIED = (
     "context_length",
     "parsed",
     "logprobs",
+    "tool_calls",
 )
 """Of the source. Not what it took: that was spent once."""
 

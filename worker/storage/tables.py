@@ -486,6 +486,7 @@ results = Table(
     Column("empty", Boolean, nullable=False, server_default=text("false")),
     Column("logprobs", Json),
     Column("context_length", Integer),
+    Column("tool_calls", Json),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),

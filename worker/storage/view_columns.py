@@ -63,6 +63,8 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "why its schedule submitted it: the document was `new`, `changed` or `retried`; null without a schedule",
         ),
         "part": ("integer", "number of the part of a long document; null for a whole one and for other rows"),
+        "kind": ("text", "what was asked of the host: `generate` or `chat`"),
+        "tool_calls": ("json", "calls of tools that the model asked for; null where it made none"),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),

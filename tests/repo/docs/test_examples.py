@@ -12,6 +12,7 @@ from api_schemas.jobs import JobDefaults, ParsedLine, ResultLine, read_job_line
 from tests.repo.docs.pages import ROOT, blocks_of
 from worker.domain.jobs import Priority
 from worker.domain.runners import runner_key
+from worker.kinds.registry import shapes
 from worker.policy.first_come import first_come_loads
 
 BULK = ROOT / "examples" / "bulk.jsonl"
@@ -90,7 +91,9 @@ def test_the_job_lines_that_are_shown_are_taken() -> None:
     shown = [(block, raw) for block in blocks_of("jsonl") for raw in block.text.splitlines()]
 
     read = {
-        f"{block.place}: {raw}": read_job_line(raw, line=1, defaults=JobDefaults(model="qwen3:8b"))
+        f"{block.place}: {raw}": read_job_line(
+            raw, line=1, defaults=JobDefaults(model="qwen3:8b"), shapes=shapes()
+        )
         for block, raw in shown
     }
 
@@ -103,7 +106,7 @@ def test_the_results_that_are_shown_are_result_lines_with_every_field() -> None:
     for block in shown:
         line = json.loads(block.text)
         ResultLine.model_validate(line)
-        assert set(line) == set(ResultLine.model_fields) - {"logprobs"}, block.place
+        assert set(line) == set(ResultLine.model_fields) - {"logprobs", "tool_calls"}, block.place
 
 
 def test_the_python_that_is_shown_is_well_formed_and_imports_what_is_there() -> None:

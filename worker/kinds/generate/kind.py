@@ -10,11 +10,11 @@ from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
 from worker.errors import Code
 from worker.kinds.base import Answer, Ask, Expected, Kind, Place
-from worker.kinds.generate.bodies import REPAIRS
+from worker.kinds.generate.bodies import ContextTurns
 from worker.kinds.generate.reader import ReplyReader
 from worker.kinds.generate.request import PATH, context_problem, prompt_tokens, wire_request
-from worker.kinds.generate.structured import ask_structured
 from worker.kinds.speech import judged
+from worker.kinds.structured import REPAIRS, ask_structured
 from worker.policy.context_window import answer_tokens
 from worker.replies.prompt_fit import least_tokens_of
 from worker.replies.read import read_reply
@@ -63,7 +63,9 @@ def _answered(job: ClaimedJob, ask: Ask, place: Place) -> Outcome:
     problem = None
     if body.get("format"):
         repairs = job.request.get("repairs", REPAIRS)
-        structured = ask_structured(body, send, repairs=repairs, window=read_in, families=place.families)
+        structured = ask_structured(
+            body, send, ContextTurns(), repairs=repairs, window=read_in, families=place.families
+        )
         result, problem = structured.result, structured.problem
     else:
         result = read_reply(

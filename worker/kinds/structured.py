@@ -1,12 +1,20 @@
-"""A job with ``format``, asked until its answer fits: within one attempt, in a bounded number of calls."""
+"""A job with ``format``, asked until its answer fits: within one attempt, in a bounded number of calls.
+
+The grammar holds from the first token, and locks the reasoning in. So a job that is to reason first is asked twice:
+without ``format``, then with it, going on from the first reply. The host finds the beginning in its prefix cache, where the
+runner options are the same.
+
+An answer that does not fit is told what is wrong with it, and gone on from: its prefix is cached, and a model that is
+told changes its answer even at temperature 0. An answer that was cut is worth no telling: it is asked again, with
+another seed, and not at all where no chance is in it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
-from worker.kinds.generate.bodies import at_once, constrained_body, reasoning_body, reasons_first, repair_body
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.prompt_fit import fit_of
 from worker.replies.reasoning import split_reasoning
@@ -14,7 +22,24 @@ from worker.replies.structured import Unfit, fitting
 from worker.replies.sums import constrained_text, read_calls
 
 Send = Callable[[Mapping[str, Any]], Reply]
-"""Sends a body to ``/api/generate``; raises HostError."""
+"""Sends a body to the route of the kind; raises HostError."""
+REPAIRS = 2
+"""Further tries for an answer that does not fit, where the job says nothing."""
+FOR_ANSWER = 2048
+"""Tokens of ``num_predict`` that reasoning leaves to the answer, or half of it where that is less."""
+AS_JSON = "As JSON."
+
+
+class Turns(Protocol):
+    """How a kind goes on from what the model said."""
+
+    def constrained(self, body: Mapping[str, Any], reply: Reply, *, said: str, left: int) -> dict[str, Any]:
+        """The second of two calls, after a free one that ``said`` something and has ``left`` tokens to its answer."""
+        ...
+
+    def told(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
+        """The call that tells the model what is wrong with its answer; None where this cannot be gone on from."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +53,7 @@ class Structured:
 def ask_structured(
     body: Mapping[str, Any],
     send: Send,
+    turns: Turns,
     *,
     repairs: int,
     window: int | None = None,
@@ -55,7 +81,8 @@ def ask_structured(
         if found.problem is None:
             return _told(conversation, found, reasoning)
         said = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
-        sent = constrained_body(body, context=free.context, said=said, used=free.eval_count)
+        left = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
+        sent = turns.constrained(body, free, said=said, left=left)
     else:
         sent = at_once(body)
     reply = conversation.ask(sent)
@@ -63,7 +90,8 @@ def ask_structured(
         found = _look(reply, wanted, families)
         if found.problem is None:
             break
-        again = repair_body(sent, context=reply.context, problem=found.problem, cut=found.cut, nth=nth)
+        told = f"That does not fit: {found.problem}. Again, as JSON alone."
+        again = (None if found.cut else turns.told(sent, reply, message=told)) or by_chance(sent, nth)
         if again is None:
             break
         try:
@@ -122,3 +150,38 @@ def _told(conversation: _Conversation, found: _Found, reasoning: str | None) -> 
     if found.problem is None:
         result = replace(result, answer=result.answer.strip(), cut=False, parsed=found.value)
     return Structured(result, found.problem)
+
+
+def reasons_first(body: Mapping[str, Any]) -> bool:
+    """Whether a call without ``format`` goes before. A raw prompt, or one with a suffix, cannot be carried on from."""
+    return bool(body.get("format") and body.get("think") and not body.get("raw") and not body.get("suffix"))
+
+
+def reasoning_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of two calls: free, and so long that the answer has its share of ``num_predict`` left.
+
+    The producer's ``stop`` is about the answer, and would end the reasoning.
+    """
+    options = {name: value for name, value in body["options"].items() if name != "stop"}
+    options["num_predict"] = body["options"]["num_predict"] - _for_answer(body)
+    return {name: value for name, value in body.items() if name != "format"} | {"options": options}
+
+
+def at_once(body: Mapping[str, Any]) -> dict[str, Any]:
+    """One call, constrained from its first token: nothing may be reasoned under a grammar."""
+    return {**body, "think": False}
+
+
+def by_chance(body: Mapping[str, Any], nth: int) -> dict[str, Any] | None:
+    """The same once more, for the ``nth`` time (from 1), with another seed; None where it would come out the same."""
+    options = dict(body["options"])
+    if options.get("temperature") == 0 or options.get("top_k") == 1:
+        return None
+    if "seed" in options:
+        options["seed"] += nth
+    return {**body, "options": options}
+
+
+def _for_answer(body: Mapping[str, Any]) -> int:
+    num_predict: int = body["options"]["num_predict"]
+    return min(FOR_ANSWER, max(1, num_predict // 2))

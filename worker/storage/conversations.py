@@ -1,0 +1,91 @@
+"""The turns that a chat goes on from: what the jobs before it asked, and what came of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.engine import Connection
+
+from worker.domain.jobs import JobState
+from worker.storage.tables import follows, jobs, payloads, results
+
+DEEPEST = 1000
+"""Jobs of a conversation, one after the other."""
+_MANY = 500
+"""Values in one IN list."""
+Turns = Sequence[Mapping[str, Any]]
+
+
+def earlier_turns(conn: Connection, job_ids: Collection[int]) -> dict[int, Turns]:
+    """By job the messages before its own, those of the first job first. One whose parent is gone, or has no answer, is not
+    among them, unless it is to be asked all the same: then it begins the conversation."""
+    parents: dict[int, Row[Any]] = {}
+    todo = set(job_ids)
+    for _ in range(DEEPEST):
+        found = _parents(conn, sorted(todo))
+        parents |= found
+        todo = {row.parent for row in found.values() if row.carries} - parents.keys()
+        if not todo:
+            break
+    turns: dict[int, Turns] = {}
+    for job in job_ids:
+        before = _turns(job, parents)
+        if before is not None:
+            turns[job] = before
+    return turns
+
+
+def _parents(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    found: dict[int, Row[Any]] = {}
+    for start in range(0, len(job_ids), _MANY):
+        rows = conn.execute(
+            select(
+                follows.c.job_id,
+                follows.c.release,
+                jobs.c.id.label("parent"),
+                jobs.c.carries,
+                jobs.c.kind,
+                jobs.c.state,
+                payloads.c.prompt,
+                payloads.c.request,
+                results.c.answer,
+                results.c.tool_calls,
+            )
+            .join(jobs, jobs.c.id == follows.c.parent_id)
+            .join(payloads, payloads.c.job_id == jobs.c.id)
+            .outerjoin(results, results.c.job_id == jobs.c.id)
+            .where(follows.c.job_id.in_(job_ids[start : start + _MANY]))
+        )
+        found |= {row.job_id: row for row in rows}
+    return found
+
+
+def _turns(job: int, parents: Mapping[int, Row[Any]]) -> Turns | None:
+    blocks: list[Turns] = []
+    row = parents.get(job)
+    while row is not None:
+        if row.state != JobState.SUCCEEDED:
+            if not row.release:
+                return None
+            break
+        blocks.append(_exchange(row))
+        if not row.carries:
+            return [turn for block in reversed(blocks) for turn in block]
+        row = parents.get(row.parent)
+        if row is None:
+            return None
+    return [turn for block in reversed(blocks) for turn in block] if blocks or row is not None else None
+
+
+def _exchange(row: Row[Any]) -> Turns:
+    """What a job asked and what came of it, as messages."""
+    if row.kind == "chat":
+        asked = list(row.request["messages"])
+    else:
+        system = row.request.get("system")
+        asked = [{"role": "system", "content": system}] if system else []
+        asked.append({"role": "user", "content": row.prompt})
+    answer: dict[str, Any] = {"role": "assistant", "content": row.answer or ""}
+    if row.tool_calls:
+        answer["tool_calls"] = row.tool_calls
+    return [*asked, answer]
