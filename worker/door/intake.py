@@ -13,6 +13,7 @@ from worker.domain.reuse import may_reuse
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.door.combine import template_problem
 from worker.door.observer import Observer
+from worker.door.places import Places
 from worker.door.rows import InputLine
 from worker.errors import Problem
 from worker.kinds.base import Kind
@@ -69,7 +70,7 @@ class Intake:
         self._reject = reject
         self._told = told or {}
         self._shapes = shapes()
-        self._seen: dict[tuple[str, str], int] = {}
+        self._places_of_ids = Places()
         self._templates: set[str] = set()
         self.following: list[Following] = []
         """The jobs that wait for others."""
@@ -205,7 +206,7 @@ class Intake:
 
     def _is_new(self, line: InputLine, parsed: ParsedLine, each: int) -> bool:
         for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
-            first = self._seen.setdefault((parsed.custom_id, model), seq)
+            first = self._places_of_ids.setdefault(parsed.custom_id, model, seq)
             if first != seq:
                 stands = (first - 1) // each + 1
                 told = f"custom_id {parsed.custom_id!r} stands on line {stands} already; it must be unique per model"
@@ -215,10 +216,11 @@ class Intake:
 
     def place_of(self, custom_id: str, model: str) -> int | None:
         """The place in the batch of a job that was read; of another model where there is one only. Once all are read."""
-        exact = self._seen.get((custom_id, model))
+        exact = self._places_of_ids.get(custom_id, model)
         if exact is not None:
             return exact
-        others = [self._seen[key] for other in self.models if (key := (custom_id, other)) in self._seen]
+        stored = (self._places_of_ids.get(custom_id, other) for other in self.models)
+        others = [place for place in stored if place is not None]
         return others[0] if len(others) == 1 else None
 
     def _parsed(self, line: InputLine) -> ParsedLine | None:
