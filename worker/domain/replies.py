@@ -30,7 +30,7 @@ class Reply:
     chunks: int
     logprobs: Sequence[Any] | None = None
     """The log probability of each token, in the order of the stream; None where the host sent none."""
-    tool_calls: Sequence[Any] = ()
+    tool_calls: tuple[Any, ...] = ()
     """As sent, in the order of the stream."""
 
 
@@ -63,7 +63,7 @@ class Result:
     """The answer as JSON, where a ``format`` was asked for and it fits. A JSON null is None too."""
     logprobs: Sequence[Any] | None = None
     """The log probability of each token as sent, where it was requested."""
-    tool_calls: Sequence[Any] = ()
+    tool_calls: tuple[Any, ...] = ()
     """The calls of tools that the model asks for: ``{"function": {"name", "arguments"}}``, with an ``id`` where there is one."""
 
     @property

@@ -211,6 +211,7 @@ def _from_json(plain: dict[str, Any]) -> Finish:
     if fields.get("result") is not None:
         context = fields["result"].pop("context")
         known = _known(Result, fields["result"])
+        known["tool_calls"] = tuple(known.get("tool_calls", ()))
         fields["result"] = Result(**known, context=None if context is None else tuple(context))
     if "code" in fields:
         known_codes = set(Code)

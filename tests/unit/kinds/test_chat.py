@@ -174,7 +174,7 @@ def test_a_choice_of_tools_that_hosts_ignore_is_kept_all_the_same() -> None:
 
     for outcome in (named, any_of):
         assert isinstance(outcome, Succeeded)
-        assert (outcome.result.answer, outcome.result.tool_calls) == ("", [CALLED])
+        assert (outcome.result.answer, outcome.result.tool_calls) == ("", (CALLED,))
     assert by_name.sent[0]["format"] == TOOLS[0]["function"]["parameters"]  # type: ignore[index]
     assert len(required.sent[0]["format"]["anyOf"]) == 2
     assert "tools" not in none.sent[0]

@@ -32,6 +32,7 @@ RESULT = Result(
     prompt_eval_duration=0,
     eval_duration=2,
     context=(1, 2, 3),
+    tool_calls=({"id": "call_1", "function": {"name": "get_weather", "arguments": {"city": "Porto"}}},),
 )
 
 

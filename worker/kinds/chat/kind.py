@@ -74,4 +74,4 @@ def _as_call(structured: Structured, request: Mapping[str, Any]) -> Structured:
     if structured.problem is not None or result.tool_calls:
         return structured
     call = forced_call(request["tools"], request["tool_choice"], result.parsed)
-    return Structured(replace(result, answer="", parsed=None, tool_calls=[call]), None)
+    return Structured(replace(result, answer="", parsed=None, tool_calls=(call,)), None)

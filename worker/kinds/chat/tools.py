@@ -112,7 +112,7 @@ class TextCalls:
     """Calls that were left in a text, and the text without them."""
 
     text: str
-    calls: Sequence[Any] = ()
+    calls: tuple[Any, ...] = ()
     problem: str | None = None
 
 
@@ -120,7 +120,7 @@ def calls_in(text: str, names: Sequence[str]) -> TextCalls:
     """The calls that a host left in ``text``: between tags, or all of the text where that is a call of one of ``names``.
 
     >>> calls_in('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', ["f"]).calls
-    [{'function': {'name': 'f', 'arguments': {'a': 1}}}]
+    ({'function': {'name': 'f', 'arguments': {'a': 1}}},)
     >>> calls_in("It rains.", ["f"]).calls
     ()
     """
@@ -131,11 +131,11 @@ def calls_in(text: str, names: Sequence[str]) -> TextCalls:
             if call is None:
                 return TextCalls(text, problem=f"a call of a tool that is not JSON: {tagged.strip()[:100]}")
             calls.append(call)
-        return TextCalls(_TAGGED.sub("", text).strip(), calls)
+        return TextCalls(_TAGGED.sub("", text).strip(), tuple(calls))
     if text.lstrip().startswith("{"):
         call = _call(text)
         if call is not None and call["function"]["name"] in names:
-            return TextCalls("", [call])
+            return TextCalls("", (call,))
     return TextCalls(text)
 
 
