@@ -53,6 +53,7 @@ VALUES: dict[str, Any] = {
     "prefix_group": 1,
     "estimate": 3,
     "reuse": None,
+    "kind": "chat",
     "deadline": None,
     "expires": False,
 }
