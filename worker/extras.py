@@ -16,6 +16,7 @@ DISTRIBUTION = "caravan-ollama"
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "documents": {
         "PIL": "pillow",
+        "kreuzberg": "kreuzberg",
         "pypdfium2": "pypdfium2",
         "selectolax": "selectolax",
         "webencodings": "webencodings",

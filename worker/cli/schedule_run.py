@@ -58,6 +58,7 @@ def _here(
     from worker.errors import InputRefused
     from worker.maintenance.settle import settle_one_batch
     from worker.schedules.fire import fire
+    from worker.schedules.reading import reading_of
     from worker.schedules.settle import settle
     from worker.stack.embedded import join_hosts
     from worker.storage.batches import get_batch
@@ -74,7 +75,8 @@ def _here(
     if problems:
         raise InputRefused([replace(one, field="--model") for one in problems])
     firing = _own_firing(database, schedule, clock, console)
-    fire(database, firing.id, clock=clock, max_attempts=stack.settings.max_attempts)
+    reading = reading_of(stack.settings.home)
+    fire(database, firing.id, clock=clock, reading=reading, max_attempts=stack.settings.max_attempts)
     with database.read() as conn:
         firing = get_firing(conn, firing.id)
         batch = None if firing.batch_id is None else get_batch(conn, firing.batch_id)

@@ -539,11 +539,12 @@ def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: f
     """What is doubtful about a schedule. Raises InputRefused for what cannot work: a model that no host has, documents
     that cannot be read, a template that fails, a folder that cannot be written."""
     from worker.errors import InputRefused
-    from worker.schedules.check import check_models, check_outputs, check_prompts
+    from worker.schedules.check import check_hours, check_models, check_outputs, check_prompts
     from worker.schedules.keep import MOST_COUNTED, matching
     from worker.schedules.spec import check_roots
 
     warnings = check_models(database, spec, open_host=_open_host)
+    warnings += check_hours(spec, now=database.clock().now())
     if fleet:
         warnings += _checked_by_control(database, spec, tick)
     else:
@@ -687,5 +688,7 @@ def _last(firing: "Firing | None", report: dict[str, Any] | None, *, brief: bool
     told = headline(report).partition(": ")[2]
     if firing.reason is not None:
         told = firing.reason
+    if firing.missed:
+        told += f"; stands for {firing.missed:,} missed before it"
     state = "" if firing.state == "finished" else f"{firing.state}: "
     return f"{state}{told}" if brief else f"{firing.fire_at:%Y-%m-%d} {state}{told}"

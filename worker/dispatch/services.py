@@ -126,7 +126,11 @@ def _deliver_notices(database: Database, clock: Clock, *, settings: Settings) ->
 
 
 def _work_firings(database: Database, clock: Clock, *, settings: Settings) -> Counts:
+    from worker.schedules.reading import reading_of, texts_of
     from worker.schedules.work import work_firings
 
-    worked = work_firings(database, clock=clock, max_attempts=settings.max_attempts)
+    reading = reading_of(settings.home)
+    worked = work_firings(database, clock=clock, reading=reading, max_attempts=settings.max_attempts)
+    if worked.fired:
+        texts_of(settings.home).prune(now=clock.now().timestamp())
     return {"fired": worked.fired, "finished": worked.finished}

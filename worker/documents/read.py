@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from worker.documents.bounded import Reader
-from worker.documents.formats.kinds import HTML, MAIL, PDF, XHTML, media_type_of
+from worker.documents.formats.kinds import HTML, MAIL, OFFICE, PDF, XHTML, media_type_of
 from worker.documents.names import document_name
 from worker.documents.sources import Found, is_remote, open_inside
 from worker.errors import DocumentRefused
@@ -37,13 +37,14 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     XHTML: ("selectolax", "webencodings"),
     MAIL: ("selectolax", "webencodings"),
     PDF: ("pypdfium2",),
+    **dict.fromkeys(OFFICE.values(), ("kreuzberg",)),
 }
 """What reading a kind of document needs beyond the base install; pages as images need ``IMAGE_MODULES``."""
 IMAGE_MODULES = ("PIL", "pypdfium2")
 DEEPEST_MAIL = 5
 """Messages attached to messages."""
 MOST_ATTACHED = 2_000
-"""Documents attached to one message, those within its attachments included."""
+"""Documents attached to one message or packed in one archive, those within them included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,17 @@ def read_document(found: Found, *, reader: Reader | None = None, encoding: str |
     Raises DocumentRefused: unreadable, unknown_format, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
     """
     with nullcontext(reader) if reader is not None else Reader() as using:
-        return _read(found, _bytes_of(found), using, encoding)[0]
+        documents, _ = _read(found, _bytes_of(found), using, encoding)
+    if not documents:
+        raise DocumentRefused(found.path, "no_text", "holds no text of its own")
+    return documents[0]
 
 
 def _read(
     found: Found, data: bytes, reader: Reader, encoding: str | None
-) -> tuple[Document, list[tuple[str, bytes]]]:
-    """The document, and the names and bytes of what is attached to it. Raises DocumentRefused."""
+) -> tuple[list[Document], list[tuple[str, bytes]]]:
+    """The document, of a workbook each sheet, of an archive none; and the names and bytes of what is attached to it or packed
+    in it. Raises DocumentRefused."""
     if needed := MODULES.get(media_type_of(found.name)):
         require("documents", f"{found.path}: reading this kind of document", *needed)
     content = reader.read(found.path, data, found.name, encoding)
@@ -107,18 +112,33 @@ def _read(
         content["encoding"],
     )
     attached = [(name, base64.b64decode(written)) for name, written in content.get("attachments", ())]
-    return document, attached
+    if content.get("sheets"):
+        return [_sheet(document, name, text) for name, text in content["sheets"]], attached
+    return [document] if document.text.strip() else [], attached
+
+
+def _sheet(workbook: Document, name: str, text: str) -> Document:
+    """A sheet is known by what it says: another one that changes does not touch it."""
+    spelled = document_name(name.replace("/", "_"))
+    return replace(
+        workbook,
+        name=f"{workbook.name}/{spelled}",
+        path=f"{workbook.path}/{spelled}",
+        text=text,
+        metadata={**workbook.metadata, "sheet": name},
+        sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+    )
 
 
 def _with_attachments(
     found: Found, data: bytes, reader: Reader, encoding: str | None
 ) -> Iterator[Document | DocumentRefused]:
-    """The document and, of a message, what is attached to it (``mail.eml/report.pdf``), also to messages within it.
+    """The document and what is attached to it or packed in it (``mail.eml/report.pdf``), also to messages within it.
 
     Raises DocumentRefused for the document itself; of an attachment that cannot be read it is handed out.
     """
-    document, attached = _read(found, data, reader, encoding)
-    yield document
+    documents, attached = _read(found, data, reader, encoding)
+    yield from documents
     todo = [(found, name, part, 1) for name, part in reversed(attached)]
     count = 0
     while todo:
@@ -134,11 +154,11 @@ def _with_attachments(
             if is_table(name):
                 yield from rows_of(here, part, reader, encoding=encoding)
                 continue
-            document, attached = _read(here, part, reader, encoding)
+            documents, attached = _read(here, part, reader, encoding)
         except DocumentRefused as refused:
             yield refused
             continue
-        yield document
+        yield from documents
         todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 

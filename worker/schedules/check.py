@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from worker.documents.templates import prompt_template
@@ -10,6 +11,8 @@ from worker.domain.schedules import ScheduleSpec
 from worker.door.documents import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.hosts.registry import OpenHost, look_at, missing_models
+from worker.policy.schedules import next_fire, zone_of
+from worker.policy.windows import is_open, opens_at, parse_windows
 from worker.schedules.reading import read_documents
 from worker.schedules.spec import Asking, asking_of
 from worker.storage.engine import Database
@@ -50,6 +53,21 @@ def check_models(database: Database, spec: ScheduleSpec, *, open_host: OpenHost)
         told = "; ".join(problem.message for problem in missing)
         return [f"{told}; but {', '.join(away)} cannot be reached now and may have it"]
     raise InputRefused([replace(problem, field="--model") for problem in missing])
+
+
+def check_hours(spec: ScheduleSpec, *, now: datetime) -> list[str]:
+    """Whether the next firing falls outside of the window in which its jobs may start."""
+    windows = parse_windows(spec.window, spec.tz, spec.blackout)
+    fires = next_fire(spec.cron, zone_of(spec.tz), after=now)
+    if windows is None or fires is None or is_open(windows, fires):
+        return []
+    opens = opens_at(windows, fires)
+    zone = zone_of(spec.tz)
+    begins = f"{fires.astimezone(zone):%Y-%m-%d %H:%M}"
+    if opens is None:
+        return [f"it fires at {begins}, and no window opens after that"]
+    wait = f"its jobs wait until {opens.astimezone(zone):%Y-%m-%d %H:%M}"
+    return [f"it fires at {begins}, outside of its window ({windows.text}): {wait}"]
 
 
 def check_prompts(spec: ScheduleSpec) -> list[str]:

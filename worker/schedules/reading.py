@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from worker.documents.bounded import Reader
+from worker.documents.cache import CachedReader, TextCache
 from worker.documents.leave_out import LeftOut
 from worker.documents.read import Document, read_all
 from worker.documents.sources import Found, find_documents
@@ -52,14 +55,18 @@ class Settled:
 
 
 def read_documents(
-    spec: ScheduleSpec, *, left_out: LeftOut | None = None, settled: Settled | None = None
+    spec: ScheduleSpec,
+    *,
+    left_out: LeftOut | None = None,
+    settled: Settled | None = None,
+    texts: TextCache | None = None,
 ) -> Iterator[ReadDocument]:
     """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there.
 
     ``left_out`` counts the files that match and are no documents. With ``settled``, a file that was changed just now is
-    handed out as not settled.
+    handed out as not settled. ``texts`` holds what was read before.
     """
-    with Reader() as reader:
+    with Reader() if texts is None else CachedReader(texts) as reader:
         for found in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
             if found.name.endswith(WRITTEN):
                 continue
@@ -82,3 +89,13 @@ def _read(found: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document
         yield from read_all(found, reader=reader, as_images=spec.pages_as_images, encoding=spec.encoding)
     except ExtraMissing as error:
         yield DocumentRefused(found.path, "unreadable", str(error))
+
+
+def reading_of(home: Path) -> Reading:
+    """The reading of schedules on this machine: texts are kept under its home."""
+    return partial(read_documents, texts=texts_of(home))
+
+
+def texts_of(home: Path) -> TextCache:
+    """Where this machine keeps the texts of documents that it has read."""
+    return TextCache(home / "texts")

@@ -15,7 +15,7 @@ from worker.domain.hosts import HostModel
 from worker.domain.schedules import FiringState
 from worker.errors import Code, InputRefused
 from worker.health.facts import Place, gather
-from worker.schedules.check import check_models, check_prompts, unwritable
+from worker.schedules.check import check_hours, check_models, check_prompts, unwritable
 from worker.schedules.letter import letter
 from worker.schedules.report import message_of_firing
 from worker.storage.hosts import record_probe
@@ -269,3 +269,15 @@ def _away(host: object) -> object:
     from worker.errors import SettingsRefused
 
     raise SettingsRefused("a secret is not here")
+
+
+def test_a_time_outside_of_the_window_is_said_when_the_schedule_is_said(nights: Nights) -> None:
+    nights.write(a="One.")
+    inside = nights.schedule(cron="0 2 * * *", window=["01:00-06:00"]).spec
+    outside = nights.schedule(cron="0 4 * * *", window=["17:17-17:19"]).spec
+    now = nights.clock.now()
+
+    assert check_hours(inside, now=now) == []
+    [warning] = check_hours(outside, now=now)
+    assert "it fires at 2026-03-26 04:00, outside of its window" in warning
+    assert "its jobs wait until 2026-03-26 17:17" in warning

@@ -75,7 +75,7 @@ def test_what_is_attached_to_a_message_is_a_document_and_what_cannot_be_read_is_
 
     assert counts(report) == {"new": 2, "answered": 2, "failed": 1}
     assert [(one["document"], one["code"]) for one in report["failed_documents"]] == [
-        ("delay.eml/more.zip", "unknown_format")
+        ("delay.eml/more.zip", "empty")
     ]
     assert (nights.folder / "answers" / "delay.eml" / "report.pdf.answer.md").exists()
     assert (nights.folder / "inbox" / "delay.eml.report.pdf.answer.md").exists()

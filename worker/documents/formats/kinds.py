@@ -14,6 +14,20 @@ XHTML = "application/xhtml+xml"
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 MAIL = "message/rfc822"
+ZIP = "application/zip"
+_SHEETS = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_DECK = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+OFFICE: Mapping[str, str] = {
+    ".rtf": "application/rtf",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    **dict.fromkeys((".xlsx", ".xlsm"), _SHEETS),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx"), _DECK),
+    ".epub": "application/epub+zip",
+    ".msg": "application/vnd.ms-outlook",
+}
+"""Endings that kreuzberg reads, of the extra ``documents``."""
 
 KINDS: Mapping[str, str] = {
     ".md": MARKDOWN,
@@ -28,6 +42,8 @@ KINDS: Mapping[str, str] = {
     ".dotx": DOCX,
     ".dotm": DOCX,
     ".eml": MAIL,
+    ".zip": ZIP,
+    **OFFICE,
 }
 """Endings of documents; a file with any other is read as text, unless it is listed below or its bytes are none."""
 
@@ -38,24 +54,23 @@ _UNPACK = "unpack it"
 _PICTURE = "--pages-as-images shows PNG, JPEG and WebP pictures to a vision model"
 _MEDIA = "only documents are read"
 UNREAD: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys((".rtf",), ("RTF", "save it as .docx or .txt")),
     **dict.fromkeys((".doc", ".dot"), ("the older Word format", "save it as .docx")),
-    **dict.fromkeys((".odt", ".ott", ".fodt", ".sxw"), ("OpenDocument text", "save it as .docx or .pdf")),
-    **dict.fromkeys((".ods", ".ots", ".fods", ".sxc"), ("an OpenDocument spreadsheet", _SHEET)),
-    **dict.fromkeys((".odp", ".otp", ".fodp", ".sxi"), ("an OpenDocument presentation", _SLIDES)),
+    **dict.fromkeys((".ott", ".fodt", ".sxw"), ("OpenDocument text", "save it as .docx or .pdf")),
+    **dict.fromkeys((".ots", ".fods", ".sxc"), ("an OpenDocument spreadsheet", _SHEET)),
+    **dict.fromkeys((".otp", ".fodp", ".sxi"), ("an OpenDocument presentation", _SLIDES)),
     **dict.fromkeys((".odg", ".odf", ".odb"), ("an OpenDocument file", "save it as PDF")),
-    **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xlsb", ".xls", ".xlt"), ("an Excel workbook", _SHEET)),
-    **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".potx", ".ppt", ".pps"), ("a PowerPoint presentation", _SLIDES)),
+    **dict.fromkeys((".xltx", ".xlsb", ".xls", ".xlt"), ("an Excel workbook", _SHEET)),
+    **dict.fromkeys((".potx", ".ppt", ".pps"), ("a PowerPoint presentation", _SLIDES)),
     **dict.fromkeys((".pages", ".wpd", ".wps", ".hwp", ".hwpx", ".abw", ".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps"),
                     ("a format of another office program", _WORDS)),
     **dict.fromkeys((".numbers",), ("a Numbers spreadsheet", _SHEET)),
     **dict.fromkeys((".key",), ("a Keynote presentation", _SLIDES)),
-    **dict.fromkeys((".epub", ".mobi", ".azw", ".azw3", ".fb2", ".djvu", ".chm"), ("an e-book", "save it as PDF or .txt")),
-    **dict.fromkeys((".msg", ".oft"), ("an Outlook message", "save it as .eml")),
+    **dict.fromkeys((".mobi", ".azw", ".azw3", ".fb2", ".djvu", ".chm"), ("an e-book", "save it as PDF or .txt")),
+    **dict.fromkeys((".oft",), ("an Outlook template", "save it as .eml")),
     **dict.fromkeys((".pst", ".ost", ".mbox", ".dbx"), ("a mailbox", "save each message as .eml")),
     **dict.fromkeys((".mht", ".mhtml"), ("a web archive", "save the page as .html")),
     **dict.fromkeys((".ps", ".eps"), ("PostScript", "save it as PDF")),
-    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".jar", ".cab", ".iso"),
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".jar", ".cab", ".iso"),
                     ("an archive, or packed", _UNPACK)),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp"), ("a picture", _PICTURE)),
     **dict.fromkeys((".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ico", ".psd"),
@@ -66,6 +81,23 @@ UNREAD: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys((".exe", ".dll", ".so", ".bin", ".class", ".pyc", ".woff", ".ttf", ".otf"), ("a program or font", _MEDIA)),
 }  # fmt: skip
 """Endings that no reader knows: what they are, and what to do instead."""
+_WHAT: Mapping[str, str] = {
+    PDF: "a PDF",
+    DOCX: "a Word document",
+    ZIP: "an archive",
+    OFFICE[".rtf"]: "RTF",
+    OFFICE[".odt"]: "OpenDocument text",
+    OFFICE[".ods"]: "an OpenDocument spreadsheet",
+    OFFICE[".odp"]: "an OpenDocument presentation",
+    _SHEETS: "an Excel workbook",
+    _DECK: "a PowerPoint presentation",
+    OFFICE[".epub"]: "an e-book",
+    OFFICE[".msg"]: "an Outlook message",
+}
+_PACKAGES = frozenset(
+    {DOCX, _SHEETS, _DECK, *(OFFICE[ending] for ending in (".odt", ".ods", ".odp", ".epub"))}
+)
+"""Kinds that are archives within."""
 _MAYBE_TEXT = frozenset(
     {".doc", ".dot", ".key", ".db", ".bin", ".one", ".pages", ".numbers", ".ps", ".pub", ".class", ".wps"}
 )
@@ -123,14 +155,14 @@ def check_kind(name: str, data: bytes) -> None:
     if actual == "encrypted":
         raise Refused("encrypted", "it opens with a password only; save it without one")
     expected = KINDS.get(ending, TEXT)
+    if actual == ".zip" and expected in _PACKAGES:
+        return  # damaged, which its reader says better
     if actual in KINDS:
         if KINDS[actual] != expected:
-            what = {PDF: "a PDF", DOCX: "a Word document"}[KINDS[actual]]
+            what = _WHAT[KINDS[actual]]
             ends = f"though its name ends in {ending}" if ending else "though its name has no ending"
             raise Refused("unknown_format", f"is {what}, {ends}; rename it to end in {actual}")
         return
-    if actual == ".zip" and expected == DOCX:
-        return  # damaged, which its reader says better
     named = ending in UNREAD and ending not in _MAYBE_TEXT
     known = actual or (ending if named or (ending in UNREAD and b"\x00" in data[:65536]) else "")
     if known:

@@ -60,6 +60,14 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.mail import read_mail
 
         return read_mail
+    if media_type == kinds.ZIP:
+        from worker.documents.formats.office import read_archive
+
+        return lambda data, encoding: read_archive(data)
+    if media_type in kinds.OFFICE.values():
+        from worker.documents.formats.office import read_office
+
+        return lambda data, encoding: read_office(data, media_type)
     from worker.documents.formats.text import read_text
 
     return read_text

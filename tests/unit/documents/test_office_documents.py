@@ -1,0 +1,165 @@
+"""Office documents, archives and workbooks as documents: what they say, each sheet and file on its own."""
+
+import io
+import socket
+import subprocess
+import sys
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from worker.documents.formats.limits import Refused
+from worker.documents.formats.office import read_archive
+from worker.documents.formats.reading import read_bytes
+from worker.documents.read import Document, read_all
+from worker.documents.sources import Found
+from worker.errors import DocumentRefused
+
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_RELS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+
+
+def packed(**files: str | bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+def workbook(**sheets: list[list[str]]) -> bytes:
+    """A workbook with these sheets of texts."""
+    parts: dict[str, str | bytes] = {}
+    kinds, links, named = "", "", ""
+    for n, (name, rows) in enumerate(sheets.items(), start=1):
+        cells = "".join(
+            f'<row r="{r}">'
+            + "".join(
+                f'<c r="{"ABC"[c]}{r}" t="inlineStr"><is><t>{v}</t></is></c>' for c, v in enumerate(row)
+            )
+            + "</row>"
+            for r, row in enumerate(rows, start=1)
+        )
+        parts[f"xl/worksheets/sheet{n}.xml"] = (
+            f'<worksheet xmlns="{_MAIN}"><sheetData>{cells}</sheetData></worksheet>'
+        )
+        kinds += f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_TYPES}.worksheet+xml"/>'
+        links += f'<Relationship Id="r{n}" Type="{_RELS}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+        named += f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>'
+    package = "http://schemas.openxmlformats.org/package/2006"
+    parts["[Content_Types].xml"] = (
+        f'<Types xmlns="{package}/content-types"><Default Extension="rels" '
+        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPES}.sheet.main+xml"/>{kinds}</Types>'
+    )
+    parts["_rels/.rels"] = (
+        f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{_RELS}/officeDocument" Target="xl/workbook.xml"/></Relationships>'
+    )
+    parts["xl/workbook.xml"] = (
+        f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELS}"><sheets>{named}</sheets></workbook>'
+    )
+    parts["xl/_rels/workbook.xml.rels"] = (
+        f'<Relationships xmlns="{package}/relationships">{links}</Relationships>'
+    )
+    return packed(**parts)
+
+
+def found(tmp_path: Path, name: str, data: bytes) -> Found:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return Found(str(path), str(tmp_path), name, len(data), datetime(2026, 1, 1, tzinfo=UTC), str(path))
+
+
+_ODT: dict[str, str | bytes] = {
+    "mimetype": "application/vnd.oasis.opendocument.text",
+    "content.xml": '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text>'
+    '<text:h text:outline-level="1">Offer</text:h><text:p>250 EUR</text:p>'
+    "</office:text></office:body></office:document-content>",
+}
+ODT = packed(**_ODT)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("memo.rtf", rb"{\rtf1\ansi\ansicpg1252 M\'fcnchen is \u8364?12,000}", "München is €12,000"),
+        ("offer.odt", ODT, "# Offer\n\n250 EUR"),
+        ("prices.xlsx", workbook(Prices=[["name", "price"], ["bolt", "12"]]), "| bolt | 12 |"),
+    ],
+)
+def test_an_office_document_is_read_as_text(name: str, data: bytes, words: str) -> None:
+    assert words in read_bytes(data, name)["text"]
+
+
+def test_each_sheet_is_a_document_that_another_sheet_does_not_touch(tmp_path: Path) -> None:
+    rows = [["name", "price"], ["bolt", "12"]]
+    before = read_all(
+        found(tmp_path, "book.xlsx", workbook(Prices=rows, Costs=[["dept"], ["lab"]], Empty=[]))
+    )
+    names = {one.name: one.sha256 for one in before if isinstance(one, Document)}
+    after = read_all(found(tmp_path, "book.xlsx", workbook(Prices=rows, Costs=[["dept"], ["shop"]])))
+    changed = {one.name: one.sha256 for one in after if isinstance(one, Document)}
+
+    assert list(names) == ["book.xlsx/Prices", "book.xlsx/Costs"] == list(changed)
+    assert names["book.xlsx/Prices"] == changed["book.xlsx/Prices"]
+    assert names["book.xlsx/Costs"] != changed["book.xlsx/Costs"]
+
+
+def test_the_files_of_an_archive_are_documents_and_one_that_cannot_be_read_stops_no_other(
+    tmp_path: Path,
+) -> None:
+    files: dict[str, str | bytes] = {
+        "a/one.txt": "One.",
+        "b.exe": b"\x7fELF",
+        "__MACOSX/._one.txt": "x",
+        "c.csv": "text\nRow.\n",
+    }
+    data = packed(**files)
+
+    read = list(read_all(found(tmp_path, "all.zip", data)))
+
+    assert [one.name for one in read if isinstance(one, Document)] == ["all.zip/a/one.txt", "all.zip/c.csv#2"]
+    assert [one.code for one in read if isinstance(one, DocumentRefused)] == ["unknown_format"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("a.zip", b"PK\x05\x06" + bytes(18), "empty"),
+        ("a.zip", b"PK\x03\x04 damaged", "unreadable"),
+        ("a.odt", b"PK\x03\x04 damaged", "unreadable"),
+        ("a.xlsx", packed(**{"[Content_Types].xml": "x", "xl/workbook.xml": "x"}), "unreadable"),
+    ],
+)
+def test_what_is_damaged_or_empty_is_refused_by_name(name: str, data: bytes, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read_bytes(data, name)
+
+    assert refused.value.code == code
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.documents.formats.office.MOST_ARCHIVED", 1000)
+
+    with pytest.raises(Refused, match="more than 1,000 bytes"):
+        read_archive(packed(a="x" * 600, b="x" * 600))
+
+
+def test_what_reads_documents_has_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = (
+            "import socket; from worker.documents.bounded import leave_network; left = leave_network()\n"
+            f"try: socket.create_connection(('127.0.0.1', {port}), 2); print(left, 'connected')\n"
+            "except OSError: print(left, 'refused')"
+        )
+        said = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert said in (["True", "refused"], ["False", "connected"])

@@ -1,0 +1,93 @@
+"""Office documents, e-books and Outlook messages, by kreuzberg; archives, by the standard library.
+
+kreuzberg is given bytes and a kind. Its own cache and its recognition of pictures are off: it writes nothing and fetches nothing.
+"""
+
+import base64
+import io
+import zipfile
+from typing import Any
+
+from worker.documents.formats.limits import MOST_UNPACKED, Content, Refused, check_size, clean, content
+from worker.documents.leave_out import is_litter
+
+MOST_FILES = 2_000
+MOST_ARCHIVED = MOST_UNPACKED // 2
+"""Bytes of all files of an archive: they leave the child in base64."""
+_TOLD = ("title", "authors", "subject", "keywords", "language", "created_at", "modified_at")
+
+
+def read_office(data: bytes, media_type: str) -> Content:
+    """The text as Markdown; of a workbook ``sheets``, name and text of each. Raises Refused, ModuleNotFoundError."""
+    from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
+
+    config = ExtractionConfig(  # type: ignore[call-arg, unused-ignore]
+        use_cache=False, disable_ocr=True, enable_quality_processing=False, output_format="markdown"
+    )
+    try:
+        result = extract_bytes_sync(data, media_type, config)
+    except KreuzbergError as error:
+        raise Refused("unreadable", str(error)[:200]) from error
+    check_size(len(result.content))
+    text = clean(result.content)
+    metadata = _metadata(dict(result.metadata))
+    found = content(text, metadata=metadata)
+    names = dict(result.metadata).get("sheet_names")
+    if isinstance(names, list):
+        found["sheets"] = sheets_of(text, names)
+    return found
+
+
+def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:
+    """Name and text of each sheet that has some, of a workbook as one text; none where its beginning is of no sheet.
+
+    A name that is not found as a heading leaves its text with the sheet before it.
+
+    >>> sheets_of("## A\\n\\n| x |\\n\\n## B\\n\\n## C\\n\\n| y |\\n", ["A", "B", "C"])
+    [('A', '## A\\n\\n| x |\\n'), ('C', '## C\\n\\n| y |\\n')]
+    """
+    begins: list[tuple[str, int]] = []
+    at = 0
+    for name in names:
+        heading = f"## {name}\n"
+        found = text.find(heading, at) if not text.startswith(heading, at) else at
+        if found < 0 or (found and text[found - 1] != "\n"):
+            continue
+        begins.append((name, found))
+        at = found + len(heading)
+    if not begins or text[: begins[0][1]].strip():
+        return []
+    ends = [begin for _, begin in begins[1:]] + [len(text)]
+    parts = [(name, text[begin:end].strip()) for (name, begin), end in zip(begins, ends, strict=True)]
+    return [(name, f"{part}\n") for name, part in parts if part.partition("\n")[2].strip()]
+
+
+def _metadata(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: told[name] for name in _TOLD if told.get(name)}
+
+
+def read_archive(data: bytes) -> Content:
+    """The files of an archive as attachments, without a text of its own. Raises Refused."""
+    attached: list[tuple[str, str]] = []
+    total = 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [one for one in archive.infolist() if not one.is_dir() and not is_litter(one.filename)]
+            if len(entries) > MOST_FILES:
+                raise Refused("too_large", f"{len(entries):,} files, at most {MOST_FILES:,} are read")
+            if any(one.flag_bits & 1 for one in entries):
+                raise Refused("encrypted", "it opens with a password only")
+            for entry in entries:
+                with archive.open(entry) as file:
+                    part = file.read(MOST_ARCHIVED - total + 1)
+                total += len(part)
+                if total > MOST_ARCHIVED:
+                    raise Refused("too_large", f"more than {MOST_ARCHIVED:,} bytes when it is unpacked")
+                attached.append((entry.filename, base64.b64encode(part).decode()))
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
+        raise Refused("unreadable", f"a damaged archive: {error}") from error
+    if not attached:
+        raise Refused("empty", "the archive holds no files")
+    found = content("")
+    found["attachments"] = attached
+    return found
