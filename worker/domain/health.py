@@ -6,6 +6,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+DEFECTS = "defects "
+"""What the names of pulses begin with under which defects of a serving loop are counted, one for each host."""
+DEFECTS_KEPT = timedelta(days=1)
+"""Older defects are not counted any more."""
+
 
 class Kind(StrEnum):
     """What a finding is about; ``caravan health --only`` names them."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from worker.domain.backlog import Waiting
-from worker.domain.health import Finding, HealthLimits, Kind, Pulse
+from worker.domain.health import DEFECTS, DEFECTS_KEPT, Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.errors import UnreadableRow
 
@@ -113,7 +113,7 @@ def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
         found.insert(0, facts.fault)
     else:
         found[:0] = [*_processes(facts), *_hosts(facts), *_schedules(facts), *_jobs(facts, limits)]
-        found[:0] = [*_services(facts), *_unreadable(facts)]
+        found[:0] = [*_services(facts), *_defects(facts), *_unreadable(facts)]
     return sorted(found, key=lambda one: not one.bad)
 
 
@@ -153,6 +153,23 @@ def _services(facts: HealthFacts) -> Iterator[Finding]:
                 message = f"the service {service} of {pulse.name} fails: {error}"
                 remedy = "look at the log of that process; the other services go on"
                 yield Finding(Kind.SERVICES, f"{pulse.name}.{service}", message, remedy)
+
+
+def _defects(facts: HealthFacts) -> Iterator[Finding]:
+    """Defects that ended a pass over a host; it is served again, and what it had generated is stored."""
+    for name, pulse in sorted(facts.pulses.items()):
+        if not name.startswith(DEFECTS) or facts.now - pulse.at >= DEFECTS_KEPT:
+            continue
+        host = name.removeprefix(DEFECTS)
+        count = pulse.detail.get("count", 1)
+        times = "once" if count == 1 else f"{count} times within a day"
+        message = f"serving {host} failed {times}, last {_ago(facts.now - pulse.at)} ago: {pulse.detail.get('error')}"
+        yield Finding(
+            Kind.SERVING,
+            f"defects.{host}",
+            message,
+            "a defect of Caravan: report it with the log of that process",
+        )
 
 
 def _unreadable(facts: HealthFacts) -> Iterator[Finding]:

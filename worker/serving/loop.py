@@ -24,6 +24,7 @@ from worker.serving.session import ServingContext
 from worker.serving.steps import admit, find_work, look_for_others, mend
 from worker.storage.claims import leave_host, take_host
 from worker.storage.hosts import get_host, quarantine_of
+from worker.storage.pulses import count_defect
 
 TAKEN = "served by another worker"
 CHANGED = "host changed"
@@ -91,6 +92,8 @@ def _serve(parts: Parts) -> str:
             _drain(parts, learn=False)
             with suppress(Exception):  # whatever is broken, the runners leave when their jobs asked for it
                 _apply_keep_alive(parts)
+            with suppress(DatabaseFailure), parts.context.database.write() as conn:
+                count_defect(conn, parts.session.host, error=error, now=parts.context.clock.now())
             raise
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.health import Pulse
+from worker.domain.health import DEFECTS, DEFECTS_KEPT, Pulse
 from worker.storage.tables import pulses
 from worker.storage.types import UtcTime
 
@@ -67,3 +67,11 @@ def probe(conn: Connection, *, now: datetime) -> None:
     """Write what needs room, and give the room back. Raises DatabaseUnavailable (by its caller) where there is none."""
     record_pulse(conn, PROBE, now=now, detail={"filler": "x" * _PROBE_BYTES})
     record_pulse(conn, PROBE, now=now, detail={})
+
+
+def count_defect(conn: Connection, host: str, *, error: Exception, now: datetime) -> None:
+    """A thread that serves ``host`` failed with a defect of ours. ``caravan health`` shows how many there were."""
+    before = questions(conn, DEFECTS + host).get(DEFECTS + host)
+    count = int(before.detail.get("count", 0)) if before and now - before.at < DEFECTS_KEPT else 0
+    detail = {"count": count + 1, "error": f"{type(error).__name__}: {error}"[:300]}
+    record_pulse(conn, DEFECTS + host, now=now, detail=detail)

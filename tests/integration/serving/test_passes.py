@@ -23,8 +23,10 @@ from tests.integration.serving.test_serve import (
 )
 from tests.waiting import wait_until
 from worker.clock import Clock
+from worker.domain.health import HealthLimits
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
+from worker.health.findings import HealthFacts, findings
 from worker.serving.attempt import Ending, attempt_jobs
 from worker.serving.history import HostHistory
 from worker.serving.outbox import Outbox
@@ -32,6 +34,7 @@ from worker.serving.pace import Paces
 from worker.serving.spool import Spool
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import set_host
+from worker.storage.pulses import read_pulses
 
 
 @pytest.fixture
@@ -223,6 +226,29 @@ def test_a_defect_of_the_heartbeat_ends_the_pass(
 
     assert JobState.RUNNING not in counts(database, batch)
     assert not being_served(database)
+
+
+def test_defects_are_counted_where_health_shows_them(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> list[Ending]:
+        raise ZeroDivisionError("nothing")
+
+    monkeypatch.setattr("worker.serving.parts.attempt_jobs", broken)
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(9)])
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                serve(database, clock, host)
+
+    with database.read() as conn:
+        facts = HealthFacts(clock.now(), fleet=False, held=True, pulses=read_pulses(conn))
+    [message] = [found.told for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
+    assert message.startswith("serving gpu-1 failed 2 times within a day, last ")
+    assert message.endswith("ZeroDivisionError: nothing")
+    later = replace(facts, now=facts.now + timedelta(days=2))
+    assert not [found for found in findings(later, HealthLimits()) if found.about == "defects.gpu-1"]
 
 
 def being_served(database: Database) -> bool:
