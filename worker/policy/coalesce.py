@@ -54,9 +54,12 @@ def coalesce(
         loose = sorted(
             (text for text in texts if _parse(text).at_least), key=lambda one: (-_window(one), one)
         )
+        targets: list[str] = []
         for text in exact:
-            members.setdefault(_same(text, here.get(family, ())), []).append(text)
-        targets = [key for key in members if key in here.get(family, ()) or key in exact]
+            target = _same(text, here.get(family, ()))
+            if target not in targets:
+                targets.append(target)
+            members.setdefault(target, []).append(text)
         targets += [key for key in here.get(family, ()) if key not in targets]
         for text in loose:
             target = (
