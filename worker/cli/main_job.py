@@ -3,8 +3,8 @@
 import json
 import shlex
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from worker.quote.quote import Quoted
 from worker.settings import Settings
 from worker.stack.home import server_of
 from worker.storage.answers import answer_counts
+from worker.storage.changes import Changes
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database, sqlite_file
 from worker.storage.reports import runner_keys_in_order
@@ -45,6 +46,12 @@ from worker.storage.runs import count_loads
 
 LOOK_SECONDS = 0.25
 SITUATION_SECONDS = 1.0
+PATIENT = 100
+"""Times as long as the last read took passes until the next: looking on takes a hundredth of the time, and no more."""
+MOST_SECONDS = 3.0
+"""What is shown is never older."""
+FEW = 8
+"""Jobs; with fewer that are open the end is near, and is not to be missed."""
 SAY_AFTER = 3.0
 """Seconds without a running job after which it is said why."""
 MOST_COMPARED = 10_000
@@ -85,13 +92,39 @@ class Watching:
     seconds: float
 
 
+class _Pace:
+    """When something is read again: the next time after a multiple of what the last time took."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._read_at = float("-inf")
+        self._rest = least
+
+    def is_due(self, now: float, *, changed: bool = True, soon: bool = False) -> bool:
+        """``changed``: there may be something new; ``soon``: it is worth its time."""
+        since = now - self._read_at
+        if soon and changed:
+            return since >= self._least
+        return since >= (self._rest if changed else MOST_SECONDS)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._read_at = time.monotonic()
+            self._rest = min(MOST_SECONDS, max(self._least, PATIENT * (self._read_at - began)))
+
+
 def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -> Watching:
     """Show progress until nothing of the batch can change by itself any more. Raises KeyboardInterrupt."""
     progress = read_progress(watched)
-    began = moved_at = looked_at = read_at = served_at = time.monotonic()
+    began = moved_at = read_at = served_at = time.monotonic()
     first = progress.done
     outlooked = Outlook.GOING if progress.open else Outlook.DONE
     reasons: list[str] = []
+    changed = True
     seen: Situation | None = None
     if not progress.open:
         return Watching(progress, outlooked, reasons, 0.0)
@@ -101,23 +134,31 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
     server = Server.SELF if watched.served is None else server_of(watched.settings)
     if progress.done:
         console.print(f"Going on where it stopped: {progress_line(progress)}")
-    with batch_progress_shown(console, progress) as show:
+    paces = {"progress": _Pace(0.0), "situation": _Pace(SITUATION_SECONDS)}
+    with (
+        closing(Changes(watched.database)) as changes,
+        batch_progress_shown(console, progress) as show,
+    ):
         while outlooked is Outlook.GOING:
             time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
             now = time.monotonic()
+            changed = changes.any() or changed
             try:
-                progress = _progress(watched)
-                if seen is None or now - looked_at >= SITUATION_SECONDS:
-                    looked_at = now
+                if paces["progress"].is_due(now, changed=changed, soon=progress.open <= FEW):
+                    with paces["progress"].reading():
+                        progress = _progress(watched)
+                    changed, read_at = False, now
+                if seen is None or paces["situation"].is_due(now, soon=not progress.open):
                     if bound is not None and not bound():
                         bound = None
-                    seen = situation(
-                        watched.database,
-                        watched.batch.id,
-                        clock=watched.clock,
-                        among=watched.hosts(),
-                        server=server,
-                    )
+                    with paces["situation"].reading():
+                        seen = situation(
+                            watched.database,
+                            watched.batch.id,
+                            clock=watched.clock,
+                            among=watched.hosts(),
+                            server=server,
+                        )
                     if any(model.running for model in seen.models):
                         moved_at = now
                     reasons = []
@@ -142,7 +183,6 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                 if now - read_at > DATABASE_SECONDS:  # it is there and refuses: waiting longer does not help
                     raise
                 continue
-            read_at = now
             rate = rates(
                 done=progress.done - first,
                 left=progress.open,

@@ -26,6 +26,8 @@ from worker.observability.terminal import terminal_safe
 from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
+REFRESHES = 4
+"""A second. Each costs a millisecond or two, also while nothing happens."""
 QUIET_SECONDS = 10.0
 """Without a terminal a line of progress appears this often."""
 
@@ -250,6 +252,7 @@ class _Live(Progress):
             _Rate(),
             console=console,
             expand=True,
+            refresh_per_second=REFRESHES,
         )
         self._task = self.add_task("", total=progress.total - progress.outside, completed=progress.done)
 

@@ -24,6 +24,10 @@ SHORT_CALL = 0.05
 STEADY = 10
 """Polls during which a host that found its load not worth it admits nothing more urgent: else the two decisions might
 alternate, each with a claim or a release, for as long as both hold."""
+LOOK_AGAIN = 2
+ADMIT_AGAIN = 4
+"""Polls after which busy slots look for work, or admit urgent work, though nothing is known to have changed: what only time
+brings about (a starved job, a block that ends) is seen by then."""
 NO_WORK = "no work"
 """Why a pass ends: nothing was there to do for as long as it lingers."""
 
@@ -115,6 +119,12 @@ class Situation:
     admitted_at: float = float("-inf")
     """When it was last tried to let something in; later than ``now`` where that rests for a while."""
     admit_every: float = 0.5
+    """Seconds of a poll."""
+    looked_for_work_at: float = float("-inf")
+    ended: bool = True
+    """A job has ended here since work was looked for."""
+    changed: bool = True
+    """Others have changed the database since it was looked at."""
     tried: Collection[Step] = ()
     """Steps that were done since the last wait."""
     moved: bool = False
@@ -145,6 +155,10 @@ def begin(now: float, *, slots: int, linger: float, shared: bool, admit_every: f
 
 def after_step(now: Situation, step: Step) -> Situation:
     """What the loop remembers once a step is done; ``now`` says how many jobs are unfinished by then."""
+    if step is Step.FIND_WORK:
+        now = replace(now, looked_for_work_at=now.now, ended=False, changed=False)
+    if step is Step.ADMIT:
+        now = replace(now, changed=False)
     if step is Step.COLLECT:
         return replace(
             now, tried=frozenset(), moved=False, idle_since=now.now if now.unfinished else now.idle_since
@@ -164,7 +178,7 @@ def next_step(now: Situation) -> Step | End:
     if _looks_for_others(now):
         return Step.LOOK_FOR_OTHERS
     if not now.moved:
-        if wants_jobs(now) and not now.paused and now.leased and Step.FIND_WORK not in now.tried:
+        if _looks_for_work(now):
             return Step.FIND_WORK
         if _admits(now):
             return Step.ADMIT
@@ -261,6 +275,15 @@ def group_waits(handed: HandedOver, *, seconds: float, ready: int) -> bool:
     return seconds < SHORT_CALL and ready > handed.low_water // 2
 
 
+def _looks_for_work(now: Situation) -> bool:
+    """Work is wanted, and looking for it may find something: a look costs some milliseconds."""
+    if Step.FIND_WORK in now.tried or now.paused or not now.leased or not wants_jobs(now):
+        return False
+    if now.dry or now.ended or now.changed:
+        return True
+    return now.now - now.looked_for_work_at >= LOOK_AGAIN * now.admit_every
+
+
 def _looks_for_others(now: Situation) -> bool:
     """Bulk jobs run on a host that people use too."""
     if Step.LOOK_FOR_OTHERS in now.tried or now.gives_way:
@@ -276,4 +299,5 @@ def _admits(now: Situation) -> bool:
         return False
     if now.handed.alone or now.broken or not now.leased:
         return False
-    return now.now - now.admitted_at >= now.admit_every
+    polls = 1 if now.changed else ADMIT_AGAIN
+    return now.now - now.admitted_at >= polls * now.admit_every

@@ -1,6 +1,7 @@
 """What follows from the endings of jobs: they are stored, the host is judged by them, and its pace is learned."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from worker.domain.attempts import Retried, Succeeded
 from worker.domain.replies import Result
@@ -8,13 +9,13 @@ from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit, emit_failure
 from worker.policy.parallel import Waited
-from worker.policy.serving import HandedOver, group_waits
+from worker.policy.serving import Situation, group_waits
 from worker.serving.brake import apply_brakes
 from worker.serving.parts import Parts
 from worker.serving.slots import Completion
 
 
-def collect(parts: Parts, handed: HandedOver, wait: float) -> None:
+def collect(parts: Parts, now: Situation, wait: float) -> Situation:
     """Wait up to ``wait`` seconds for jobs to end, and take in how they did; short calls in groups."""
     completions = parts.slots.completions(wait)
     if completions:
@@ -22,12 +23,18 @@ def collect(parts: Parts, handed: HandedOver, wait: float) -> None:
         until = clock.monotonic() + parts.context.timings.group
         seconds = completions[-1].ending.seconds
         while (
-            group_waits(handed, seconds=seconds, ready=parts.slots.ready)
+            group_waits(now.handed, seconds=seconds, ready=parts.slots.ready)
             and (left := until - clock.monotonic()) > 0
         ):
             completions += parts.slots.completions(left)
+    changed = parts.view.changed()  # before our own outcomes change the database
+    if completions:
         take(parts, completions)
+    stored = not parts.outbox.is_empty
     parts.outbox.flush()
+    if completions or stored:
+        parts.view.changed()
+    return replace(now, changed=now.changed or changed, ended=now.ended or bool(completions))
 
 
 def take(parts: Parts, completions: Sequence[Completion]) -> None:

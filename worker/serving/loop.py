@@ -131,7 +131,9 @@ def _loop(parts: Parts) -> str:
             case Step.ADMIT:
                 now = admit(parts, now)
             case Step.COLLECT:
-                collect(parts, now.handed, _wait(parts))
+                now = collect(parts, now, _wait(parts))
+        if now.moved:
+            parts.view.changed()  # our own claim is no news
         now = after_step(replace(now, unfinished=parts.slots.unfinished), step)
 
 

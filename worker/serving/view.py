@@ -13,6 +13,7 @@ from worker.serving.machine import Machine
 from worker.serving.pace import Paces
 from worker.serving.session import HostSession
 from worker.storage.backlog import read_backlog, read_due, served_at
+from worker.storage.changes import Marks, read_marks
 from worker.storage.engine import Connection
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.paces import read_paces, save_paces
@@ -54,12 +55,18 @@ class HostView:
         self._machine, self._paces = machine, paces
         self._paces_at = self._dated_until = float("-inf")
         self._dated: dict[str, list[tuple[datetime, int]]] = {}
+        self._marks: Marks | None = None
 
     def slots_of(self, runner_key: str | None) -> int:
         """Jobs of that key that are asked at a time."""
         return self._paces.slots(
             runner_key, told=self._context.host.slots, is_told=self._context.host.slots_told
         )
+
+    def changed(self) -> bool:
+        """Whether work was added or moved since the last call, by whomever."""
+        before, self._marks = self._marks, read_marks(self._context.database)
+        return self._marks is None or self._marks != before
 
     def facts(self, in_flight: Mapping[str, int], conn: Connection | None = None) -> Snapshot:
         """The facts as they stand; within ``conn`` where a load is decided under the fleet's lock.

@@ -15,6 +15,16 @@ Pulses and leases are no part of it, so that whoever rests does not wake itself 
 Marks = tuple[object, ...]
 
 
+def read_marks(database: Database) -> Marks | None:
+    """What changes with the work, on a connection of the pool; None where it cannot be read. For those who are many in one
+    process: each ``Changes`` holds a connection."""
+    try:
+        with database.outside() as conn:
+            return _row(conn, _MARKS)
+    except Exception:  # whatever it is, whoever works next says it
+        return None
+
+
 class Changes:
     """Remembers what it saw last. For one thread; it holds one connection until it is closed."""
 

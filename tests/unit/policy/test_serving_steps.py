@@ -6,16 +6,27 @@ from typing import Any
 import pytest
 
 from worker.domain.jobs import Priority
+from worker.policy.facts import Decision, LoadRunner, RunJobs, Wait
 from worker.policy.serving import (
     AHEAD_BELOW,
     GROUPS_AHEAD,
     NO_WORK,
+    PROBE_EVERY,
     SHARED_PROBE_EVERY,
+    SHORT_CALL,
+    Action,
     End,
     HandedOver,
     Situation,
     Step,
+    action,
+    admission,
+    after_step,
+    claim_limit,
     claims_ahead,
+    group_waits,
+    hand_over,
+    look_due,
     next_step,
     suspect_first,
 )
@@ -65,6 +76,37 @@ GROUPED = HandedOver(low_water=2, grouped=True)
         ("a runner fell silent and others still run", replace(BUSY, unfinished=1, broken=True), Step.COLLECT),
         ("a runner fell silent and nothing runs", replace(IDLE, broken=True), Step.MEND),
         ("it could not be mended yet", replace(IDLE, broken=True, tried={Step.MEND}), Step.COLLECT),
+        (
+            "a slot is free, and nothing has happened since work was looked for",
+            replace(BUSY, unfinished=1, ended=False, changed=False, looked_for_work_at=99.9),
+            Step.COLLECT,
+        ),
+        (
+            "the same, and a job has ended here",
+            replace(BUSY, unfinished=1, changed=False, looked_for_work_at=99.9),
+            Step.FIND_WORK,
+        ),
+        (
+            "the same, and others changed the database",
+            replace(BUSY, unfinished=1, ended=False, looked_for_work_at=99.9),
+            Step.FIND_WORK,
+        ),
+        (
+            "the same, and time has passed",
+            replace(BUSY, unfinished=1, ended=False, changed=False, looked_for_work_at=99.0),
+            Step.FIND_WORK,
+        ),
+        (
+            "nothing runs: it looks with each poll",
+            replace(IDLE, ended=False, changed=False, looked_for_work_at=99.9),
+            Step.FIND_WORK,
+        ),
+        (
+            "all slots run a job, and others changed nothing",
+            replace(BUSY, changed=False, admitted_at=98.5),
+            Step.COLLECT,
+        ),
+        ("the same for longer", replace(BUSY, changed=False, admitted_at=98.0), Step.ADMIT),
         ("it is told to stop", replace(BUSY, ending="stopped"), End("stopped")),
         (
             "it is told to stop while a runner is broken",
@@ -131,3 +173,105 @@ def test_a_suspect_goes_first_only_onto_dry_slots_and_never_twice_in_a_row(
     dry: bool, after_suspect: bool, priorities: tuple[Priority, ...] | None, first: bool
 ) -> None:
     assert suspect_first(dry=dry, after_suspect=after_suspect, priorities=priorities) is first
+
+
+RUN = RunJobs("m:1", 8, "resident")
+URGENT = replace(RUN, priorities=(Priority.INTERACTIVE,))
+LOAD = LoadRunner("m:2", "longest")
+REST = Wait("nothing")
+
+
+@pytest.mark.parametrize(
+    ("situation", "decision", "done"),
+    [
+        (IDLE, RUN, Action.RUN),
+        (BUSY, RUN, Action.RUN),
+        (IDLE, LOAD, Action.LOAD),
+        (BUSY, LOAD, Action.RUN_DRY),
+        (IDLE, REST, Action.REST),
+    ],
+)
+def test_a_load_waits_until_the_slots_are_dry(situation: Situation, decision: Decision, done: Action) -> None:
+    assert action(situation, decision) is done
+
+
+@pytest.mark.parametrize(
+    ("situation", "decision", "done"),
+    [
+        (BUSY, URGENT, Action.RUN),
+        (replace(BUSY, unfinished=3), URGENT, Action.REST),
+        (BUSY, RUN, Action.REST),
+        (BUSY, LOAD, Action.RUN_DRY),
+        (BUSY, REST, Action.REST),
+    ],
+)
+def test_beside_full_slots_begins_one_interactive_job_and_nothing_else(
+    situation: Situation, decision: Decision, done: Action
+) -> None:
+    assert admission(situation, decision) is done
+
+
+@pytest.mark.parametrize(
+    ("decision", "free", "seconds", "jobs"),
+    [
+        (RUN, 2, None, 2),
+        (RUN, 2, 60.0, 2),
+        (RUN, 2, AHEAD_BELOW / 2, 8),
+        (RUN, 0, 60.0, 1),
+        (replace(RUN, whole=True), 2, 60.0, 8),
+        (replace(RUN, jobs=1), 2, None, 1),
+    ],
+)
+def test_long_jobs_are_claimed_for_free_slots_alone(
+    decision: RunJobs, free: int, seconds: float | None, jobs: int
+) -> None:
+    assert claim_limit(decision, free=free, job_seconds=seconds) == jobs
+
+
+def test_what_was_handed_over_says_when_more_is_claimed_and_what_may_run_beside_it() -> None:
+    before = HandedOver(low_water=7)
+    normal, bulk = [Priority.NORMAL] * 20, [Priority.BULK] * 3
+
+    assert hand_over(before, normal, limit=2, alone=False, whole=False) == HandedOver(low_water=10)
+    assert hand_over(before, bulk, limit=4, alone=False, whole=True) == HandedOver(4, grouped=True, bulk=True)
+    assert hand_over(before, normal[:1], limit=2, alone=True, whole=True) == HandedOver(2, alone=True)
+    assert hand_over(before, [], limit=2, alone=False, whole=True).low_water == 7
+
+
+@pytest.mark.parametrize(
+    ("situation", "looked_at", "due"),
+    [
+        (IDLE, 100.0 - PROBE_EVERY, False),
+        (IDLE, 99.0 - PROBE_EVERY, True),
+        (replace(IDLE, shared=True, dry_at=100.0), 99.0 - SHARED_PROBE_EVERY, True),
+        (replace(IDLE, shared=True, dry_at=100.0), 99.0, False),
+        (replace(IDLE, shared=True, dry_at=100.0 - DRY_EVERY), 99.0, True),
+    ],
+)
+def test_a_host_is_looked_at_again_sooner_where_people_use_it_too(
+    situation: Situation, looked_at: float, due: bool
+) -> None:
+    assert look_due(situation, looked_at) is due
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ready", "waits"),
+    [(SHORT_CALL / 2, 2, True), (SHORT_CALL / 2, 1, False), (SHORT_CALL, 2, False)],
+)
+def test_outcomes_of_short_calls_wait_for_others_while_jobs_are_ready(
+    seconds: float, ready: int, waits: bool
+) -> None:
+    assert group_waits(HandedOver(low_water=2), seconds=seconds, ready=ready) is waits
+
+
+def test_what_the_loop_remembers_of_a_step() -> None:
+    looked = after_step(replace(IDLE, now=101.0), Step.FIND_WORK)
+    assert (looked.tried, looked.ended, looked.changed) == ({Step.FIND_WORK}, False, False)
+    assert looked.idle_since == 100.0
+    assert after_step(replace(BUSY, now=101.0), Step.ADMIT).idle_since == 101.0
+
+    loaded = after_step(replace(IDLE, now=101.0, moved=True), Step.FIND_WORK)
+    assert (loaded.tried, loaded.moved, loaded.idle_since) == (frozenset(), False, 101.0)
+
+    waited = after_step(replace(looked, moved=True), Step.COLLECT)
+    assert (waited.tried, waited.moved) == (frozenset(), False)
