@@ -56,11 +56,12 @@ class Settings(BaseModel):
     database_url: str = Field(
         "",
         description="SQLAlchemy URL of the database (`sqlite:///…`, `postgresql://…`); "
-        "empty: the SQLite file `caravan.db` in `CARAVAN_HOME`.",
+        "or where it stands, with its password: `env:NAME`, `file:PATH`; empty: the SQLite file `caravan.db` in `CARAVAN_HOME`.",
     )
     broker_url: str = Field(
         "",
-        description="Redis URL for the wake-ups of a fleet (`redis://…`, `rediss://…`); embedded use needs none.",
+        description="Redis URL for the wake-ups of a fleet (`redis://…`, `rediss://…`), or `env:NAME`, `file:PATH`; "
+        "embedded use needs none.",
     )
     config: Path | None = Field(
         None, description="TOML file with settings, names in lower case without the prefix."
@@ -165,6 +166,17 @@ class Settings(BaseModel):
     def _expand(cls, value: object) -> object:
         """``~`` and ``~user``: nothing else expands them in a unit of systemd, a compose file or the settings file."""
         return _expanded(value)
+
+    @field_validator("database_url", "broker_url", mode="before")
+    @classmethod
+    def _referred(cls, value: object) -> object:
+        """``env:NAME`` or ``file:PATH``: where the URL stands, with its password. Raises SettingsRefused."""
+        text = value.strip() if isinstance(value, str) else ""
+        if not text.startswith(("env:", "file:")):
+            return value
+        from worker.ollama.secrets import resolved
+
+        return resolved(text).strip()
 
     @field_validator("log_level", "log_style", mode="before")
     @classmethod

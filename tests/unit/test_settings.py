@@ -146,3 +146,19 @@ def test_a_value_that_is_refused_is_shown_without_secrets(tmp_path: Path) -> Non
     with pytest.raises(SettingsRefused) as failure:
         load_settings({"CARAVAN_HOME": str(tmp_path)})
     assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["database_url", "broker_url"])
+def test_a_url_may_stand_in_a_variable_or_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "redis://me:secret@broker/0" if name == "broker_url" else "postgresql://me:secret@db/caravan"
+    monkeypatch.setenv("OUR_URL", url)
+    file = tmp_path / "url"
+    file.write_text(f"{url}\n")
+    file.chmod(0o600)
+
+    for reference in ("env:OUR_URL", f"file:{file}"):
+        assert getattr(load_settings({f"CARAVAN_{name.upper()}": reference}), name) == url
+    with pytest.raises(SettingsRefused, match="env:NOT_SET: that variable is not set here"):
+        load_settings({f"CARAVAN_{name.upper()}": "env:NOT_SET"})

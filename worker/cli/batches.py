@@ -1,6 +1,5 @@
 """``caravan status``, ``batches`` and ``results``: what there is, how far it has come, and what came of it."""
 
-import json
 import shutil
 import sys
 from dataclasses import asdict
@@ -11,9 +10,9 @@ import typer
 from worker.cli.exits import finished_code
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
-from worker.domain.operations import Operation
 from worker.explain.situation import hours_of
 from worker.policy.answers import advice
 from worker.storage.answers import answer_counts
@@ -66,16 +65,16 @@ def status(
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
         window = None if hours is None else {"hours": hours.text, "open": not hours.closed}
-        typer.echo(
-            json.dumps(
-                {
-                    **_plain(progress),
-                    "answers": asdict(flaws),
-                    "problems": rejects,
-                    "failures": failures,
-                    "window": window,
-                }
-            )
+        from worker.exports.shown import batch_shown
+
+        print_json(
+            {
+                **dict(batch_shown(progress)),
+                "answers": asdict(flaws),
+                "problems": rejects,
+                "failures": failures,
+                "window": window,
+            }
         )
     else:
         from worker.cli.render import progress_line
@@ -160,7 +159,9 @@ def _progresses(
 
 def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
     if as_json:
-        typer.echo(json.dumps([_plain(progress) for progress in shown]))
+        from worker.exports.shown import batch_shown
+
+        print_json([batch_shown(progress) for progress in shown])
         return
     if not shown:
         typer.echo(
@@ -198,33 +199,3 @@ def _state(progress: BatchProgress) -> str:
     batch = progress.batch
     why = f": {batch.pause_reason}" if batch.state is BatchState.PAUSED and batch.pause_reason else ""
     return f"{progress.stands}{why}"
-
-
-def _plain(progress: BatchProgress) -> dict[str, Any]:
-    batch = progress.batch
-    return {
-        "batch": batch.id,
-        "key": batch.key,
-        "name": batch.name,
-        "state": batch.state,
-        "pause_code": batch.pause_code,
-        "pause_reason": batch.pause_reason,
-        "total": progress.total,
-        "done": progress.done,
-        "counts": {str(state): n for state, n in progress.counts.items()},
-        "created_at": batch.created_at.isoformat(),
-        "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
-        "pruned_at": batch.pruned_at.isoformat() if batch.pruned_at else None,
-        "operation": None if progress.operation is None else _plain_operation(progress.operation),
-    }
-
-
-def _plain_operation(operation: "Operation") -> dict[str, Any]:
-    return {
-        "verb": operation.verb,
-        "total": operation.total,
-        "done": operation.done,
-        "principal": operation.principal,
-        "created_at": operation.created_at.isoformat(),
-        "error": operation.error,
-    }

@@ -32,8 +32,8 @@ def health(
 
     Example: caravan health --json
     """
-    from worker.cli.seeing import print_json
     from worker.cli.settings import settings_for
+    from worker.cli.streams import print_json
     from worker.health.watch import chosen
 
     verdict = chosen(_look(settings_for()), frozenset(only or ()))
@@ -112,8 +112,8 @@ def notify_list(
 
     Example: caravan notify list @last
     """
-    from worker.cli.seeing import print_json
     from worker.cli.settings import opened, settings_for
+    from worker.cli.streams import print_json
     from worker.storage.batches import find_batch
     from worker.storage.notices import list_notices
 
@@ -128,7 +128,7 @@ def notify_list(
                     "when": one.to.when,
                     "state": str(one.state),
                     "tries": one.tries,
-                    "next_at": one.next_at.isoformat() if one.state == "waiting" else None,
+                    "next_at": one.next_at if one.state == "waiting" else None,
                     "error": one.error,
                 }
                 for one in found

@@ -13,6 +13,7 @@ import typer
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.groups import with_groups
 from worker.cli.hours import HoursOptions, windows_of
+from worker.cli.streams import print_json
 from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 
@@ -233,7 +234,9 @@ def hosts_list(json_: AsJson = False) -> None:
     with opened(settings_for()) as db, db.read() as conn:
         reports = read_hosts(conn, db.clock().now())
     if json_:
-        typer.echo(json.dumps([_as_json(report) for report in reports]))
+        from worker.exports.shown import host_shown
+
+        print_json([host_shown(report) for report in reports])
         return
     if not reports:
         typer.echo("no hosts yet: caravan hosts add NAME URL")
@@ -332,15 +335,15 @@ def hosts_history(
             {
                 "runner_key": run.runner_key,
                 "reason": run.reason,
-                "started_at": run.started_at.isoformat(),
-                "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+                "started_at": run.started_at,
+                "ended_at": run.ended_at,
                 "load_seconds": run.load_time.total_seconds() if run.load_time is not None else None,
                 "jobs": run.jobs,
                 "error": run.error,
             }
             for run in runs
         ]
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
         return
     if not runs:
         typer.echo(f"{name} has loaded nothing yet")
@@ -514,36 +517,6 @@ def _slots(host: Host) -> str:
     if not host.slots_told:
         return "slots to be found out"
     return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
-
-
-def _as_json(report: "HostRow") -> dict[str, Any]:
-    from worker.domain.urls import masked
-
-    host = report.host
-    return {
-        "name": host.name,
-        "url": masked(host.url),
-        "slots": host.slots,
-        "slots_told": host.slots_told,
-        "shared": host.shared,
-        "models_at_once": host.models_at_once,
-        "memory": host.memory,
-        "access": host.access.stored,
-        "draining": host.draining,
-        "window": report.window,
-        "opens_at": report.opens_at.isoformat() if report.opens_at else None,
-        "health": str(report.health),
-        "health_reason": report.health_reason,
-        "quarantined_until": report.quarantined_until.isoformat() if report.quarantined_until else None,
-        "version": report.version,
-        "resident": report.resident,
-        "residents": sorted(report.residents),
-        "loading": report.intent,
-        "serving": report.serving,
-        "models": sorted(report.models),
-        "last_seen_at": report.last_seen_at.isoformat() if report.last_seen_at else None,
-        "error": report.error,
-    }
 
 
 def _state(report: "HostRow") -> str:

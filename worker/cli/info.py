@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.render import output_console, plain_table
-from worker.cli.seeing import print_json
 from worker.cli.settings import opened, origins_for
+from worker.cli.streams import print_json
 from worker.domain.urls import masked
 from worker.errors import CaravanError
 from worker.extras import DISTRIBUTION, EXTRAS, missing_from

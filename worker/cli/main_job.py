@@ -1,6 +1,5 @@
 """The main job while a person looks on: serve, show, end when nothing can move any more, sum up."""
 
-import json
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,7 +17,7 @@ from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.outputs import outputs_of, written
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
-from worker.cli.streams import machine_output
+from worker.cli.streams import machine_output, print_json
 from worker.cli.submissions import Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
@@ -333,7 +332,7 @@ def _print_json(watched: Watched, watching: Watching) -> None:
         "reasons": list(watching.reasons),
         "database": masked(watched.settings.database),
     }
-    typer.echo(json.dumps(plain))
+    print_json(plain)
 
 
 def _first_come(conn: Connection, batch: Batch, hosts: int) -> str:

@@ -1,6 +1,5 @@
 """``caravan quote``: what an input takes, before it is submitted."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from worker.cli.groups import with_groups
 from worker.cli.options import AsJson, File, RowsOptions
 from worker.cli.run import HostOptions
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def quote_rows(
         )
     deadline = submission.deadline
     if as_json:
-        typer.echo(json.dumps(quoting.as_json(found, deadline, sampled=sampled or 0), ensure_ascii=False))
+        print_json(quoting.as_json(found, deadline, sampled=sampled or 0))
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"

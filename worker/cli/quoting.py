@@ -20,17 +20,15 @@ MOST_HOSTS = 24
 def as_json(found: Quoted, deadline: datetime | None, *, sampled: int = 0) -> dict[str, Any]:
     """The same for a script; times in UTC, spans in seconds."""
     return {
-        "at": found.at.isoformat(),
+        "at": found.at,
         "jobs": found.jobs,
         "sampled": sampled,
         "jobs_before": found.before,
         "jobs_beside": found.beside,
         "loads": found.quote.loads,
         "seconds": _views(found.quote.low, found.quote.expected, found.quote.high),
-        "done_at": {
-            name: at.isoformat() for name, at in _views(found.low, found.expected, found.high).items()
-        },
-        "deadline": None if deadline is None else deadline.isoformat(),
+        "done_at": _views(found.low, found.expected, found.high),
+        "deadline": deadline,
         "in_time": None if deadline is None else found.meets(deadline),
         "guessed": list(found.guessed),
         "unplaced": list(found.quote.unplaced),

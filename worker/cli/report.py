@@ -1,6 +1,5 @@
 """``caravan report``: what the work came to, as a table with a picture, JSON, or a page."""
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 from worker.policy.figures import By, Line
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def report(
         with written(outputs, html), replacing(html) as out:
             out.write(page(made, price=price).encode())
     if json_:
-        typer.echo(json.dumps(as_json(made, price), ensure_ascii=False))
+        print_json(as_json(made, price))
         return
     if not made.figures.lines:
         typer.echo("nothing has been answered yet")
@@ -199,11 +199,11 @@ def as_json(made: "Report", price: float | None) -> dict[str, Any]:
         }
 
     return {
-        "at": made.at.isoformat(),
+        "at": made.at,
         "by": str(made.by),
         "batches": sorted(made.batches),
-        "since": made.since.isoformat() if made.since else None,
-        "until": made.until.isoformat() if made.until else None,
+        "since": made.since,
+        "until": made.until,
         "lines": [line(one) for one in made.figures.lines],
         "total": line(made.figures.total),
         "failures": dict(made.failures),

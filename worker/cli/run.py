@@ -92,7 +92,7 @@ def run(
     from worker.cli.submissions import Wanted, entry_of
 
     settings = settings_for(fail_on_cut=True if fail_on_cut else None)
-    entry = entry_of(settings, file, options, output=outputs.output, force=force)
+    entry = entry_of(settings, file, options, output=outputs.output, force=force, fail_on_cut=fail_on_cut)
     if entry is None:
         return
     wanted = Wanted(

@@ -1,6 +1,5 @@
 """``caravan schedule run``: a firing now, served here when nothing serves, else by those who do."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worker.cli.exits import FAILED_OR_HELD
+from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -248,7 +248,7 @@ def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     from worker.schedules.letter import letter
 
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False, default=str))
+        print_json(report)
     elif not said().quiet:
         typer.echo(letter(report))
 

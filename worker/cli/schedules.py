@@ -14,6 +14,7 @@ from worker.cli.documents import DocumentRules
 from worker.cli.groups import values_of, with_groups
 from worker.cli.hours import WHEN, HoursOptions, zone_name
 from worker.cli.options import ASKED, INPUT, LimitOptions, ModelOptions, NoticeOptions, PromptOptions
+from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -284,7 +285,9 @@ def schedule_list(json_: AsJson = False) -> None:
             one.name: report_of(database, firing, now=now) for one, firing in found if firing is not None
         }
     if json_:
-        typer.echo(json.dumps([{**_plain(one), "last": reports.get(one.name)} for one, _ in found]))
+        from worker.exports.shown import schedule_shown
+
+        print_json([{**dict(schedule_shown(one)), "last": reports.get(one.name)} for one, _ in found])
         return
     if not found:
         typer.echo("no schedules yet: caravan schedule add NAME, or caravan schedule apply FILE.yaml")
@@ -325,13 +328,15 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     times = next_times(schedule, 3, now=now)
     closed = unreadable(schedule.spec.roots)
     if json_:
+        from worker.exports.shown import schedule_shown
+
         shown = {
-            **_plain(schedule),
-            "next": [at.isoformat() for at in times],
+            **dict(schedule_shown(schedule)),
+            "next": times,
             "unreadable_roots": list(closed),
             "last": report,
         }
-        typer.echo(json.dumps(shown, default=str))
+        print_json(shown)
         return
     typer.echo(f"{name}, said {schedule.version} times" if schedule.version > 1 else name)
     for field, value in schedule.spec.plain.items():
@@ -425,7 +430,7 @@ def schedule_history(
         now = database.clock().now()
         reports = [report_of(database, firing, now=now) for firing in firings]
     if json_:
-        typer.echo(json.dumps(reports, default=str))
+        print_json(reports)
         return
     if not firings:
         typer.echo(f"{name} has not fired yet")
@@ -619,7 +624,9 @@ def _tell_put(
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
-        typer.echo(json.dumps({**_plain(schedule), "change": str(found), "warnings": warnings}, default=str))
+        from worker.exports.shown import schedule_shown
+
+        print_json({**dict(schedule_shown(schedule)), "change": str(found), "warnings": warnings})
         return
     typer.echo(f"{schedule.name} {found}; nothing outside of {', '.join(schedule.spec.roots)} is read")
     typer.echo(_when(schedule, now=now))
@@ -645,18 +652,6 @@ def _sure(question: str, *, yes: bool) -> None:
         raise Conflict(f"{question} Nobody can answer here: give --yes")
     if not typer.confirm(question, err=True):
         raise typer.Exit(1)
-
-
-def _plain(schedule: "Schedule") -> dict[str, Any]:
-    return {
-        "name": schedule.name,
-        "version": schedule.version,
-        "spec": schedule.spec.plain,
-        "roots": list(schedule.spec.roots),
-        "next_at": None if schedule.next_at is None else schedule.next_at.isoformat(),
-        "paused": schedule.paused_at is not None,
-        "paused_reason": schedule.paused_reason,
-    }
 
 
 def _when(schedule: "Schedule", *, now: datetime) -> str:

@@ -1,11 +1,11 @@
 """``caravan search``: where did somebody ask this, or a model say that?"""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 from worker.domain.runners import normalise_model
 from worker.storage.batches import find_batch
 
@@ -109,11 +109,11 @@ def _print_json(found: "Found") -> None:
             "custom_id": hit.text.custom_id,
             "model": hit.text.model,
             "state": hit.text.state,
-            "finished_at": None if hit.text.finished_at is None else hit.text.finished_at.isoformat(),
+            "finished_at": hit.text.finished_at,
             "field": hit.field,
             "snippet": hit.snippet,
         }
         for hit in found.hits
     ]
     told = {"hits": lines, "more": found.more, "behind": found.progress.behind}
-    typer.echo(json.dumps(told, ensure_ascii=False))
+    print_json(told)

@@ -23,7 +23,7 @@ from worker.cli.render import (
     size,
 )
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import machine_output
+from worker.cli.streams import machine_output, print_json
 from worker.domain.answers import AnswerFilter
 from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
@@ -58,18 +58,6 @@ ASK_SECONDS = 4.0
 """How long ``ps`` waits for a host."""
 FOR_EVER = 20 * 365 * 86400
 """Seconds; Ollama writes "for ever" as a time centuries away."""
-
-
-def print_json(value: object) -> None:
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, frozenset | set):
-        return sorted(value)
-    return str(value)
 
 
 # -- jobs -------------------------------------------------------------------------------------------------
@@ -126,6 +114,9 @@ def _pages(
 
 def _print_jobs_json(jobs: Iterator[JobLine], limit: int | None) -> None:
     """One array of all jobs, written as they are read. Where ``limit`` cuts it, standard error says so."""
+    from api_schemas.shown import plain
+    from worker.exports.shown import job_shown
+
     with machine_output() as out:
         out.write("[")
         for count, job in enumerate(jobs):
@@ -133,7 +124,7 @@ def _print_jobs_json(jobs: Iterator[JobLine], limit: int | None) -> None:
                 typer.echo(f"only the first {limit:,} jobs; without --limit --json gives all", err=True)
                 break
             out.write(", " if count else "")
-            out.write(json.dumps(asdict(job), default=_plain, ensure_ascii=False))
+            out.write(json.dumps(plain(job_shown(job)), ensure_ascii=False))
         out.write("]\n")
 
 
@@ -198,7 +189,9 @@ def explain(
         )
         now = clock.now()
     if json_:
-        print_json({**asdict(found), "attempts": [asdict(attempt) for attempt in found.attempts]})
+        plain = {"batch": found.batch_id, "job": found.job_id, **asdict(found)}
+        del plain["batch_id"], plain["job_id"]
+        print_json(plain)
         return
     console = output_console()
     console.print(found.sentences[0])

@@ -61,7 +61,7 @@ def entry_of(
     *,
     output: Path | None = None,
     force: bool = False,
-    key: str | None = None,
+    **terms: Any,
 ) -> Entry | None:
     """What ``run`` and ``submit`` submit; None where ``--show`` printed prompts instead. Everything that is wrong with the
     command itself is said here. Raises InputRefused, SettingsRefused, typer.BadParameter.
@@ -70,7 +70,7 @@ def entry_of(
     from worker.cli.take_in import show_prompts
     from worker.door.again import Again
 
-    submission = submission_of(settings, options, key=key)
+    submission = submission_of(settings, options, **terms)
     outputs = _outputs(settings, file, options, force=force)
     if output is not None:
         from worker.exports.writers import check_output
@@ -117,10 +117,11 @@ def row_file_of(settings: "Settings", file: Path, submission: "Submission") -> "
     return RowFile(keep_standard_input(sys.stdin.buffer, folder, rows=not submission.is_plain), "-")
 
 
-def submission_of(
-    settings: "Settings", options: SubmissionOptions, *, key: str | None = None
-) -> "Submission":
-    """The submission of a command's options. Raises InputRefused, SettingsRefused, typer.BadParameter."""
+def submission_of(settings: "Settings", options: SubmissionOptions, **more: Any) -> "Submission":
+    """The submission of a command's options, and of what ``more`` it says.
+
+    Raises InputRefused, SettingsRefused, typer.BadParameter.
+    """
     from worker.cli.hours import windows_of
     from worker.domain.keeping import parse_keep
     from worker.serving.brake import parse_max_failures
@@ -135,8 +136,7 @@ def submission_of(
     except ValueError as error:
         raise refused("--keep", "invalid_value", f"--keep {error}") from error
     terms = same_fields(options.sample) | same_fields(batch) | same_fields(limits) | same_fields(hours)
-    terms |= {
-        "key": key,
+    terms |= more | {
         "reuse": "any" if batch.reuse_any else batch.reuse or None,
         "on_change": "new" if batch.new else "extend" if batch.extend else "refuse",
         "tz": zone_name(hours),

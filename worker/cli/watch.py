@@ -1,5 +1,6 @@
 """``caravan watch``: how does it go on, from one look to the next?"""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from worker.cli.render import (
     without_spans,
 )
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import reader_gone
+from worker.cli.streams import print_json, reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseFailure
@@ -46,6 +47,7 @@ def watch(
         str | None, typer.Argument(metavar="[BATCH]", help="Number, key, name or @last; none: all jobs.")
     ] = None,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+    json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each look.")] = False,
 ) -> None:
     """Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.
 
@@ -63,7 +65,7 @@ def watch(
         seen = _Pace()
         eta = Eta(_rest(database, clock, batch_id))
         try:
-            screen = _screen(console)
+            screen = _JsonLines(console) if json_ else _screen(console)
             with screen:
                 while True:
                     try:
@@ -165,6 +167,16 @@ class _Lines(_Screen):
         if self._said != (message,):
             self._said = (message,)
             self._console.print(f"the database is away: {message}")
+
+
+class _JsonLines(_Lines):
+    """A JSON line for each look."""
+
+    def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
+        from worker.exports.shown import situation_shown
+
+        print_json(situation_shown(now, list(reasons)))
+        sys.stdout.flush()
 
 
 def _screen(console: Console) -> _Screen:

@@ -18,24 +18,11 @@ Place = Callable[[str, str], int | None]
 """The number of a job of this batch by its custom_id and model."""
 
 
-def link_batch(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
-    """Link the jobs of a batch that is not sealed yet, all of whose lines were read; or tell what is wrong, and link none.
+def link_jobs_of(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
+    """Link the jobs of a batch all of whose lines were read, found by their names; or tell what is wrong, and link none.
 
-    Again is as once. Raises DatabaseUnavailable.
+    Idempotent: those that are linked already stay so. Raises DatabaseUnavailable.
     """
-    if not intake.following:
-        return []
-
-    def place(custom_id: str, model: str) -> int | None:
-        seq = intake.place_of(custom_id, model)
-        return None if seq is None else job_id(batch_id, seq)
-
-    numbers = {(one.custom_id, one.model): job_id(batch_id, one.seq) for one in intake.following}
-    return _link(database, intake.following, place, numbers)
-
-
-def link_more(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
-    """The same for a batch that was extended: its jobs are found by name. Those that are linked already stay so."""
     if not intake.following:
         return []
     place, numbers = _by_name(database, batch_id, intake.following)

@@ -7,7 +7,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
 from worker.domain.jobs import JobState, NewJob
 from worker.domain.selection import Selection
-from worker.door.chains import link_more, missing_parents
+from worker.door.chains import link_jobs_of, missing_parents
 from worker.door.intake import Intake, moved_to
 from worker.door.observer import CheckModels, Difference
 from worker.door.rows import InputLine
@@ -123,7 +123,7 @@ def extend(
         replaced += asked_anew
         running += len(changed) - asked_anew
         kept += len(chunk) - len(new) - len(changed)
-    problems = link_more(database, batch.id, intake)
+    problems = link_jobs_of(database, batch.id, intake)
     with database.write() as conn:
         mark_followed(conn, batch.id)
     if problems:  # what they wait for went since it was looked for: nobody would ever let them go

@@ -1,6 +1,6 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -70,7 +70,11 @@ class Intake:
         self._reject = reject
         self._told = told or {}
         self._shapes = shapes()
+        self._each = max(1, len(models))
         self._places_of_ids = Places()
+        """The place of each job since ``forget_names``."""
+        self._lines: dict[int, InputLine] = {}
+        """The lines since then, where wrong ones are handed out."""
         self._templates: set[str] = set()
         self.following: list[Following] = []
         """The jobs that wait for others."""
@@ -147,7 +151,7 @@ class Intake:
 
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
-        each = max(1, len(self._asked_of))
+        each = self._each
         ahead = self._good(lines, each)
         first = list(islice(ahead, SAMPLE))
         prefixes = Prefixes(common_start([parsed.prompt for _, parsed in first]))
@@ -208,11 +212,42 @@ class Intake:
         for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
             first = self._places_of_ids.setdefault(parsed.custom_id, model, seq)
             if first != seq:
-                stands = (first - 1) // each + 1
-                told = f"custom_id {parsed.custom_id!r} stands on line {stands} already; it must be unique per model"
-                self._wrong(line, [Problem(line.line, "custom_id", "duplicate_custom_id", told)])
+                self._wrong(line, [self._duplicate(line.line, parsed.custom_id, first)])
                 return False
+        if self._reject is not None:
+            self._lines[line.line] = line
         return True
+
+    def _duplicate(self, line: int, custom_id: str, first: int) -> Problem:
+        stands = (first - 1) // self._each + 1
+        message = f"custom_id {custom_id!r} stands on line {stands} already; it must be unique per model"
+        return Problem(line, "custom_id", "duplicate_custom_id", message)
+
+    def line_of(self, job: NewJob) -> int:
+        """The line that a job was made of."""
+        return (job.seq - 1) // self._each + 1
+
+    def forget_names(self, last: NewJob) -> None:
+        """Forget the names of the jobs up to ``last``: whoever stored them looks for their names in the database."""
+        self._places_of_ids.forget(last.seq)
+        stored = self.line_of(last)
+        self._lines = {number: line for number, line in self._lines.items() if number > stored}
+
+    def take_back(self, jobs: Sequence[NewJob], stored: Mapping[tuple[str, str], int]) -> None:
+        """Jobs whose names stand in the batch already, at the places ``stored``: their lines are wrong."""
+        places = {job.seq for job in jobs}
+        self.accepted -= len(jobs)
+        self.expiring -= sum(job.expires for job in jobs)
+        self._reusing -= sum(job.reuse for job in jobs)
+        self.following = [job for job in self.following if job.seq not in places]
+        lines: dict[int, Problem] = {}
+        for job in jobs:
+            first = stored.get((job.custom_id, job.model))
+            if first is not None:
+                line = self.line_of(job)
+                lines.setdefault(line, self._duplicate(line, job.custom_id, first))
+        for line, problem in lines.items():
+            self._wrong(self._lines.get(line) or InputLine(line, None), [problem])
 
     def place_of(self, custom_id: str, model: str) -> int | None:
         """The place in the batch of a job that was read; of another model where there is one only. Once all are read."""

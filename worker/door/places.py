@@ -37,6 +37,15 @@ class Places:
         """The place of a job, or None."""
         return self._places[self._slot(hash((custom_id, model)))] or None
 
+    def forget(self, last: int) -> None:
+        """Forget all places up to ``last``."""
+        kept = [(key, place) for key, place in zip(self._hashes, self._places, strict=True) if place > last]
+        self._hashes, self._places = _empty(len(self._places))
+        self._used = len(kept)
+        for key, place in kept:
+            slot = self._slot(key)
+            self._hashes[slot], self._places[slot] = key, place
+
     def _slot(self, key: int) -> int:
         """Where ``key`` is, or belongs."""
         hashes, places, last = self._hashes, self._places, len(self._places) - 1

@@ -4,7 +4,7 @@ Until the seal every job is ``scheduled``, so a refused or interrupted upload le
 The same key is the same batch for ever: an interrupted upload goes on where it stopped, a finished one is left alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,17 +12,19 @@ from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
-from worker.door.chains import link_batch
+from worker.door.chains import link_jobs_of
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Observer
 from worker.door.rows import InputLine
-from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
+from worker.errors import Conflict, DatabaseFailure, InputRefused
 from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.batches import batch_of_key, create_batch, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
+from worker.storage.extend import stored_jobs
+from worker.storage.ids import place_of
 from worker.storage.jobs import insert_jobs
 from worker.storage.models import known_models
 from worker.storage.operations import open_operation
@@ -80,28 +82,22 @@ def upload(
         models_told = known_models(conn)
     intake = intake_of(submission, observer, models_told)
     chunk: list[NewJob] = []
-    try:
-        for job in intake.read(lines):
-            if not intake.problems:
-                chunk.append(job)
-            if len(chunk) == CHUNK:
-                _insert(database, batch.id, chunk, clock)
-                observer.stored(job.seq)
-                chunk = []
-        intake.check_whole()
-        if check_models is not None and not intake.problems:
-            for problem in check_models(intake.models):
-                intake.refuse(problem)
-        if not intake.problems and chunk:
-            _insert(database, batch.id, chunk, clock)
-        if not intake.problems:
-            for problem in link_batch(database, batch.id, intake):
-                intake.refuse(problem)
-    except Conflict as error:
-        if "custom_id" not in str(error):
-            raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault
-        intake.refuse(Problem(0, "custom_id", "duplicate_custom_id", str(error)))
+    for job in intake.read(lines):
+        if len(chunk) >= CHUNK and intake.line_of(job) != intake.line_of(chunk[-1]):
+            _store(database, batch.id, chunk, intake, clock)
+            observer.stored(chunk[-1].seq)
+            chunk = []
+        chunk.append(job)
+    _store(database, batch.id, chunk, intake, clock)
+    intake.check_whole()
+    if check_models is not None and not intake.problems:
+        for problem in check_models(intake.models):
+            intake.refuse(problem)
+    if not intake.problems:
+        for problem in link_jobs_of(database, batch.id, intake):
+            intake.refuse(problem)
     if intake.problems:
+        intake.problems.sort(key=lambda problem: problem.line)
         with database.write() as conn:
             operation = refuse_batch(conn, batch.id, intake.problems, now=clock.now())
         emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
@@ -129,5 +125,35 @@ def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
         run_operation(database, operation.id, clock=clock)
 
 
-def _insert(database: Database, batch_id: int, chunk: list[NewJob], clock: Clock) -> None:
-    database.transact(lambda conn: insert_jobs(conn, batch_id, chunk, now=clock.now()))
+def _store(database: Database, batch_id: int, chunk: Sequence[NewJob], intake: Intake, clock: Clock) -> None:
+    """Insert a chunk. The database's constraint finds names that stand in the batch already; their lines are wrong. Once a
+    line of the batch is refused nothing is stored any more, and names are only looked for."""
+
+    def insert(jobs: Sequence[NewJob]) -> None:
+        database.transact(lambda conn: insert_jobs(conn, batch_id, jobs, now=clock.now()))
+
+    if not chunk:
+        return
+    if not intake.problems:
+        try:
+            insert(chunk)
+            intake.forget_names(chunk[-1])
+            return
+        except Conflict as error:
+            if "custom_id" not in str(error):
+                raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault
+    with database.read() as conn:
+        places = {
+            name: place_of(stored.id)
+            for name, stored in stored_jobs(conn, batch_id, [job.custom_id for job in chunk]).items()
+        }
+    lines = {
+        intake.line_of(job) for job in chunk if places.get((job.custom_id, job.model), job.seq) != job.seq
+    }
+    if lines:
+        wrong = [job for job in chunk if intake.line_of(job) in lines]
+        own = {job.seq for job in wrong}
+        intake.take_back(wrong, {name: place for name, place in places.items() if place not in own})
+    if not intake.problems:
+        insert([job for job in chunk if intake.line_of(job) not in lines])
+        intake.forget_names(chunk[-1])

@@ -40,7 +40,7 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
     tallies = firing.tallies
     found: dict[str, Any] = {
         "schedule": firing.schedule,
-        "fire_at": firing.fire_at.isoformat(),
+        "fire_at": firing.fire_at.isoformat().replace("+00:00", "Z"),
         "by_hand": firing.by_hand,
         "state": str(firing.state),
         "batch": firing.batch_id,
@@ -134,7 +134,7 @@ def _of_batch(
         found["window"] = {
             "hours": windows.text,
             "open": is_open(windows, now),
-            "opens_at": None if opens is None else opens.isoformat(),
+            "opens_at": None if opens is None else opens.isoformat().replace("+00:00", "Z"),
         }
     return found, batch.finished_at
 

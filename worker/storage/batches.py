@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, or_, select, text, union_all, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -197,6 +197,15 @@ def refuse_batch(
         )
     stored = _count_jobs(conn, batch_id)
     return begin_operation(conn, Operation(0, batch_id, Verb.REFUSE, stored, now)) if stored else None
+
+
+def forget_refused(conn: Connection, key: str) -> bool:
+    """Nothing of a refused batch is left, where no line of it is stored any more; whether there was such a batch."""
+    there = exists(select(jobs.c.id).where(jobs.c.batch_id == batches.c.id))
+    gone = conn.execute(
+        delete(batches).where(batches.c.key == key, batches.c.state == BatchState.REFUSED, ~there)
+    )
+    return bool(gone.rowcount)
 
 
 def drop_lines(conn: Connection, batch_id: int, *, after: int, until: int) -> int:

@@ -14,6 +14,16 @@ def job_id(batch_id: int, seq: int) -> int:
     return (batch_id << SEQ_BITS) + seq
 
 
+def place_of(job: int) -> int:
+    """The line of a job in its batch.
+
+    >>> place_of(50331655)
+    7
+    """
+    place: int = job & MOST_JOBS
+    return place
+
+
 def id_range(batch_id: int | None) -> dict[str, int]:
     """The ids of a batch's jobs, ``low`` up to but not ``high``; of all jobs where it is None.
 

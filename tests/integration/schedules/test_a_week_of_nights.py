@@ -90,7 +90,7 @@ def test_each_night_of_a_week_is_reported_right(nights: Nights) -> None:
     assert report["window"] == {
         "hours": "01:00-06:00 (Europe/Berlin)",
         "open": False,
-        "opens_at": "2026-04-01T23:00:00+00:00",
+        "opens_at": "2026-04-01T23:00:00Z",
     }
 
     # the night after: what is left is answered when the window opens, before the next firing comes

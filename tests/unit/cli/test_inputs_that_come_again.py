@@ -107,3 +107,15 @@ def test_a_setting_that_no_row_takes_and_a_priority_make_no_new_batch(folder: Pa
 
     assert caravan("submit", "in.jsonl", "--model", "n:1").stdout == "1\n"
     assert caravan("submit", "in.jsonl", "--model", "m:1", "--priority", "high").stdout == "1\n"
+
+
+def test_a_refused_command_leaves_no_batch_behind(folder: Path) -> None:
+    (folder / "good.jsonl").write_text('{"prompt": "a"}\n')
+    (folder / "bad.jsonl").write_text('{"prompt": "a"}\n{"prompt": 3}\n')
+    caravan("submit", "good.jsonl", "--model", "m:1")
+
+    refused = caravan("submit", "bad.jsonl", "--model", "m:1")
+
+    assert refused.exit_code == 2
+    assert batches() == [("good.jsonl", 1)]
+    assert json.loads(caravan("status", "@last", "--json").stdout)["name"] == "good.jsonl"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from api_schemas.shown import plain
 from worker.cli.eta import Eta
 from worker.cli.quoting import as_json, expected, said, whether_in_time
 from worker.cli.render import Rates
@@ -97,12 +98,12 @@ def test_work_that_no_host_can_do_is_never_in_time() -> None:
 
 
 def test_a_script_gets_the_same_in_seconds_and_utc() -> None:
-    plain = as_json(quoted(), NOW + timedelta(hours=1))
+    shown = plain(as_json(quoted(), NOW + timedelta(hours=1)))
 
-    assert plain["seconds"] == {"low": 6000, "expected": 7200, "high": 9000}
-    assert plain["done_at"]["expected"] == "2026-11-23T22:30:00+00:00"
-    assert plain["in_time"] is False
-    assert plain["hosts"][0]["runners"][0]["jobs"] == 1000
+    assert shown["seconds"] == {"low": 6000, "expected": 7200, "high": 9000}
+    assert shown["done_at"]["expected"] == "2026-11-23T22:30:00Z"
+    assert shown["in_time"] is False
+    assert shown["hosts"][0]["runners"][0]["jobs"] == 1000
 
 
 def test_progress_has_the_estimate_as_a_range() -> None:
