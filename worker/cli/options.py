@@ -288,6 +288,10 @@ class BatchOptions:
             rich_help_panel=ASKED,
         ),
     ] = False
+    fail_on_cut: Annotated[
+        bool,
+        typer.Option("--fail-on-cut", help="Treat a cut answer as a failure.", rich_help_panel=BATCH),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

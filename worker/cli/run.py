@@ -72,7 +72,6 @@ def run(
     outputs: OutputOptions,
     options: SubmissionOptions,
     file: AnyFile = None,
-    fail_on_cut: Annotated[bool, typer.Option("--fail-on-cut", help="A cut answer is a failure.")] = False,
     wait_hosts: Annotated[
         float,
         typer.Option(
@@ -91,8 +90,8 @@ def run(
     from worker.cli.exits import FAILED_OR_HELD
     from worker.cli.submissions import Wanted, entry_of
 
-    settings = settings_for(fail_on_cut=True if fail_on_cut else None)
-    entry = entry_of(settings, file, options, output=outputs.output, force=force, fail_on_cut=fail_on_cut)
+    settings = settings_for()
+    entry = entry_of(settings, file, options, output=outputs.output, force=force)
     if entry is None:
         return
     wanted = Wanted(
@@ -243,11 +242,6 @@ def _beside_up(
     def open_host(host: "Host") -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    if entry.submission.fail_on_cut:
-        raise typer.BadParameter(
-            "caravan up serves here, and decides that: start it with CARAVAN_FAIL_ON_CUT=true",
-            param_hint="--fail-on-cut",
-        )
     if slots is not None and not urls:
         raise typer.BadParameter(
             "caravan up serves here, with the slots its hosts have: caravan hosts set NAME --slots N",

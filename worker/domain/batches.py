@@ -66,6 +66,8 @@ class BatchOrigin:
     """The schedule that it is a firing of."""
     windows: Mapping[str, Any] | None = None
     """The hours in which its jobs may begin, as ``worker.policy.windows`` stores them."""
+    fail_on_cut: bool = False
+    """An answer that was cut is a failure."""
 
 
 @dataclass(frozen=True, slots=True)

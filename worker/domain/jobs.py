@@ -155,4 +155,6 @@ class ClaimedJob:
     """Its request has the context of the job that it follows."""
     parts: tuple[Part, ...] = ()
     """What ``prompt``, a template then, is made of."""
+    fail_on_cut: bool = False
+    """An answer that is cut is a failure."""
     kind: str = "generate"

@@ -21,7 +21,7 @@ from worker.maintenance.actions import prioritise_jobs, unhold_jobs
 from worker.maintenance.hours import set_windows
 from worker.policy.windows import Windows, parse_windows
 from worker.storage.answers import answer_counts
-from worker.storage.batches import set_keep
+from worker.storage.batches import fail_cut_answers, set_keep
 from worker.storage.counts import open_priorities
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
@@ -63,6 +63,9 @@ def apply_terms(
     if submission.keep is not None:
         with database.write() as conn:
             set_keep(conn, batch.id, keep_seconds(submission))
+    if submission.fail_on_cut:
+        with database.write() as conn:
+            fail_cut_answers(conn, batch.id)
     windows = windows_of(submission)
     if windows is not None:
         set_windows(database, batch.id, windows, clock=clock)

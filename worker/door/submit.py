@@ -360,6 +360,7 @@ def _origin(submission: Submission, *, schedule: str | None = None) -> BatchOrig
         keep_seconds=None if submission.keep is None else keep_seconds(submission),
         schedule=schedule,
         windows=None if windows is None else windows.plain,
+        fail_on_cut=submission.fail_on_cut,
     )
 
 

@@ -80,7 +80,7 @@ def attempt_jobs(
         host_model,
         window,
         num_ctx,
-        fail_on_cut=fail_on_cut,
+        fail_on_cut=fail_on_cut or any(job.fail_on_cut for job in jobs),
         families=families,
         bounds=bounds or Bounds(),
     )

@@ -65,6 +65,7 @@ def create_batch(
             "parent_id": origin.parent,
             "schedule": origin.schedule,
             "windows": origin.windows,
+            "fail_on_cut": origin.fail_on_cut,
             "closed": not is_open(stored_windows(origin.windows), now),
         }
         try:
@@ -106,6 +107,11 @@ _FAMILY = 50
 def recipe_of(conn: Connection, batch_id: int) -> dict[str, Any] | None:
     """What was said once for all rows of a batch."""
     return conn.scalar(select(batches.c.recipe).where(batches.c.id == batch_id))
+
+
+def fail_cut_answers(conn: Connection, batch_id: int) -> None:
+    """From now on an answer that was cut is a failure in this batch."""
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(fail_on_cut=True))
 
 
 def set_keep(conn: Connection, batch_id: int, seconds: int) -> None:

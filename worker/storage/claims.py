@@ -26,7 +26,7 @@ from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
 from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
-from worker.storage.tables import firings, hosts, jobs, payloads
+from worker.storage.tables import batches, firings, hosts, jobs, payloads
 from worker.storage.transitions import (
     CANCEL_RELEASED,
     CANCEL_RUNNING,
@@ -377,9 +377,16 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
     asked = {
         row.job_id: row
         for row in conn.execute(
-            select(payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key).where(
-                payloads.c.job_id.in_([row.id for row in rows])
+            select(
+                payloads.c.job_id,
+                payloads.c.prompt,
+                payloads.c.request,
+                payloads.c.reuse_key,
+                batches.c.fail_on_cut,
             )
+            .join(jobs, jobs.c.id == payloads.c.job_id)
+            .join(batches, batches.c.id == jobs.c.batch_id)
+            .where(payloads.c.job_id.in_([row.id for row in rows]))
         )
     }
     parts = parts_of(conn, [job for job, row in asked.items() if "combine" in row.request])
@@ -405,6 +412,7 @@ def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Orde
             estimate=row.estimate,
             widened=bool(row.widened),
             reuse_key=None if row.reuse is None else asked[row.id].reuse_key,
+            fail_on_cut=asked[row.id].fail_on_cut,
             kind=row.kind,
         )
         for row in rows

@@ -53,7 +53,8 @@ _TAKE = text(
     "JOIN results s ON s.job_id = u.job_id AND s.state = 'succeeded' AND s.digest = u.digest "
     "JOIN jobs t ON t.id = s.job_id AND t.state = 'succeeded' "  # one that is asked again has its old answer
     "JOIN payloads q ON q.job_id = s.job_id AND q.reuse_key = u.key "  # it may have been asked something else since
-    "WHERE j.id IN :ids AND (:cut OR NOT coalesce(s.cut, false)) "
+    "WHERE j.id IN :ids AND (NOT coalesce(s.cut, false) OR :cut "
+    "AND NOT (SELECT b.fail_on_cut FROM batches b WHERE b.id = j.batch_id)) "
     "AND (NOT s.empty OR coalesce(s.cut, false) OR CAST(p.request ->> 'allow_empty' AS TEXT) IN ('true', '1')) "
     "RETURNING job_id"
 ).bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcTime), bindparam("day", type_=Date))

@@ -154,6 +154,7 @@ batches = Table(
     Column("schedule", String(100)),
     Column("windows", Json),
     Column("closed", Boolean, nullable=False, server_default=text("false")),
+    Column("fail_on_cut", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),

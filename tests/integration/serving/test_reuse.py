@@ -201,6 +201,26 @@ def test_a_cut_answer_is_not_taken_where_it_would_be_a_failure(database: Databas
     assert (strict.jobs, served.jobs) == (5, 0)
 
 
+def test_a_batch_that_fails_on_cut_does_so_on_whatever_host_and_takes_no_cut_answer(
+    database: Database, clock: Clock
+) -> None:
+    short: dict[str, Any] = {"options": {"seed": 1, "num_predict": 2}, "models": (MODEL,), "reuse": True}
+
+    def strict(key: str, *, fail_on_cut: bool) -> Batch:
+        rows = [json.dumps(row) for row in ROWS]
+        return submit_lines(database, rows, key=key, clock=clock, fail_on_cut=fail_on_cut, **short).batch
+
+    with a_host(database, clock) as host:
+        lenient = strict("lenient", fail_on_cut=False)
+        serve(database, host, clock)
+        batch = strict("strict", fail_on_cut=True)
+        served = serve(database, host, clock)
+
+    assert {line["state"] for line in lines(database, lenient)} == {"succeeded"}
+    assert {line["error"]["code"] for line in lines(database, batch)} == {"cut"}
+    assert served.jobs == len(ROWS)
+
+
 def test_what_was_taken_again_is_counted_as_answers_and_not_as_work(database: Database, clock: Clock) -> None:
     with a_host(database, clock) as host:
         first = submit(database, clock, *ROWS)
