@@ -1,6 +1,5 @@
 """``caravan demo``: the main job in under a minute, on simulated hosts or a real one."""
 
-import os
 import tempfile
 from contextlib import ExitStack
 from datetime import UTC
@@ -27,13 +26,14 @@ def demo(
     from api_schemas.submissions import Submission
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end
     from worker.cli.render import error_console
-    from worker.cli.run import DEFAULT_HOST, models_checked
+    from worker.cli.run import models_checked
     from worker.cli.settings import quiet_log
     from worker.cli.submissions import Entry
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
     from worker.door.rows import RowFile
+    from worker.hosts.wanted import ollama_host
     from worker.stack.demo import demo_file, real_lines, simulated_hosts
     from worker.stack.embedded import embedded, join_hosts
 
@@ -46,7 +46,7 @@ def demo(
         path = demo_file()
         simulated = None
         if real:
-            address = host_address(os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST)  # noqa: TID251 - Ollama's variable
+            address = host_address(ollama_host())
             console.print(f"Demo on the real Ollama at {address}: its smallest local models, a few jobs.")
             seen = join_hosts(stack, [Host(host_name(address), address)])
             lines = real_lines(path, seen[0].models)

@@ -136,9 +136,10 @@ def _run_sample(settings: "Settings", entry: "Entry", sample: int, hosts: HostOp
 def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts: HostOptions) -> "Machines":
     """A fleet's hosts as they were last looked at; else each is looked at now."""
     from worker.cli.render import error_console
-    from worker.cli.run import say_unreachable, wanted_hosts
+    from worker.cli.run import say_unreachable
     from worker.errors import NoHost
     from worker.hosts.registry import look_at
+    from worker.hosts.wanted import wanted_hosts
     from worker.ollama.client import OllamaHost
     from worker.quote.quote import machines_of, machines_seen
 

@@ -1,8 +1,7 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
-import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.stack.embedded import Embedded
     from worker.storage.engine import Database
-
-DEFAULT_HOST = "http://127.0.0.1:11434"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +149,7 @@ def _serving(
     )
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.take_in import bound_of, take_in, tell
+    from worker.hosts.wanted import wanted_hosts
     from worker.maintenance.settle import settle_one_batch
     from worker.policy.outlook import Outlook
     from worker.stack.embedded import join_hosts
@@ -236,6 +234,7 @@ def _beside_up(
     from worker.cli.settings import opened
     from worker.cli.take_in import bound_of, take_in
     from worker.hosts.registry import look_at, register
+    from worker.hosts.wanted import kept_hosts, wanted_hosts
     from worker.ollama.client import OllamaHost
     from worker.stack.home import holder
 
@@ -294,44 +293,6 @@ def _beside_up(
         complete = write_output(watched, watching, wanted, console, arrived)
         code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
         return code if complete else 1
-
-
-def wanted_hosts(database: "Database", urls: list[str] | None, slots: int | None) -> "list[Host]":
-    """The hosts of the command line, by URL or by the name they were added with; none given: all that were added,
-    else the one at OLLAMA_HOST."""
-    from worker.domain.address import host_address, host_name
-    from worker.domain.hosts import Host
-    from worker.storage.host_rows import read_hosts
-    from worker.storage.hosts import get_host, known_host
-
-    if not urls:
-        added = kept_hosts(database)
-        if added:
-            return [one if slots is None else replace(one, slots=slots, slots_told=True) for one in added]
-        urls = [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]  # noqa: TID251 - Ollama's variable
-    found = []
-    with database.read() as conn:
-        names = {report.host.name for report in read_hosts(conn, database.clock().now())}
-        for url in urls:
-            if url in names:
-                one = get_host(conn, url)
-            else:
-                address = host_address(url)
-                one = known_host(conn, address) or Host(host_name(address), address, slots_told=False)
-            found.append(one if slots is None else replace(one, slots=slots, slots_told=True))
-    return found
-
-
-def kept_hosts(database: "Database") -> "list[Host]":
-    """The hosts that were added for good."""
-    from worker.storage.host_rows import read_hosts
-
-    with database.read() as conn:
-        return [
-            report.host
-            for report in read_hosts(conn, database.clock().now())
-            if report.kept and not report.host.draining
-        ]
 
 
 def say_unreachable(console: "Console", seen: "list[Seen]") -> None:

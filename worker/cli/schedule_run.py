@@ -54,8 +54,9 @@ def _here(
 ) -> int:
     """Read, ask and answer in this process."""
     from worker.cli.main_job import Watched, patiently, watch_to_the_end
-    from worker.cli.run import models_checked, say_unreachable, wanted_hosts
+    from worker.cli.run import models_checked, say_unreachable
     from worker.errors import InputRefused
+    from worker.hosts.wanted import wanted_hosts
     from worker.maintenance.settle import settle_one_batch
     from worker.schedules.fire import fire
     from worker.schedules.reading import reading_of
@@ -143,8 +144,8 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
 def _by_others(settings: "Settings", console: "Console", name: str, *, wait: bool, as_json: bool) -> int:
     """Fire it for whoever serves; with ``wait`` look on until it has ended."""
     from worker.cli.main_job import Watched, watch_to_the_end
-    from worker.cli.run import kept_hosts
     from worker.cli.settings import opened
+    from worker.hosts.wanted import kept_hosts
     from worker.policy.outlook import Outlook
     from worker.schedules.open import fire_now
     from worker.stack.home import holder

@@ -94,8 +94,8 @@ def _models_checked(
     settings: "Settings", database: "Database", clock: "Clock", console: "Console", *, pull: bool
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
-    from worker.cli.run import kept_hosts
     from worker.hosts.registry import look_again, missing_models
+    from worker.hosts.wanted import kept_hosts
     from worker.storage.host_rows import read_hosts
 
     def check(wanted: Mapping[str, int]) -> "list[Problem]":

@@ -23,8 +23,9 @@ def up(
     Example: caravan up --host http://gpu-1:11434
     """
     from worker.cli.render import error_console
-    from worker.cli.run import kept_hosts, say_unreachable, wanted_hosts
+    from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
+    from worker.hosts.wanted import kept_hosts, wanted_hosts
     from worker.observability.logging import configure
     from worker.stack.embedded import embedded
 

@@ -1,10 +1,8 @@
 """The main job from Python: submit and serve in this process until it is done, or beside the ``caravan up`` that serves."""
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,28 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from api_schemas.submissions import Submission
 from worker.client import BatchHandle, Client, Jobs, OnProgress, submission_of
 from worker.client.progress import shown_progress
-from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Server, situation
 from worker.hosts.registry import Seen, look_at, missing_models, register
+from worker.hosts.wanted import kept_hosts, wanted_hosts
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.stack.home import holder
-from worker.storage.host_rows import read_hosts
-from worker.storage.hosts import get_host, known_host
 
 if TYPE_CHECKING:
     from api_schemas.jobs import PriorityName
     from worker.domain.batches import BatchProgress
     from worker.door.observer import CheckModels
     from worker.errors import Problem
-    from worker.storage.engine import Database
 
-DEFAULT_HOST = "http://127.0.0.1:11434"
 SITUATION_SECONDS = 1.0
 
 
@@ -216,31 +210,6 @@ def _serve(
     except KeyboardInterrupt:
         _stop(stack)
         raise
-
-
-def kept_hosts(database: "Database") -> list[Host]:
-    """The hosts that were added for good and take work."""
-    with database.read() as conn:
-        reports = read_hosts(conn, database.clock().now())
-    return [report.host for report in reports if report.kept and not report.host.draining]
-
-
-def wanted_hosts(database: "Database", said: Sequence[str] | None, slots: int | None) -> list[Host]:
-    """The hosts that are meant. Raises ValueError for what is neither a name nor a URL."""
-    places = [said] if isinstance(said, str) else said
-    found = [] if places is not None else kept_hosts(database)
-    if not found:
-        with database.read() as conn:
-            names = {report.host.name for report in read_hosts(conn, database.clock().now())}
-            for place in places or [os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST]:  # noqa: TID251 - Ollama's
-                if place in names:
-                    found.append(get_host(conn, place))
-                else:
-                    address = host_address(place)
-                    found.append(
-                        known_host(conn, address) or Host(host_name(address), address, slots_told=False)
-                    )
-    return [one if slots is None else replace(one, slots=slots, slots_told=True) for one in found]
 
 
 def _looking(
