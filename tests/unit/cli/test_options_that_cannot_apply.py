@@ -103,7 +103,7 @@ IDLE = [
 
 ALWAYS = {
     # what is asked, and of whom
-    *("--model", "--prompt", "--template", "--system", "--set", "--think", "--no-think", "--format", "--allow-empty"),
+    *("--model", "--chat", "--prompt", "--template", "--system", "--set", "--think", "--no-think", "--format", "--allow-empty"),
     *("--keep-alive", "--priority", "--host", "--limit", "--sample", "--reuse", "--reuse-any", "--by", "--deadline"),
     # the batch, and what is written of it; --expire, --pull-missing and the like are refused or applied by the service
     *("--id", "--new", "--name", "--max-failures", "--keep", "--window", "--blackout", "--no-window", "--expire"),
