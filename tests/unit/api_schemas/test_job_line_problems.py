@@ -163,7 +163,7 @@ from tests.unit.api_schemas.lines import line, only, problems, read
         (
             {"messages": [], "prompt": "x"},
             "unknown_field",
-            "messages: unknown field; write system and prompt: chat is not supported",
+            "messages: unknown field; a line with messages has no prompt: write it as the last message",
         ),
     ],
 )
