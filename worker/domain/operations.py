@@ -83,7 +83,7 @@ class Operation:
         """How far it has come, for people.
 
         >>> from datetime import UTC, datetime
-        >>> Operation(1, 7, Verb.RETRY, 1_000_000, datetime.now(UTC), done=340_000).progress
+        >>> Operation(1, 7, Verb.RETRY, 1_000_000, datetime(2026, 1, 1, tzinfo=UTC), done=340_000).progress
         'retrying 340,000 of 1,000,000'
         """
         return f"{_WORDS[self.verb]} {self.done:,} of {max(self.total, self.done):,}"
