@@ -4,7 +4,7 @@
 ...     requests.post(f"{host.url}/api/generate", json={"model": "llama3.2:3b", "prompt": "Hi"})
 """
 
-from simulator.catalog import demo_models
+from simulator.catalog import demo_models, embedding_model
 from simulator.faults import Fault
 from simulator.fleet import RunningHost, running
 from simulator.settings import HostSettings, Line, Script, SimulatedModel
@@ -17,5 +17,6 @@ __all__ = [
     "Script",
     "SimulatedModel",
     "demo_models",
+    "embedding_model",
     "running",
 ]

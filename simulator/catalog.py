@@ -1,4 +1,4 @@
-"""Models to try things with: three that look like what people run."""
+"""Models to try things with: three that look like what people run, and one for embeddings."""
 
 from simulator.settings import SimulatedModel
 
@@ -40,4 +40,25 @@ def demo_models() -> tuple[SimulatedModel, ...]:
             tokens_per_second=45.0,
             prompt_tokens_per_second=1_500.0,
         ),
+    )
+
+
+def embedding_model(name: str = "nomic-embed-text") -> SimulatedModel:
+    """One that makes vectors, and answers nothing."""
+    return SimulatedModel(
+        name,
+        size_bytes=274_302_450,
+        family="nomic-bert",
+        parameter_size="137M",
+        quantization="F16",
+        layers=12,
+        embedding_length=768,
+        feed_forward_length=3_072,
+        kv_width=768,
+        vocabulary_size=30_522,
+        trained_context=2_048,
+        untemplated=True,
+        capabilities=("embedding",),
+        load_seconds=0.6,
+        prompt_tokens_per_second=20_000.0,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from simulator.catalog import demo_models
+from simulator.catalog import demo_models, embedding_model
 from simulator.faults import Fault
 from simulator.fleet import serve
 from simulator.mishaps import fault_list
@@ -32,6 +32,16 @@ def simulate(
             metavar="NAMES",
             help="Models that each host has, separated by commas. Default: three demo models.",
         ),
+    ] = "",
+    pullable: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="Models that the registry has, to be pulled, separated by commas."
+        ),
+    ] = "",
+    registry: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Name of a registry that takes pushes from each host."),
     ] = "",
     slots: Annotated[int, typer.Option(min=1, help="OLLAMA_NUM_PARALLEL of each host.")] = 1,
     max_loaded: Annotated[int, typer.Option(min=1, help="OLLAMA_MAX_LOADED_MODELS of each host.")] = 1,
@@ -60,13 +70,17 @@ def simulate(
     Example: caravan simulate --host gpu-1:11501 --host gpu-2:11502 --time-scale 0.1
     """
     script = _faults(faults)
-    spoken = _models(models, load_seconds, tokens_per_second)
+    demo = ",".join(model.name for model in demo_models())
+    spoken = _models(models or demo, load_seconds, tokens_per_second)
+    known = _models(pullable, load_seconds, tokens_per_second)
     settings = [
         HostSettings(
             name=name,
             port=port,
             bind=bind,
             models=spoken,
+            pullable=known,
+            registry=registry,
             line=LINES[ollama],
             num_parallel=slots,
             max_loaded_models=max_loaded,
@@ -104,13 +118,16 @@ def _faults(file: Path | None) -> tuple[Fault, ...]:
 def _models(
     names: str, load_seconds: float | None, tokens_per_second: float | None
 ) -> tuple[SimulatedModel, ...]:
-    """The demo models, or those named: a demo model under its name, any other name like the first of them."""
+    """A demo model under its name, one for embeddings under a name with ``embed`` in it, any other like the first demo model."""
     demo = {model.name: model for model in demo_models()}
     models = []
-    for name in [part for piece in names.split(",") if (part := piece.strip())] or list(demo):
-        model = demo.get(name) or dataclasses.replace(
-            next(iter(demo.values())), name=name, thinking="tags" if "r1" in name else "none"
-        )
+    for name in [part for piece in names.split(",") if (part := piece.strip())]:
+        if "embed" in name:
+            model = embedding_model(name)
+        else:
+            model = demo.get(name) or dataclasses.replace(
+                next(iter(demo.values())), name=name, thinking="tags" if "r1" in name else "none"
+            )
         if load_seconds is not None:
             model = dataclasses.replace(model, load_seconds=load_seconds)
         if tokens_per_second is not None:

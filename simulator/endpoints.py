@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from simulator import gojson, library, v1
+from simulator import gojson, library, registry, v1
 from simulator.bodies import BadRequest
 from simulator.chat import chat
-from simulator.embed import embed
+from simulator.embed import embed, embeddings_of
 from simulator.failures import Failed
 from simulator.generate import generate
 from simulator.http import JSON, PLAIN_JSON, PLAIN_TEXT, TEXT, Reply, Request
@@ -24,6 +24,7 @@ from simulator.wording import error_body
 if TYPE_CHECKING:
     from simulator.host import Host
 
+BLOBS = "/api/blobs/"
 Endpoint = Callable[["Host", Request, Reply], Awaitable[None]]
 
 
@@ -33,7 +34,10 @@ async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
         reply.send(403, None, b"")
         return
     method = "GET" if request.method == "HEAD" else request.method
-    endpoint = ROUTES.get((method, request.path))
+    if request.path.startswith(BLOBS) and request.method in ("HEAD", "POST"):
+        endpoint: Endpoint | None = _blob
+    else:
+        endpoint = ROUTES.get((method, request.path))
     if endpoint is None:
         known = any(path == request.path for _, path in ROUTES)
         status, text = (405, b"405 method not allowed") if known else (404, b"404 page not found")
@@ -80,12 +84,12 @@ async def _chat(host: "Host", request: Request, reply: Reply) -> None:
 
 
 async def _embed(host: "Host", request: Request, reply: Reply) -> None:
-    _send(reply, await embed(host, read_object(request.body)))
+    await embed(host, read_object(request.body), reply)
 
 
 async def _embeddings(host: "Host", request: Request, reply: Reply) -> None:
-    answer = await embed(host, read_object(request.body))
-    _send(reply, {"embedding": next(iter(answer["embeddings"]), [])})
+    found = await embeddings_of(host, read_object(request.body))
+    _send(reply, {"embedding": next(iter(found.vectors), [])})
 
 
 async def _copy(host: "Host", request: Request, reply: Reply) -> None:
@@ -101,11 +105,15 @@ async def _create(host: "Host", request: Request, reply: Reply) -> None:
 
 
 async def _pull(host: "Host", request: Request, reply: Reply) -> None:
-    await library.pull(host, read_object(request.body), reply)
+    await registry.pull(host, read_object(request.body), reply)
 
 
 async def _push(host: "Host", request: Request, reply: Reply) -> None:
-    library.push(host, read_object(request.body), reply)
+    await registry.push(host, read_object(request.body), reply)
+
+
+async def _blob(host: "Host", request: Request, reply: Reply) -> None:
+    library.blob(host, request.method, request.path.removeprefix(BLOBS), request.body, reply)
 
 
 async def _alive(host: "Host", request: Request, reply: Reply) -> None:

@@ -4,7 +4,7 @@
 3
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -26,10 +26,14 @@ FaultKind = Literal[
     "slow_load",  # the load takes ``seconds`` longer
     "says",  # the model says ``text``, nothing where that is empty, and ends with ``done_reason``
     "busy",  # 503, as if the pending queue were full
+    "pull_error",  # a pull ends with ``text`` after ``after_chunks`` lines of progress
+    "pull_cut",  # the connection of a pull breaks after ``after_chunks`` lines of progress
 ]
 
 
 LOAD_FAULTS: frozenset[FaultKind] = frozenset(["load_failure", "slow_load"])
+PULL_FAULTS: frozenset[FaultKind] = frozenset(["pull_error", "pull_cut"])
+ANSWER_FAULTS: frozenset[FaultKind] = frozenset(get_args(FaultKind)) - LOAD_FAULTS - PULL_FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Fault:
 
     Requests for ``model`` (empty: any) whose prompt contains ``prompt`` are hit, from the ``nth`` of them on (the
     first is 1; 0: from the first on). Load faults count and
-    strike loads instead, whatever request they are for. ``times`` says how often it strikes; 0 is always.
+    strike loads instead, whatever request they are for, and pull faults pulls. ``times`` says how often it strikes; 0 is always.
     ``seconds`` are real ones, whatever the host's ``time_scale``: clients' deadlines are real too.
     """
 
@@ -85,20 +89,24 @@ class FaultScript:
 
     def strike(self, model: str, prompt: str) -> Fault | None:
         """Take the first fault that hits a request; every fault's count of requests goes on."""
-        return self._strike(model, prompt, loading=False)
+        return self._strike(ANSWER_FAULTS, model, prompt)
 
     def strike_load(self, model: str) -> Fault | None:
         """Take the first fault that hits a load."""
-        return self._strike(model, "", loading=True)
+        return self._strike(LOAD_FAULTS, model)
 
-    def _strike(self, model: str, prompt: str, *, loading: bool) -> Fault | None:
+    def strike_pull(self, model: str) -> Fault | None:
+        """Take the first fault that hits a pull."""
+        return self._strike(PULL_FAULTS, model)
+
+    def _strike(self, kinds: Collection[FaultKind], model: str, prompt: str | None = None) -> Fault | None:
         hit: Fault | None = None
         for index, fault in enumerate(self._faults):
-            if (fault.kind in LOAD_FAULTS) != loading:
+            if fault.kind not in kinds:
                 continue
-            if (fault.model and not _same_model(fault.model, model)) or (
-                not loading and fault.prompt not in prompt
-            ):
+            if fault.model and not _same_model(fault.model, model):
+                continue
+            if prompt is not None and fault.prompt not in prompt:
                 continue
             self._seen[index] += 1
             if hit is not None or (fault.nth and self._seen[index] < fault.nth):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from simulator.faults import Fault
 from simulator.host import Host, settled
+from simulator.models import Disk
 from simulator.settings import HostSettings
 
 T = TypeVar("T")
@@ -99,9 +100,11 @@ def running(*hosts: HostSettings) -> Iterator[tuple[RunningHost, ...]]:
     thread = threading.Thread(target=loop.run_forever, name="simulated hosts", daemon=True)
     thread.start()
     started: list[Host] = []
+    registries = {settings.registry: Disk((), 0) for settings in hosts if settings.registry}
     try:
         for settings in hosts:
-            host = asyncio.run_coroutine_threadsafe(_started(settings, loop), loop).result()
+            registry = registries.get(settings.registry)
+            host = asyncio.run_coroutine_threadsafe(_started(settings, loop, registry), loop).result()
             started.append(host)
         yield tuple(RunningHost(host, loop) for host in started)
     finally:
@@ -123,8 +126,8 @@ def serve(hosts: Sequence[HostSettings]) -> None:
         threading.Event().wait()
 
 
-async def _started(settings: HostSettings, loop: asyncio.AbstractEventLoop) -> Host:
-    host = Host(settings, loop)
+async def _started(settings: HostSettings, loop: asyncio.AbstractEventLoop, registry: Disk | None) -> Host:
+    host = Host(settings, loop, registry=registry)
     await host.listen()
     return host
 

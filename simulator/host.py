@@ -25,15 +25,23 @@ class Host:
     """A host on an event loop. Counters and faults outlive a crash of its server; what was loaded does not."""
 
     def __init__(
-        self, settings: HostSettings, loop: asyncio.AbstractEventLoop, *, coalesce: float = COALESCE_SECONDS
+        self,
+        settings: HostSettings,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        coalesce: float = COALESCE_SECONDS,
+        registry: Disk | None = None,
     ) -> None:
+        """``registry`` is what it pulls from and pushes to; one of its own where it is None."""
         self.settings = settings
         self.clock = Clock(loop, settings.time_scale, coalesce=coalesce)
         self.counters = Counters()
         self.diary = Diary(settings.diary)
         self.faults = FaultScript(settings.faults)
         self.disk = Disk(settings.models, self.clock.wall_ns())
-        self.pullable = Disk(settings.pullable, self.clock.wall_ns())
+        self.registry = registry or Disk((), 0)
+        for model in Disk(settings.pullable, self.clock.wall_ns()):
+            self.registry.add(model.name, model, model.modified_ns)
         self.port = settings.port
         self._voices: dict[str, Voice] = {}
         self._connections: set[Connection] = set()

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from simulator.settings import Line, SimulatedModel
+from simulator.settings import Line, Script, SimulatedModel
+from simulator.tokens import ROLE_MARKS
 
 HEAD_WIDTH = 64
 
@@ -36,6 +37,18 @@ def model_info(model: SimulatedModel, line: Line) -> dict[str, Any]:
         "tokenizer.ggml.token_type": None,
         "tokenizer.ggml.tokens": None,
         "tokenizer.ggml.unknown_token_id": 0,
+    }
+
+
+def scripted_tokens(script: Script) -> dict[str, Any]:
+    """The vocabulary of a scripted model, as ``verbose`` shows it: unknown, start and end, bytes, role marks, pieces."""
+    pieces = [text for _, text in sorted(script.pieces.items())]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *ROLE_MARKS.values()]
+    kinds = [2, 3, 3, *[6] * 256, *[3] * len(ROLE_MARKS), *[4] * len(pieces)]
+    return {
+        "tokenizer.ggml.scores": [0] * len(kinds),
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.tokens": tokens + pieces,
     }
 
 

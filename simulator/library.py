@@ -1,23 +1,26 @@
-"""What changes the models on a host: copy, delete, create, pull, push.
+"""What changes the models on a host: copy, delete, create, and blobs.
 
-There is no registry behind a simulated host: a pull succeeds for what the host's ``pullable`` models name, and
-fails like one whose registry refuses for anything else. Source: ``server/images.go``, ``server/create.go``.
+Source: ``server/images.go``, ``server/create.go``.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from simulator import gojson
 from simulator.bodies import BadRequest
-from simulator.http import JSON, NDJSON, PLAIN_JSON, Reply
-from simulator.models import NotFound, digest_of
+from simulator.failures import Failed
+from simulator.http import NDJSON, PLAIN_JSON, Reply
+from simulator.models import LocalModel, NotFound
 from simulator.names import BadName, ModelName, parse_name
+from simulator.settings import HostSettings, SimulatedModel
 from simulator.wording import error_body
 
 if TYPE_CHECKING:
     from simulator.host import Host
 
-PROGRESS_LINES = 5
+QUANTIZATIONS = ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0")
 
 
 def copy(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
@@ -26,8 +29,8 @@ def copy(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     Raises:
         BadRequest: a name is bad (400) or the source is missing (404).
     """
-    source = _name(sent.get("source"), lambda text: f'source "{text}" is invalid')
-    destination = _name(sent.get("destination"), lambda text: f'destination "{text}" is invalid')
+    source = named(sent.get("source"), lambda text: f'source "{text}" is invalid')
+    destination = named(sent.get("destination"), lambda text: f'destination "{text}" is invalid')
     try:
         host.disk.add(destination, host.disk.get(source), host.clock.wall_ns())
     except NotFound:
@@ -44,7 +47,7 @@ def delete(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     text = sent.get("model") or sent.get("name")
     if not text:
         raise BadRequest("model is required")
-    name = _name(text, lambda text: f'name "{text}" is invalid')
+    name = named(text, lambda text: f'name "{text}" is invalid')
     try:
         host.disk.remove(name)
     except NotFound:
@@ -53,25 +56,41 @@ def delete(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
 
 
 def create(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
-    """``POST /api/create`` from a model that is here.
+    """``POST /api/create`` from a model that is here. A parameter that no model has is stored like any other.
 
     Raises:
-        BadRequest: a bad name, nothing to create from, or that is missing.
+        BadRequest: a bad name.
     """
-    name = _name(sent.get("model") or sent.get("name"), lambda text: "invalid model name")
+    name = named(sent.get("model") or sent.get("name"), lambda text: "invalid model name")
     if not sent.get("from"):
-        raise BadRequest("neither 'from' or 'files' was specified")
-    base = host.disk.get(_name(sent.get("from"), lambda text: "invalid model name"))
-    changes: dict[str, Any] = {"parameters": {**base.parameters, **(sent.get("parameters") or {})}}
-    host.disk.add(name, base, host.clock.wall_ns(), **changes)
-    layer = digest_of(repr(sorted(changes["parameters"].items())))
+        _refuse(sent, reply, 400, "neither 'from' or 'files' was specified")
+        return
+    source = named(sent.get("from"), lambda text: "invalid model name")
+    quantization = str(sent.get("quantize") or "").upper()
+    try:
+        base = host.disk.get(source)
+    except NotFound:
+        _refuse(sent, reply, 500, f"pull model manifest: {why_not_there(host.settings, source)}")
+        return
+    if quantization and quantization not in QUANTIZATIONS:
+        problem = (
+            f"unsupported quantization type {quantization} - supported types are {', '.join(QUANTIZATIONS)}"
+        )
+        _refuse(sent, reply, 500, problem)
+        return
+    here = host.disk.digests()
+    parameters = {**base.parameters, **(sent.get("parameters") or {})}
+    model = changed(base, sent, quantization)
+    made = host.disk.add(
+        name, base, host.clock.wall_ns(), model=model, parameters=parameters, parent=base.name.short
+    )
     statuses = [
-        {"status": f"using existing layer sha256:{digest_of(base.blob)}"},
-        {"status": f"using existing layer sha256:{digest_of(base.template_source)}"},
-        {"status": f"creating new layer sha256:{layer}"},
-        {"status": "writing manifest"},
-        {"status": "success"},
+        {
+            "status": f"{'using existing' if layer.digest in here else 'creating new'} layer sha256:{layer.digest}"
+        }
+        for layer in made.layers[:-1]
     ]
+    statuses += [{"status": "writing manifest"}, {"status": "success"}]
     if sent.get("stream") is False:
         reply.send(200, PLAIN_JSON, gojson.dumps(statuses[-1]).encode())
         return
@@ -81,76 +100,67 @@ def create(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     reply.finish()
 
 
-async def pull(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
-    """``POST /api/pull``: progress lines, then success; or, the first line being out, 200 and an error line.
-
-    Raises:
-        BadRequest: a bad name.
-    """
-    text = str(sent.get("model") or sent.get("name") or "")
-    name = _name(text, lambda text: "invalid model name")
-    stream = sent.get("stream") is not False
-    try:
-        known = host.pullable.get(name)
-    except NotFound:
-        error = f"pull model manifest: {_why_not(name)}"
-        if not stream:
-            reply.send(500, PLAIN_JSON, error_body(error))
-            return
-        reply.start(200, NDJSON)
-        reply.chunk(b'{"status":"pulling manifest"}\n')
-        reply.chunk(error_body(error) + b"\n")
-        reply.finish()
-        return
-    if stream:
-        reply.start(200, NDJSON)
-        reply.chunk(b'{"status":"pulling manifest"}\n')
-    digest = digest_of(known.blob)
-    for step in range(PROGRESS_LINES + 1):
-        await host.clock.sleep(known.model.size_bytes / host.settings.pull_bytes_per_second / PROGRESS_LINES)
-        if stream:
-            total = known.model.size_bytes
-            progress = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": total}
-            if step:
-                progress["completed"] = total * step // PROGRESS_LINES
-            reply.chunk(gojson.dumps(progress).encode() + b"\n")
-    host.disk.add(name, known, host.clock.wall_ns())
-    if not stream:
-        reply.send(200, PLAIN_JSON, b'{"status":"success"}')
-        return
-    for status in ("verifying sha256 digest", "writing manifest", "success"):
-        reply.chunk(gojson.dumps({"status": status}).encode() + b"\n")
-    reply.finish()
-
-
-def push(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
-    """``POST /api/push``: nothing takes it.
-
-    Raises:
-        BadRequest: no model is named.
-    """
-    text = str(sent.get("model") or sent.get("name") or "")
-    if not text:
-        raise BadRequest("model is required")
-    name = _name(text, lambda text: "invalid model name")
+def _refuse(sent: Mapping[str, Any], reply: Reply, status: int, text: str) -> None:
+    """An error before any line: in a body of its own, sent as the lines would have been."""
     if sent.get("stream") is False:
-        reply.send(500, JSON, error_body(_why_not(name)))
+        reply.send(status, PLAIN_JSON, error_body(text))
         return
-    reply.start(200, NDJSON)
-    reply.chunk(b'{"status":"retrieving manifest"}\n')
-    reply.chunk(error_body(_why_not(name)) + b"\n")
+    reply.start(status, PLAIN_JSON)
+    reply.chunk(error_body(text))
     reply.finish()
 
 
-def _why_not(name: ModelName) -> str:
-    """Why a registry does not answer: nobody listens there, or it does not have the model."""
-    if ":" not in name.host:
+def changed(base: LocalModel, sent: Mapping[str, Any], quantization: str) -> SimulatedModel:
+    """The model that a request makes of another: its weights, and what was sent in place of the rest."""
+    changes: dict[str, Any] = {"weights": base.blob}
+    if sent.get("template"):
+        changes |= {"template": sent["template"], "untemplated": False}
+    if sent.get("system"):
+        changes["system"] = sent["system"]
+    if licence := sent.get("license"):
+        changes["license"] = licence if isinstance(licence, str) else "\n".join(licence)
+    if sent.get("messages"):
+        changes["messages"] = tuple((one["role"], one["content"]) for one in sent["messages"])
+    if quantization:
+        changes |= {"quantization": quantization, "weights": f"{base.blob}-{quantization.lower()}"}
+    return replace(base.model, **changes)
+
+
+def blob(host: "Host", method: str, digest: str, content: bytes, reply: Reply) -> None:
+    """``HEAD`` and ``POST /api/blobs/DIGEST``.
+
+    Raises:
+        BadRequest: what was sent has another digest.
+        Failed: it is not there.
+    """
+    if method == "HEAD":
+        if digest.removeprefix("sha256:") not in host.disk.digests() | host.disk.uploaded:
+            raise Failed(404, f"blob {digest} not found")
+        reply.send(200, None, b"")
+        return
+    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    if found != digest:
+        raise BadRequest(f'digest mismatch, expected "{digest}", got "{found}"')
+    host.disk.uploaded.add(digest.removeprefix("sha256:"))
+    reply.send(201, None, b"")
+
+
+def why_not_there(settings: HostSettings, name: ModelName) -> str:
+    """Why a pull or push fails: the registry lacks the model, nobody listens there, or nobody knows the name of that machine."""
+    if name.host == settings.registry or (":" not in name.host and not settings.registry):
         return "file does not exist"
-    url = f"http://{name.host}/v2/{name.namespace}/{name.model}/manifests/{name.tag}"
-    return f'Get "{url}": dial tcp {name.host}: connect: connection refused'
+    path = f"{name.host}/v2/{name.namespace}/{name.model}/manifests/{name.tag}"
+    if ":" in name.host:
+        return f'Get "http://{path}": dial tcp {name.host}: connect: connection refused'
+    return f'Get "https://{path}": dial tcp: lookup {name.host} on 127.0.0.53:53: no such host'
 
 
-def _name(text: object, otherwise: Callable[[str], str]) -> ModelName:
+def named(text: object, otherwise: Callable[[str], str]) -> ModelName:
+    """The name that a request sends.
+
+    Raises:
+        BadRequest: it is none.
+    """
     try:
         return parse_name(str(text or ""))
     except BadName:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator import gojson
 from simulator.bodies import BadRequest, EmptyBody
-from simulator.insides import model_info, tensors
+from simulator.insides import model_info, scripted_tokens, tensors
 from simulator.models import LocalModel, NotFound, digest_of
 from simulator.names import BadName, parse_name
 from simulator.scheduler import Loaded
@@ -55,19 +55,21 @@ def show(host: "Host", body: bytes) -> dict[str, Any]:
         shown = sent if host.settings.line == "O" else name.short
         raise BadRequest(f"model '{shown}' not found", 404) from None
     parameters = _parameters(model)
-    answer: dict[str, Any] = {"modelfile": _modelfile(model)}
-    if model.model.license:
-        answer["license"] = model.model.license
+    answer: dict[str, Any] = {"license": model.model.license} if model.model.license else {}
+    answer["modelfile"] = _modelfile(model)
     if parameters:
         answer["parameters"] = parameters
     answer["template"] = model.template_source
     if model.model.system:
         answer["system"] = model.model.system
     parent = f"/models/blobs/sha256-{digest_of(model.blob)}" if host.settings.line == "O" else ""
+    parent = model.parent or parent
     answer["details"] = _details(model, parent=parent)
     if model.model.messages:
         answer["messages"] = [{"role": role, "content": text} for role, text in model.model.messages]
     answer["model_info"] = model_info(model.model, host.settings.line)
+    if value.get("verbose") and model.model.script is not None:
+        answer["model_info"] |= scripted_tokens(model.model.script)
     answer["tensors"] = tensors(model.model, host.settings.line)
     answer["capabilities"] = list(model.capabilities)
     answer["modified_at"] = host.clock.stamp_of(model.modified_ns)
@@ -170,4 +172,7 @@ def _modelfile(model: LocalModel) -> str:
         lines.append(f"SYSTEM {model.model.system}")
     for name, value in sorted(model.parameters.items()):
         lines.append(f"PARAMETER {name} {_go_value(value)}")
+    if model.model.license:
+        lines.append(f"LICENSE {model.model.license}")
+    lines += [f"MESSAGE {role} {text}" for role, text in model.model.messages]
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ Source: ``server/images.go``, ``server/create.go``.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,6 +25,14 @@ class NotFound(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One file of a model, by the digest of what is in it."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModel:
     """A name on the disk and what it stands for."""
 
@@ -32,6 +41,8 @@ class LocalModel:
     modified_ns: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     projectors: tuple[str, ...] = ()
+    parent: str = ""
+    """The model that this was made from, where it was."""
 
     @property
     def blob(self) -> str:
@@ -40,8 +51,22 @@ class LocalModel:
 
     @property
     def digest(self) -> str:
-        """The manifest's digest: another one for each name."""
-        return digest_of(f"{self.name.short}/{self.blob}/{sorted(self.parameters.items())}")
+        """The manifest's digest: that of what the model is made of. A copy has the same under another name."""
+        return digest_of("/".join(layer.digest for layer in self.layers))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Weights, template, system text, licence, parameters, messages, and last what describes them."""
+        weights = Layer(digest_of(self.blob), self.model.size_bytes)
+        texts = [
+            "" if self.model.untemplated else self.template_source,
+            self.model.system,
+            self.model.license,
+            json.dumps(dict(sorted(self.parameters.items()))) if self.parameters else "",
+            json.dumps(self.model.messages) if self.model.messages else "",
+        ]
+        described = f"{self.blob}/{self.model.family}/{self.model.quantization}"
+        return (weights, *(_text_layer(text) for text in [*texts, described] if text))
 
     @property
     def template_source(self) -> str:
@@ -72,11 +97,17 @@ class LocalModel:
         return self.model.size_bytes + window * self.model.layers * self.model.kv_width * KV_BYTES
 
 
+def _text_layer(text: str) -> Layer:
+    return Layer(digest_of(f"text {text}"), len(text.encode()))
+
+
 class Disk:
-    """The models of one host, by name whatever its case."""
+    """The models of one host, by name whatever its case. ``begun`` are layers whose pull was broken off: bytes by digest."""
 
     def __init__(self, models: Iterable[SimulatedModel], now_ns: int) -> None:
         self._models: dict[str, LocalModel] = {}
+        self.begun: dict[str, int] = {}
+        self.uploaded: set[str] = set()
         for model in models:
             name = parse_name(model.name)
             self._models[name.key] = LocalModel(name, model, now_ns, dict(model.parameters))
@@ -94,6 +125,10 @@ class Disk:
             return self._models[name.key]
         except KeyError:
             raise NotFound(name.short) from None
+
+    def digests(self) -> set[str]:
+        """Of all layers that are here."""
+        return {layer.digest for model in self for layer in model.layers}
 
     def add(self, name: ModelName, like: LocalModel, now_ns: int, **changes: Any) -> LocalModel:
         """Store ``like`` under another name, changed."""

@@ -80,7 +80,8 @@ class HostSettings:
     hundred times as fast, 0 answers at once and reports the durations of scale 1.
     Durations a client names (``keep_alive``) are never scaled. ``keep_alive`` is in seconds.
     ``context_length`` 0 leaves the default window to the memory, as Ollama does. ``diary`` is a file to which each
-    generation is appended (``simulator/diary.py``).
+    generation is appended (``simulator/diary.py``). ``pullable`` are the models of the registry it pulls from; ``registry`` is
+    the address of one that takes pushes, shared by all hosts that run together and name it.
     """
 
     name: str
@@ -102,6 +103,7 @@ class HostSettings:
     slot_cost: float = 0.25
     time_scale: float = 1.0
     pullable: tuple[SimulatedModel, ...] = ()
+    registry: str = ""
     pull_bytes_per_second: float = 100e6
     seed: int = 0
     faults: tuple[Fault, ...] = ()

@@ -14,7 +14,8 @@ class Counters:
     """Counts since the start or the last reset.
 
     ``loads`` are loads that were completed, ``runner_starts`` loads that were begun; ``requests`` are generations
-    with a prompt that reached a runner's queue, ``concurrent`` those at work or waiting for a slot now.
+    with a prompt that reached a runner's queue, ``concurrent`` those at work or waiting for a slot now; ``embedded`` are
+    texts that became vectors in ``embed_calls``, ``pulled_bytes`` bytes that came from the registry.
     """
 
     loads: int = 0
@@ -28,6 +29,9 @@ class Counters:
     disconnects: int = 0
     refused_503: int = 0
     tokens: int = 0
+    pulled_bytes: int = 0
+    embed_calls: int = 0
+    embedded: int = 0
     load_log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LOAD_LOG_LINES))
 
     def load_began(self, model: str, at: str, options: RunnerOptions) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from simulator import HostSettings, Line, Script, SimulatedModel
 from simulator.durations import parse_duration
-from tests.contract.recording import scripted_models
+from tests.contract.recording import Scene, scripted_models
 
 TRAINED_CONTEXT = 8_192
 
@@ -18,6 +18,9 @@ SPEED: Mapping[Line, Mapping[str, tuple[float, float, float]]] = {
         "loop": (0.305, 0.0270, 0.0221),
         "repeat": (0.290, 0.0040, 0.0036),
         "slow": (0.550, 0.1500, 0.1450),
+        "tool": (0.300, 0.0050, 0.0047),
+        "tool-two": (0.300, 0.0050, 0.0047),
+        "minilm": (0.370, 0.0190, 0.0050),
     },
     "H": {
         "plain": (0.256, 0.0010, 0.0007),
@@ -26,15 +29,26 @@ SPEED: Mapping[Line, Mapping[str, tuple[float, float, float]]] = {
         "loop": (0.258, 0.0008, 0.0039),
         "repeat": (0.256, 0.0003, 0.0005),
         "slow": (0.510, 0.0088, 0.0191),
+        "tool": (0.256, 0.0010, 0.0007),
+        "tool-two": (0.256, 0.0010, 0.0007),
+        "minilm": (0.260, 0.0010, 0.0010),
     },
 }
 
 
-def host_settings(line: Line, env: Mapping[str, str]) -> HostSettings:
+LATER_MODELS = frozenset({"tool", "tool-two", "minilm"})
+"""Models that were made for the second set of scenes."""
+LATER_SCENES = frozenset({"chat", "chat-tools", "chat-window", "embed", "models", "openai"})
+
+
+def host_settings(recorded: Scene) -> HostSettings:
     """A server as it was started for a scene: two CPU cores, no GPU, hardly any memory to count on."""
+    line, env = recorded.line, recorded.env
+    later = recorded.name in LATER_SCENES
     return HostSettings(
         name="recorded",
-        models=recorded_models(line),
+        registry="127.0.0.1:5001",
+        models=tuple(one for one in recorded_models(line) if later or one.name not in LATER_MODELS),
         line=line,
         version="0.0.0",
         max_loaded_models=int(env.get("OLLAMA_MAX_LOADED_MODELS", "3")),
@@ -56,6 +70,8 @@ def recorded_models(line: Line) -> tuple[SimulatedModel, ...]:
 
 def _model(line: Line, name: str, described: Mapping[str, Any], weights: Mapping[str, Any]) -> SimulatedModel:
     blob = described["weights"]
+    if blob is None:
+        return _embedding_model(line, name, described)
     tables = weights["think" if blob == "think-jinja" else blob]
     load, read, say = SPEED[line][blob]
     script = Script(
@@ -82,4 +98,23 @@ def _model(line: Line, name: str, described: Mapping[str, Any], weights: Mapping
         prompt_tokens_per_second=1 / read,
         tokens_per_second=1 / say,
         script=script,
+    )
+
+
+def _embedding_model(line: Line, name: str, described: Mapping[str, Any]) -> SimulatedModel:
+    load, read, _ = SPEED[line][name]
+    return SimulatedModel(
+        name,
+        size_bytes=45_900_000,
+        family="bert",
+        parameter_size="22.57M",
+        quantization="F16",
+        layers=6,
+        embedding_length=described["dimensions"],
+        trained_context=described["trained_context"],
+        untemplated=True,
+        parameters=described["parameters"],
+        capabilities=tuple(described["capabilities"]),
+        load_seconds=load,
+        prompt_tokens_per_second=1 / read,
     )

@@ -52,7 +52,7 @@ def test_a_live_server_goes_as_recorded(name: str) -> None:
 def test_a_simulated_server_passes_for_a_live_one(name: str, line: Line) -> None:
     recorded = scene(line, name)
 
-    with running(host_settings(line, recorded.env)) as (host,):
+    with running(host_settings(recorded)) as (host,):
         played = asyncio.run(_played_over_sockets(recorded, host.url))
 
     assert not problems(recorded, played)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[2] / "contract" / "transcripts"
-UNPLAYED = Path(__file__).parents[2] / "data" / "scenes"
-"""Scenes that the simulator does not play yet."""
 VERSIONS = ("ollama-0.24.0", "ollama-0.33.0-rc2")
 _LEFT_OUT = "lines left out"
 
@@ -40,8 +38,7 @@ class Exchange:
 
 @functools.cache
 def exchanges(version: str, scene: str) -> tuple[Exchange, ...]:
-    folder = next(one for one in (FOLDER, UNPLAYED) if (one / version / f"{scene}.json").exists())
-    recorded = json.loads((folder / version / f"{scene}.json").read_text())
+    recorded = json.loads((FOLDER / version / f"{scene}.json").read_text())
     return tuple(_exchange(version, scene, one) for one in recorded["exchanges"] if "request" in one)
 
 
