@@ -86,6 +86,60 @@ class HostShown(Shown):
     error: str | None
 
 
+class HostModelShown(Shown):
+    """A model as one host has it."""
+
+    host: str
+    digest: str
+    size: int
+    loaded: bool
+
+
+class FleetModelShown(Shown):
+    """A model as the hosts that have it tell. ``drift``: its name stands for different weights or settings on them."""
+
+    model: str
+    drift: bool
+    digest: str | None
+    size: int
+    quantization: str | None
+    parameters: str | None
+    context_length: int | None
+    capabilities: list[str]
+    hosts: list[HostModelShown]
+
+
+class ModelPartShown(Shown):
+    """What an operation does with one model on one host."""
+
+    host: str
+    model: str
+    state: str
+    step: str
+    completed: int
+    total: int
+    tries: int
+    next_at: datetime | None
+    error: str | None
+    digest: str | None
+    changed_at: datetime | None
+
+
+class ModelOperationShown(Shown):
+    """An operation on models, and how far each host has come."""
+
+    operation: int
+    verb: str
+    state: str
+    source: str | None
+    total: int
+    done: int
+    principal: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    parts: list[ModelPartShown]
+
+
 class ScheduleShown(Shown):
     """A schedule, and when it fires next."""
 

@@ -56,6 +56,7 @@ def status(
                 typer.echo("there are more: caravan batches --limit, or --json for all", err=True)
             if not json_:
                 _print_schedules(conn)
+                _print_model_operations(conn)
             return
         found = find_batch(conn, batch)
         progress = batch_progress(conn, found.id)
@@ -111,6 +112,17 @@ def _print_schedules(conn: "Connection") -> None:
         from worker.cli.schedules import next_firings
 
         typer.echo(f"schedules: {next_firings(found)}")
+
+
+def _print_model_operations(conn: "Connection") -> None:
+    """What is done with models now, a line for each part that goes on or waits."""
+    from worker.storage.model_operations import list_model_operations
+
+    for operation in list_model_operations(conn, open_only=True):
+        for part in operation.parts:
+            if part.is_open:
+                why = f" ({part.error})" if part.error else ""
+                typer.echo(f"models: {part.progress}{why}")
 
 
 def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any]]:

@@ -124,9 +124,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Show what each host has loaded: how large, how much of it in the GPU, its context window, and until when.",
     ),
     "models": (
-        "worker.cli.seeing",
+        "worker.cli.models",
         "models",
-        "Show which host has which model, as they were last looked at.",
+        "The models of the fleet: list, show, pull, rm, cp, create, push, load, stop.",
     ),
     "worker": (
         "worker.cli.fleet",

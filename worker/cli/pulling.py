@@ -9,6 +9,9 @@ from worker.domain.hosts import Host
 from worker.errors import CODES, HostError, NoHost
 from worker.hosts.registry import OpenHost
 from worker.observability.events import emit
+from worker.ollama.models import pull
+from worker.replies.registries import verdict
+from worker.replies.transfers import Transfer
 
 
 def pull_models(
@@ -56,14 +59,15 @@ def _pull(model: str, host: Host, open_host: OpenHost, bars: Progress, console: 
         console.print(f"pulling {model} onto {host.name}")
     task = bars.add_task(f"{model} → {host.name}", total=None)
 
-    def progress(status: str, completed: int, total: int) -> None:
-        bars.update(task, total=total or None, completed=completed)
+    def hear(progress: Transfer) -> None:
+        bars.update(task, total=progress.total or None, completed=progress.completed)
 
     gpu = open_host(host)
     try:
-        gpu.pull(model, progress=progress)
+        pull(gpu, model, hear=hear)
     except HostError as error:
-        why = f"{host.name}: {error.message or CODES[error.code].meaning}"
+        advice = verdict(error.message).advice
+        why = f"{host.name}: {error.message or CODES[error.code].meaning}{f' ({advice})' if advice else ''}"
         console.print(why, style="yellow")
         return why
     finally:

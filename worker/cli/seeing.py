@@ -1,4 +1,4 @@
-"""``caravan jobs``, ``explain``, ``ps``, ``models``: what is there, and what it waits for."""
+"""``caravan jobs``, ``explain``, ``ps``: what is there, and what it waits for."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ from worker.stack.home import server_of
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts
-from worker.storage.reports import JobLine, list_jobs, list_models
+from worker.storage.reports import JobLine, list_jobs
 
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
@@ -213,7 +213,7 @@ def explain(
     console.print(table)
 
 
-# -- ps and models ----------------------------------------------------------------------------------------
+# -- ps ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -348,38 +348,3 @@ def until(at: datetime | None, now: datetime) -> str:
     if left > FOR_EVER:
         return "for ever"
     return f"in {span(left)}" if left >= 1 else "now"
-
-
-def models(json_: AsJson = False) -> None:
-    """Show which host has which model, as they were last looked at.
-
-    Example: caravan models --json
-    """
-    with opened(settings_for()) as database, database.read() as conn:
-        found = list_models(conn)
-        named = read_hosts(conn, database.clock().now())
-    if json_:
-        print_json([asdict(model) for model in found])
-        return
-    if not found:
-        typer.echo(
-            "no host has been seen to have a model" if named else "no hosts yet: caravan hosts add NAME URL"
-        )
-        return
-    table = plain_table(
-        *("model", "host", "size", "thinks", "trained on", "digest"),
-        right=("size", "trained on"),
-        cut=("model", "host"),
-    )
-    last = ""
-    for model in found:
-        table.add_row(
-            one_line("" if model.name == last else model.name),
-            one_line(model.host),
-            size(model.size),
-            "yes" if model.thinking else "no",
-            f"{model.trained_context:,}" if model.trained_context else "–",
-            model.digest.removeprefix("sha256:")[:12],
-        )
-        last = model.name
-    output_console().print(table)

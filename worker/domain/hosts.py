@@ -137,6 +137,11 @@ class HostModel:
     weights: str | None = None
     """What it shares with its other names: the files and the load-time parameters, where the host tells. Names with
     equal weights share a runner (``server/sched.go``: runners are known by the model's path)."""
+    quantization: str | None = None
+    parameters: str | None = None
+    """How many it has, as the host writes it: ``8.2B``."""
+    capabilities: tuple[str, ...] | None = None
+    """What it can do, where the host tells."""
 
 
 @dataclass(frozen=True, slots=True)

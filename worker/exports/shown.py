@@ -2,18 +2,24 @@
 
 from api_schemas.shown import (
     BatchShown,
+    FleetModelShown,
+    HostModelShown,
     HostShown,
     JobShown,
+    ModelOperationShown,
+    ModelPartShown,
     ModelShown,
     OperationShown,
     ScheduleShown,
     SituationShown,
 )
 from worker.domain.batches import BatchProgress
+from worker.domain.model_operations import ModelOperation, ModelPart
 from worker.domain.operations import Operation
 from worker.domain.schedules import Schedule
 from worker.domain.urls import masked
 from worker.explain.situation import Situation
+from worker.hosts.models import FleetModel
 from worker.storage.host_rows import HostRow
 from worker.storage.reports import JobLine
 
@@ -91,6 +97,59 @@ def host_shown(row: HostRow) -> HostShown:
         models=sorted(row.models),
         last_seen_at=row.last_seen_at,
         error=row.error,
+    )
+
+
+def fleet_model_shown(model: FleetModel) -> FleetModelShown:
+    """A model, over the hosts that have it."""
+    first = model.hosts[0]
+    return FleetModelShown(
+        model=model.name,
+        drift=model.drifts,
+        digest=None if model.drifts else first.digest,
+        size=max(known.size for known in model.hosts),
+        quantization=first.quantization,
+        parameters=first.parameters,
+        context_length=first.trained_context,
+        capabilities=list(first.capabilities or ()),
+        hosts=[
+            HostModelShown(
+                host=known.host, digest=known.digest, size=known.size, loaded=known.host in model.loaded
+            )
+            for known in model.hosts
+        ],
+    )
+
+
+def model_operation_shown(operation: ModelOperation) -> ModelOperationShown:
+    """An operation on models, and how far it has come."""
+    return ModelOperationShown(
+        operation=operation.id,
+        verb=str(operation.verb),
+        state=operation.state,
+        source=operation.arguments.get("source"),
+        total=len(operation.parts),
+        done=operation.done,
+        principal=operation.principal,
+        created_at=operation.created_at,
+        ended_at=operation.ended_at,
+        parts=[_part_shown(part) for part in operation.parts],
+    )
+
+
+def _part_shown(part: ModelPart) -> ModelPartShown:
+    return ModelPartShown(
+        host=part.host,
+        model=part.model,
+        state=str(part.state),
+        step=part.step,
+        completed=part.completed,
+        total=part.total,
+        tries=part.tries,
+        next_at=part.next_at,
+        error=part.error,
+        digest=part.digest,
+        changed_at=part.changed_at,
     )
 
 

@@ -14,6 +14,7 @@ from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import failing_keys
 from worker.storage.jobs import hold_jobs
+from worker.storage.model_operations import hosts_with_parts, last_removal
 
 CHUNK = 5000
 """Jobs of a runner key in one pass."""
@@ -53,6 +54,8 @@ def hold_unservable(
         if fault is None:
             continue
         code, reason = fault
+        if code is Code.MODEL_MISSING:
+            reason = _missing(database, waiting.model, views)
         with database.write() as conn:
             jobs = hold_jobs(
                 conn,
@@ -74,11 +77,7 @@ def _fault(
     """Why no host can do this work, or None."""
     having = [view.name for view in views if waiting.model in view.models]
     if not having:
-        names = ", ".join(sorted(view.name for view in views))
-        return (
-            Code.MODEL_MISSING,
-            f"no host has {waiting.model} (looked at {names}); pull it there, then unhold",
-        )
+        return Code.MODEL_MISSING, ""
     loaded = concrete(RunnerKey.parse(waiting.runner_key)).text
     reasons = [failing.get((host, loaded)) for host in having]
     if any(reason is None for reason in reasons):
@@ -89,13 +88,29 @@ def _fault(
     return (Code(code) if code in set(Code) else Code.LOAD_FAILED), reason
 
 
+def _missing(database: Database, model: str, views: Collection[HostRow]) -> str:
+    """That no host has the model, who removed it, where somebody did, and what brings it back."""
+    names = ", ".join(sorted(view.name for view in views))
+    with database.read() as conn:
+        removal = last_removal(conn, model)
+    removed = ""
+    if removal is not None:
+        host, at = removal
+        removed = f"; caravan models rm removed it from {host} at {at:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"no host has {model} (looked at {names}){removed}; caravan models pull {model} brings it, and its jobs go on; "
+        "or pull it there, then unhold"
+    )
+
+
 def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
-    """Hosts that nobody serves while there is work they could do. A model that no host had at the last look may have been
-    pulled since: then all of them look again, before its jobs are parked."""
+    """Hosts that nobody serves while there is work they could do, or something to be done with their models. A model that
+    no host had at the last look may have been pulled since: then all of them look again, before its jobs are parked."""
     now = clock.now()
     with database.read() as conn:
         backlog = read_backlog(conn, now=now)
-        if not backlog:
+        caring = hosts_with_parts(conn, now)
+        if not backlog and not caring:
             return []
         views = read_hosts(conn, now)
     models = {waiting.model for waiting in backlog}
@@ -104,8 +119,13 @@ def hosts_to_wake(database: Database, *, clock: Clock) -> list[str]:
         view.name
         for view in views
         if not view.serving
-        and not view.draining
-        and not view.closed
         and view.health is not Health.QUARANTINED
-        and (anywhere or any(view.may_have(model) for model in models))
+        and (
+            (view.name in caring and (caring[view.name] or not view.closed))
+            or (
+                not view.draining
+                and not view.closed
+                and (anywhere or any(view.may_have(model) for model in models))
+            )
+        )
     ]

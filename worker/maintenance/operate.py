@@ -32,6 +32,7 @@ from worker.storage.keeping import (
     marked_jobs,
     unfinished,
 )
+from worker.storage.model_operations import end_parts_of_gone_hosts
 from worker.storage.operations import (
     forget_operations,
     keep_error,
@@ -85,6 +86,7 @@ def operate(database: Database, clock: Clock) -> Counts:
     changed = each(waiting, work, name=lambda operation: f"{operation.verb} of batch {operation.batch_id}")
     with database.write() as conn:
         forget_operations(conn, before=clock.now() - KEPT, limit=MOST_FORGOTTEN)
+        end_parts_of_gone_hosts(conn, now=clock.now())
     return {"changed": changed}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from worker.clock import Clock, SystemClock
@@ -24,7 +24,7 @@ from worker.ollama.probe import Told, read_loaded, read_models, read_version
 from worker.ollama.wire import Wire
 from worker.replies.bounds import Bounds
 from worker.replies.stream import ObjectReader, Reader, parse_object
-from worker.replies.wording import bad_reply, from_error_value, one_line
+from worker.replies.wording import bad_reply
 
 __all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
 
@@ -73,6 +73,16 @@ class OllamaHost:
         return self._bounds
 
     @property
+    def patience_to_probe(self) -> Patience:
+        """The deadlines of what a host answers at once."""
+        return self._to_probe
+
+    @property
+    def patience_to_pull(self) -> Patience:
+        """The deadlines of what takes a host hours, and of which it tells all the time."""
+        return patience_to_pull(self._deadlines)
+
+    @property
     def url(self) -> str:
         """Without credentials."""
         return self._wire.url
@@ -91,8 +101,9 @@ class OllamaHost:
         call: Call | None = None,
         *,
         patience: Patience | None = None,
+        method: str = "POST",
     ) -> T:
-        """Post ``body`` to ``path`` and wait until ``reader`` has the whole reply: the only way to a host for work.
+        """Send ``body`` to ``path`` and wait until ``reader`` has the whole reply: the only way to a host for work.
 
         Raises HostError for anything short of that; ``partial`` is the text that had come. A connection that drops before
         any answer is ``reply_cut``: the request had been sent, and may be what the server died of; with a ``context`` see
@@ -101,7 +112,7 @@ class OllamaHost:
         call = call or Call()
         data = _encoded(body)
         if patience is not None:
-            return self._read(path, data, reader, call, patience)
+            return self._read(path, data, reader, call, patience, method)
         if not body.get("context"):
             return self._work(path, data, reader, call)
         self._suspects.enter(call)
@@ -122,9 +133,11 @@ class OllamaHost:
                 raise HostError(Code.REPLY_CUT, error.message) from error.__cause__
             raise
 
-    def _read(self, path: str, data: bytes, reader: Reader[T], call: Call, patience: Patience) -> T:
+    def _read(
+        self, path: str, data: bytes, reader: Reader[T], call: Call, patience: Patience, method: str = "POST"
+    ) -> T:
         try:
-            with self._wire.open("POST", path, data, call=call, patience=patience) as pieces:
+            with self._wire.open(method, path, data, call=call, patience=patience) as pieces:
                 for piece in pieces:
                     if call.first_byte_at is None:
                         call.first_byte()
@@ -222,42 +235,6 @@ class OllamaHost:
         reader = _LoadReader(self._bounds, reason)
         self.ask("/api/generate", {**request, "stream": False}, reader, patience=patience)
 
-    # -- pull -----------------------------------------------------------------------------------------------
-
-    def pull(self, model: str, *, progress: Callable[[str, int, int], None] | None = None) -> None:
-        """Have ``model`` pulled from its registry; ``progress`` hears the step, and the bytes that came of how many.
-
-        Raises HostError: MODEL_MISSING where the registry does not have it (a 200 with an error line says so).
-        """
-        body = _encoded({"model": model, "stream": True})
-        rest, done = b"", False
-        with self._wire.open(
-            "POST", "/api/pull", body, call=Call(), patience=patience_to_pull(self._deadlines)
-        ) as pieces:
-            for piece in pieces:
-                *lines, rest = (rest + piece).split(b"\n")
-                if len(rest) > self._bounds.line_bytes:
-                    raise bad_reply("an endless line of pull progress", rest[:200])
-                for line in lines:
-                    done = self._pulled(model, line, progress) or done
-        if rest.strip():
-            done = self._pulled(model, rest, progress) or done
-        if not done:
-            raise HostError(Code.REPLY_CUT, f"the pull of {model} ended before it was complete")
-
-    def _pulled(self, model: str, line: bytes, progress: Callable[[str, int, int], None] | None) -> bool:
-        told = parse_object(line, self._bounds)
-        if "error" in told:
-            said = from_error_value(told["error"]).message[:300]
-            raise HostError(Code.MODEL_MISSING, f"{model} cannot be pulled: {said}")
-        status = one_line(str(told.get("status", "")))
-        if progress is not None:
-            total, completed = told.get("total"), told.get("completed")
-            progress(
-                status, completed if isinstance(completed, int) else 0, total if isinstance(total, int) else 0
-            )
-        return status == "success"
-
     # -- look -----------------------------------------------------------------------------------------------
 
     def version(self) -> str:
@@ -270,6 +247,10 @@ class OllamaHost:
     def loaded(self) -> list[LoadedModel]:
         """What it has loaded, names normalised. Not to be polled: it can crash a server before 0.32.4."""
         return read_loaded(self._ask)
+
+    def show(self, model: str) -> dict[str, Any]:
+        """What ``/api/show`` says of a model."""
+        return self._ask("/api/show", {"model": model})
 
     def _ask(self, path: str, request: Mapping[str, object] | None) -> dict[str, Any]:
         content = self._wire.read(

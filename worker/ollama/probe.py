@@ -28,6 +28,7 @@ class Told:
     generates: bool = True
     weights: str | None = None
     """See ``HostModel.weights``."""
+    capabilities: tuple[str, ...] | None = None
 
 
 _LONGEST_NAME = 600
@@ -96,6 +97,9 @@ def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
                     size,
                     told.vocabulary,
                     told.weights,
+                    _detail(entry, "quantization_level"),
+                    _detail(entry, "parameter_size"),
+                    told.capabilities,
                 )
             )
     for digest in set(known) - seen:
@@ -108,7 +112,9 @@ def _told(entry: Mapping[str, Any]) -> Told | None:
     trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
     if not isinstance(capabilities, list) or not capabilities or trained is None:
         return None
-    return Told("thinking" in capabilities, trained, None, _can_work(capabilities))
+    return Told(
+        "thinking" in capabilities, trained, None, _can_work(capabilities), None, _words(capabilities)
+    )
 
 
 def _can_work(capabilities: list[Any]) -> bool:
@@ -133,7 +139,19 @@ def _shown(ask: Ask, name: str) -> Told | None:
     weights = _weights(answer.get("modelfile"))
     if not isinstance(capabilities, list) or not capabilities:
         return Told(False, trained, vocabulary, weights=weights)  # a server older than capabilities
-    return Told("thinking" in capabilities, trained, vocabulary, _can_work(capabilities), weights)
+    can_work = _can_work(capabilities)
+    return Told("thinking" in capabilities, trained, vocabulary, can_work, weights, _words(capabilities))
+
+
+def _words(values: list[Any]) -> tuple[str, ...]:
+    """Short texts of a list, as a terminal may show them; nothing else of it."""
+    return tuple(one_line(value)[:50] for value in values[:20] if type(value) is str)
+
+
+def _detail(entry: Mapping[str, Any], name: str) -> str | None:
+    details = entry.get("details")
+    value = details.get(name) if isinstance(details, dict) else None
+    return one_line(value)[:50] if type(value) is str and value else None
 
 
 def _kind(entry: Mapping[str, Any]) -> tuple[str, ...]:

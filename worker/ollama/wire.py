@@ -35,7 +35,7 @@ class Wire:
         self._adapter = self._session.get_adapter(self.url)
         self._bare = {
             method: self._session.prepare_request(requests.Request(method, self.url))
-            for method in ("GET", "POST")
+            for method in ("GET", "POST", "DELETE")
         }
         self._calls: set[Call] = set()
         self._closed = False

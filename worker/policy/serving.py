@@ -113,6 +113,8 @@ class Situation:
     """Somebody else does now: nothing new is begun before the slots are dry."""
     intends: bool = False
     """The slots run dry for a load that was published."""
+    cares: bool = False
+    """An operation on a model goes on here, or waits for the jobs that run."""
     dry_at: float = 0.0
     """When the slots were dry last."""
     looked_for_others_at: float = float("-inf")
@@ -182,7 +184,7 @@ def next_step(now: Situation) -> Step | End:
             return Step.FIND_WORK
         if _admits(now):
             return Step.ADMIT
-        if now.dry and now.now - now.idle_since >= now.linger:
+        if now.dry and not now.cares and now.now - now.idle_since >= now.linger:
             return End(NO_WORK)
     return Step.COLLECT
 

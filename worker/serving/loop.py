@@ -114,6 +114,7 @@ def _loop(parts: Parts) -> str:
     while True:
         if (failure := parts.session.failure or parts.slots.failure) is not None:
             raise failure
+        parts.care.turn(paused=parts.history.paused(parts.context.clock.monotonic()))
         now = _observe(parts, now)
         if not now.paused:
             parts.slots.resume()
@@ -153,6 +154,7 @@ def _observe(parts: Parts, before: Situation) -> Situation:
         fresh=before.handed.grouped and slots.fresh,
         job_seconds=parts.history.paces.service_seconds(parts.machine.used),
         intends=parts.machine.intent is not None,
+        cares=parts.care.busy,
     )
 
 
@@ -221,6 +223,8 @@ def _apply_keep_alive(parts: Parts) -> None:
 def _leave(parts: Parts) -> None:
     """Give the serving lease back. What cannot be stored now is in the spool by then."""
     session, context = parts.session, parts.context
+    with suppress(DatabaseFailure, HostLost):
+        parts.care.close()
     parts.slots.close()
     parts.outbox.close()
     emit("host.left", host=session.host, jobs=parts.slots.finished, loads=parts.machine.loads)

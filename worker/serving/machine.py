@@ -27,6 +27,7 @@ from worker.storage.hosts import (
     block_failures,
     block_key,
     clear_block,
+    forget_model,
     publish_intent,
     record_load,
     record_probe,
@@ -96,9 +97,41 @@ class Machine:
                     token=self._session.token,
                 )
             return error
-        self.last_look = Look(self._context.clock.monotonic(), {model.name: model for model in models})
-        self.record_look(version, models, loaded)
+        self.record_look(version, self._keep_look(models), loaded)
         return None
+
+    def _keep_look(self, models: Sequence[HostModel]) -> list[HostModel]:
+        withheld = self.last_look.withheld
+        there = [model for model in models if model.name not in withheld]
+        at = self._context.clock.monotonic()
+        self.last_look = Look(at, {model.name: model for model in there}, withheld)
+        return there
+
+    def look_at_models(self) -> HostError | None:
+        """See which models the host has by now, also while jobs run; the failure where it does not answer. Raises
+        DatabaseFailure, HostLost."""
+        gpu = self._context.gpu
+        try:
+            version, models = gpu.version(), gpu.models()
+        except HostError as error:
+            return error
+        there, host = self._keep_look(models), self._session.host
+        with self._session.write() as conn:
+            record_probe(conn, host, version=version, models=there, now=self._context.clock.now())
+        return None
+
+    def withhold(self, model: str) -> None:
+        """Count a model as gone from this host, for everybody: no job of it begins here. Raises DatabaseFailure, HostLost."""
+        look = self.last_look
+        with self._session.write() as conn:
+            forget_model(conn, self._session.host, model)
+        left = {name: known for name, known in look.models.items() if name != model}
+        self.last_look = replace(look, models=left, withheld=look.withheld | {model})
+
+    def give_again(self, model: str) -> None:
+        """What the host says of a model counts again; it is looked at. Raises DatabaseFailure, HostLost."""
+        self.last_look = replace(self.last_look, withheld=self.last_look.withheld - {model})
+        self.look_at_models()
 
     def look_soon(self) -> None:
         """Look again as soon as the slots are dry."""

@@ -7,6 +7,7 @@ from worker.domain.jobs import ClaimedJob
 from worker.errors import CODES, Code, HostError
 from worker.ollama.client import Call
 from worker.serving.attempt import Ending, attempt_jobs
+from worker.serving.care import Care
 from worker.serving.claims import Claims
 from worker.serving.health import Breaker
 from worker.serving.history import HostHistory
@@ -32,6 +33,7 @@ class Parts:
     reuse: Reuse
     claims: Claims
     outbox: Outbox
+    care: Care
 
     @property
     def context(self) -> ServingContext:
@@ -81,6 +83,7 @@ def open_parts(context: ServingContext, token: str, history: HostHistory, outbox
         leased_until=context.clock.monotonic() + context.timings.lease,
     )
     reuse = Reuse(session, machine)
+    claims = Claims(session, slots, outbox, reuse)
     return Parts(
         session,
         history,
@@ -89,8 +92,9 @@ def open_parts(context: ServingContext, token: str, history: HostHistory, outbox
         slots,
         HostView(session, machine, history.paces),
         reuse,
-        Claims(session, slots, outbox, reuse),
+        claims,
         outbox,
+        Care(session, machine, slots, claims),
     )
 
 

@@ -40,6 +40,8 @@ class Look:
     """On the process's monotonic clock."""
     models: Mapping[str, HostModel] = field(default_factory=dict)
     """What it has on disk."""
+    withheld: frozenset[str] = frozenset()
+    """Models that are about to be removed: they count as gone already."""
 
 
 class Strangers:

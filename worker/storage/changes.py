@@ -7,9 +7,9 @@ from worker.storage.engine import Connection, Database
 
 _MARKS = (
     "SELECT (SELECT max(id) FROM jobs), (SELECT max(id) FROM count_deltas), (SELECT max(id) FROM firings), "
-    "(SELECT count(*) FROM hosts)"
+    "(SELECT max(id) FROM operations), (SELECT count(*) FROM hosts)"
 )
-"""What changes with every submission, transition of a job, firing and host: three probes of an index, and a few rows.
+"""What changes with every submission, transition of a job, firing, operation and host: four probes of an index, and a few rows.
 Pulses and leases are no part of it, so that whoever rests does not wake itself by saying that it is alive."""
 
 Marks = tuple[object, ...]

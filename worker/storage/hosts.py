@@ -235,12 +235,20 @@ def record_probe(
 
 
 _HAS = text(
-    "INSERT INTO host_models (host, name, digest, thinking, trained_context, size, vocabulary, weights) "
-    "VALUES (:host, :name, :digest, :thinking, :trained_context, :size, :vocabulary, :weights) "
+    "INSERT INTO host_models (host, name, digest, thinking, trained_context, size, vocabulary, weights, quantization, "
+    "parameters, capabilities) VALUES (:host, :name, :digest, :thinking, :trained_context, :size, :vocabulary, :weights, "
+    ":quantization, :parameters, :capabilities) "
     "ON CONFLICT (host, name) DO UPDATE SET digest = excluded.digest, thinking = excluded.thinking, "
     "trained_context = excluded.trained_context, size = excluded.size, vocabulary = excluded.vocabulary, "
-    "weights = excluded.weights"
-)
+    "weights = excluded.weights, quantization = excluded.quantization, parameters = excluded.parameters, "
+    "capabilities = excluded.capabilities"
+).bindparams(bindparam("capabilities", type_=host_models.c.capabilities.type))
+
+
+def forget_model(conn: Connection, name: str, model: str) -> None:
+    """The host has this model no more, or is about to remove it."""
+    m = host_models.c
+    conn.execute(delete(host_models).where(m.host == name, m.name == model))
 
 
 def record_unreachable(

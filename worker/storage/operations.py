@@ -22,6 +22,9 @@ from worker.storage.unreadable import readable, reading_row, unreadable
 OPERATING = "SELECT batch_id FROM operations WHERE ended_at IS NULL AND stops"
 """Batches that start nothing, since their rows still follow a decision about all of them."""
 
+_OPEN = operations.c.ended_at.is_(None) & operations.c.batch_id.is_not(None)
+"""Those that go on with a batch; ``storage/model_operations.py`` has those on models."""
+
 Range = tuple[int, int]
 """Ids of jobs: from the first up to, but not, the second."""
 
@@ -71,13 +74,13 @@ def read_operation(conn: Connection, operation_id: int) -> Operation:
 
 def open_operations(conn: Connection) -> list[Operation]:
     """All that go on, those that this version can read, the oldest first."""
-    rows = conn.execute(select(operations).where(operations.c.ended_at.is_(None)).order_by(operations.c.id))
+    rows = conn.execute(select(operations).where(_OPEN).order_by(operations.c.id))
     return readable(rows, _operation)
 
 
 def unreadable_operations(conn: Connection) -> list[UnreadableRow]:
     """Those that go on and that this version cannot read; another one has to continue them."""
-    return unreadable(conn.execute(select(operations).where(operations.c.ended_at.is_(None))), _operation)
+    return unreadable(conn.execute(select(operations).where(_OPEN)), _operation)
 
 
 def keep_progress(conn: Connection, operation: Operation) -> Operation:

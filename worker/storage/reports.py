@@ -324,12 +324,22 @@ class KnownModel:
     thinking: bool
     trained_context: int | None
     digest: str
+    quantization: str | None = None
+    parameters: str | None = None
+    capabilities: tuple[str, ...] | None = None
 
 
 def list_models(conn: Connection) -> list[KnownModel]:
     """What each host was last seen to have, by model and host."""
     m = host_models.c
-    query = select(m.host, m.name, m.size, m.thinking, m.trained_context, m.digest)
-    return sorted(
-        (KnownModel(*row) for row in conn.execute(query)), key=lambda model: (model.name, model.host)
+    query = select(
+        *(m.host, m.name, m.size, m.thinking, m.trained_context, m.digest),
+        *(m.quantization, m.parameters, m.capabilities),
     )
+    found = [
+        KnownModel(
+            **{**row, "capabilities": None if row["capabilities"] is None else tuple(row["capabilities"])}
+        )
+        for row in conn.execute(query).mappings()
+    ]
+    return sorted(found, key=lambda model: (model.name, model.host))

@@ -31,6 +31,7 @@ from sqlalchemy.types import BigInteger
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.model_operations import ModelVerb, PartState
 from worker.domain.notices import NoticeState
 from worker.domain.operations import Verb
 from worker.domain.schedules import FiringState
@@ -109,6 +110,9 @@ host_models = Table(
     Column("size", BigInteger, nullable=False),
     Column("vocabulary", BigInteger),
     Column("weights", Text),
+    Column("quantization", String(50)),
+    Column("parameters", String(50)),
+    Column("capabilities", Json),
     Index("ix_host_models_name", "name"),
 )
 """What each host has on disk, as the last look found it; ``hosts.last_seen_at`` is null where nobody has looked."""
@@ -213,7 +217,7 @@ operations = Table(
     "operations",
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("batch_id", BigId, ForeignKey("batches.id", ondelete="CASCADE")),
     Column("verb", String(10), nullable=False),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False, server_default=text("0")),
@@ -226,13 +230,35 @@ operations = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("error", Text),
-    CheckConstraint(_one_of("verb", Verb), name="verb"),
+    CheckConstraint(_one_of("verb", (*Verb, *ModelVerb)), name="verb"),
+    CheckConstraint("batch_id IS NOT NULL OR NOT stops", name="stops"),
     Index("ix_operations_open", "batch_id", unique=True, info={"where": "ended_at IS NULL"}),
     Index("ix_operations_batch_id", "batch_id"),
     sqlite_autoincrement=True,
 )
 """What was decided about many jobs of a batch, and how far its rows have followed. ``stops``: until it has ended, the
-batch starts no job."""
+batch starts no job. Without a batch it is about models, and ``operation_parts`` say how far each host has come."""
+
+operation_parts = Table(
+    "operation_parts",
+    metadata,
+    Column("operation_id", BigId, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("host", String(100), primary_key=True),
+    Column("model", String(700), primary_key=True),
+    Column("state", String(10), nullable=False),
+    Column("step", String(200), nullable=False, server_default=text("''")),
+    Column("completed", BigInteger, nullable=False, server_default=text("0")),
+    Column("total", BigInteger, nullable=False, server_default=text("0")),
+    Column("tries", SmallInteger, nullable=False, server_default=text("0")),
+    Column("next_at", UtcTime),
+    Column("error", Text),
+    Column("digest", Text),
+    Column("changed_at", UtcTime, nullable=False),
+    CheckConstraint(_one_of("state", PartState), name="state"),
+    Index("ix_operation_parts_open", "host", info={"where": "state IN ('waiting', 'working')"}),
+)
+"""What an operation on models does on each host. Whoever serves the host works it off; its serving lease says whose turn
+it is."""
 
 notices = Table(
     "notices",

@@ -26,6 +26,7 @@ from tests.integration.ollama.scripted import (
 from worker.domain.runners import RunnerKey
 from worker.errors import Code, HostError
 from worker.ollama.client import Deadlines, OllamaHost
+from worker.ollama.models import pull
 
 QUICK = Deadlines(connect=2, first_byte=2, silence=2, total=3, load=2, probe=2)
 
@@ -73,7 +74,7 @@ ASKS: dict[str, Callable[[OllamaHost], object]] = {
     "load": lambda gpu: gpu.load(RunnerKey("m:latest"), keep_alive=60),
     "unload": lambda gpu: gpu.unload("m:latest"),
     "generate": lambda gpu: generate(gpu, {"model": "m", "prompt": "x", "context": [1]}),
-    "pull": lambda gpu: gpu.pull("m:latest", progress=lambda step, came, total: None),
+    "pull": lambda gpu: pull(gpu, "m:latest", hear=lambda progress: None),
 }
 
 values = st.recursive(

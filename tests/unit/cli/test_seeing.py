@@ -226,7 +226,7 @@ def test_a_host_that_hangs_does_not_keep_ps_waiting(ends: threading.Event) -> No
 
 
 app = typer.Typer()
-for command in (seeing.jobs, seeing.explain, seeing.ps, seeing.models, watch.watch, info.info):
+for command in (seeing.jobs, seeing.explain, seeing.ps, watch.watch, info.info):
     app.command()(command)
 
 
@@ -237,8 +237,8 @@ def said_by(*arguments: str) -> str:
 
 
 def test_a_database_without_hosts_says_how_to_add_one() -> None:
-    assert said_by("ps") == said_by("models") == "no hosts yet: caravan hosts add NAME URL\n"
-    assert said_by("ps", "--json") == said_by("models", "--json") == "[]\n"
+    assert said_by("ps") == "no hosts yet: caravan hosts add NAME URL\n"
+    assert said_by("ps", "--json") == "[]\n"
 
 
 def test_info_makes_nothing_and_shows_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,427 @@
+"""``caravan models``: which models the fleet has, and what is done with them on all of its hosts, or on some."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
+from worker.cli.groups import with_groups
+from worker.cli.model_options import Carrying
+from worker.domain.model_operations import ModelVerb
+from worker.errors import SettingsRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.domain.model_operations import ModelOperation
+    from worker.hosts.models import FleetModel
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
+Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names, with a tag or without.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Do it although jobs wait for the model, or it is too large.")
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Let the host speak http to the registry.")]
+OnHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="NAME", help="Only this host; repeat for more. Default: all that were added."
+    ),
+]
+SHOWN = 20
+"""Operations of a list where no limit is given."""
+
+models = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="The models of the fleet: list, show, pull, rm, cp, create, push, load, stop.",
+    invoke_without_command=True,
+)
+
+
+@models.callback()
+def models_(ctx: typer.Context, json_: AsJson = False) -> None:
+    """The models of the fleet: list, show, pull, rm, cp, create, push, load, stop. Alone it lists them.
+
+    Example: caravan models list
+    """
+    if ctx.invoked_subcommand is None:
+        _list(None, None, json_=json_)
+
+
+# -- looking ----------------------------------------------------------------------------------------------
+
+
+@models.command("list")
+def models_list(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only this one.")] = None,
+    host: OnHosts = None,
+    json_: AsJson = False,
+) -> None:
+    """List the models of the fleet, as its hosts were last looked at: size, digest, what each can do, and where it is.
+
+    A name that stands for different weights or settings on different hosts is marked: the digest is what a model is.
+
+    Example: caravan models list --json
+    """
+    _list(model, host, json_=json_)
+
+
+def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None:
+    from worker.cli.settings import opened, settings_for
+    from worker.cli.streams import print_json
+    from worker.hosts.models import fleet_models, model_name
+    from worker.storage.host_rows import read_hosts
+
+    wanted = None if model is None else model_name(model)
+    with opened(settings_for()) as database, database.read() as conn:
+        rows = read_hosts(conn, database.clock().now())
+        chosen = _chosen([row.name for row in rows], on_hosts)
+        found = fleet_models(conn, [row for row in rows if row.name in chosen])
+    found = [entry for entry in found if wanted in (None, entry.name)]
+    if json_:
+        from worker.exports.shown import fleet_model_shown
+
+        print_json([fleet_model_shown(entry) for entry in found])
+        return
+    if not found:
+        seen = f"no host has been seen to have {wanted or 'a model'}"
+        typer.echo(seen if rows else "no hosts yet: caravan hosts add NAME URL")
+        return
+    _print_models(found, len(chosen))
+
+
+def _print_models(found: "Sequence[FleetModel]", on_hosts: int) -> None:
+    from worker.cli.render import one_line, output_console, plain_table, size
+
+    table = plain_table(
+        *("model", "digest", "size", "quantization", "context", "can", "hosts"),
+        right=("size", "context"),
+        fold=("can", "hosts"),
+        cut=("model",),
+    )
+    for entry in found:
+        for number, (digest, known) in enumerate(_by_digest(entry)):
+            first = known[0]
+            names = [f"{one.host}{' (loaded)' if one.host in entry.loaded else ''}" for one in known]
+            everywhere = len(known) == on_hosts > 3 and not entry.loaded
+            table.add_row(
+                one_line("" if number else entry.name),
+                f"{digest.removeprefix('sha256:')[:12] or '–'}{' !' if entry.drifts else ''}",
+                size(first.size),
+                first.quantization or "–",
+                f"{first.trained_context:,}" if first.trained_context else "–",
+                ", ".join(first.capabilities or ()) or "–",
+                f"all {on_hosts}" if everywhere else ", ".join(names),
+            )
+    output_console().print(table)
+    for entry in found:
+        if entry.drifts:
+            places = "; ".join(
+                f"{digest.removeprefix('sha256:')[:12]} on {', '.join(one.host for one in known)}"
+                for digest, known in _by_digest(entry)
+            )
+            typer.echo(
+                f"! {entry.name} is not the same on all hosts: {places}. caravan models pull {entry.name} makes them agree "
+                "where it comes from a registry.",
+                err=True,
+            )
+
+
+def _by_digest(entry: "FleetModel") -> "list[tuple[str, list[Any]]]":
+    groups: dict[str, list[Any]] = {}
+    for known in entry.hosts:
+        groups.setdefault(known.digest, []).append(known)
+    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+
+
+@models.command("show")
+def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> None:
+    """Show what a host says of a model: parameters, template, system message, license, and its digest on each host.
+
+    Example: caravan models show qwen3:8b
+    """
+    from worker.cli.settings import opened, quiet_log, settings_for
+    from worker.cli.streams import print_json
+    from worker.exports.shown import fleet_model_shown
+    from worker.hosts.models import fleet_models, hosts_that_have, model_name
+    from worker.ollama.client import OllamaHost
+    from worker.storage.host_rows import read_hosts
+
+    name, settings = model_name(model), settings_for()
+    quiet_log(settings)
+    with opened(settings) as database, database.read() as conn:
+        rows = read_hosts(conn, database.clock().now())
+        chosen = _chosen([row.name for row in rows], host)
+        rows = [row for row in rows if row.name in chosen]
+        having = hosts_that_have(conn, [name], rows)
+        (entry,) = [found for found in fleet_models(conn, rows) if found.name == name]
+    said, place = _ask_one(
+        [row.host for row in rows if row.name in having],
+        lambda one: OllamaHost.of(one, deadlines=settings.deadlines),
+        name,
+    )
+    details = {
+        field: said.get(field) for field in ("parameters", "template", "system", "license", "modified_at")
+    }
+    if json_:
+        print_json({**dict(fleet_model_shown(entry)), "asked": place, **details})
+        return
+    _print_models([entry], len(chosen))
+    for field in ("parameters", "system", "template", "license"):
+        if details[field]:
+            lines = str(details[field]).strip().splitlines()
+            typer.echo(f"{field} (on {place}):")
+            for line in lines[:40]:
+                typer.echo(f"  {line}")
+            if len(lines) > 40:
+                typer.echo(f"  … and {len(lines) - 40} more lines; --json has all")
+
+
+def _ask_one(hosts: "Sequence[Any]", open_host: Any, model: str) -> tuple[dict[str, Any], str]:
+    """What the first host that answers says of a model, and its name. Raises NoHost."""
+    from worker.errors import HostError, NoHost
+
+    failures = []
+    for host in hosts:
+        try:
+            gpu = open_host(host)
+        except SettingsRefused as error:
+            failures.append(f"{host.name}: {error}")
+            continue
+        try:
+            return gpu.show(model), host.name
+        except HostError as error:
+            failures.append(f"{host.name}: {error.message}")
+        finally:
+            gpu.close()
+    raise NoHost(f"no host says anything of {model}: {'; '.join(failures)}")
+
+
+# -- changing ---------------------------------------------------------------------------------------------
+
+
+@models.command("pull")
+@with_groups
+def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -> None:
+    """Pull models onto all hosts, or some. A pull that was broken off goes on from what came.
+
+    Jobs that were held because no host had the model go on by themselves. Exit codes: 0 done everywhere, 3 not on every host.
+
+    Example: caravan models pull qwen3:8b --host gpu-1 --host gpu-2
+    """
+    _carry_out(ModelVerb.PULL, model, carrying, {"insecure": insecure})
+
+
+@models.command("rm")
+@with_groups
+def models_rm(carrying: Carrying, model: Models, force: Force = False) -> None:
+    """Remove models from the hosts that have them; never under a running call.
+
+    Refused with their numbers while jobs of it run or wait. With --force no new ones begin, it goes when the running calls
+    have ended, and jobs that no other host can do are held until it is pulled again.
+
+    Example: caravan models rm llama3.2:1b --host gpu-1
+    """
+    _carry_out(ModelVerb.REMOVE, model, carrying, {"force": force}, have=True)
+
+
+@models.command("cp")
+@with_groups
+def models_cp(
+    carrying: Carrying,
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="The model that is there.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its second name.")],
+) -> None:
+    """Give a model a second name on the hosts that have it.
+
+    Example: caravan models cp qwen3:8b registry.example/team/qwen3:8b
+    """
+    _carry_out(ModelVerb.COPY, [new], carrying, {"source": source}, have=True)
+
+
+@models.command("create")
+@with_groups
+def models_create(
+    carrying: Carrying,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the new model.")],
+    source: Annotated[str | None, typer.Option("--from", metavar="MODEL", help="What it is made of.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "-f", "--file", metavar="FILE", help="A JSON object: from, system, template, parameters, …"
+        ),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="Its system message.")] = None,
+    template: Annotated[str | None, typer.Option("--template", help="Its template.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", metavar="NAME=VALUE", help="A parameter, such as num_ctx=8192; repeat for more."
+        ),
+    ] = None,
+    quantize: Annotated[
+        str | None, typer.Option("--quantize", metavar="TYPE", help="F32, F16, Q4_K_S, Q4_K_M or Q8_0.")
+    ] = None,
+) -> None:
+    """Make a model of one that the hosts have, with a system message, a template or parameters of its own.
+
+    Parameters that a host would ignore without a word are refused; so is a model to make it of that a host does not have,
+    which it would pull unasked.
+
+    Example: caravan models create brief:8b --from qwen3:8b --system 'Be brief.' --param num_ctx=8192
+    """
+    from worker.hosts.recipes import checked_recipe, parameter, read_recipe
+
+    recipe = {} if file is None else read_recipe(file)
+    given = {"from": source, "system": system, "template": template, "quantize": quantize}
+    recipe |= {name: value for name, value in given.items() if value is not None}
+    if param:
+        recipe["parameters"] = {**(recipe.get("parameters") or {}), **dict(map(parameter, param))}
+    recipe = checked_recipe(recipe)
+    _carry_out(ModelVerb.CREATE, [new], carrying, {"source": recipe["from"], "recipe": recipe}, have=True)
+
+
+@models.command("push")
+@with_groups
+def models_push(carrying: Carrying, model: Model, insecure: Insecure = False) -> None:
+    """Push a model from the first host that has it, or from the one that is named. Its name says where to.
+
+    Example: caravan models push registry.example/team/qwen3:8b --host gpu-1
+    """
+    if "/" not in model:
+        raise SettingsRefused(
+            f"{model!r} says no registry and no account to push to; caravan models cp {model} ACCOUNT/{model} gives it such a "
+            "name first"
+        )
+    _carry_out(ModelVerb.PUSH, [model], carrying, {"insecure": insecure}, have=True, first=True)
+
+
+@models.command("load")
+@with_groups
+def models_load(
+    carrying: Carrying,
+    model: Model,
+    num_ctx: Annotated[
+        int | None,
+        typer.Option(
+            "--num-ctx",
+            min=1,
+            help="Context window in tokens; default: what waiting jobs need, else the host's own.",
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Load a model on the hosts that have it, as soon as no job runs there.
+
+    Example: caravan models load qwen3:8b --num-ctx 8192
+    """
+    _carry_out(ModelVerb.LOAD, [model], carrying, {"num_ctx": num_ctx, "force": force}, have=True)
+
+
+@models.command("stop")
+@with_groups
+def models_stop(carrying: Carrying, model: Models) -> None:
+    """Unload models on the hosts that have them, as soon as no job of them runs.
+
+    Example: caravan models stop qwen3:8b
+    """
+    _carry_out(ModelVerb.STOP, model, carrying, {}, have=True)
+
+
+def _carry_out(
+    verb: ModelVerb,
+    names: "Sequence[str]",
+    carrying: Carrying,
+    arguments: dict[str, Any],
+    *,
+    have: bool = False,
+    first: bool = False,
+) -> None:
+    """Begin the operation, and have it done or look on. ``have``: on hosts that have the model, of these the ``first``."""
+    from worker.cli.model_work import Wish, carry_out
+    from worker.hosts.models import model_name
+
+    given = dict(arguments)
+    if given.get("source") is not None:
+        given["source"] = model_name(given["source"])
+    wish = Wish(
+        verb=verb,
+        models=list(dict.fromkeys(map(model_name, names))),
+        arguments=given | {"now": carrying.now},
+        places=carrying.host,
+        have=have,
+        first=first,
+    )
+    raise typer.Exit(carry_out(wish, carrying))
+
+
+# -- operations -------------------------------------------------------------------------------------------
+
+
+@models.command("operations")
+def models_operations(
+    operation: Annotated[int | None, typer.Argument(metavar="OPERATION", help="Only this one.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = SHOWN,
+    json_: AsJson = False,
+) -> None:
+    """List what is done with models, the newest first: how far each host has come, and what it waits for.
+
+    Example: caravan models operations
+    """
+    from worker.cli.model_work import operation_lines
+    from worker.cli.settings import opened, settings_for
+    from worker.cli.streams import print_json
+    from worker.hosts.models import rows_of
+    from worker.storage.model_operations import list_model_operations, read_model_operation
+
+    with opened(settings_for()) as database, database.read() as conn:
+        found = (
+            list_model_operations(conn, limit=limit)
+            if operation is None
+            else [read_model_operation(conn, operation)]
+        )
+        rows = rows_of(conn, database)
+    if json_:
+        from worker.exports.shown import model_operation_shown
+
+        print_json([model_operation_shown(one) for one in found])
+        return
+    if not found:
+        typer.echo("nothing was done with models yet")
+    for one in found:
+        for line in operation_lines(one, rows):
+            typer.echo(line)
+
+
+@models.command("cancel")
+def models_cancel(
+    operation: Annotated[int, typer.Argument(metavar="OPERATION", help="As in caravan models operations.")],
+) -> None:
+    """Cancel what is left of an operation on models. What a host has pulled so far stays there.
+
+    Example: caravan models cancel 12
+    """
+    from worker.cli.settings import opened, settings_for
+    from worker.storage.model_operations import cancel_models
+
+    with opened(settings_for()) as database, database.write() as conn:
+        cancelled = cancel_models(conn, operation, now=database.clock().now())
+    typer.echo(f"operation {operation}: {_ended(cancelled)}")
+
+
+def _ended(operation: "ModelOperation") -> str:
+    from collections import Counter
+
+    states = Counter(str(part.state) for part in operation.parts)
+    return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+
+
+def _chosen(names: "Sequence[str]", wanted: "Sequence[str] | None") -> set[str]:
+    """The hosts that are meant. Raises SettingsRefused."""
+    for name in wanted or ():
+        if name not in names:
+            raise SettingsRefused(f"no host {name!r}; the hosts are {', '.join(names) or 'none yet'}")
+    return set(wanted or names)
