@@ -59,8 +59,14 @@ def test_no_word_that_a_program_shows_is_missing(texts: dict[str, str]) -> None:
 
 
 def test_no_word_that_a_program_does_not_show_is_read(texts: dict[str, str]) -> None:
+    """But for the target of a link on a page, which is read beside its words."""
+    without_targets = {name: re.sub(r"\]\([^)\s]*\)", "]", text) for name, text in texts.items()}
+
     false = [
-        (name, word) for name, entry in PLANTED.items() for word in entry["hidden"] if word in texts[name]
+        (name, word)
+        for name, entry in PLANTED.items()
+        for word in entry["hidden"]
+        if word in without_targets[name]
     ]
 
     assert not false

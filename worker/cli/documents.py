@@ -66,6 +66,23 @@ class DocumentRules:
             rich_help_panel=PANEL,
         ),
     ] = False
+    scans: Annotated[
+        Literal["refuse", "skip", "images"],
+        typer.Option(
+            "--scans",
+            help="Pages without text: refuse the document, skip them, or show them to a model that sees.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "skip"
+    extract: Annotated[
+        str | None,
+        typer.Option(
+            "--extract",
+            metavar="COMMAND",
+            help="Command that prints a file ({}, or its last argument) as Markdown.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,9 @@ def from_documents(
         message = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
         raise InputRefused([Problem(0, "--documents", "no_prompt", message)])
     from worker.cli.render import error_console
+    from worker.documents.cache import TextCache
     from worker.documents.encodings import read_text
+    from worker.documents.read import Rules
     from worker.documents.sources import absolute, roots_of
     from worker.door.documents import Asking, prepare
     from worker.door.rows import RowFile
@@ -114,8 +133,9 @@ def from_documents(
         template=submission.prompt,
         template_source=submission.prompt_source,
         system=submission.system,
-        encoding=submission.encoding,
-        as_images=rules.pages_as_images,
+        rules=Rules(
+            submission.encoding, as_images=rules.pages_as_images, scans=rules.scans, extract=rules.extract
+        ),
         long=rules.long,
         combine=None if rules.combine is None else read_text(rules.combine),
         combine_source=str(rules.combine),
@@ -128,7 +148,7 @@ def from_documents(
         raise typer.Exit(0)
     console = error_console()
     folder = settings.home / "input"
-    prepared = prepare(asking, folder, window)
+    prepared = prepare(asking, folder, window, texts=TextCache(settings.home / "texts"))
     _say(console, prepared, _keep_refused(prepared, output, outputs))
     plain = submission.model_copy(
         update={"prompt": None, "system": None, "id_column": None, "encoding": None}
@@ -166,7 +186,7 @@ def _show(asking: "Asking", window: "Window | None", count: int) -> None:
     from worker.cli.take_in import show_prompt
     from worker.door.documents import Remarks, shown
 
-    remarks = Remarks(asking.encoding)
+    remarks = Remarks(asking.rules.encoding)
     for name, system, prompt in shown(asking, window, count, remarks):
         show_prompt(name, system, prompt)
     for remark in remarks.lines():
@@ -205,7 +225,7 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
     if prepared.incomplete:
         told = (
             f"{len(prepared.incomplete):,} asked without pages that have no text (metadata: pages_without_text); "
-            "--pages-as-images shows all pages to a vision model"
+            "--scans images shows these pages to a vision model"
         )
         console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for remark in prepared.remarks:

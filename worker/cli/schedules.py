@@ -183,6 +183,8 @@ def schedule_add(
         "long": rules.long,
         "combine": None if rules.combine is None else str(rules.combine),
         "pages_as_images": rules.pages_as_images,
+        "scans": rules.scans,
+        "extract": rules.extract,
         "think": models.think,
         "format": models.format_,
         "allow_empty": models.allow_empty,

@@ -13,13 +13,14 @@ import selectors
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
+from worker.documents.extract import extract
 from worker.documents.formats.limits import Refused
 from worker.errors import DocumentCode, DocumentRefused
 from worker.observability.events import emit
@@ -61,9 +62,21 @@ class Reader:
         request = {"do": "read", "name": name, "encoding": encoding}
         return cast(dict[str, Any], self._ask(path, request, data))
 
-    def render(self, path: str, data: bytes, dpi: int) -> list[str]:
+    def extract(self, path: str, data: bytes, name: str, command: str) -> dict[str, Any] | None:
+        """What the user's own command makes of it, its front matter as metadata; None where it leaves it to ``read``.
+
+        Raises DocumentRefused.
+        """
+        text = extract(command, path, name, data)
+        return None if text is None else Reader.read(self, path, text, "extracted.md", None)
+
+    def pages(self, path: str, data: bytes) -> int:
+        """How many pages a PDF has. Raises DocumentRefused."""
+        return cast(int, self._ask(path, {"do": "pages"}, data))
+
+    def render(self, path: str, data: bytes, dpi: int, pages: Sequence[int]) -> list[str]:
         """See ``formats.pdf.render_pages``. Raises DocumentRefused."""
-        return cast(list[str], self._ask(path, {"do": "render", "dpi": dpi}, data))
+        return cast(list[str], self._ask(path, {"do": "render", "dpi": dpi, "pages": list(pages)}, data))
 
     def rows(self, path: str, copy: Path, name: str, encoding: str | None) -> Iterator[dict[str, Any]]:
         """See ``formats.rows.read_rows``. The bound of time is for each chunk of rows. Raises DocumentRefused."""
@@ -302,7 +315,11 @@ def _content(request: dict[str, Any], data: bytes) -> Any:
     if request["do"] == "render":
         from worker.documents.formats.pdf import render_pages
 
-        return render_pages(data, request["dpi"])
+        return render_pages(data, request["dpi"], request["pages"])
+    if request["do"] == "pages":
+        from worker.documents.formats.pdf import count_pages
+
+        return count_pages(data)
     from worker.documents.formats.reading import read_bytes
 
     return read_bytes(data, request["name"], request["encoding"])

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
+import shutil
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +21,7 @@ from typing import Any, cast
 from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import ending_of
 
-READERS = 1
+READERS = 2
 """Raised where a reader of ours makes another text of the same bytes."""
 _LIBRARIES = ("pypdfium2", "selectolax", "kreuzberg")
 MOST_BYTES = 1024 * 1024 * 1024
@@ -99,6 +101,25 @@ class CachedReader(Reader):
             content = super().read(path, data, name, encoding)
             self._texts.put(key, content)
         return content
+
+    def extract(self, path: str, data: bytes, name: str, command: str) -> dict[str, Any] | None:
+        key = text_key(data, name, command_state(command))
+        content = self._texts.get(key)
+        if content is None:
+            content = super().extract(path, data, name, command)
+            self._texts.put(key, {"text": "", "left": True} if content is None else content)
+        return None if content is None or content.get("left") else content
+
+
+def command_state(command: str) -> str:
+    """The command with size and time of each file that it names: another version of a script makes another text."""
+    state = [command]
+    with contextlib.suppress(ValueError):
+        for word in shlex.split(command):
+            with contextlib.suppress(OSError):
+                about = Path(shutil.which(word) or word).stat()
+                state.append(f"{about.st_size} {about.st_mtime_ns}")
+    return "\0".join(state)
 
 
 def text_key(data: bytes, name: str, encoding: str | None) -> str:

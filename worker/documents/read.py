@@ -7,16 +7,18 @@ import base64
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 from worker.documents.bounded import Reader
-from worker.documents.formats.kinds import HTML, MAIL, OFFICE, PDF, XHTML, media_type_of
+from worker.documents.extract import is_extracted
+from worker.documents.formats.kinds import HTML, MAIL, OFFICE, PDF, XHTML, ending_of, media_type_of
 from worker.documents.names import document_name
 from worker.documents.sources import Found, is_remote, open_inside
+from worker.domain.pages import PAGE_BREAK, without_text
 from worker.errors import DocumentRefused
 from worker.extras import require
 
@@ -37,7 +39,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     XHTML: ("selectolax", "webencodings"),
     MAIL: ("selectolax", "webencodings"),
     PDF: ("pypdfium2",),
-    **dict.fromkeys(OFFICE.values(), ("kreuzberg",)),
+    **{kind: ("kreuzberg",) for ending, kind in OFFICE.items() if ending != ".odp"},
 }
 """What reading a kind of document needs beyond the base install; pages as images need ``IMAGE_MODULES``."""
 IMAGE_MODULES = ("PIL", "pypdfium2")
@@ -45,6 +47,27 @@ DEEPEST_MAIL = 5
 """Messages attached to messages."""
 MOST_ATTACHED = 2_000
 """Documents attached to one message or packed in one archive, those within them included."""
+
+
+Scans = Literal["refuse", "skip", "images"]
+"""What is done with pages without text: their document is refused, they are left out by name, or a model sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How documents are read."""
+
+    encoding: str | None = None
+    """Of texts that do not say it themselves."""
+    as_images: bool = False
+    """Pages are shown to a model that sees, and their text is not sent."""
+    scans: Scans = "skip"
+    extract: str | None = None
+    """A command of the user's own that makes Markdown of a file (``worker.documents.extract``)."""
+
+
+Render = Callable[[Sequence[int]], tuple[str, ...]]
+"""Pages, from 1, as the base64 of pictures. Raises DocumentRefused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +86,9 @@ class Document:
     """Of its bytes; of a row, of its values."""
     encoding: str | None
     row: bool = False
-    images: tuple[str, ...] = ()
-    """Base64 of its pages, where they were asked for."""
+    seen_pages: tuple[int, ...] = ()
+    """Pages that are sent as pictures, from 1; they are rendered when the document is asked."""
+    render: Render | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
     """What was odd about it and changed."""
 
@@ -79,27 +103,33 @@ def is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(TABLES)
 
 
-def read_document(found: Found, *, reader: Reader | None = None, encoding: str | None = None) -> Document:
+def read_document(
+    found: Found,
+    rules: Rules = Rules(),
+    *,
+    reader: Reader | None = None,
+) -> Document:
     """The document, of a message without its attachments. ``reader`` is kept over many of them; without one a child process is
     started for this one.
 
     Raises DocumentRefused: unreadable, unknown_format, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
     """
     with nullcontext(reader) if reader is not None else Reader() as using:
-        documents, _ = _read(found, _bytes_of(found), using, encoding)
+        documents, _ = _read(found, _bytes_of(found), using, rules)
     if not documents:
         raise DocumentRefused(found.path, "no_text", "holds no text of its own")
     return documents[0]
 
 
 def _read(
-    found: Found, data: bytes, reader: Reader, encoding: str | None
+    found: Found, data: bytes, reader: Reader, rules: Rules
 ) -> tuple[list[Document], list[tuple[str, bytes]]]:
     """The document, of a workbook each sheet, of an archive none; and the names and bytes of what is attached to it or packed
     in it. Raises DocumentRefused."""
-    if needed := MODULES.get(media_type_of(found.name)):
-        require("documents", f"{found.path}: reading this kind of document", *needed)
-    content = reader.read(found.path, data, found.name, encoding)
+    content = _extracted(found, data, reader, rules)
+    if content is None and rules.scans == "images" and ending_of(found.name) in IMAGES:
+        return [_numbered(_picture(found, data))], []
+    content = content or _content(found, data, reader, rules)
     pages = content["pages"]
     document = Document(
         found.name,
@@ -114,7 +144,48 @@ def _read(
     attached = [(name, base64.b64decode(written)) for name, written in content.get("attachments", ())]
     if content.get("sheets"):
         return [_sheet(document, name, text) for name, text in content["sheets"]], attached
+    if document.blank_pages and rules.scans == "refuse":
+        message = f"can be read only {without_text(document.blank_pages, len(pages))}"
+        raise DocumentRefused(found.path, "no_text", message, pages=document.blank_pages)
+    if document.blank_pages and rules.scans == "images":
+        document = _numbered(
+            replace(document, seen_pages=document.blank_pages, render=_renders(found, data, reader))
+        )
     return [document] if document.text.strip() else [], attached
+
+
+def _extracted(found: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:
+    """What the user's own command makes of it; None where there is none, or it leaves the document to us."""
+    if rules.extract is None or not data or not is_extracted(found.name, data):
+        return None
+    return reader.extract(found.path, data, found.name, rules.extract)
+
+
+def _content(found: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any]:
+    """What the reader makes of it; of a scan that a model is to see, pages without a word."""
+    if needed := MODULES.get(media_type_of(found.name)):
+        require("documents", f"{found.path}: reading this kind of document", *needed)
+    try:
+        return reader.read(found.path, data, found.name, rules.encoding)
+    except DocumentRefused as refused:
+        if rules.scans != "images" or refused.code != "no_text" or not refused.pages:
+            raise
+        metadata = {"pages_without_text": list(refused.pages)}
+        return {"text": "", "pages": [""] * len(refused.pages), "metadata": metadata, "encoding": None}
+
+
+def _numbered(document: Document) -> Document:
+    """The document with a mark where each picture belongs: a model gets them apart from the text."""
+    pages = list(document.pages or [""])
+    for number, page in enumerate(document.seen_pages, start=1):
+        pages[page - 1] = f"[page {page}: image {number}]"
+    metadata = {name: value for name, value in document.metadata.items() if name != "pages_without_text"}
+    return replace(
+        document,
+        text=PAGE_BREAK.join(pages),
+        pages=None if document.pages is None else tuple(pages),
+        metadata={**metadata, "pages_as_images": list(document.seen_pages)},
+    )
 
 
 def _sheet(workbook: Document, name: str, text: str) -> Document:
@@ -131,13 +202,13 @@ def _sheet(workbook: Document, name: str, text: str) -> Document:
 
 
 def _with_attachments(
-    found: Found, data: bytes, reader: Reader, encoding: str | None
+    found: Found, data: bytes, reader: Reader, rules: Rules
 ) -> Iterator[Document | DocumentRefused]:
     """The document and what is attached to it or packed in it (``mail.eml/report.pdf``), also to messages within it.
 
     Raises DocumentRefused for the document itself; of an attachment that cannot be read it is handed out.
     """
-    documents, attached = _read(found, data, reader, encoding)
+    documents, attached = _read(found, data, reader, rules)
     yield from documents
     todo = [(found, name, part, 1) for name, part in reversed(attached)]
     count = 0
@@ -152,9 +223,9 @@ def _with_attachments(
             return
         try:
             if is_table(name):
-                yield from rows_of(here, part, reader, encoding=encoding)
+                yield from rows_of(here, part, reader, encoding=rules.encoding)
                 continue
-            documents, attached = _read(here, part, reader, encoding)
+            documents, attached = _read(here, part, reader, rules)
         except DocumentRefused as refused:
             yield refused
             continue
@@ -162,26 +233,59 @@ def _with_attachments(
         todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 
-def read_images(found: Found, *, reader: Reader | None = None, dpi: int = DPI) -> Document:
+def read_images(found: Found, *, reader: Reader | None = None) -> Document:
     """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused, ExtraMissing."""
     data = _bytes_of(found)
-    ending = PurePosixPath(found.name).suffix.lower()
-    digest = hashlib.sha256(data).hexdigest()
-    if ending in IMAGES:
-        if not data:
-            raise DocumentRefused(found.path, "empty", "the file is empty")
-        image = base64.b64encode(data).decode()
-        return Document(found.name, found.path, "", None, {}, IMAGES[ending], digest, None, images=(image,))
+    if ending_of(found.name) in IMAGES:
+        return _picture(found, data)
     if media_type_of(found.name) != PDF:
         message = "--pages-as-images shows PDF, PNG, JPEG and WebP files; leave it out, and the text is sent"
         raise DocumentRefused(found.path, "unknown_format", message)
-    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
+    render = _renders(found, data, reader)
     with nullcontext(reader) if reader is not None else Reader() as using:
-        images = tuple(using.render(found.path, data, dpi))
-    metadata = {"pages": len(images)}
+        pages = using.pages(found.path, data)
     return Document(
-        found.name, found.path, "", None, metadata, "application/pdf", digest, None, images=images
+        found.name,
+        found.path,
+        "",
+        None,
+        {"pages": pages},
+        PDF,
+        hashlib.sha256(data).hexdigest(),
+        None,
+        seen_pages=tuple(range(1, pages + 1)),
+        render=render,
     )
+
+
+def _picture(found: Found, data: bytes) -> Document:
+    """A picture is a document of one page. Raises DocumentRefused."""
+    if not data:
+        raise DocumentRefused(found.path, "empty", "the file is empty")
+    media_type, digest = IMAGES[ending_of(found.name)], hashlib.sha256(data).hexdigest()
+    return Document(
+        found.name,
+        found.path,
+        "",
+        None,
+        {},
+        media_type,
+        digest,
+        None,
+        seen_pages=(1,),
+        render=lambda pages: (base64.b64encode(data).decode(),),
+    )
+
+
+def _renders(found: Found, data: bytes, reader: Reader | None) -> Render:
+    """Renders pages of these bytes, which are held until the document is let go. Raises ExtraMissing."""
+    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
+
+    def render(pages: Sequence[int]) -> tuple[str, ...]:
+        with nullcontext(reader) if reader is not None else Reader() as using:
+            return tuple(using.render(found.path, data, DPI, pages))
+
+    return render
 
 
 def read_rows(
@@ -210,17 +314,20 @@ def rows_of(
 
 
 def read_all(
-    found: Found, *, reader: Reader | None = None, encoding: str | None = None, as_images: bool = False
+    found: Found,
+    rules: Rules = Rules(),
+    *,
+    reader: Reader | None = None,
 ) -> Iterator[Document | DocumentRefused]:
     """What this file holds: one document, or one a row. What cannot be read is handed out, so that the others go on."""
     try:
         if is_table(found.name):
-            yield from read_rows(found, reader=reader, encoding=encoding)
-        elif as_images:
+            yield from read_rows(found, reader=reader, encoding=rules.encoding)
+        elif rules.as_images:
             yield read_images(found, reader=reader)
         else:
             with nullcontext(reader) if reader is not None else Reader() as using:
-                yield from _with_attachments(found, _bytes_of(found), using, encoding)
+                yield from _with_attachments(found, _bytes_of(found), using, rules)
     except DocumentRefused as refused:
         yield refused
 

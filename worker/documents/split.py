@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from worker.domain.pages import PAGE_BREAK
 from worker.policy.context_window import estimate_tokens, tokens_of, weight
 
 
@@ -29,9 +30,6 @@ class Part:
     headings: tuple[str, ...]
     """Those it stands under, the outermost first."""
 
-
-PAGE_BREAK = "\n\n"
-"""Between the pages of a document in its text."""
 
 _HEADING = re.compile(
     r"^(?:(?P<marks>\#{1,6})[ \t]+(?P<marked>\S.*)"

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+PAGE_BREAK = "\n\n"
+"""Between the pages of a document in its text."""
+
 
 def without_text(pages: Sequence[int], of: int) -> str:
     """How many pages are missing of how many, and which.

@@ -54,6 +54,10 @@ class ScheduleSpec:
     """File of the template that makes one answer of those of the parts, read anew by each firing."""
     pages_as_images: bool = False
     """The pages are shown to a model that sees."""
+    scans: Literal["refuse", "skip", "images"] = "skip"
+    """Pages without text: their document is refused, they are left out by name, or a model sees them."""
+    extract: str | None = None
+    """A command of the user's own that makes Markdown of a file."""
     priority: str | None = None
     max_failures: str | None = None
     keep: str | None = None

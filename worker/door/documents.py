@@ -9,20 +9,21 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from worker.documents.bounded import Reader
+from worker.documents.cache import CachedReader, TextCache
 from worker.documents.encodings import is_unusual, shown_encoding
 from worker.documents.leave_out import LeftOut, Reason, omissions
-from worker.documents.read import Document, is_table, read_all
+from worker.documents.read import Document, Rules, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.domain.pages import without_text
 from worker.errors import DocumentCode, DocumentRefused, InputRefused, Problem
-from worker.policy.context_window import OVERHEAD, answer_tokens, estimate_tokens
+from worker.policy.context_window import IMAGE_TOKENS, OVERHEAD, answer_tokens, estimate_tokens
 from worker.storage.models import ModelTold
 
 LONGEST_ID = 200
@@ -60,8 +61,7 @@ class Asking:
     template: str
     template_source: str = "--template"
     system: str | None = None
-    encoding: str | None = None
-    as_images: bool = False
+    rules: Rules = field(default_factory=Rules)
     long: Long = "refuse"
     combine: str | None = None
     combine_source: str = "--combine"
@@ -112,10 +112,15 @@ class Templates:
 
 
 def prepare(
-    asking: Asking, folder: Path, window: Window | None, *, progress: Callable[[int], None] | None = None
+    asking: Asking,
+    folder: Path,
+    window: Window | None,
+    *,
+    texts: TextCache | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Read every document and keep what is asked of it in ``folder``. ``window``: None where no model's is known, and then
-    nothing is too long.
+    nothing is too long. ``texts`` holds what was read before.
 
     Raises InputRefused: nothing matches, nothing can be read, or a template is none.
     """
@@ -125,14 +130,15 @@ def prepare(
     documents = long = found_any = 0
     checked = False
     left_out: LeftOut = Counter()
-    remarks = Remarks(asking.encoding)
-    with _Kept(folder, "documents") as main, Reader() as reader:
+    remarks = Remarks(asking.rules.encoding)
+    reading = Reader() if texts is None else CachedReader(texts)
+    with _Kept(folder, "documents") as main, reading as reader:
         for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
             if not checked and not is_table(found.name):
                 _check(templates.prompt, templates.system)
                 checked = True
-            for one in read_all(found, reader=reader, encoding=asking.encoding, as_images=asking.as_images):
+            for one in read_all(found, asking.rules, reader=reader):
                 if isinstance(one, DocumentRefused):
                     refused.append(one)
                     continue
@@ -216,7 +222,7 @@ def shown(
     with Reader() as reader:
         for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
-            for one in read_all(found, reader=reader, encoding=asking.encoding, as_images=asking.as_images):
+            for one in read_all(found, asking.rules, reader=reader):
                 try:
                     if isinstance(one, DocumentRefused):
                         raise one
@@ -289,7 +295,7 @@ def part_id(name: str, part: Part) -> str:
 def _templates(asking: Asking) -> Templates:
     prompt = (
         prompt_template(asking.template, source=asking.template_source)
-        if asking.as_images
+        if asking.rules.as_images
         else prompt_text(asking.template, source=asking.template_source)
     )
     combine = None
@@ -331,11 +337,11 @@ def _lines(
     """The document's job line, or those of its parts. Raises DocumentRefused."""
     line = _line(document, templates, document.text, None)
     room = None if window is None else window.prompt
-    tokens = _tokens(line)
+    tokens, pictures = _tokens(line), 0
     if room is not None and long == "split":
-        room = int(room * FILLED)
-    if room is None or tokens <= room or document.images:
-        yield line
+        room, pictures = int(room * FILLED), IMAGE_TOKENS * len(document.seen_pages)
+    if room is None or tokens + pictures <= room or not document.text:
+        yield _with_pictures(line, document, document.seen_pages)
         return
     if long == "refuse":
         told = (
@@ -344,12 +350,43 @@ def _lines(
         )
         raise DocumentRefused(document.path, "too_large", told)
     beside = tokens - estimate_tokens(document.text)
-    if room - beside < SMALLEST_PART:
-        told = f"beside its template there is room for {max(room - beside, 0):,} tokens of it; open a larger window"
-        raise DocumentRefused(document.path, "too_large", told)
-    for part in split(document.text, room - beside, pages=document.pages):
+    for part, pages in _parts(document, room - beside):
         if part.text.strip():
-            yield _line(document, templates, part.text, part)
+            yield _with_pictures(_line(document, templates, part.text, part), document, pages)
+
+
+def _parts(document: Document, room: int) -> list[tuple[Part, tuple[int, ...]]]:
+    """Parts that fit, each with the pages that are shown beside it. Raises DocumentRefused."""
+    shown_beside = 0
+    while True:
+        left = room - IMAGE_TOKENS * shown_beside
+        if left < SMALLEST_PART:
+            told = (
+                f"beside its template{' and pictures' if shown_beside else ''} there is room for {max(left, 0):,} tokens "
+                "of it; open a larger window"
+            )
+            raise DocumentRefused(document.path, "too_large", told)
+        parts = [
+            (part, _pictures_of(part, document)) for part in split(document.text, left, pages=document.pages)
+        ]
+        most = max(len(pictures) for _, pictures in parts)
+        if most <= shown_beside:
+            return parts
+        shown_beside = most
+
+
+def _pictures_of(part: Part, document: Document) -> tuple[int, ...]:
+    if part.pages is None:
+        return ()
+    first, last = part.pages
+    return tuple(page for page in document.seen_pages if first <= page <= last)
+
+
+def _with_pictures(line: dict[str, Any], document: Document, pages: Sequence[int]) -> dict[str, Any]:
+    """The line with these pages rendered: only now, for a document that did not change is not asked. Raises DocumentRefused."""
+    if not pages or document.render is None:
+        return line
+    return {**line, "images": list(document.render(pages))}
 
 
 def _line(document: Document, templates: Templates, text: str, part: Part | None) -> dict[str, Any]:
@@ -365,8 +402,6 @@ def _line(document: Document, templates: Templates, text: str, part: Part | None
         system = _rendered(templates.system, values, document.path, blank=True)
         if system.strip():
             line["system"] = system
-    if document.images:
-        line["images"] = list(document.images)
     return line
 
 

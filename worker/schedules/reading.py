@@ -16,6 +16,7 @@ from worker.domain.schedules import ScheduleSpec
 from worker.door.documents import custom_id_of
 from worker.errors import DocumentRefused, ExtraMissing
 from worker.schedules.rows import identified
+from worker.schedules.spec import rules_of
 
 WRITTEN = (".answer.md", ".answer.json")
 """How files end that we wrote ourselves: they are no documents."""
@@ -86,7 +87,7 @@ def read_documents(
 def _read(found: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
     """A kind of document that this installation cannot read does not stop the others of the night."""
     try:
-        yield from read_all(found, reader=reader, as_images=spec.pages_as_images, encoding=spec.encoding)
+        yield from read_all(found, rules_of(spec), reader=reader)
     except ExtraMissing as error:
         yield DocumentRefused(found.path, "unreadable", str(error))
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from api_schemas.jobs import PRIORITIES, JobDefaults, check_defaults
 from worker.documents.encodings import named_encoding, read_text
 from worker.documents.patterns import compiled
+from worker.documents.read import Rules, Scans
 from worker.documents.templates import prompt_template, prompt_text
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
@@ -30,6 +31,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "on_model_change": get_args(OnModelChange),
     "form": get_args(AnswerForm),
     "long": get_args(Long),
+    "scans": get_args(Scans),
     "notify": ("always", "failure"),
     "priority": tuple(PRIORITIES),
 }
@@ -102,6 +104,10 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
             "long documents are split and their answers combined: give --long split and --combine T.j2, both"
         )
         raise _refused("combine", told)
+    if plain.get("pages_as_images") and (plain.get("extract") or plain.get("scans", "skip") != "skip"):
+        raise _refused(
+            "pages_as_images", "pages_as_images shows all pages and reads none; leave out scans and extract"
+        )
     if plain.get("encoding") is not None:
         plain["encoding"] = named_encoding(str(plain["encoding"]))
     for pattern in plain["exclude"]:
@@ -163,6 +169,8 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         **({} if combine is None else {"combine": combine}),
         **({"pages_as_images": True} if spec.pages_as_images else {}),
         **({} if spec.encoding is None else {"encoding": spec.encoding}),
+        **({"scans": "images"} if spec.scans == "images" else {}),
+        **({} if spec.extract is None else {"extract": spec.extract}),
     }
     templates = Templates(
         prompt_template(text, source=source) if spec.pages_as_images else prompt_text(text, source=source),
@@ -170,6 +178,11 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         combine,
     )
     return Asking(templates, defaults, plain)
+
+
+def rules_of(spec: ScheduleSpec) -> Rules:
+    """How its documents are read."""
+    return Rules(spec.encoding, as_images=spec.pages_as_images, scans=spec.scans, extract=spec.extract)
 
 
 def request_of(spec: ScheduleSpec) -> dict[str, Any]:

@@ -35,6 +35,10 @@ IDLE = [
             (f"{ROWS} --root .", "--root"),
             (f"{ROWS} --exclude '*.tmp'", "--exclude"),
             (f"{ROWS} --pages-as-images", "--pages-as-images"),
+            (f"{ROWS} --scans images", "--scans"),
+            (f"{ROWS} --extract cat", "--extract"),
+            (f"{DOCUMENTS} --prompt x --model m:1 --pages-as-images --scans images", "--scans"),
+            (f"{DOCUMENTS} --prompt x --model m:1 --pages-as-images --extract cat", "--extract"),
             (f"{ROWS} --combine t.j2", "--combine"),
             (f"{ROWS} --cut", "--cut"),
             (f"{ROWS} --state failed", "--state"),
@@ -117,7 +121,8 @@ ALWAYS = {
     # hosts and schedules
     *("--models", "--memory", "--basic-auth", "--bearer", "--header", "--ca-file", "--shared", "--not-shared", "--watts"),
     *("--idle-watts", "--url", "--cron", "--documents", "--tz", "--root", "--long", "--combine", "--pages-as-images"),
-    *("--misfire", "--overlap", "--on-model-change", "--ask-cut-again", "--beside", "--wait", "--min-age"),
+    *("--misfire", "--overlap", "--on-model-change", "--ask-cut-again", "--beside", "--wait", "--min-age", "--scans"),
+    "--extract",
 }  # fmt: skip
 """Options that somebody looked at: each has an effect wherever its command takes it, but for the rules of ``RULES``."""
 

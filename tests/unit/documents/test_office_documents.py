@@ -1,15 +1,14 @@
 """Office documents, archives and workbooks as documents: what they say, each sheet and file on its own."""
 
-import io
 import socket
 import subprocess
 import sys
-import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.made_office import epub, open_document, outlook, packed, pptx
 from worker.documents.formats.limits import Refused
 from worker.documents.formats.office import read_archive
 from worker.documents.formats.reading import read_bytes
@@ -20,14 +19,6 @@ from worker.errors import DocumentRefused
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _RELS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-
-
-def packed(**files: str | bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return out.getvalue()
 
 
 def workbook(**sheets: list[list[str]]) -> bytes:
@@ -74,14 +65,31 @@ def found(tmp_path: Path, name: str, data: bytes) -> Found:
     return Found(str(path), str(tmp_path), name, len(data), datetime(2026, 1, 1, tzinfo=UTC), str(path))
 
 
-_ODT: dict[str, str | bytes] = {
-    "mimetype": "application/vnd.oasis.opendocument.text",
-    "content.xml": '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
-    'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text>'
-    '<text:h text:outline-level="1">Offer</text:h><text:p>250 EUR</text:p>'
-    "</office:text></office:body></office:document-content>",
-}
-ODT = packed(**_ODT)
+ODT = open_document("text", '<text:h text:outline-level="1">Offer</text:h><text:p>250 EUR</text:p>')
+
+
+def cells(*words: str) -> str:
+    return "".join(
+        f'<table:table-cell office:value-type="string"><text:p>{word}</text:p></table:table-cell>'
+        for word in words
+    )
+
+
+ODS = open_document(
+    "spreadsheet",
+    f'<table:table table:name="Prices"><table:table-row>{cells("name", "price")}</table:table-row>'
+    f"<table:table-row>{cells('bolt', '12')}</table:table-row></table:table>"
+    f'<table:table table:name="Costs"><table:table-row>{cells("lab")}</table:table-row></table:table>',
+)
+ODP = open_document(
+    "presentation",
+    '<draw:page><draw:frame presentation:class="title"><draw:text-box><text:p>Quarter</text:p></draw:text-box></draw:frame>'
+    "<draw:frame><draw:text-box><text:list><text:list-item><text:p>Rises<text:line-break/>by 4 %</text:p><text:list>"
+    "<text:list-item><text:p>deep</text:p></text:list-item></text:list></text:list-item></text:list></draw:text-box></draw:frame>"
+    f"<draw:frame><table:table><table:table-row>{cells('bolt', '12')}</table:table-row></table:table></draw:frame>"
+    "<presentation:notes><draw:frame><draw:text-box><text:p>Smile.</text:p></draw:text-box></draw:frame></presentation:notes>"
+    "</draw:page>",
+)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +98,41 @@ ODT = packed(**_ODT)
         ("memo.rtf", rb"{\rtf1\ansi\ansicpg1252 M\'fcnchen is \u8364?12,000}", "München is €12,000"),
         ("offer.odt", ODT, "# Offer\n\n250 EUR"),
         ("prices.xlsx", workbook(Prices=[["name", "price"], ["bolt", "12"]]), "| bolt | 12 |"),
+        ("prices.ods", ODS, "| bolt | 12 |"),
+        (
+            "talk.pptx",
+            pptx(("Quarter", "Rises by 4 %"), ("Year", "Falls")),
+            "## Quarter\n\nRises by 4 %\n\n## Year\n\nFalls",
+        ),
+        ("talk.odp", ODP, "## Quarter\n\n- Rises\nby 4 %\n  - deep\n\nbolt | 12\n\nNotes: Smile."),
+        (
+            "snow.epub",
+            epub("Snow", "<h1>One</h1><p>It fell.</p>", "<p>It <em>melted</em>.</p>"),
+            "# One\n\nIt fell.\n\nIt *melted*.",
+        ),
+        (
+            "offer.msg",
+            outlook("Offer", "Ann Lee", "Dear all,\r\n\r\n250 EUR.\r\nAnn"),
+            "Dear all,\n\n250 EUR.\nAnn",
+        ),
     ],
 )
 def test_an_office_document_is_read_as_text(name: str, data: bytes, words: str) -> None:
     assert words in read_bytes(data, name)["text"]
+
+
+def test_what_an_office_document_tells_of_itself_is_its_metadata() -> None:
+    book = read_bytes(epub("Snow", "<p>It fell.</p>"), "snow.epub")
+    mail = read_bytes(outlook("Offer", "Ann Lee", "250 EUR."), "offer.msg")
+
+    assert book["metadata"]["title"] == "Snow"
+    assert (mail["metadata"]["subject"], mail["metadata"]["authors"]) == ("Offer", ["Ann Lee"])
+
+
+def test_each_sheet_of_an_open_document_is_a_document(tmp_path: Path) -> None:
+    read = list(read_all(found(tmp_path, "book.ods", ODS)))
+
+    assert [one.name for one in read if isinstance(one, Document)] == ["book.ods/Prices", "book.ods/Costs"]
 
 
 def test_each_sheet_is_a_document_that_another_sheet_does_not_touch(tmp_path: Path) -> None:

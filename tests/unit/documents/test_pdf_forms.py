@@ -67,7 +67,7 @@ def test_the_picture_of_a_page_shows_what_lies_on_it(form: bool) -> None:
 
     free = "/Subtype /FreeText /F 4 /Rect [72 600 300 650] /Contents (FREE) /DA (/F1 12 Tf 0 g) /AP << /N 6 0 R >>"
     annotations = [f"{TEXT} /F 4 /V (FILLED)"] if form else [free, "/Subtype /Link /Rect [1 1 9 9]"]
-    [image] = render_pages(pdf_with("", annotations, form=form), 72)
+    [image] = render_pages(pdf_with("", annotations, form=form), 72, [1])
 
     page = Image.open(io.BytesIO(base64.b64decode(image))).convert("L")
 
@@ -77,4 +77,4 @@ def test_the_picture_of_a_page_shows_what_lies_on_it(form: bool) -> None:
 def test_the_corpus_has_pages_with_annotations_and_no_form() -> None:
     pdf = Path(__file__).parents[2] / "corpus" / "documents" / "report-00.pdf"
 
-    assert render_pages(pdf.read_bytes(), 36)
+    assert render_pages(pdf.read_bytes(), 36, [1])

@@ -27,7 +27,7 @@ OFFICE: Mapping[str, str] = {
     ".epub": "application/epub+zip",
     ".msg": "application/vnd.ms-outlook",
 }
-"""Endings that kreuzberg reads, of the extra ``documents``."""
+"""Endings of office documents, which kreuzberg reads, of the extra ``documents``; ``.odp`` we read ourselves."""
 
 KINDS: Mapping[str, str] = {
     ".md": MARKDOWN,
@@ -51,7 +51,7 @@ _SHEET = "save the sheet as CSV (UTF-8)"
 _SLIDES = "save it as PDF"
 _WORDS = "save it as .docx, .pdf or .txt"
 _UNPACK = "unpack it"
-_PICTURE = "--pages-as-images shows PNG, JPEG and WebP pictures to a vision model"
+_PICTURE = "--scans images shows PNG, JPEG and WebP pictures to a vision model"
 _MEDIA = "only documents are read"
 UNREAD: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys((".doc", ".dot"), ("the older Word format", "save it as .docx")),

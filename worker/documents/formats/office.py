@@ -8,6 +8,7 @@ import io
 import zipfile
 from typing import Any
 
+from worker.documents.formats.kinds import OFFICE
 from worker.documents.formats.limits import MOST_UNPACKED, Content, Refused, check_size, clean, content
 from worker.documents.leave_out import is_litter
 
@@ -21,8 +22,9 @@ def read_office(data: bytes, media_type: str) -> Content:
     """The text as Markdown; of a workbook ``sheets``, name and text of each. Raises Refused, ModuleNotFoundError."""
     from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
 
+    form = "plain" if media_type == OFFICE[".msg"] else "markdown"  # Markdown joins the lines of a mail
     config = ExtractionConfig(  # type: ignore[call-arg, unused-ignore]
-        use_cache=False, disable_ocr=True, enable_quality_processing=False, output_format="markdown"
+        use_cache=False, disable_ocr=True, enable_quality_processing=False, output_format=form
     )
     try:
         result = extract_bytes_sync(data, media_type, config)

@@ -55,11 +55,11 @@ class Relation:
 class Package:
     """A package, its parts read when they are asked for. Raises Refused where it is none."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, ending: str = ".docx") -> None:
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-            raise Refused("unreadable", f"not a .docx that can be read: {error}") from error
+            raise Refused("unreadable", f"not a {ending} that can be read: {error}") from error
         entries = self._archive.infolist()
         if any(entry.flag_bits & 1 for entry in entries):
             raise Refused("encrypted", "it opens with a password only; save it without one")
@@ -137,7 +137,7 @@ class Package:
 
 class _Builder(ET.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise Refused("unreadable", "its XML declares a document type, which no Word document does")
+        raise Refused("unreadable", "its XML declares a document type, which no office document does")
 
 
 @lru_cache(4096)

@@ -1,8 +1,9 @@
-"""PDF: the text of each page with what its forms and annotations show, and pages as images."""
+"""PDF: the text of each page, by columns and with its headings, with what its forms and annotations show, and pages as images."""
 
 import base64
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from worker.documents.formats.limits import (
@@ -16,6 +17,13 @@ from worker.documents.formats.limits import (
     content,
 )
 from worker.documents.formats.pdf_forms import flattened, shown_on_top
+from worker.documents.formats.pdf_layout import (
+    SizedLine,
+    column_text,
+    heading_sizes,
+    sized_lines,
+    with_headings,
+)
 
 _HYPHEN = re.compile("[\x02\ufffe]")
 """pdfium's sign for a hyphen at the end of a line."""
@@ -28,13 +36,15 @@ def read_pdf(data: bytes, _encoding: str | None) -> Content:
 
     pdf = _opened(data)
     pages: list[str] = []
+    lines: list[list[SizedLine]] = []
     size = 0
     for number in range(len(pdf)):
         try:
-            text = _page_text(pdf, number)
+            text, sized = _page_text(pdf, number)
         except pypdfium2.PdfiumError:
-            text = ""
+            text, sized = "", []
         pages.append(text)
+        lines.append(sized)
         size += len(text)
         check_size(size)
     blank = [number for number, text in enumerate(pages, start=1) if not text]
@@ -42,9 +52,12 @@ def read_pdf(data: bytes, _encoding: str | None) -> Content:
         shown = "1" if len(pages) == 1 else f"1 to {len(pages):,}"
         raise Refused(
             "no_text",
-            f"no text on any page ({shown}): a scan? --pages-as-images shows it to a vision model",
+            f"no text on any page ({shown}): a scan? --scans images shows it to a vision model",
             tuple(blank),
         )
+    sizes = heading_sizes([line for page in lines for line in page])
+    if sizes:
+        pages = [with_headings(text, page, sizes) for text, page in zip(pages, lines, strict=True)]
     metadata: dict[str, Any] = {}
     for name, value in pdf.get_metadata_dict(skip_empty=True).items():
         metadata[_snake(name)] = clean(str(value))[:2000]
@@ -53,16 +66,21 @@ def read_pdf(data: bytes, _encoding: str | None) -> Content:
     return content("\n\n".join(pages), metadata=metadata, pages=pages)
 
 
-def render_pages(data: bytes, dpi: int) -> list[str]:
-    """Each page as a reader shows it, forms filled in, as the base64 of a PNG. Raises Refused."""
+def count_pages(data: bytes) -> int:
+    """Raises Refused."""
+    return len(_opened(data))
+
+
+def render_pages(data: bytes, dpi: int, pages: Sequence[int]) -> list[str]:
+    """Each of these pages, from 1, as a reader shows it, forms filled in, as the base64 of a PNG. Raises Refused."""
     pdf = _opened(data)
-    if len(pdf) > MOST_IMAGES:
+    if len(pages) > MOST_IMAGES:
         raise Refused(
-            "too_large", f"{len(pdf):,} pages, at most {MOST_IMAGES} can be sent as images of one request"
+            "too_large", f"{len(pages):,} pages, at most {MOST_IMAGES} can be sent as images of one request"
         )
     images = []
-    for number in range(len(pdf)):
-        page = flattened(pdf, number)
+    for number in pages:
+        page = flattened(pdf, number - 1)
         scale = min(dpi / 72, IMAGE_SIDE / max(1.0, *page.get_size()))
         file = io.BytesIO()
         page.render(scale=scale).to_pil().convert("RGB").save(file, "PNG")
@@ -92,10 +110,12 @@ def _opened(data: bytes) -> Any:
     return pdf
 
 
-def _page_text(pdf: Any, number: int) -> str:
+def _page_text(pdf: Any, number: int) -> tuple[str, list[SizedLine]]:
     page = pdf[number]
     words = page.get_textpage()
     own = _tidy(words.get_text_bounded())
+    sized = [SizedLine(_tidy(line.text), line.size) for line in sized_lines(words)] if own else []
+    columns = column_text(words)
     top = shown_on_top(pdf, page, words)
     words.close()
     page.close()
@@ -110,11 +130,13 @@ def _page_text(pdf: Any, number: int) -> str:
             parts.append(whole[len(own) :].strip())
         else:
             parts = [whole]
+    if columns is not None and parts[0] == own:
+        parts[0] = _tidy(columns)
     there = "\n".join(parts)
     parts += [text for text in map(_tidy, top.notes) if text not in there]
     if top.filled or any(parts):
         parts += [_tidy(line) for line in top.lines]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in parts if part), sized
 
 
 def _tidy(text: str) -> str:

@@ -64,6 +64,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.office import read_archive
 
         return lambda data, encoding: read_archive(data)
+    if media_type == kinds.OFFICE[".odp"]:
+        from worker.documents.formats.odp import read_odp
+
+        return lambda data, encoding: read_odp(data)
     if media_type in kinds.OFFICE.values():
         from worker.documents.formats.office import read_office
 

@@ -26,6 +26,8 @@ Event = Start | End | str
 
 HIDDEN = frozenset({"script", "style", "noscript", "template", "head", "title", "iframe", "object", "audio", "video", "canvas",
                     "noembed", "noframes", "datalist", "rp", "desc", "metadata", "defs"})  # fmt: skip
+MOST_TARGET = 2000
+"""Characters of a link's target."""
 _BLOCKS = frozenset({"address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir",
                      "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5",
                      "h6", "header", "hgroup", "hr", "html", "legend", "li", "listing", "main", "menu", "nav", "ol",
@@ -60,7 +62,8 @@ def is_hidden(event: Start) -> bool:
 
 
 def shown_text(events: Iterator[Event]) -> str:
-    """The visible text: a blank line between blocks, tabs between cells, ``#`` before headings, ``-`` before items.
+    """The visible text as Markdown has it: a blank line between blocks, ``a | b`` for cells, ``#`` before headings, ``-`` before
+    items, ``[words](target)`` for links; of a picture ``[image: its words]``.
 
     Raises Refused for more than is read of a document.
     """
@@ -86,6 +89,8 @@ class _Page:
         self._lists: list[int | None] = []
         """Of each open list the number of its next item; None where it has bullets."""
         self._first_cell = True
+        self._links: list[tuple[int, str]] = []
+        """Of each open link the number of parts before it, and its target."""
 
     def start(self, event: Start) -> None:
         tag = event.tag
@@ -99,6 +104,11 @@ class _Page:
             return
         if tag in ("br", "textarea"):
             self._add("\n" if tag == "br" else " ")
+        elif tag == "a":
+            self._links.append((len(self._parts), _target(event.attributes)))
+        elif tag == "img":
+            words = " ".join(event.attributes.get("alt", "").translate(_NOT_SHOWN).split())
+            self._add(f" [image: {words}] " if words else "")
         elif tag == "input":
             self._input(event.attributes)
         elif tag == "li":
@@ -126,6 +136,8 @@ class _Page:
             return
         if tag == "rt":
             self._add(")")
+        elif tag == "a" and self._links:
+            self._link(*self._links.pop())
         elif tag in _ENDED:
             self._add("\n\n")
 
@@ -140,10 +152,21 @@ class _Page:
         text = "".join(self._parts).replace("\xa0", " ")
         text = re.sub(r" *\n *", "\n", re.sub(r" {2,}", " ", text))
         text = re.sub(r" *\t *", "\t", text)
-        text = re.sub(r"\t+(?=\n|\Z)", "", text)
+        text = re.sub(r"\t+(?=\n|\Z)", "", text).replace("\t", " | ")
         text = re.sub(r"\n{3,}", "\n\n", text)
         text = re.sub(r"\x04\s*", "", text)
         return text.strip("\n ").translate(_GIVEN_BACK).strip("\n") + "\n"
+
+    def _link(self, start: int, target: str) -> None:
+        """The words of a link with its target, where it leads elsewhere and they do not say so themselves."""
+        words = "".join(self._parts[start:])
+        if not target or not words.strip() or target in words:
+            return
+        if "\n" in words or "\x04" in words or "[" in words:  # blocks, or a picture
+            self._add(f" ({target})")
+            return
+        self._parts[start:] = [words[: len(words) - len(words.lstrip())], "[", words.strip(), f"]({target})"]
+        self._add(words[len(words.rstrip()) :])
 
     def _marker(self, event: Start) -> str:
         if not self._lists or self._lists[-1] is None:
@@ -163,6 +186,16 @@ class _Page:
         self._parts.append(text)
         self._size += len(text)
         check_size(self._size)
+
+
+def _target(attributes: Mapping[str, str]) -> str:
+    """Where a link leads; nothing for a place on the page, a script, or what is no address.
+
+    >>> _target({"href": "a.html"}), _target({"href": "#top"}), _target({"href": "javascript:x()"})
+    ('a.html', '', '')
+    """
+    target = re.sub(r"\s", "", attributes.get("href", "").translate(_NOT_SHOWN))
+    return "" if target.lower().startswith(("#", "javascript:", "data:")) else target[:MOST_TARGET]
 
 
 def _number(written: str | None, default: int) -> int:
