@@ -65,7 +65,9 @@ def simulate(
         Path | None, typer.Option(metavar="DIR", help="Folder to append each generation to, in NAME.jsonl.")
     ] = None,
 ) -> None:
-    """Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.
+    """Simulate Ollama hosts for any client, until Ctrl-C.
+
+    The answers are made up.
 
     Example: caravan simulate --host gpu-1:11501 --host gpu-2:11502 --time-scale 0.1
     """

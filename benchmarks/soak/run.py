@@ -188,7 +188,7 @@ def _settle(
                 held, let_go = progress.held, True
                 notes += [f"held: {why}" for why in _reasons(stage.postgres.url)]
                 for number in _numbers(stage.postgres.url):
-                    stage.must("unhold", str(number), "--yes")
+                    stage.must("retry", str(number), "--state", "held", "--yes")
         time.sleep(LOOK_SECONDS)
     return False, held, notes
 

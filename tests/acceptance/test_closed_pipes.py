@@ -45,7 +45,7 @@ def test_what_head_does_not_read_is_no_error(answered: Environment) -> None:
         "jobs ads --limit 200",
         "jobs ads --json",
         "info",
-        "batches",
+        "status",
         "status",
         "watch",
         "--help",

@@ -85,7 +85,7 @@ def test_no_command_writes_over_a_file_of_somebodys_own(answered: Environment, t
     database = Path(answered["CARAVAN_HOME"]) / "caravan.db"
     lines = (
         ["results", "@last", "-o"],
-        ["export", "@last", "-o"],
+        ["results", "@last", "--without", "reasoning", "-o"],
         ["results", "@last", "--wide", "-o"],
         ["results", "--to-sqlite"],
         ["report", "--html"],

@@ -45,7 +45,7 @@ def test_a_quote_says_what_it_takes_stores_nothing_and_asks_no_model(
     assert "This is a guess: nobody has seen " in said.stdout
     assert f"caravan quote {file} --sample 10" in said.stdout
     assert sum(host.state()["loads"] for host in hosts) == 0
-    assert json.loads(caravan("batches", "--json", env=added).stdout) == []
+    assert json.loads(caravan("status", "--json", env=added).stdout) == []
 
 
 def test_a_sample_makes_a_narrow_quote_of_a_wide_one_and_the_run_goes_on_from_it(
@@ -74,7 +74,7 @@ def test_a_deadline_that_will_be_missed_ends_with_exit_code_5_and_sends_nothing(
         late = caravan(*command, "--by", soon, env=added, check=False)
         assert late.returncode == 5, late.stdout + late.stderr
         assert "too late" in late.stdout
-    assert json.loads(caravan("batches", "--json", env=added).stdout) == []
+    assert json.loads(caravan("status", "--json", env=added).stdout) == []
 
     sent = caravan("submit", str(file), "--by", soon, env=added)
     assert "too late" in sent.stderr

@@ -296,7 +296,7 @@ def test_two_beats_and_three_workers_at_once_fire_each_time_once(
         {"reused": 3, "failed": 1},
     ]
     assert sum(int(host.state()["completed"]) for host in fleet.hosts) == 3
-    assert len(json.loads(fleet.run("batches", "--json").stdout)) == 1
+    assert len(json.loads(fleet.run("status", "--json").stdout)) == 1
 
 
 @pytest.mark.thorough

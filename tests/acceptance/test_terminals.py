@@ -84,10 +84,9 @@ def test_what_is_shown_on_a_terminal_fits_it(
 
 TABLES = (
     ["status"],
-    ["batches"],
     ["jobs", "@last"],
     ["hosts", "list"],
-    ["ps"],
+    ["hosts", "ps"],
     ["models"],
     ["report", "@last"],
     ["--help"],

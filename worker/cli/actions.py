@@ -1,4 +1,4 @@
-"""``caravan cancel``, ``pause``, ``resume``, ``retry``, ``set``, ``unhold``: second thoughts, each asked with a count."""
+"""``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, each asked with a count."""
 
 import getpass
 import json
@@ -128,9 +128,10 @@ def cancel(
     matching: Matching = None,
     confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
-    """Cancel what is left of a batch, or some jobs: what waits at once, what runs within seconds. Answers stay.
+    """Cancel the rest of a batch, or some jobs. Answers stay.
 
-    A whole batch is over with that; without some of its jobs it goes on.
+    Jobs that wait are cancelled at once, those that run within seconds. A whole batch is over with that; without
+    some of its jobs it goes on.
 
     Example: caravan cancel @last --yes
     """
@@ -148,32 +149,6 @@ def cancel(
         over=OPEN,
     )
     _do(act, confirm.about(target, job, state, code, model, where, matching, answers.filter))
-
-
-def unhold(
-    target: Target = None,
-    job: Jobs = None,
-    code: Codes = None,
-    model: Models = None,
-    where: Where = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    json_: AsJson = False,
-) -> None:
-    """Let held jobs go: after a missing model was pulled, or a suspect was looked at.
-
-    Example: caravan unhold @last --code model_missing
-    """
-    from worker.maintenance import actions
-
-    act = Act(
-        "unhold",
-        actions.count_held,
-        lambda database, chosen, clock: actions.unhold_jobs(database, chosen, clock=clock),
-        done="let go",
-        kind="held",
-    )
-    _do(act, Asked(yes, dry_run, json_, target, job, None, code, model, where))
 
 
 @with_groups
@@ -200,11 +175,11 @@ def retry(
     ] = None,
     confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
-    """Ask jobs again that failed, those of another --state, or those whose answers were cut, are empty or unfit.
+    """Ask jobs again: failed, held, cut, empty or unfit ones.
 
-    The old answer stays until a new one is stored, and earlier attempts stay on record. Each job has all its attempts
-    again. A batch that had ended is open again; one that paused by itself goes on, one that somebody paused waits for
-    caravan resume. --set NAME=null takes an option away.
+    Of a batch those that failed, unless options say which. The old answer stays until a new one is stored, and earlier
+    attempts stay on record. Each job has all its attempts again. A batch that had ended is open again; one that paused
+    by itself goes on, one that somebody paused waits for caravan resume. --set NAME=null takes an option away.
 
     Example: caravan retry @last --cut --set num_predict=4096
     """
@@ -243,7 +218,7 @@ def _answered_already(database: "Database", chosen: Selection) -> str:
 
 
 @with_groups
-def set_(
+def edit(
     hours: HoursOptions,
     target: Target = None,
     priority: Annotated[
@@ -259,9 +234,9 @@ def set_(
     ] = False,
     confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
-    """Make the jobs of a batch more or less urgent, or give it other hours.
+    """Change the priority or the hours of a batch.
 
-    Example: caravan set @last --priority high
+    Example: caravan edit @last --priority high
     """
     from worker.maintenance import actions
 
@@ -273,8 +248,8 @@ def set_(
         return
     if priority is None:
         raise typer.BadParameter(
-            "say what to set: --priority interactive, high, normal or bulk, --window or --no-window",
-            param_hint="set",
+            "say what to change: --priority interactive, high, normal or bulk, --window or --no-window",
+            param_hint="edit",
         )
     urgency = Priority[priority.upper()]
     act = Act(
@@ -304,7 +279,7 @@ def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
-    """Start no more jobs of a batch; those that run end by themselves.
+    """Start no more jobs of a batch; those that run go on.
 
     Example: caravan pause @last --yes
     """

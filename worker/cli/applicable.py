@@ -156,8 +156,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "submit": _BATCH,
     "quote": _ROWS,
     "results": _RESULTS,
-    "export": _RESULTS,
-    "set": (
+    "status": tuple(_each("--state", "--limit", why="is for the list of batches", excludes=("BATCH",))),
+    "edit": (
         *_HOURS,
         *_each("--window", "--blackout", "--no-window", why="hours are those of a whole batch, and set alone",
                excludes=("--priority", "--job", "--state", "--model", "--where")),
@@ -200,14 +200,16 @@ def refuse_idle(command: str, given: Mapping[str, Any]) -> None:
         raise InputRefused(list(problems.values()))
 
 
-def given_to(ctx: Any) -> dict[str, Any]:
-    """What was typed, by every spelling of its option, or by the name of its argument in capitals."""
+def given_to(ctx: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was typed, by every spelling of its option, or by the name of its argument in capitals. ``values``: of the
+    parameters that count; default: all."""
     given: dict[str, Any] = {}
+    values = ctx.params if values is None else values
     for param in ctx.command.params:
         source = ctx.get_parameter_source(param.name)
-        if source is None or source.name != "COMMANDLINE":
+        if param.name not in values or source is None or source.name != "COMMANDLINE":
             continue
-        value = ctx.params.get(param.name)
+        value = values[param.name]
         if param.param_type_name == "argument":
             given[param.name.upper()] = value
         else:

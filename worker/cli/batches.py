@@ -1,4 +1,4 @@
-"""``caravan status``, ``batches`` and ``results``: what there is, how far it has come, and what came of it."""
+"""``caravan status``: which batches there are, and how far each has come."""
 
 import shutil
 import sys
@@ -39,9 +39,18 @@ def status(
     batch: Annotated[
         str | None, typer.Argument(metavar="BATCH", help="Number, key, name or @last; none: all.")
     ] = None,
+    state: Annotated[
+        list[BatchState] | None, typer.Option("--state", help="List only these states; repeat for more.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="List at most so many. Default: 50, and all with --json."
+        ),
+    ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Show how far a batch, or every batch, has come.
+    """Show how far a batch has come, or list all batches.
 
     Of one batch it says why it is paused, and what its jobs failed with.
     Exit code: 0; 3 where nothing is left to do and not every job succeeded.
@@ -50,11 +59,15 @@ def status(
     """
     with opened(settings_for()) as database, database.read() as conn:
         if batch is None:
-            shown, more = _progresses(conn, ALL if json_ else SHOWN)
-            _print_batches(shown, as_json=json_)
+            states = frozenset(state) if state else None
+            shown, more = _progresses(conn, limit or (ALL if json_ else SHOWN), states)
+            _print_batches(shown, as_json=json_, of_some=states is not None)
             if more:
-                typer.echo("there are more: caravan batches --limit, or --json for all", err=True)
-            if not json_:
+                remedy = (
+                    "without --limit --json gives all" if json_ else "--limit shows more, --json gives all"
+                )
+                typer.echo(f"there are more batches: {remedy}", err=True)
+            if not json_ and states is None:
                 _print_schedules(conn)
                 _print_model_operations(conn)
             return
@@ -137,28 +150,6 @@ def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any
         {"code": code, "jobs": jobs, "message": first_failure(conn, batch, code) or ""}
         for code, jobs in failures_by_code(conn, batch, most=5).items()
     ]
-
-
-def batches(
-    state: Annotated[
-        list[BatchState] | None, typer.Option("--state", help="Only these states; repeat for more.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
-    ] = None,
-    json_: AsJson = False,
-) -> None:
-    """List batches, the newest first: name, state, and how far each has come.
-
-    Example: caravan batches --state paused
-    """
-    states = frozenset(state) if state else None
-    with opened(settings_for()) as database, database.read() as conn:
-        found, more = _progresses(conn, limit or (ALL if json_ else SHOWN), states)
-    _print_batches(found, as_json=json_, of_some=states is not None)
-    if more:
-        remedy = "without --limit --json gives all" if json_ else "--limit shows more, --json gives all"
-        typer.echo(f"there are more batches: {remedy}", err=True)
 
 
 def _progresses(

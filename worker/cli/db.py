@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from worker.storage.check import Checked
 
 database = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="The database: its schema, a check of what it promises, backups, and moving it.",
+    help="Upgrade, check, back up and move the database.",
 )
 
 
 @database.callback()
 def _group() -> None:
-    """The database: its schema, a check of what it promises, backups, and moving it."""
+    """Upgrade, check, back up and move the database."""
 
 
 @database.command("upgrade")

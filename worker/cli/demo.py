@@ -19,7 +19,9 @@ def demo(
     ] = False,
     json_: AsJson = False,
 ) -> None:
-    """Show the main job in under a minute: mixed prompts, three models, two simulated hosts, few model loads.
+    """Show Caravan at work on two simulated hosts, in a minute.
+
+    Asks mixed prompts of three models, with few model loads.
 
     Example: caravan demo
     """

@@ -32,7 +32,7 @@ class DocumentRules:
         typer.Option(
             "--root",
             metavar="DIR",
-            help="Nothing outside is read. Default: PATTERN's.",
+            help="Read nothing outside of this folder. Default: that of PATTERN.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -47,14 +47,16 @@ class DocumentRules:
     ] = None
     long: Annotated[
         Literal["refuse", "split"],
-        typer.Option("--long", help="Documents that do not fit the window.", rich_help_panel=PANEL),
+        typer.Option(
+            "--long", help="What to do with documents that do not fit the window.", rich_help_panel=PANEL
+        ),
     ] = "refuse"
     combine: Annotated[
         Path | None,
         typer.Option(
             "--combine",
             metavar="T.j2",
-            help="Makes one answer of those of the parts.",
+            help="Template that merges the answers to the parts of a split document.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -95,7 +97,7 @@ class DocumentOptions:
         typer.Option(
             "--documents",
             metavar="PATTERN",
-            help="Instead of FILE: documents, e.g. 'inbox/**/*.pdf'; repeat.",
+            help="Ask about documents, e.g. 'inbox/**/*.pdf'; repeat.",
             rich_help_panel=PANEL,
         ),
     ] = None

@@ -28,7 +28,7 @@ class QueryOptions:
         typer.Option(
             "--from-sql",
             metavar="QUERY|@FILE",
-            help="Instead of FILE: the rows of this query, in the database at --sql-url.",
+            help="Ask about the rows of this query, in the database at --sql-url.",
             rich_help_panel="Input",
         ),
     ] = None

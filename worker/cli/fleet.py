@@ -25,9 +25,11 @@ def worker(
         list[str], typer.Option("--host", metavar="NAME", help="A host to serve; repeat for more.")
     ],
 ) -> None:
-    """Serve hosts of a fleet until stopped. One per GPU host, beside it or for it.
+    """Serve hosts of a fleet until stopped.
 
-    Example: caravan worker --host gpu-1
+    Start one per GPU host, beside it or for it.
+
+    Example: caravan fleet worker --host gpu-1
     """
     from worker.dispatch import require_fleet
 
@@ -43,9 +45,11 @@ def control(
         typer.Option("--pool", help="Only this pool; default: all."),
     ] = None,
 ) -> None:
-    """Rescue stale jobs, promote retries, wake idle hosts, settle batches. One per fleet; more do no harm.
+    """Run the periodic services of a fleet until stopped.
 
-    Example: caravan control
+    They rescue stale jobs, promote retries, wake idle hosts and settle batches. One per fleet; more do no harm.
+
+    Example: caravan fleet control
     """
     from worker.dispatch import require_fleet
 
@@ -56,9 +60,11 @@ def control(
 
 
 def beat() -> None:
-    """Send the ticks that control works on. One per fleet; more do no harm.
+    """Send the ticks that control works on, until stopped.
 
-    Example: caravan beat
+    One per fleet; more do no harm.
+
+    Example: caravan fleet beat
     """
     from worker.cli.settings import settings_for
     from worker.dispatch import require_fleet
@@ -70,3 +76,12 @@ def beat() -> None:
     settings = settings_for()
     configure(settings.log_level, style=settings.log_style)
     raise typer.Exit(run_beat(settings))
+
+
+fleet = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Run the processes of a fleet: worker, control and beat.",
+)
+for process in (worker, control, beat):
+    fleet.command()(process)

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 notify = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Those who are told when something is not well, or a batch is over.",
+    help="Try the channels that report trouble.",
 )
 
 
@@ -26,9 +25,10 @@ def health(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Say whether all is well: processes, database, disks, hosts, what waits too long. Exit code 1 when something is not.
+    """Say whether all is well; exit code 1 when it is not.
 
-    Each finding with what helps. Disks and the spool are those of this machine; the rest is the whole installation's.
+    Looks at processes, database, disks, hosts and at what waits too long; each finding comes with what helps. Disks and
+    the spool are those of this machine; the rest is the whole installation's.
 
     Example: caravan health --json
     """

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
-# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.groups import with_groups
 from worker.cli.hours import HoursOptions, windows_of
+
+# What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.streams import print_json
 from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
@@ -111,10 +112,9 @@ class AccessOptions:
 
 
 hosts = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="The Ollama hosts of this database.",
+    help="Add, check, change and drain Ollama hosts.",
 )
 
 
@@ -256,6 +256,19 @@ def hosts_list(json_: AsJson = False) -> None:
             _state(report),
         )
     output_console().print(table)
+
+
+@hosts.command("ps")
+def hosts_ps(json_: AsJson = False) -> None:
+    """Show what each host has loaded: its size, the part in the GPU, its context window, and until when.
+
+    Asks every host, all at once; of one that does not answer it says what the database knew last.
+
+    Example: caravan hosts ps
+    """
+    from worker.cli.loaded import print_loaded
+
+    print_loaded(as_json=json_)
 
 
 @hosts.command("drain")

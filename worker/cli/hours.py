@@ -30,7 +30,9 @@ class HoursOptions:
     ] = None
     blackout: Annotated[
         list[str] | None,
-        typer.Option("--blackout", metavar="DATE", help="Nor on these dates; repeat.", rich_help_panel=WHEN),
+        typer.Option(
+            "--blackout", metavar="DATE", help="Start no jobs on this date; repeat.", rich_help_panel=WHEN
+        ),
     ] = None
     tz: Annotated[
         str | None,

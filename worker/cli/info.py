@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 
 
 def info(json_: AsJson = False) -> None:
-    """Say what this is and what it uses: versions, home, database, broker, who serves, where each setting came from.
+    """Show versions, database, and where settings come from.
 
     Passwords are never shown. Nothing is made or changed.
 

@@ -45,10 +45,11 @@ def prune(
     dry_run: DryRun = False,
     json_: AsJson = False,
 ) -> None:
-    """Forget prompts and answers of batches that are over; what was counted stays.
+    """Forget prompts and answers of batches that are over.
 
-    Without BATCH and --older-than: what was to be kept until now, by --keep of each batch and CARAVAN_KEEP_DAYS.
-    Batches that are not over, and those with --keep forever, are left alone; naming one means it all the same.
+    What was counted stays. Without BATCH and --older-than: what was to be kept until now, by --keep of each batch and
+    CARAVAN_KEEP_DAYS. Batches that are not over, and those with --keep forever, are left alone; naming one means it
+    all the same.
 
     Example: caravan prune --older-than 90d --dry-run
     """
@@ -110,9 +111,9 @@ def delete(
     ] = None,
     matching: Matching = None,
 ) -> None:
-    """Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.
+    """Delete jobs for good: prompts, answers and attempts.
 
-    Backups and files that were written are yours to delete.
+    What was counted stays; what runs is cancelled first. Backups and files that were written are yours to delete.
 
     Example: caravan delete @last --where customer=4711 --dry-run
     """

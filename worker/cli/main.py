@@ -6,170 +6,14 @@ A command's module is imported when the command is run: ``caravan --help`` needs
 import gc
 import sys
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from worker.cli.commands import COMMANDS, GROUPS
+from worker.cli.usage import no_command, usage_line
 from worker.errors import CaravanError
-
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "run": (
-        "worker.cli.run",
-        "run",
-        "Answer every prompt in FILE on these hosts and keep the answers in the database.",
-    ),
-    "demo": (
-        "worker.cli.demo",
-        "demo",
-        "Show the main job in under a minute: mixed prompts, three models, two simulated hosts, few model loads.",
-    ),
-    "up": (
-        "worker.cli.up",
-        "up",
-        "Serve every host that was added, and whatever is submitted, until stopped. Hosts added later are picked up.",
-    ),
-    "submit": (
-        "worker.cli.submit",
-        "submit",
-        "Put a batch in the database for whoever serves, and wake them. Prints its number.",
-    ),
-    "quote": (
-        "worker.cli.quote",
-        "quote",
-        "Say what FILE takes before it is submitted: jobs, loads, when each host and all of it is done, and how sure that is.",
-    ),
-    "status": ("worker.cli.batches", "status", "Show how far a batch, or every batch, has come."),
-    "batches": (
-        "worker.cli.batches",
-        "batches",
-        "List batches, the newest first: name, state, and how far each has come.",
-    ),
-    "watch": (
-        "worker.cli.watch",
-        "watch",
-        "Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.",
-    ),
-    "results": (
-        "worker.cli.results",
-        "results",
-        "Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.",
-    ),
-    "export": (
-        "worker.cli.results",
-        "export",
-        "Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.",
-    ),
-    "search": (
-        "worker.cli.search",
-        "search",
-        "Find prompts and answers by their words, the newest first, in any language.",
-    ),
-    "report": (
-        "worker.cli.report",
-        "report",
-        "Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.",
-    ),
-    "jobs": (
-        "worker.cli.seeing",
-        "jobs",
-        "List jobs of a batch in the order of its input: where each stands, and why it failed or is held.",
-    ),
-    "explain": ("worker.cli.seeing", "explain", "Say what a job or a batch waits for, why, and what helps."),
-    "cancel": (
-        "worker.cli.actions",
-        "cancel",
-        "Cancel what is left of a batch, or some jobs: what waits at once, what runs within seconds. Answers stay.",
-    ),
-    "pause": (
-        "worker.cli.actions",
-        "pause",
-        "Start no more jobs of a batch; those that run end by themselves.",
-    ),
-    "resume": ("worker.cli.actions", "resume", "Let a paused batch go on."),
-    "retry": (
-        "worker.cli.actions",
-        "retry",
-        "Ask jobs again that failed, those of another --state, or those whose answers were cut, are empty or unfit.",
-    ),
-    "set": (
-        "worker.cli.actions",
-        "set_",
-        "Make the jobs of a batch more or less urgent, or give it other hours.",
-    ),
-    "unhold": (
-        "worker.cli.actions",
-        "unhold",
-        "Let held jobs go: after a missing model was pulled, or a suspect was looked at.",
-    ),
-    "prune": (
-        "worker.cli.keeping",
-        "prune",
-        "Forget prompts and answers of batches that are over; what was counted stays.",
-    ),
-    "delete": (
-        "worker.cli.keeping",
-        "delete",
-        "Delete jobs for good: prompts, metadata, answers, attempts. What was counted stays; what runs is cancelled first.",
-    ),
-    "schedule": (
-        "worker.cli.schedules",
-        "schedules",
-        "Documents that are asked every night: only those that are new or changed.",
-    ),
-    "hosts": ("worker.cli.hosts", "hosts", "The Ollama hosts of this database."),
-    "ps": (
-        "worker.cli.seeing",
-        "ps",
-        "Show what each host has loaded: how large, how much of it in the GPU, its context window, and until when.",
-    ),
-    "models": (
-        "worker.cli.models",
-        "models",
-        "The models of the fleet: list, show, pull, rm, cp, create, push, load, stop.",
-    ),
-    "worker": (
-        "worker.cli.fleet",
-        "worker",
-        "Serve hosts of a fleet until stopped. One per GPU host, beside it or for it.",
-    ),
-    "control": (
-        "worker.cli.fleet",
-        "control",
-        "Rescue stale jobs, promote retries, wake idle hosts, settle batches. One per fleet; more do no harm.",
-    ),
-    "beat": (
-        "worker.cli.fleet",
-        "beat",
-        "Send the ticks that control works on. One per fleet; more do no harm.",
-    ),
-    "db": (
-        "worker.cli.db",
-        "database",
-        "The database: its schema, a check of what it promises, backups, and moving it.",
-    ),
-    "simulate": (
-        "simulator.command",
-        "simulate",
-        "Simulate Ollama hosts for any client, until Ctrl-C. The answers are made up.",
-    ),
-    "health": (
-        "worker.cli.health",
-        "health",
-        "Say whether all is well: processes, database, disks, hosts, what waits too long. Exit code 1 when something is not.",
-    ),
-    "notify": (
-        "worker.cli.health",
-        "notify",
-        "Those who are told when something is not well, or a batch is over.",
-    ),
-    "info": (
-        "worker.cli.info",
-        "info",
-        "Say what this is and what it uses: versions, home, database, broker, who serves, where each setting came from.",
-    ),
-}
-"""Name → module, the function or the group in it, and its help in one line (a test compares it with the docstring)."""
 
 
 class Commands(TyperGroup):
@@ -180,39 +24,63 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        known = COMMANDS.get(cmd_name)
-        if known is None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
             return None
-        module, attribute, _ = known
         gc.disable()  # what imports make stays; looking through it time and again is a tenth of a short command
         try:
-            found = getattr(import_module(module), attribute)
+            found = getattr(import_module(entry.module), entry.attribute)
         finally:
             gc.enable()
-        return _loaded(cmd_name, found)
+        return _loaded(cmd_name, found, self)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            _fail(no_command(args[0], list(COMMANDS)))
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Names by the table: importing every command for one tab would be felt."""
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        CompletionItem = _completion_item()  # noqa: N806 - a class
-        return [
-            CompletionItem(name, help=told)
-            for name, (_, _, told) in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
+        item = import_module("typer._click.shell_completion").CompletionItem
+        listed = ((name, entry) for entries in GROUPS.values() for name, entry in entries.items())
+        return [item(name, help=entry.help) for name, entry in listed if name.startswith(incomplete)]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
+    def get_help(self, ctx: Any) -> str:
+        from worker.cli.help import main_help, option_row
+
+        groups = [
+            (title, [(name, entry.help) for name, entry in entries.items()])
+            for title, entries in GROUPS.items()
+        ]
+        return main_help(self.help or "", groups, [option_row(param, ctx) for param in self.get_params(ctx)])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         # a flag that may have a value: Click would take the file that follows it for that
-        return super().parse_args(ctx, ["--reuse-any" if arg == "--reuse=any" else arg for arg in args])
+        args = ["--reuse-any" if arg == "--reuse=any" else arg for arg in args]
+        return super().parse_args(ctx, args or ["--help"])
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line. A usage error is one line too."""
+        if not extra.pop("standalone_mode", True):
+            return super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
+        except typer.Abort:
+            _fail("stopped; nothing was done", code=1)
+        except Exception as error:
+            if not hasattr(
+                error, "format_message"
+            ):  # what Typer raises has it, under names that are no promise
+                raise
+            _fail(usage_line(error), code=getattr(error, "exit_code", 2))
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            _see_that_options_apply("", ctx)
             return super().invoke(ctx)
         except CaravanError as error:
             from worker.cli.exits import exit_code, explain
@@ -226,56 +94,88 @@ class Commands(TyperGroup):
             place = f"{error.filename}: " if error.filename else ""
             if not place and error.errno == 28:  # ENOSPC; every file that Caravan writes is named
                 place = "standard output: "
-            typer.echo(f"caravan: {place}{error.strerror or error}", err=True)
-            sys.exit(1)
+            _fail(f"{place}{error.strerror or error}", code=1)
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             sys.exit(130)
 
 
-def _completion_item() -> Any:
-    """Typer brings a Click of its own by now, and needed the real one before."""
-    try:
-        return import_module("typer._click.shell_completion").CompletionItem
-    except ModuleNotFoundError:
-        return import_module("click.shell_completion").CompletionItem
+def _fail(message: str, *, code: int = 2) -> NoReturn:
+    typer.echo(f"caravan: {message}", err=True)
+    sys.exit(code)
 
 
-def _loaded(name: str, found: Any) -> Any:
+EVERYWHERE = ("verbose", "quiet", "log_format")
+"""Options that stand before the command or behind it."""
+
+
+def _loaded(name: str, found: Any, root: Any) -> Any:
+    """The command, or the group of commands, that ``found`` is."""
     if isinstance(found, typer.Typer):
         group: Any = typer.main.get_command(found)
         group.name = name
+        _draw_help(group)
         for inner, command in group.commands.items():
-            _check_before(f"{name} {inner}", command)
+            if hasattr(command, "commands"):
+                _draw_help(command)
+            _prepare(f"{name} {inner}", command, root)
         return group
-    one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    one.command(name, context_settings=getattr(found, "context_settings", None))(found)
-    return _check_before(name, typer.main.get_command(one))
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    single.command(name, context_settings=getattr(found, "context_settings", None))(found)
+    return _prepare(name, typer.main.get_command(single), root)
 
 
-def _check_before(name: str, command: Any) -> Any:
-    """Let the command refuse options that would have no effect before it does anything."""
+def _prepare(name: str, command: Any, root: Any) -> Any:
+    """Let the command take the options that stand everywhere, and refuse those that would have no effect before it does
+    anything."""
     run = command.invoke
+    own = {option for param in command.params for option in param.opts}
+    command.params += [param for param in root.params if param.name in EVERYWHERE and not own & {*param.opts}]
 
     def invoke(ctx: Any) -> Any:
-        _see_that_options_apply(name, ctx)
-        return run(ctx)
+        from worker.cli.applicable import given_to, refuse_idle
+        from worker.cli.settings import said_before
+
+        before, behind = ctx.find_root(), {option: ctx.params.pop(option, None) for option in EVERYWHERE}
+        refuse_idle("", given_to(before) | given_to(ctx, behind))
+        refuse_idle(name, given_to(ctx))
+        with said_before(
+            verbose=(before.params["verbose"] or 0) + (behind["verbose"] or 0),
+            quiet=bool(before.params["quiet"] or behind["quiet"]),
+            log_format=behind["log_format"] or before.params["log_format"],
+        ):
+            return run(ctx)
 
     command.invoke = invoke
+    _draw_help(command)
     return command
 
 
-def _see_that_options_apply(name: str, ctx: Any) -> None:
-    """Raise InputRefused."""
-    from worker.cli.applicable import given_to, refuse_idle
+def _draw_help(command: Any) -> None:
+    """Let ``--help`` draw panels, and ``--help-all`` show every option."""
+    parse = command.parse_args
 
-    refuse_idle(name, given_to(ctx))
+    def get_help(ctx: Any, *, every: bool = False) -> str:
+        from worker.cli.help import help_of
+
+        return help_of(command, ctx, every=every)
+
+    def parse_args(ctx: Any, args: list[str]) -> Any:
+        options = args[: args.index("--")] if "--" in args else args
+        if not args and hasattr(command, "commands") and not command.invoke_without_command:
+            args = ["--help"]
+        if "--help-all" in options:
+            typer.echo(get_help(ctx, every=True))
+            ctx.exit()
+        return parse(ctx, args)
+
+    command.get_help, command.parse_args = get_help, parse_args
 
 
 app = typer.Typer(
     name="caravan",
     cls=Commands,
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Bulk text generation on Ollama hosts: prompts in, answers in a SQL database, few model loads.\n\n"
@@ -297,21 +197,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def caravan(
-    ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log what happens; -vv logs more.")
     ] = 0,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors and results only.")
+        bool, typer.Option("--quiet", "-q", help="Show no progress and no summary; errors and results only.")
     ] = False,
     log_format: Annotated[
         Literal["line", "json"] | None, typer.Option("--log-format", help="Log lines for people or machines.")
     ] = None,
 ) -> None:
     """Bulk text generation on Ollama hosts."""
-    from worker.cli.settings import said_before  # not needed for --help
-
-    ctx.with_resource(said_before(verbose=verbose, quiet=quiet, log_format=log_format))

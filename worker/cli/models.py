@@ -36,14 +36,14 @@ SHOWN = 20
 models = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="The models of the fleet: list, show, pull, rm, cp, create, push, load, stop.",
+    help="List, pull, load, copy and remove models on all hosts.",
     invoke_without_command=True,
 )
 
 
 @models.callback()
 def models_(ctx: typer.Context, json_: AsJson = False) -> None:
-    """The models of the fleet: list, show, pull, rm, cp, create, push, load, stop. Alone it lists them.
+    """List, pull, load, copy and remove models on all hosts. Alone it lists them.
 
     Example: caravan models list
     """

@@ -13,9 +13,10 @@ from worker.cli.hours import HoursOptions
 from worker.domain.jobs import JobState
 
 INPUT = "Input"
-ASKED = "What is asked"
-BATCH = "The batch"
-TOLD = "When it is over"
+ASKED = "Model"
+AGAIN = "Rows of another batch, with --from"
+BATCH = "Batch"
+TOLD = "Notices"
 
 File = Annotated[
     Path,
@@ -48,7 +49,10 @@ class PromptOptions:
     template: Annotated[
         Path | None,
         typer.Option(
-            "--template", metavar="T.j2", help="The same from a file: Jinja2.", rich_help_panel=INPUT
+            "--template",
+            metavar="T.j2",
+            help="File with the prompt, a Jinja2 template.",
+            rich_help_panel=INPUT,
         ),
     ] = None
     system: Annotated[
@@ -80,7 +84,7 @@ class RowOptions:
     encoding: Annotated[
         str | None,
         typer.Option(
-            "--encoding", help="Encoding of the input. Default: found out, or refused.", rich_help_panel=INPUT
+            "--encoding", help="Encoding of the input. Default: detected, or refused.", rich_help_panel=INPUT
         ),
     ] = None
     quote: Annotated[
@@ -97,7 +101,7 @@ class RowOptions:
         Literal["refuse", "skip"] | None,
         typer.Option(
             "--on-bad-line",
-            help="skip: such lines go to a file of rejects. Default: refuse.",
+            help="skip writes bad lines to a file of rejects. Default: refuse.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -113,12 +117,12 @@ class SampleOptions:
             "--sample",
             min=1,
             metavar="N",
-            help="Only N rows by chance; later the rest.",
+            help="Ask a random sample of N rows first; later the rest.",
             rich_help_panel=INPUT,
         ),
     ] = None
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Of that chance.", rich_help_panel=INPUT)
+        int, typer.Option("--seed", metavar="N", help="Random seed for --sample.", rich_help_panel=INPUT)
     ] = 0
     show: Annotated[
         int | None,
@@ -141,26 +145,32 @@ class ModelOptions:
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="For rows that name none; repeat to ask each row of several.",
+            help="Model to ask; repeat to ask each row of several.",
             rich_help_panel=ASKED,
         ),
     ] = None
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="An option, e.g. num_ctx=8192; repeat.", rich_help_panel=ASKED
+            "--set",
+            metavar="NAME=VALUE",
+            help="Option of the model, e.g. num_ctx=8192; repeat.",
+            rich_help_panel=ASKED,
         ),
     ] = None
     think: Annotated[
         bool | None,
         typer.Option(
-            "--think/--no-think", help="Let models reason; default: those that can.", rich_help_panel=ASKED
+            "--think/--no-think", help="Let models reason. Default: those that can.", rich_help_panel=ASKED
         ),
     ] = None
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="json|SCHEMA.json", help="What answers have to be.", rich_help_panel=ASKED
+            "--format",
+            metavar="json|SCHEMA.json",
+            help="Format that answers must have.",
+            rich_help_panel=ASKED,
         ),
     ] = None
     allow_empty: Annotated[
@@ -173,7 +183,7 @@ class ModelOptions:
     ] = False
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="How urgent the jobs are.", rich_help_panel=ASKED),
+        typer.Option("--priority", help="Priority of the jobs. Default: normal.", rich_help_panel=ASKED),
     ] = None
 
 
@@ -188,14 +198,17 @@ class RequestOptions:
             min=0,
             max=10,
             metavar="N",
-            help="Further tries for an answer that does not fit; default 2.",
+            help="Tries for an answer that does not fit its format. Default: 2.",
             rich_help_panel=ASKED,
         ),
     ] = None
     keep_alive: Annotated[
         str | None,
         typer.Option(
-            "--keep-alive", help="How long the model stays when its run is over.", rich_help_panel=ASKED
+            "--keep-alive",
+            metavar="TIME",
+            help="How long the model stays loaded after its last job.",
+            rich_help_panel=ASKED,
         ),
     ] = None
     override: Annotated[
@@ -216,14 +229,14 @@ class DeadlineOptions:
             "--by",
             "--deadline",
             metavar="TIME",
-            help="When all is wanted: 08:00 (the next one here), or a date and time.",
+            help="Deadline: 08:00 (the next one here), or a date and time.",
             rich_help_panel=BATCH,
         ),
     ] = None
     expire: Annotated[
         bool,
         typer.Option(
-            "--expire", help="What has not been started by then is not asked any more.", rich_help_panel=BATCH
+            "--expire", help="Drop jobs that have not started by the deadline.", rich_help_panel=BATCH
         ),
     ] = False
 
@@ -235,7 +248,10 @@ class LimitOptions:
     max_failures: Annotated[
         str | None,
         typer.Option(
-            "--max-failures", metavar="N|P%", help="More than that pause the batch.", rich_help_panel=BATCH
+            "--max-failures",
+            metavar="N|P%",
+            help="Pause the batch after more failures than this.",
+            rich_help_panel=BATCH,
         ),
     ] = None
     keep: Annotated[
@@ -243,7 +259,7 @@ class LimitOptions:
         typer.Option(
             "--keep",
             metavar="TIME",
-            help="Prune it so long after its end: 30d, 12h, or forever. Default: CARAVAN_KEEP_DAYS.",
+            help="Prune the batch this long after its end: 30d, 12h, forever. Default: CARAVAN_KEEP_DAYS.",
             rich_help_panel=BATCH,
         ),
     ] = None
@@ -255,19 +271,19 @@ class BatchOptions:
 
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What to call the batch; default: the file's.", rich_help_panel=BATCH),
+        typer.Option("--name", help="Name of the batch. Default: that of the file.", rich_help_panel=BATCH),
     ] = None
     new: Annotated[
         bool,
         typer.Option(
-            "--new", help="A batch of its own, though this input was asked before.", rich_help_panel=BATCH
+            "--new", help="Make a new batch, though this input was asked before.", rich_help_panel=BATCH
         ),
     ] = False
     extend: Annotated[
         bool, typer.Option("--extend", help="Take a changed input into its batch.", rich_help_panel=BATCH)
     ] = False
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed before.", rich_help_panel=BATCH)
+        bool, typer.Option("--retry-failed", help="Ask jobs again that failed before.", rich_help_panel=BATCH)
     ] = False
     pull_missing: Annotated[
         bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
@@ -301,19 +317,25 @@ class NoticeOptions:
     notify: Annotated[
         Literal["always", "failure"],
         typer.Option(
-            "--notify", help="When those below are told that the batch is over.", rich_help_panel=TOLD
+            "--notify", help="When to notify: always, or only if a job failed.", rich_help_panel=TOLD
         ),
     ] = "always"
     mail_to: Annotated[
         list[str] | None,
         typer.Option(
-            "--mail-to", metavar="ADDRESS", help="Mail what came of it; repeat.", rich_help_panel=TOLD
+            "--mail-to",
+            metavar="ADDRESS",
+            help="Mail a summary there when the batch ends; repeat.",
+            rich_help_panel=TOLD,
         ),
     ] = None
     webhook: Annotated[
         list[str] | None,
         typer.Option(
-            "--webhook", metavar="URL", help="Post what came of it there; repeat.", rich_help_panel=TOLD
+            "--webhook",
+            metavar="URL",
+            help="Post a summary there when the batch ends; repeat.",
+            rich_help_panel=TOLD,
         ),
     ] = None
     webhook_key: Annotated[
@@ -321,7 +343,7 @@ class NoticeOptions:
         typer.Option(
             "--webhook-key",
             metavar="env:NAME|file:PATH",
-            help="Where the key stands that signs it.",
+            help="Signing key for --webhook.",
             rich_help_panel=TOLD,
         ),
     ] = None
@@ -330,7 +352,7 @@ class NoticeOptions:
         typer.Option(
             "--notify-command",
             metavar="COMMAND",
-            help="Run this, what came of it on its input.",
+            help="Shell command to run when the batch ends; it gets a JSON summary on stdin.",
             rich_help_panel=TOLD,
         ),
     ] = None
@@ -345,7 +367,7 @@ class AgainOptions:
         typer.Option(
             "--from",
             metavar="BATCH",
-            help="Instead of FILE: ask rows of this batch again, as a batch linked to it.",
+            help="Ask rows of this batch again, as a batch linked to it.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -353,30 +375,28 @@ class AgainOptions:
         list[JobState] | None,
         typer.Option(
             "--state",
-            help="Of --from: rows in this state; repeat. Default: all that ended.",
-            rich_help_panel=INPUT,
+            help="Rows in this state; repeat. Default: all that ended.",
+            rich_help_panel=AGAIN,
         ),
     ] = None
     code: Annotated[
         list[str] | None,
-        typer.Option(
-            "--code", metavar="CODE", help="Of --from: rows with this error; repeat.", rich_help_panel=INPUT
-        ),
+        typer.Option("--code", metavar="CODE", help="Rows with this error; repeat.", rich_help_panel=AGAIN),
     ] = None
     cut: Annotated[
         bool,
-        typer.Option("--cut", help="Of --from: rows whose answers were cut.", rich_help_panel=INPUT),
+        typer.Option("--cut", help="Rows whose answers were cut.", rich_help_panel=AGAIN),
     ] = False
     empty: Annotated[
         bool,
-        typer.Option("--empty", help="Of --from: rows whose answers are empty.", rich_help_panel=INPUT),
+        typer.Option("--empty", help="Rows whose answers are empty.", rich_help_panel=AGAIN),
     ] = False
     prompt_fit: Annotated[
         list[FitName] | None,
         typer.Option(
             "--prompt-fit",
-            help="Of --from: rows answered to the whole prompt (yes), a part (no), or unknown; repeat.",
-            rich_help_panel=INPUT,
+            help="Rows answered to the whole prompt (yes), a part (no), or unknown; repeat.",
+            rich_help_panel=AGAIN,
         ),
     ] = None
 

@@ -38,8 +38,9 @@ def quote(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Say what FILE takes before it is submitted: jobs, loads, when each host and all of it is done, and how sure that is.
+    """Estimate what FILE takes: jobs, loads and time.
 
+    Says when each host and all of it is done, and how sure that is.
     What waits already at the same or a higher priority counts. Nothing is stored, unless --sample runs some of the jobs;
     `caravan run` goes on from those. Exit code 5 where --by will be missed.
 

@@ -46,7 +46,7 @@ def report(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
     force: Force = False,
 ) -> None:
-    """Say what the work came to: tokens, GPU seconds busy and loading, speed, idleness, kWh; as a page with --html.
+    """Sum up the work: tokens, GPU time, loads, speed and kWh.
 
     Running batches count as far as they have come. kWh need the hosts' watts: caravan hosts set NAME --watts 350.
 

@@ -134,49 +134,20 @@ def results(
         bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
     ] = False,
 ) -> None:
-    """Write results: of a batch in the order of the input, at any time, as JSON lines, CSV or Parquet; or as they come.
+    """Write results as JSON lines, a table, Parquet or a database.
 
-    --after, --follow, or no batch and no file, give JSON lines in the order in which results came to be seen, each with
-    its number: --after the last number you saw goes on there and misses none.
+    Those of a batch stand in the order of its input, at any time. --after, --follow, or no batch and no file, give JSON
+    lines in the order in which results came to be seen, each with its number: --after the last number you saw goes on
+    there and misses none.
 
     Example: caravan results @last -o answers.csv --bom
     """
     given = values_of(chosen) | values_of(form) | values_of(table)
-    _results(given | {"batch": batch, "after": after, "follow": follow}, lean=False)
+    _results(given | {"batch": batch, "after": after, "follow": follow})
 
 
-@with_groups
-def export(
-    chosen: ResultChoice,
-    form: ResultForm,
-    table: TableOptions,
-    batch: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="BATCH",
-            help="Its number, key, name, the beginning of one, or @last; none: all.",
-        ),
-    ] = None,
-    after: Annotated[
-        int | None,
-        typer.Option(
-            "--after", min=0, metavar="NUMBER", help="As they came, from the one after this number on."
-        ),
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
-    ] = False,
-) -> None:
-    """Write results as `caravan results` does, without the reasoning unless --with reasoning asks for it.
-
-    Example: caravan export @last --model qwen3:8b --where lang=de -o answers.parquet
-    """
-    given = values_of(chosen) | values_of(form) | values_of(table)
-    _results(given | {"batch": batch, "after": after, "follow": follow}, lean=True)
-
-
-def _results(given: dict[str, Any], *, lean: bool) -> None:
-    """``given``: the options of ``results`` by their names. ``lean``: reasoning only where it is asked for."""
+def _results(given: dict[str, Any]) -> None:
+    """``given``: the options of ``results`` by their names."""
     from worker.cli.render import error_console
     from worker.exports.results import fields_of
     from worker.exports.writers import check_output
@@ -196,8 +167,6 @@ def _results(given: dict[str, Any], *, lean: bool) -> None:
     less = _names(given["without"])
     if both := set(more) & set(less):
         raise typer.BadParameter(f"{min(both)} is in --with too; give one", param_hint="--without")
-    if lean and "reasoning" not in more:
-        less.append("reasoning")
     fields = fields_of(more, less)  # type: ignore[arg-type]
     if given["to_table"] is not None:
         _to_table(given, fields)

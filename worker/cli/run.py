@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from worker.storage.engine import Database
 
 
+OUTPUT = "Output"
+
+
 @dataclass(frozen=True, slots=True)
 class HostOptions:
     """Which hosts serve."""
@@ -34,13 +37,20 @@ class HostOptions:
     host: Annotated[
         list[str] | None,
         typer.Option(
-            "--host", metavar="URL|NAME", help="An Ollama host; repeat for more. Default: those added."
+            "--host",
+            metavar="URL|NAME",
+            help="Ollama host; repeat for more. Default: those added.",
+            rich_help_panel="Hosts",
         ),
     ] = None
     slots: Annotated[
         int | None,
         typer.Option(
-            "--slots", min=1, metavar="N", help="Requests a host serves at a time (OLLAMA_NUM_PARALLEL)."
+            "--slots",
+            min=1,
+            metavar="N",
+            help="Requests a host serves at a time (OLLAMA_NUM_PARALLEL).",
+            rich_help_panel="Hosts",
         ),
     ] = None
 
@@ -52,35 +62,52 @@ class OutputOptions:
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the results there: .jsonl, .csv or .parquet; - is standard output."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the results: .jsonl, .csv or .parquet; - is standard output.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     bom: Annotated[
-        bool, typer.Option("--bom", help="Begin a CSV with a byte order mark, for spreadsheets.")
+        bool,
+        typer.Option(
+            "--bom", help="Begin a CSV with a byte order mark, for spreadsheets.", rich_help_panel=OUTPUT
+        ),
     ] = False
     raw: Annotated[
-        bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="CSV without the ' before texts a spreadsheet takes for formulas.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False
 
 
 @with_groups
 def run(
+    options: SubmissionOptions,
     hosts: HostOptions,
     outputs: OutputOptions,
-    options: SubmissionOptions,
     file: AnyFile = None,
     wait_hosts: Annotated[
         float,
         typer.Option(
-            "--wait-hosts", min=0, metavar="SECONDS", help="How long hosts that are all away are waited for."
+            "--wait-hosts",
+            min=0,
+            metavar="SECONDS",
+            help="How long to wait for hosts that are all away.",
+            rich_help_panel="Hosts",
         ),
     ] = 120.0,
     json_: AsJson = False,
     force: Force = False,
 ) -> None:
-    """Answer every prompt in FILE on these hosts and keep the answers in the database.
+    """Ask every prompt in FILE on these hosts and keep the answers.
 
-    Interrupted and started again with the same file it goes on where it stopped; no finished job runs twice.
+    The answers are kept in the database. Interrupted and started again with the same file it goes on where it stopped;
+    no finished job runs twice.
 
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """

@@ -30,7 +30,7 @@ ANSWERS = "Answers"
 ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan schedule list.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Replace = Annotated[bool, typer.Option("--replace", help="There is one of this name: say it anew.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite an existing schedule of this name.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,15 @@ class FiringOptions:
     ]
     misfire: Annotated[
         Literal["run", "skip"],
-        typer.Option("--misfire", help="A firing that nobody was there to begin.", rich_help_panel=WHEN),
+        typer.Option(
+            "--misfire",
+            help="What to do about a run that was missed because nothing was serving.",
+            rich_help_panel=WHEN,
+        ),
     ] = "run"
     overlap: Annotated[
         Literal["refuse", "queue", "allow"],
-        typer.Option("--overlap", help="A firing while the last one has not ended.", rich_help_panel=WHEN),
+        typer.Option("--overlap", help="What to do when the last run has not ended.", rich_help_panel=WHEN),
     ] = "refuse"
 
 
@@ -63,7 +67,7 @@ class NightOptions:
     ]
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", help="Of text files; found by itself for UTF-8, GB18030, UTF-16."),
+        typer.Option("--encoding", help="Encoding of text files. Default: detected: UTF-8, GB18030, UTF-16."),
     ] = None
     id: Annotated[
         str | None,
@@ -82,7 +86,9 @@ class NightOptions:
     on_model_change: Annotated[
         Literal["keep", "rerun"],
         typer.Option(
-            "--on-model-change", help="Answers of weights that no host has any more.", rich_help_panel=ASKED
+            "--on-model-change",
+            help="What to do with answers of weights that no host has any more.",
+            rich_help_panel=ASKED,
         ),
     ] = "keep"
     ask_cut_again: Annotated[
@@ -107,15 +113,15 @@ class AnswerFileOptions:
         bool, typer.Option("--beside", help="Write answers beside their documents.", rich_help_panel=ANSWERS)
     ] = False
     form: Annotated[
-        Literal["md", "json"], typer.Option("--form", help="Of those files.", rich_help_panel=ANSWERS)
+        Literal["md", "json"],
+        typer.Option("--form", help="File format of the answers.", rich_help_panel=ANSWERS),
     ] = "md"
 
 
 schedules = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Documents that are asked every night: only those that are new or changed.",
+    help="Ask documents every night: only what is new or changed.",
 )
 
 

@@ -38,9 +38,9 @@ def search(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Find prompts and answers by their words, the newest first, in any language.
+    """Find prompts and answers by their words, in any language.
 
-    Found is what has ended. Case, accents and widths do not matter.
+    Searches jobs that have ended and lists the newest first. Case, accents and widths do not matter.
 
     Example: caravan search "out of memory" --in answer
     """

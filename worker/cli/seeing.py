@@ -1,12 +1,9 @@
-"""``caravan jobs``, ``explain``, ``ps``: what is there, and what it waits for."""
+"""``caravan jobs`` and ``explain``: which jobs there are, and what they wait for."""
 
 import json
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,16 +22,12 @@ from worker.cli.render import (
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, print_json
 from worker.domain.answers import AnswerFilter
-from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
-from worker.errors import HostError, SettingsRefused
 from worker.explain import explain as explain_reference
-from worker.explain import moment, span
-from worker.ollama.client import Deadlines, OllamaHost
+from worker.explain import moment
 from worker.stack.home import server_of
 from worker.storage.batches import find_batch
-from worker.storage.engine import Database
-from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.host_rows import read_hosts
 from worker.storage.reports import JobLine, list_jobs
 
 if TYPE_CHECKING:
@@ -52,12 +45,6 @@ PAGE = 1000
 JOB_COLUMNS = ("job", "custom_id", "model", "state", "host", "tries")
 WHY = 300
 """Characters of a reason that are shown."""
-CUT_SECONDS = 1.0
-"""How long the threads may take to end once their calls are cut."""
-ASK_SECONDS = 4.0
-"""How long ``ps`` waits for a host."""
-FOR_EVER = 20 * 365 * 86400
-"""Seconds; Ollama writes "for ever" as a time centuries away."""
 
 
 # -- jobs -------------------------------------------------------------------------------------------------
@@ -78,7 +65,9 @@ def jobs(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """List jobs of a batch in the order of its input: where each stands, and why it failed or is held.
+    """List the jobs of a batch: state, host, tries, why it failed.
+
+    They stand in the order of the input.
 
     Example: caravan jobs @last --state failed --code context_overflow
     """
@@ -173,10 +162,12 @@ def explain(
     ],
     json_: AsJson = False,
 ) -> None:
-    """Say what a job or a batch waits for, why, and what helps.
+    """Say what a job or a batch waits for, and what helps.
 
     Example: caravan explain @last:review-17
     """
+    from worker.cli.loaded import loaded_now
+
     settings = settings_for()
     with opened(settings) as database:
         clock = database.clock()
@@ -185,7 +176,7 @@ def explain(
             reference,
             clock=clock,
             server=server_of(settings),
-            loaded=lambda: _loaded_now(database, clock.now()),
+            loaded=lambda: loaded_now(database, clock.now()),
         )
         now = clock.now()
     if json_:
@@ -211,140 +202,3 @@ def explain(
             " ".join(why.split())[:WHY],
         )
     console.print(table)
-
-
-# -- ps ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Asked:
-    """What a host said it has loaded; ``error`` where it did not answer in time."""
-
-    report: HostRow
-    loaded: list[LoadedModel] | None = None
-    error: str | None = None
-
-
-def ask_hosts(reports: Sequence[HostRow], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Asked]:
-    """Ask all hosts at once what they have loaded; no longer than ``seconds`` in all."""
-    asked = [Asked(report) for report in reports]
-    opened: list[OllamaHost] = []
-
-    def ask(one: Asked) -> None:
-        try:
-            gpu: OllamaHost = open_host(one.report.host)
-        except SettingsRefused as error:  # a secret that is not here
-            one.error = str(error)
-            return
-        opened.append(gpu)
-        try:
-            one.loaded = gpu.loaded()
-        except HostError as error:
-            one.error = error.message
-        finally:
-            gpu.close()
-
-    # daemons: a host that hangs must not keep the command from ending
-    threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in asked]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    answers = [
-        Asked(one.report, one.loaded, one.error or (None if one.loaded is not None else "no answer in time"))
-        for one in asked
-    ]
-    for gpu in tuple(opened):  # cuts the calls that are still under way
-        gpu.close()
-    until = time.monotonic() + CUT_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    return answers
-
-
-def _loaded_now(database: Database, now: datetime) -> dict[str, list[LoadedModel]]:
-    """What the hosts that somebody serves have loaded, as they say; those that do not answer are left out."""
-    with database.read() as conn:
-        reports = [report for report in read_hosts(conn, now) if report.serving]
-    return {one.report.host.name: one.loaded for one in ask_hosts(reports, _open_host) if one.loaded}
-
-
-def _open_host(host: Host) -> OllamaHost:
-    return OllamaHost.of(host, deadlines=Deadlines(connect=ASK_SECONDS / 2, probe=ASK_SECONDS - 1))
-
-
-def ps(json_: AsJson = False) -> None:
-    """Show what each host has loaded: how large, how much of it in the GPU, its context window, and until when.
-
-    Asks every host, all at once; of one that does not answer it says what the database knew last.
-
-    Example: caravan ps
-    """
-    with opened(settings_for()) as database:
-        now = database.clock().now()
-        with database.read() as conn:
-            reports = read_hosts(conn, now)
-    asked = ask_hosts(reports, _open_host)
-    if json_:
-        print_json([_asked_plain(one) for one in asked])
-        return
-    if not asked:
-        typer.echo("no hosts yet: caravan hosts add NAME URL")
-        return
-    table = plain_table(
-        *("host", "model", "size", "in GPU", "context", "until"),
-        right=("size", "in GPU", "context"),
-        fold=("until",),
-        cut=("host", "model"),
-    )
-    for one in asked:
-        name = one_line(one.report.host.name)
-        if one.loaded is None:
-            known = one.report.resident
-            held = f"{known} as last known" if known else "–"
-            table.add_row(name, one_line(held), "", "", "", f"cannot be reached: {one.error}")
-        elif not one.loaded:
-            table.add_row(name, "–", "", "", "", _doing(one.report))
-        for model in one.loaded or ():
-            share = f"{100 * model.size_vram / model.size:.0f}%" if model.size else "–"
-            context = f"{model.context_length:,}" if model.context_length else "–"
-            table.add_row(
-                name, one_line(model.name), size(model.size), share, context, until(model.expires_at, now)
-            )
-            name = one_line("")
-    output_console().print(table)
-
-
-def _doing(report: HostRow) -> str:
-    return f"loading {report.intent}" if report.intent else ""
-
-
-def _asked_plain(one: Asked) -> dict[str, Any]:
-    report = one.report
-    return {
-        "host": report.host.name,
-        "reached": one.loaded is not None,
-        "error": one.error,
-        "serving": report.serving,
-        "resident": report.resident,
-        "loading": report.intent,
-        "loaded": [asdict(model) for model in one.loaded or ()],
-    }
-
-
-def until(at: datetime | None, now: datetime) -> str:
-    """When a host unloads a model.
-
-    >>> from datetime import UTC
-    >>> until(datetime(2026, 1, 1, 12, 4, tzinfo=UTC), datetime(2026, 1, 1, 12, 0, tzinfo=UTC))
-    'in 4 min'
-    >>> until(datetime(2318, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
-    'for ever'
-    """
-    if at is None:
-        return "–"
-    left = (at - now).total_seconds()
-    if left > FOR_EVER:
-        return "for ever"
-    return f"in {span(left)}" if left >= 1 else "now"

@@ -34,9 +34,9 @@ def submit(
         bool, typer.Option("--dry-run", help="Say what it takes, as `caravan quote` does, and send nothing.")
     ] = False,
 ) -> None:
-    """Put a batch in the database for whoever serves, and wake them. Prints its number.
+    """Put a batch in the database for whoever serves, and wake them.
 
-    The same input (or key) submitted again is the same batch: nothing is doubled.
+    Prints its number. The same input (or key) submitted again is the same batch: nothing is doubled.
 
     Example: caravan submit prompts.jsonl --model qwen3:8b
     """

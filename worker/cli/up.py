@@ -18,7 +18,9 @@ def up(
         int | None, typer.Option("--slots", min=1, help="Requests those hosts serve at a time.")
     ] = None,
 ) -> None:
-    """Serve every host that was added, and whatever is submitted, until stopped. Hosts added later are picked up.
+    """Serve all hosts and whatever is submitted, until stopped.
+
+    Hosts that are added later are served too.
 
     Example: caravan up --host http://gpu-1:11434
     """

@@ -49,10 +49,10 @@ def watch(
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
     json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each look.")] = False,
 ) -> None:
-    """Watch a batch until it is done, or all work until Ctrl-C: models, hosts, speeds, failures, and what it waits for.
+    """Watch a batch until it is done, or all work.
 
-    Off a terminal it prints a line for each change. Exit code as of `caravan status`: 0, or 3 where jobs failed or
-    are held; 130 after Ctrl-C.
+    Shows models, hosts, speeds, failures, and what it waits for. Off a terminal it prints a line for each change.
+    Exit code as of `caravan status`: 0, or 3 where jobs failed or are held; 130 after Ctrl-C.
 
     Example: caravan watch @last
     """

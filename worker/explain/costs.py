@@ -94,7 +94,7 @@ def _more_urgent(costs: Costs) -> str:
     if costs.priority is Priority.INTERACTIVE:
         return ""
     higher = Priority.HIGH if costs.priority > Priority.HIGH else Priority.INTERACTIVE
-    return f"; caravan set {costs.batch_id} --priority {higher.name.lower()}"
+    return f"; caravan edit {costs.batch_id} --priority {higher.name.lower()}"
 
 
 def _loading(costs: Costs) -> Iterator[str]:

@@ -156,7 +156,7 @@ def _explain_job(
         case JobState.HELD:
             code = job.hold_code or ""
             told.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
-            told.append(f"then: caravan unhold {job.batch_id}")
+            told.append(f"then: caravan retry {job.batch_id} --state held")
         case JobState.FAILED:
             result = get_result(conn, job.id)
             told.append(_advised(result.error_code or "") + f": {result.error_message or ''}")

@@ -52,7 +52,7 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
         if situation.hours is not None and situation.hours.closed:
             told.append(
                 f"batch {batch.id} is outside of its window ({situation.hours.text}), which opens "
-                f"{_opens(situation.hours.opens_at, now, zone)}; caravan set {batch.id} --no-window"
+                f"{_opens(situation.hours.opens_at, now, zone)}; caravan edit {batch.id} --no-window"
             )
     told += _held(situation)
     paused = progress is not None and progress.batch.state is BatchState.PAUSED
@@ -78,7 +78,7 @@ def _held(situation: Situation) -> Iterator[str]:
     total = situation.counts.get(JobState.HELD, 0)
     for group in situation.held:
         jobs = total if len(situation.held) == 1 else group.jobs
-        remedy = f"caravan unhold {situation.progress.batch.id}"
+        remedy = f"caravan retry {situation.progress.batch.id} --state held"
         if group.code == Code.OUTSIDE_LIMIT:
             yield (
                 f"{_jobs(jobs)} outside of --limit or --sample: give the same command without it, or {remedy}"

@@ -216,7 +216,7 @@ def _hosts(facts: HealthFacts) -> Iterator[Finding]:
                     Kind.HOSTS,
                     host.name,
                     f"{host.name} is slow: {reason}",
-                    f"look at its GPU: caravan ps, caravan hosts check {host.name}",
+                    f"look at its GPU: caravan hosts ps, caravan hosts check {host.name}",
                 )
                 yield from _idle(facts, host)
             case Health.READY:

@@ -84,7 +84,10 @@ def _fault(
         return None
     written = str(reasons[0])
     code = written.partition(":")[0]
-    reason = f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}; then unhold"
+    reason = (
+        f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}; "
+        "then caravan retry --state held"
+    )
     return (Code(code) if code in set(Code) else Code.LOAD_FAILED), reason
 
 
@@ -99,7 +102,7 @@ def _missing(database: Database, model: str, views: Collection[HostRow]) -> str:
         removed = f"; caravan models rm removed it from {host} at {at:%Y-%m-%d %H:%M} UTC"
     return (
         f"no host has {model} (looked at {names}){removed}; caravan models pull {model} brings it, and its jobs go on; "
-        "or pull it there, then unhold"
+        "or pull it there, then caravan retry --state held"
     )
 
 

@@ -295,7 +295,7 @@ def find_batch(conn: Connection, reference: str) -> Batch:
             raise Conflict(
                 f"several batches begin with {reference!r}: {told}{more}; give more of it, or the number"
             )
-    raise NotFound(f"no batch {reference!r}; caravan batches lists them")
+    raise NotFound(f"no batch {reference!r}; caravan status lists them")
 
 
 _CANDIDATES = 5

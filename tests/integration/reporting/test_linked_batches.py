@@ -214,10 +214,12 @@ def test_fields_are_added_and_left_out(store: Store, shell: Shell, tmp_path: Pat
     full = json.loads(
         shell("results", "@last", "--with", "context,prompt", "--with", "request").stdout.splitlines()[0]
     )
-    lean = json.loads(shell("export", "@last").stdout.splitlines()[0])
-    asked_for = json.loads(shell("export", "@last", "--with", "reasoning").stdout.splitlines()[0])
-    came = json.loads(shell("export").stdout.splitlines()[0])
-    table = shell("export", "@last", "--without", "host,error", "--with", "context", "--as", "csv").stdout
+    lean = json.loads(shell("results", "@last", "--without", "reasoning").stdout.splitlines()[0])
+    asked_for = json.loads(shell("results", "@last").stdout.splitlines()[0])
+    came = json.loads(shell("results", "--without", "reasoning").stdout.splitlines()[0])
+    table = shell(
+        "results", "@last", "--without", "host,error,reasoning", "--with", "context", "--as", "csv"
+    ).stdout
     unknown = shell("results", "@last", "--without", "raesoning")
     unknown_more = shell("results", "@last", "--with", "thoughts")
 

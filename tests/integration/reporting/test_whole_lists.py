@@ -46,11 +46,11 @@ def test_json_of_batches_is_all_batches(home: Path) -> None:
     for _ in range(53):
         caravan("submit", str(file), "--new")
 
-    for command in (("batches",), ("status",)):
+    for command in (("status",),):
         assert len(json.loads(caravan(*command, "--json").stdout)) == 53
         table = caravan(*command)
         assert len(table.stdout.splitlines()) == 51
         assert "more" in table.stderr
-    cut = caravan("batches", "--json", "--limit", "5")
+    cut = caravan("status", "--json", "--limit", "5")
     assert len(json.loads(cut.stdout)) == 5
     assert "more" in cut.stderr

@@ -159,7 +159,7 @@ def test_a_firing_of_which_only_held_jobs_are_left_fails_and_does_not_block_the_
     assert (held["held"], held["state"]) == (2, "failed")
     assert counts(held) == {"new": 4, "answered": 2, "left": 2}
     assert "mistral:latest" in letter(held)
-    assert f"caravan unhold {held['batch']}" in letter(held)
+    assert f"caravan retry {held['batch']} --state held" in letter(held)
     assert "2 answered, 2 held" in letter(held).splitlines()[0]
     told = message_of_firing(nights.database, nights.firings()[1].id, now=nights.clock.now())
     assert (told.event, told.is_bad) == ("firing.failed", True)

@@ -187,7 +187,7 @@ def test_held_jobs_are_said_with_their_reason_and_the_remedy(store: Store) -> No
         store.finish(job, Held(Code.RUNNER_DIED, "5 attempts ended this way"))
 
     assert reasons(store, batch) == [
-        f"2 jobs are held: runner_died: 5 attempts ended this way; caravan unhold {batch}"
+        f"2 jobs are held: runner_died: 5 attempts ended this way; caravan retry {batch} --state held"
     ]
     assert reasons(store) == ["2 jobs are held; caravan explain BATCH says why"]
 
@@ -305,7 +305,7 @@ def test_a_failed_and_a_held_job_are_told_what_helps(store: Store) -> None:
     assert [attempt.error_code for attempt in failed.attempts] == ["context_overflow"]
     assert held.sentences[1:] == (
         "model_missing (the host does not have the model: ollama pull it there): no host has it",
-        f"then: caravan unhold {batch}",
+        f"then: caravan retry {batch} --state held",
     )
 
 

@@ -77,7 +77,7 @@ def test_a_batch_that_is_given_hours_is_taken_back_and_says_when_it_goes_on(stor
     [told] = reasons(store, batch)
     assert told == (
         f"batch {batch} is outside of its window (09:00-17:00 (UTC)), which opens at 09:00:00 (in 7 h); "
-        f"caravan set {batch} --no-window"
+        f"caravan edit {batch} --no-window"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.repo.docs.pages import DOCS
-from worker.cli.main import COMMANDS
+from worker.cli.commands import COMMANDS
 
 UNITS = sorted((DOCS / "systemd").iterdir())
 

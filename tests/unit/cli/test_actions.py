@@ -79,9 +79,8 @@ def test_a_retry_asks_with_a_count_and_does_what_it_says(
         (["cancel", "@last"], "Cancel 9 jobs of batch 1 (b)?"),
         (["pause", "@last"], "Pause 9 unfinished jobs of batch 1 (b)?"),
         (["retry", "@last", "--state", "held"], "Retry 2 held jobs of batch 1 (b)?"),
-        (["unhold", "@last"], "Unhold 2 held jobs of batch 1 (b)?"),
         (
-            ["set", "@last", "--priority", "high"],
+            ["edit", "@last", "--priority", "high"],
             "Set to high priority: 9 unfinished jobs of batch 1 (b)?",
         ),
         (["cancel", "--job", "@last:c30"], "Cancel 1 job?"),
@@ -132,7 +131,7 @@ def test_a_command_waits_a_moment_and_says_what_follows(
 
     run = shell("retry", "@last", "--yes")
     plain = json.loads(shell("status", "@last", "--json").stdout)["operation"]
-    again = shell("set", "@last", "--priority", "high", "--yes")
+    again = shell("edit", "@last", "--priority", "high", "--yes")
 
     assert run.exit_code == 0 and f"16 more follow in the background (caravan status {reviews})" in run.stdout
     assert (plain["verb"], plain["done"], plain["total"], plain["error"]) == ("retry", 4, 20, None)
@@ -152,9 +151,9 @@ def test_each_command_does_its_part_and_tells_a_script(store: Store, shell: Shel
 
     assert told("pause", "@last") == ("pause", 7)
     assert state(store, reviews) is BatchState.PAUSED
-    assert told("unhold", str(reviews)) == ("unhold", 2)
+    assert told("retry", str(reviews), "--state", "held") == ("retry", 2)
     assert told("resume", "@last") == ("resume", 9)
-    assert told("set", "@last", "--priority", "high") == ("set", 9)
+    assert told("edit", "@last", "--priority", "high") == ("set", 9)
     assert told("retry", "--job", "@last:c1", "--job", "@last:c20") == ("retry", 2)
     assert told("cancel", "@last", "--state", "queued", "--model", "qwen3:8b") == ("cancel", 11)
     assert state(store, reviews) is BatchState.OPEN
@@ -177,8 +176,8 @@ def test_a_retry_in_a_paused_batch_says_what_lets_it_run(shell: Shell, reviews: 
         ["cancel", "@last", "--job", "@last:c1"],
         ["retry", "@last", "--state", "running"],
         ["retry", "@last", "--set", "num_ctx=wide", "--yes"],
-        ["set", "@last"],
-        ["set", "@last", "--priority", "soon"],
+        ["edit", "@last"],
+        ["edit", "@last", "--priority", "soon"],
     ],
 )
 def test_what_makes_no_sense_is_refused(store: Store, shell: Shell, reviews: int, command: list[str]) -> None:
@@ -214,34 +213,34 @@ def test_status_says_why_a_batch_is_paused_and_what_its_jobs_failed_with(store: 
 
 
 def test_batches_are_listed_newest_first_with_why_they_are_paused(store: Store, shell: Shell) -> None:
-    assert "no batches yet" in shell("batches").stdout
+    assert "no batches yet" in shell("status").stdout
     first, second = store.submit(new_job(1)), store.submit(new_job(1))
     shell("pause", str(first), "--yes")
 
-    lines = shell("batches").stdout.splitlines()
-    plain = json.loads(shell("batches", "--json", "--limit", "1").stdout)
+    lines = shell("status").stdout.splitlines()
+    plain = json.loads(shell("status", "--json", "--limit", "1").stdout)
 
     assert [line.split()[0] for line in lines] == ["batch", str(second), str(first)]
     assert "paused: by hand" in lines[2]
     assert [one["batch"] for one in plain] == [second]
-    assert [one["batch"] for one in json.loads(shell("batches", "--state", "paused", "--json").stdout)] == [
+    assert [one["batch"] for one in json.loads(shell("status", "--state", "paused", "--json").stdout)] == [
         first
     ]
-    assert "no batches in that state" in shell("batches", "--state", "refused").stdout
+    assert "no batches in that state" in shell("status", "--state", "refused").stdout
 
 
 def test_a_batch_is_given_hours_and_loses_them_again(store: Store, shell: Shell, reviews: int) -> None:
     at = datetime.now(UTC)
     hours = f"{at + timedelta(hours=2):%H:%M}-{at + timedelta(hours=3):%H:%M}"
 
-    given = shell("set", "@last", "--window", hours, "--yes")
+    given = shell("edit", "@last", "--window", hours, "--yes")
 
     assert given.exit_code == 0, given.output
     assert f"start in {hours} (UTC)" in given.stdout
     assert store.counts()[JobState.SCHEDULED] == 7
     assert "outside of its window" in shell("status", "@last").stdout
 
-    taken = shell("set", "@last", "--no-window", "--yes")
+    taken = shell("edit", "@last", "--no-window", "--yes")
 
     assert "start at any time" in taken.stdout
     assert "outside of its window" not in shell("status", "@last").stdout
@@ -254,4 +253,4 @@ def test_a_batch_is_given_hours_and_loses_them_again(store: Store, shell: Shell,
 def test_hours_of_what_has_none_are_refused(
     store: Store, shell: Shell, reviews: int, more: list[str]
 ) -> None:
-    assert shell("set", "@last", "--yes", *more).exit_code == 2
+    assert shell("edit", "@last", "--yes", *more).exit_code == 2

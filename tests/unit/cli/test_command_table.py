@@ -8,18 +8,18 @@ from importlib import import_module
 import pytest
 import typer
 
-from worker.cli.main import COMMANDS
+from worker.cli.commands import COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_the_first_line_of_its_docstring_as_help(name: str) -> None:
-    module, attribute, told = COMMANDS[name]
-    found = getattr(import_module(module), attribute)
+    entry = COMMANDS[name]
+    found = getattr(import_module(entry.module), entry.attribute)
 
     if isinstance(found, typer.Typer):
-        assert told == found.info.help
+        assert entry.help == found.info.help
     else:
-        assert told == (found.__doc__ or "").strip().splitlines()[0]
+        assert entry.help == (found.__doc__ or "").strip().splitlines()[0]
         assert "Example: " in (found.__doc__ or "")
 
 

@@ -22,7 +22,7 @@ def caravan(*arguments: str, **more: Any) -> Any:
 
 
 def batches() -> list[tuple[str, int]]:
-    listed = json.loads(caravan("batches", "--json").stdout)
+    listed = json.loads(caravan("status", "--json").stdout)
     return [(batch["name"], batch["total"]) for batch in listed]
 
 

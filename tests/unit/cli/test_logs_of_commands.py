@@ -15,7 +15,7 @@ def test_a_command_logs_warnings_as_lines_with_their_time(
     monkeypatch.setenv("CARAVAN_HOME", str(tmp_path / "home"))
     logging.getLogger("caravan").handlers.clear()
 
-    assert CliRunner().invoke(app, ["batches"]).exit_code == 0
+    assert CliRunner().invoke(app, ["status"]).exit_code == 0
 
     (handler,) = logging.getLogger("caravan").handlers
     record = logging.LogRecord("caravan", logging.WARNING, "", 0, "database.unavailable", None, None)

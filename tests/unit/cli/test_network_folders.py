@@ -34,7 +34,7 @@ def test_a_command_warns_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     mounts.write_text(f"nas:/x {tmp_path} nfs rw 0 0\n")
     monkeypatch.setattr(folders, "_MOUNTS", mounts)
 
-    told = CliRunner().invoke(app, ["batches"])
+    told = CliRunner().invoke(app, ["status"])
 
     assert told.exit_code == 0
     assert "network folder (nfs)" in told.stderr

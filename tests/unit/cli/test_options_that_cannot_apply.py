@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from worker.cli.applicable import RULES, refuse_idle
-from worker.cli.main import COMMANDS, Commands, app
+from worker.cli.commands import COMMANDS
+from worker.cli.main import Commands, app
 from worker.errors import InputRefused
 
 DOCUMENTS = "--documents '*.txt' --prompt '{{ document.text }}' --model m:1"
@@ -73,7 +74,7 @@ IDLE = [
     ("quote jobs.jsonl --override", "--override"),
     *(
         (f"{command} {rest}", option)
-        for command in ("results", "export")
+        for command in ("results",)
         for rest, option in (
             ("@last --bom", "--bom"),
             ("@last --raw", "--raw"),
@@ -89,10 +90,10 @@ IDLE = [
             ("@last --to-table t --sql-url sqlite:///a.db -o out.csv", "--to-table"),
         )
     ),
-    ("set @last --priority high --tz Europe/Berlin", "--tz"),
-    ("set @last --priority high --window 22:00-06:00", "--window"),
-    ("set @last --window 22:00-06:00 --no-window", "--window"),
-    ("set @last --no-window --state queued", "--no-window"),
+    ("edit @last --priority high --tz Europe/Berlin", "--tz"),
+    ("edit @last --priority high --window 22:00-06:00", "--window"),
+    ("edit @last --window 22:00-06:00 --no-window", "--window"),
+    ("edit @last --no-window --state queued", "--no-window"),
     ("up --slots 4", "--slots"),
     ("hosts add a http://127.0.0.1:9 --ca-file ca.pem", "--ca-file"),
     ("hosts add a http://127.0.0.1:9 --tz Europe/Berlin", "--tz"),
@@ -118,6 +119,8 @@ ALWAYS = {
     *("--after", "--follow", "-f", "--with", "--without", "--wide", "--as", "--to-sqlite", "--to-duckdb"),
     # permissions, which hold where they are needed
     *("--yes", "-y", "--force", "--if-missing", "--replace"),
+    # what stands before the command too
+    *("--verbose", "-v", "--quiet", "-q", "--log-format"),
     # hosts and schedules
     *("--models", "--memory", "--basic-auth", "--bearer", "--header", "--ca-file", "--shared", "--not-shared", "--watts"),
     *("--idle-watts", "--url", "--cron", "--documents", "--tz", "--root", "--long", "--combine", "--pages-as-images"),
@@ -127,7 +130,7 @@ ALWAYS = {
 """Options that somebody looked at: each has an effect wherever its command takes it, but for the rules of ``RULES``."""
 
 CONSIDERED = (
-    *("run", "submit", "quote", "retry", "set", "results", "export", "jobs", "status", "up", "worker"),
+    *("run", "submit", "quote", "retry", "edit", "results", "jobs", "status", "up", "worker"),
     *("hosts add", "hosts set", "schedule add", "schedule run"),
 )
 

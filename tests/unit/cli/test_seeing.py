@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.unit.cli.test_render import HALFWAY, console, printed
-from worker.cli import info, seeing, watch
+from worker.cli import loaded, watch
+from worker.cli.main import app
 from worker.cli.render import batch_progress_shown, error_console, output_console, rates
 from worker.cli.settings import origins_for, said, said_before, settings_for
 from worker.domain.batches import BatchProgress
@@ -213,7 +213,7 @@ def ends() -> Iterator[threading.Event]:
 def test_a_host_that_hangs_does_not_keep_ps_waiting(ends: threading.Event) -> None:
     reports = [a_report(name) for name in ("answers", "refuses", "hangs")]
 
-    asked = seeing.ask_hosts(reports, lambda host: Gpu(host.name, ends), seconds=0.2)
+    asked = loaded.ask_hosts(reports, lambda host: Gpu(host.name, ends), seconds=0.2)
 
     assert [(one.loaded is not None, one.error) for one in asked] == [
         (True, None),
@@ -225,11 +225,6 @@ def test_a_host_that_hangs_does_not_keep_ps_waiting(ends: threading.Event) -> No
 # -- the commands -----------------------------------------------------------------------------------------
 
 
-app = typer.Typer()
-for command in (seeing.jobs, seeing.explain, seeing.ps, watch.watch, info.info):
-    app.command()(command)
-
-
 def said_by(*arguments: str) -> str:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -237,8 +232,8 @@ def said_by(*arguments: str) -> str:
 
 
 def test_a_database_without_hosts_says_how_to_add_one() -> None:
-    assert said_by("ps") == "no hosts yet: caravan hosts add NAME URL\n"
-    assert said_by("ps", "--json") == "[]\n"
+    assert said_by("hosts", "ps") == "no hosts yet: caravan hosts add NAME URL\n"
+    assert said_by("hosts", "ps", "--json") == "[]\n"
 
 
 def test_info_makes_nothing_and_shows_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def shown(*command: str) -> Any:
 
 
 def test_batches_and_jobs_have_one_shape_and_one_name_for_each_number() -> None:
-    (batch,) = shown("batches")
+    (batch,) = shown("status")
     jobs = shown("jobs", "@last")
 
     assert set(batch) == set(BatchShown.model_fields)
@@ -41,7 +41,7 @@ def test_batches_and_jobs_have_one_shape_and_one_name_for_each_number() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["batches", "status @last", "jobs @last", "explain @last", "hosts list", "schedule list", "models"],
+    ["status", "status @last", "jobs @last", "explain @last", "hosts list", "schedule list", "models"],
 )
 def test_times_are_in_utc_with_a_z(command: str) -> None:
     text = json.dumps(shown(*command.split()))

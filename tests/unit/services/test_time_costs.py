@@ -44,11 +44,11 @@ def test_those_whose_jobs_come_first_are_named_and_those_who_share_the_turn() ->
     first, second = what_costs_time(Costs(7, others=others))
 
     assert first == (
-        "jobs of others come before it: 8,000 of batch 3 (nightly); caravan set 7 --priority high"
+        "jobs of others come before it: 8,000 of batch 3 (nightly); caravan edit 7 --priority high"
     )
     assert second == (
         "jobs of others take turns with it: 10 of batch 4 (reviews), 9 of batch 5 (b), 8 of batch 6 (c) "
-        "and 1 more batches; caravan set 7 --priority high"
+        "and 1 more batches; caravan edit 7 --priority high"
     )
 
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_more_urgent_is_not_told_to_be() -> None:
     (high,) = what_costs_time(Costs(7, Priority.HIGH, others=others))
     (interactive,) = what_costs_time(Costs(7, Priority.INTERACTIVE, others=others))
 
-    assert high.endswith("caravan set 7 --priority interactive")
+    assert high.endswith("caravan edit 7 --priority interactive")
     assert interactive.endswith("10 of batch 4 (reviews)")
 
 

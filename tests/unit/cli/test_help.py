@@ -1,0 +1,122 @@
+"""Help in panels, hints where a command line is wrong, and options that stand anywhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from typer.testing import CliRunner
+
+from worker.cli.commands import COMMANDS, GROUPS, UNLISTED
+from worker.cli.main import app
+
+
+def caravan(*words: str, columns: int = 80) -> tuple[int, str]:
+    """The exit code of a command line, and what it wrote."""
+    done = CliRunner().invoke(app, words, env={"COLUMNS": str(columns)}, prog_name="caravan")
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_is_drawn_in_panels_that_fit_the_terminal(command: tuple[str, ...], columns: int) -> None:
+    code, text = caravan(*command, "--help", columns=columns)
+
+    lines = text.splitlines()
+    panels = [line for line in lines if line.startswith(("╭", "│", "╰"))]
+    assert code == 0
+    assert text.startswith("Usage: caravan")
+    assert panels
+    assert {cell_len(line) for line in panels} == {columns}
+    assert [line for line in lines if cell_len(line) > columns and not line.startswith("Example: ")] == []
+
+
+def test_the_main_help_lists_the_commands_in_groups_a_line_each() -> None:
+    _, text = caravan("--help")
+
+    for title, entries in GROUPS.items():
+        at = text.index(f"╭─ {title} ─")
+        for name, entry in entries.items():
+            at = text.index(f"│ {name:<8}  {entry.help}", at)
+    assert not any(f"│ {name} " in text for name in UNLISTED)
+    assert caravan() == caravan("-h") == caravan("help") == caravan("--help")
+
+
+def test_common_options_come_first_and_the_rest_on_request() -> None:
+    _, common = caravan("run", "--help")
+    _, every = caravan("run", "--help-all")
+
+    assert "--model MODEL" in common
+    assert "--webhook-key" not in common
+    assert "more options: caravan run --help-all" in common
+    assert "--webhook-key env:NAME|file:PATH" in every
+    assert "more options" not in every
+    assert caravan("help", "run") == caravan("run", "-h") == (0, common)
+    assert caravan("hosts")[1] == caravan("hosts", "--help")[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
+    _, text = caravan(name, "--help-all")
+
+    assert "<" not in text
+    assert "list[" not in text
+    assert "[[" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rnu", "there is no command 'rnu'; did you mean caravan run?"),
+        ("ls", "there is no command 'ls'; did you mean caravan status?"),
+        ("unhold @last", "there is no command 'unhold'; did you mean caravan retry --state held?"),
+        ("qqq", "there is no command 'qqq'; caravan --help lists them"),
+        ("run --tmeplate x", "run has no option --tmeplate; did you mean --template?"),
+        (
+            "run --temperature 0.2",
+            "run has no option --temperature; options of a model are set with --set temperature=VALUE",
+        ),
+        ("status --qqqqq", "status has no option --qqqqq (caravan status --help-all)"),
+        ("status --limit x", "status: --limit: expected a whole number (caravan status --help)"),
+        (
+            "submit --priority urgent",
+            "submit: --priority: 'urgent' is not one of 'interactive', 'high', 'normal', 'bulk' (caravan submit --help)",
+        ),
+        ("jobs", "jobs: BATCH is missing (caravan jobs --help)"),
+        ("hosts lsit", "hosts: no such command 'lsit'. Did you mean 'list'? (caravan hosts --help)"),
+        (
+            "submit x --limit 0",
+            "submit: --limit: expected a number greater than or equal to 1 (caravan submit --help)",
+        ),
+        ("status a b", "status: too many arguments: b (caravan status --help)"),
+    ],
+)
+def test_a_wrong_command_line_gets_one_line_with_what_was_meant(words: str, message: str) -> None:
+    assert caravan(*words.split()) == (2, f"caravan: {message}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("status", "-q"), ("-q", "status"), ("status", "--log-format", "json", "-vv")]
+)
+def test_quiet_verbose_and_the_form_of_logs_stand_anywhere(words: tuple[str, ...]) -> None:
+    code, text = caravan(*words)
+
+    assert code == 0, text
+
+
+def test_quiet_and_verbose_exclude_each_other_wherever_they_stand() -> None:
+    code, text = caravan("-q", "status", "-v")
+
+    assert (code, "-q has no effect beside -v" in text) == (2, True)
+
+
+def test_status_without_a_batch_lists_and_options_of_the_list_need_no_batch() -> None:
+    assert json.loads(caravan("status", "--json", "--limit", "3")[1]) == []
+    assert "--limit has no effect beside BATCH" in caravan("status", "1", "--limit", "3")[1]
+
+
+def test_fleet_holds_the_processes_that_service_files_call(tmp_path: Path) -> None:
+    for name in UNLISTED:
+        assert caravan("fleet", name, "--help")[1].replace("fleet ", "") == caravan(name, "--help")[
+            1
+        ].replace("fleet ", "")

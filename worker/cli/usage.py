@@ -1,0 +1,76 @@
+"""What a wrong command line is told: one line that says what is wrong and what was probably meant."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from worker.cli.commands import ELSEWHERE
+
+MODEL_OPTIONS = (
+    "temperature",
+    "num_ctx",
+    "num_predict",
+    "seed",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "repeat_penalty",
+)
+"""Options of Ollama that people give as options of a command."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that looks most like ``word``."""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def no_command(word: str, known: Sequence[str], path: str = "caravan") -> str:
+    """The message for a command that is not there.
+
+    >>> no_command("rnu", ["run", "status"])
+    "there is no command 'rnu'; did you mean caravan run?"
+    >>> no_command("ps", ["run", "status"])
+    "there is no command 'ps'; did you mean caravan hosts ps?"
+    """
+    match = (ELSEWHERE.get(word) if path == "caravan" else None) or nearest(word, known)
+    remedy = f"did you mean {path} {match}?" if match else f"{path} --help lists them"
+    return f"there is no command {word!r}; {remedy}"
+
+
+def usage_line(error: Any) -> str:
+    """A usage error of Typer as one line, without ``caravan:``."""
+    ctx = getattr(error, "ctx", None)
+    path = "caravan" if ctx is None else ctx.command_path
+    if hasattr(error, "possibilities"):
+        return _no_option(error, ctx, path)
+    message = " ".join(error.format_message().split())
+    message = re.sub(r"^Invalid value for '?(.+?)'?: ", lambda match: f"{_place(match[1])}: ", message)
+    message = re.sub(
+        r"^Missing (?:argument|option|parameter) '?(.+?)'?\.(?: |$)", r"\1 is missing. ", message
+    )
+    message = re.sub(r"Value error, ", "", message)
+    message = re.sub(r"Input should be a valid integer.*", "expected a whole number", message)
+    message = re.sub(r"Input should be a valid (\w+).*", r"expected a \1", message)
+    message = re.sub(r"Input should be ", "expected a number ", message).strip()
+    message = re.sub(r"^Got unexpected extra argument\S* \((.*)\)$", r"too many arguments: \1", message)
+    message = message[:1].lower() + message[1:] if message[:2].istitle() else message
+    return f"{path.removeprefix('caravan ')}: {message.rstrip('.')} ({path} --help)"
+
+
+def _place(hint: str) -> str:
+    return hint.replace("' / '", ", ")
+
+
+def _no_option(error: Any, ctx: Any, path: str) -> str:
+    name = error.option_name
+    word = name.lstrip("-").replace("-", "_")
+    if ctx is not None:
+        known = {one for param in ctx.command.get_params(ctx) for one in (*param.opts, *param.secondary_opts)}
+        if word in MODEL_OPTIONS and "--set" in known:
+            return f"{path.removeprefix('caravan ')} has no option {name}; options of a model are set with --set {word}=VALUE"
+        match = nearest(name, known)
+        if match:
+            return f"{path.removeprefix('caravan ')} has no option {name}; did you mean {match}?"
+    return f"{path.removeprefix('caravan ')} has no option {name} ({path} --help-all)"
