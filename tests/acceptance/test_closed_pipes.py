@@ -41,11 +41,10 @@ def test_what_head_does_not_read_is_no_error(answered: Environment) -> None:
         "results ads --wide",
         "results",
         "results --follow",
-        "export ads",
+        "results ads --without reasoning",
         "jobs ads --limit 200",
         "jobs ads --json",
         "info",
-        "status",
         "status",
         "watch",
         "--help",
@@ -60,8 +59,7 @@ def test_what_head_does_not_read_is_no_error(answered: Environment) -> None:
 def test_streams_that_were_closed_from_the_beginning_are_no_error(answered: Environment) -> None:
     for line in (
         "$C results ads >&-",
-        "$C batches >&-",
-        "$C batches 2>&- >/dev/null",
+        "$C status 2>&- >/dev/null",
         "$C status >&- 2>&- <&-",
     ):
         done = shell(line, answered)

@@ -29,7 +29,7 @@ def help_of(command: Any, ctx: Any, *, every: bool) -> str:
     """The help of a command or a group of commands. ``every``: with the options that are seldom needed."""
     draw = _Drawing()
     text, example = _split(command.help or "")
-    parts = [f"{draw.bold('Usage:')} {usage(command, ctx)}", draw.paragraphs(text)]
+    parts = [f"Usage: {usage(command, ctx)}", draw.paragraphs(text)]
     panels, hidden = _panels(command, ctx, every=every)
     if hasattr(command, "list_commands"):
         rows = [(name, _first_line(command.commands[name])) for name in command.list_commands(ctx)]
@@ -38,7 +38,7 @@ def help_of(command: Any, ctx: Any, *, every: bool) -> str:
     if hidden:
         parts.append(f"{hidden} more options: {ctx.command_path} --help-all")
     if example:
-        parts.append(f"{draw.bold('Example:')} {example}")
+        parts.append(f"Example: {example}")
     return "\n".join(part for part in parts if part)
 
 
@@ -49,7 +49,7 @@ def main_help(text: str, groups: Iterable[tuple[str, Sequence[Row]]], options: S
     names = max(cells(name) for _, rows in groups for name, _ in rows)
     return "\n".join(
         [
-            f"{draw.bold('Usage:')} caravan COMMAND …",
+            f"Usage: caravan COMMAND …",
             draw.paragraphs(first),
             *(draw.panel(title, rows, names=names) for title, rows in groups),
             draw.panel("Options", options),
@@ -152,18 +152,9 @@ class _Drawing:
     """Panels and paragraphs for standard output as it is now."""
 
     def __init__(self) -> None:
-        terminal = sys.stdout.isatty()
-        wide = terminal or "COLUMNS" in os.environ  # noqa: TID251 - what a terminal says of itself
+        wide = sys.stdout.isatty() or "COLUMNS" in os.environ  # noqa: TID251 - what a terminal says of itself
         columns = shutil.get_terminal_size().columns if wide else 80
         self.width = max(NARROWEST, min(WIDEST, columns))
-        dumb = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"  # noqa: TID251
-        self._colour = terminal and not dumb
-
-    def bold(self, text: str) -> str:
-        return self._style(text, "1")
-
-    def _style(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
     def paragraphs(self, text: str) -> str:
         folded = ("\n".join(self._fold(part, self.width)) for part in text.split("\n\n") if part)
@@ -187,7 +178,7 @@ class _Drawing:
             lines += [(name, folded[0]), *(("", line) for line in folded[1:])]
         top = f"╭─ {title} {'─' * (self.width - cells(title) - 5)}╮"
         body = [self._row(name, text, left, inner) for name, text in lines]
-        return "\n".join([self._style(top, "2"), *body, self._style(f"╰{'─' * (self.width - 2)}╯", "2")])
+        return "\n".join([top, *body, f"╰{'─' * (self.width - 2)}╯"])
 
     def _names(self, name: str, inner: int) -> list[str]:
         """A long name; choices are folded where they are too wide for a line."""
@@ -196,8 +187,5 @@ class _Drawing:
         return [piece.replace("| ", "|") for piece in textwrap.wrap(name.replace("|", "| "), inner)]
 
     def _row(self, name: str, text: str, left: int, inner: int) -> str:
-        bar = self._style("│", "2")
-        if not text:
-            return f"{bar} {self._style(name, '1;36')}{' ' * (inner - cells(name))} {bar}"
-        space = " " * (left - cells(name) + 2)
-        return f"{bar} {self._style(name, '1;36')}{space}{text}{' ' * (inner - left - 2 - cells(text))} {bar}"
+        line = f"{name}{' ' * (left - cells(name) + 2)}{text}" if text else name
+        return f"│ {line}{' ' * (inner - cells(line))} │"
