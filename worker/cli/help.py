@@ -49,7 +49,7 @@ def main_help(text: str, groups: Iterable[tuple[str, Sequence[Row]]], options: S
     names = max(cells(name) for _, rows in groups for name, _ in rows)
     return "\n".join(
         [
-            f"Usage: caravan COMMAND …",
+            "Usage: caravan COMMAND …",
             draw.paragraphs(first),
             *(draw.panel(title, rows, names=names) for title, rows in groups),
             draw.panel("Options", options),
