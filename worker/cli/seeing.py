@@ -17,7 +17,6 @@ from worker.cli.render import (
     one_line,
     output_console,
     plain_table,
-    size,
 )
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, print_json
@@ -27,7 +26,6 @@ from worker.explain import explain as explain_reference
 from worker.explain import moment
 from worker.stack.home import server_of
 from worker.storage.batches import find_batch
-from worker.storage.host_rows import read_hosts
 from worker.storage.reports import JobLine, list_jobs
 
 if TYPE_CHECKING:
