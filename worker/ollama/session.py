@@ -24,6 +24,8 @@ from worker.ollama.calls import Call
 _SPARE = 4
 """Connections kept beside one for each slot: probes, and a load."""
 _READ_BYTES = 64 * 1024
+HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "caravan"}
+"""What each request says of itself."""
 
 
 class _Current(threading.local):
@@ -39,9 +41,6 @@ def open_session(slots: int) -> requests.Session:
     """A session for one host that serves ``slots`` requests at a time."""
     session = requests.Session()
     session.trust_env = False
-    session.headers = requests.structures.CaseInsensitiveDict(
-        {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "caravan"}
-    )
     adapter = _Adapter(pool_connections=1, pool_maxsize=slots + _SPARE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)

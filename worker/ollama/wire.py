@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, Retry, Timeout
 from urllib3.response import BaseHTTPResponse
 
 from worker.clock import Clock
@@ -13,11 +16,12 @@ from worker.ollama.calls import Call
 from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
 from worker.ollama.limits import Patience
 from worker.ollama.secrets import resolve
-from worker.ollama.session import checked_url, current, open_session
+from worker.ollama.session import HEADERS, checked_url, current, open_session
 from worker.replies.bounds import Bounds
 from worker.replies.wording import bad_reply
 
 _READ_BYTES = 64 * 1024
+_NO_RETRIES = Retry(0, read=False)
 
 
 class Wire:
@@ -31,12 +35,9 @@ class Wire:
         self._credentials = resolve(access, url_auth=auth)
         self._bounds, self._clock = bounds, clock
         self._session = open_session(slots)
-        self._session.headers.update(self._credentials.headers)
-        self._adapter = self._session.get_adapter(self.url)
-        self._bare = {
-            method: self._session.prepare_request(requests.Request(method, self.url))
-            for method in ("GET", "POST", "DELETE")
-        }
+        self._headers = {**HEADERS, **self._credentials.headers}
+        self._path = urlsplit(self.url).path
+        self._pool: HTTPConnectionPool | None = None
         self._calls: set[Call] = set()
         self._closed = False
 
@@ -76,18 +77,14 @@ class Wire:
             if self._closed:
                 raise HostError(Code.WORKER_LOST, "the worker is stopping")
             call.start(patience, self._clock)
-            response = self._send(method, path, body, call, patience)
-            raw = response.raw
-            pieces = _pieces(response.raw, call)
-            if response.status_code != 200:
+            raw = self._send(method, path, body, call, patience)
+            pieces = _pieces(raw, call)
+            if raw.status != 200:
                 content = _bounded(pieces, self._bounds.error_bytes)
                 raise from_status(
-                    response.status_code,
-                    response.headers.get("Content-Type", ""),
-                    content,
-                    headers=response.headers,
+                    raw.status, raw.headers.get("Content-Type", ""), content, headers=raw.headers
                 )
-            if (coding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+            if (coding := raw.headers.get("Content-Encoding", "identity").lower()) != "identity":
                 # never unpacked: a few kilobytes may become gigabytes
                 raise bad_reply(f"a body packed with {coding[:20]!r}, which nobody asked for")
             yield pieces
@@ -124,18 +121,25 @@ class Wire:
 
     def _send(
         self, method: str, path: str, body: bytes | None, call: Call, patience: Patience
-    ) -> requests.Response:
-        request = self._bare[method].copy()
-        request.url = self.url + path
+    ) -> BaseHTTPResponse:
+        headers = dict(self._headers)
         if body is not None:
-            request.body = body
-            request.headers["Content-Type"] = "application/json"
-            request.headers["Content-Length"] = str(len(body))
+            headers["Content-Type"] = "application/json"
         current.call = call
         try:
-            # Not session.send: even without following a redirect it reads the whole of the redirect's body.
-            return self._adapter.send(
-                request, stream=True, timeout=(patience.connect, None), verify=self._credentials.verify
+            # Not session.send, which reads the whole of a redirect's body and prepares each request anew: the pool is
+            # the one that requests would take.
+            return self._connections().urlopen(
+                method,
+                self._path + path,
+                body,
+                headers,
+                retries=_NO_RETRIES,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(connect=patience.connect, read=None),
             )
         except BROKEN as error:
             if call.reader is not None:
@@ -143,6 +147,18 @@ class Wire:
             raise from_exception(error, call, answered=False) from error
         finally:
             current.call = None
+
+    def _connections(self) -> HTTPConnectionPool:
+        """The pool of the host, with the certificates to trust; made once."""
+        if self._pool is None:
+            adapter = self._session.get_adapter(self.url)
+            assert isinstance(adapter, HTTPAdapter)
+            request, verify = requests.Request("GET", self.url).prepare(), self._credentials.verify
+            pool = adapter.get_connection_with_tls_context(request, verify)
+            assert isinstance(pool, HTTPConnectionPool)
+            adapter.cert_verify(pool, self.url, verify, None)  # type: ignore[no-untyped-call]
+            self._pool = pool
+        return self._pool
 
 
 def _pieces(raw: BaseHTTPResponse, call: Call) -> Iterator[bytes]:

@@ -43,7 +43,20 @@ def coalesce(
     >>> coalesce(["m:1 num_ctx>=4096", "m:1 num_ctx>=8192"])
     [Group(runner_key='m:1 num_ctx=8192', members=('m:1 num_ctx>=4096', 'm:1 num_ctx>=8192'))]
     """
-    weights = weights or {}
+    shared = frozenset((weights or {}).items())
+    return list(_groups(tuple(queued), tuple(resident), frozenset(elsewhere), frozenset(blocked), shared))
+
+
+@lru_cache(maxsize=16)
+def _groups(
+    queued: tuple[str, ...],
+    resident: tuple[str, ...],
+    elsewhere: frozenset[str],
+    blocked: frozenset[str],
+    shared: frozenset[tuple[str, str]],
+) -> tuple[Group, ...]:
+    """Kept, since from one decision to the next the keys are mostly the same."""
+    weights = dict(shared)
     members: dict[str, list[str]] = {}
     families: dict[tuple[object, ...], list[str]] = {}
     for text in queued:
@@ -71,7 +84,7 @@ def coalesce(
             if target not in targets:
                 targets.append(target)
             members.setdefault(target, []).append(text)
-    return [Group(key, tuple(sorted(texts))) for key, texts in sorted(members.items())]
+    return tuple(Group(key, tuple(sorted(texts))) for key, texts in sorted(members.items()))
 
 
 @lru_cache(maxsize=10_000)

@@ -19,7 +19,7 @@ from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
 from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
-from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.host_rows import Disk, HostRow, read_hosts
 from worker.storage.models import ModelTold
 from worker.storage.paces import PaceSeen, read_paces
 from worker.storage.reports import list_models
@@ -217,8 +217,11 @@ def machines_seen(conn: Connection, looks: "Sequence[Seen]", now: datetime) -> M
                 added_at=now,
                 version=look.version,
                 last_seen_at=now,
-                models=frozenset(there),
-                weights={model.name: model.weights for model in look.models if model.weights},
+                disk=Disk(
+                    now,
+                    frozenset(there),
+                    {model.name: model.weights for model in look.models if model.weights},
+                ),
             )
         reports.append(replace(before, host=look.host))
         models[name] = there

@@ -175,7 +175,7 @@ class Machine:
     def _remember(self, conn: Connection) -> None:
         """What an earlier worker of this host left loaded, as the database knows it."""
         self._started = True
-        rows = read_hosts(conn, self._context.clock.now(), models=())
+        rows = read_hosts(conn, self._context.clock.now())
         row = next((row for row in rows if row.name == self._session.host), None)
         if row is None:
             return

@@ -41,6 +41,9 @@ class _Own:
     waits: list[Waited] = field(default_factory=list)
 
 
+_UNKNOWN = _Own()
+
+
 class Paces:
     """Load and service seconds, memory and slots per runner key on ``host``, and what the other hosts saw.
 
@@ -118,7 +121,7 @@ class Paces:
     def estimate(self, runner_key: str, *, size: int | None = None) -> Estimate:
         """What was seen of it here and elsewhere; ``size`` is the model's, in bytes, for the load that nobody saw."""
         others = self._by_key.get(runner_key, ())
-        own = self._own.get(runner_key, _Own())
+        own = self._own.get(runner_key, _UNKNOWN)
         loads = [seen.load_seconds for seen in others if seen.load_seconds is not None]
         if own.load is not None:
             loads.append(own.load)

@@ -15,7 +15,7 @@ from worker.serving.session import HostSession
 from worker.storage.backlog import read_backlog, read_due, served_at
 from worker.storage.changes import Marks, read_marks
 from worker.storage.engine import Connection
-from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.host_rows import Disk, HostRow, read_hosts
 from worker.storage.paces import read_paces, save_paces
 
 PACES_EVERY = 10.0
@@ -56,6 +56,7 @@ class HostView:
         self._paces_at = self._dated_until = float("-inf")
         self._dated: dict[str, list[tuple[datetime, int]]] = {}
         self._marks: Marks | None = None
+        self._disks: dict[str, Disk] = {}
 
     def slots_of(self, runner_key: str | None) -> int:
         """Jobs of that key that are asked at a time."""
@@ -90,6 +91,7 @@ class HostView:
             now=self._context.clock.now(),
             dated=self._count_dated(conn),
             batch_id=self._context.batch_id,
+            disks=self._disks,
         )
 
     def _count_dated(self, conn: Connection) -> dict[str, list[tuple[datetime, int]]]:
@@ -127,10 +129,12 @@ def read_snapshot(
     dated: Dated,
     batch_id: int | None = None,
     parameters: Parameters | None = None,
+    disks: dict[str, Disk] | None = None,
 ) -> Snapshot:
-    """The facts as they stand now; under the fleet's lock where a load is to be decided."""
-    backlog = read_backlog(conn, now=now, batch_id=batch_id)
-    rows = read_hosts(conn, now, models={waiting.model for waiting in backlog})
+    """The facts as they stand now; under the fleet's lock where a load is to be decided. ``disks`` as for ``read_hosts``."""
+    served = served_at(conn)
+    backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served)
+    rows = read_hosts(conn, now, disks=disks)
     mine = next(row for row in rows if row.name == own.name)
     others = [row for row in rows if row.name != own.name]
     groups = coalesce(
@@ -146,13 +150,9 @@ def read_snapshot(
     work = []
     for group in groups:
         queued = [row for member in group.members for row in by_key[member]]
-        due = sorted(entry for member in group.members for entry in dated.get(member, ()))
+        due = sorted(entry for member in group.members for entry in dated.get(member, ())) if dated else ()
         work.append(_work(group.runner_key, queued, due, paces, own.models))
-    last = {
-        key: at.timestamp()
-        for (key, priority), at in served_at(conn).items()
-        if priority == Priority.INTERACTIVE
-    }
+    last = {key: at.timestamp() for (key, priority), at in served.items() if priority == Priority.INTERACTIVE}
     facts = Facts(
         host=_mine(mine, own, paces),
         others=[_other(row, paces) for row in others],
@@ -163,7 +163,10 @@ def read_snapshot(
     )
     oldest = {row.runner_key: row.oldest_at for row in reversed(backlog)}
     members = {
-        group.runner_key: tuple(sorted(group.members, key=lambda key: (oldest[key], key))) for group in groups
+        group.runner_key: group.members
+        if len(group.members) == 1
+        else tuple(sorted(group.members, key=lambda key: (oldest[key], key)))
+        for group in groups
     }
     return Snapshot(facts, members)
 
@@ -178,8 +181,8 @@ def _work(
     tiers: dict[Priority, Tier] = {}
     for row in rows:
         served = None if row.served_at is None else row.served_at.timestamp()
-        tier = Tier(row.jobs, row.oldest_at.timestamp(), served)
-        tiers[row.priority] = _combine(tiers.get(row.priority), tier)
+        tier, beside = Tier(row.jobs, row.oldest_at.timestamp(), served), tiers.get(row.priority)
+        tiers[row.priority] = tier if beside is None else _combine(beside, tier)
     model = key.split(" ", 1)[0]
     known = models.get(model)
     estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
@@ -196,10 +199,8 @@ def _work(
     )
 
 
-def _combine(first: Tier | None, second: Tier) -> Tier:
+def _combine(first: Tier, second: Tier) -> Tier:
     """Two windows' jobs at one priority. The window that was served longest ago counts: it must not starve beside the other."""
-    if first is None:
-        return second
     served = (
         None
         if first.served_at is None or second.served_at is None

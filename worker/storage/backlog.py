@@ -1,16 +1,16 @@
 """What waits, per runner key and priority? By jumping along the claim index: the cost does not grow with the queue."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, bindparam, select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.backlog import Waiting
 from worker.domain.jobs import Priority
 from worker.storage.ids import id_range
 from worker.storage.operations import OPERATING, free_ranges
-from worker.storage.tables import served
+from worker.storage.tables import served as served_rows
 from worker.storage.types import UtcTime
 
 BACKLOG = """
@@ -20,33 +20,31 @@ WITH RECURSIVE keys(runner_key) AS (
   SELECT (SELECT runner_key FROM jobs WHERE state = 'queued' AND runner_key > keys.runner_key
           ORDER BY runner_key LIMIT 1)
   FROM keys WHERE keys.runner_key IS NOT NULL
-)
+), firsts AS MATERIALIZED (
 SELECT keys.runner_key, tiers.priority,
        coalesce((SELECT id FROM jobs WHERE state = 'queued' AND runner_key = keys.runner_key
         AND priority = tiers.priority AND expires = false AND prefix_group >= :low AND prefix_group < :high
         ORDER BY prefix_group, id LIMIT 1),
        (SELECT id FROM jobs WHERE state = 'queued' AND deadline IS NOT NULL AND runner_key = keys.runner_key
         AND priority = tiers.priority AND expires = true AND deadline > :now
-        AND prefix_group >= :low AND prefix_group < :high ORDER BY deadline, prefix_group, id LIMIT 1)) AS oldest,
-       EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops) AS stopped
+        AND prefix_group >= :low AND prefix_group < :high ORDER BY deadline, prefix_group, id LIMIT 1)) AS oldest
 FROM keys, (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS tiers
 WHERE keys.runner_key IS NOT NULL
-"""
-"""A skip-scan: two index probes per runner key and priority. The oldest job is null where there is none, or where all of
-them have expired."""
-
-_BACKLOG = text(BACKLOG).bindparams(bindparam("now", type_=UtcTime))
-
-_FIRST = (
-    text(
-        "SELECT j.id, j.model, j.eligible_at, j.submitted_at, (SELECT count(*) FROM (SELECT 1 FROM jobs g "
-        "WHERE g.state = 'queued' AND g.runner_key = j.runner_key AND g.priority = j.priority "
-        "AND g.expires = j.expires AND g.prefix_group = j.prefix_group LIMIT 64) AS alike) AS alike "
-        "FROM jobs j WHERE j.id IN :ids"
-    )
-    .bindparams(bindparam("ids", expanding=True))
-    .columns(eligible_at=UtcTime, submitted_at=UtcTime)
 )
+SELECT f.runner_key, f.priority, f.oldest, (SELECT model FROM jobs WHERE id = f.oldest) AS model,
+       (SELECT coalesce(eligible_at, submitted_at) FROM jobs WHERE id = f.oldest) AS since,
+       (SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs g WHERE g.state = 'queued' AND g.runner_key = j.runner_key
+         AND g.priority = j.priority AND g.expires = j.expires AND g.prefix_group = j.prefix_group LIMIT 64) AS alike_)
+        FROM jobs j WHERE j.id = f.oldest) AS alike,
+       EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops) AS stopped
+FROM firsts AS f
+WHERE f.oldest IS NOT NULL OR EXISTS (SELECT 1 FROM operations WHERE ended_at IS NULL AND stops)
+"""
+"""A skip-scan: two index probes per runner key and priority. Of those without a job, or all of whose jobs have expired,
+there is no row, unless an operation stops some jobs: it has to be known then even where nothing waits. A join would
+make PostgreSQL read all jobs: it cannot know how few rows come."""
+
+_BACKLOG = text(BACKLOG).bindparams(bindparam("now", type_=UtcTime)).columns(since=UtcTime)
 
 _QUEUED = f"SELECT runner_key, priority, jobs FROM {{table}} WHERE state = 'queued' AND batch_id NOT IN ({OPERATING}){{batch}}"
 
@@ -62,11 +60,18 @@ _TOTALS = text(_totals(""))
 _BATCH_TOTALS = text(_totals(" AND batch_id = :batch"))
 
 
-def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None) -> list[Waiting]:
+def read_backlog(
+    conn: Connection,
+    *,
+    now: datetime,
+    batch_id: int | None = None,
+    served: Mapping[tuple[str, int], datetime] | None = None,
+) -> list[Waiting]:
     """Queued work by runner key and priority, of one batch where ``batch_id`` is given. Jobs of a batch that is being
     cancelled or deleted are none.
 
-    Rows that exist count for at least one job, whatever the totals say.
+    Rows that exist count for at least one job, whatever the totals say. ``served`` is what ``served_at`` gives, where the
+    caller has read it already.
     """
     rows = conn.execute(_BACKLOG, {"now": now, **id_range(batch_id)}).all()
     if rows and rows[0].stopped:
@@ -76,36 +81,37 @@ def read_backlog(conn: Connection, *, now: datetime, batch_id: int | None = None
             for low, high in ranges
             for row in conn.execute(_BACKLOG, {"now": now, "low": low, "high": high})
         ]
-    oldest_of: dict[tuple[str, int], Row[Any]] = {}
-    for row in rows:
-        if row.oldest is not None:
-            oldest_of.setdefault((row.runner_key, row.priority), row)
-    found = {row.oldest: row for row in oldest_of.values()}
-    if not found:
+    firsts: dict[tuple[str, int], tuple[str, datetime, int]] = {}
+    for key, priority, oldest, model, since, alike, _ in rows:
+        if oldest is not None:
+            firsts.setdefault((key, priority), (model, since, alike))
+    if not firsts:
         return []
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
-    totals = {(key, priority): int(n) for key, priority, n in counted}
-    last = served_at(conn)
-    oldest = conn.execute(_FIRST, {"ids": sorted(found)})
-    waiting = [
+    totals = {(key, priority): int(n) for key, priority, n in counted.all()}
+    last = served_at(conn) if served is None else served
+    return [
         Waiting(
-            runner_key=found[job].runner_key,
+            runner_key=of[0],
             model=model,
-            priority=Priority(found[job].priority),
-            jobs=max(1, totals.get((found[job].runner_key, found[job].priority), 1)),
-            oldest_at=min(eligible or submitted, now),
-            group=max(1, group),
-            served_at=last.get((found[job].runner_key, found[job].priority)),
+            priority=_PRIORITIES[of[1]],
+            jobs=max(1, totals.get(of, 1)),
+            oldest_at=min(since, now),
+            group=max(1, alike),
+            served_at=last.get(of),
         )
-        for job, model, eligible, submitted, group in oldest
+        for of, (model, since, alike) in sorted(firsts.items())
     ]
-    return sorted(waiting, key=lambda row: (row.runner_key, row.priority))
+
+
+_PRIORITIES = {priority.value: priority for priority in Priority}
+_SERVED = select(served_rows.c.runner_key, served_rows.c.priority, served_rows.c.at)
 
 
 def served_at(conn: Connection) -> dict[tuple[str, int], datetime]:
     """(runner key, priority) → when one of them was last claimed, by any host."""
-    rows = conn.execute(select(served.c.runner_key, served.c.priority, served.c.at))
-    return {(key, priority): at for key, priority, at in rows}
+    rows = conn.execute(_SERVED)
+    return {(key, priority): at for key, priority, at in rows.all()}
 
 
 MOST_DUE = 8

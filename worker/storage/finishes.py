@@ -1,9 +1,10 @@
 """How outcomes reach the database: in groups, each through the fence, few statements however many there are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, assert_never
 
 from sqlalchemy import Row, bindparam, insert, select, text, update
@@ -52,7 +53,8 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     neither claimed nor cancelled. Storing the same finish again is refused, which makes a commit whose answer was lost
     safe to repeat.
     """
-    rows = {row.id: row for row in conn.execute(_rows(conn, finishes))}
+    ids = sorted({finish.job_id for finish in finishes})
+    rows = {row.id: row for row in conn.execute(_rows(conn.dialect.name), {"ids": ids})}
     finished, ends = Finished(), _Ends(now)
     for finish in finishes:
         row = rows.get(finish.job_id)
@@ -68,7 +70,8 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     return finished
 
 
-def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
+@cache
+def _rows(dialect: str) -> Any:
     query = select(
         jobs.c.id,
         jobs.c.batch_id,
@@ -86,9 +89,9 @@ def _rows(conn: Connection, finishes: Iterable[Finish]) -> Any:
         jobs.c.followed,
         answered_before().label("answered"),
         select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery().label("batch_state"),
-    ).where(jobs.c.id.in_(sorted({finish.job_id for finish in finishes})))
+    ).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
-    return query.order_by(jobs.c.id).with_for_update() if conn.dialect.name == "postgresql" else query
+    return query.order_by(jobs.c.id).with_for_update() if dialect == "postgresql" else query
 
 
 def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:

@@ -1,6 +1,6 @@
 """Reads hosts: one value for every reader, with what it has on disk, holds and leaves alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,8 +16,17 @@ from worker.policy.windows import Windows, is_open, opens_at, stored_windows
 from worker.storage.tables import blocks, host_models, hosts, residents
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-MOST_MODELS = 500
-"""Names of models in one statement; of more, all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a host has on disk, as the look at ``seen_at`` found it."""
+
+    seen_at: datetime | None = None
+    models: frozenset[str] = frozenset()
+    """Normalised names."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Model → what it shares with its other names, where the host tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,7 @@ class HostRow:
     loaded_seconds: float | None = None
     windows: Windows | None = None
     """The hours in which it takes work; None: always."""
-    models: frozenset[str] = frozenset()
-    """Normalised names of what it has on disk, of those that the reader named."""
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """Model → what it shares with its other names, where the host tells."""
+    disk: Disk = Disk()
     residents: Mapping[str, int | None] = field(default_factory=dict)
     """All runner keys it has loaded → the bytes each takes, where known."""
     blocks: tuple[Block, ...] = ()
@@ -97,6 +103,16 @@ class HostRow:
     @property
     def draining(self) -> bool:
         return self.host.draining
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Normalised names of what it has on disk."""
+        return self.disk.models
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Model → what it shares with its other names, where the host tells."""
+        return self.disk.weights
 
     @property
     def looked(self) -> bool:
@@ -157,10 +173,13 @@ class HostRow:
         return not self.looked or model in self.models
 
 
-def read_hosts(conn: Connection, now: datetime, *, models: Collection[str] | None = None) -> list[HostRow]:
-    """All hosts by name. Of what they have on disk ``models`` alone are read: a choice needs no others."""
+def read_hosts(conn: Connection, now: datetime, *, disks: dict[str, Disk] | None = None) -> list[HostRow]:
+    """All hosts by name. ``disks`` is what the reader knows of their disks from before; it is brought up to date, and
+    only of hosts that were looked at since is a model read: a fleet has thousands, and few change."""
     held, blocked = _runners(conn, now)
-    names, weights = _models(conn, models)
+    rows = conn.execute(_HOSTS).all()
+    disks = {} if disks is None else disks
+    _renew(conn, rows, disks)
     return [
         HostRow(
             host=host_of(row),
@@ -185,15 +204,15 @@ def read_hosts(conn: Connection, now: datetime, *, models: Collection[str] | Non
             loaded_at=row.loaded_at,
             loaded_seconds=row.loaded_seconds,
             windows=stored_windows(row.windows),
-            models=frozenset(
-                names.get(row.name, ()) if row.models is None else (model["name"] for model in row.models)
-            ),
-            weights=weights.get(row.name, {}),
+            disk=disks[row.name],
             residents=held.get(row.name, {}),
             blocks=tuple(blocked.get(row.name, ())),
         )
-        for row in conn.execute(select(hosts).order_by(hosts.c.name)).all()
+        for row in rows
     ]
+
+
+_HOSTS = select(hosts).order_by(hosts.c.name)
 
 
 def host_of(row: Row[Any]) -> Host:
@@ -243,15 +262,18 @@ _RUNNERS = _both()
 """In one statement, since every decision reads it."""
 
 
-def _models(
-    conn: Connection, wanted: Collection[str] | None
-) -> tuple[dict[str, list[str]], dict[str, dict[str, str]]]:
+def _renew(conn: Connection, rows: Sequence[Row[Any]], disks: dict[str, Disk]) -> None:
+    stale = [row for row in rows if row.name not in disks or disks[row.name].seen_at != row.last_seen_at]
+    if not stale:
+        return
     m, names, weights = host_models.c, dict[str, list[str]](), dict[str, dict[str, str]]()
     query = select(m.host, m.name, m.weights)
-    if wanted is not None and len(wanted) <= MOST_MODELS:
-        query = query.where(m.name.in_(sorted(wanted)))
+    if len(stale) < len(rows):
+        query = query.where(m.host.in_([row.name for row in stale]))
     for host, name, shared in conn.execute(query).all():
         names.setdefault(host, []).append(name)
         if shared:
             weights.setdefault(host, {})[name] = shared
-    return names, weights
+    for row in stale:
+        had = names.get(row.name, ()) if row.models is None else (model["name"] for model in row.models)
+        disks[row.name] = Disk(row.last_seen_at, frozenset(had), weights.get(row.name, {}))

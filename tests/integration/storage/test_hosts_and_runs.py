@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from tests.integration.storage.conftest import KEY, NOW, Store, ending, new_job
 from worker.domain.hosts import Host, HostModel
@@ -10,7 +11,7 @@ from worker.domain.jobs import JobState
 from worker.errors import Conflict, NotFound
 from worker.storage.claims import leave_host, renew_host, rescue_holder, take_host
 from worker.storage.finishes import finish_jobs
-from worker.storage.host_rows import read_hosts
+from worker.storage.host_rows import Disk, read_hosts
 from worker.storage.hosts import (
     add_host,
     block_key,
@@ -45,17 +46,33 @@ def test_what_a_probe_found_is_seen_by_all(store: Store) -> None:
     assert unseen.models == frozenset()
 
 
-def test_a_choice_reads_of_what_hosts_have_the_models_that_wait_alone(store: Store) -> None:
-    models = [HostModel(f"m{n}:8b", "d", False, 4096, weights=f"w{n}") for n in range(40)]
+def test_a_reader_that_comes_again_reads_the_models_of_hosts_that_were_looked_at_since_alone(
+    store: Store,
+) -> None:
+    def had(name: str, weights: str | None = None) -> list[HostModel]:
+        return [HostModel(name, "d", False, 4096, weights=weights)]
+
+    disks: dict[str, Disk] = {}
+    sent: list[str] = []
+    event.listen(store.database._engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
     with store.database.write() as conn:
-        record_probe(conn, "gpu-1", version="0.30.1", models=models, now=NOW)
+        add_host(conn, Host("gpu-3", "http://gpu-3:11434"), now=NOW)
+        record_probe(conn, "gpu-1", version="0.30.1", models=had("m1:8b", "w1"), now=NOW)
+        record_probe(conn, "gpu-3", version="0.30.1", models=had("m3:8b"), now=NOW)
+        first, unseen, _ = read_hosts(conn, NOW, disks=disks)
+        record_probe(conn, "gpu-1", version="0.30.1", models=had("m2:8b"), now=NOW + timedelta(seconds=1))
+        sent.clear()
+        second, _, third = read_hosts(conn, NOW, disks=disks)
+        again = [statement for statement in sent if "host_models" in statement]
+        sent.clear()
+        read_hosts(conn, NOW, disks=disks)
 
-        narrow, unseen = read_hosts(conn, NOW, models={"m3:8b", "none:1"})
-        everything = read_hosts(conn, NOW)[0]
-
-    assert (narrow.looked, narrow.models, narrow.weights) == (True, frozenset({"m3:8b"}), {"m3:8b": "w3"})
+    assert (first.looked, first.models, first.weights) == (True, frozenset({"m1:8b"}), {"m1:8b": "w1"})
     assert (unseen.looked, unseen.may_have("m3:8b")) == (False, True)
-    assert len(everything.models) == 40
+    assert (second.models, third.models) == (frozenset({"m2:8b"}), frozenset({"m3:8b"}))
+    assert not second.weights
+    assert [statement.count("IN (") for statement in again] == [1], "of one host"
+    assert not [statement for statement in sent if "host_models" in statement]
 
 
 def test_a_host_that_a_worker_serves_is_not_called_unreachable_by_somebody_else(store: Store) -> None:
