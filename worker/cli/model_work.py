@@ -96,7 +96,7 @@ def _known_hosts(database: Database, places: Sequence[str] | None) -> list[Host]
     """Hosts that somebody serves. Raises SettingsRefused."""
     hosts = wanted_hosts(database, places, None)
     with database.read() as conn:
-        known = {row.name for row in read_hosts(conn, database.clock().now(), models=())}
+        known = {row.name for row in read_hosts(conn, database.clock().now())}
     missing = [host for host in hosts if host.name not in known]
     if missing:
         raise SettingsRefused(

@@ -136,4 +136,4 @@ def why_it_waits(part: ModelPart, row: HostRow | None, *, caring: bool) -> str:
 
 def rows_of(conn: Connection, database: Database) -> dict[str, HostRow]:
     """All hosts by name."""
-    return {row.name: row for row in read_hosts(conn, database.clock().now(), models=())}
+    return {row.name: row for row in read_hosts(conn, database.clock().now())}

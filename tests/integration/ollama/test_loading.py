@@ -253,9 +253,11 @@ def test_an_older_server_is_asked_about_each_model_once() -> None:
     with scripted(answers(tags=body({"models": [entry]}), show=body(show))) as host:
         gpu = OllamaHost(host.url)
 
-        assert gpu.models() == gpu.models() == [HostModel("a:latest", "d1", True, 40_960, 5)]
+        first, again = gpu.models(), gpu.models()
         gpu.close()
 
+    model = HostModel("a:latest", "d1", True, 40_960, 5, capabilities=("completion", "thinking"))
+    assert first == again == [model]
     assert host.paths() == ["/api/tags", "/api/show", "/api/tags"]
 
 
