@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, make_url, text
 from tests import leaks, state_writer
 from tests.processes import Processes
 from tests.servers import postgres_server, redis_server
+from tests.servers.cleaned import Cleaned
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -141,12 +142,17 @@ def _migrated_postgres(_postgres: str) -> str:
     return str(make_url(url).database)
 
 
+@pytest.fixture(scope="session")
+def _cleaned_postgres(_postgres: str, _migrated_postgres: str) -> Cleaned:
+    return Cleaned(lambda: _create(_postgres, template=_migrated_postgres), lambda url: _drop(_postgres, url))
+
+
 @pytest.fixture
-def migrated_postgres_url(_postgres: str, _migrated_postgres: str) -> Iterator[str]:
-    """A PostgreSQL database at the newest revision, copied from one that was upgraded once."""
-    url = _create(_postgres, template=_migrated_postgres)
+def migrated_postgres_url(_cleaned_postgres: Cleaned) -> Iterator[str]:
+    """A PostgreSQL database at the newest revision without a row of a test before."""
+    url = _cleaned_postgres.take()
     yield url
-    _drop(_postgres, url)
+    _cleaned_postgres.give_back(url)
 
 
 @pytest.fixture(scope="session")

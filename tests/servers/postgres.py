@@ -21,6 +21,7 @@ _FAST = {
     "synchronous_commit": "off",
     "max_connections": "200",
     "timezone": "UTC",
+    "autovacuum": "off",
 }
 """A test's data need not survive a power cut."""
 
