@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from api_schemas.submissions import Submission
-    from worker.door.documents import Asking, Prepared, Window
+    from worker.door.document_lines import Window
+    from worker.door.documents import Asking, Prepared
     from worker.door.rows import RowFile
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
@@ -164,7 +165,7 @@ def _window(
 ) -> "Window | None":
     """As it was asked for, else what the hosts tell of the models: the smallest of them."""
     from worker.domain.runners import normalise_model
-    from worker.door.documents import window_of
+    from worker.door.document_lines import window_of
 
     request: dict[str, Any] = {
         "options": dict(submission.options or {}),

@@ -1,5 +1,6 @@
 """``caravan report``: what the work came to, as a table with a picture, JSON, or a page."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -156,7 +157,25 @@ def remarks(made: "Report", price: float | None) -> list[str]:
         told.append(
             f"no watts told for {', '.join(made.figures.unknown_power)}: caravan hosts set {first} --watts N"
         )
+    told += [schedule_remark(one) for one in made.schedule_lines]
     return told
+
+
+def schedule_remark(line: Mapping[str, Any]) -> str:
+    """A schedule with its last firing, in one line."""
+    when = (
+        "paused"
+        if line["paused_at"]
+        else f"next {line['next_at']:%Y-%m-%d %H:%M} UTC"
+        if line["next_at"]
+        else "no next time"
+    )
+    if line["last_fire_at"] is None:
+        return f"schedule {line['schedule']}: not fired yet; {when}"
+    names = ("new", "changed", "retried", "reused", "gone", "failed", "cut", "empty", "unfit")
+    counts = ", ".join(f"{line[f'last_{name}']:,} {name}" for name in names if line[f"last_{name}"])
+    last = f"{line['last_fire_at']:%Y-%m-%d %H:%M} UTC {line['last_state']}"
+    return f"schedule {line['schedule']}: {last}{': ' if counts else ''}{counts}; {when}"
 
 
 def filled_hours(made: "Report") -> list[tuple[datetime, int]]:
@@ -208,4 +227,6 @@ def as_json(made: "Report", price: float | None) -> dict[str, Any]:
         "total": line(made.figures.total),
         "failures": dict(made.failures),
         "hosts_without_watts": list(made.figures.unknown_power),
+        "batch_lines": [dict(one) for one in made.batch_lines],
+        "schedules": [dict(one) for one in made.schedule_lines],
     }

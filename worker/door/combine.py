@@ -1,7 +1,7 @@
 """What is a job asked whose prompt is made of the answers of others? Its template, rendered once they are there."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,14 +32,18 @@ def template_problem(prompt: str, values: Mapping[str, Any], *, line: int) -> Pr
 
 
 def combined_prompt(job: ClaimedJob) -> str:
-    """The prompt. Raises HostError, which is the job's fault: a part has no answer any more, or it does not render."""
-    lost = [part.custom_id for part in job.parts if part.answer is None]
-    if lost or not job.parts:
+    """Its prompt as it is sent. Raises HostError, the job's fault: a part has no answer any more, or it does not render."""
+    return filled(job.prompt, job.request["combine"], job.parts)
+
+
+def filled(template: str, values: Mapping[str, Any], parts: Sequence[Part]) -> str:
+    """The template with the answers of the parts. Raises HostError."""
+    lost = [part.custom_id for part in parts if part.answer is None]
+    if lost or not parts:
         told = f"no answer to {', '.join(lost[:5])}" if lost else "its parts are not there any more"
         raise HostError(Code.PARENT_FAILED, told)
-    values = {**job.request["combine"], "parts": [_values(part) for part in job.parts]}
     with _RENDERING:
-        text = _template(job.prompt).render(values, line=0)
+        text = _template(template).render({**values, "parts": [_values(part) for part in parts]}, line=0)
     if isinstance(text, Problem):
         raise HostError(Code.INVALID_REQUEST, text.message)
     return text

@@ -1,7 +1,6 @@
 """How do documents become jobs? Each read, rendered, and written as a job line of a file that is kept like standard input.
 
-The file has a hash, so the same documents asked the same way are the same batch, and a changed one extends it. Documents that
-are too long are split: their parts are asked first (a file of their own), their answers combined by a second template.
+The file has a hash, so the same documents asked the same way are the same batch, and a changed one extends it.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
@@ -19,36 +18,12 @@ from worker.documents.encodings import is_unusual, shown_encoding
 from worker.documents.leave_out import LeftOut, Reason, omissions
 from worker.documents.read import Document, Rules, is_table, read_all
 from worker.documents.sources import find_documents
-from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.domain.pages import without_text
-from worker.errors import DocumentCode, DocumentRefused, InputRefused, Problem
-from worker.policy.context_window import IMAGE_TOKENS, OVERHEAD, answer_tokens, estimate_tokens
-from worker.storage.models import ModelTold
+from worker.door.document_lines import Long, Templates, Window, combine_template, job_lines, own_lines
+from worker.errors import DocumentRefused, InputRefused, Problem
 
-LONGEST_ID = 200
-Long = Literal["refuse", "split"]
-"""What is done with a document that does not fit the window."""
-UNKNOWN_WINDOW = 8192
-"""Tokens: where no host tells of the model, and documents are to be split."""
 _NOTES_SHOWN = 3
-SMALLEST_PART = 256
-"""Tokens of a part; with less room than that beside its template, a document is refused."""
-FILLED = 0.75
-"""Of the room, by parts: tables and numbers have more tokens than an estimate, and a part that overflows costs its document."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How much room there is for a prompt."""
-
-    tokens: int
-    """Of the window, the answer included."""
-    answer: int
-
-    @property
-    def prompt(self) -> int:
-        return self.tokens - self.answer - OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +74,6 @@ class Prepared:
     """Documents that are asked without some of their pages."""
     remarks: tuple[str, ...] = ()
     """What is to be said of those that were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Templates:
-    """What a document is asked."""
-
-    prompt: Template
-    system: Template | None = None
-    combine: str | None = None
-    """The template that makes one answer of those of its parts, checked."""
 
 
 def prepare(
@@ -228,7 +193,7 @@ def shown(
                         raise one
                     if remarks is not None:
                         remarks.add(one)
-                    for line in _lines(one, templates, window, long=asking.long):
+                    for line in own_lines(one, templates, window, long=asking.long):
                         yield line["custom_id"], line.get("system"), line["prompt"]
                 except DocumentRefused as error:
                     refused.append(error)
@@ -240,56 +205,6 @@ def shown(
                     return
     if left == count:
         raise _nothing(asking, found_any, refused, left_out)
-
-
-def window_of(models: Sequence[ModelTold], request: Mapping[str, Any], *, long: Long) -> Window | None:
-    """How much of a document fits: the window as it was asked for, else the smallest of what the hosts tell of the models.
-
-    ``request``: options, think and format of its jobs. None: nobody knows, and nothing is too long.
-    """
-    answer = answer_tokens(request, thinking=any(model.thinking for model in models))
-    size = (request.get("options") or {}).get("num_ctx")
-    if not isinstance(size, int):
-        trained = [model.trained_context for model in models if model.trained_context]
-        size = min(trained, default=UNKNOWN_WINDOW if long == "split" else None)
-    return None if size is None else Window(size, min(answer, size // 2))
-
-
-def job_lines(
-    document: Document, templates: Templates, window: Window | None, *, long: Long
-) -> list[dict[str, Any]]:
-    """The document's job line; of one that is too long those of its parts and, last, the whole that waits for them.
-
-    Raises DocumentRefused: it does not fit, or a template cannot be filled.
-    """
-    lines = list(_lines(document, templates, window, long=long))
-    if len(lines) > 1 and templates.combine is not None:
-        lines.append(_whole(document, lines, templates.combine))
-    return lines
-
-
-def combine_template(text: str, *, source: str) -> str:
-    """A template that takes the answers of parts. Raises InputRefused for one that does not."""
-    if "parts" not in prompt_template(text, source=source).variables:
-        loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
-        told = f"{source}: does not take the answers; write {loop}"
-        raise InputRefused([Problem(0, "--combine", "no_variable", told)])
-    return text
-
-
-def custom_id_of(name: str) -> str:
-    """The name, or its beginning and a hash where it is too long for an id.
-
-    >>> custom_id_of("a/b.pdf"), len(custom_id_of("x" * 300))
-    ('a/b.pdf', 200)
-    """
-    if len(name) <= LONGEST_ID - 20:  # room for "#part-12"
-        return name
-    return f"{name[: LONGEST_ID - 36]}~{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:35]}"
-
-
-def part_id(name: str, part: Part) -> str:
-    return f"{custom_id_of(name)[: LONGEST_ID - 16]}#part-{part.number}"
 
 
 def _templates(asking: Asking) -> Templates:
@@ -315,149 +230,6 @@ def _check(*templates: Template | None) -> None:
     ]
     if problems:
         raise InputRefused(problems)
-
-
-def _whole(document: Document, parts: Sequence[Mapping[str, Any]], template: str) -> dict[str, Any]:
-    """The job line that makes one answer of those of the parts, once they are there."""
-    line = {
-        "custom_id": custom_id_of(document.name),
-        "prompt": template,
-        "after": [part["custom_id"] for part in parts],
-        "combine": {"document": {**_variables(document, ""), "text": ""}},
-        "metadata": metadata_of(document),
-    }
-    if parts[0].get("system"):
-        line["system"] = parts[0]["system"]
-    return line
-
-
-def _lines(
-    document: Document, templates: Templates, window: Window | None, *, long: Long
-) -> Iterator[dict[str, Any]]:
-    """The document's job line, or those of its parts. Raises DocumentRefused."""
-    line = _line(document, templates, document.text, None)
-    room = None if window is None else window.prompt
-    tokens, pictures = _tokens(line), 0
-    if room is not None and long == "split":
-        room, pictures = int(room * FILLED), IMAGE_TOKENS * len(document.seen_pages)
-    if room is None or tokens + pictures <= room or not document.text:
-        yield _with_pictures(line, document, document.seen_pages)
-        return
-    if long == "refuse":
-        told = (
-            f"about {tokens:,} tokens, there is room for {max(room, 0):,}; --long split asks it in parts, "
-            "--set num_ctx=N opens a larger window"
-        )
-        raise DocumentRefused(document.path, "too_large", told)
-    beside = tokens - estimate_tokens(document.text)
-    for part, pages in _parts(document, room - beside):
-        if part.text.strip():
-            yield _with_pictures(_line(document, templates, part.text, part), document, pages)
-
-
-def _parts(document: Document, room: int) -> list[tuple[Part, tuple[int, ...]]]:
-    """Parts that fit, each with the pages that are shown beside it. Raises DocumentRefused."""
-    shown_beside = 0
-    while True:
-        left = room - IMAGE_TOKENS * shown_beside
-        if left < SMALLEST_PART:
-            told = (
-                f"beside its template{' and pictures' if shown_beside else ''} there is room for {max(left, 0):,} tokens "
-                "of it; open a larger window"
-            )
-            raise DocumentRefused(document.path, "too_large", told)
-        parts = [
-            (part, _pictures_of(part, document)) for part in split(document.text, left, pages=document.pages)
-        ]
-        most = max(len(pictures) for _, pictures in parts)
-        if most <= shown_beside:
-            return parts
-        shown_beside = most
-
-
-def _pictures_of(part: Part, document: Document) -> tuple[int, ...]:
-    if part.pages is None:
-        return ()
-    first, last = part.pages
-    return tuple(page for page in document.seen_pages if first <= page <= last)
-
-
-def _with_pictures(line: dict[str, Any], document: Document, pages: Sequence[int]) -> dict[str, Any]:
-    """The line with these pages rendered: only now, for a document that did not change is not asked. Raises DocumentRefused."""
-    if not pages or document.render is None:
-        return line
-    return {**line, "images": list(document.render(pages))}
-
-
-def _line(document: Document, templates: Templates, text: str, part: Part | None) -> dict[str, Any]:
-    values = values_of(document, text)
-    if part is not None:
-        values["document"]["part"] = _provenance(part)
-    line: dict[str, Any] = {
-        "custom_id": custom_id_of(document.name) if part is None else part_id(document.name, part),
-        "prompt": _rendered(templates.prompt, values, document.path),
-        "metadata": metadata_of(document) | ({} if part is None else {"part": _provenance(part)}),
-    }
-    if templates.system is not None:
-        system = _rendered(templates.system, values, document.path, blank=True)
-        if system.strip():
-            line["system"] = system
-    return line
-
-
-def _tokens(line: Mapping[str, Any]) -> int:
-    return estimate_tokens(line["prompt"]) + estimate_tokens(line.get("system") or "")
-
-
-def _rendered(template: Template, values: Mapping[str, Any], path: str, *, blank: bool = False) -> str:
-    text = template.render(values, line=0, blank=blank)
-    if isinstance(text, Problem):
-        code: DocumentCode = "too_large" if text.code == "too_large" else "template_error"
-        raise DocumentRefused(path, code, text.message)
-    return text
-
-
-def values_of(document: Document, text: str) -> dict[str, Any]:
-    """What a template may say of it, with ``text`` as what it says: ``document`` and, of a row, its columns."""
-    return {**(document.metadata if document.row else {}), "document": _variables(document, text)}
-
-
-def _variables(document: Document, text: str) -> dict[str, Any]:
-    return {
-        "text": text,
-        "name": document.name,
-        "path": document.path,
-        "metadata": dict(document.metadata),
-        "pages": len(document.pages) if document.pages is not None else None,
-        "sha256": document.sha256,
-        "media_type": document.media_type,
-        "part": None,
-    }
-
-
-def metadata_of(document: Document) -> dict[str, Any]:
-    """The metadata of its job."""
-    about: dict[str, Any] = {
-        "path": document.path,
-        "sha256": document.sha256,
-        "media_type": document.media_type,
-    }
-    if document.pages is not None:
-        about["pages"] = len(document.pages)
-    if is_unusual(document.encoding):
-        about["encoding"] = document.encoding
-    return {**document.metadata, **about}
-
-
-def _provenance(part: Part) -> dict[str, Any]:
-    return {
-        "number": part.number,
-        "of": part.of,
-        "start": part.start,
-        "end": part.end,
-        "pages": None if part.pages is None else list(part.pages),
-        "headings": list(part.headings),
-    }
 
 
 def _nothing(

@@ -29,7 +29,9 @@ from worker.storage.notices import promise_notices
 
 NO_FILES = ("-", "python", "sql")
 """Sources: standard input, a program, and a query. What comes from there next may be anything."""
-_READING = frozenset({"columns", "encoding", "encoding_found", "quote", "id_column", "pilot", "override"})
+_READING = frozenset(
+    {"columns", "encoding", "encoding_found", "quote", "id_column", "pilot", "override", "documents"}
+)
 """Parts of a stored recipe that say how rows are read, not what they are asked."""
 
 
@@ -173,6 +175,8 @@ class _Entry:
             recipe["columns"] = list(self.input.columns)
         if self.input.encoding is not None:
             recipe["encoding_found"] = self.input.encoding
+        if self.input.by_document:
+            recipe["documents"] = True
         return recipe | ({"pilot": True} if self.submission.is_pilot else {})
 
     @property
@@ -359,6 +363,7 @@ def _origin(submission: Submission, *, schedule: str | None = None) -> BatchOrig
         deadline=submission.deadline,
         keep_seconds=None if submission.keep is None else keep_seconds(submission),
         schedule=schedule,
+        recipe=None if schedule is None else {"documents": True},
         windows=None if windows is None else windows.plain,
         fail_on_cut=submission.fail_on_cut,
     )

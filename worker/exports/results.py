@@ -12,6 +12,7 @@ from typing import Any, Literal, TextIO, TypeVar, assert_never
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import CODES, Code, InputRefused, Problem
+from worker.exports.prompts import sent_prompts
 from worker.exports.writers import (
     Column,
     Kind,
@@ -157,9 +158,10 @@ def result_lines(
 ) -> Iterator[dict[str, Any]]:
     """Every job of the batch (or those in ``states``, or ``chosen``) as a result line, in input order, open ones too.
     Without a batch: of all, batch by batch."""
-    for row in iter_results(
+    rows = iter_results(
         database, batch_id, states=states, chosen=chosen, long=fields.long, logprobs=fields.logprobs
-    ):
+    )
+    for row in sent_prompts(database, rows) if "prompt" in fields.long else rows:
         yield line_with(row, fields)
 
 
@@ -383,7 +385,7 @@ def table_columns(
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
         given[id_column] = column(id_column, "text", attrgetter("custom_id"))
-    if "prompt" not in recipe and "prompt" not in seen:
+    if "prompt" not in recipe and "documents" not in recipe and "prompt" not in seen:
         given["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in seen.items():
         given[key] = column(key, _kind(kind), partial(_of_metadata, key))
@@ -550,7 +552,7 @@ def _rows(
     values = [one.value for one in table]
     prompts = any(one.value is PROMPT for one in table)
     logprobs = any(one.column.name == "logprobs" for one in table)
-    for row in iter_results(
+    rows = iter_results(
         database,
         batch_id,
         states=states,
@@ -558,5 +560,6 @@ def _rows(
         chosen=chosen,
         long=fields.long,
         logprobs=logprobs,
-    ):
+    )
+    for row in sent_prompts(database, rows) if prompts or "prompt" in fields.long else rows:
         yield [value(row) for value in values]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from worker.clock import Clock
 from worker.maintenance.number import number_all
@@ -10,6 +11,7 @@ from worker.policy.figures import By, Figures, figures
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.figures import batch_names, cells, failures, lengths, loads, powers
+from worker.storage.overview import batch_lines, schedule_lines
 
 __all__ = ["By", "Report", "make_report"]
 
@@ -30,6 +32,10 @@ class Report:
     hosts: Figures
     failures: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    batch_lines: Sequence[Mapping[str, Any]] = ()
+    """The batches that were asked for, or the newest; rows of ``report_batches``."""
+    schedule_lines: Sequence[Mapping[str, Any]] = ()
+    """All schedules, where all work is told of; rows of ``report_schedules``."""
 
 
 def make_report(
@@ -58,6 +64,8 @@ def make_report(
         power = powers(conn)
         failed = failures(conn, ids, since=since, until=until)
         sizes = lengths(conn, ids, since=since, until=until) if details else {}
+        of_batches = batch_lines(conn, ids)
+        of_schedules = [] if ids else schedule_lines(conn)
     made = {
         one: figures(
             own,
@@ -71,6 +79,5 @@ def make_report(
         )
         for one in {by, By.HOUR, By.MODEL, By.HOST}
     }
-    return Report(
-        now, by, chosen, since, until, made[by], made[By.HOUR], made[By.MODEL], made[By.HOST], failed, sizes
-    )
+    pictures = made[By.HOUR], made[By.MODEL], made[By.HOST]
+    return Report(now, by, chosen, since, until, made[by], *pictures, failed, sizes, of_batches, of_schedules)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worker.documents.templates import prompt_template
 from worker.domain.schedules import ScheduleSpec
-from worker.door.documents import job_lines
+from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.hosts.registry import OpenHost, look_at, missing_models
 from worker.policy.schedules import next_fire, zone_of

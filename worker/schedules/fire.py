@@ -18,7 +18,7 @@ from worker.documents.leave_out import LeftOut
 from worker.domain.batches import Batch, BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleSpec, SeenDocument, Tallies
 from worker.domain.selection import Selection
-from worker.door.documents import Window, job_lines, window_of
+from worker.door.document_lines import Window, job_lines, window_of
 from worker.door.observer import Observer
 from worker.door.rows import InputLine, RowStream
 from worker.door.submit import submit

@@ -8,7 +8,7 @@ from itertools import islice
 from worker.clock import Clock
 from worker.documents.sources import find_documents
 from worker.domain.schedules import Schedule, ScheduleSpec
-from worker.door.documents import job_lines
+from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.policy.schedules import fire_times, next_fire, zone_of
 from worker.schedules.reading import WRITTEN, read_documents

@@ -13,7 +13,7 @@ from worker.documents.leave_out import LeftOut
 from worker.documents.read import Document, read_all
 from worker.documents.sources import Found, find_documents
 from worker.domain.schedules import ScheduleSpec
-from worker.door.documents import custom_id_of
+from worker.door.document_lines import custom_id_of
 from worker.errors import DocumentRefused, ExtraMissing
 from worker.schedules.rows import identified
 from worker.schedules.spec import rules_of

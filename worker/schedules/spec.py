@@ -17,7 +17,7 @@ from worker.documents.templates import prompt_template, prompt_text
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
 from worker.domain.schedules import AnswerForm, Misfire, OnModelChange, Overlap, ScheduleSpec
-from worker.door.documents import Long, Templates, combine_template
+from worker.door.document_lines import Long, Templates, combine_template
 from worker.errors import InputRefused, Problem
 from worker.policy.schedules import check_cron
 from worker.policy.windows import parse_windows

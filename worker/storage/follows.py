@@ -500,6 +500,18 @@ def parts_of(conn: Connection, job_ids: Collection[int]) -> dict[int, tuple[Part
     return {job: tuple(parts) for job, parts in found.items()}
 
 
+def combining_requests(conn: Connection, job_ids: Collection[int]) -> dict[int, dict[str, Any]]:
+    """What the templates of these jobs may say beside their parts, of those that combine the answers of others."""
+    found: dict[int, dict[str, Any]] = {}
+    for ids in _slices(sorted(job_ids)):
+        combining = select(follows.c.job_id).where(follows.c.job_id.in_(ids), follows.c.combines).distinct()
+        rows = conn.execute(
+            select(payloads.c.job_id, payloads.c.request).where(payloads.c.job_id.in_(combining))
+        )
+        found |= {row.job_id: row.request["combine"] for row in rows if "combine" in (row.request or {})}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """A job that another waits for, as it is now."""

@@ -34,7 +34,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "started_at": ("time", "start of the last attempt"),
         "finished_at": ("time", "when the result was stored"),
         "day": ("date", "day of `finished_at`, UTC; indexed"),
-        "prompt": ("text", "as it was sent, rendered"),
+        "prompt": (
+            "text",
+            "as it was sent; of a job that combines answers its template, which `caravan results --with prompt` fills",
+        ),
         "metadata": ("json", "as given; the other columns of a table"),
         "number": (
             "integer",
@@ -62,7 +65,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "text",
             "why its schedule submitted it: the document was `new`, `changed` or `retried`; null without a schedule",
         ),
-        "part": ("integer", "number of the part of a long document; null for a whole one and for other rows"),
+        "part": (
+            "integer",
+            "number of the part of a long document, or of what combines some of them; null for a whole one and other rows",
+        ),
         "kind": ("text", "what was asked of the host: `generate` or `chat`"),
         "tool_calls": ("json", "calls of tools that the model asked for; null where it made none"),
     },

@@ -1,6 +1,7 @@
 """``caravan report``, read from what was counted, on both databases."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -13,17 +14,19 @@ from typer.testing import CliRunner
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.cli.main import app
-from worker.cli.report import table
+from worker.cli.report import as_json, remarks, table
 from worker.cli.report_page import page
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.errors import Code, NotFound
 from worker.reports.report import By, Report, make_report
+from worker.schedules.spec import spec_of
 from worker.storage.engine import open_database
 from worker.storage.figures import powers, set_power
 from worker.storage.hosts import add_host
 from worker.storage.rollups import add_load
 from worker.storage.runs import loaded_run, open_run
+from worker.storage.schedules import add_schedule
 
 TWO = datetime(2026, 11, 23, 2, tzinfo=UTC)
 
@@ -140,11 +143,49 @@ def test_the_page_stands_alone_and_shows_each_picture(store: Store) -> None:
 
     read = _Read()
     read.feed(written)
-    assert read.tags.count("svg") == 6
+    assert read.tags.count("section") == 8
     assert not read.links
     assert "script" not in read.tags
     assert "prefers-color-scheme: dark" in written
     assert {"invalid_request", "qwen3:8b", "gpu-1", "≤ 2,048"} <= set(read.texts)
+
+
+def test_a_report_lists_batches_with_their_flaws_and_schedules_with_their_last_firing(
+    store: Store, tmp_path: Path
+) -> None:
+    spec = spec_of(
+        {
+            "cron": "0 2 * * *",
+            "documents": ["*.txt"],
+            "prompt": "{{ document.text }}",
+            "models": ["qwen3:8b"],
+        },
+        base=tmp_path,
+    )
+    with store.database.write() as conn:
+        add_schedule(conn, "nightly", spec, next_at=TWO + timedelta(days=1), now=TWO)
+
+    every, chosen = made(store, details=True), made(store, "1", details=True)
+    written, of_one = page(every), page(chosen)
+
+    assert "schedule nightly: not fired yet; next 2026-11-24 02:00 UTC" in remarks(every, None)
+    assert not chosen.schedule_lines
+    [line] = as_json(every, None)["batch_lines"]
+    assert (line["batch"], line["jobs"], line["succeeded"], line["failed"], line["cut"]) == (1, 4, 2, 1, 0)
+    assert [one["schedule"] for one in as_json(every, None)["schedules"]] == ["nightly"]
+    read = _Read()
+    read.feed(written)
+    assert {"Newest batches", "Schedules", "nightly", "2026-11-24 02:00"} <= set(read.texts)
+    assert "Schedules" not in of_one
+
+
+def test_every_figure_of_a_narrow_page_has_its_name_beside_it(store: Store) -> None:
+    written = page(made(store, details=True))
+
+    cells = re.findall(r"<td([^>]*)>", written)
+    assert len(cells) > 30
+    assert all(re.fullmatch(r' data-name="[^"]+"', about) for about in cells)
+    assert "max-width: 48rem" in written
 
 
 def test_names_on_the_page_are_text(store: Store) -> None:

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tests.integration.schedules.nights import MODEL, Failed, Nights, counts
 from worker.domain.hosts import HostModel
 from worker.errors import Code, InputRefused
+from worker.exports.results import Fields, result_lines, table_columns
 from worker.storage.hosts import record_probe
 from worker.storage.tables import jobs, schedule_documents
 
@@ -77,6 +78,83 @@ def test_where_a_part_fails_the_document_failed_and_is_asked_again_the_next_nigh
     assert counts(first) == {"new": 1, "failed": 1}
 
     assert counts(whole_night(nights, FIRST + DAY)) == {"retried": 1, "answered": 1}
+
+
+def test_where_combining_fails_the_parts_keep_their_answers_and_only_the_combination_is_asked_again(
+    nights: Nights,
+) -> None:
+    nights.write(book=LONG)
+    split_schedule(nights)
+    nights.until(FIRST)
+    nights.tick()
+    nights.work()
+    first = nights.answer()
+    nights.tick()
+    nights.answer(outcome=Failed(Code.CONTEXT_OVERFLOW, "the answers do not fit"))
+    nights.tick()
+    nights.settle()
+    assert counts(nights.report()) == {"new": 1, "failed": 1}
+
+    nights.until(FIRST + DAY)
+    nights.tick()
+    nights.work()
+    again = []
+    while asked := nights.answer():
+        again += asked
+        nights.tick()
+    nights.tick()
+    again += nights.answer()
+    nights.settle()
+
+    assert counts(nights.report()) == {"retried": 1, "answered": 1}
+    assert len(first) > 4
+    assert again == ["book.txt"]
+
+
+def test_where_the_answers_of_the_parts_do_not_fit_one_prompt_they_are_combined_in_levels(
+    nights: Nights,
+) -> None:
+    nights.write(book=LONG * 2, note="Short.")
+    split_schedule(nights, options={"num_predict": 900, "num_ctx": 4096}, output="answers")
+
+    report = whole_night(nights, FIRST)
+
+    assert counts(report) == {"new": 2, "answered": 2}
+    with nights.database.read() as conn:
+        asked = sorted(conn.scalars(select(jobs.c.custom_id)))
+        known = sorted(conn.scalars(select(schedule_documents.c.custom_id)))
+    assert {"book.txt#combined-1-1", "book.txt#combined-2-1"} <= set(asked)
+    assert known == ["book.txt", "note.txt"]
+    written = sorted(path.name for path in (nights.folder / "answers").iterdir() if path.name[0] != "_")
+    assert written == ["book.txt.answer.md", "note.txt.answer.md"]
+    assert counts(whole_night(nights, FIRST + DAY)) == {"reused": 2}
+
+
+def test_the_prompt_of_a_combination_is_shown_as_it_was_sent_and_no_document_fills_a_column(
+    nights: Nights,
+) -> None:
+    nights.write(book=LONG, note="Short.")
+    split_schedule(nights)
+    whole_night(nights, FIRST)
+    fields = Fields(more=("prompt",))
+
+    lines = {line["custom_id"]: line for line in result_lines(nights.database, 1, fields=fields)}
+    columns = [one.column.name for one in table_columns(nights.database, 1)]
+    table = [one.column.name for one in table_columns(nights.database, 1, fields=fields)]
+    with nights.database.read() as conn:
+        stored = {
+            row.custom_id: row
+            for row in conn.execute(text("SELECT custom_id, prompt, part FROM report_results"))
+        }
+
+    parts = sorted((one for one in lines if "#part-" in one), key=lambda name: int(name.rpartition("-")[2]))
+    assert lines["book.txt"]["prompt"] == " ".join([*(lines[one]["answer"] for one in parts), "Sum it up."])
+    assert "{% for" in stored["book.txt"].prompt
+    assert [stored[one].part for one in parts] == list(range(1, len(parts) + 1))
+    assert stored["book.txt"].part is None
+    assert lines["note.txt"]["prompt"] == "Summarise: Short."
+    assert "prompt" not in columns
+    assert "prompt" in table
 
 
 def test_two_models_are_each_asked_the_parts(nights: Nights) -> None:

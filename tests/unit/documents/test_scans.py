@@ -11,7 +11,7 @@ from worker.documents.bounded import Reader
 from worker.documents.read import Document, Rules, Scans, read_all
 from worker.documents.sources import Found, find_documents
 from worker.documents.templates import prompt_text
-from worker.door.documents import Templates, Window, job_lines
+from worker.door.document_lines import Templates, Window, job_lines
 from worker.errors import DocumentRefused
 
 PNG = b"\x89PNG\r\n\x1a\n"
