@@ -69,7 +69,7 @@ def test_each_night_asks_only_what_is_new_or_changed(
     third = night()
     history = caravan("schedule", "history", "nightly", env=environment).stdout
 
-    assert "4 documents match" in added.stderr
+    assert "4 files match" in added.stderr
     assert "Europe/Berlin, in" in added.stdout
     assert counts(first) == {"new": 3, "failed": 1, "answered": 3}
     assert counts(second) == {"reused": 3, "failed": 1}
@@ -168,7 +168,7 @@ def test_what_cannot_work_is_refused_when_it_is_said(environment: Environment, i
     assert "expected letters" in told(name="what is this")
     assert "beside --prompt" in told("--template", str(inbox / "a.txt"))
     empty = add(environment, inbox, "--documents", f"{inbox}/*.odt", name="empty")
-    assert "4 documents match" in empty.stderr
+    assert "4 files match" in empty.stderr
     caravan("schedule", "remove", "empty", "--yes", env=environment)
     assert caravan("schedule", "list", "--json", env=environment).stdout == "[]\n"
 
@@ -362,7 +362,7 @@ def test_what_would_fail_at_night_is_refused_when_it_is_said(
     (inbox / "latin.txt").write_bytes("Größe".encode("cp1252"))
     added = add(environment, inbox, "--exclude", "broken.pdf", "--encoding", "cp1252")
     night = caravan("schedule", "run", "nightly", "--json", env=environment)
-    assert "4 documents match" in added.stderr
+    assert "4 files match" in added.stderr
     assert counts(json.loads(night.stdout)) == {"new": 4, "answered": 4}
 
 

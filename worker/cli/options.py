@@ -315,9 +315,11 @@ class NoticeOptions:
     """Who is notified when it is over."""
 
     notify: Annotated[
-        Literal["always", "failure"],
+        Literal["always", "failure", "new-failures"],
         typer.Option(
-            "--notify", help="When to notify: always, or only if a job failed.", rich_help_panel=TOLD
+            "--notify",
+            help="When to notify: always, or only of failures; a schedule notifies of new ones.",
+            rich_help_panel=TOLD,
         ),
     ] = "always"
     mail_to: Annotated[

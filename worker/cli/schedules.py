@@ -553,7 +553,7 @@ def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: f
     that cannot be read, a template that fails, a folder that cannot be written."""
     from worker.errors import InputRefused
     from worker.schedules.check import check_hours, check_models, check_outputs, check_prompts
-    from worker.schedules.keep import MOST_COUNTED, matching
+    from worker.schedules.keep import matches_shown, matching
     from worker.schedules.spec import check_roots
 
     warnings = check_models(database, spec, open_host=_open_host)
@@ -564,18 +564,14 @@ def _checked(database: "Database", spec: "ScheduleSpec", *, fleet: bool, tick: f
         check_roots(spec)
         check_outputs(spec)
     try:
-        count = matching(spec)
+        files, tables = matching(spec)
     except InputRefused:
         if not fleet:
             raise
         return [*warnings, "the documents are not on this machine, so it is not said how many match"]
-    if not count:
+    if not files:
         return [*warnings, f"nothing matches yet: {', '.join(spec.documents)}"]
-    more = "more than " if count >= MOST_COUNTED else ""
-    typer.echo(
-        f"{more}{count:,} {'document matches' if count == 1 else 'documents match'} under {', '.join(spec.roots)}",
-        err=True,
-    )
+    typer.echo(matches_shown(files, tables, len(spec.models), spec.roots), err=True)
     return [*warnings, *check_prompts(spec)]
 
 

@@ -245,7 +245,12 @@ def notices_of(settings: "Settings", options: NoticeOptions) -> "tuple[NoticeTar
     from worker.reports.notices import check_addressee
 
     notices = tuple(
-        NoticeTarget(channel=channel, target=target, when=options.notify, secret=secret)
+        NoticeTarget(
+            channel=channel,
+            target=target,
+            when="always" if options.notify == "always" else "failure",
+            secret=secret,
+        )
         for channel, target, secret in targets
     )
     for notice in notices:

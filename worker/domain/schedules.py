@@ -75,7 +75,7 @@ class ScheduleSpec:
     """Answers are written beside the documents."""
     form: AnswerForm = "md"
     notify: str = "always"
-    """``always`` or ``failure``: when those below are told."""
+    """``always`` or ``new-failures``: when those below are told; ``failure`` means the latter, as it did from the beginning."""
     mail_to: tuple[str, ...] = ()
     webhook: tuple[str, ...] = ()
     webhook_key: str | None = None

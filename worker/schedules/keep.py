@@ -1,11 +1,12 @@
 """Schedules as they are said, said anew and let be: what a command line or a file does to those in the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
 from worker.clock import Clock
+from worker.documents.read import is_table
 from worker.documents.sources import find_documents
 from worker.domain.schedules import Schedule, ScheduleSpec
 from worker.door.document_lines import job_lines
@@ -97,14 +98,32 @@ def next_times(schedule: Schedule, count: int, *, now: datetime) -> list[datetim
     return [first, *following]
 
 
-def matching(spec: ScheduleSpec) -> int:
-    """How many documents there are now, counted to ``MOST_COUNTED``. Raises InputRefused where a root is not there."""
+def matching(spec: ScheduleSpec) -> tuple[int, int]:
+    """How many files match now, counted to ``MOST_COUNTED``, and how many of them are tables, whose rows are documents.
+
+    Raises InputRefused where a root is not there.
+    """
     found = (
         one
         for one in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
         if not one.name.endswith(WRITTEN)
     )
-    return sum(1 for _ in islice(found, MOST_COUNTED))
+    files = list(islice((is_table(one.name) for one in found), MOST_COUNTED))
+    return len(files), sum(files)
+
+
+def matches_shown(files: int, tables: int, models: int, roots: Sequence[str]) -> str:
+    """What is said of them: a report counts documents times models, of which a table has one a row.
+
+    >>> matches_shown(14, 2, 2, ["/in"])
+    '14 files match under /in (each row of 2 tables is a document); each document is asked of 2 models'
+    """
+    shown = f"{files:,} {'file matches' if files == 1 else 'files match'} under {', '.join(roots)}"
+    if files >= MOST_COUNTED:
+        shown = f"more than {shown}"
+    if tables:
+        shown += f" (each row of {tables:,} {'table' if tables == 1 else 'tables'} is a document)"
+    return shown + (f"; each document is asked of {models:,} models" if models > 1 else "")
 
 
 def prompts(spec: ScheduleSpec, count: int) -> Iterator[tuple[str, str | None, str]]:

@@ -32,7 +32,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "form": get_args(AnswerForm),
     "long": get_args(Long),
     "scans": get_args(Scans),
-    "notify": ("always", "failure"),
+    "notify": ("always", "failure", "new-failures"),
     "priority": tuple(PRIORITIES),
 }
 

@@ -10,7 +10,7 @@ from worker.storage.notices import promise_of_firing
 
 def addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
     """Those whom a schedule names."""
-    when: When = "failure" if spec.notify == "failure" else "always"
+    when: When = "always" if spec.notify == "always" else "failure"
     return (
         *(Addressee(Channel.MAIL, one, when) for one in spec.mail_to),
         *(Addressee(Channel.WEBHOOK, one, when, spec.webhook_key) for one in spec.webhook),

@@ -27,6 +27,7 @@ from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
+from worker.maintenance.settle import fold, settle_batches
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
@@ -269,6 +270,11 @@ class Embedded:
         if alive:
             _log.warning("the stack closes while threads of it still run: %s", ", ".join(alive))
 
+    def settle(self) -> None:
+        """End batches whose last jobs ended while the services stopped: nobody else does until something serves again."""
+        fold(self.database, self.clock)
+        settle_batches(self.database, self.clock)
+
     def ask_to_stop(self) -> None:
         """Running calls may end; nothing new starts."""
         self.stop.set()
@@ -433,6 +439,8 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             yield stack
         finally:
             stack.end()
+            with suppress(DatabaseFailure):
+                stack.settle()
             with suppress(DatabaseFailure):
                 stack.forget_passing()
             with suppress(DatabaseFailure):

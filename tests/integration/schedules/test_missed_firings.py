@@ -1,10 +1,14 @@
 """Silence is noticed: a time that came and nobody fired; and answers are written over nothing that is not ours."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from tests.integration.schedules.nights import NAME, Nights
+from worker.cli.main import app
 from worker.schedules.reading import read_documents
 from worker.storage.schedules import pause_schedule, unfired
 
@@ -109,3 +113,22 @@ def test_a_result_names_its_schedule_and_its_document_for_reports(nights: Nights
         found = conn.execute(text("SELECT schedule, document FROM report_results")).all()
 
     assert [tuple(row) for row in found] == [(NAME, str(nights.folder / "inbox" / "a.txt"))]
+
+
+def test_the_history_says_for_how_many_missed_times_a_firing_stands(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.write(a="One.")
+    nights.schedule()
+    nights.night(datetime(2026, 3, 26, 1, tzinfo=UTC))
+    nights.night(datetime(2026, 3, 30, 1, tzinfo=UTC))
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", nights.database.url.render_as_string(hide_password=False))
+
+    shown = CliRunner().invoke(app, ["schedule", "history", NAME])
+    told = json.loads(CliRunner().invoke(app, ["schedule", "history", NAME, "--json"]).stdout)
+
+    newest, oldest = shown.stdout.splitlines()
+    assert [one["missed"] for one in told] == [3, 0]
+    assert "3" in newest
+    assert "missed" in newest
+    assert "missed" not in oldest

@@ -86,6 +86,19 @@ def test_only_failures_are_told_where_that_is_asked(nights: Nights, hook: Pinged
     assert told["data"]["failures"] == {"cut": 1}  # type: ignore[index]
 
 
+def test_of_failures_only_new_ones_are_told_where_that_is_wanted(nights: Nights, hook: Pinged) -> None:
+    nights.write(a="One.")
+    nights.schedule(webhook=[f"{hook.url}/hook"], notify="new-failures")
+    told = []
+    for night, name in enumerate(("empty", None, "blank", None)):
+        if name is not None:
+            nights.write(**{name: ""})
+        nights.night(FIRST + night * DAY)
+        told.append(len(heard(nights, hook)))
+
+    assert told == [1, 0, 1, 0]
+
+
 def test_a_firing_that_cannot_begin_is_told_with_its_reason(nights: Nights, hook: Pinged) -> None:
     nights.schedule(webhook=[f"{hook.url}/hook"], notify="failure")
     (nights.folder / "summary.j2").unlink()

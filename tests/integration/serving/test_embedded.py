@@ -17,7 +17,7 @@ from tests.door import submit_lines
 from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.dispatch import services
-from worker.domain.batches import Batch
+from worker.domain.batches import Batch, BatchState
 from worker.domain.hosts import Host
 from worker.errors import DatabaseUnavailable
 from worker.maintenance.runner import Runner
@@ -25,6 +25,7 @@ from worker.serving.loop import serve_host
 from worker.settings import load_settings
 from worker.stack import embedded as stack_module
 from worker.stack.embedded import Embedded, embedded, join_hosts
+from worker.storage.batches import get_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 
@@ -197,3 +198,16 @@ def test_a_host_that_is_taken_while_the_stack_stops_is_not_served(tmp_path: Path
         served.thread.join(10)
 
         assert not served.thread.is_alive()
+
+
+def test_a_batch_whose_last_job_ended_as_the_stack_stopped_is_over(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "settle_batches", lambda *_: {})  # as if they had been stopped before
+
+    with at_rest(database_url, tmp_path) as (stack, other, _):
+        batch = submitted(other, stack.clock, "last")
+        wait_until(lambda: is_done(other, batch), description="the job is answered")
+
+    with closing(open_database(database_url)) as after, after.read() as conn:
+        assert get_batch(conn, batch.id).state is BatchState.FINISHED
