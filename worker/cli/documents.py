@@ -77,6 +77,14 @@ class DocumentRules:
             rich_help_panel=PANEL,
         ),
     ] = "skip"
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows",
+            help="Read each row of a workbook (.xlsx, .ods) as a document, not each sheet.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     extract: Annotated[
         str | None,
         typer.Option(
@@ -137,7 +145,11 @@ def from_documents(
         template_source=submission.prompt_source,
         system=submission.system,
         rules=Rules(
-            submission.encoding, as_images=rules.pages_as_images, scans=rules.scans, extract=rules.extract
+            submission.encoding,
+            as_images=rules.pages_as_images,
+            scans=rules.scans,
+            extract=rules.extract,
+            rows=rules.rows,
         ),
         long=rules.long,
         combine=None if rules.combine is None else read_text(rules.combine),

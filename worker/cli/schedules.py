@@ -191,6 +191,7 @@ def schedule_add(
         "pages_as_images": rules.pages_as_images,
         "scans": rules.scans,
         "extract": rules.extract,
+        "rows": rules.rows,
         "think": models.think,
         "format": models.format_,
         "allow_empty": models.allow_empty,

@@ -70,6 +70,10 @@ class Reader:
         text = extract(command, path, name, data)
         return None if text is None else Reader.read(self, path, text, "extracted.md", None)
 
+    def sheet_rows(self, path: str, data: bytes, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
+        """See ``formats.rows.read_sheet_rows``. Raises DocumentRefused."""
+        return [(sheet, rows) for sheet, rows in self._ask(path, {"do": "sheet rows", "name": name}, data)]
+
     def pages(self, path: str, data: bytes) -> int:
         """How many pages a PDF has. Raises DocumentRefused."""
         return cast(int, self._ask(path, {"do": "pages"}, data))
@@ -316,6 +320,10 @@ def _content(request: dict[str, Any], data: bytes) -> Any:
         from worker.documents.formats.pdf import render_pages
 
         return render_pages(data, request["dpi"], request["pages"])
+    if request["do"] == "sheet rows":
+        from worker.documents.formats.rows import read_sheet_rows
+
+        return read_sheet_rows(data, request["name"])
     if request["do"] == "pages":
         from worker.documents.formats.pdf import count_pages
 

@@ -33,6 +33,7 @@ IMAGES: Mapping[str, str] = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
 }
+WORKBOOKS = frozenset({OFFICE[".xlsx"], OFFICE[".ods"]})
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
     HTML: ("selectolax", "webencodings"),
@@ -64,6 +65,8 @@ class Rules:
     scans: Scans = "skip"
     extract: str | None = None
     """A command of the user's own that makes Markdown of a file (``worker.documents.extract``)."""
+    rows: bool = False
+    """Each row of a workbook is a document; else each sheet."""
 
 
 Render = Callable[[Sequence[int]], tuple[str, ...]]
@@ -208,6 +211,9 @@ def _with_attachments(
 
     Raises DocumentRefused for the document itself; of an attachment that cannot be read it is handed out.
     """
+    if rules.rows and media_type_of(found.name) in WORKBOOKS:
+        yield from _sheet_rows(found, data, reader)
+        return
     documents, attached = _read(found, data, reader, rules)
     yield from documents
     todo = [(found, name, part, 1) for name, part in reversed(attached)]
@@ -224,6 +230,9 @@ def _with_attachments(
         try:
             if is_table(name):
                 yield from rows_of(here, part, reader, encoding=rules.encoding)
+                continue
+            if rules.rows and media_type_of(name) in WORKBOOKS:
+                yield from _sheet_rows(here, part, reader)
                 continue
             documents, attached = _read(here, part, reader, rules)
         except DocumentRefused as refused:
@@ -330,6 +339,17 @@ def read_all(
                 yield from _with_attachments(found, _bytes_of(found), using, rules)
     except DocumentRefused as refused:
         yield refused
+
+
+def _sheet_rows(found: Found, data: bytes, reader: Reader) -> Iterator[Document | DocumentRefused]:
+    """Each row of each sheet, ``book.xlsx/Prices#2``. Raises DocumentRefused, ExtraMissing."""
+    require("documents", f"{found.path}: reading this kind of document", *MODULES[media_type_of(found.name)])
+    if not data:
+        raise DocumentRefused(found.path, "empty", "the file is empty")
+    for name, rows in reader.sheet_rows(found.path, data, found.name):
+        spelled = document_name(name.replace("/", "_"))
+        sheet = replace(found, name=f"{found.name}/{spelled}", path=f"{found.path}/{spelled}")
+        yield from (_row(sheet, row) for row in rows)
 
 
 def _row(found: Found, row: Mapping[str, Any]) -> Document | DocumentRefused:

@@ -58,6 +58,8 @@ class ScheduleSpec:
     """Pages without text: their document is refused, they are left out by name, or a model sees them."""
     extract: str | None = None
     """A command of the user's own that makes Markdown of a file."""
+    rows: bool = False
+    """Each row of a workbook is a document; else each sheet."""
     priority: str | None = None
     max_failures: str | None = None
     keep: str | None = None

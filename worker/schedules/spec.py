@@ -104,9 +104,12 @@ def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
             "long documents are split and their answers combined: give --long split and --combine T.j2, both"
         )
         raise _refused("combine", told)
-    if plain.get("pages_as_images") and (plain.get("extract") or plain.get("scans", "skip") != "skip"):
+    if plain.get("pages_as_images") and (
+        plain.get("extract") or plain.get("rows") or plain.get("scans", "skip") != "skip"
+    ):
         raise _refused(
-            "pages_as_images", "pages_as_images shows all pages and reads none; leave out scans and extract"
+            "pages_as_images",
+            "pages_as_images shows all pages and reads none; leave out scans, extract and rows",
         )
     if plain.get("encoding") is not None:
         plain["encoding"] = named_encoding(str(plain["encoding"]))
@@ -182,7 +185,9 @@ def asking_of(spec: ScheduleSpec) -> Asking:
 
 def rules_of(spec: ScheduleSpec) -> Rules:
     """How its documents are read."""
-    return Rules(spec.encoding, as_images=spec.pages_as_images, scans=spec.scans, extract=spec.extract)
+    return Rules(
+        spec.encoding, as_images=spec.pages_as_images, scans=spec.scans, extract=spec.extract, rows=spec.rows
+    )
 
 
 def request_of(spec: ScheduleSpec) -> dict[str, Any]:

@@ -6,7 +6,7 @@ the database and the sources agree, and nothing that is stored was asked twice.
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,32 @@ class Ninety(Nights):
     """Name → text of what can be read."""
     broken: set[str] = field(default_factory=set)
     template_now: int = 0
+    dies_in: int | None = None
+    """Statements until the process that sends them is killed; None: it lives."""
+    deaths: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        event.listen(self.database._engine, "before_cursor_execute", self._statement)
+
+    def _statement(self, *_: object) -> None:
+        if self.dies_in is None:
+            return
+        self.dies_in -= 1
+        if self.dies_in <= 0:
+            raise Killed
+
+    def killed(self, do: Callable[[], None], *, before: int) -> bool:
+        """Do it, and die before one of its statements; whether it did not come so far."""
+        self.dies_in = before
+        try:
+            do()
+        except Killed:
+            self.deaths += 1
+            return True
+        finally:
+            self.dies_in = None
+        return False
 
     def _ending(self, job: ClaimedJob, outcome: Outcome | None) -> Finish:
         key = job.prompt, self.weights
@@ -144,6 +170,11 @@ def fire(nights: Ninety, chance: random.Random, at: datetime) -> None:
             nights.work(reading=killed)
         nights.clock.advance(LEASE.total_seconds() + 1)
         nights.tick()
+    while nights.killed(
+        nights.work, before=chance.randrange(1, 120)
+    ):  # control dies between any two statements
+        nights.clock.advance(LEASE.total_seconds() + 1)
+        nights.tick()
     nights.work()
     if dies == 2:  # a worker dies over what it has claimed
         with nights.database.write() as conn:
@@ -163,7 +194,10 @@ def fire(nights: Ninety, chance: random.Random, at: datetime) -> None:
         nights.clock.advance(120)
         nights.tick()
     tidy(nights.database, clock=nights.clock)
-    if dies == 3:  # whoever settles dies once it has taken the firing, and another comes after the lease
+    if (
+        dies == 3
+    ):  # whoever settles and writes files dies between any two statements, and another comes after the lease
+        nights.killed(nights.settle, before=chance.randrange(1, 60))
         nights.clock.advance(LEASE.total_seconds() + 1)
     nights.settle()
 
@@ -202,11 +236,12 @@ def test_ninety_nights_keep_folder_database_and_sources_in_step(nights: Ninety) 
     quiet: list[int] = []
     engine = nights.database._engine
     event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    offsets = set()
+    offsets: list[object] = []
 
     for night in range(1, NIGHTS + 1):
         at = next(times)
-        offsets.add(at.astimezone(zone_of(ZONE)).utcoffset())
+        offset = at.astimezone(zone_of(ZONE)).utcoffset()
+        offsets += [offset] if not offsets or offsets[-1] != offset else []
         if night in QUIET:
             nights.until(at)
             nights.tick()
@@ -225,5 +260,7 @@ def test_ninety_nights_keep_folder_database_and_sources_in_step(nights: Ninety) 
         fired = conn.scalar(text(f"SELECT count(*) FROM report_firings WHERE schedule = '{NAME}'"))
         done = conn.scalar(text("SELECT count(*) FROM report_firings WHERE state = 'finished'"))
     assert (fired, done) == (NIGHTS, NIGHTS)
-    assert len(offsets) == 2
+    assert offsets[0] != offsets[1] != offsets[2] == offsets[0], "the clocks go back and forward again"
+    assert len(offsets) == 3
+    assert nights.deaths > 30
     assert quiet[1] <= quiet[0] + 5

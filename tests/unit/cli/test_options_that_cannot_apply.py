@@ -38,6 +38,7 @@ IDLE = [
             (f"{ROWS} --pages-as-images", "--pages-as-images"),
             (f"{ROWS} --scans images", "--scans"),
             (f"{ROWS} --extract cat", "--extract"),
+            (f"{ROWS} --rows", "--rows"),
             (f"{DOCUMENTS} --prompt x --model m:1 --pages-as-images --scans images", "--scans"),
             (f"{DOCUMENTS} --prompt x --model m:1 --pages-as-images --extract cat", "--extract"),
             (f"{ROWS} --combine t.j2", "--combine"),
@@ -126,6 +127,7 @@ ALWAYS = {
     *("--idle-watts", "--url", "--cron", "--documents", "--tz", "--root", "--long", "--combine", "--pages-as-images"),
     *("--misfire", "--overlap", "--on-model-change", "--ask-cut-again", "--beside", "--wait", "--min-age", "--scans"),
     "--extract",
+    "--rows",
 }  # fmt: skip
 """Options that somebody looked at: each has an effect wherever its command takes it, but for the rules of ``RULES``."""
 

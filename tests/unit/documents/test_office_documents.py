@@ -12,7 +12,7 @@ from tests.made_office import epub, open_document, outlook, packed, pptx
 from worker.documents.formats.limits import Refused
 from worker.documents.formats.office import read_archive
 from worker.documents.formats.reading import read_bytes
-from worker.documents.read import Document, read_all
+from worker.documents.read import Document, Rules, read_all
 from worker.documents.sources import Found
 from worker.errors import DocumentRefused
 
@@ -133,6 +133,41 @@ def test_each_sheet_of_an_open_document_is_a_document(tmp_path: Path) -> None:
     read = list(read_all(found(tmp_path, "book.ods", ODS)))
 
     assert [one.name for one in read if isinstance(one, Document)] == ["book.ods/Prices", "book.ods/Costs"]
+
+
+def test_each_row_of_a_workbook_is_a_document_where_rows_are_wanted(tmp_path: Path) -> None:
+    book = workbook(
+        Prices=[["name", "price", ""], ["bo|lt", "12", "new"], ["", "", ""], ["nut", "3", ""]], Empty=[]
+    )
+    rules = Rules(rows=True)
+
+    rows = list(read_all(found(tmp_path, "book.xlsx", book), rules))
+    packed_rows = list(
+        read_all(found(tmp_path, "all.zip", packed(**{"book.xlsx": book, "b.ods": ODS})), rules)
+    )
+
+    assert [(one.name, one.text, one.metadata) for one in rows if isinstance(one, Document) and one.row] == [
+        (
+            "book.xlsx/Prices#2",
+            "name: bo|lt\nprice: 12\ncolumn_3: new",
+            {"name": "bo|lt", "price": "12", "column_3": "new"},
+        ),
+        ("book.xlsx/Prices#4", "name: nut\nprice: 3", {"name": "nut", "price": "3", "column_3": ""}),
+    ]
+    assert [one.name for one in packed_rows if isinstance(one, Document)] == [
+        "all.zip/book.xlsx/Prices#2",
+        "all.zip/book.xlsx/Prices#4",
+        "all.zip/b.ods/Prices#2",
+    ]
+
+
+def test_a_sheet_whose_columns_have_one_name_has_no_rows(tmp_path: Path) -> None:
+    book = workbook(Prices=[["name", "name"], ["bolt", "12"]])
+
+    [refused] = read_all(found(tmp_path, "book.xlsx", book), Rules(rows=True))
+
+    assert isinstance(refused, DocumentRefused)
+    assert "two columns of the sheet Prices are named name" in refused.message
 
 
 def test_each_sheet_is_a_document_that_another_sheet_does_not_touch(tmp_path: Path) -> None:

@@ -20,16 +20,7 @@ _TOLD = ("title", "authors", "subject", "keywords", "language", "created_at", "m
 
 def read_office(data: bytes, media_type: str) -> Content:
     """The text as Markdown; of a workbook ``sheets``, name and text of each. Raises Refused, ModuleNotFoundError."""
-    from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
-
-    form = "plain" if media_type == OFFICE[".msg"] else "markdown"  # Markdown joins the lines of a mail
-    config = ExtractionConfig(  # type: ignore[call-arg, unused-ignore]
-        use_cache=False, disable_ocr=True, enable_quality_processing=False, output_format=form
-    )
-    try:
-        result = extract_bytes_sync(data, media_type, config)
-    except KreuzbergError as error:
-        raise Refused("unreadable", str(error)[:200]) from error
+    result = _extracted(data, media_type)
     check_size(len(result.content))
     text = clean(result.content)
     metadata = _metadata(dict(result.metadata))
@@ -38,6 +29,30 @@ def read_office(data: bytes, media_type: str) -> Content:
     if isinstance(names, list):
         found["sheets"] = sheets_of(text, names)
     return found
+
+
+def read_cells(data: bytes, media_type: str) -> list[tuple[str, list[list[str]]]]:
+    """The cells of each sheet of a workbook that has some, as they are shown. Raises Refused, ModuleNotFoundError."""
+    result = _extracted(data, media_type)
+    check_size(len(result.content))
+    names = dict(result.metadata).get("sheet_names") or []
+    return [
+        (clean(names[table.page_number - 1]), [[clean(cell) for cell in row] for row in table.cells])
+        for table in result.tables
+    ]
+
+
+def _extracted(data: bytes, media_type: str) -> Any:
+    from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
+
+    form = "plain" if media_type == OFFICE[".msg"] else "markdown"  # Markdown joins the lines of a mail
+    config = ExtractionConfig(  # type: ignore[call-arg, unused-ignore]
+        use_cache=False, disable_ocr=True, enable_quality_processing=False, output_format=form
+    )
+    try:
+        return extract_bytes_sync(data, media_type, config)
+    except KreuzbergError as error:
+        raise Refused("unreadable", str(error)[:200]) from error
 
 
 def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,9 @@ from typing import Any
 from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.line_bounds import MOST_VALUES, values_of
 from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
+from worker.documents.formats.kinds import check_kind, media_type_of
 from worker.documents.formats.limits import MOST_TEXT, Refused
+from worker.documents.formats.office import read_cells
 from worker.documents.tables import Row, open_rows
 from worker.errors import InputRefused
 
@@ -48,6 +50,24 @@ def read_rows(path: Path, name: str, encoding: str | None) -> Iterator[bytes]:
         problem = error.problems[0]
         code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
         raise Refused(code, problem.message.replace(str(path), name)) from error  # type: ignore[arg-type]
+
+
+def read_sheet_rows(data: bytes, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of each sheet of a workbook as ``read_rows`` hands them out; its first row names the columns. Raises Refused."""
+    check_kind(name, data)
+    found = []
+    for sheet, cells in read_cells(data, media_type_of(name)):
+        header = [title.strip() or f"column_{at}" for at, title in enumerate(cells[0], start=1)]
+        doubled = next((title for title in header if header.count(title) > 1), None)
+        if doubled is not None:
+            raise Refused("unreadable", f"two columns of the sheet {sheet} are named {doubled}")
+        rows = [
+            Row(line, dict(zip(header, row, strict=False)), None)
+            for line, row in enumerate(cells[1:], start=2)
+            if any(cell.strip() for cell in row)
+        ]
+        found.append((sheet, [json.loads(_written(row, "")) | {"encoding": None} for row in rows]))
+    return found
 
 
 def _written(row: Row, encoding: str) -> bytes:
