@@ -1,0 +1,214 @@
+"""What the documents of a firing come to beside what is remembered of them: which are new, changed, gone, and the job lines of
+those that are to be asked.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.documents.leave_out import LeftOut
+from worker.domain.schedules import Firing, Schedule, SeenDocument
+from worker.door.document_lines import Window, job_lines
+from worker.door.rows import InputLine
+from worker.errors import DocumentRefused, Problem
+from worker.policy.schedules import Change, Known, change, fingerprint, model_moved
+from worker.schedules.reading import ReadDocument
+from worker.schedules.spec import Asking
+from worker.storage.schedule_documents import Key, Noted
+
+LISTED = 100
+"""Documents of a kind that a report names."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A document and model, as this firing found it."""
+
+    custom_id: str
+    model: str
+    path: str
+    change: Change
+    sha256: str | None = None
+    fingerprint: bytes | None = None
+    code: str | None = None
+    message: str | None = None
+    blank_pages: tuple[int, ...] = ()
+    pages: int = 0
+    flawed: bool = False
+    """It is asked again for its answer's sake, which is not to be taken once more."""
+
+
+@dataclass(slots=True)
+class Diff:
+    """What the documents come to, while they are read."""
+
+    asking: Asking
+    schedule: Schedule
+    firing: Firing
+    known: dict[Key, SeenDocument]
+    digests: dict[str, frozenset[str]]
+    windows: dict[str, Window | None]
+    """Model → how much of a document fits."""
+    adopted: bool
+    """The batch is there already, so nothing is submitted."""
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    lines: dict[int, Key] = field(default_factory=dict)
+    moved: Counter[str] = field(default_factory=Counter)
+    """Model → answers that other weights gave than those it has now."""
+    left_out: LeftOut = field(default_factory=Counter)
+    """Files that match the patterns and are no documents."""
+    unsettled: list[str] = field(default_factory=list)
+    """Files that wait for the next firing: nothing in them is asked or gone."""
+
+    def read(self, documents: Iterator[ReadDocument]) -> Iterator[InputLine]:
+        """Look at every document; the ones to be asked as job lines."""
+        number = 0
+        for document in documents:
+            if document.unsettled:
+                self.unsettled.append(document.custom_id)
+                continue
+            for model in self.schedule.spec.models:
+                entry = self._entry(document, model)
+                key = document.custom_id, model
+                if key in self.entries:
+                    continue
+                self.entries[key] = entry
+                if not entry.change.asks or self.adopted:
+                    continue
+                for raw in self._lines(document, model, entry):
+                    number += 1
+                    self.lines[number] = key
+                    yield InputLine(number, raw)
+
+    def _entry(self, document: ReadDocument, model: str) -> Entry:
+        if document.document is None:
+            return Entry(
+                document.custom_id,
+                model,
+                document.path,
+                Change.FAILED,
+                code=document.code,
+                message=document.message,
+            )
+        sha256 = document.document.sha256
+        print_ = fingerprint(sha256, model, self.asking.plain)
+        seen = self.known.get((document.custom_id, model))
+        if seen is not None and seen.firing_id == self.firing.id and seen.change != Change.FAILED:
+            found = Change(seen.change)  # this firing noted it already, before somebody died
+        else:
+            found = change(
+                None
+                if seen is None
+                else Known(
+                    seen.fingerprint, seen.answered, seen.digest, pending=seen.pending, flawed=seen.flawed
+                ),
+                print_,
+                digests=self.digests.get(model, frozenset()),
+                on_model_change=self.schedule.spec.on_model_change,
+                ask_cut_again=self.schedule.spec.ask_cut_again,
+            )
+        if (
+            seen is not None
+            and found is Change.REUSED
+            and model_moved(seen.digest, self.digests.get(model, frozenset()))
+        ):
+            self.moved[model] += 1
+        entry = Entry(document.custom_id, model, document.path, found, sha256, print_)
+        entry.flawed = found is Change.RETRIED and seen is not None and seen.flawed
+        entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
+        return entry
+
+    def _lines(self, found: ReadDocument, model: str, entry: Entry) -> Iterator[str]:
+        """One job line, or those of the parts and the whole; none where it cannot be asked."""
+        assert found.document is not None
+        try:
+            lines = job_lines(
+                found.document, self.asking.templates, self.windows[model], long=self.schedule.spec.long
+            )
+        except DocumentRefused as error:
+            self.fail(entry, Problem(0, "", error.code, error.message))
+            return
+        for line in lines:
+            metadata = {**line["metadata"], "document": found.custom_id}
+            asked = {
+                **line,
+                "model": model,
+                "metadata": metadata,
+                **({"reuse": False} if entry.flawed else {}),
+            }
+            yield json.dumps(asked, ensure_ascii=False, default=str)
+
+    @staticmethod
+    def fail(entry: Entry, problem: Problem) -> None:
+        """It cannot be asked."""
+        entry.change, entry.code, entry.message = Change.FAILED, problem.code, problem.message
+
+    @property
+    def gone(self) -> list[Key]:
+        """What was there the last time and is not any more; of a retake, also what this firing found gone before."""
+        return [key for key in self._missing() if key[1] in self.schedule.spec.models]
+
+    @property
+    def dropped(self) -> list[Key]:
+        """Documents of models that the schedule asks no more."""
+        return [key for key in self._missing() if key[1] not in self.schedule.spec.models]
+
+    def _missing(self) -> list[Key]:
+        return [
+            key
+            for key, seen in self.known.items()
+            if key not in self.entries
+            and (not seen.gone or seen.firing_id == self.firing.id)
+            and not any(_is_of(key[0], file) for file in self.unsettled)
+        ]
+
+    @property
+    def added(self) -> list[str]:
+        """Models that the schedule asks for the first time, while it asked others before."""
+        asked = {model for _, model in self.known}
+        return [model for model in self.schedule.spec.models if asked and model not in asked]
+
+
+def _is_of(custom_id: str, file: str) -> bool:
+    """Whether a document is this file, or a row or an attachment in it."""
+    return custom_id == file or custom_id.startswith((f"{file}#", f"{file}/"))
+
+
+def _incomplete(diff: Diff) -> list[dict[str, Any]]:
+    """Documents that this firing asks without pages that have no text."""
+    found = {
+        entry.custom_id: {
+            "document": entry.custom_id,
+            "pages": list(entry.blank_pages),
+            "of": entry.pages,
+        }
+        for entry in diff.entries.values()
+        if entry.blank_pages and entry.change.asks
+    }
+    return list(found.values())
+
+
+def report_of_documents(diff: Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
+    """What is known when the documents are read; the rest comes with the answers (``report_of``)."""
+    names = {
+        str(kind): list(dict.fromkeys(one.custom_id for one in noted if one.change == kind))
+        for kind in (Change.NEW, Change.CHANGED, Change.RETRIED)
+    }
+    names["gone"] = list(dict.fromkeys(custom_id for custom_id, _ in gone))
+    incomplete = _incomplete(diff)
+    return {
+        "documents": {kind: found[:LISTED] for kind, found in names.items() if found},
+        "documents_not_listed": sum(max(0, len(found) - LISTED) for found in names.values()),
+        "left_out": dict(diff.left_out),
+        "unsettled": diff.unsettled[:LISTED],
+        "models_added": diff.added,
+        "models_dropped": dict(Counter(model for _, model in diff.dropped)),
+        "incomplete": incomplete[:LISTED],
+        "incomplete_not_listed": max(0, len(incomplete) - LISTED),
+        "models": {
+            model: {"digests": sorted(diff.digests.get(model, ())), "answers_of_others": diff.moved[model]}
+            for model in diff.schedule.spec.models
+        },
+    }
