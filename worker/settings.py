@@ -148,8 +148,8 @@ class Settings(BaseModel):
     )
     notify_commands: bool | None = Field(
         None,
-        description="Whether commands that batches name are run when they are over: by default on one machine, "
-        "not on a fleet.",
+        description="Whether commands are run that batches and schedules name (`--notify-command`, `--extract`): by "
+        "default on one machine, not on a fleet.",
     )
 
     @property

@@ -163,7 +163,8 @@ def from_documents(
         raise typer.Exit(0)
     console = error_console()
     folder = settings.home / "input"
-    prepared = prepare(asking, folder, window, texts=TextCache(settings.home / "texts"))
+    texts = None if rules.extract is None else TextCache(settings.home / "texts")  # ours are quick
+    prepared = prepare(asking, folder, window, texts=texts)
     _say(console, prepared, _keep_refused(prepared, output, outputs))
     plain = submission.model_copy(
         update={"prompt": None, "system": None, "id_column": None, "encoding": None}

@@ -76,7 +76,7 @@ def _here(
     if problems:
         raise InputRefused([replace(one, field="--model") for one in problems])
     firing = _own_firing(database, schedule, clock, console)
-    reading = reading_of(stack.settings.home)
+    reading = reading_of(stack.settings.home, commands=stack.settings.means.commands)
     fire(database, firing.id, clock=clock, reading=reading, max_attempts=stack.settings.max_attempts)
     with database.read() as conn:
         firing = get_firing(conn, firing.id)

@@ -129,7 +129,7 @@ def _work_firings(database: Database, clock: Clock, *, settings: Settings) -> Co
     from worker.schedules.reading import reading_of, texts_of
     from worker.schedules.work import work_firings
 
-    reading = reading_of(settings.home)
+    reading = reading_of(settings.home, commands=settings.means.commands)
     worked = work_firings(database, clock=clock, reading=reading, max_attempts=settings.max_attempts)
     if worked.fired:
         texts_of(settings.home).prune(now=clock.now().timestamp())

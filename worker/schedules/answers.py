@@ -136,7 +136,7 @@ def _slug(model: str, among: Sequence[str]) -> str:
     """A model's name for a file; of two that differ in punctuation alone, each with a hash of its own.
 
     >>> _slug("qwen3:8b", ["qwen3:8b", "llama3.2:3b"]), _slug("a:b", ["a:b", "a-b"])
-    ('qwen3-8b', 'a-b~fa6b3b6f')
+    ('qwen3-8b', 'a-b~6783a31e')
     """
     plain = _UNSAFE.sub("-", model)
     if sum(_UNSAFE.sub("-", one) == plain for one in among) < 2:

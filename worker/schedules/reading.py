@@ -14,7 +14,7 @@ from worker.documents.read import Document, read_all
 from worker.documents.sources import Found, find_documents
 from worker.domain.schedules import ScheduleSpec
 from worker.door.document_lines import custom_id_of
-from worker.errors import DocumentRefused, ExtraMissing
+from worker.errors import DocumentRefused, ExtraMissing, InputRefused, Problem
 from worker.schedules.rows import identified
 from worker.schedules.spec import rules_of
 
@@ -61,12 +61,17 @@ def read_documents(
     left_out: LeftOut | None = None,
     settled: Settled | None = None,
     texts: TextCache | None = None,
+    commands: bool = True,
 ) -> Iterator[ReadDocument]:
-    """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there.
+    """Every document; one that cannot be read with its code. Raises InputRefused where a root is not there, and for an extractor
+    where no ``commands`` are run.
 
     ``left_out`` counts the files that match and are no documents. With ``settled``, a file that was changed just now is
     handed out as not settled. ``texts`` holds what was read before.
     """
+    if spec.extract is not None and not commands:
+        message = "--extract: nobody runs commands on this fleet; CARAVAN_NOTIFY_COMMANDS=true allows it"
+        raise InputRefused([Problem(0, "extract", "cannot_apply", message)])
     with Reader() if texts is None else CachedReader(texts) as reader:
         for found in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
             if found.name.endswith(WRITTEN):
@@ -92,9 +97,9 @@ def _read(found: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document
         yield DocumentRefused(found.path, "unreadable", str(error))
 
 
-def reading_of(home: Path) -> Reading:
-    """The reading of schedules on this machine: texts are kept under its home."""
-    return partial(read_documents, texts=texts_of(home))
+def reading_of(home: Path, *, commands: bool) -> Reading:
+    """The reading of schedules on this machine: texts are kept under its home; whether it runs ``commands`` of schedules."""
+    return partial(read_documents, texts=texts_of(home), commands=commands)
 
 
 def texts_of(home: Path) -> TextCache:

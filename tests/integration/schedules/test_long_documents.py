@@ -7,6 +7,7 @@ from sqlalchemy import select, text
 
 from tests.integration.schedules.nights import MODEL, Failed, Nights, counts
 from worker.domain.hosts import HostModel
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.exports.results import Fields, result_lines, table_columns
 from worker.storage.hosts import record_probe
@@ -138,7 +139,10 @@ def test_the_prompt_of_a_combination_is_shown_as_it_was_sent_and_no_document_fil
     whole_night(nights, FIRST)
     fields = Fields(more=("prompt",))
 
-    lines = {line["custom_id"]: line for line in result_lines(nights.database, 1, fields=fields)}
+    lines = {
+        line["custom_id"]: line
+        for line in result_lines(nights.database, 1, chosen=Selection(1, parts=True), fields=fields)
+    }
     columns = [one.column.name for one in table_columns(nights.database, 1)]
     table = [one.column.name for one in table_columns(nights.database, 1, fields=fields)]
     with nights.database.read() as conn:

@@ -7,6 +7,7 @@ import pytest
 
 from worker.documents.read import Rules
 from worker.errors import InputRefused
+from worker.schedules.reading import reading_of
 from worker.schedules.spec import asking_of, rules_of, spec_of
 
 
@@ -45,3 +46,17 @@ def test_scans_and_the_extractor_decide_how_documents_are_read_and_only_what_cha
 def test_rules_that_contradict_each_other_or_are_unknown_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(InputRefused):
         spec_of(said(**more), base=Path("/data"))
+
+
+def test_no_command_of_a_schedule_is_run_where_commands_are_not_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"one")
+    spec = spec_of(said(documents=["*.pdf"], extract=f"touch {tmp_path}/ran; cat"), base=tmp_path)
+    allowed, refused = (reading_of(tmp_path / "home", commands=commands) for commands in (True, False))
+
+    with pytest.raises(InputRefused, match="CARAVAN_NOTIFY_COMMANDS"):
+        list(refused(spec))
+    assert not (tmp_path / "ran").exists()
+
+    [document] = allowed(spec)
+    assert document.document is not None
+    assert document.document.text == "one"
