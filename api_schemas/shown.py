@@ -112,6 +112,8 @@ class FleetModelShown(Shown):
 class ModelPartShown(Shown):
     """What an operation does with one model on one host."""
 
+    operation: int
+    verb: str
     host: str
     model: str
     state: str
@@ -170,6 +172,7 @@ class SituationShown(Shown):
     failures: dict[str, int]
     tokens_per_second: float
     next_retry_at: datetime | None
+    model_parts: list[ModelPartShown]
     reasons: list[str]
 
 

@@ -250,7 +250,9 @@ CODES: Mapping[Code, CodeFacts] = {
     Code.REPLY_STALLED: CodeFacts(
         "the host fell silent while it generated", "host", True, "the GPU may hang: restart the host's Ollama"
     ),
-    Code.MODEL_MISSING: CodeFacts("the host does not have the model", "runner", True, "ollama pull it there"),
+    Code.MODEL_MISSING: CodeFacts(
+        "the host does not have the model", "runner", True, "caravan models pull it"
+    ),
     Code.INVALID_REQUEST: CodeFacts(
         "the host refused the request", "job", False, "correct the job; the message names the field"
     ),

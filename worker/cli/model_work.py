@@ -248,7 +248,8 @@ def _line(part: ModelPart, waits: str, *, step: int = 1) -> str:
         return f"{place}: {share} % of {size(part.total)}"
     if part.state is PartState.DONE:
         digest = "" if part.digest is None else f", digest {part.digest.removeprefix('sha256:')[:12]}"
-        return f"{place}: {part.verb} done{digest}"
+        note = "" if part.step in ("", "success") else f"; {part.step}"
+        return f"{place}: {part.verb} done{digest}{note}"
     return f"{place}: {_says(part, waits)}"
 
 

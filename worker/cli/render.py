@@ -301,6 +301,7 @@ def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[Re
         failed = failures_line(situation)
         if failed:
             lines.append(Text(failed, style="red", overflow="ellipsis", no_wrap=True))
+        lines += [Text(f"  {part.progress}") for part in situation.parts[:MOST_HOSTS]]
     for reason in reasons[:MOST_REASONS]:
         lines.append(Text(f"  {reason}", style="yellow"))
     if len(reasons) > MOST_REASONS:

@@ -17,6 +17,7 @@ from worker.explain.reasons import (
     host_in_the_way,
     in_the_way,
     moment,
+    no_host_has,
     short,
     span,
     until,
@@ -208,7 +209,7 @@ def _advised(code: str) -> str:
     """A code with its meaning and what to do.
 
     >>> _advised("model_missing")
-    'model_missing (the host does not have the model: ollama pull it there)'
+    'model_missing (the host does not have the model: caravan models pull it)'
     >>> _advised("other")
     'other'
     """
@@ -244,11 +245,7 @@ def _what_hosts_do(job: JobNow, found: Situation, now: datetime, *, zone: tzinfo
     model = RunnerKey.parse(job.runner_key).model
     having = [host for host in found.hosts if host.may_have(model)]
     if not having:
-        yield (
-            f"no host has {model}: ollama pull {model} on one of them"
-            if found.hosts
-            else "there are no hosts: caravan hosts add NAME URL"
-        )
+        yield (no_host_has(model, found) if found.hosts else "there are no hosts: caravan hosts add NAME URL")
     yield from in_the_way(having, {job.runner_key}, now, zone=zone, server=found.server)
     for host in having:
         if not host.serving or any(host_in_the_way(host, {job.runner_key}, now, zone)):

@@ -5,6 +5,7 @@ from datetime import datetime, tzinfo
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
+from worker.domain.model_operations import BRINGS
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
 from worker.explain.situation import Server, Situation
@@ -88,6 +89,14 @@ def _held(situation: Situation) -> Iterator[str]:
         yield f"{_jobs(jobs)} held: {group.code}{why}; {remedy}"
 
 
+def no_host_has(model: str, situation: Situation) -> str:
+    """That the hosts lack a model, and how far it is on its way, or what brings it."""
+    coming = [part for part in situation.parts if part.verb in BRINGS and part.model == model]
+    if not coming:
+        return f"no host has {model}: caravan models pull {model}"
+    return f"no host has {model} yet: {max(coming, key=lambda part: part.completed).progress}"
+
+
 def _jobs(n: int) -> str:
     return f"{n:,} job is" if n == 1 else f"{n:,} jobs are"
 
@@ -102,7 +111,7 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
             continue
         having = [host for host in situation.hosts if host.may_have(model.model)]
         if not having:
-            yield f"no host has {model.model}: ollama pull {model.model} on one of them"
+            yield no_host_has(model.model, situation)
         concerned.update((host.name, host) for host in having)
     wanted = {key for model in situation.models for key in model.runner_keys}
     yield from in_the_way(list(concerned.values()), wanted, now, zone=zone, server=situation.server)

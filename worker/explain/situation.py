@@ -8,11 +8,13 @@ from enum import StrEnum
 from worker.clock import Clock
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.model_operations import ModelPart
 from worker.domain.runners import RunnerKey
 from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Block, HostRow, read_hosts
+from worker.storage.model_operations import open_parts
 from worker.storage.reports import (
     Answered,
     HeldGroup,
@@ -105,6 +107,8 @@ class Situation:
     hours: BatchHours | None = None
     """None: its jobs may begin at any time."""
     server: Server = Server.WORKERS
+    parts: tuple[ModelPart, ...] = ()
+    """What is being done with the models of the hosts, for whomever."""
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -164,7 +168,9 @@ def read_situation(
         hosts = tuple(replace(host, serving=False, running=0, tokens_per_second=0.0) for host in hosts)
     progress = None if batch_id is None else batch_progress(conn, batch_id)
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
-    found = Situation(now, progress, hosts, models, server=server)
+    names = {host.name for host in hosts}
+    parts = tuple(part for part in open_parts(conn) if part.host in names)
+    found = Situation(now, progress, hosts, models, server=server, parts=parts)
     counts = found.counts
     retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
     if batch_id is None:

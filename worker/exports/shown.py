@@ -139,6 +139,8 @@ def model_operation_shown(operation: ModelOperation) -> ModelOperationShown:
 
 def _part_shown(part: ModelPart) -> ModelPartShown:
     return ModelPartShown(
+        operation=part.operation_id,
+        verb=str(part.verb),
         host=part.host,
         model=part.model,
         state=str(part.state),
@@ -180,5 +182,6 @@ def situation_shown(situation: Situation, reasons: list[str]) -> SituationShown:
         failures=dict(situation.failures),
         tokens_per_second=situation.tokens_per_second,
         next_retry_at=situation.next_retry_at,
+        model_parts=[_part_shown(part) for part in situation.parts],
         reasons=reasons,
     )

@@ -145,7 +145,12 @@ class Care:
         after = self._machine.models.get(part.model)
         if before is not None and after is not None and before.digest != after.digest:
             self._machine.doubt()
-        return part if after is None else replace(part, digest=after.digest or None)
+        if after is None:
+            return part
+        memory = self._session.context.host.memory
+        large = memory is not None and after.size > memory
+        step = f"larger than the {memory:,} bytes that the host has for models" if large else part.step
+        return replace(part, digest=after.digest or None, step=step)
 
     def _let_go(self, model: str) -> None:
         """Jobs that were held because no host had the model go on."""

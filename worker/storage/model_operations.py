@@ -98,14 +98,14 @@ def list_model_operations(
     return readable(rows, lambda row: _operation(row, parts.get(row.id, ())))
 
 
-def open_parts(conn: Connection, host: str) -> list[ModelPart]:
-    """What is still to be done on a host, the oldest decision first."""
+def open_parts(conn: Connection, host: str | None = None) -> list[ModelPart]:
+    """What is still to be done on a host, or on all, the oldest decision first."""
     o, p = operations.c, operation_parts.c
     query = (
         select(operation_parts, o.verb, o.arguments)
         .join(operations, o.id == p.operation_id)
-        .where(p.host == host, _OPEN)
-        .order_by(p.operation_id, p.model)
+        .where(*(() if host is None else (p.host == host,)), _OPEN)
+        .order_by(p.operation_id, p.model, p.host)
     )
     return readable(conn.execute(query), lambda row: _part(row, row.verb, row.arguments))
 

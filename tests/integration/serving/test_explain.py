@@ -1,6 +1,7 @@
 """Why nothing moves and what a job waits for, in words, on both databases."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from tests.integration.storage.conftest import KEY, NOW, Store, a_result, new_jo
 from worker.domain.attempts import Failed, Held, Retried, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
+from worker.domain.model_operations import ModelVerb
 from worker.errors import Code, Conflict, NotFound
 from worker.explain import Explained, Server, explain, why_nothing_moves
 from worker.explain.situation import Situation, situation
@@ -28,6 +30,7 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.ids import job_id
+from worker.storage.model_operations import begin_models, keep_part
 from worker.storage.tables import batches, hosts, jobs
 
 OTHER = "llama3.2:3b num_ctx=8192"
@@ -216,7 +219,16 @@ def test_a_run_that_waits_for_a_retry_does_not_say_that_nobody_serves(store: Sto
 def test_a_model_that_no_host_has_is_said(store: Store) -> None:
     batch = store.submit(new_job(1, model="llama3.2:3b", runner_key=OTHER))
 
-    assert reasons(store, batch) == ["no host has llama3.2:3b: ollama pull llama3.2:3b on one of them"]
+    assert reasons(store, batch) == ["no host has llama3.2:3b: caravan models pull llama3.2:3b"]
+
+
+def test_a_model_that_is_on_its_way_is_said_with_how_far_it_is(store: Store) -> None:
+    batch = store.submit(new_job(1, model="llama3.2:3b", runner_key=OTHER))
+    with store.database.write() as conn:
+        pull = begin_models(conn, ModelVerb.PULL, ["llama3.2:3b"], ["gpu-1"], arguments={}, now=NOW)
+        keep_part(conn, replace(pull.parts[0], completed=340, total=1000), now=NOW)
+
+    assert reasons(store, batch) == ["no host has llama3.2:3b yet: pulling llama3.2:3b on gpu-1: 34 %"]
 
 
 def test_a_host_that_loads_drains_or_works_for_others_is_said(store: Store) -> None:
@@ -304,7 +316,7 @@ def test_a_failed_and_a_held_job_are_told_what_helps(store: Store) -> None:
     )
     assert [attempt.error_code for attempt in failed.attempts] == ["context_overflow"]
     assert held.sentences[1:] == (
-        "model_missing (the host does not have the model: ollama pull it there): no host has it",
+        "model_missing (the host does not have the model: caravan models pull it): no host has it",
         f"then: caravan retry {batch} --state held",
     )
 
