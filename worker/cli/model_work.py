@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
+from worker.cli.actions import principal
 from worker.cli.exits import FAILED_OR_HELD
 from worker.cli.model_options import Carrying
 from worker.cli.render import error_console, size
@@ -118,6 +119,7 @@ def _begun(database: Database, wish: Wish, hosts: Sequence[Host]) -> ModelOperat
         names[:1] if wish.first else names,
         arguments=wish.arguments,
         clock=database.clock(),
+        principal=principal(),
     )
 
 

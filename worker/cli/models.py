@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
-Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names, with a tag or without.")]
-Force = Annotated[
-    bool, typer.Option("--force", help="Do it although jobs wait for the model, or it is too large.")
-]
+Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Let the host speak http to the registry.")]
 OnHosts = Annotated[
     list[str] | None,
@@ -60,9 +57,11 @@ def models_list(
     host: OnHosts = None,
     json_: AsJson = False,
 ) -> None:
-    """List the models of the fleet, as its hosts were last looked at: size, digest, what each can do, and where it is.
+    """List the models of the fleet, and where each of them is.
 
-    A name that stands for different weights or settings on different hosts is marked: the digest is what a model is.
+        Size, digest, quantization, context length and capabilities are those of the last look at each host. A
+    name that stands for different weights or settings on different hosts is marked: the digest is what a
+    model is.
 
     Example: caravan models list --json
     """
@@ -139,7 +138,9 @@ def _by_digest(entry: "FleetModel") -> "list[tuple[str, list[Any]]]":
 
 @models.command("show")
 def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> None:
-    """Show what a host says of a model: parameters, template, system message, license, and its digest on each host.
+    """Show what a host says of a model.
+
+    Parameters, template, system message and license, and the digest on each host.
 
     Example: caravan models show qwen3:8b
     """
@@ -206,9 +207,10 @@ def _ask_one(hosts: "Sequence[Any]", open_host: Any, model: str) -> tuple[dict[s
 @models.command("pull")
 @with_groups
 def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -> None:
-    """Pull models onto all hosts, or some. A pull that was broken off goes on from what came.
+    """Pull models onto all hosts, or some.
 
-    Jobs that were held because no host had the model go on by themselves. Exit codes: 0 done everywhere, 3 not on every host.
+        A pull that was broken off goes on from what came. Jobs that were held because no host had the model
+    go on by themselves. Exit codes: 0 done everywhere, 3 not on every host.
 
     Example: caravan models pull qwen3:8b --host gpu-1 --host gpu-2
     """
@@ -217,10 +219,17 @@ def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -
 
 @models.command("rm")
 @with_groups
-def models_rm(carrying: Carrying, model: Models, force: Force = False) -> None:
-    """Remove models from the hosts that have them; never under a running call.
+def models_rm(
+    carrying: Carrying,
+    model: Models,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it although jobs run or wait for it.")
+    ] = False,
+) -> None:
+    """Remove models, never under a running call.
 
-    Refused with their numbers while jobs of it run or wait. With --force no new ones begin, it goes when the running calls
+        Refused with their numbers while jobs of it run or wait. With --force no new ones begin, it goes when
+    the running calls
     have ended, and jobs that no other host can do are held until it is pulled again.
 
     Example: caravan models rm llama3.2:1b --host gpu-1
@@ -235,7 +244,7 @@ def models_cp(
     source: Annotated[str, typer.Argument(metavar="MODEL", help="The model that is there.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its second name.")],
 ) -> None:
-    """Give a model a second name on the hosts that have it.
+    """Give a model a second name on its hosts.
 
     Example: caravan models cp qwen3:8b registry.example/team/qwen3:8b
     """
@@ -266,9 +275,10 @@ def models_create(
         str | None, typer.Option("--quantize", metavar="TYPE", help="F32, F16, Q4_K_S, Q4_K_M or Q8_0.")
     ] = None,
 ) -> None:
-    """Make a model of one that the hosts have, with a system message, a template or parameters of its own.
+    """Make a model of one that the hosts have.
 
-    Parameters that a host would ignore without a word are refused; so is a model to make it of that a host does not have,
+        It has a system message, a template or parameters of its own. Parameters that a host would ignore
+    without a word are refused; so is a model to make it of that a host does not have,
     which it would pull unasked.
 
     Example: caravan models create brief:8b --from qwen3:8b --system 'Be brief.' --param num_ctx=8192
@@ -287,7 +297,9 @@ def models_create(
 @models.command("push")
 @with_groups
 def models_push(carrying: Carrying, model: Model, insecure: Insecure = False) -> None:
-    """Push a model from the first host that has it, or from the one that is named. Its name says where to.
+    """Push a model to the registry that its name says.
+
+    It goes from the first host that has it, or from the one that is named.
 
     Example: caravan models push registry.example/team/qwen3:8b --host gpu-1
     """
@@ -312,9 +324,11 @@ def models_load(
             help="Context window in tokens; default: what waiting jobs need, else the host's own.",
         ),
     ] = None,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Load it although it is larger than the memory of the host.")
+    ] = False,
 ) -> None:
-    """Load a model on the hosts that have it, as soon as no job runs there.
+    """Load a model as soon as no job runs on its hosts.
 
     Example: caravan models load qwen3:8b --num-ctx 8192
     """
@@ -324,7 +338,7 @@ def models_load(
 @models.command("stop")
 @with_groups
 def models_stop(carrying: Carrying, model: Models) -> None:
-    """Unload models on the hosts that have them, as soon as no job of them runs.
+    """Unload models as soon as no job of them runs.
 
     Example: caravan models stop qwen3:8b
     """
@@ -367,7 +381,9 @@ def models_operations(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = SHOWN,
     json_: AsJson = False,
 ) -> None:
-    """List what is done with models, the newest first: how far each host has come, and what it waits for.
+    """List what is done with models, the newest first.
+
+    Each says how far every host has come, and what it waits for.
 
     Example: caravan models operations
     """
@@ -400,7 +416,9 @@ def models_operations(
 def models_cancel(
     operation: Annotated[int, typer.Argument(metavar="OPERATION", help="As in caravan models operations.")],
 ) -> None:
-    """Cancel what is left of an operation on models. What a host has pulled so far stays there.
+    """Cancel what is left of an operation.
+
+    What a host has pulled so far stays there.
 
     Example: caravan models cancel 12
     """

@@ -19,9 +19,13 @@ from worker.domain.jobs import JobState
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import Conflict
 from worker.hosts.models import begin
+from worker.hosts.recipes import checked_recipe
 from worker.maintenance.hold import hosts_to_wake
+from worker.ollama import models
+from worker.ollama.client import OllamaHost
 from worker.policy.windows import parse_windows
 from worker.storage.engine import Database, open_database
+from worker.storage.hosts import remove_host
 from worker.storage.model_operations import cancel_models, read_model_operation
 from worker.storage.reports import list_models
 from worker.storage.windows import set_host_windows
@@ -244,7 +248,17 @@ def test_jobs_of_a_model_that_was_removed_are_held_with_the_reason_and_go_on_aft
         assert counts(database, batch) == {JobState.SUCCEEDED: 6}
 
 
-def test_a_model_never_goes_from_under_a_running_call(database: Database, clock: Clock) -> None:
+def test_a_model_never_goes_from_under_a_running_call(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_then: list[int] = []
+    remove = models.remove
+
+    def remove_and_count(gpu: OllamaHost, model: str) -> None:
+        running_then.append(counts(database, batch).get(JobState.RUNNING, 0))
+        remove(gpu, model)
+
+    monkeypatch.setattr(models, "remove", remove_and_count)
     slow = replace(HERE, tokens_per_second=40.0, answer_tokens=(40, 40))
     with simulator.running(simulated(models=(slow,), time_scale=1.0)) as (running,):
         host = add(database, clock, running)
@@ -262,6 +276,7 @@ def test_a_model_never_goes_from_under_a_running_call(database: Database, clock:
 
         ended = counts(database, batch)
         assert part(database, removal).state is PartState.DONE
+        assert running_then == [0]
         assert ended[JobState.SUCCEEDED] >= 2
         assert ended[JobState.SUCCEEDED] + ended[JobState.QUEUED] == 8
         with database.read() as conn:
@@ -356,3 +371,98 @@ def test_the_same_operation_goes_on_and_another_one_on_its_model_is_refused(
         assert begun(database, clock, ModelVerb.PULL, MODELS[0]).id == first.id
         with pytest.raises(Conflict, match=f"operation {first.id} on {MODELS[0]} still goes on on gpu-1"):
             begun(database, clock, ModelVerb.REMOVE, MODELS[0])
+
+
+def test_a_model_larger_than_the_memory_of_its_host_is_loaded_only_by_force(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated(models=(HERE,))) as (running,):
+        host = add(database, clock, running, memory=1_000_000_000)
+        refused = begun(database, clock, ModelVerb.LOAD, HERE.name)
+        serve(database, clock, host)
+        forced = begun(database, clock, ModelVerb.LOAD, HERE.name, force=True)
+        serve(database, clock, host)
+
+        assert part(database, refused).state is PartState.FAILED
+        assert "the host 1,000,000,000 for models" in str(part(database, refused).error)
+        assert part(database, forced).state is PartState.DONE
+
+
+def test_a_load_takes_the_window_that_waiting_jobs_need(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated(models=(HERE,))) as (running,):
+        host = add(database, clock, running)
+        jobs = [{**job, "options": {"num_ctx": 2048}} for job in sentences(HERE.name, 2)]
+        batch = submit(database, clock, jobs)
+        load = begun(database, clock, ModelVerb.LOAD, HERE.name)
+
+        served = serve(database, clock, host, batch_id=batch.id + 1)
+
+        assert (served.jobs, part(database, load).state) == (0, PartState.DONE)
+        with opened_gpu(host) as gpu:
+            assert [model.context_length for model in gpu.loaded()] == [2048]
+
+
+def test_what_was_to_be_done_on_a_host_that_was_removed_is_over(database: Database, clock: Clock) -> None:
+    with simulator.running(simulated()) as (running,):
+        add(database, clock, running)
+        pull = begun(database, clock, ModelVerb.PULL, MODELS[0])
+        with database.write() as conn:
+            remove_host(conn, "gpu-1", now=clock.now())
+
+        tidy(database, clock=clock)
+
+        assert part(database, pull).state is PartState.FAILED
+        assert part(database, pull).error == "the host was removed"
+        with database.read() as conn:
+            assert read_model_operation(conn, pull.id).ended_at is not None
+
+
+def test_a_pass_that_is_stopped_leaves_its_pull_to_the_next_one(database: Database, clock: Clock) -> None:
+    slow = simulated(
+        models=(HERE,), pullable=(ELSEWHERE,), time_scale=1.0, pull_bytes_per_second=ELSEWHERE.size_bytes / 2
+    )
+    with simulator.running(slow) as (running,):
+        host = add(database, clock, running)
+        pull = begun(database, clock, ModelVerb.PULL, ELSEWHERE.name)
+        stop = threading.Event()
+        serving = threading.Thread(target=serve, args=(database, clock, host), kwargs={"stop": stop})
+        serving.start()
+        wait_until(lambda: part(database, pull).completed > 0, description="some of it came")
+        stop.set()
+        serving.join(30)
+        left = part(database, pull)
+
+        serve(database, clock, host)
+
+        assert (left.state, left.tries) == (PartState.WAITING, 0)
+        assert 0 < left.completed < left.total
+        assert part(database, pull).state is PartState.DONE
+        assert running.state()["pulled_bytes"] < 2 * ELSEWHERE.size_bytes
+
+
+def test_a_recipe_of_a_file_becomes_a_model_with_its_parameters_on_every_host(
+    database: Database, clock: Clock
+) -> None:
+    recipe = checked_recipe(
+        {"from": HERE.name, "system": "Be brief.", "parameters": {"num_ctx": 2048, "temperature": 0}}
+    )
+    with simulator.running(simulated(models=(HERE,)), simulated("gpu-2", models=(HERE,))) as running:
+        hosts = [add(database, clock, one) for one in running]
+        create = begun(
+            database,
+            clock,
+            ModelVerb.CREATE,
+            "brief:3b",
+            hosts=("gpu-1", "gpu-2"),
+            source=HERE.name,
+            recipe=recipe,
+        )
+        for host in hosts:
+            serve(database, clock, host)
+
+        assert [one.state for one in parts(database, create)] == [PartState.DONE] * 2
+        for host in hosts:
+            with opened_gpu(host) as gpu:
+                shown = gpu.show("brief:3b")
+            assert "num_ctx" in shown["parameters"] and "2048" in shown["parameters"]
+            assert shown["system"] == "Be brief."
