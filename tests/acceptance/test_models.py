@@ -15,6 +15,7 @@ from worker.domain.model_operations import ModelOperation
 from worker.storage.batches import find_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Database, open_database
+from worker.storage.host_rows import read_hosts
 from worker.storage.model_operations import read_model_operation
 from worker.storage.reports import list_jobs, list_models
 
@@ -126,13 +127,16 @@ def test_jobs_whose_model_was_removed_wait_with_the_reason_and_are_answered_afte
     assert "caravan models rm removed it from gpu-1, gpu-2, gpu-3" in str(held[0].message)
 
 
-def test_an_address_that_was_not_added_is_cared_for_and_forgotten(
+def test_an_address_that_was_not_added_is_cared_for_and_not_added_by_that(
     environment: Environment, urls: list[str]
 ) -> None:
     done = caravan("models", "cp", HERE, "twin:1b", "--host", urls[0], "--json", env=environment)
 
     assert json.loads(done.stdout)["state"] == "done"
-    assert caravan("hosts", "list", "--json", env=environment).stdout == "[]\n"
+    database = open_database(f"sqlite:///{environment['CARAVAN_HOME']}/caravan.db")
+    with database.read() as conn:
+        assert [row.kept for row in read_hosts(conn, database.clock().now())] == [False]
+    database.close()
 
 
 def test_on_a_fleet_the_worker_of_each_host_does_it(fleet: Fleet) -> None:

@@ -280,7 +280,23 @@ def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> 
     elif not said().quiet:
         done = sum(part.state is PartState.DONE for part in operation.parts)
         console.print(f"operation {operation.id}: {done} of {len(operation.parts)} done", highlight=False)
+    for model in drifting(operation):
+        console.print(
+            f"{model} is not the same on all of these hosts: caravan models list {model} says which differ",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+        )
     return 0 if operation.state in ("done", "open") else FAILED_OR_HELD
+
+
+def drifting(operation: ModelOperation) -> list[str]:
+    """Models that came out with different digests, as a tag does that moved between two pulls."""
+    digests: dict[str, set[str]] = {}
+    for part in operation.parts:
+        if part.digest is not None and part.state is PartState.DONE:
+            digests.setdefault(part.model, set()).add(part.digest)
+    return sorted(model for model, found in digests.items() if len(found) > 1)
 
 
 def _say_left(operation: ModelOperation, console: Console, how: str) -> None:

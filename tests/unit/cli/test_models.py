@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
+from worker.cli.model_work import drifting
 from worker.cli.models import models
 from worker.cli.settings import opened, settings_for
 from worker.domain.hosts import Host, HostModel
-from worker.domain.model_operations import ModelPart, ModelVerb, PartState
+from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import CaravanError, InputRefused, NotFound, SettingsRefused
 from worker.hosts.models import begin, model_name
 from worker.storage.hosts import add_host, record_probe, record_residents
@@ -153,3 +154,17 @@ def test_what_cannot_be_done_says_what_was_expected(
 def test_what_no_host_takes_for_a_name_is_refused(name: str) -> None:
     with pytest.raises(SettingsRefused, match="is not the name of a model"):
         model_name(name)
+
+
+def test_an_operation_after_which_hosts_differ_names_the_models() -> None:
+    done = [
+        ModelPart(1, ModelVerb.PULL, host, model, state=PartState.DONE, digest=digest)
+        for host, model, digest in (
+            ("gpu-1", "a:1", "x"),
+            ("gpu-2", "a:1", "y"),
+            ("gpu-1", "b:1", "z"),
+            ("gpu-2", "b:1", "z"),
+        )
+    ]
+
+    assert drifting(ModelOperation(1, ModelVerb.PULL, NOW, parts=tuple(done))) == ["a:1"]
