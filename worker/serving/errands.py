@@ -21,7 +21,9 @@ STORE_EVERY = 1.0
 """Seconds between two times that progress is stored."""
 CLOSE_SECONDS = 10.0
 _AWAY = frozenset({Code.HOST_UNREACHABLE, Code.HOST_BUSY, Code.NO_FIRST_BYTE})
-_FINAL = frozenset({Code.INVALID_REQUEST, Code.UNSUPPORTED, Code.MODEL_MISSING})
+_FINAL = frozenset(
+    {Code.INVALID_REQUEST, Code.UNSUPPORTED, Code.MODEL_MISSING, Code.OUT_OF_MEMORY, Code.LOAD_FAILED}
+)
 
 
 class Errand:

@@ -466,3 +466,16 @@ def test_a_recipe_of_a_file_becomes_a_model_with_its_parameters_on_every_host(
                 shown = gpu.show("brief:3b")
             assert "num_ctx" in shown["parameters"] and "2048" in shown["parameters"]
             assert shown["system"] == "Be brief."
+
+
+def test_a_load_that_fails_is_over_at_once_and_costs_no_job(database: Database, clock: Clock) -> None:
+    fault = simulator.Fault("load_failure", text="model failed to load, no room", times=0)
+    with simulator.running(simulated(models=(HERE,), faults=(fault,))) as (running,):
+        host = add(database, clock, running)
+        load = begun(database, clock, ModelVerb.LOAD, HERE.name)
+
+        serve(database, clock, host)
+
+        failed = part(database, load)
+        assert (failed.state, failed.next_at) == (PartState.FAILED, None)
+        assert "no room" in str(failed.error)
