@@ -124,7 +124,7 @@ class Machine:
         """Count a model as gone from this host, for everybody: no job of it begins here. Raises DatabaseFailure, HostLost."""
         look = self.last_look
         with self._session.write() as conn:
-            forget_model(conn, self._session.host, model)
+            forget_model(conn, self._session.host, model, now=self._context.clock.now())
         left = {name: known for name, known in look.models.items() if name != model}
         self.last_look = replace(look, models=left, withheld=look.withheld | {model})
 

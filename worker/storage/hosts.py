@@ -245,10 +245,12 @@ _HAS = text(
 ).bindparams(bindparam("capabilities", type_=host_models.c.capabilities.type))
 
 
-def forget_model(conn: Connection, name: str, model: str) -> None:
-    """The host has this model no more, or is about to remove it."""
+def forget_model(conn: Connection, name: str, model: str, *, now: datetime) -> None:
+    """The host has this model no more, or is about to remove it. It counts as looked at, so that whoever remembers what it
+    has on disk reads that anew."""
     m = host_models.c
     conn.execute(delete(host_models).where(m.host == name, m.name == model))
+    conn.execute(update(hosts).where(hosts.c.name == name).values(last_seen_at=now))
 
 
 def record_unreachable(

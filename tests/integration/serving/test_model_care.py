@@ -262,7 +262,7 @@ def test_a_model_never_goes_from_under_a_running_call(
     slow = replace(HERE, tokens_per_second=40.0, answer_tokens=(40, 40))
     with simulator.running(simulated(models=(slow,), time_scale=1.0)) as (running,):
         host = add(database, clock, running)
-        batch = submit(database, clock, sentences(slow.name, 8))
+        batch = submit(database, clock, sentences(slow.name, 12))
         stop = threading.Event()
         serving = threading.Thread(target=serve, args=(database, clock, host), kwargs={"stop": stop})
         serving.start()
@@ -278,7 +278,8 @@ def test_a_model_never_goes_from_under_a_running_call(
         assert part(database, removal).state is PartState.DONE
         assert running_then == [0]
         assert ended[JobState.SUCCEEDED] >= 2
-        assert ended[JobState.SUCCEEDED] + ended[JobState.QUEUED] == 8
+        assert ended[JobState.QUEUED] >= 4  # none began any more
+        assert ended[JobState.SUCCEEDED] + ended[JobState.QUEUED] == 12
         with database.read() as conn:
             assert conn.scalar(text("SELECT count(*) FROM attempts WHERE outcome <> 'succeeded'")) == 0
 
