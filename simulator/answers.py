@@ -32,6 +32,7 @@ from simulator.settings import HostSettings
 from simulator.speaker import Speaker
 from simulator.state import Counters
 from simulator.thinking import ThinkingParser
+from simulator.tools import ToolParser
 from simulator.wording import Final, Said, Wording
 
 
@@ -68,6 +69,7 @@ class Job:
     with_context: bool
     render: Callable[[Runner], str]
     parser: Callable[[str], ThinkingParser | None]
+    calls: ToolParser | None = None
 
 
 def options_of(machine: Machine, model: LocalModel, given: Any) -> Options:
@@ -123,7 +125,7 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
             ended = Final(fault.done_reason, prompt_tokens=read, answer_tokens=spoken)
             reply.send(200, wording.whole_type, wording.whole(Said(fault.text), ended))
             return
-        speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream)
+        speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream, calls=job.calls)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)
         machine.counters.generation_began()
         number = machine.diary.began(job.model.name.short, job.prompt_text)
@@ -235,7 +237,8 @@ def _grammar(machine: Machine, job: Job) -> Grammar | None:
 
 def _debug_info(job: Job, clock: Clock, prompt: str) -> bytes:
     info = {"rendered_template": prompt} | ({"image_count": job.images} if job.images else {})
+    empty = '"response":""' if job.with_context else '"message":{"role":"","content":""}'
     return (
-        f'{{"model":{gojson.string(job.sent_name)},"created_at":"{clock.stamp()}","response":"",'
+        f'{{"model":{gojson.string(job.sent_name)},"created_at":"{clock.stamp()}",{empty},'
         f'"done":false,"_debug_info":{gojson.dumps(info)}}}'
     ).encode()

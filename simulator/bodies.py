@@ -195,7 +195,7 @@ class ChatRequest:
     shift: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
-    tools: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
     debug_render_only: bool = False
 
 
@@ -228,7 +228,9 @@ def read_chat(body: bytes) -> ChatRequest:
             if message.get(key) is not None and not isinstance(message[key], str):
                 raise BadRequest(_cannot("ChatRequest", f"messages.{key}", message[key], "string"))
     found["messages"] = tuple(messages)
-    found["tools"] = bool(found.get("tools"))
+    for message in messages:
+        _images(message.get("images") or [])
+    found["tools"] = tuple(one for one in found.get("tools") or () if isinstance(one, dict))
     return ChatRequest(**_shared(found))
 
 

@@ -22,6 +22,7 @@ from simulator.models import Disk, LocalModel
 from simulator.prompt import Message, Think, fitting, rendered, with_image_marks
 from simulator.runner import Runner
 from simulator.template_nodes import TemplateError
+from simulator.tools import ToolParser, as_template_values, calls_as_template_values, tag_of
 from simulator.wording import ChatWording, Wording
 
 
@@ -66,8 +67,15 @@ async def serve(machine: Machine, disk: Disk, asked: ChatRequest, wording: Wordi
         with_context=False,
         render=lambda runner: _prompt(machine, model, messages, asked, think, runner),
         parser=lambda prompt: parser_for(model, think, prompt),
+        calls=_calls(model, asked),
     )
     await answer(machine, job, wording, reply)
+
+
+def _calls(model: LocalModel, asked: ChatRequest) -> ToolParser | None:
+    """What reads calls of tools; beside a format the grammar wins."""
+    tag = tag_of(model.template_source) if asked.tools and not asked.format else None
+    return None if tag is None else ToolParser(tag, asked.tools)
 
 
 def _messages(model: LocalModel, asked: ChatRequest) -> list[Message]:
@@ -78,6 +86,8 @@ def _messages(model: LocalModel, asked: ChatRequest) -> list[Message]:
             str(one.get("content") or ""),
             str(one.get("thinking") or ""),
             len(one.get("images") or ()),
+            tuple(calls_as_template_values(one.get("tool_calls") or ())),
+            str(one.get("tool_name") or ""),
         )
         for one in asked.messages
     ]
@@ -96,11 +106,12 @@ def _prompt(
     runner: Runner,
 ) -> str:
     template = template_of(machine, model, "")
+    tools = as_template_values(asked.tools)
     seeing = "vision" in model.capabilities
     marked = with_image_marks(messages) if not seeing and machine.settings.line == "O" else messages
     try:
         if not asked.truncate:
-            return rendered(template, marked, think)
-        return fitting(template, marked, think, fits=partial(fits, runner))
+            return rendered(template, marked, think, tools)
+        return fitting(template, marked, think, fits=partial(fits, runner), tools=tools)
     except TemplateError as error:
         raise Failed(500, str(error)) from None

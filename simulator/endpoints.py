@@ -24,7 +24,7 @@ from simulator.wording import error_body
 if TYPE_CHECKING:
     from simulator.host import Host
 
-BLOBS = "/api/blobs/"
+BLOBS, V1_MODELS = "/api/blobs/", "/v1/models/"
 Endpoint = Callable[["Host", Request, Reply], Awaitable[None]]
 
 
@@ -34,8 +34,10 @@ async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
         reply.send(403, None, b"")
         return
     method = "GET" if request.method == "HEAD" else request.method
-    if request.path.startswith(BLOBS) and request.method in ("HEAD", "POST"):
-        endpoint: Endpoint | None = _blob
+    if request.path.startswith(V1_MODELS) and method == "GET":
+        endpoint: Endpoint | None = _v1_model
+    elif request.path.startswith(BLOBS) and request.method in ("HEAD", "POST"):
+        endpoint = _blob
     else:
         endpoint = ROUTES.get((method, request.path))
     if endpoint is None:
@@ -46,7 +48,9 @@ async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
     try:
         await endpoint(host, request, reply)
     except (BadRequest, Failed) as error:
-        if request.path.startswith("/v1/"):
+        if isinstance(error, v1.Unreadable):
+            reply.send(error.status, JSON, v1.openai_error(error.status, error.text))
+        elif request.path.startswith("/v1/"):
             reply.send(error.status, PLAIN_JSON, v1.openai_error(error.status, error.text) + b"\n")
         else:
             reply.send(error.status, JSON, error_body(error.text))
@@ -114,6 +118,10 @@ async def _push(host: "Host", request: Request, reply: Reply) -> None:
 
 async def _blob(host: "Host", request: Request, reply: Reply) -> None:
     library.blob(host, request.method, request.path.removeprefix(BLOBS), request.body, reply)
+
+
+async def _v1_model(host: "Host", request: Request, reply: Reply) -> None:
+    v1.model(host, request.path.removeprefix(V1_MODELS), reply)
 
 
 async def _alive(host: "Host", request: Request, reply: Reply) -> None:

@@ -3,7 +3,7 @@
 Source: ``server/routes.go GenerateHandler``, ``server/prompt.go chatPrompt``, ``template/template.go Execute``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +18,17 @@ class Message:
     content: str
     thinking: str = ""
     images: int = 0
+    calls: tuple[Mapping[str, Any], ...] = ()
+    """As a template sees them."""
+    tool_name: str = ""
 
     def values(self) -> dict[str, Any]:
         return {
             "Role": self.role,
             "Content": self.content,
             "Thinking": self.thinking,
-            "ToolCalls": [],
-            "ToolName": "",
+            "ToolCalls": list(self.calls),
+            "ToolName": self.tool_name,
             "Images": [],
         }
 
@@ -47,7 +50,12 @@ def rendered_fill_in(template: Template, prompt: str, suffix: str, think: Think)
     return template.render({"Prompt": prompt, "Suffix": suffix, "Response": "", **think.values()})
 
 
-def rendered(template: Template, messages: Sequence[Message], think: Think) -> str:
+def rendered(
+    template: Template,
+    messages: Sequence[Message],
+    think: Think,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Run a template over messages, the way its age calls for.
 
     Templates that range over messages get them all. Older ones know one system, prompt and response: they are run
@@ -61,7 +69,7 @@ def rendered(template: Template, messages: Sequence[Message], think: Think) -> s
         values = {
             "System": system,
             "Messages": [one.values() for one in merged],
-            "Tools": None,
+            "Tools": list(tools) or None,
             "Response": "",
         }
         return template.render({**values, **think.values()})
@@ -96,14 +104,15 @@ def fitting(
     think: Think,
     *,
     fits: Callable[[str], bool],
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The prompt of as many of the latest messages as fit; system messages and the last one always stay."""
     for start in range(len(messages)):
         kept = [one for one in messages[:start] if one.role == "system"] + list(messages[start:])
-        text = rendered(template, kept, think)
+        text = rendered(template, kept, think, tools)
         if start == len(messages) - 1 or fits(text):
             return text
-    return rendered(template, messages, think)
+    return rendered(template, messages, think, tools)
 
 
 def with_image_marks(messages: Sequence[Message]) -> list[Message]:
@@ -121,7 +130,7 @@ def _merged(messages: Sequence[Message]) -> tuple[str, list[Message]]:
     """All system texts, and the messages with consecutive ones of a role made one."""
     merged: list[Message] = []
     for message in messages:
-        if merged and merged[-1].role == message.role and message.role != "tool":
+        if merged and merged[-1].role == message.role and message.role != "tool" and not message.calls:
             merged[-1] = replace(merged[-1], content=f"{merged[-1].content}\n\n{message.content}")
         else:
             merged.append(message)

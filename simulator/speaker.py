@@ -1,9 +1,12 @@
 """Who says an answer: piece by piece in a stream, or all at once at the end."""
 
+from typing import Any
+
 from simulator.failures import Failed
 from simulator.http import PLAIN_JSON, Reply
 from simulator.runner import LogProb, Piece
 from simulator.thinking import ThinkingParser
+from simulator.tools import ToolParser
 from simulator.wording import Final, Said, Wording
 
 
@@ -11,12 +14,20 @@ class Speaker:
     """Sends pieces as they come, or keeps them for one whole reply."""
 
     def __init__(
-        self, wording: Wording, reply: Reply, parser: ThinkingParser | None, *, stream: bool
+        self,
+        wording: Wording,
+        reply: Reply,
+        parser: ThinkingParser | None,
+        *,
+        stream: bool,
+        calls: ToolParser | None = None,
     ) -> None:
         self._stream = stream
         self._wording = wording
         self._reply = reply
         self._parser = parser
+        self._call_parser = calls
+        self._calls: list[dict[str, Any]] = []
         self._raw: list[str] = []
         self._response: list[str] = []
         self._thinking: list[str] = []
@@ -30,12 +41,19 @@ class Speaker:
     def say(self, piece: Piece) -> None:
         self._raw.append(piece.text)
         thinking, response = self._parser.add(piece.text) if self._parser else ("", piece.text)
+        calls: list[dict[str, Any]] = []
+        if self._call_parser is not None and response:
+            response, calls = self._call_parser.add(response)
+        self._calls += calls
         if self._stream:
-            if self._wording.quiet and not (thinking or response or piece.logprobs):
+            if self._wording.quiet and not (thinking or response or piece.logprobs or calls):
                 return
             if not self._reply.started:
                 self._reply.start(200, self._wording.stream_type)
-            self._reply.chunk(self._wording.chunk(Said(response, thinking, piece.logprobs)))
+            if thinking or response or piece.logprobs or not calls:
+                self._reply.chunk(self._wording.chunk(Said(response, thinking, piece.logprobs)))
+            for call in calls:  # each in a chunk of its own
+                self._reply.chunk(self._wording.chunk(Said("", calls=(call,))))
         else:
             self._response.append(response)
             self._thinking.append(thinking)
@@ -44,7 +62,7 @@ class Speaker:
     def end(self, final: Final | None) -> None:
         """End well; without ``final`` the answer just stops."""
         if not self._stream:
-            said = Said("".join(self._response), "".join(self._thinking), self._logprobs)
+            said = Said("".join(self._response), "".join(self._thinking), self._logprobs, self._calls)
             self._reply.send(200, self._wording.whole_type, self._wording.whole(said, final))
             return
         if not self._reply.started:

@@ -76,14 +76,14 @@ class ThinkingParser:
             self._held = after.lstrip()
             self._state = _State.CLOSED if not self._held else _State.DONE
             return bool(self._held)
-        keep = _overlap(self._held, self._closing)
+        keep = overlap(self._held, self._closing)
         ready = len(self._held) - keep
         thinking.append(self._held[:ready])
         self._held = self._held[ready:]
         return False
 
 
-def _overlap(text: str, tag: str) -> int:
+def overlap(text: str, tag: str) -> int:
     """How many characters at the end of ``text`` may be the beginning of ``tag``."""
     for length in range(min(len(text), len(tag) - 1), 0, -1):
         if text.endswith(tag[:length]):

@@ -34,7 +34,7 @@ def infer_tags(source: str) -> tuple[str, str] | None:
 def _ranges_over_messages(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
     for node in nodes:
         if isinstance(node, Branch):
-            if node.word == "range" and _mentions(node.pipe, "Messages"):
+            if node.word == "range" and mentions(node.pipe, "Messages"):
                 yield node.body
             else:
                 yield from _ranges_over_messages(node.body)
@@ -51,8 +51,9 @@ def _lists_with_thinking(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
 
 
 def _says_thinking(node: Node) -> bool:
-    return isinstance(node, Action) and _mentions(node.pipe, "Thinking")
+    return isinstance(node, Action) and mentions(node.pipe, "Thinking")
 
 
-def _mentions(pipe: Pipe, name: str) -> bool:
+def mentions(pipe: Pipe, name: str) -> bool:
+    """Whether a field of that name stands in a pipeline."""
     return any(isinstance(one, Field) and name in one.path for command in pipe.commands for one in command)

@@ -3,9 +3,11 @@
 Source: ``openai/openai.go``, ``middleware/openai.go``.
 """
 
+import base64
 import json
+import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator import chat, gojson
@@ -13,7 +15,9 @@ from simulator import generate as generate_endpoint
 from simulator.bodies import BadRequest, ChatRequest, GenerateRequest, Think
 from simulator.embed import embeddings_of
 from simulator.http import EVENTS, PLAIN_JSON, Reply, Request
-from simulator.wording import Final, Said
+from simulator.models import LocalModel, NotFound
+from simulator.names import BadName, parse_name
+from simulator.wording import Final, Said, logprobs_json
 
 if TYPE_CHECKING:
     from simulator.host import Host
@@ -28,6 +32,10 @@ _OPTIONS: Mapping[str, str] = {
 }
 
 
+class Unreadable(BadRequest):
+    """A request that the layer itself refuses, before it asks the server."""
+
+
 async def chat_completions(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/chat/completions``."""
     sent = _read(request.body)
@@ -38,8 +46,12 @@ async def chat_completions(host: "Host", request: Request, reply: Reply) -> None
         format=_format(sent.get("response_format")),
         options=_options(sent),
         think=_think(sent),
-        tools=bool(sent.get("tools")),
+        tools=tuple(one for one in sent.get("tools") or () if isinstance(one, dict)),
+        logprobs=bool(sent.get("logprobs")),
+        top_logprobs=int(sent.get("top_logprobs") or 0),
     )
+    if not asked.messages:
+        raise Unreadable("[] is too short - 'messages'")
     wording = _OpenAIWording(host, asked.model, sent, chat=True)
     await chat.serve(host, host.disk, asked, wording, reply)
 
@@ -62,26 +74,46 @@ async def embeddings(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/embeddings``."""
     sent = _read(request.body)
     found = await embeddings_of(host, sent)
+    packed = sent.get("encoding_format") == "base64"
     data = [
-        {"object": "embedding", "embedding": one, "index": place} for place, one in enumerate(found.vectors)
+        {"object": "embedding", "embedding": _packed(one) if packed else one, "index": place}
+        for place, one in enumerate(found.vectors)
     ]
     usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
     _send(reply, {"object": "list", "data": data, "model": sent.get("model"), "usage": usage})
 
 
+def _packed(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def model(host: "Host", text: str, reply: Reply) -> None:
+    """``GET /v1/models/NAME``.
+
+    Raises:
+        BadRequest: it is not there.
+    """
+    try:
+        name = parse_name(text)
+        _send(reply, _model(host.disk.get(name)))
+    except (BadName, NotFound):
+        shown = text if host.settings.line == "O" else f"{text}:latest"
+        raise BadRequest(f"model '{shown}' not found", 404) from None
+
+
+def _model(model: LocalModel) -> dict[str, Any]:
+    return {
+        "id": model.name.short,
+        "object": "model",
+        "created": model.modified_ns // 1_000_000_000,
+        "owned_by": model.name.namespace,
+    }
+
+
 async def models(host: "Host", request: Request, reply: Reply) -> None:
     """``GET /v1/models``."""
     newest_first = sorted(host.disk, key=lambda model: model.modified_ns, reverse=True)
-    data = [
-        {
-            "id": model.name.short,
-            "object": "model",
-            "created": model.modified_ns // 1_000_000_000,
-            "owned_by": model.name.namespace,
-        }
-        for model in newest_first
-    ]
-    _send(reply, {"object": "list", "data": data})
+    _send(reply, {"object": "list", "data": [_model(model) for model in newest_first]})
 
 
 def openai_error(status: int, text: str) -> bytes:
@@ -104,13 +136,14 @@ class _OpenAIWording:
         self._number = zlib.crc32(f"{host.counters.requests}/{host.settings.seed}".encode()) % 999
         self._usage = bool((sent.get("stream_options") or {}).get("include_usage"))
         self._first = True
+        self._called = False
         self.quiet = chat
 
     def chunk(self, said: Said) -> bytes:
         return self._event([self._choice_chunk(said, None)])
 
     def last(self, final: Final) -> bytes:
-        events = self._event([self._choice_chunk(Said(""), final.done_reason)])
+        events = self._event([self._choice_chunk(Said(""), self._reason(final))])
         if self._usage:
             events += self._event([], usage=_usage(final))
         return events + b"data: [DONE]\n\n"
@@ -121,9 +154,14 @@ class _OpenAIWording:
             choice["message"] = {"role": "assistant", "content": said.response}
             if said.thinking:
                 choice["message"]["reasoning"] = said.thinking
+            if said.calls:
+                self._called = True
+                choice["message"]["tool_calls"] = _calls(said.calls)
         else:
             choice = {"text": said.response, "index": 0}
-        choice["finish_reason"] = final.done_reason if final else None
+        choice["finish_reason"] = self._reason(final) if final else None
+        if said.logprobs:
+            choice["logprobs"] = {"content": json.loads(logprobs_json(said.logprobs))}
         value = self._head(chunk=False) | {"choices": [choice], "usage": _usage(final or Final(""))}
         return gojson.dumps(value).encode() + b"\n"
 
@@ -144,13 +182,20 @@ class _OpenAIWording:
             delta["content"] = said.response
         if said.thinking:
             delta["reasoning"] = said.thinking
+        if said.calls:
+            self._called = True
+            delta |= {"content": "", "tool_calls": _calls(said.calls)}
         self._first = False
         return {"index": 0, "delta": delta, "finish_reason": reason}
 
+    def _reason(self, final: Final) -> str:
+        return "tool_calls" if self._called else final.done_reason
+
     def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        return (
-            b"data: " + gojson.dumps(self._head(chunk=True) | {"choices": choices} | more).encode() + b"\n\n"
-        )
+        value = self._head(chunk=True) | {"choices": choices} | more
+        if not self._chat:  # in another order
+            value |= {name: value.pop(name) for name in ("model", "system_fingerprint")}
+        return b"data: " + gojson.dumps(value).encode() + b"\n\n"
 
     def _head(self, *, chunk: bool) -> dict[str, Any]:
         kind = ("chat.completion.chunk" if chunk else "chat.completion") if self._chat else "text_completion"
@@ -161,6 +206,21 @@ class _OpenAIWording:
             "model": self._model,
             "system_fingerprint": "fp_ollama",
         }
+
+
+def _calls(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": call["id"],
+            "index": call["function"]["index"],
+            "type": "function",
+            "function": {
+                "name": call["function"]["name"],
+                "arguments": gojson.dumps(call["function"]["arguments"]),
+            },
+        }
+        for call in calls
+    ]
 
 
 def _usage(final: Final) -> dict[str, int]:
@@ -183,6 +243,10 @@ def _read(body: bytes) -> dict[str, Any]:
 
 def _options(sent: Mapping[str, Any]) -> dict[str, Any]:
     """Temperature and top_p are 1.0 here where nothing is said; no num_ctx, no keep_alive, no top_k."""
+    if isinstance(sent.get("temperature"), str):
+        raise Unreadable(
+            "json: cannot unmarshal string into Go struct field ChatCompletionRequest.temperature of type float64"
+        )
     options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
     options |= {ours: sent[theirs] for theirs, ours in _OPTIONS.items() if sent.get(theirs) is not None}
     stop = sent.get("stop")
@@ -216,6 +280,12 @@ def _plain_message(message: Any) -> dict[str, Any]:
         raise BadRequest("json: cannot unmarshal into Go struct field ChatCompletionRequest.messages")
     content = message.get("content")
     if isinstance(content, list):
+        for part in content:
+            url = (part.get("image_url") or {}).get("url", "") if isinstance(part, dict) else ""
+            if url.startswith("http"):
+                raise Unreadable(
+                    "image URLs are not currently supported, please use base64 encoded data instead"
+                )
         content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
     return {"role": message.get("role"), "content": content}
 

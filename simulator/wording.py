@@ -3,9 +3,9 @@
 Source: ``api/types.go GenerateResponse``, ``ChatResponse``: zero values are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from simulator import gojson
 from simulator.clock import Clock
@@ -20,6 +20,7 @@ class Said:
     response: str
     thinking: str = ""
     logprobs: Sequence[LogProb] = ()
+    calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class ChatWording:
         return self.whole(Said(""), final) + b"\n"
 
     def whole(self, said: Said, final: Final | None) -> bytes:
-        return f"{self._message(said)}{_ending(final)}{_logprobs(said.logprobs)}}}".encode()
+        return f"{self._message(said)}{_done(final)}{_logprobs(said.logprobs)}{_spent(final)}}}".encode()
 
     def brief(self, done_reason: str) -> bytes:
         return self.whole(Said(""), Final(done_reason))
@@ -139,19 +140,29 @@ class ChatWording:
         return error_body(text)
 
     def _message(self, said: Said) -> str:
+        calls = f',"tool_calls":{gojson.dumps(list(said.calls))}' if said.calls else ""
         thinking = f',"thinking":{gojson.string(said.thinking)}' if said.thinking else ""
         return (
             f'{self._prefix}{self._clock.stamp()}","message":{{"role":"assistant",'
-            f'"content":{gojson.string(said.response)}{thinking}}}'
+            f'"content":{gojson.string(said.response)}{thinking}{calls}}}'
         )
 
 
 def _ending(final: Final | None) -> str:
+    return _done(final) + _spent(final)
+
+
+def _done(final: Final | None) -> str:
     if final is None:
         return ',"done":false'
-    parts = [',"done":true']
-    if final.done_reason:
-        parts.append(f',"done_reason":"{final.done_reason}"')
+    return f',"done":true,"done_reason":"{final.done_reason}"' if final.done_reason else ',"done":true'
+
+
+def _spent(final: Final | None) -> str:
+    """What it took, and the context."""
+    if final is None:
+        return ""
+    parts = []
     if final.context:
         parts.append(f',"context":[{",".join(map(str, final.context))}]')
     for name, value in (
@@ -170,7 +181,12 @@ def _ending(final: Final | None) -> str:
 def _logprobs(logprobs: Sequence[LogProb]) -> str:
     if not logprobs:
         return ""
-    return ',"logprobs":[' + ",".join(map(_logprob, logprobs)) + "]"
+    return f',"logprobs":{logprobs_json(logprobs)}'
+
+
+def logprobs_json(logprobs: Sequence[LogProb]) -> str:
+    """The list that ``logprobs`` is."""
+    return "[" + ",".join(map(_logprob, logprobs)) + "]"
 
 
 def _logprob(one: LogProb) -> str:

@@ -202,6 +202,12 @@ def _masked(value: Any) -> Any:
 
 
 def _masked_field(key: str, value: Any) -> Any:
+    if key == "embedding" and isinstance(value, str):
+        return ("bytes of a vector", len(value))
+    if key == "arguments" and isinstance(value, str):
+        value = json.loads(value)
+    if key == "arguments" and isinstance(value, dict):  # a Go map: in any order
+        return sorted((name, _masked(one)) for name, one in value.items())
     if key == "embedding" and isinstance(value, list):
         return _vectors([value])
     if key == "embeddings":

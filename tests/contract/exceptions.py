@@ -7,9 +7,42 @@ ANY = "*"
 EXCEPTIONS: Mapping[tuple[str, str, str], str] = {
     (
         ANY,
+        "openai",
+        "json_schema",
+    ): "/v1 samples with temperature 1, so that nobody foresees what a grammar leaves open",
+    (
+        ANY,
+        "openai",
+        "json_object",
+    ): "/v1 samples with temperature 1, so that nobody foresees what a grammar leaves open",
+    (
+        ANY,
+        "openai",
+        "/v1/models",
+    ): "the server had two further models (gemma, smol) that models.json does not describe",
+    (ANY, "openai", "responses"): "/v1/responses is not played: nothing here asks it",
+    (ANY, "openai", "responses streamed"): "/v1/responses is not played: nothing here asks it",
+    (ANY, "openai", "responses in the background"): "/v1/responses is not played: nothing here asks it",
+    (
+        ANY,
         "models",
         "not there",
     ): "the server had two further models (gemma, smol) that models.json does not describe",
+    (
+        ANY,
+        "chat",
+        "think with format",
+    ): "it follows a format at once, without a call for the reasoning before it",
+    (
+        ANY,
+        "chat-tools",
+        "format beside tools",
+    ): "where a grammar leaves a choice, it goes on with white space",
+    (
+        "H",
+        "chat-window",
+        "the answer fills the window, shift false",
+    ): "the server ended one token before its window was full",
     (
         "H",
         "models",

@@ -18,19 +18,10 @@ from tests.contract.wire import SimulatedWire
 pytestmark = pytest.mark.contract
 
 
-NOT_YET = {
-    ("chat-window", "H"),
-    *((name, line) for name in ("chat", "chat-tools", "openai") for line in "OH"),
-}
-"""Scenes that the simulator does not play as recorded yet."""
-
-
 @pytest.mark.parametrize("line", ["O", "H"])
 @pytest.mark.parametrize("name", scene_names())
 def test_a_scene_goes_as_recorded(name: str, line: Line) -> None:
     recorded = scene(line, name)
-    if (name, line) in NOT_YET:
-        pytest.skip("the simulator does not play it yet")
 
     played, runner_starts = run_virtually(played_to_the_simulator(recorded))
 
