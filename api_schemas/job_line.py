@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, P
 from pydantic_core import PydanticCustomError
 
 from api_schemas.chat import ChatFields
+from api_schemas.embed import EmbedFields
 from api_schemas.generate import GenerateFields
 
 PriorityName = Literal["interactive", "high", "normal", "bulk"]
@@ -202,6 +203,14 @@ class ChatLine(AnswerFields, CaravanFields, ChatFields):
     kind: Literal["chat"] | None = Field(
         default=None, description="What is asked of the host: chat, which a line with messages is by itself."
     )
+
+
+class EmbedLine(CaravanFields, EmbedFields):
+    """One line of a job file that is a text to be embedded: its vector is the answer. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(title="Caravan embed line")
+
+    kind: Literal["embed"] = Field(description="What is asked of the host: embed.")
 
 
 CARAVAN_FIELDS = frozenset((*CaravanFields.model_fields, "kind"))

@@ -269,7 +269,7 @@ def _finish(
         problems.append(LineProblem(line, "deadline", "missing", message))
     after = _parents(fields["after"])
     if after or any(fields.get(name) is not None for name in ("carry", "after_failed", "combine")):
-        problems += _chain_problems(fields, request, after, line)
+        problems += _chain_problems(shape, fields, request, after, line)
     if size > limits.max_prompt_bytes:
         problems += _too_large(shape, fields, limits.max_prompt_bytes, line)
     if size > limits.max_metadata_bytes and fields["metadata"] is not None:
@@ -289,7 +289,7 @@ def _finish(
         deadline is not None and bool(defaults.expires if expires is None else expires),
         (defaults.reuse if fields["reuse"] is None else fields["reuse"]) or False,
         after,
-        len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
+        shape.carries and len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
         fields["after_failed"] == "release",
         tuple(name for name in IGNORED_FIELDS if fields.get(name) is not None),
         shape.kind,
@@ -313,7 +313,7 @@ def overridden(
     deadline = by.deadline or parsed.deadline
     return replace(
         parsed,
-        prompt=shape.text({"prompt": parsed.prompt}, request),
+        prompt=shape.text(dict.fromkeys(shape.apart, parsed.prompt), request),
         model=by.model or parsed.model,
         priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],
         deadline=deadline,
@@ -349,7 +349,11 @@ def _parents(after: str | int | list[str | int] | None) -> tuple[str | int, ...]
 
 
 def _chain_problems(
-    fields: Mapping[str, Any], request: Mapping[str, Any], after: tuple[str | int, ...], line: int
+    shape: LineShape,
+    fields: Mapping[str, Any],
+    request: Mapping[str, Any],
+    after: tuple[str | int, ...],
+    line: int,
 ) -> list[LineProblem]:
     """What contradicts itself of a job that follows another."""
     if not after:
@@ -362,7 +366,10 @@ def _chain_problems(
             return []
         message = "combine: the prompt is made of answers, which excludes carry: context"
         return [LineProblem(line, "combine", "conflict", message)]
-    if fields["carry"] == "none":
+    if not shape.carries and fields["carry"] == "context":
+        message = f"carry: {shape.kind} has nothing to go on with; leave carry out, it only waits"
+        return [LineProblem(line, "carry", "conflict", message)]
+    if fields["carry"] == "none" or not shape.carries:
         return []
     if len(after) > 1:
         if fields["carry"] is None:

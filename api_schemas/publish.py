@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from api_schemas.job_line import ChatLine, JobLine
+from api_schemas.job_line import ChatLine, EmbedLine, JobLine
 from api_schemas.job_problems import PROBLEM_CODES
 from api_schemas.options import NO_LONGER_READ, RUNNER_OPTIONS, Options
 from api_schemas.results import ResultLine
@@ -36,6 +36,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "job_line": {"$schema": _DIALECT, **job},
         "chat_line": {"$schema": _DIALECT, **chat},
+        "embed_line": {"$schema": _DIALECT, **EmbedLine.model_json_schema(schema_generator=_Untitled)},
         "result_line": {"$schema": _DIALECT, **result},
     }
 
@@ -51,6 +52,7 @@ def tables() -> dict[str, str]:
     return {
         "job line": _table(JobLine),
         "chat line": _table(ChatLine),
+        "embed line": _table(EmbedLine),
         "options": _table(Options),
         "result line": _table(ResultLine, bounds=False),
         "problems": f"| code | means |\n|---|---|\n{codes}\n",

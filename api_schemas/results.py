@@ -27,7 +27,7 @@ class ResultError(BaseModel):
     message: str
 
 
-_SELDOM = ("tool_calls", "logprobs")
+_SELDOM = ("tool_calls", "logprobs", "embedding")
 """Fields that most lines do not have, so that the schema does not require them."""
 
 
@@ -117,4 +117,8 @@ class ResultLine(BaseModel):
     logprobs: list[JsonValue] | None = Field(
         default=None,
         description="The log probability of each token as the host sent it; only there where the job requested it.",
+    )
+    embedding: list[float] | None = Field(
+        default=None,
+        description="The vector of a text, numbers of float32; only there where the job asked for one. There is no answer then.",
     )

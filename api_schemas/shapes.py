@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api_schemas.job_line import CARAVAN_FIELDS, IGNORED_FIELDS, ChatLine, JobLine
+from api_schemas.job_line import CARAVAN_FIELDS, IGNORED_FIELDS, ChatLine, EmbedLine, JobLine
 from api_schemas.job_problems import LineProblem
 
 
@@ -42,6 +42,8 @@ class LineShape:
     """Puts the system message of the whole file into a request that has none; or, if true, in place of its own."""
     conflicts: Callable[[Mapping[str, Any], int], list[LineProblem]] = _nothing
     """What of a request contradicts itself, on which line."""
+    carries: bool = True
+    """A job that follows another goes on from its answer."""
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -195,4 +197,14 @@ CHAT = LineShape(
     models=("messages", "tools"),
     system=_with_system,
     conflicts=_chat_conflicts,
+)
+
+EMBED = LineShape(
+    "embed",
+    EmbedLine,
+    lambda fields, request: str(fields["input"]),
+    apart=frozenset({"input"}),
+    defaults=("keep_alive", "truncate"),
+    texts=lambda fields: iter([("input", fields["input"])]),
+    carries=False,
 )

@@ -52,6 +52,10 @@ class RowRules(BaseModel):
         default=False,
         description="Rows are chats: prompt and system become messages, or a column messages holds them.",
     )
+    embed: bool = Field(
+        default=False,
+        description="Rows are texts to be embedded: the prompt, or a column input, is the text.",
+    )
     encoding: str | None = Field(default=None, description="Encoding of a file of rows. Default: detected.")
     quote: Literal["none", '"'] | None = Field(
         default=None, description="Quoting of cells in a table. Default: as its kind of file has it."
@@ -69,7 +73,10 @@ class RowRules(BaseModel):
     def is_plain(self) -> bool:
         """Rows are job lines as they stand."""
         return (
-            self.prompt is None and self.system_template is None and self.id_column is None and not self.chat
+            self.prompt is None
+            and self.system_template is None
+            and self.id_column is None
+            and not (self.chat or self.embed)
         )
 
     @property
@@ -92,6 +99,7 @@ class RequestDefaults(BaseModel):
     repairs: int | None = Field(default=None, description="Further tries for an answer that does not fit.")
     allow_empty: bool | None = Field(default=None, description="Accept an answer without text.")
     keep_alive: int | float | str | None = None
+    truncate: bool | None = Field(default=None, description="Let hosts cut what does not fit the window.")
     priority: PriorityName | None = None
     override: bool = Field(default=False, description="Replace what the rows say, instead of filling gaps.")
     reuse: Reuse | None = Field(default=None, description="Take stored answers to the same requests.")
@@ -159,6 +167,7 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
             options=self.options,
             think=self.think,
             keep_alive=self.keep_alive,
+            truncate=self.truncate,
             priority=self.priority,
             deadline=self.deadline,
             expires=self.expires,
@@ -176,6 +185,7 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
             "system": self.system_template,
             "id_column": self.id_column,
             "chat": self.chat,
+            "embed": self.embed,
             "encoding": self.encoding,
             "quote": self.quote,
             "models": self.models,
@@ -192,6 +202,7 @@ class SubmissionFields(TypedDict, total=False):
     system: str | None
     id_column: str | None
     chat: bool
+    embed: bool
     limit: int | None
     sample: int | None
     seed: int
@@ -201,6 +212,7 @@ class SubmissionFields(TypedDict, total=False):
     repairs: int | None
     allow_empty: bool | None
     keep_alive: int | float | str | None
+    truncate: bool | None
     priority: PriorityName | None
     override: bool
     reuse: bool | Literal["any"] | None

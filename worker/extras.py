@@ -28,7 +28,10 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 }
 """Extra → the modules it brings, and the distribution of each. A test compares it with ``pyproject.toml``."""
 
-OTHERS: Mapping[str, Mapping[str, str]] = {"pandas": {"pandas": "pandas"}}
+OTHERS: Mapping[str, Mapping[str, str]] = {
+    "numpy": {"numpy": "numpy"},
+    "pandas": {"pandas": "pandas"},
+}
 """Packages that no extra brings: people have the version that their own code needs."""
 
 

@@ -70,9 +70,21 @@ _TEXT_TABLES = ("-o=*.csv", "-o=*.csv.gz", "-o=*.tsv", "-o=*.tsv.gz")
 _TO_FILE = ("-o=[!-]*",)
 _SELECTION = ("--state", "--code", "--cut", "--empty", "--prompt-fit")
 _SETTINGS = (
-    *("--model", "--set", "--think", "--format", "--repairs", "--allow-empty", "--keep-alive", "--priority"),
+    *(
+        "--model",
+        "--set",
+        "--think",
+        "--format",
+        "--repairs",
+        "--allow-empty",
+        "--keep-alive",
+        "--truncate",
+        "--priority",
+    ),
     *("--system", "--by", "--expire", "--reuse", "--reuse-any"),
 )
+
+_SPOKEN = ("--system", "--think", "--format", "--repairs", "--allow-empty", "--fail-on-cut")
 
 _HOURS = (Rule("--tz", "is the time zone of --window and --blackout", needs=("--window", "--blackout")),)
 _CLOCK = (
@@ -87,6 +99,7 @@ _NOTICES = (
 )
 _FORM = "is the format of the files of answers"
 _ROWS = (
+    *_each("--chat", *_SPOKEN, why="a vector is no answer in words", excludes=("--embed",)),
     Rule("--template", "both say what is asked; give one", excludes=("--prompt",)),
     Rule("--repairs", "says how often an answer is asked anew that does not fit its format",
          needs=("--format",), where=("--prompt", "--template", "--documents")),
@@ -106,7 +119,7 @@ _BATCH = (
            needs=("--documents",)),
     *_each("--scans", "--extract", "--rows", why="the pages are not read, but shown", excludes=("--pages-as-images",)),
     Rule("--combine", "combines the answers to the parts of long documents", needs=("--long=split",)),
-    Rule("--chat", "the answers to the parts are combined by a prompt", excludes=("--combine",)),
+    *_each("--chat", "--embed", why="the answers to the parts are combined by a prompt", excludes=("--combine",)),
     Rule("--id", "the id of a document is its path", excludes=("--documents",)),
     Rule("--quote", "tables among documents are read by their endings", excludes=("--documents",)),
     Rule("--on-bad-line=refuse", "documents that cannot be read are always left out and named",

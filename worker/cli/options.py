@@ -81,6 +81,14 @@ class RowOptions:
             rich_help_panel=INPUT,
         ),
     ] = False
+    embed: Annotated[
+        bool,
+        typer.Option(
+            "--embed",
+            help="Ask for vectors by /api/embed: of the prompt, or of a column input.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False
     encoding: Annotated[
         str | None,
         typer.Option(
@@ -211,6 +219,14 @@ class RequestOptions:
             rich_help_panel=ASKED,
         ),
     ] = None
+    truncate: Annotated[
+        bool,
+        typer.Option(
+            "--truncate",
+            help="Let hosts cut what does not fit the window. Default: it fails.",
+            rich_help_panel=ASKED,
+        ),
+    ] = False
     override: Annotated[
         bool,
         typer.Option(

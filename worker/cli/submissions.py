@@ -172,6 +172,7 @@ def asked_of(options: RowsOptions, hours: HoursOptions | None = None, **terms: A
         "options": options_of(options.models.set_ or []) or None,
         "format": None if options.models.format_ is None else _format(options.models.format_),
         "allow_empty": options.models.allow_empty or None,
+        "truncate": options.request.truncate or None,
         "keep_alive": None if options.request.keep_alive is None else _number(options.request.keep_alive),
         "deadline": None if deadline.by is None else deadline_of(deadline.by, SystemClock().now(), zone),
         "expires": True if deadline.expire else None,

@@ -8,10 +8,11 @@ from typing import IO, Any, cast
 
 from api_schemas.jobs import FIELDS
 from api_schemas.python_values import job_fields, json_text, plain_value
-from api_schemas.shapes import CHAT
+from api_schemas.shapes import shape_of
 from worker.documents.job_lines import job_values
 from worker.door.intake import PROBLEMS_SHOWN
 from worker.errors import InputRefused, Problem
+from worker.kinds.registry import shapes
 
 Jobs = Iterable[Any]
 """Dictionaries with the fields of a job line, pydantic models of them, bare prompts, or a DataFrame. Where a template
@@ -77,7 +78,8 @@ def _one_by_one(jobs: Jobs, *, rows: bool) -> Iterator[Any]:
             yield values
             continue
         values = {name: value for name, value in values.items() if value is not None}
-        reserved = FIELDS if "messages" not in values else CHAT.fields
+        shape = shape_of(values, shapes())
+        reserved = FIELDS if shape is None else shape.fields
         yield job_values(values, prompt=None, system=None, id_column=None, reserved=reserved)
 
 

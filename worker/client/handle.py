@@ -20,8 +20,10 @@ from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database
+from worker.storage.results import iter_results
 
 if TYPE_CHECKING:
+    import numpy
     import pandas
 
 DATABASE_SECONDS = 60.0
@@ -114,10 +116,30 @@ class BatchHandle:
         )
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
         series = [
-            pandas.Series([column_value(column.kind, value) for value in held], dtype=_DTYPES[column.kind])
+            pandas.Series([_cell(column.kind, value) for value in held], dtype=_DTYPES[column.kind])
             for column, held in zip(columns, values, strict=True)
         ]
         return pandas.DataFrame({column.name: held for column, held in zip(columns, series, strict=True)})
+
+    def embeddings(self) -> "tuple[list[str], numpy.ndarray[Any, Any]]":
+        """The vectors of a batch of texts: each ``custom_id``, and beside it a row of float32 numbers, in the order of the input.
+        Those that failed or have not ended are not among them.
+
+        Raises ExtraMissing, an ImportError, where numpy is not installed; ValueError where models gave vectors of several
+        lengths.
+        """
+        from worker.extras import require
+
+        require("numpy", "embeddings()")
+        import numpy
+
+        rows = iter_results(self._place.database, self.id, states=[JobState.SUCCEEDED])
+        found = [(row.custom_id, row.embedding) for row in rows if row.embedding is not None]
+        sizes = {len(vector) for _, vector in found}
+        if len(sizes) > 1:
+            raise ValueError(f"batch {self.id} has vectors of {len(sizes)} lengths; read them by results()")
+        numbers = numpy.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")
+        return [custom_id for custom_id, _ in found], numbers.reshape(len(found), -1 if found else 0)
 
     def cancel(self) -> int:
         """Cancel what has not ended; returns how many jobs. Those that run stop within seconds.
@@ -170,7 +192,17 @@ _DTYPES: Mapping[Kind, str] = {
     "number": "float64",
     "truth": "boolean",
     "time": "datetime64[us, UTC]",
+    "vector": "object",
 }
+
+
+def _cell(kind: Kind, value: Any) -> Any:
+    """A value in a table of pandas: a vector is an array of numpy."""
+    if kind == "vector" and value is not None:
+        import numpy
+
+        return numpy.frombuffer(value, dtype="<f4")
+    return column_value(kind, value)
 
 
 def _states(names: Collection[JobState | str]) -> set[JobState]:

@@ -64,6 +64,19 @@ def job_values(
     return job
 
 
+def as_embed(job: dict[str, Any]) -> None:
+    """Make the job a text to be embedded: its prompt, unless it has an input of its own.
+
+    >>> job = {"prompt": "A cat.", "custom_id": "a"}
+    >>> as_embed(job)
+    >>> job
+    {'custom_id': 'a', 'kind': 'embed', 'input': 'A cat.'}
+    """
+    prompt = job.pop("prompt", "")
+    job["kind"] = "embed"
+    job.setdefault("input", prompt)
+
+
 def as_chat(job: dict[str, Any]) -> None:
     """Make the job a chat: its prompt is the message of a user, its system prompt the first message.
 

@@ -65,11 +65,13 @@ class Result:
     """The log probability of each token as sent, where it was requested."""
     tool_calls: tuple[Any, ...] = ()
     """The calls of tools that the model asks for: ``{"function": {"name", "arguments"}}``, with an ``id`` where there is one."""
+    embedding: bytes | None = None
+    """The vector of a text, as ``replies.vectors`` packs it; there is no answer then."""
 
     @property
     def empty(self) -> bool:
-        """The answer has no text, and calls no tool."""
-        return not self.tool_calls and is_blank(self.answer)
+        """The answer has no text, calls no tool, and is no vector."""
+        return not self.tool_calls and self.embedding is None and is_blank(self.answer)
 
 
 def is_blank(text: str) -> bool:

@@ -12,7 +12,7 @@ from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.shapes import shape_of
 from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
-from worker.documents.job_lines import as_chat, column_problems, job_values
+from worker.documents.job_lines import as_chat, as_embed, column_problems, job_values
 from worker.documents.sample import chosen
 from worker.documents.tables import Row, Rows, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
@@ -25,6 +25,8 @@ _RESERVED = frozenset({*CARAVAN_FIELDS, *REQUEST_FIELDS, "model", "prompt"} - {"
 """Columns of a table that are fields of a job."""
 _OF_CHATS = frozenset({"messages", "tools", "tool_choice"})
 """Further ones where its rows are chats."""
+_OF_TEXTS = frozenset({"input", "dimensions"})
+"""Further ones where its rows are texts to be embedded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ def input_of(rows: Rows, submission: Submission, *, by_document: bool = False) -
     if rows.columns is not None:
         problems = column_problems(
             rows.columns,
-            templated=template is not None or (submission.chat and "messages" in rows.columns),
+            templated=template is not None
+            or (submission.chat and "messages" in rows.columns)
+            or (submission.embed and "input" in rows.columns),
             id_column=submission.id_column,
         )
         for one in (template, system):
@@ -244,6 +248,8 @@ class Input:
         )
         if self.submission.chat or "messages" in job:
             as_chat(job)
+        elif self.submission.embed:
+            as_embed(job)
         if self.submission.id_column is not None and not job.get("custom_id"):
             message = (
                 f"--id: column {self.submission.id_column!r} is empty here; every row needs an id of its own"
@@ -264,6 +270,8 @@ class Input:
         if row.values is None:
             shape = shape_of(values, shapes())
             return _RESERVED | {"kind"} if shape is None else frozenset(shape.fields)
+        if self.submission.embed:
+            return _RESERVED | _OF_TEXTS
         return _RESERVED | _OF_CHATS if self.submission.chat else _RESERVED
 
     def _hides_fields(self, row: Row, values: Mapping[str, Any]) -> bool:

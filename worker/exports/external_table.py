@@ -55,7 +55,8 @@ def append_results(
     columns = _columns(database, chosen, fields)
     there = target.columns(table)
     if there is None:
-        target.create(table, _kinds(columns))
+        size = next((one.column.size for one in columns if one.column.kind == "vector"), None)
+        target.create(table, _kinds(columns), size=size)
     else:
         columns = _fitting(columns, there, table)
     kinds = _kinds(columns)

@@ -23,6 +23,7 @@ from worker.exports.writers import (
     write_parquet,
 )
 from worker.maintenance.number import number_all
+from worker.replies.vectors import shown_vector
 from worker.storage.arrivals import PAGE, read_arrivals
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
@@ -34,6 +35,7 @@ from worker.storage.results import (
     has_tool_calls,
     iter_metadata,
     iter_results,
+    vector_sizes,
     with_logprobs,
 )
 
@@ -46,7 +48,7 @@ MOST_INPUT_COLUMNS = 500
 """JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
 
 
-More = Literal["reasoning", "prompt", "request", "context", "digest", "logprobs", "tool_calls"]
+More = Literal["reasoning", "prompt", "request", "context", "digest", "logprobs", "tool_calls", "embedding"]
 """What may be asked for beyond the columns that are always there."""
 
 
@@ -70,7 +72,7 @@ class Fields:
 def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
     """Checked: what is left out has to be there. Raises InputRefused."""
     known = {name for name, _, _ in OF_RESULT} | {
-        *("custom_id", "prompt", "metadata", "error", "logprobs", "tool_calls")
+        *("custom_id", "prompt", "metadata", "error", "logprobs", "tool_calls", "embedding")
     }
     for name in less:
         if name not in known:
@@ -90,7 +92,7 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         "batch": row.batch,
         "state": row.state,
         "model": row.model,
-        "answer": row.answer,
+        "answer": row.answer if row.embedding is None else None,
         "parsed": row.parsed,
         "reasoning": row.reasoning,
         "done_reason": row.done_reason,
@@ -118,6 +120,8 @@ def result_line(row: ResultRow) -> dict[str, Any]:
         line["tool_calls"] = row.tool_calls
     if row.logprobs is not None:
         line["logprobs"] = row.logprobs
+    if row.embedding is not None:
+        line["embedding"] = shown_vector(row.embedding)
     return line
 
 
@@ -141,7 +145,7 @@ def line_with(row: ResultRow, fields: Fields) -> dict[str, Any]:
     """A result line with what is asked for beyond it, and without what is not wanted."""
     line = result_line(row)
     for name in fields.more:
-        if name not in line:
+        if name not in line and name != "embedding":
             line[name] = _MORE[name][1](row)
     for gone in fields.less:
         line.pop(gone, None)
@@ -372,6 +376,7 @@ def table_columns(
     comes before that.
     """
     recipe: Mapping[str, Any] = {}
+    sizes: Sequence[int] = ()
     if batch_id is not None:
         with database.read() as conn:
             recipe = recipe_of(conn, batch_id) or {}
@@ -380,6 +385,9 @@ def table_columns(
             calls = "tool_calls" not in fields.less and "tool_calls" not in fields.more
             if calls and has_tool_calls(conn, batch_id):
                 fields = replace(fields, more=(*fields.more, "tool_calls"))
+            sizes = vector_sizes(conn, batch_id)
+            if sizes and not {"embedding"} & {*fields.less, *fields.more}:
+                fields = replace(fields, more=(*fields.more, "embedding"))
     seen, whole = _kinds_of_metadata(database, batch_id)
     given: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
@@ -396,8 +404,9 @@ def table_columns(
     if "prompt" in fields.less:
         inputs = [one for one in inputs if one.value is not PROMPT]
     has_prompt = any(one.value is PROMPT for one in inputs)
+    size = sizes[0] if len(sizes) == 1 else None
     beyond = [
-        column(name, *_MORE[name])
+        column(name, *_MORE[name], size=size if name == "embedding" else None)
         for name in fields.more
         if name != "reasoning" and not (name == "prompt" and has_prompt)
     ]
@@ -416,8 +425,10 @@ def common_columns(fields: Fields) -> list[ResultColumn]:
     return [one for one in every if one.column.name not in less]
 
 
-def column(name: str, kind: Kind, value: Callable[[ResultRow], Any]) -> ResultColumn:
-    return ResultColumn(Column(name, kind), value)
+def column(
+    name: str, kind: Kind, value: Callable[[ResultRow], Any], *, size: int | None = None
+) -> ResultColumn:
+    return ResultColumn(Column(name, kind, size), value)
 
 
 def _renamed(inputs: Sequence[ResultColumn], ours: Collection[str]) -> Iterator[ResultColumn]:
@@ -451,7 +462,7 @@ PROMPT = attrgetter("prompt")
 OF_RESULT: Sequence[tuple[str, Kind, Callable[[ResultRow], Any]]] = (
     ("state", "text", lambda row: str(row.state)),
     ("model", "text", attrgetter("model")),
-    ("answer", "text", attrgetter("answer")),
+    ("answer", "text", lambda row: row.answer if row.embedding is None else None),
     ("reasoning", "text", attrgetter("reasoning")),
     ("done_reason", "text", attrgetter("done_reason")),
     ("cut", "truth", attrgetter("cut")),
@@ -491,6 +502,7 @@ _MORE: Mapping[More, tuple[Kind, Callable[[ResultRow], Any]]] = {
     "digest": ("text", attrgetter("digest")),
     "logprobs": ("text", lambda row: None if row.logprobs is None else list(row.logprobs)),
     "tool_calls": ("text", lambda row: None if row.tool_calls is None else list(row.tool_calls)),
+    "embedding": ("vector", attrgetter("embedding")),
 }
 """Of a table ``request``, ``context``, ``logprobs`` and ``tool_calls`` are JSON."""
 

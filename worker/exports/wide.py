@@ -170,7 +170,7 @@ def _table(
     return columns, rows()
 
 
-_BEYOND = frozenset({"request", "context", "digest", "logprobs", "tool_calls"})
+_BEYOND = frozenset({"request", "context", "digest", "logprobs", "tool_calls", "embedding"})
 
 
 def _values(columns: Sequence[ResultColumn], row: ResultRow | None) -> list[Any]:

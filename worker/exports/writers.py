@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, assert_n
 
 from worker.errors import InputRefused, Problem
 from worker.extras import require
+from worker.replies.vectors import shown_vector, unpack_vector
 
 if TYPE_CHECKING:
     from worker.door.rows import InputLine  # which reads templates; a command that writes need not
 
 Form = Literal["jsonl", "csv", "tsv", "parquet"]
-Kind = Literal["text", "integer", "number", "truth", "time"]
+Kind = Literal["text", "integer", "number", "truth", "time", "vector"]
 
 ENDINGS: Mapping[str, Form] = {
     ".jsonl": "jsonl",
@@ -77,6 +78,8 @@ class Column:
 
     name: str
     kind: Kind
+    size: int | None = None
+    """Of vectors: the numbers that each has, where all have as many."""
 
 
 # -- where it goes ----------------------------------------------------------------------------------------------------
@@ -270,6 +273,8 @@ def plain_text(value: Any) -> str | None:
             return value
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
+        case bytes():
+            return json.dumps(shown_vector(value))
         case _:
             return json.dumps(value, ensure_ascii=False)
 
@@ -321,7 +326,7 @@ def write_parquet(out: BinaryIO, columns: Sequence[Column], rows: Iterable[Seque
 def _schema(columns: Sequence[Column]) -> Any:
     import pyarrow as pa
 
-    def arrow(kind: Kind) -> Any:
+    def arrow(kind: Kind, size: int | None) -> Any:
         match kind:
             case "text":
                 return pa.string()
@@ -333,18 +338,25 @@ def _schema(columns: Sequence[Column]) -> Any:
                 return pa.bool_()
             case "time":
                 return pa.timestamp("us", tz="UTC")
+            case "vector":
+                return pa.list_(pa.float32(), -1 if size is None else size)
             case _:
                 assert_never(kind)
 
-    return pa.schema([(column.name, arrow(column.kind)) for column in columns])
+    return pa.schema([(column.name, arrow(column.kind, column.size)) for column in columns])
 
 
 def _arrays(columns: list[list[Any]], schema: Any) -> Iterator[Any]:
     import pyarrow as pa
 
     for at, field in enumerate(schema):
-        yield pa.array(columns[at], type=field.type)
+        yield pa.array([_listed(value) for value in columns[at]], type=field.type)
         columns[at] = []
+
+
+def _listed(value: Any) -> Any:
+    """A vector as the list that pyarrow takes; all else as it is."""
+    return unpack_vector(value) if isinstance(value, bytes) else value
 
 
 def _groups(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
@@ -352,12 +364,17 @@ def _groups(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
     characters = 0
     for row in rows:
         group.append(row)
-        characters += sum(len(value) for value in row if isinstance(value, str))
+        characters += sum(_weight(value) for value in row if isinstance(value, str | bytes))
         if len(group) >= GROUP_ROWS or characters >= GROUP_CHARACTERS:
             yield group
             group, characters = [], 0
     if group:
         yield group
+
+
+def _weight(value: str | bytes) -> int:
+    """Characters, or for a vector what its list of numbers takes."""
+    return len(value) if isinstance(value, str) else 8 * len(value)
 
 
 def _integer(value: Any) -> int | None:
@@ -378,6 +395,7 @@ _CAST: Mapping[Kind, Callable[[Any], Any]] = {
     "number": _number,
     "truth": lambda value: value if isinstance(value, bool) else None,
     "time": lambda value: value if isinstance(value, datetime) else None,
+    "vector": lambda value: value if isinstance(value, bytes) else None,
 }
 
 

@@ -71,6 +71,8 @@ class Kind(ABC):
     """What ``/api/show`` has to list of a model."""
     jobs_a_call: int = 1
     """Jobs that one call may carry."""
+    tokens_a_call: int | None = None
+    """Tokens of their prompts, as expected, that one call may carry; one job is asked whatever its length."""
 
     # -- before a job is stored -----------------------------------------------------------------------------------
 
@@ -96,9 +98,9 @@ class Kind(ABC):
 
     # -- while a job is asked -------------------------------------------------------------------------------------
 
-    def joins(self, jobs: Sequence[ClaimedJob], other: ClaimedJob) -> bool:
-        """Whether ``other``, of the same kind and runner, goes along in the call of ``jobs``."""
-        return len(jobs) < self.jobs_a_call
+    def joins(self, first: ClaimedJob, other: ClaimedJob) -> bool:
+        """Whether ``other``, of the same kind and runner, may go along in the call of ``first``."""
+        return True
 
     @abstractmethod
     def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:

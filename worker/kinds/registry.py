@@ -6,9 +6,10 @@ from api_schemas.shapes import LineShape
 from worker.domain.jobs import ClaimedJob
 from worker.kinds.base import Kind
 from worker.kinds.chat import Chat
+from worker.kinds.embed import Embed
 from worker.kinds.generate import Generate
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Generate(), Chat())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Generate(), Chat(), Embed())}
 
 
 def kind_of(name: str) -> Kind:
@@ -27,13 +28,20 @@ def together(waiting: Sequence[ClaimedJob], first: int, runner_of: dict[int, str
     kind = KINDS.get(job.kind)
     if kind is None or kind.jobs_a_call == 1 or job.losses:
         return [first]
-    places, jobs = [first], [job]
+    places, tokens = [first], _tokens(kind, job)
     for place in range(first + 1, len(waiting)):
         other = waiting[place]
         if len(places) >= kind.jobs_a_call:
             break
         alike = other.kind == job.kind and not other.losses and runner_of[other.id] == runner_of[job.id]
-        if alike and other.model == job.model and kind.joins(jobs, other):
-            places.append(place)
-            jobs.append(other)
+        if not alike or other.model != job.model or not kind.joins(job, other):
+            continue
+        tokens += _tokens(kind, other)
+        if kind.tokens_a_call is not None and tokens > kind.tokens_a_call:
+            break
+        places.append(place)
     return places
+
+
+def _tokens(kind: Kind, job: ClaimedJob) -> int:
+    return 0 if kind.tokens_a_call is None else kind.expected(job.prompt, job.request, thinking=False).prompt

@@ -30,6 +30,9 @@ __all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
 
 T = TypeVar("T")
 
+NOT_SPEAKING = "does not support generate"
+"""What a host says of a model that makes vectors only."""
+
 _LOOKS, _LOOK_AGAIN = 5, 0.1
 """How often, and after how many seconds, a host that cut us off is asked whether it is there still."""
 
@@ -205,7 +208,7 @@ class OllamaHost:
         """
         began = self._clock.monotonic()
         try:
-            self._without_prompt(_load_request(key, keep_alive), "load", self._to_load)
+            self._have_loaded(key, keep_alive)
         except HostError as error:
             raise while_loading(error) from error
         return self._clock.monotonic() - began
@@ -229,7 +232,19 @@ class OllamaHost:
         if _wire_number(keep_alive) == 0:
             self.unload(key.model)
         elif any(model.name == normalise_model(key.model) for model in self.loaded()):
-            self._without_prompt(_load_request(key, keep_alive), "load", self._to_load)
+            self._have_loaded(key, keep_alive)
+
+    def _have_loaded(self, key: RunnerKey, keep_alive: float | str) -> None:
+        """By an empty prompt; a model that makes only vectors refuses that, and is loaded by an empty list of texts."""
+        request = _load_request(key, keep_alive)
+        try:
+            self._without_prompt(request, "load", self._to_load)
+        except HostError as error:
+            if error.code is not Code.UNSUPPORTED or NOT_SPEAKING not in error.message:
+                raise
+            texts = {name: value for name, value in request.items() if name not in ("prompt", "shift")}
+            reader = ObjectReader(self._bounds)
+            self.ask("/api/embed", {**texts, "input": []}, reader, patience=self._to_load)
 
     def _without_prompt(self, request: Mapping[str, Any], reason: str, patience: Patience) -> None:
         reader = _LoadReader(self._bounds, reason)

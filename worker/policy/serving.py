@@ -14,6 +14,8 @@ from worker.policy.sharing import must_run_dry
 
 AHEAD_BELOW = 0.5
 """Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
+SHARED_AHEAD = 10.0
+"""Seconds that a claim of jobs which share calls reaches ahead at most."""
 GROUPS_AHEAD = 16
 """Jobs a slot that are claimed ahead at most, where jobs that begin alike are kept together."""
 PROBE_EVERY = 60.0
@@ -244,6 +246,19 @@ def claim_limit(decision: RunJobs, *, free: int, job_seconds: float | None) -> i
     if decision.whole or claims_ahead(job_seconds):
         return decision.jobs
     return min(decision.jobs, max(1, free))
+
+
+def share_limit(jobs_a_call: int, *, slots: int, job_seconds: float | None) -> int:
+    """Jobs to claim beyond a whole claim where they share calls: a call for each slot and the next one, but no more than this
+    host asks in ``SHARED_AHEAD`` seconds; none where each job has a call of its own.
+
+    >>> [share_limit(256, slots=2, job_seconds=seconds) for seconds in (0.001, 0.1)], share_limit(1, slots=2, job_seconds=0.1)
+    ([768, 100], 0)
+    """
+    if jobs_a_call == 1:
+        return 0
+    calls = jobs_a_call * (slots + 1)
+    return calls if not job_seconds else min(calls, int(SHARED_AHEAD / job_seconds))
 
 
 def hand_over(

@@ -84,8 +84,10 @@ def _learn(parts: Parts, completion: Completion, result: Result) -> None:
     paces.add_job(key, completion.ending.seconds)
     if parts.machine.add_wait(key, result.load_seconds):
         emit("runner.reloaded", host=host.name, runner_key=key, seconds=result.load_seconds)
-    if completion.at_once < parts.view.slots_of(key):
-        return  # not all slots were in use, so that it could not tell whether there are as many
+    if not result.output_tokens or completion.at_once < parts.view.slots_of(key):
+        # nothing was generated, which would tell work from waiting; or not all slots were in use, so that nobody can tell
+        # whether there are as many
+        return
     slots = paces.add_waits(key, [_waited(result)], told=host.slots, is_told=host.slots_told)
     if slots is not None:
         emit("host.slots_learned", host=host.name, runner_key=key, slots=slots)

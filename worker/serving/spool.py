@@ -1,5 +1,6 @@
 """Where finished text waits while the database is away: one fsynced file of JSON lines per host."""
 
+import base64
 import hashlib
 import json
 import os
@@ -162,7 +163,7 @@ def _append(file: BinaryIO, finishes: Sequence[Finish]) -> None:
     if _length(file) and not _ends_a_line(file):
         file.write(b"\n")  # what a crash or a full disk has torn must not take our first line with it
     for finish in finishes:
-        text = json.dumps(_to_json(finish), ensure_ascii=False)
+        text = json.dumps(_to_json(finish), ensure_ascii=False, default=_encoded)
         file.write(text.encode("utf-8", "surrogatepass") + b"\n")
     file.flush()
     os.fsync(file.fileno())
@@ -195,6 +196,10 @@ def _keep_name(folder: Path) -> None:
             os.close(descriptor)
 
 
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
 def _to_json(finish: Finish) -> dict[str, Any]:
     plain = asdict(finish)
     plain["kind"] = type(finish.outcome).__name__
@@ -212,6 +217,8 @@ def _from_json(plain: dict[str, Any]) -> Finish:
         context = fields["result"].pop("context")
         known = _known(Result, fields["result"])
         known["tool_calls"] = tuple(known.get("tool_calls", ()))
+        if known.get("embedding") is not None:
+            known["embedding"] = base64.b64decode(known["embedding"])
         fields["result"] = Result(**known, context=None if context is None else tuple(context))
     if "code" in fields:
         known_codes = set(Code)

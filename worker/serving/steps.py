@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from worker.domain.jobs import ClaimedJob
 from worker.errors import DatabaseFailure
+from worker.kinds.registry import KINDS
 from worker.observability.events import emit, emit_failure
 from worker.policy.choose import choose
 from worker.policy.facts import LoadRunner, RunJobs
@@ -22,6 +23,7 @@ from worker.policy.serving import (
     hand_over,
     look_due,
     runs_dry_for_others,
+    share_limit,
     suspect_first,
 )
 from worker.policy.sharing import LET_IN, STEP_BACK
@@ -137,7 +139,8 @@ def _run_jobs(parts: Parts, now: Situation, decision: RunJobs, snapshot: Snapsho
         return replace(now, moved=True)  # it has gone while others run: to be decided anew
     machine.use(key)
     limit = parts.slots.limit = 1 if parts.history.quarantines else parts.view.slots_of(key)
-    claimed, alone = _claim(parts, now, decision, snapshot.members.get(key, (key,)))
+    members, most = snapshot.members.get(key, (key,)), snapshot.facts.parameters.claim_most
+    claimed, alone = _claim(parts, now, decision, members, most)
     priorities = [job.priority for job in claimed]
     handed = hand_over(now.handed, priorities, limit=limit, alone=alone, whole=decision.whole)
     if claimed:
@@ -148,20 +151,23 @@ def _run_jobs(parts: Parts, now: Situation, decision: RunJobs, snapshot: Snapsho
 
 
 def _claim(
-    parts: Parts, now: Situation, decision: RunJobs, members: tuple[str, ...]
+    parts: Parts, now: Situation, decision: RunJobs, members: tuple[str, ...], most: int
 ) -> tuple[Sequence[ClaimedJob], bool]:
-    """Jobs of these runner keys, and whether it is a suspect, which runs alone."""
+    """Jobs of these runner keys, and whether it is a suspect, which runs alone. A claim of ``most`` jobs goes on with as many
+    as the calls carry that come next."""
     if suspect_first(dry=now.dry, after_suspect=now.handed.alone, priorities=decision.priorities) and (
         claimed := parts.claims.claim_suspect(members)
     ):
         return claimed, True
     free = parts.slots.limit - parts.slots.unfinished
     seconds = parts.history.paces.service_seconds(decision.runner_key)
-    claimed = parts.claims.claim(
-        decision,
-        members,
-        limit=claim_limit(decision, free=free, job_seconds=seconds),
-    )
+    limit = claim_limit(decision, free=free, job_seconds=seconds)
+    claimed = parts.claims.claim(decision, members, limit=limit)
+    if len(claimed) == most and claimed[0].kind in KINDS:
+        sharing = KINDS[claimed[0].kind].jobs_a_call
+        more = share_limit(sharing, slots=parts.slots.limit, job_seconds=seconds)
+        if more:
+            claimed = [*claimed, *parts.claims.claim(decision, members, limit=more)]
     if claimed or not now.dry:
         return claimed, False
     claimed = parts.claims.claim_suspect(members)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Double,
     Engine,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     String,
@@ -36,7 +37,7 @@ from worker.domain.urls import masked
 from worker.errors import InputRefused, Problem
 from worker.extras import require
 
-Kind = Literal["text", "integer", "number", "truth", "time"]
+Kind = Literal["text", "integer", "number", "truth", "time", "vector"]
 PAGE = 1000
 """Rows that are read at a time."""
 NUMBER = "number"
@@ -52,8 +53,8 @@ class ExternalDatabase(Protocol):
     def columns(self, table: str) -> Mapping[str, Kind | None] | None:
         """The columns of a table with what they hold, None for another type; None where there is no such table."""
 
-    def create(self, table: str, columns: Mapping[str, Kind]) -> None:
-        """Make a table; ``number`` is its primary key."""
+    def create(self, table: str, columns: Mapping[str, Kind], *, size: int | None = None) -> None:
+        """Make a table; ``number`` is its primary key. ``size``: the numbers of each vector, where all have as many."""
 
     def numbers(self, table: str, first: int, last: int) -> frozenset[int]:
         """Which numbers from ``first`` to ``last`` the table has."""
@@ -133,7 +134,7 @@ class SqlDatabase:
             return None
         return {column["name"]: _kind(column["type"]) for column in found.get_columns(name, schema=schema)}
 
-    def create(self, table: str, columns: Mapping[str, Kind]) -> None:
+    def create(self, table: str, columns: Mapping[str, Kind], *, size: int | None = None) -> None:
         self._table(table, columns).create(self._engine, checkfirst=True)
 
     def numbers(self, table: str, first: int, last: int) -> frozenset[int]:
@@ -176,6 +177,7 @@ _TYPES: Mapping[Kind, Any] = {
     "integer": BigInteger(),
     "number": Double(),
     "truth": Boolean(),
+    "vector": LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb"),
     "time": DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb"),
 }
 
@@ -192,6 +194,8 @@ def _kind(type_: Any) -> Kind | None:
             return "number"
         case DateTime():
             return "time"
+        case LargeBinary():
+            return "vector"
         case _:
             return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from worker.errors import InputRefused, Problem
+from worker.replies.vectors import unpack_vector
 from worker.storage.external import NUMBER, PAGE, Kind
 
 _TYPES: Mapping[Kind, str] = {
@@ -17,6 +18,7 @@ _TYPES: Mapping[Kind, str] = {
     "number": "DOUBLE",
     "truth": "BOOLEAN",
     "time": "TIMESTAMP",
+    "vector": "FLOAT[]",
 }
 _KINDS: Mapping[str, Kind] = {
     "VARCHAR": "text",
@@ -53,11 +55,12 @@ class DuckFile:
                 "WHERE table_name = ? AND table_schema = ? AND table_catalog = current_database()",
                 [name, schema or "main"],
             ).fetchall()
-        return {column: _KINDS.get(type_) for column, type_ in rows} or None
+        return {column: _kind(type_) for column, type_ in rows} or None
 
-    def create(self, table: str, columns: Mapping[str, Kind]) -> None:
+    def create(self, table: str, columns: Mapping[str, Kind], *, size: int | None = None) -> None:
+        types = _TYPES if size is None else {**_TYPES, "vector": f"FLOAT[{size}]"}
         each = ", ".join(
-            f"{_quoted(name)} {_TYPES[kind]}{' PRIMARY KEY' if name == NUMBER else ''}"
+            f"{_quoted(name)} {types[kind]}{' PRIMARY KEY' if name == NUMBER else ''}"
             for name, kind in columns.items()
         )
         with closing(self._opened(read_only=False)) as conn:
@@ -76,10 +79,11 @@ class DuckFile:
             "number": pa.float64(),
             "truth": pa.bool_(),
             "time": pa.timestamp("us"),
+            "vector": pa.list_(pa.float32()),
         }
         schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in columns.items()])
         arrays = [
-            pa.array([_naive(value) for value in values], type=field.type)
+            pa.array([_written(value) for value in values], type=field.type)
             for field, values in zip(schema, zip(*rows, strict=True), strict=True)
         ]
         names = ", ".join(map(_quoted, columns))
@@ -113,9 +117,19 @@ def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:
         yield from page
 
 
-def _naive(value: Any) -> Any:
-    """DuckDB needs another package to show a time with a zone; what stands in the file is UTC."""
-    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+def _written(value: Any) -> Any:
+    """DuckDB needs another package to show a time with a zone; what stands in the file is UTC. A vector is a list."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).replace(tzinfo=None)
+        case bytes():
+            return unpack_vector(value)
+        case _:
+            return value
+
+
+def _kind(type_: str) -> Kind | None:
+    return "vector" if type_.startswith("FLOAT[") else _KINDS.get(type_)
 
 
 def _quoted(name: str) -> str:

@@ -311,6 +311,7 @@ def _result(
         "empty": False,
         "logprobs": None,
         "tool_calls": None,
+        "embedding": None,
     }
     if result is None:
         return values | dict.fromkeys(_FIGURES) | {"answer": storable(partial) if partial else None}
@@ -320,6 +321,7 @@ def _result(
     values["empty"] = result.empty
     values["logprobs"] = result.logprobs
     values["tool_calls"] = list(result.tool_calls) or None
+    values["embedding"] = result.embedding
     if result.reasoning is not None:
         values["reasoning"] = storable(result.reasoning)
     if result.done_reason is not None:

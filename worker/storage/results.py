@@ -13,6 +13,7 @@ from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import NotFound
 from worker.replies.contexts import unpack_context
+from worker.replies.vectors import BYTES as VECTOR_BYTES
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.selection import Reading, conditions
@@ -68,6 +69,8 @@ class ResultRow:
     """The log probability of each token, where the job requested it; filled in by ``with_logprobs``."""
     tool_calls: Sequence[Any] | None = None
     """The calls of tools that the model asked for."""
+    embedding: bytes | None = None
+    """The vector of a text, as ``replies.vectors`` packs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,15 @@ def _page(
     )
     query = query.add_columns(*(LONG_COLUMNS[name] for name in long))
     return [row_of(row) for row in conn.execute(query)]
+
+
+def vector_sizes(conn: Connection, batch_id: int) -> list[int]:
+    """How many numbers the vectors of the batch have, if it has any; several where models differ."""
+    vectors = results.c.embedding
+    query = (
+        select(func.length(vectors)).where(results.c.batch_id == batch_id, vectors.is_not(None)).distinct()
+    )
+    return sorted(length // VECTOR_BYTES for (length,) in conn.execute(query))
 
 
 def has_logprobs(conn: Connection, batch_id: int) -> bool:
@@ -244,6 +256,7 @@ _FROM_RESULT = (
     "eval_seconds",
     "reused_from",
     "tool_calls",
+    "embedding",
 )
 
 

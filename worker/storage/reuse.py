@@ -40,6 +40,7 @@ _COPIED = (
     "parsed",
     "logprobs",
     "tool_calls",
+    "embedding",
 )
 """Of the source. Not what it took: that was spent once."""
 

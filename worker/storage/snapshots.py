@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 
 from worker.errors import Conflict
 from worker.extras import require
+from worker.replies.vectors import unpack_vector
 from worker.storage.engine import Database
 from worker.storage.types import utc_text
 from worker.storage.view_columns import COLUMNS
@@ -42,6 +43,7 @@ _SQLITE = {
     "time": "TEXT",
     "date": "TEXT",
     "json": "TEXT",
+    "vector": "BLOB",
 }
 _DUCKDB = {
     "integer": "BIGINT",
@@ -51,6 +53,7 @@ _DUCKDB = {
     "time": "TIMESTAMP",
     "date": "DATE",
     "json": "JSON",
+    "vector": "FLOAT[]",
 }
 _INDEXES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "report_results": (
@@ -280,6 +283,7 @@ def _write_duckdb(
         "boolean": pa.bool_(),
         "time": pa.timestamp("us"),
         "date": pa.date32(),
+        "vector": pa.list_(pa.float32()),
     }
     written: dict[str, int] = {}
     with closing(duckdb.connect(str(part), config={"memory_limit": "200MB", "threads": 1})) as out:
@@ -305,7 +309,9 @@ def _write_duckdb(
 
 
 def _naive(value: Any) -> Any:
-    """DuckDB needs another package to show a time with a zone; what stands in the file is UTC."""
+    """DuckDB needs another package to show a time with a zone; what stands in the file is UTC. A vector is a list."""
+    if isinstance(value, bytes):
+        return unpack_vector(value)
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 

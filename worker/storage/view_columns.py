@@ -69,8 +69,12 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "integer",
             "number of the part of a long document, or of what combines some of them; null for a whole one and other rows",
         ),
-        "kind": ("text", "what was asked of the host: `generate` or `chat`"),
+        "kind": ("text", "what was asked of the host: `generate`, `chat` or `embed`"),
         "tool_calls": ("json", "calls of tools that the model asked for; null where it made none"),
+        "embedding": (
+            "vector",
+            "the vector of a text: float32, little-endian, four bytes a number; null for other kinds",
+        ),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),

@@ -1,0 +1,96 @@
+"""What does a worker spend on a vector? CPU of serving many texts a call, beside one text a call, in one run.
+
+``python -m benchmarks.embedding`` takes about a minute: a simulated host in a process of its own gives vectors of 384 numbers at
+once, and the process that serves it counts its own CPU from the first claim to the last vector stored, on SQLite.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import simulator
+from api_schemas.jobs import JobDefaults
+from simulator.fleet import serve
+from tests.door import submit_lines
+from tests.servers.children import free_port
+from worker.domain.hosts import Host
+from worker.domain.timings import Timings
+from worker.hosts.registry import register
+from worker.kinds.registry import kind_of
+from worker.ollama.client import OllamaHost
+from worker.serving.loop import serve_host
+from worker.serving.session import ServingContext
+from worker.storage.engine import open_database
+from worker.storage.migrate import upgrade
+
+LIMIT = 0.1
+"""CPU a text, as a part of that of one text a call."""
+MODEL = replace(simulator.embedding_model("minilm-embed"), embedding_length=384)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--texts", type=int, default=20_000)
+    parser.add_argument("--alone", type=int, default=2_000, help="texts that are asked one a call")
+    parser.add_argument("--check", action="store_true", help="exit 1 where the limit is missed")
+    parser.add_argument("--host", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.host:
+        serve([simulator.HostSettings("gpu-1", (MODEL,), port=options.host, time_scale=0)])
+        return 0
+    port = free_port()
+    host = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.embedding", "--host", str(port)], stdout=subprocess.PIPE
+    )
+    try:
+        assert host.stdout is not None
+        host.stdout.readline()
+        with tempfile.TemporaryDirectory(prefix="caravan-embedding-") as scratch:
+            together = measure(Path(scratch), "together", port, options.texts)
+            with patch.object(type(kind_of("embed")), "jobs_a_call", 1):
+                alone = measure(Path(scratch), "alone", port, options.alone)
+    finally:
+        host.terminate()
+        host.wait()
+    print(f"{options.texts:,} texts, many a call: {together * 1e3:.3f} ms of CPU a text")
+    print(f"{options.alone:,} texts, one a call: {alone * 1e3:.3f} ms of CPU a text")
+    print(f"ratio {together / alone:.3f}, at most {LIMIT}")
+    return 1 if options.check and together > LIMIT * alone else 0
+
+
+def measure(folder: Path, name: str, port: int, texts: int) -> float:
+    """Seconds of CPU for each text."""
+    url = f"sqlite:///{folder / name}.db"
+    upgrade(url)
+    database = open_database(url)
+    try:
+        clock = database.clock()
+        host = Host("gpu-1", f"http://127.0.0.1:{port}", 1)
+        register(database, host, open_host=lambda h: OllamaHost(h.url, slots=h.slots), clock=clock)
+        lines = (
+            json.dumps({"kind": "embed", "model": MODEL.name, "input": f"Cup number {n}, red."})
+            for n in range(texts)
+        )
+        submit_lines(database, lines, key=name, name=name, defaults=JobDefaults(), clock=clock)
+        gpu = OllamaHost(host.url, slots=host.slots)
+        began = time.process_time()
+        served = serve_host(ServingContext(database, host, gpu, clock, timings=Timings(linger=0.2)))
+        spent = time.process_time() - began
+        gpu.close()
+        if served.jobs != texts:
+            raise SystemExit(f"{served.jobs:,} of {texts:,} texts were asked")
+        return spent / texts
+    finally:
+        database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

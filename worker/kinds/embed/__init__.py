@@ -1,0 +1,5 @@
+"""``POST /api/embed``: one text, one vector; many in one call."""
+
+from worker.kinds.embed.kind import Embed
+
+__all__ = ["Embed"]

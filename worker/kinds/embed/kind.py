@@ -1,0 +1,100 @@
+"""What the kind ``embed`` says of itself."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from api_schemas.shapes import EMBED
+from worker.domain.attempts import Failed, Succeeded
+from worker.domain.jobs import ClaimedJob
+from worker.errors import Code, HostError
+from worker.kinds.base import Answer, Ask, Expected, Kind, Place
+from worker.kinds.embed.reply import Vectors, VectorsReader, shares, vector_result
+from worker.policy.context_window import estimate_tokens
+from worker.replies.vectors import pack_vector, vector_problem
+
+PATH = "/api/embed"
+TEXTS_A_CALL = 256
+TOKENS_A_CALL = 16_384
+"""As estimated. A call is as long as its texts: a host that dies in it takes no more than these with it."""
+MARKS = 2
+"""Tokens that a model puts around each text."""
+
+
+class Embed(Kind):
+    """A text whose vector is wanted. Texts that are asked for in the same way share a call."""
+
+    name = "embed"
+    shape = EMBED
+    capability = "embedding"
+    jobs_a_call = TEXTS_A_CALL
+    tokens_a_call = TOKENS_A_CALL
+
+    def expected(self, prompt: str, request: Mapping[str, Any], *, thinking: bool) -> Expected:
+        return Expected(estimate_tokens(prompt) + MARKS, 0)
+
+    def is_repeatable(self, request: Mapping[str, Any]) -> bool:
+        return True
+
+    def joins(self, first: ClaimedJob, other: ClaimedJob) -> bool:
+        return _alike(first.request) == _alike(other.request)
+
+    def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:
+        return _answers(jobs, ask, place)
+
+
+def _alike(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a request is sent for all texts of a call. ``keep_alive`` is applied when the host leaves the model."""
+    return {name: value for name, value in request.items() if name != "keep_alive"}
+
+
+def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]:
+    """One answer for each. A host refuses a whole list for one text of it, and does not say which: the list is halved."""
+    try:
+        vectors = ask(PATH, _body(jobs, place), VectorsReader(place.bounds, len(jobs)))
+    except HostError as error:
+        if not _is_of_one(error):
+            raise
+        if len(jobs) == 1:
+            return [error]
+        half = len(jobs) // 2
+        return list(chain.from_iterable(_answers(part, ask, place) for part in (jobs[:half], jobs[half:])))
+    return _read(jobs, vectors)
+
+
+def _is_of_one(error: HostError) -> bool:
+    """Whether one text may have made the host refuse all: it is too long, or the model makes no numbers of it."""
+    refused = error.code in (Code.CONTEXT_OVERFLOW, Code.INVALID_REQUEST)
+    return refused or (error.code is Code.HOST_ERROR and "NaN" in error.message)
+
+
+def _body(jobs: Sequence[ClaimedJob], place: Place) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": jobs[0].model,
+        "input": [job.prompt for job in jobs],
+        **_alike(jobs[0].request),
+    }
+    body.setdefault("truncate", False)
+    if place.num_ctx is not None:  # any other would reload the model
+        body["options"] = {"num_ctx": place.num_ctx, **body.get("options", {})}
+    return body
+
+
+def _read(jobs: Sequence[ClaimedJob], vectors: Vectors) -> list[Answer]:
+    tokens = shares(vectors.tokens, [estimate_tokens(job.prompt) + MARKS for job in jobs])
+    cut = bool(jobs[0].request.get("truncate"))
+    wanted = jobs[0].request.get("dimensions")
+    answers: list[Answer] = []
+    for numbers, taken in zip(vectors.numbers, tokens, strict=True):
+        try:
+            packed = pack_vector(numbers)
+            problem = vector_problem(numbers)
+        except (TypeError, OverflowError):
+            packed, problem = b"", "the vector holds something that is no number of float32"
+        if problem is None and wanted is not None and len(numbers) != wanted:
+            problem = f"dimensions: {wanted:,} were requested, and the model's vector has {len(numbers):,}"
+        if problem is not None:
+            answers.append(Failed(Code.INVALID_OUTPUT, problem))
+        else:
+            answers.append(Succeeded(vector_result(packed, vectors, texts=len(jobs), tokens=taken, cut=cut)))
+    return answers

@@ -1,0 +1,62 @@
+"""Vectors as they are kept: float32, little-endian, one after the other."""
+
+import math
+import operator
+import sys
+from array import array
+from collections.abc import Sequence
+
+BYTES = 4
+"""Of each number."""
+LENGTH_TOLERANCE = 0.01
+"""How far from 1 the length of a vector may be: that of one kept with 8 bits a number is."""
+
+
+def pack_vector(numbers: Sequence[float]) -> bytes:
+    """Raises TypeError for what is no number, OverflowError for one that float32 does not hold.
+
+    >>> unpack_vector(pack_vector([0.5, -1]))
+    [0.5, -1.0]
+    """
+    packed = array("f", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack_vector(vector: bytes) -> list[float]:
+    """The numbers, exactly as float32 has them."""
+    numbers = array("f")
+    numbers.frombytes(vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def shown_vector(vector: bytes) -> list[float]:
+    """The numbers as text needs them: with as few digits as tell each float32 from the next.
+
+    >>> shown_vector(pack_vector([0.1, -2 / 3]))
+    [0.1, -0.6666667]
+    """
+    exact = array("f", unpack_vector(vector))
+    shown = [float(f"{number:.9g}") for number in exact]
+    for digits in (8, 7):
+        shorter = [float(f"{number:.{digits}g}") for number in exact]
+        fits = map(operator.eq, array("f", shorter), exact)
+        shown = [short if fit else long for short, long, fit in zip(shorter, shown, fits, strict=True)]
+    return shown
+
+
+def vector_problem(numbers: Sequence[float]) -> str | None:
+    """What is wrong with a vector, by its length: of one that is a direction it is 1.
+
+    >>> vector_problem([0.6, 0.8]), vector_problem([0.0, 0.0])
+    (None, 'the vector has the length 0, expected 1')
+    """
+    length = math.hypot(*numbers)
+    if not math.isfinite(length):
+        return "the vector holds a number that is none (NaN or infinite)"
+    if abs(length - 1) > LENGTH_TOLERANCE:
+        return f"the vector has the length {length:.4g}, expected 1"
+    return None
