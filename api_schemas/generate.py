@@ -109,7 +109,8 @@ class GenerateFields(BaseModel):
     )
     images: Annotated[list[Image], Field(max_length=MOST_IMAGES, fail_fast=True)] | None = Field(
         default=None,
-        description="Images for a model with vision, each the base64 of a file.",
+        description="Images for a model with vision, each the base64 of a file; in a file of rows also file:NAME, which is "
+        "read when it is submitted.",
     )
     system: str | None = Field(default=None, description="System message; replaces the one of the Modelfile.")
     template: str | None = Field(

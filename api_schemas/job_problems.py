@@ -88,13 +88,6 @@ def unsupported_format(value: Mapping[str, Any], line: int) -> LineProblem | Non
             "a line of an OpenAI batch file (method, url, body); write one with prompt instead: "
             '{"custom_id": …, "model": …, "system": …, "prompt": …, "options": {"num_predict": …}}',
         )
-    if "messages" in value and "prompt" not in value:
-        return LineProblem(
-            line,
-            "messages",
-            "unsupported_format",
-            "messages: chat is not supported; write the system message as system and the user's as prompt",
-        )
     return None
 
 

@@ -289,7 +289,10 @@ def _finish(
         deadline is not None and bool(defaults.expires if expires is None else expires),
         (defaults.reuse if fields["reuse"] is None else fields["reuse"]) or False,
         after,
-        shape.carries and len(after) == 1 and fields["carry"] != "none" and "combine" not in request,
+        shape.carries is not None
+        and len(after) == 1
+        and fields["carry"] != "none"
+        and "combine" not in request,
         fields["after_failed"] == "release",
         tuple(name for name in IGNORED_FIELDS if fields.get(name) is not None),
         shape.kind,
@@ -366,10 +369,10 @@ def _chain_problems(
             return []
         message = "combine: the prompt is made of answers, which excludes carry: context"
         return [LineProblem(line, "combine", "conflict", message)]
-    if not shape.carries and fields["carry"] == "context":
+    if shape.carries is None and fields["carry"] == "context":
         message = f"carry: {shape.kind} has nothing to go on with; leave carry out, it only waits"
         return [LineProblem(line, "carry", "conflict", message)]
-    if fields["carry"] == "none" or not shape.carries:
+    if fields["carry"] == "none" or shape.carries is None:
         return []
     if len(after) > 1:
         if fields["carry"] is None:

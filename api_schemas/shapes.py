@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -42,8 +42,8 @@ class LineShape:
     """Puts the system message of the whole file into a request that has none; or, if true, in place of its own."""
     conflicts: Callable[[Mapping[str, Any], int], list[LineProblem]] = _nothing
     """What of a request contradicts itself, on which line."""
-    carries: bool = True
-    """A job that follows another goes on from its answer."""
+    carries: Literal["context", "turns"] | None = "context"
+    """What a job that follows another goes on with."""
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -195,6 +195,7 @@ CHAT = LineShape(
     defaults=("format", "repairs", "allow_empty", "think", "keep_alive"),
     texts=_message_texts,
     models=("messages", "tools"),
+    carries="turns",
     system=_with_system,
     conflicts=_chat_conflicts,
 )
@@ -206,5 +207,5 @@ EMBED = LineShape(
     apart=frozenset({"input"}),
     defaults=("keep_alive", "truncate"),
     texts=lambda fields: iter([("input", fields["input"])]),
-    carries=False,
+    carries=None,
 )

@@ -6,9 +6,18 @@ from graphlib import CycleError, TopologicalSorter
 
 from worker.door.intake import Following, Intake
 from worker.errors import Problem
+from worker.kinds.registry import KINDS
 from worker.storage.engine import Database
 from worker.storage.extend import stored_jobs
-from worker.storage.follows import Conversation, Link, conversations_of, link_jobs, models_of, one_runner
+from worker.storage.follows import (
+    Asked,
+    Conversation,
+    Link,
+    asked_of,
+    conversations_of,
+    link_jobs,
+    one_runner,
+)
 from worker.storage.ids import job_id
 
 CHUNK = 5000
@@ -73,21 +82,18 @@ def _link(
         numbers[one.custom_id, one.model]: one for one in following if (one.custom_id, one.model) in numbers
     }
     outside = {one.parent for one in links if one.parent not in lines}
+    carried = {job for one in links if one.carry for job in (one.job, one.parent)}
     with database.read() as conn:
-        models = models_of(conn, outside | {one.job for one in links if one.carry})
-        models |= models_of(conn, {one.parent for one in links if one.carry})
+        stored = asked_of(conn, outside | carried)
     for one in links:
         if len(problems) >= MOST_PROBLEMS:
             break
         at = lines[one.job]
-        if one.parent in outside and one.parent not in models:
+        if one.parent in outside and one.parent not in stored:
             problems.append(_problem(at, "unknown", f"after: there is no job {one.parent:,}"))
-        elif one.carry and models.get(one.parent, at.model) != at.model:
-            told = (
-                f"after: that job is of {models[one.parent]}, this one of {at.model}, and a context goes only to the "
-                "model it came from; carry none only waits for it"
-            )
-            problems.append(_problem(at, "conflict", told))
+        elif one.carry and one.parent in stored and one.job in stored:
+            told = _cannot_go_on(stored[one.parent], stored[one.job])
+            problems += [_problem(at, "conflict", told)] if told else []
     circle = _circle(links) if not problems else None
     if circle is not None:
         at = lines[circle[0]]
@@ -102,6 +108,19 @@ def _link(
         with database.write() as conn:
             one_runner(conn, conversations)
     return []
+
+
+def _cannot_go_on(parent: Asked, job: Asked) -> str | None:
+    """Why a job cannot go on from its parent's answer; None where it can. The turns of a chat are texts, which any
+    model reads."""
+    if KINDS[parent.kind].shape.carries is None:
+        return f"after: that job ({parent.kind}) has no answer to go on from; carry none only waits for it"
+    if parent.model == job.model or KINDS[job.kind].shape.carries == "turns":
+        return None
+    return (
+        f"after: that job is of {parent.model}, this one of {job.model}, and a context goes only to the model it came from; "
+        "carry none only waits for it"
+    )
 
 
 def _portions(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:

@@ -12,6 +12,7 @@ from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.shapes import shape_of
 from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
+from worker.documents.image_files import NoImage, names_files, with_image_files
 from worker.documents.job_lines import as_chat, as_embed, column_problems, job_values
 from worker.documents.sample import chosen
 from worker.documents.tables import Row, Rows, open_rows
@@ -106,11 +107,14 @@ def open_input(path: Path, submission: Submission, *, by_document: bool = False)
     rows = open_rows(path, encoding=submission.encoding, quote=submission.quote)
     if problems := _idle(submission, rows.kind, path):
         raise InputRefused(problems)
-    return input_of(rows, submission, by_document=by_document)
+    return input_of(rows, submission, by_document=by_document, folder=path.parent)
 
 
-def input_of(rows: Rows, submission: Submission, *, by_document: bool = False) -> "Input":
-    """Rows and the submission checked against each other, before any row is read. Raises as ``open_input`` does."""
+def input_of(
+    rows: Rows, submission: Submission, *, by_document: bool = False, folder: Path | None = None
+) -> "Input":
+    """Rows and the submission checked against each other, before any row is read; ``folder`` has the images that they name.
+    Raises as ``open_input`` does."""
     _check_defaults(submission)
     template = None
     if submission.prompt is not None:
@@ -133,7 +137,7 @@ def input_of(rows: Rows, submission: Submission, *, by_document: bool = False) -
                 problems += one.missing(rows.columns)
         if problems:
             raise InputRefused(problems)
-    return Input(rows, submission, template, system, by_document)
+    return Input(rows, submission, template, system, by_document, folder)
 
 
 def _check_defaults(submission: Submission) -> None:
@@ -145,6 +149,10 @@ def _check_defaults(submission: Submission) -> None:
 def _document_of(row: Row) -> Any:
     """The document that a job line was made of."""
     return json.loads(row.raw or b"{}").get("metadata", {}).get("path")
+
+
+def _no_image(row: Row, error: NoImage) -> Problem:
+    return Problem(row.line, "images", "unreadable", str(error))
 
 
 def _idle(submission: Submission, kind: str, path: Path) -> list[Problem]:
@@ -176,6 +184,8 @@ class Input:
     system: Template | None
     by_document: bool = False
     """The rows were made of documents, of which a long one may be several rows."""
+    folder: Path | None = None
+    """Where files are looked for that rows name."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -208,9 +218,27 @@ class Input:
             if row.problem is not None:
                 yield InputLine(row.line, None, row.problem, shown=row.raw)
             elif plain and row.values is None:
-                yield InputLine(row.line, row.raw or b"", shown=row.raw)
+                yield self._plain(row)
             else:
                 yield self._made(row)
+
+    def _plain(self, row: Row) -> InputLine:
+        """A job line as it stands, but for the images that it names by their files."""
+        raw = row.raw or b""
+        if names_files(raw):
+            try:
+                job = load_json(raw)
+                if isinstance(job, dict):
+                    return InputLine(
+                        row.line,
+                        json.dumps(with_image_files(job, self.folder), ensure_ascii=False),
+                        shown=row.raw,
+                    )
+            except NotJson:
+                pass  # read_job_line says what is wrong with it
+            except NoImage as error:
+                return InputLine(row.line, None, _no_image(row, error), shown=row.raw)
+        return InputLine(row.line, raw, shown=row.raw)
 
     def _made(self, row: Row) -> InputLine:
         values = row.values
@@ -250,6 +278,10 @@ class Input:
             as_chat(job)
         elif self.submission.embed:
             as_embed(job)
+        try:
+            job = with_image_files(job, self.folder)
+        except NoImage as error:
+            return InputLine(row.line, None, _no_image(row, error), shown=values)
         if self.submission.id_column is not None and not job.get("custom_id"):
             message = (
                 f"--id: column {self.submission.id_column!r} is empty here; every row needs an id of its own"

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, func, insert, or_, select, text, update
 from sqlalchemy.engine import Connection
@@ -108,11 +108,19 @@ def unlinked(conn: Connection, batch_id: int) -> list[int]:
     return list(conn.scalars(query))
 
 
-def models_of(conn: Connection, job_ids: Collection[int]) -> dict[int, str]:
-    """The models of these jobs, of those that are there."""
-    found: dict[int, str] = {}
+class Asked(NamedTuple):
+    """Which model a job asks, and what it is asked."""
+
+    model: str
+    kind: str
+
+
+def asked_of(conn: Connection, job_ids: Collection[int]) -> dict[int, Asked]:
+    """What these jobs ask, of those that are there."""
+    found: dict[int, Asked] = {}
     for ids in _slices(sorted(job_ids)):
-        found.update(conn.execute(select(jobs.c.id, jobs.c.model).where(jobs.c.id.in_(ids))).all())
+        rows = conn.execute(select(jobs.c.id, jobs.c.model, jobs.c.kind).where(jobs.c.id.in_(ids)))
+        found.update((job, Asked(model, kind)) for job, model, kind in rows)
     return found
 
 

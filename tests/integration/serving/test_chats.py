@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 import simulator
 from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
@@ -22,6 +24,7 @@ from tests.integration.serving.test_serve import (
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.errors import InputRefused
 from worker.exports.results import result_lines
 from worker.ollama.client import Call, OllamaHost
 from worker.replies.stream import Reader
@@ -118,6 +121,37 @@ def test_a_chat_that_follows_others_has_all_their_turns_before_its_own(
         {"role": "assistant", "content": answers["second"]},
         user("And its mouth?"),
     ]
+
+
+def test_a_chat_goes_on_from_the_answer_of_another_model(database: Database, clock: Clock) -> None:
+    lines: list[dict[str, Any]] = [
+        {"custom_id": "first", "model": MODELS[0], "prompt": "Name a river."},
+        {"custom_id": "second", "model": MODELS[1], "messages": [user("Is that right?")], "after": "first"},
+    ]
+    with simulator.running(simulated()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, lines)
+        gpu = listen(database, clock, host)
+
+    first, second = result_lines(database, batch.id)
+    assert (first["state"], second["state"]) == ("succeeded", "succeeded")
+    assert gpu.chats[-1]["messages"] == [
+        user("Name a river."),
+        {"role": "assistant", "content": first["answer"]},
+        user("Is that right?"),
+    ]
+
+
+def test_nothing_goes_on_from_a_vector(database: Database, clock: Clock) -> None:
+    lines: list[dict[str, Any]] = [
+        {"custom_id": "first", "model": MODELS[0], "kind": "embed", "input": "A river."},
+        {"custom_id": "second", "model": MODELS[0], "messages": [user("And?")], "after": "first"},
+    ]
+
+    with pytest.raises(InputRefused) as refused:
+        submit(database, clock, lines)
+
+    assert "that job (embed) has no answer to go on from" in str(refused.value)
 
 
 def test_calls_of_tools_are_results_and_turns_of_what_follows(database: Database, clock: Clock) -> None:

@@ -296,3 +296,28 @@ def test_each_of_two_hundred_chats_ends_with_a_call_that_can_be_used_or_with_a_f
 
     assert ends.keys() == {"succeeded", "invalid_tool_call"}
     assert sum(ends.values()) == 200
+
+
+def test_of_several_tools_each_finds_its_own_definitions() -> None:
+    cities = {
+        "type": "object",
+        "$defs": {"city": {"enum": ["Porto"]}},
+        "properties": {"city": {"$ref": "#/$defs/city"}},
+    }
+    rivers = {
+        "type": "object",
+        "$defs": {"city": {"enum": ["Douro"]}},
+        "properties": {"city": {"$ref": "#/$defs/city"}},
+    }
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema}}
+        for name, schema in (("city", cities), ("river", rivers))
+    ]
+    wrong = '{"name": "river", "arguments": {"city": "Porto"}}'
+    right = '{"name": "river", "arguments": {"city": "Douro"}}'
+
+    host, outcome = ask(said(wrong), said(right), tools=tools, tool_choice="required")
+
+    assert len(host.sent) == 2
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result.tool_calls == ({"function": {"name": "river", "arguments": {"city": "Douro"}}},)

@@ -53,19 +53,41 @@ def forced(tools: Sequence[Mapping[str, Any]], choice: Any) -> Mapping[str, Any]
         return None
     if len(tools) == 1:
         return parameters(tools[0])
+    shared = {f"tool{n}": _moved(parameters(tool), f"#/$defs/tool{n}") for n, tool in enumerate(tools)}
     return {
         "anyOf": [
             {
                 "type": "object",
                 "properties": {
                     "name": {"type": "string", "enum": [tool["function"]["name"]]},
-                    "arguments": parameters(tool),
+                    "arguments": {"$ref": f"#/$defs/{place}"},
                 },
                 "required": ["name", "arguments"],
             }
-            for tool in tools
-        ]
+            for place, tool in zip(shared, tools, strict=True)
+        ],
+        "$defs": shared,
     }
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema that stands at ``place`` of another one: what it refers to within itself stands there too.
+
+    >>> _moved({"$ref": "#/$defs/city", "enum": ["#"]}, "#/$defs/tool0")
+    {'$ref': '#/$defs/tool0/$defs/city', 'enum': ['#']}
+    """
+    match schema:
+        case dict():
+            return {
+                name: place + value[1:]
+                if name == "$ref" and isinstance(value, str) and value.startswith("#")
+                else _moved(value, place)
+                for name, value in schema.items()
+            }
+        case list():
+            return [_moved(value, place) for value in schema]
+        case _:
+            return schema
 
 
 def forced_call(tools: Sequence[Mapping[str, Any]], choice: Any, value: Any) -> dict[str, Any]:
