@@ -159,8 +159,9 @@ class ChatFields(BaseModel):
         description="Model name: [host/][namespace/]model[:tag]; the tag is latest where none is given.",
     )
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)] = Field(
-        description="The turns so far, each with role (system, user, assistant, tool) and content; images as base64, data "
-        "URL; thinking, tool_calls and tool_name as a host gave them. Where the last is the assistant's, it is gone on with."
+        description="The turns so far, each with role (system, user, assistant, tool) and content; images as base64, data URL or "
+        "file:NAME; thinking, tool_calls and tool_name as a host gave them. Where the last is the assistant's, it is gone on "
+        "with."
     )
     tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = Field(
         default=None, description="Tools that the model may call, each with the JSON Schema of its arguments."

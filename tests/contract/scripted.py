@@ -97,7 +97,7 @@ def _model(line: Line, name: str, described: Mapping[str, Any], weights: Mapping
     return SimulatedModel(
         name,
         weights=f"{DIGESTS.get(blob, 'f')}-{blob}",
-        size_bytes=6_400_000 if tables["layers"] == 2 else 200_000_000,
+        size_bytes={2: 6_400_000, 6: 32_057_408}.get(tables["layers"], 200_000_000),
         parameter_size="3.17M",
         quantization="F16",
         layers=tables["layers"],

@@ -1,12 +1,14 @@
 """The recorded scenes, played to a live server: ``CARAVAN_TEST_OLLAMA=http://127.0.0.1:11434``.
 
-The server needs the models of ``transcripts/models.json``. Scenes that kill or stop it are played only with
-``CARAVAN_TEST_OLLAMA_DISPOSABLE=1``, from the same machine and as a user who may send it signals.
+The server needs the models of ``transcripts/models.json``. Scenes that kill or stop it, or change its models, are played only
+with ``CARAVAN_TEST_OLLAMA_DISPOSABLE=1``, from the same machine and as a user who may send it signals; that of models needs a
+registry that listens on 127.0.0.1:5001 as well. A simulated host is played to in the same way, so that this is tested too.
 """
 
 import asyncio
 import json
 import os
+import socket
 import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +26,8 @@ from tests.contract.wire import LiveWire, Talk
 URL = os.environ.get("CARAVAN_TEST_OLLAMA", "")
 DISPOSABLE = os.environ.get("CARAVAN_TEST_OLLAMA_DISPOSABLE") == "1"
 DEADLY = ("runner-dies", "poison-context")
+CHANGING, REGISTRY = ("models",), ("127.0.0.1", 5001)
+MADE_IN_SCENES = {"plain-copy", "plain-2k", "made", "made2", "made-q4"}
 DEFAULTS = {"OLLAMA_KEEP_ALIVE": "5m"}
 TELLS_OF_OTHERS = ("/api/version", "/api/tags", "/v1/models", "/api/ps")
 """What these answer depends on more than the scene."""
@@ -48,7 +52,13 @@ def test_a_live_server_goes_as_recorded(name: str) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(("name", "line"), [("repeat-abort", "O"), ("repeat-abort", "H"), ("thinking", "H")])
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        *(("repeat-abort", "O"), ("repeat-abort", "H"), ("thinking", "H"), ("chat-tools", "O")),
+        *(("chat-window", "H"), ("embed", "O"), ("embed", "H"), ("models", "H"), ("openai", "O")),
+    ],
+)
 def test_a_simulated_server_passes_for_a_live_one(name: str, line: Line) -> None:
     recorded = scene(line, name)
 
@@ -91,8 +101,10 @@ def _line(tags: list[dict[str, Any]]) -> Line:
 
 
 def _skip_what_cannot_be_played(recorded: Scene, present: set[str]) -> None:
-    if recorded.name in DEADLY and not DISPOSABLE:
-        pytest.skip("kills the server: CARAVAN_TEST_OLLAMA_DISPOSABLE=1 allows it")
+    if recorded.name in (*DEADLY, *CHANGING) and not DISPOSABLE:
+        pytest.skip("kills the server or changes its models: CARAVAN_TEST_OLLAMA_DISPOSABLE=1 allows it")
+    if recorded.name in CHANGING and not _listens(REGISTRY):
+        pytest.skip("no registry listens on 127.0.0.1:5001")
     environment = _environment()
     unlike = {
         name: value
@@ -105,9 +117,15 @@ def _skip_what_cannot_be_played(recorded: Scene, present: set[str]) -> None:
     missing = {
         name for name in wanted if name and ":" not in name and f"{name.lower()}:latest" not in present
     }
-    missing -= {"plain-copy", "plain-2k"}
+    missing -= MADE_IN_SCENES
     if missing:
         pytest.skip(f"the server has no {', '.join(sorted(missing))}")
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        client.settimeout(2)
+        return client.connect_ex(address) == 0
 
 
 def _environment() -> dict[str, str]:
