@@ -99,8 +99,8 @@ _NOTICES = (
 )
 _FORM = "is the format of the files of answers"
 _ROWS = (
-    *_each("--chat", *_SPOKEN, why="a vector is no answer in words", excludes=("--embed",)),
     Rule("--template", "both say what is asked; give one", excludes=("--prompt",)),
+    *_each("--chat", *_SPOKEN, why="a vector is no answer in words", excludes=("--embed",)),
     Rule("--repairs", "says how often an answer is asked anew that does not fit its format",
          needs=("--format",), where=("--prompt", "--template", "--documents")),
     Rule("--override", "puts settings of the command in place of those of the rows", needs=(*_SETTINGS, "--from")),

@@ -29,6 +29,7 @@ IDLE = [
             (f"{ROWS} --webhook-key env:KEY", "--webhook-key"),
             (f"{ROWS} --repairs 3", "--repairs"),
             ("jobs.jsonl --override", "--override"),
+            *((f"{ROWS} --embed {one}", one.split()[0]) for one in ("--chat", "--system x", "--think", "--format json")),
             (f"{ROWS} --new --extend", "--extend"),
             (f"{ROWS} --new --retry-failed", "--retry-failed"),
             (f"{ROWS} --template t.j2", "--template"),
@@ -109,7 +110,8 @@ IDLE = [
 
 ALWAYS = {
     # what is asked, and of whom
-    *("--model", "--chat", "--prompt", "--template", "--system", "--set", "--think", "--no-think", "--format", "--allow-empty"),
+    *("--model", "--chat", "--embed", "--truncate", "--prompt", "--template", "--system", "--set", "--think", "--no-think"),
+    *("--format", "--allow-empty"),
     *("--keep-alive", "--priority", "--host", "--limit", "--sample", "--reuse", "--reuse-any", "--by", "--deadline"),
     # the batch, and what is written of it; --expire, --pull-missing and the like are refused or applied by the service
     *("--id", "--new", "--name", "--max-failures", "--keep", "--window", "--blackout", "--no-window", "--expire"),
