@@ -71,7 +71,7 @@ def test_every_refusal_reads_as_the_document_has_it() -> None:
 def test_the_result_example_is_a_whole_result_line(line: str) -> None:
     result = ResultLine.model_validate_json(line)
 
-    assert json.loads(line).keys() == ResultLine.model_fields.keys() - {"logprobs", "tool_calls"}
+    assert json.loads(line).keys() == ResultLine.model_fields.keys() - {"logprobs", "tool_calls", "embedding"}
     jsonschema.validate(json.loads(result.model_dump_json()), schemas()["result_line"])
 
 
