@@ -106,7 +106,9 @@ def test_the_results_that_are_shown_are_result_lines_with_every_field() -> None:
     for block in shown:
         line = json.loads(block.text)
         ResultLine.model_validate(line)
-        assert set(line) == set(ResultLine.model_fields) - {"logprobs", "tool_calls", "embedding"}, block.place
+        assert set(line) == set(ResultLine.model_fields) - {"logprobs", "tool_calls", "embedding"}, (
+            block.place
+        )
 
 
 def test_the_python_that_is_shown_is_well_formed_and_imports_what_is_there() -> None:
