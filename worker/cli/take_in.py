@@ -260,6 +260,10 @@ def in_force(submission: Submission) -> str:
     """
     options = dict(submission.options or {})
     predict, window = options.pop("num_predict", None), options.pop("num_ctx", None)
+    fits = "a window that fits" if window is None else f"window {window:,}"
+    cut = "what does not fit is cut" if submission.truncate else "nothing is cut"
+    if submission.embed:
+        return f"In force: vectors, {fits}, {cut}."
     parts = [
         f"num_predict {predict:,}"
         if isinstance(predict, int)
@@ -267,8 +271,10 @@ def in_force(submission: Submission) -> str:
         "think where a model can"
         if submission.think is None
         else f"think {'on' if submission.think else 'off'}",
-        "a window that fits" if window is None else f"window {window:,}",
+        fits,
     ]
+    if submission.truncate:
+        parts.append(cut)
     if submission.format is not None:
         parts.append("format json" if submission.format == "json" else "format by schema")
     if submission.repairs is not None:
