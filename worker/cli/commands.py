@@ -19,6 +19,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "submit": Entry(
             "worker.cli.submit", "submit", "Put a batch in the database for whoever serves, and wake them."
         ),
+        "ask": Entry("worker.cli.ask", "ask", "Ask one question and print the answer as it is written."),
         "quote": Entry("worker.cli.quote", "quote", "Estimate what FILE takes: jobs, loads and time."),
         "watch": Entry("worker.cli.watch", "watch", "Watch a batch until it is done, or all work."),
         "up": Entry("worker.cli.up", "up", "Serve all hosts and whatever is submitted, until stopped."),

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -16,11 +16,12 @@ from rich.text import Text
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.outputs import outputs_of, written
-from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.cli.render import batch_progress_shown, duration, progress_line, rates, summary_tables
 from worker.cli.streams import machine_output, print_json
 from worker.cli.submissions import Wanted
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchProgress
+from worker.domain.jobs import JobState
 from worker.domain.runners import without_window
 from worker.domain.selection import Selection
 from worker.domain.urls import masked
@@ -39,14 +40,15 @@ from worker.storage.answers import answer_counts
 from worker.storage.changes import Changes
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database, sqlite_file
-from worker.storage.reports import runner_keys_in_order
+from worker.storage.pauses import first_failure
+from worker.storage.reports import failures_by_code, runner_keys_in_order
 from worker.storage.results import model_figures
-from worker.storage.runs import count_loads
+from worker.storage.runs import loads_since
 
 LOOK_SECONDS = 0.25
 SITUATION_SECONDS = 1.0
-PATIENT = 100
-"""Times as long as the last read took passes until the next: looking on takes a hundredth of the time, and no more."""
+PATIENT = 400
+"""Times the CPU of the last read passes until the next: looking on takes a four-hundredth of the time, and no more."""
 MOST_SECONDS = 3.0
 """What is shown is never older."""
 FEW = 8
@@ -77,6 +79,8 @@ class Watched:
     """What the rest of it takes."""
     served: Callable[[], bool] | None = None
     """Whether the process that serves the batch is still there; None where it is this one."""
+    pilot: str = ""
+    """What the same command does without ``--sample`` or ``--limit``."""
     bound: Callable[[], int] | None = None
     """Holds what came back to the queue and lies outside of ``--limit``; how many such jobs run still."""
 
@@ -108,12 +112,12 @@ class _Pace:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        began = time.monotonic()
+        began = time.thread_time()
         try:
             yield
         finally:
             self._read_at = time.monotonic()
-            self._rest = min(MOST_SECONDS, max(self._least, PATIENT * (self._read_at - began)))
+            self._rest = min(MOST_SECONDS, max(self._least, PATIENT * (time.thread_time() - began)))
 
 
 def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -> Watching:
@@ -176,8 +180,14 @@ def watch_to_the_end(watched: Watched, console: Console, *, wait_hosts: float) -
                         outlooked = Outlook.NO_HOST
                 elif not progress.open:
                     outlooked = Outlook.DONE
-            except DatabaseUnavailable:
-                continue  # the workers ride it out and say so; so does the bar
+            except DatabaseUnavailable as error:  # the workers ride it out, and so does the bar
+                still = rates(done=0, left=0, tokens=0, seconds=0)
+                show(
+                    progress,
+                    still,
+                    reasons=[f"the database is away or its disk is full; work waits: {error}"],
+                )
+                continue
             except DatabaseFailure:
                 if now - read_at > DATABASE_SECONDS:  # it is there and refuses: waiting longer does not help
                     raise
@@ -287,12 +297,14 @@ def sum_up(
     hosts: int,
     counted: int | None = None,
     show_answer: bool = False,
+    written: bool = False,
 ) -> int:
-    """Print the summary and return the exit code. ``counted``: loads as simulated hosts counted them."""
+    """Print the summary and return the exit code. ``counted``: loads as simulated hosts counted them; ``written``: the
+    results are where they were asked for."""
     if as_json:
         patiently(lambda: _print_json(watched, watching))
     else:
-        patiently(lambda: _summarise(watched, watching, console, hosts, counted, show_answer))
+        patiently(lambda: _summarise(watched, watching, console, hosts, counted, show_answer, written))
     match watching.outlook:
         case Outlook.NO_HOST:
             _say(console, "No host can serve the rest:", watching.reasons)
@@ -316,7 +328,7 @@ def _say(console: Console, what: str, reasons: Sequence[str]) -> None:
 def _print_json(watched: Watched, watching: Watching) -> None:
     progress = watching.progress
     with watched.database.read() as conn:
-        loads = count_loads(conn, since=progress.batch.created_at)
+        loads, load_seconds = loads_since(conn, progress.batch.created_at)
         flaws = answer_counts(conn, progress.batch.id)
     plain: dict[str, Any] = {
         "batch": progress.batch.id,
@@ -328,6 +340,7 @@ def _print_json(watched: Watched, watching: Watching) -> None:
         "answers": asdict(flaws),
         "seconds": round(watching.seconds, 3),
         "loads": loads,
+        "load_seconds": round(load_seconds, 3),
         "ended": watching.outlook,
         "reasons": list(watching.reasons),
         "database": masked(watched.settings.database),
@@ -335,12 +348,14 @@ def _print_json(watched: Watched, watching: Watching) -> None:
     print_json(plain)
 
 
-def _first_come(conn: Connection, batch: Batch, hosts: int) -> str:
-    """What the loads compare with; nothing for a large batch, of which every job would be read for it."""
+def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
+    """What the loads compare with where that would have been more; nothing for a large batch, of which every job would be
+    read for it."""
     if batch.jobs > MOST_COMPARED:
         return ""
     keys = map(without_window, runner_keys_in_order(conn, batch.id))
-    return f"; first-come-first-served would have done {first_come_loads(keys, hosts=max(1, hosts))}"
+    naive = first_come_loads(keys, hosts=max(1, hosts))
+    return f"; first-come-first-served would have done {naive}" if naive > loads else ""
 
 
 def _summarise(
@@ -350,17 +365,24 @@ def _summarise(
     hosts: int,
     counted: int | None,
     show_answer: bool,
+    written: bool,
 ) -> None:
     batch = watching.progress.batch
     with watched.database.read() as conn:
         figures = model_figures(conn, batch.id)
         flaws = answer_counts(conn, batch.id)
-        loads = count_loads(conn, since=batch.created_at)
-        naive = _first_come(conn, batch, hosts)
+        loads, load_seconds = loads_since(conn, batch.created_at)
+        naive = _first_come(conn, batch, hosts, loads)
+        failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
+        messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
     for table in summary_tables(watching.progress, figures, watching.seconds, plain=not console.is_terminal):
         console.print(table)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
-    console.print(f"Model loads: {loads}{by_hosts}{naive}.")
+    lost = f" in {duration(load_seconds)}" if load_seconds >= 1 else ""
+    console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
+    for code, jobs in failures.items():
+        why = " ".join(messages[code].split())[:200]
+        console.print(f"{jobs:,} failed with {code}: {why}", style="red", soft_wrap=True)
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")
@@ -368,7 +390,27 @@ def _summarise(
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
         _show_one(watched, console)
-    _where(watched.settings, console, batch)
+        _where(watched.settings, console, batch)
+        return
+    for step in next_steps(watching.progress, failures, stored=written, pilot=watched.pilot):
+        console.print(step, soft_wrap=True)
+
+
+def next_steps(
+    progress: BatchProgress, failures: Mapping[str, int], *, stored: bool, pilot: str = ""
+) -> Iterator[str]:
+    """The commands that help after a run. ``stored``: its results are in a file, or were printed; ``pilot``: what the same
+    command does without the option that makes it one."""
+    batch, remedy = progress.batch.id, " --set num_ctx=…" if "context_overflow" in failures else ""
+    if failures:
+        yield f"Show them: caravan jobs {batch} --state failed"
+        yield f"Ask them again: caravan retry {batch}{remedy}, then the same command"
+    if progress.counts.get(JobState.HELD, 0) > progress.outside:
+        yield f"Say why jobs are held: caravan explain {batch}"
+    if not stored and progress.counts.get(JobState.SUCCEEDED):
+        yield f"Write the answers: caravan results {batch} -o answers.csv"
+    if pilot:
+        yield pilot
 
 
 def _show_one(watched: Watched, console: Console) -> None:

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.block import Block, block_drawn
+from worker.cli.plain import cells
 from worker.cli.settings import said
 from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
@@ -26,8 +27,8 @@ from worker.observability.terminal import terminal_safe
 from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
-REFRESHES = 4
-"""A second. Each costs a millisecond or two, also while nothing happens."""
+SHORTEST_BAR = 6
+"""Columns; a bar that would be shorter is left out."""
 QUIET_SECONDS = 10.0
 """Without a terminal a line of progress appears this often."""
 
@@ -173,17 +174,6 @@ def _short(seconds: float) -> tuple[str, str]:
     return f"{seconds / length:.1f}".removesuffix(".0"), unit
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        rate: Rates | None = task.fields.get("rates")
-        if rate is None:
-            return Text("")
-        return Text(
-            f"{rate.jobs_per_second:.1f} jobs/s  {rate.tokens_per_second:,.0f} tok/s  ETA {eta(rate)}",
-            no_wrap=True,
-        )
-
-
 class Show(Protocol):
     """Shows how far the batch is: on a terminal what hosts do beneath the bar, and why nothing moves."""
 
@@ -204,8 +194,8 @@ def batch_progress_shown(console: Console, progress: BatchProgress) -> Iterator[
     if console.quiet:
         yield lambda progress, rates, *, situation=None, reasons=(): None
     elif console.is_terminal:
-        with _Live(console, progress) as live:
-            yield live.show
+        with block_drawn(console) as block:
+            yield _Live(block).show
     else:
         yield _Lines(console).show
 
@@ -239,26 +229,12 @@ class _Lines:
         self._console.print(line, soft_wrap=True)
 
 
-class _Live(Progress):
+class _Live:
     """The bar, and lines beneath it."""
 
-    def __init__(self, console: Console, progress: BatchProgress) -> None:
-        self._beneath: list[RenderableType] = []
+    def __init__(self, block: Block) -> None:
+        self._block = block
         self._situation: Situation | None = None
-        super().__init__(
-            SpinnerColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}", markup=False),
-            _Rate(),
-            console=console,
-            expand=True,
-            refresh_per_second=REFRESHES,
-        )
-        self._task = self.add_task("", total=progress.total - progress.outside, completed=progress.done)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        yield from self._beneath
 
     def show(
         self,
@@ -269,11 +245,26 @@ class _Live(Progress):
         reasons: Sequence[str] = (),
     ) -> None:
         self._situation = situation or self._situation  # read less often than the counts
-        self._beneath = beneath(self._situation, reasons)
         if reasons:
             rates = replace(rates, eta_seconds=None, eta_between=None)
-        total = progress.total - progress.outside
-        self.update(self._task, total=total, completed=progress.done, rates=rates)
+        self._block.draw(Group(_Bar(progress, rates), *beneath(self._situation, reasons)))
+
+
+class _Bar:
+    """``━━━━━━━── 912/1,000  15.2 jobs/s  1,520 tok/s  ETA 5 s``: where the line is short, the bar is."""
+
+    def __init__(self, progress: BatchProgress, rates: Rates) -> None:
+        self._done, self._total = progress.done, max(1, progress.total - progress.outside)
+        self._text = (
+            f"{self._done:,}/{self._total:,}  {rates.jobs_per_second:.1f} jobs/s  "
+            f"{rates.tokens_per_second:,.0f} tok/s  ETA {eta(rates)}"
+        )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        room = options.max_width - cells(self._text) - 1
+        filled = room * self._done // self._total
+        bar = (("━" * filled, "green"), ("─" * (room - filled), "dim"), " ") if room >= SHORTEST_BAR else ()
+        yield Text.assemble(*bar, self._text, no_wrap=True, overflow="ellipsis")
 
 
 _SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")
@@ -319,10 +310,21 @@ def hosts_grid(hosts: Sequence[HostRow], *, most: int, now: datetime) -> Group:
             one_line(host.name),
             one_line(host_does(host, now)),
             f"{host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else "",
-            f"{host.running:,} running" if host.running else "",
+            _at_work(host),
         )
     more = [Text(f"  … and {len(hosts) - most:,} more")] if len(hosts) > most else []
     return Group(Padding(grid, (0, 0, 0, 2)), *more)
+
+
+def _at_work(host: HostRow) -> str:
+    """Jobs that are being answered, and those that were claimed ahead.
+
+    >>> _at_work(HostRow(Host("gpu-1", "http://gpu-1:11434", slots=4), running=95))
+    '4 running, 91 claimed'
+    """
+    running = min(host.running, host.slots)
+    claimed = f", {host.running - running:,} claimed" if host.running > running else ""
+    return f"{running:,} running{claimed}" if running else ""
 
 
 def host_does(host: HostRow, now: datetime) -> str:

@@ -175,7 +175,7 @@ def _serving(
         write_output,
     )
     from worker.cli.quoting import rest_of, warn_of_deadline
-    from worker.cli.take_in import bound_of, take_in, tell
+    from worker.cli.take_in import bound_of, pilot_of, take_in, tell
     from worker.hosts.wanted import wanted_hosts
     from worker.maintenance.settle import settle_one_batch
     from worker.policy.outlook import Outlook
@@ -209,6 +209,7 @@ def _serving(
         lambda: stack.hosts,
         lambda: stack.output_tokens,
         rest,
+        pilot=pilot_of(entry.submission, arrived),
         bound=bound_of(stack.database, stack.clock, arrived),
     )
     started = time.monotonic()
@@ -233,7 +234,14 @@ def _serving(
     if wanted.quiet and watching.outlook is Outlook.DONE:
         return finished_code(watching.progress)
     complete = write_output(watched, watching, wanted, console, arrived)
-    code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(stack.hosts))
+    code = sum_up(
+        watched,
+        watching,
+        console,
+        as_json=wanted.as_json,
+        hosts=len(stack.hosts),
+        written=wanted.output is not None,
+    )
     return code if complete else 1
 
 
@@ -259,7 +267,7 @@ def _beside_up(
     from worker.cli.main_job import Watched, sum_up, watch_to_the_end, write_output
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.settings import opened
-    from worker.cli.take_in import bound_of, take_in
+    from worker.cli.take_in import bound_of, pilot_of, take_in
     from worker.hosts.registry import look_at, register
     from worker.hosts.wanted import kept_hosts, wanted_hosts
     from worker.ollama.client import OllamaHost
@@ -308,6 +316,7 @@ def _beside_up(
             lambda: names,
             rest=rest,
             served=lambda: holder(settings.home) is not None,
+            pilot=pilot_of(entry.submission, arrived),
             bound=bound_of(database, clock, arrived),
         )
         try:
@@ -318,7 +327,14 @@ def _beside_up(
             )
             return 130
         complete = write_output(watched, watching, wanted, console, arrived)
-        code = sum_up(watched, watching, console, as_json=wanted.as_json, hosts=len(names))
+        code = sum_up(
+            watched,
+            watching,
+            console,
+            as_json=wanted.as_json,
+            hosts=len(names),
+            written=wanted.output is not None,
+        )
         return code if complete else 1
 
 

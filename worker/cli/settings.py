@@ -23,6 +23,7 @@ class Said:
     """Settings, as ``load_settings`` takes them."""
     quiet: bool = False
     """No progress and no summaries; errors and results only."""
+    verbose: bool = False
 
 
 _SAID: ContextVar[Said | None] = ContextVar("said", default=None)
@@ -33,7 +34,7 @@ def said_before(*, verbose: int = 0, quiet: bool = False, log_format: str | None
     """Let the options before the command hold until the block ends (``ctx.with_resource``)."""
     level = "error" if quiet else {0: None, 1: "info"}.get(verbose, "debug")
     overrides = {"log_level": level, "log_style": log_format}
-    said = Said({name: value for name, value in overrides.items() if value is not None}, quiet)
+    said = Said({name: value for name, value in overrides.items() if value is not None}, quiet, verbose > 0)
     token = _SAID.set(said)
     try:
         yield said
@@ -72,7 +73,7 @@ def quiet_log(settings: Settings) -> None:
     from worker.observability.logging import configure
 
     asked = "log_level" in settings.model_fields_set
-    configure(settings.log_level if asked else "warning", style=settings.log_style)
+    configure(settings.log_level if asked else "warning", style=settings.log_style, repeats=asked)
 
 
 @contextmanager

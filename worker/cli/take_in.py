@@ -10,6 +10,7 @@ from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
+from worker.cli.settings import said
 from worker.cli.streams import machine_output
 from worker.cli.submissions import Entry
 from worker.clock import Clock
@@ -45,7 +46,8 @@ def take_in(
     with ExitStack() as exits:
         if isinstance(entry.rows, RowFile):
             row_file = entry.rows
-            console.print(in_force(submission), style="dim", soft_wrap=True)
+            if said().verbose:
+                console.print(in_force(submission), style="dim", soft_wrap=True)
         else:
             row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
         rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
@@ -136,6 +138,14 @@ def bound_of(database: Database, clock: Clock, arrived: Receipt) -> Callable[[],
     if not arrived.outside_running:
         return None
     return lambda: bound_jobs(database, arrived.batch.id, arrived.only, clock=clock)
+
+
+def pilot_of(submission: Submission, arrived: Receipt) -> str:
+    """What the same command does without the option that makes it a pilot; empty where it is none."""
+    if submission.sample is not None:
+        others = f"The same command without --sample asks the other {arrived.unsampled:,} rows."
+        return others if arrived.unsampled else ""
+    return "" if submission.limit is None else "The same command without --limit asks the other rows."
 
 
 def tell(

@@ -15,6 +15,7 @@ def chosen(
     sample: int | None,
     seed: int,
     together: Callable[[Row], object] | None = None,
+    left_out: Callable[[int], object] = bool,
 ) -> Iterator[Row]:
     """The first ``limit`` rows, and of these ``sample`` by chance, in input order and with their lines.
 
@@ -33,19 +34,24 @@ def chosen(
     if limit is not None:
         units = islice(units, limit)
     if sample is not None:
-        units = _sampled(units, sample, seed)
+        units = _sampled(units, sample, seed, left_out)
     return chain.from_iterable(units)
 
 
-def _sampled(units: Iterable[list[Row]], sample: int, seed: int) -> Iterator[list[Row]]:
+def _sampled(
+    units: Iterable[list[Row]], sample: int, seed: int, left_out: Callable[[int], object]
+) -> Iterator[list[Row]]:
     chance = random.Random(seed)
     kept: list[tuple[float, int, list[Row]]] = []  # a heap whose first draw is the one to give up next
+    rows = 0
     for at, unit in enumerate(units):
         drawn = -chance.random()  # only random() is promised to stay the same between versions of Python
         if len(kept) < sample:
             heapq.heappush(kept, (drawn, -at, unit))
         elif kept and drawn > kept[0][0]:
             heapq.heapreplace(kept, (drawn, -at, unit))
+        rows += len(unit)
+    left_out(rows - sum(len(unit) for _, _, unit in kept))
     yield from (unit for _, _, unit in sorted(kept, key=lambda entry: -entry[1]))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,8 @@ class Input:
     """The rows were made of documents, of which a long one may be several rows."""
     folder: Path | None = None
     """Where files are looked for that rows name."""
+    unsampled: list[int] = field(default_factory=list, compare=False)
+    """How many rows ``sample`` left out, each time that they were read."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -212,6 +214,7 @@ class Input:
                 sample=submission.sample,
                 seed=submission.seed,
                 together=together,
+                left_out=self.unsampled.append,
             )
         plain = submission.is_plain
         for row in rows:

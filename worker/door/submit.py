@@ -64,6 +64,8 @@ class Receipt:
     """Lines that were wrong and left out."""
     remarks: tuple[str, ...] = ()
     """What is to be said of the input as a whole."""
+    unsampled: int = 0
+    """Rows that ``sample`` left out."""
     retried: int | None = None
     """Failed jobs that are asked again, where the submission wants that."""
 
@@ -92,9 +94,11 @@ def submit(
     else:
         with database.read() as conn:
             models_told = known_models(conn)
+        lines = rows.open(submission)
         receipt = _Entry(
-            database, submission, rows, rows.open(submission), models_told, observer, check_models, clock
+            database, submission, rows, lines, models_told, observer, check_models, clock
         ).submit()
+        receipt = replace(receipt, unsampled=lines.unsampled[-1] if lines.unsampled else 0)
     if submission.notices:
         with database.write() as conn:
             addressees = [addressee_of(notice) for notice in submission.notices]

@@ -27,7 +27,7 @@ EVENTS: Mapping[str, str] = {
     "job.unheld": "parked jobs were let go: batches, jobs",
     "job.cancelled": "some jobs were cancelled: batches, jobs, running",
     "job.prioritised": "jobs were made more or less urgent: batches, jobs, priority",
-    "job.failed": "an attempt failed: host, job, attempt, code, message",
+    "job.failed": "an attempt failed: host, job, custom_id, attempt, code, message",
     "job.suspected": "a job on which hosts or workers died runs alone: host, job, losses",
     "job.set_aside": "an outcome cannot be stored for a reason of its own and lies in a file: host, job, file, message",
     "job.spooled": "outcomes went to the spool, the database is away: host, jobs",

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from worker.observability.terminal import terminal_safe
 
+REPEAT_SECONDS = 60.0
+"""Like lines of a log that a person looks at are one for this long."""
+
 
 class LineFormatter(logging.Formatter):
     """``2026-11-23T05:40:00Z INFO runner.loaded host=gpu-1 runner_key='qwen3:8b' seconds=4.2``"""
@@ -37,9 +40,32 @@ def _plain(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ' "\n=') else text
 
 
-def configure(level: str = "INFO", *, style: str = "line") -> None:
-    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``."""
+class Repeats(logging.Filter):
+    """Lets one of many like lines through in a minute; the next that comes through says how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields = getattr(record, "fields", None) or {}
+        what = fields.get("code") or fields.get("message")
+        key = (record.getMessage(), fields.get("host"), str(what))
+        last, left_out = self._last.get(key, (float("-inf"), 0))
+        if record.created - last < REPEAT_SECONDS:
+            self._last[key] = (last, left_out + 1)
+            return False
+        if left_out:
+            record.fields = {**fields, "more_like_it": left_out}
+        self._last[key] = (record.created, 0)
+        return True
+
+
+def configure(level: str = "INFO", *, style: str = "line", repeats: bool = True) -> None:
+    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``; without ``repeats`` like lines are one."""
     handler = logging.StreamHandler(sys.stderr)
+    if not repeats:
+        handler.addFilter(Repeats())
     handler.setFormatter(JsonFormatter() if style == "json" else LineFormatter())
     root = logging.getLogger("caravan")
     root.handlers[:] = [handler]

@@ -64,6 +64,7 @@ class OllamaHost:
         self._to_probe = patience_to_probe(self._deadlines)
         self._suspects = Suspects()
         self._shown: dict[str, Told] = {}
+        self._readers: dict[int, Reader[Any]] = {}
 
     @classmethod
     def of(cls, host: Host, *, deadlines: Deadlines | None = None) -> "OllamaHost":
@@ -129,12 +130,20 @@ class OllamaHost:
             self._suspects.leave(call)
 
     def _work(self, path: str, data: bytes, reader: Reader[T], call: Call) -> T:
+        self._readers[id(reader)] = reader
         try:
             return self._read(path, data, reader, call, self._to_work)
         except HostError as error:
             if error.code is Code.HOST_UNREACHABLE and is_dropped(error.__cause__):
                 raise HostError(Code.REPLY_CUT, error.message) from error.__cause__
             raise
+        finally:
+            del self._readers[id(reader)]
+
+    @property
+    def reading(self) -> list[Reader[Any]]:
+        """The replies that come in now: ``partial`` is what a job's host has written so far."""
+        return list(self._readers.values())
 
     def _read(
         self, path: str, data: bytes, reader: Reader[T], call: Call, patience: Patience, method: str = "POST"

@@ -202,5 +202,7 @@ def _reason(causes: list[BaseException]) -> str:
                 return one_line(cause.strerror).lower()
             case http.client.IncompleteRead():
                 return "the body ended early"
+            case InvalidChunkLength():
+                return "the connection was lost in the middle of the answer"
     root = causes[-1]
     return f"{type(root).__name__}: {one_line(str(root))[:200]}"

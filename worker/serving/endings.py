@@ -108,6 +108,7 @@ def _blame(parts: Parts, completion: Completion, error: HostError) -> None:
         "job.failed",
         host=parts.session.host,
         job=finish.job_id,
+        custom_id=completion.custom_id,
         attempt=finish.attempt,
         code=error.code,
         message=error.message[:300],

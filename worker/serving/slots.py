@@ -30,6 +30,7 @@ class Completion:
     ending: Ending
     runner_key: str
     at_once: int
+    custom_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,6 +316,8 @@ class Slots:
     def _end(self, started: RunningCall, endings: Sequence[Ending]) -> None:
         with self._changed:
             self._queue.end(started, endings)
+            names = {job.id: job.custom_id for job in started.jobs}
             for ending in endings:
-                self._completions.put(Completion(ending, started.runner_key, started.at_once))
+                name = names.get(ending.finish.job_id, "")
+                self._completions.put(Completion(ending, started.runner_key, started.at_once, name))
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

@@ -43,10 +43,13 @@ def resume_run(conn: Connection, *, host: str, runner_key: str) -> int | None:
     )
 
 
-def count_loads(conn: Connection, *, since: datetime) -> int:
-    """Loads that succeeded, of all hosts, among the runs begun at or after ``since``."""
-    query = select(func.count()).where(runs.c.started_at >= since, runs.c.load_seconds.is_not(None))
-    return int(conn.scalar(query) or 0)
+def loads_since(conn: Connection, since: datetime) -> tuple[int, float]:
+    """Loads that succeeded, of all hosts, among the runs begun at or after ``since``, and the seconds that they took."""
+    query = select(func.count(), func.sum(runs.c.load_seconds)).where(
+        runs.c.started_at >= since, runs.c.load_seconds.is_not(None)
+    )
+    loads, seconds = conn.execute(query).one()
+    return int(loads or 0), float(seconds or 0.0)
 
 
 def list_runs(conn: Connection, host: str | None = None, limit: int = 50) -> list[Run]:

@@ -39,7 +39,7 @@ from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import block_failures, drain_host, record_probe
 from worker.storage.paces import read_paces
 from worker.storage.results import list_attempts
-from worker.storage.runs import count_loads, list_runs
+from worker.storage.runs import list_runs, loads_since
 
 TENTH = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 
@@ -128,7 +128,7 @@ def test_interleaved_models_are_answered_with_a_load_for_each(database: Database
         assert running.state()["loads"] == 3
         assert running.state()["max_concurrent"] <= 2
         with database.read() as conn:
-            assert count_loads(conn, since=batch.created_at) == 3
+            assert loads_since(conn, batch.created_at)[0] == 3
 
 
 def test_results_come_out_in_input_order_with_figures_and_reasoning_apart(

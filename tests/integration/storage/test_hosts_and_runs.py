@@ -24,7 +24,7 @@ from worker.storage.hosts import (
     remove_host,
 )
 from worker.storage.results import get_result
-from worker.storage.runs import close_run, count_loads, list_runs, loaded_run, open_run, resume_run
+from worker.storage.runs import close_run, list_runs, loaded_run, loads_since, open_run, resume_run
 
 LATER = NOW + timedelta(seconds=90)
 
@@ -177,7 +177,7 @@ def test_a_run_counts_its_jobs_and_ends_when_the_next_begins(store: Store) -> No
 
     with store.database.read() as conn:
         other, run = list_runs(conn, "gpu-1")
-        loads = count_loads(conn, since=NOW)
+        loads = loads_since(conn, NOW)[0]
     assert (run.jobs, run.load_time, run.ended_at) == (3, timedelta(seconds=4), LATER)
     assert (other.jobs, other.load_time, other.error) == (0, None, "out_of_memory: \ufffd")
     assert loads == 1

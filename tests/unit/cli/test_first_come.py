@@ -20,7 +20,12 @@ def test_a_large_batch_is_not_read_for_a_comparison(tmp_path: Path, monkeypatch:
     many = store.submit(*(new_job(n) for n in range(1, 5)))
 
     with store.database.read() as conn:
-        compared = [main_job._first_come(conn, get_batch(conn, batch), hosts=1) for batch in (few, many)]
+        loads = 2
+        compared = [
+            main_job._first_come(conn, get_batch(conn, batch), hosts=1, loads=loads) for batch in (few, many)
+        ]
+        fewer = main_job._first_come(conn, get_batch(conn, few), hosts=1, loads=3)
     store.database.close()
 
     assert compared == ["; first-come-first-served would have done 3", ""]
+    assert fewer == "", "nothing is said where it would have done no more"

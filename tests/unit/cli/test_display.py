@@ -1,0 +1,163 @@
+"""What stands at the foot of a terminal: drawn over, never wrecked by log lines, within the width, gone at the end."""
+
+import io
+import logging
+import re
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from tests.unit.cli.test_render import HALFWAY
+from tests.unit.cli.test_seeing import RATES, a_situation
+from worker.cli.block import block_drawn
+from worker.cli.main_job import next_steps
+from worker.cli.plain import cells
+from worker.cli.render import batch_progress_shown, rates
+from worker.domain.batches import BatchProgress
+from worker.domain.jobs import JobState
+from worker.observability.logging import LineFormatter, Repeats
+
+
+class Screen(io.StringIO):
+    """A terminal that knows the sequences of the display: lines of text, and a cursor below the last."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.rows: list[str] = [""]
+
+    def write(self, text: str) -> int:
+        for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\n|\r)", text):
+            if up := re.fullmatch(r"\x1b\[(\d+)A", part):
+                self.above = int(up[1])
+            elif part == "\x1b[J":
+                del self.rows[len(self.rows) - 1 - self.above :]
+                self.rows.append("")
+            elif part == "\n":
+                self.rows.append("")
+            elif part != "\r" and not part.startswith("\x1b"):
+                self.rows[-1] += part
+                while cells(self.rows[-1]) > self.width:
+                    self.rows[-1:] = [self.rows[-1][: self.width], self.rows[-1][self.width :]]
+        return len(text)
+
+    def become(self, width: int) -> None:
+        """Fold what stands there, as terminals do when they become narrower."""
+        self.width = width
+        self.rows = [row[at : at + width] for row in self.rows for at in range(0, max(1, len(row)), width)]
+
+
+def a_console(width: int) -> tuple[Console, Screen]:
+    screen = Screen(width)
+    return Console(file=screen, force_terminal=True, width=width, height=24, color_system=None), screen
+
+
+@pytest.fixture
+def log() -> Callable[..., None]:
+    """Writes a log line as a command does."""
+
+    def write(event: str, **fields: object) -> None:
+        logging.getLogger("caravan").warning(event, extra={"fields": fields})
+
+    return write
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_log_lines_stand_whole_above_the_display(width: int, log: Callable[..., None]) -> None:
+    on, screen = a_console(width)
+    handler = logging.StreamHandler(screen)
+    handler.setFormatter(LineFormatter())
+    logger = logging.getLogger("caravan")
+    before, logger.handlers[:] = list(logger.handlers), [handler]
+    try:
+        with batch_progress_shown(on, HALFWAY) as show:
+            show(HALFWAY, RATES, situation=a_situation())
+            drawn = len(screen.rows)
+            log("job.failed", custom_id="SKU-00040", code="unsupported", message="x" * 100)
+            show(HALFWAY, rates(done=913, left=87, tokens=91_300, seconds=61), situation=a_situation())
+            rows = list(screen.rows)
+    finally:
+        logger.handlers[:] = before
+
+    said = "".join(rows[: len(rows) - drawn])
+    assert re.fullmatch(r"\S+ WARNING job.failed custom_id=SKU-00040 code=unsupported message=x{100}", said)
+    assert sum("912/1,000" in row for row in rows) == 1
+    assert sum("gpu-00" in row for row in rows) == 1
+    assert screen.rows == [*rows[: len(rows) - drawn], ""], "nothing of the display is left at the end"
+
+
+def test_a_terminal_that_becomes_narrower_keeps_no_stale_copy() -> None:
+    on, screen = a_console(120)
+
+    with batch_progress_shown(on, HALFWAY) as show:
+        show(HALFWAY, RATES, situation=a_situation())
+        screen.become(60)
+        on.width = 60
+        show(HALFWAY, rates(done=913, left=87, tokens=1, seconds=61), situation=a_situation())
+
+        assert sum("912/1,000" in row for row in screen.rows) == 1
+        assert sum("gpu-00" in row for row in screen.rows) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_bar_gives_way_and_never_the_time_that_is_left(width: int) -> None:
+    on, screen = a_console(width)
+    many = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 5_000_000, JobState.QUEUED: 15_000_000})
+
+    with batch_progress_shown(on, many) as show:
+        show(many, rates(done=100, left=9_000, tokens=5_658_000, seconds=1))
+        (line,) = [row for row in screen.rows if "ETA" in row]
+
+    assert line.rstrip().endswith("ETA 2 min")
+    assert cells(line) <= width
+
+
+def test_what_did_not_change_is_not_written_again() -> None:
+    on, screen = a_console(80)
+
+    with block_drawn(on) as block:
+        block.draw(Text("half"))
+        before = list(screen.rows)
+        screen.rows = ["marked"]
+        block.draw(Text("half"))
+
+        assert (before[0].rstrip(), screen.rows) == ("half", ["marked"])
+        screen.rows = before
+
+
+def a_record(at: float, **fields: object) -> logging.LogRecord:
+    record = logging.LogRecord("caravan", logging.WARNING, "", 0, "job.failed", None, None)
+    record.created, record.fields = at, fields
+    return record
+
+
+def test_twenty_like_lines_are_one_and_the_next_says_how_many_there_were() -> None:
+    repeats = Repeats()
+
+    passed = [repeats.filter(a_record(at, host="gpu-1", code="unsupported", job=at)) for at in range(20)]
+    other = repeats.filter(a_record(20, host="gpu-1", code="timeout"))
+    later = a_record(70, host="gpu-1", code="unsupported")
+
+    assert passed == [True, *[False] * 19]
+    assert other
+    assert repeats.filter(later)
+    assert later.fields["more_like_it"] == 19  # type: ignore[attr-defined]
+
+
+def test_a_summary_ends_with_the_commands_that_help_next() -> None:
+    failed = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 90, JobState.FAILED: 10, JobState.HELD: 2})
+    fine = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 100})
+    pilot = "The same command without --sample asks the other 19,960 rows."
+
+    assert list(next_steps(failed, {"context_overflow": 10}, stored=True)) == [
+        "Show them: caravan jobs 7 --state failed",
+        "Ask them again: caravan retry 7 --set num_ctx=…, then the same command",
+        "Say why jobs are held: caravan explain 7",
+    ]
+    assert list(next_steps(fine, {}, stored=False, pilot=pilot)) == [
+        "Write the answers: caravan results 7 -o answers.csv",
+        pilot,
+    ]
+    assert list(next_steps(fine, {}, stored=True)) == []

@@ -1,0 +1,264 @@
+"""``caravan ask``: one prompt, answered as it is written, and kept like every other."""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.settings import quiet_log, said, settings_for
+from worker.errors import AlreadyRunning, InputRefused, NotFound, Problem
+
+if TYPE_CHECKING:
+    from api_schemas.submissions import Submission
+    from worker.client import Client
+    from worker.hosts.registry import Seen
+    from worker.settings import Settings
+    from worker.stack.embedded import Embedded
+    from worker.storage.engine import Database
+
+KEY = "ask-"
+"""How the keys of these batches begin."""
+POLL = 0.05
+"""Seconds between two looks at what the host has written."""
+NAME = 40
+"""Characters of the question in the name of its batch."""
+LOOKED_THROUGH = 1000
+"""Newest batches among which the last conversation is looked for."""
+
+Messages = list[dict[str, Any]]
+
+
+def ask(
+    question: Annotated[
+        list[str], typer.Argument(metavar="QUESTION", help="The prompt; - reads standard input.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Model to ask. Default: the only one there is."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT|@FILE", help="System prompt.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Text file to put before the question; repeat for more."
+        ),
+    ] = None,
+    continue_: Annotated[
+        bool, typer.Option("--continue", "-c", help="Go on with the last conversation, and its model.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the model, e.g. temperature=0; repeat."),
+    ] = None,
+    think: Annotated[
+        bool | None, typer.Option("--think/--no-think", help="Let the model reason. Default: if it can.")
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="URL|NAME", help="Ollama host; repeat for more. Default: those added."
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Ask one question and print the answer as it is written.
+
+    It is an interactive job: it goes before all other work, wherever hosts are, and is stored like every answer. Where
+    caravan up or a fleet serves, the answer is printed when it is whole.
+
+    Example: caravan ask "Why is the sky blue?" --model llama3.2:3b
+    """
+    from worker.client import Client
+
+    settings = settings_for()
+    quiet_log(settings)
+    with Client() as client:
+        before, known = _last_conversation(client.database) if continue_ else ([], None)
+        messages = [*before, {"role": "user", "content": _content(question, file or [])}]
+        if system is not None:
+            from worker.documents.encodings import read_text_argument
+
+            messages = [
+                {"role": "system", "content": read_text_argument(system)},
+                *(one for one in messages if one["role"] != "system"),
+            ]
+        job = {"custom_id": "ask", "messages": messages}
+        submission = _submission(model or known, " ".join(question), set_ or [], think)
+        result = _answered(settings, client, job, submission, host, shown=not json_)
+    if json_:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    if result["state"] != "succeeded":
+        error = result.get("error") or {}
+        message = error.get("message") or f"the job is {result['state']}"
+        typer.echo(f"caravan: {message} (caravan explain @last)", err=True)
+        raise typer.Exit(3)
+
+
+def _content(question: list[str], files: list[Path]) -> str:
+    """The message of the user: the files, and the question after them. Raises InputRefused, OSError."""
+    from worker.documents.encodings import read_text
+
+    parts = [f"{path.name}:\n\n{read_text(path).rstrip()}\n" for path in files]
+    text = sys.stdin.read() if question == ["-"] else " ".join(question)
+    if not text.strip():
+        raise InputRefused([Problem(0, "QUESTION", "missing", "the question is empty")])
+    return "\n".join([*parts, text])
+
+
+def _submission(model: str | None, question: str, options: list[str], think: bool | None) -> "Submission":
+    from api_schemas.submissions import Submission
+    from worker.cli.submissions import options_of
+
+    short = " ".join(question.split())
+    return Submission(
+        models=() if model is None else (model,),
+        options=options_of(options) or None,
+        think=think,
+        priority="interactive",
+        key=f"{KEY}{uuid.uuid4().hex[:12]}",
+        name=short if len(short) <= NAME else f"{short[: NAME - 1]}…",
+    )
+
+
+def _last_conversation(database: "Database") -> tuple[Messages, str]:
+    """The messages of the last ``ask`` that was answered, with the answer, and its model. Raises NotFound."""
+    from worker.exports.results import fields_of, result_lines
+    from worker.storage.batches import list_batches
+
+    with database.read() as conn:
+        asked = [batch.id for batch in list_batches(conn, LOOKED_THROUGH) if batch.key.startswith(KEY)]
+    for batch_id in asked:
+        for line in result_lines(database, batch_id, fields=fields_of(["request"], [])):
+            if line["state"] == "succeeded":
+                request = (
+                    line["request"] if isinstance(line["request"], dict) else json.loads(line["request"])
+                )
+                return [*request["messages"], {"role": "assistant", "content": line["answer"]}], line["model"]
+    raise NotFound("there is no conversation to continue; caravan ask begins one without --continue")
+
+
+def _answered(
+    settings: "Settings",
+    client: "Client",
+    job: dict[str, Any],
+    submission: "Submission",
+    places: list[str] | None,
+    *,
+    shown: bool,
+) -> dict[str, Any]:
+    """Have it answered here, or by whoever serves, and print the answer."""
+    from worker.hosts.wanted import wanted_hosts
+    from worker.maintenance.settle import settle_one_batch
+    from worker.stack.embedded import embedded, join_hosts
+
+    printer = _Printer(shown=shown)
+    if not settings.broker_url:
+        try:
+            with embedded(settings) as stack:
+                seen = join_hosts(stack, wanted_hosts(stack.database, places, None))
+                batch = client.take_in([job], _with_model(submission, seen), check_models=_check(seen))
+                stack.serve([look.host for look in seen], batch_id=batch.id)
+                batch.wait(lambda _: printer.show(_partial(stack)), poll=POLL)
+                settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
+                return printer.finish(next(batch.results()))
+        except AlreadyRunning as error:
+            if error.command != "up":
+                raise
+    batch = client.take_in(
+        [job], submission if submission.models else _with_model(submission, _known(client))
+    )
+    batch.wait(poll=POLL)
+    return printer.finish(next(batch.results()))
+
+
+def _partial(stack: "Embedded") -> str:
+    """What the host has written so far, reasoning in ``<think>`` tags."""
+    texts = (reader.partial for served in tuple(stack.served.values()) for reader in served.gpu.reading)
+    return next((text for text in texts if text), "")
+
+
+def _known(client: "Client") -> "list[Seen]":
+    from worker.hosts.registry import look_at
+    from worker.hosts.wanted import kept_hosts
+    from worker.ollama.client import OllamaHost
+
+    return [look_at(host, open_host=OllamaHost.of) for host in kept_hosts(client.database)]
+
+
+def _with_model(submission: "Submission", seen: "list[Seen]") -> "Submission":
+    """The submission with the only model there is, where none is named. Raises InputRefused."""
+    if submission.models:
+        return submission
+    names = sorted({model.name for look in seen for model in look.models})
+    if len(names) == 1:
+        return submission.model_copy(update={"models": (names[0],)})
+    have = (
+        f"your hosts have {', '.join(names)}"
+        if names
+        else "no host has a model yet: caravan models pull MODEL"
+    )
+    raise InputRefused([Problem(0, "--model", "missing", f"give --model; {have}")])
+
+
+def _check(seen: "list[Seen]") -> "Callable[[Any], list[Problem]]":
+    from worker.hosts.registry import missing_models
+
+    return lambda wanted: missing_models(wanted, {model.name for look in seen for model in look.models})
+
+
+class _Printer:
+    """Prints the answer as it grows; reasoning goes to standard error, where somebody looks at it."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._reasons = shown and not said().quiet and sys.stderr.isatty()
+        self._reasoning = self._answer = ""
+
+    def show(self, partial: str) -> None:
+        """Print what came since the last time."""
+        if not self._shown or not partial:
+            return
+        reasoning, answer = split_reasoning(partial)
+        if self._reasons and reasoning.startswith(self._reasoning):
+            sys.stderr.write(reasoning[len(self._reasoning) :])
+            sys.stderr.flush()
+            self._reasoning = reasoning
+        if answer and not self._answer and self._reasoning:
+            sys.stderr.write("\n\n")
+        self._put(answer)
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Print the rest of it."""
+        answer = result.get("answer") or ""
+        if self._shown and answer:
+            self._put(answer)
+            if not answer.endswith("\n"):
+                sys.stdout.write("\n")
+            sys.stdout.flush()
+        return result
+
+    def _put(self, answer: str) -> None:
+        if not answer.startswith(self._answer):  # another try: what came of the last one is no answer
+            sys.stdout.write("\n\n")
+            self._answer = ""
+        sys.stdout.write(answer[len(self._answer) :])
+        sys.stdout.flush()
+        self._answer = answer
+
+
+def split_reasoning(partial: str) -> tuple[str, str]:
+    """Reasoning and answer of a text that is still being written.
+
+    >>> split_reasoning("<think>Rayleigh</think>Because"), split_reasoning("<think>Ray"), split_reasoning("Be")
+    (('Rayleigh', 'Because'), ('Ray', ''), ('', 'Be'))
+    """
+    if not partial.startswith("<think>"):
+        return "", partial
+    reasoning, _, answer = partial.removeprefix("<think>").partition("</think>")
+    return reasoning, answer.lstrip("\n")
