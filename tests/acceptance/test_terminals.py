@@ -17,6 +17,7 @@ from rich.cells import cell_len
 import simulator
 from tests.acceptance.conftest import caravan, write_jobs
 from tests.processes import CARAVAN
+from tests.unit.cli.test_display import Screen
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]
@@ -74,12 +75,40 @@ def test_what_is_shown_on_a_terminal_fits_it(
     code, written = on_terminal(run, environment, columns)
     assert code == 0, written
     assert "Traceback" not in written
+    assert left_on_screen(written, columns, "ETA") == [], "nothing of the display is left"
 
     for command in TABLES:
         code, written = on_terminal(command, environment, columns)
         assert code == 0, written
         assert "Traceback" not in written
         assert too_wide(written, columns) == [], command
+
+
+def left_on_screen(written: str, columns: int, word: str) -> list[str]:
+    """The rows with this word that a terminal shows when the command has ended."""
+    screen = Screen(columns)
+    screen.write(written)
+    return [row for row in screen.rows if word in row]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_hosts_that_fail_and_die_break_no_line_of_the_display(
+    environment: Environment, tmp_path: Path, columns: int
+) -> None:
+    """One host refuses connections, the answers of the other are cut, which is a failure here."""
+    file = write_jobs(tmp_path / "jobs.jsonl", 30, options={"num_predict": 3})
+    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.02)
+    with simulator.running(settings) as (host,):
+        hosts = ["--host", host.url, "--host", "http://127.0.0.1:9"]
+        code, written = on_terminal(["run", str(file), *hosts, "--fail-on-cut"], environment, columns)
+
+    screen = Screen(columns)
+    screen.write(written)
+    assert code == 3, written
+    assert "Traceback" not in written
+    assert left_on_screen(written, columns, "ETA") == []
+    assert "caravan jobs" in "\n".join(screen.rows), "it says which command shows the failures"
+    assert sum("WARNING job.failed" in row for row in screen.rows) <= 3, "like lines are one"
 
 
 TABLES = (

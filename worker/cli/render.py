@@ -319,6 +319,7 @@ def hosts_grid(hosts: Sequence[HostRow], *, most: int, now: datetime) -> Group:
 def _at_work(host: HostRow) -> str:
     """Jobs that are being answered, and those that were claimed ahead.
 
+    >>> from worker.domain.hosts import Host
     >>> _at_work(HostRow(Host("gpu-1", "http://gpu-1:11434", slots=4), running=95))
     '4 running, 91 claimed'
     """

@@ -47,7 +47,8 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
                 return []
             case BatchState.PAUSED:
                 why = f": {situation.pause_reason}" if situation.pause_reason else ""
-                told.append(f"batch {batch.id} is paused{why}; caravan resume {batch.id}")
+                remedy = f"caravan resume {batch.id}"
+                told.append(f"batch {batch.id} is paused{why}{'' if remedy in why else f'; {remedy}'}")
             case BatchState.OPEN:
                 pass
         if situation.hours is not None and situation.hours.closed:
