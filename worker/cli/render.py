@@ -251,20 +251,23 @@ class _Live:
 
 
 class _Bar:
-    """``━━━━━━━── 912/1,000  15.2 jobs/s  1,520 tok/s  ETA 5 s``: where the line is short, the bar is."""
+    """``━━━━━━━── 912/1,000  15.2 jobs/s  1,520 tok/s  ETA 5 s``: on a narrow terminal the bar is short, and speeds are left
+    out, the time that is left never."""
 
     def __init__(self, progress: BatchProgress, rates: Rates) -> None:
         self._done, self._total = progress.done, max(1, progress.total - progress.outside)
-        self._text = (
-            f"{self._done:,}/{self._total:,}  {rates.jobs_per_second:.1f} jobs/s  "
-            f"{rates.tokens_per_second:,.0f} tok/s  ETA {eta(rates)}"
-        )
+        speeds = (f"{rates.jobs_per_second:.1f} jobs/s", f"{rates.tokens_per_second:,.0f} tok/s")
+        self._parts = [f"{self._done:,}/{self._total:,}", *speeds, f"ETA {eta(rates)}"]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        room = options.max_width - cells(self._text) - 1
-        filled = room * self._done // self._total
+        parts = self._parts
+        while len(parts) > 2 and cells("  ".join(parts)) > options.max_width:
+            parts = [*parts[:-2], parts[-1]]
+        text = "  ".join(parts)
+        room = options.max_width - cells(text) - 1
+        filled = room * min(self._done, self._total) // self._total
         bar = (("━" * filled, "green"), ("─" * (room - filled), "dim"), " ") if room >= SHORTEST_BAR else ()
-        yield Text.assemble(*bar, self._text, no_wrap=True, overflow="ellipsis")
+        yield Text.assemble(*bar, text, no_wrap=True, overflow="ellipsis")
 
 
 _SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")

@@ -110,7 +110,7 @@ def test_the_bar_gives_way_and_never_the_time_that_is_left(width: int) -> None:
         show(many, rates(done=100, left=9_000, tokens=5_658_000, seconds=1))
         (line,) = [row for row in screen.rows if "ETA" in row]
 
-    assert line.rstrip().endswith("ETA 2 min")
+    assert line.rstrip().endswith("ETA 1 min 30 s")
     assert cells(line) <= width
 
 
