@@ -9,7 +9,7 @@ def main() -> None:
     with ending_signals(), standard_streams():
         from worker.cli.main import app
 
-        app()
+        app(prog_name="caravan")
 
 
 if __name__ == "__main__":
