@@ -104,6 +104,7 @@ def test_an_upload_that_goes_on_does_not_take_its_own_lines_for_others(database:
     assert names(database, receipt) == list("abcdefghij")
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_rows(migrated_url: str) -> None:
     database = open_database(migrated_url)
 

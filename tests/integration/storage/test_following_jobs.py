@@ -164,6 +164,7 @@ def test_a_job_that_waits_expires_and_what_follows_it_fails(store: Store) -> Non
     assert store.counts() == {JobState.RUNNING: 1, JobState.EXPIRED: 1, JobState.FAILED: 1}
 
 
+@pytest.mark.thorough
 def test_a_long_conversation_is_given_up_without_end_of_the_stack(store: Store) -> None:
     turns = 1200
     chain(store, new_job(1), *(turn(n, n - 1) for n in range(2, turns + 1)))
