@@ -10,6 +10,8 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo
 # A process that has nothing left takes tests of another: the slow ones do not all lie in one.
 BALANCE := $(if $(filter 0,$(WORKERS)),,--dist worksteal)
 
+# Else each of the many processes that the tests start compiles the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
