@@ -60,6 +60,7 @@ PROMISED = {
     "date": {"date"},
     "boolean": {"boolean"},
     "json": {"jsonb"},
+    "vector": {"bytea"},
 }
 """Type of docs/reporting.md → types of PostgreSQL."""
 
