@@ -285,19 +285,19 @@ def test_a_model_that_changed_is_asked_about_again() -> None:
         ({"name": "x:cloud", "digest": "d"}, {}),
         ({"name": "mine:latest", "digest": "d", "remote_model": "gpt-oss:120b"}, {}),
         ({"name": "mine:latest", "digest": "d", "remote_host": "https://ollama.com:443"}, {}),
-        ({"name": "nomic-embed-text:latest", "digest": "d"}, {"capabilities": ["embedding"]}),
+        ({"name": "flux:latest", "digest": "d"}, {"capabilities": ["image"]}),
         (
             {
-                "name": "nomic-embed-text:latest",
+                "name": "flux:latest",
                 "digest": "d",
-                "capabilities": ["embedding"],
+                "capabilities": ["image"],
                 "details": {"context_length": 2048},
             },
             {},
         ),
     ],
 )
-def test_models_of_a_cloud_and_models_that_cannot_generate_are_left_out(
+def test_models_of_a_cloud_and_models_that_nothing_can_be_asked_of_are_left_out(
     entry: Mapping[str, Any], show: Mapping[str, Any]
 ) -> None:
     with scripted(answers(tags=body({"models": [entry]}), show=body(show))) as host:
