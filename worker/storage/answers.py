@@ -5,18 +5,18 @@ pruned are counted in ``pruned_counts``.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
-from worker.storage.tables import FLAWED
+from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
 _SUMS = (
     "coalesce(sum(CASE WHEN cut THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN empty THEN 1 ELSE 0 END), 0), "
     "coalesce(sum(CASE WHEN prompt_fit = 'no' THEN 1 ELSE 0 END), 0)"
 )
-_COUNT = text(f"SELECT {_SUMS} FROM results WHERE batch_id = :batch AND {FLAWED}")
 _PRUNED = text(
     "SELECT coalesce(sum(cut), 0), coalesce(sum(empty), 0), coalesce(sum(unfit), 0) FROM pruned_counts "
     "WHERE batch_id = :batch"
@@ -26,6 +26,12 @@ _FLAWS = text(
 ).bindparams(bindparam("ids", expanding=True))
 
 
+@cache
+def count_statement(dialect: str) -> TextClause:
+    """Counts what is wrong with the stored answers of ``:batch``."""
+    return text(f"SELECT {_SUMS} FROM {FLAWED_RESULTS[dialect]} WHERE batch_id = :batch AND {FLAWED}")
+
+
 def answer_counts(conn: Connection, batch_id: int) -> AnswerCounts:
     """Answers of the batch that somebody should look at, pruned ones included.
 
@@ -33,7 +39,7 @@ def answer_counts(conn: Connection, batch_id: int) -> AnswerCounts:
     counts with its old answer until a new one is stored.
     """
     total = AnswerCounts()
-    for statement in (_COUNT, _PRUNED):
+    for statement in (count_statement(conn.dialect.name), _PRUNED):
         cut, empty, unfit = conn.execute(statement, {"batch": batch_id}).one()
         total += AnswerCounts(int(cut), int(empty), int(unfit))
     return total

@@ -474,6 +474,8 @@ attempts = Table(
 
 FLAWED = "state = 'succeeded' AND (cut OR empty OR prompt_fit = 'no')"
 """Of ``results``: an answer that somebody should look at. A query has to say it in these words to use the index."""
+FLAWED_RESULTS = {"sqlite": "results INDEXED BY ix_results_flawed", "postgresql": "results"}
+"""Dialect → the table, for who counts them: without statistics SQLite may read all results of the batch."""
 
 results = Table(
     "results",

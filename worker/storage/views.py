@@ -5,7 +5,7 @@ They are part of what is promised: a column is added, never renamed or taken awa
 
 from collections.abc import Mapping
 
-from worker.storage.tables import FLAWED
+from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
 VERSION = 1
 
@@ -67,8 +67,8 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
     # sum() of bigint is numeric on PostgreSQL
     pruned = ", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in ("jobs", *_FLAWS))
     flaws = ", ".join(
-        f"(SELECT count(*) FROM results WHERE batch_id = b.id AND {FLAWED} AND {condition}) + coalesce(g.{name}, 0) "
-        f"AS {name}"
+        f"(SELECT count(*) FROM {FLAWED_RESULTS[dialect]} WHERE batch_id = b.id AND {FLAWED} AND {condition}) "
+        f"+ coalesce(g.{name}, 0) AS {name}"
         for name, condition in _FLAWS.items()
     )
     left = "coalesce(c.scheduled + c.waiting + c.queued + c.running, 0)"

@@ -9,12 +9,11 @@ from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.policy.answers import unproved
 from worker.storage.actions import retry_some
-from worker.storage.answers import answer_counts
+from worker.storage.answers import answer_counts, count_statement
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
 from worker.storage.rollups import number_results
-from worker.storage.tables import FLAWED
 
 
 def counted(store: Store, batch: int) -> AnswerCounts:
@@ -113,7 +112,7 @@ def test_answers_are_counted_along_their_index_and_not_over_the_batch(store: Sto
         if store.database.dialect == "postgresql":
             conn.execute(text("SET LOCAL enable_seqscan = off"))
         queries = (
-            f"SELECT sum(CASE WHEN cut THEN 1 ELSE 0 END) FROM results WHERE batch_id = {batch} AND {FLAWED}",
+            str(count_statement(store.database.dialect)).replace(":batch", str(batch)),
             f"SELECT unfit FROM report_batches WHERE batch = {batch}",
         )
         for query in queries:
