@@ -14,7 +14,7 @@ import pytest
 
 import simulator
 from tests.acceptance.conftest import caravan
-from tests.processes import CARAVAN
+from tests.processes import CARAVAN, Processes
 from worker.cli.ask import split_reasoning
 
 Environment = dict[str, str]
@@ -107,6 +107,21 @@ def test_what_cannot_be_asked_is_one_line_with_what_helps(
         "caravan: line 1: no host has the model 'b:1'; did you mean 'a:1'?"
     )
     assert told().startswith("caravan: ask: QUESTION is missing")
+
+
+def test_beside_up_the_models_are_those_that_the_database_knows(
+    environment: Environment, slow: simulator.RunningHost, processes: Processes
+) -> None:
+    up = processes.start([*CARAVAN, "up", "--host", slow.url], name="up", env=environment)
+    up.wait_for("serving 127.0.0.1")
+
+    answered = caravan("ask", "Why?", env=environment)
+    refused = caravan("ask", "Why?", "--model", "b:1", env=environment, check=False)
+    up.terminate()
+
+    assert up.wait() == 0
+    assert answered.stdout.strip()
+    assert (refused.returncode, "no host has the model 'b:1'" in refused.stderr) == (2, True)
 
 
 def test_reasoning_is_told_from_the_answer_while_both_are_written() -> None:

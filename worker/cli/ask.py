@@ -15,7 +15,6 @@ from worker.errors import AlreadyRunning, InputRefused, NotFound, Problem
 if TYPE_CHECKING:
     from api_schemas.submissions import Submission
     from worker.client import Client
-    from worker.hosts.registry import Seen
     from worker.settings import Settings
     from worker.stack.embedded import Embedded
     from worker.storage.engine import Database
@@ -162,7 +161,8 @@ def _answered(
         try:
             with embedded(settings) as stack:
                 seen = join_hosts(stack, wanted_hosts(stack.database, places, None))
-                batch = client.take_in([job], _with_model(submission, seen), check_models=_check(seen))
+                models = {model.name for look in seen for model in look.models}
+                batch = client.take_in([job], _with_model(submission, models), check_models=_check(models))
                 stack.serve([look.host for look in seen], batch_id=batch.id)
                 batch.wait(lambda _: printer.show(_partial(stack)), poll=POLL)
                 settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
@@ -170,9 +170,8 @@ def _answered(
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
-    batch = client.take_in(
-        [job], submission if submission.models else _with_model(submission, _known(client))
-    )
+    models = _known(client)
+    batch = client.take_in([job], _with_model(submission, models), check_models=_check(models))
     batch.wait(poll=POLL)
     return printer.finish(next(batch.results()))
 
@@ -183,19 +182,19 @@ def _partial(stack: "Embedded") -> str:
     return next((text for text in texts if text), "")
 
 
-def _known(client: "Client") -> "list[Seen]":
-    from worker.hosts.registry import look_at
-    from worker.hosts.wanted import kept_hosts
-    from worker.ollama.client import OllamaHost
+def _known(client: "Client") -> set[str]:
+    """Models of the hosts as the database knows them: this machine may not reach the hosts of others."""
+    from worker.storage.host_rows import read_hosts
 
-    return [look_at(host, open_host=OllamaHost.of) for host in kept_hosts(client.database)]
+    with client.database.read() as conn:
+        return {name for row in read_hosts(conn, client.clock.now()) for name in row.models}
 
 
-def _with_model(submission: "Submission", seen: "list[Seen]") -> "Submission":
+def _with_model(submission: "Submission", models: set[str]) -> "Submission":
     """The submission with the only model there is, where none is named. Raises InputRefused."""
     if submission.models:
         return submission
-    names = sorted({model.name for look in seen for model in look.models})
+    names = sorted(models)
     if len(names) == 1:
         return submission.model_copy(update={"models": (names[0],)})
     have = (
@@ -206,10 +205,10 @@ def _with_model(submission: "Submission", seen: "list[Seen]") -> "Submission":
     raise InputRefused([Problem(0, "--model", "missing", f"give --model; {have}")])
 
 
-def _check(seen: "list[Seen]") -> "Callable[[Any], list[Problem]]":
+def _check(models: set[str]) -> "Callable[[Any], list[Problem]]":
     from worker.hosts.registry import missing_models
 
-    return lambda wanted: missing_models(wanted, {model.name for look in seen for model in look.models})
+    return lambda wanted: missing_models(wanted, models)
 
 
 class _Printer:
