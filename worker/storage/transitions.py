@@ -44,7 +44,7 @@ class Transition:
     """One way from some states to another."""
 
     verb: str
-    """The word of the diagram in ``docs/job_lifecycle.md``."""
+    """The word of the diagram in ``docs/explanation/job_lifecycle.md``."""
     leaves: frozenset[JobState]
     enters: JobState
     writes: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Every bound there is, with its value as the code has it: the table of ``docs/limits.md``."""
+"""Every bound there is, with its value as the code has it: the table of ``docs/reference/limits.md``."""
 
 from dataclasses import dataclass
 
