@@ -23,7 +23,7 @@ class ResultError(BaseModel):
 
     model_config = ConfigDict(title="Error")
 
-    code: str = Field(description="One of the codes in docs/reference/errors.md.")
+    code: str = Field(description="One of the codes in docs/errors.md.")
     message: str
 
 
@@ -48,7 +48,7 @@ class ResultLine(BaseModel):
     )
 
     custom_id: str = Field(description="As given, or line-N.")
-    job_id: int | str = Field(description="Caravan's own name for the job.")
+    job: int = Field(description="Number of the job; in tables and in SQL it is called job_id.")
     batch: int = Field(description="Number of the batch.")
     state: State
     model: str

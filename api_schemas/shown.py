@@ -45,6 +45,49 @@ class BatchShown(Shown):
     operation: OperationShown | None
 
 
+class FailureShown(Shown):
+    """Jobs that failed alike, and what the first of them failed of."""
+
+    code: str
+    jobs: int
+    message: str
+
+
+class WindowShown(Shown):
+    """The hours in which jobs may start."""
+
+    hours: str
+    open: bool
+
+
+class BatchStatusShown(BatchShown):
+    """A batch alone: its answers that somebody should look at (``cut``, ``empty``, ``unfit``), and what went wrong."""
+
+    answers: dict[str, int]
+    problems: list[str]
+    failures: list[FailureShown]
+    window: WindowShown | None
+
+
+class SubmittedShown(BatchShown):
+    """A batch as it was submitted. ``created``: it is new; ``served``: somebody takes it up by itself."""
+
+    created: bool
+    served: bool
+
+
+class RunShown(BatchShown):
+    """A batch after a run. ``ended``: why the run did; ``database``: where the batch is."""
+
+    answers: dict[str, int]
+    seconds: float
+    loads: int
+    load_seconds: float
+    ended: str
+    reasons: list[str]
+    database: str
+
+
 class JobShown(Shown):
     """A job of a list."""
 
@@ -84,6 +127,90 @@ class HostShown(Shown):
     models: list[str]
     last_seen_at: datetime | None
     error: str | None
+
+
+class HostChangeShown(HostShown):
+    """A host that was added, or changed. ``start``: the command that serves it, where that is to be given."""
+
+    added: bool
+    start: str | None
+
+
+class LoadedModelShown(Shown):
+    """A model that a host has loaded, with the window it really has."""
+
+    name: str
+    digest: str
+    context_length: int | None
+    size: int
+    size_vram: int
+    expires_at: datetime | None
+
+
+class HostLoadedShown(HostShown):
+    """A host and what it has loaded now. ``reached``: it said so itself; else ``error`` says why not."""
+
+    reached: bool
+    loaded: list[LoadedModelShown]
+
+
+class HostRunShown(Shown):
+    """A model in the memory of a host, from its load on."""
+
+    runner_key: str
+    reason: str
+    started_at: datetime
+    ended_at: datetime | None
+    load_seconds: float | None
+    jobs: int
+    error: str | None
+
+
+class AttemptShown(Shown):
+    """One try of a job on one host."""
+
+    attempt: int
+    host: str
+    started_at: datetime | None
+    ended_at: datetime
+    outcome: str
+    charged: bool
+    error_code: str | None
+    error_message: str | None
+    partial: str | None
+
+
+class ExplainedShown(Shown):
+    """What a job or a batch (``job`` is null) waits for, in sentences."""
+
+    batch: int
+    job: int | None
+    custom_id: str | None
+    state: str
+    sentences: list[str]
+    attempts: list[AttemptShown]
+
+
+class HitShown(Shown):
+    """A job that a search hit, and where."""
+
+    batch: int
+    batch_name: str
+    job: int
+    custom_id: str
+    model: str
+    state: str
+    finished_at: datetime | None
+    field: str
+    snippet: str
+
+
+class HitsShown(Shown):
+    """What a search hit. ``more``: there are more than --limit; ``behind``: results that are not searched yet."""
+
+    hits: list[HitShown]
+    more: bool
+    behind: int
 
 
 class HostModelShown(Shown):
@@ -174,6 +301,101 @@ class SituationShown(Shown):
     next_retry_at: datetime | None
     model_parts: list[ModelPartShown]
     reasons: list[str]
+
+
+class QuotedSecondsShown(Shown):
+    """Seconds, between two bounds."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class QuotedTimesShown(Shown):
+    """A time, between two bounds."""
+
+    low: datetime
+    expected: datetime
+    high: datetime
+
+
+class QuotedRunnerShown(Shown):
+    """What a host is expected to do with one runner."""
+
+    runner_key: str
+    jobs: int
+    load_seconds: float
+    seconds: float
+
+
+class QuotedHostShown(Shown):
+    """What a host is expected to do."""
+
+    host: str
+    loads: int
+    jobs: int
+    busy_seconds: float
+    runners: list[QuotedRunnerShown]
+
+
+class QuoteShown(Shown):
+    """What jobs are expected to take. ``jobs_before`` have a higher priority, ``jobs_beside`` the same."""
+
+    at: datetime
+    jobs: int
+    sampled: int
+    jobs_before: int
+    jobs_beside: int
+    loads: int
+    seconds: QuotedSecondsShown
+    done_at: QuotedTimesShown
+    deadline: datetime | None
+    in_time: bool | None
+    guessed: list[str]
+    unplaced: list[str]
+    advice: str | None
+    hosts: list[QuotedHostShown]
+
+
+class FiguresShown(Shown):
+    """A line of a report. ``key``: what it stands for; shares are numbers from 0 to 1."""
+
+    key: str
+    results: int
+    succeeded: int
+    failed: int
+    cut: int
+    empty: int
+    unfit: int
+    prompt_tokens: int
+    output_tokens: int
+    eval_seconds: float
+    busy_seconds: float
+    loading_seconds: float
+    loads: int
+    idle_seconds: float | None
+    kwh: float | None
+    tokens_per_second: float | None
+    load_share: float | None
+    idle_share: float | None
+    cost: float | None
+
+
+class ReportShown(Shown):
+    """What the work came to. ``batch_lines`` and ``schedules`` are rows of the views ``report_batches`` and
+    ``report_schedules``."""
+
+    at: datetime
+    by: str
+    batches: list[int]
+    since: datetime | None
+    until: datetime | None
+    lines: list[FiguresShown]
+    total: FiguresShown
+    failures: dict[str, int]
+    hosts_without_watts: list[str]
+    batch_lines: list[dict[str, Any]]
+    schedules: list[dict[str, Any]]
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

@@ -30,7 +30,7 @@ def test_a_thousand_jobs_survive_a_killed_worker_and_a_flushed_broker(
     results = fleet.results("thousand")
     assert [result["custom_id"] for result in results] == [f"c{n}" for n in range(1000)]
     assert all(result["answer"] or result["reasoning"] for result in results)
-    assert max(Counter(result["job_id"] for result in results).values()) == 1
+    assert max(Counter(result["job"] for result in results).values()) == 1
 
 
 def test_interleaved_models_cost_hardly_more_loads_than_there_are_models(

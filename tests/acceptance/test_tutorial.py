@@ -13,7 +13,7 @@ import simulator
 from tests.repo.docs.pages import DOCS, blocks
 from tests.servers.proxy import proxying
 
-PAGE = DOCS / "tutorials/first_day.md"
+PAGE = DOCS / "tutorial.md"
 MARK = "@@@@"
 Shown = tuple[str, list[str]]
 

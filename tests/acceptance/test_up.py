@@ -90,7 +90,7 @@ def test_a_run_beside_it_ends_when_it_has_been_gone_for_as_long_as_it_may(
         up.wait()
 
         assert run.wait(60) == 4
-        assert "the caravan up that served it has ended" in run.output()
+        assert "caravan up has ended" in run.output()
 
 
 def test_a_program_beside_it_joins_as_well(

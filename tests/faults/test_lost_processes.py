@@ -29,7 +29,7 @@ def submit_a_slow_one(fleet: Fleet, tmp_path: Path, jobs: int) -> None:
 
 def outcomes(fleet: Fleet, custom_id: str) -> Sequence[tuple[str, str | None, bool]]:
     """How its attempts ended: outcome, code, charged."""
-    [job] = [line["job_id"] for line in fleet.results() if line["custom_id"] == custom_id]
+    [job] = [line["job"] for line in fleet.results() if line["custom_id"] == custom_id]
     with fleet.database.read() as conn:
         return [(row.outcome, row.error_code, row.charged) for row in list_attempts(conn, job)]
 

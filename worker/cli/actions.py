@@ -1,7 +1,6 @@
 """``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, each asked with a count."""
 
 import getpass
-import json
 import sys
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
 from worker.cli.options import ASKED
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 from worker.cli.submissions import options_of
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
@@ -392,7 +392,7 @@ def _can_ask() -> bool:
 def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], told: str) -> None:
     if asked.as_json:
         name = act.name.split()[0]
-        typer.echo(json.dumps({"action": name, "batch": None if batch is None else batch.id, **figures}))
+        print_json({"action": name, "batch": None if batch is None else batch.id, **figures})
     else:
         typer.echo(told)
 

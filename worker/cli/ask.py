@@ -3,7 +3,6 @@
 import json
 import sys
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,26 +151,26 @@ def _answered(
     shown: bool,
 ) -> dict[str, Any]:
     """Have it answered here, or by whoever serves, and print the answer."""
+    from worker.hosts.registry import models_check
     from worker.hosts.wanted import wanted_hosts
-    from worker.maintenance.settle import settle_one_batch
-    from worker.stack.embedded import embedded, join_hosts
+    from worker.stack.embedded import embedded
+    from worker.stack.main_job import work_to_the_end, workplace_of
 
     printer = _Printer(shown=shown)
     if not settings.broker_url:
         try:
             with embedded(settings) as stack:
-                seen = join_hosts(stack, wanted_hosts(stack.database, places, None))
-                models = {model.name for look in seen for model in look.models}
-                batch = client.take_in([job], _with_model(submission, models), check_models=_check(models))
-                stack.serve([look.host for look in seen], batch_id=batch.id)
-                batch.wait(lambda _: printer.show(_partial(stack)), poll=POLL)
-                settle_one_batch(stack.database, stack.clock, batch_id=batch.id, hosts=set(stack.hosts))
-                return printer.finish(next(batch.results()))
+                place = workplace_of(stack, wanted_hosts(stack.database, places, None))
+                whole = _with_model(submission, place.models)
+                receipt = client.take_in([job], whole, check_models=models_check(place.models))
+                work_to_the_end(place, receipt, lambda _: printer.show(_partial(stack)), poll=POLL)
+                return printer.finish(next(client.handle(receipt.batch).results()))
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
     models = _known(client)
-    batch = client.take_in([job], _with_model(submission, models), check_models=_check(models))
+    receipt = client.take_in([job], _with_model(submission, models), check_models=models_check(models))
+    batch = client.handle(receipt.batch)
     batch.wait(poll=POLL)
     return printer.finish(next(batch.results()))
 
@@ -203,12 +202,6 @@ def _with_model(submission: "Submission", models: set[str]) -> "Submission":
         else "no host has a model yet: caravan models pull MODEL"
     )
     raise InputRefused([Problem(0, "--model", "missing", f"give --model; {have}")])
-
-
-def _check(models: set[str]) -> "Callable[[Any], list[Problem]]":
-    from worker.hosts.registry import missing_models
-
-    return lambda wanted: missing_models(wanted, models)
 
 
 class _Printer:

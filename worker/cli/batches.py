@@ -78,17 +78,17 @@ def status(
         flaws = answer_counts(conn, found.id)
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
-        window = None if hours is None else {"hours": hours.text, "open": not hours.closed}
+        from api_schemas.shown import BatchStatusShown, FailureShown, WindowShown
         from worker.exports.shown import batch_shown
 
         print_json(
-            {
+            BatchStatusShown(
                 **dict(batch_shown(progress)),
-                "answers": asdict(flaws),
-                "problems": rejects,
-                "failures": failures,
-                "window": window,
-            }
+                answers=asdict(flaws),
+                problems=rejects,
+                failures=[FailureShown(**failure) for failure in failures],
+                window=None if hours is None else WindowShown(hours=hours.text, open=not hours.closed),
+            )
         )
     else:
         from worker.cli.render import progress_line

@@ -1,12 +1,11 @@
 """``caravan hosts``: add, change, check, drain and remove the Ollama servers of this database."""
 
-import json
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -161,7 +160,7 @@ def hosts_add(
             doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
         seen = register_new(db, host, open_host=_opener(settings), clock=db.clock(), if_missing=if_missing)
         if isinstance(seen, Host):
-            _report_there(seen, host, json_=json_)
+            _report_there(settings, seen, host, json_=json_)
             return
         _set_power(db, name, traits.watts, traits.idle_watts)
         if windows is not None:
@@ -344,16 +343,18 @@ def hosts_history(
     with opened(settings_for()) as db, db.read() as conn:
         runs = host_history(conn, name, limit or (2**31 if json_ else 20))
     if json_:
+        from api_schemas.shown import HostRunShown
+
         rows = [
-            {
-                "runner_key": run.runner_key,
-                "reason": run.reason,
-                "started_at": run.started_at,
-                "ended_at": run.ended_at,
-                "load_seconds": run.load_time.total_seconds() if run.load_time is not None else None,
-                "jobs": run.jobs,
-                "error": run.error,
-            }
+            HostRunShown(
+                runner_key=run.runner_key,
+                reason=run.reason,
+                started_at=run.started_at,
+                ended_at=run.ended_at,
+                load_seconds=run.load_time.total_seconds() if run.load_time is not None else None,
+                jobs=run.jobs,
+                error=run.error,
+            )
             for run in runs
         ]
         print_json(rows)
@@ -414,7 +415,7 @@ def hosts_check(
             if finding.remedy:
                 typer.echo(f"{'':<16} → {finding.remedy}")
     if json_:
-        typer.echo(json.dumps([asdict(finding) for finding in found], ensure_ascii=False))
+        print_json([asdict(finding) for finding in found])
     levels = {finding.level for finding in found}
     raise typer.Exit(_BAD if "bad" in levels else _WARN if "warn" in levels else 0)
 
@@ -488,15 +489,7 @@ def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> No
     host, models = seen.host, [model.name for model in seen.models]
     start = f"caravan worker --host {host.name}" if settings.database_url else None
     if json_:
-        told: dict[str, Any] = {
-            "name": host.name,
-            "url": host.url,
-            "version": seen.version,
-            "models": models,
-        }
-        if done == "added":
-            told["added"] = True
-        typer.echo(json.dumps({**told, "error": seen.error, "start": start}))
+        _print_change(settings, host.name, added=done == "added", start=start)
         return
     if seen.error is not None:
         typer.echo(f"{host.name}: {done}, but it cannot be reached now: {seen.error}")
@@ -512,10 +505,21 @@ def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> No
         typer.echo("a running caravan up serves it by itself")
 
 
-def _report_there(there: Host, given: Host, *, json_: bool) -> None:
+def _print_change(settings: "Settings", name: str, *, added: bool, start: str | None = None) -> None:
+    from api_schemas.shown import HostChangeShown
+    from worker.cli.settings import opened
+    from worker.exports.shown import host_shown
+    from worker.storage.host_rows import read_hosts
+
+    with opened(settings) as db, db.read() as conn:
+        row = next(row for row in read_hosts(conn, db.clock().now()) if row.name == name)
+    print_json(HostChangeShown(**dict(host_shown(row)), added=added, start=start))
+
+
+def _report_there(settings: "Settings", there: Host, given: Host, *, json_: bool) -> None:
     """Say that a host is there already, and where the command meant another address."""
     if json_:
-        typer.echo(json.dumps({"name": there.name, "url": there.url, "added": False}))
+        _print_change(settings, there.name, added=False)
     else:
         typer.echo(f"{there.name}: is there already, at {there.url}; nothing was changed")
     if there.url != given.url:

@@ -1,6 +1,5 @@
 """``caravan prune`` and ``delete``: what is kept no longer, and what a producer wants gone."""
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
 from worker.cli.groups import with_groups
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import print_json
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
@@ -214,4 +214,7 @@ def _room(database: "Database", given: int) -> str:
 
 
 def _tell(figures: dict[str, Any], told: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(figures) if as_json else told)
+    if as_json:
+        print_json(figures)
+    else:
+        typer.echo(told)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -95,7 +95,9 @@ def print_loaded(*, as_json: bool) -> None:
             reports = read_hosts(conn, now)
     asked = ask_hosts(reports, _open_host)
     if as_json:
-        print_json([_asked_plain(answer) for answer in asked])
+        from worker.exports.shown import host_loaded_shown
+
+        print_json([host_loaded_shown(answer.report, answer.loaded, answer.error) for answer in asked])
         return
     if not asked:
         typer.echo("no hosts yet: caravan hosts add NAME URL")
@@ -126,19 +128,6 @@ def print_loaded(*, as_json: bool) -> None:
 
 def _doing(report: HostRow) -> str:
     return f"loading {report.intent}" if report.intent else ""
-
-
-def _asked_plain(answer: Answer) -> dict[str, Any]:
-    report = answer.report
-    return {
-        "host": report.host.name,
-        "reached": answer.loaded is not None,
-        "error": answer.error,
-        "serving": report.serving,
-        "resident": report.resident,
-        "loading": report.intent,
-        "loaded": [asdict(model) for model in answer.loaded or ()],
-    }
 
 
 def until(at: datetime | None, now: datetime) -> str:

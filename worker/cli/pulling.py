@@ -7,11 +7,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from worker.domain.hosts import Host
 from worker.errors import CODES, HostError, NoHost
-from worker.hosts.registry import OpenHost
+from worker.hosts.registry import OpenHost, Pull, look_again
 from worker.observability.events import emit
 from worker.ollama.models import pull
 from worker.replies.registries import verdict
 from worker.replies.transfers import Transfer
+from worker.storage.engine import Database
+
+
+def puller(database: Database, open_host: OpenHost, hosts: Sequence[Host], console: Console) -> Pull:
+    """Pulls models onto these hosts."""
+
+    def look(host: Host) -> object:
+        return look_again(database, host, open_host=open_host, clock=database.clock())
+
+    return lambda models: pull_models(models, hosts, open_host=open_host, look=look, console=console)
 
 
 def pull_models(
@@ -19,10 +29,10 @@ def pull_models(
     hosts: Sequence[Host],
     *,
     open_host: OpenHost,
-    look_again: Callable[[Host], object],
+    look: Callable[[Host], object],
     console: Console,
 ) -> None:
-    """Pull each model onto every host, and ``look_again`` at each that took one: its jobs are parked as long as nobody
+    """Pull each model onto every host, and ``look`` at each that took one: its jobs are parked as long as nobody
     knows that it has the model. Raises NoHost where none of them has it in the end.
     """
     took: dict[str, Host] = {}
@@ -48,7 +58,7 @@ def pull_models(
                     f"{model} could not be pulled onto any host: {'; '.join(failed) or 'there is none'}"
                 )
     for host in took.values():
-        look_again(host)
+        look(host)
     if nowhere:
         raise NoHost(". ".join(nowhere))
 

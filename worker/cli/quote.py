@@ -96,7 +96,9 @@ def quote_rows(
         )
     deadline = submission.deadline
     if as_json:
-        print_json(quoting.as_json(found, deadline, sampled=sampled or 0))
+        from worker.exports.shown import quote_shown
+
+        print_json(quote_shown(found, deadline, sampled=sampled or 0))
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"

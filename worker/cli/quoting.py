@@ -17,50 +17,6 @@ from worker.storage.engine import Database
 MOST_HOSTS = 24
 
 
-def as_json(found: Quoted, deadline: datetime | None, *, sampled: int = 0) -> dict[str, Any]:
-    """The same for a script; times in UTC, spans in seconds."""
-    return {
-        "at": found.at,
-        "jobs": found.jobs,
-        "sampled": sampled,
-        "jobs_before": found.before,
-        "jobs_beside": found.beside,
-        "loads": found.quote.loads,
-        "seconds": _views(found.quote.low, found.quote.expected, found.quote.high),
-        "done_at": _views(found.low, found.expected, found.high),
-        "deadline": deadline,
-        "in_time": None if deadline is None else found.meets(deadline),
-        "guessed": list(found.guessed),
-        "unplaced": list(found.quote.unplaced),
-        "advice": found.advice,
-        "hosts": [
-            {
-                "host": host.host,
-                "loads": host.loads,
-                "jobs": host.jobs,
-                "busy_seconds": round(host.busy_seconds, 1),
-                "runners": [
-                    {
-                        "runner_key": part.runner_key,
-                        "jobs": part.jobs,
-                        "load_seconds": round(part.load_seconds, 1),
-                        "seconds": round(part.seconds, 1),
-                    }
-                    for part in host.parts
-                ],
-            }
-            for host in found.hosts
-        ],
-    }
-
-
-def _views(low: Any, expected: Any, high: Any) -> dict[str, Any]:
-    return {
-        name: round(value, 1) if isinstance(value, float) else value
-        for name, value in (("low", low), ("expected", expected), ("high", high))
-    }
-
-
 def print_quote(found: Quoted, deadline: datetime | None, *, sampling: str | None = None) -> None:
     """For people, on standard output. ``sampling``: the command that would know better."""
     console = output_console()

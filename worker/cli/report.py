@@ -1,7 +1,6 @@
 """``caravan report``: what the work came to, as a table with a picture, JSON, or a page."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +77,9 @@ def report(
         with written(outputs, html), replacing(html) as out:
             out.write(page(made, price=price).encode())
     if json_:
-        print_json(as_json(made, price))
+        from worker.exports.shown import report_shown
+
+        print_json(report_shown(made, price))
         return
     if not made.figures.lines:
         typer.echo("nothing has been answered yet")
@@ -202,31 +203,3 @@ def share(value: float | None) -> str:
 def energy(kwh: float | None) -> str:
     """kWh with as many digits as mean something."""
     return "–" if kwh is None else f"{kwh:,.3f}" if kwh < 10 else f"{kwh:,.1f}"
-
-
-def as_json(made: "Report", price: float | None) -> dict[str, Any]:
-    """What a script reads; seconds and shares are numbers."""
-
-    def line(one: Line) -> dict[str, Any]:
-        cost = None if price is None or one.kwh is None else one.kwh * price
-        return {
-            **asdict(one),
-            "tokens_per_second": one.tokens_per_second,
-            "load_share": one.load_share,
-            "idle_share": one.idle_share,
-            "cost": cost,
-        }
-
-    return {
-        "at": made.at,
-        "by": str(made.by),
-        "batches": sorted(made.batches),
-        "since": made.since,
-        "until": made.until,
-        "lines": [line(one) for one in made.figures.lines],
-        "total": line(made.figures.total),
-        "failures": dict(made.failures),
-        "hosts_without_watts": list(made.figures.unknown_power),
-        "batch_lines": [dict(one) for one in made.batch_lines],
-        "schedules": [dict(one) for one in made.schedule_lines],
-    }

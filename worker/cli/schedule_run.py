@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.domain.schedules import Firing, Schedule
     from worker.settings import Settings
     from worker.stack.embedded import Embedded
+    from worker.stack.main_job import Look
     from worker.storage.engine import Database
 
 WAIT_HOSTS = 120.0
@@ -53,26 +54,24 @@ def _here(
     stack: "Embedded", console: "Console", name: str, *, wait: bool, as_json: bool, urls: list[str] | None
 ) -> int:
     """Read, ask and answer in this process."""
-    from worker.cli.main_job import Watched, patiently, watch_to_the_end
     from worker.cli.run import models_checked, say_unreachable
+    from worker.cli.summary import Shown, show_to_the_end
+    from worker.door.submit import Receipt
     from worker.errors import InputRefused
     from worker.hosts.wanted import wanted_hosts
-    from worker.maintenance.settle import settle_one_batch
     from worker.schedules.fire import fire
     from worker.schedules.reading import reading_of
     from worker.schedules.settle import settle
-    from worker.stack.embedded import join_hosts
+    from worker.stack.main_job import patiently, workplace_of
     from worker.storage.batches import get_batch
     from worker.storage.schedules import get_firing, get_schedule
 
     database, clock = stack.database, stack.clock
     with database.read() as conn:
         schedule = get_schedule(conn, name)
-    began_at = clock.now()
-    seen = join_hosts(stack, wanted_hosts(database, urls, None))
-    say_unreachable(console, seen)
-    check = models_checked(database, stack.open_host, seen, console, pull=False)
-    problems = check(dict.fromkeys(schedule.spec.models, 0))
+    place = workplace_of(stack, wanted_hosts(database, urls, None))
+    say_unreachable(console, place.seen)
+    problems = models_checked(place, console)(dict.fromkeys(schedule.spec.models, 0))
     if problems:
         raise InputRefused([replace(one, field="--model") for one in problems])
     firing = _own_firing(database, schedule, clock, console)
@@ -83,27 +82,19 @@ def _here(
         batch = None if firing.batch_id is None else get_batch(conn, firing.batch_id)
     code = 0
     if batch is not None and firing.ended_at is None:
-        watched = Watched(
-            database, clock, stack.settings, batch, lambda: stack.hosts, lambda: stack.output_tokens
-        )
         if (closed := _closed(database, firing, clock)) is not None:
             console.print(f"{closed}; caravan up serves it then, and so does --wait", style="yellow")
             if not wait:
                 return _told(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
         try:
-            stack.serve(
-                [look.host for look in seen],
-                batch_id=batch.id,
-                follow=lambda report: report.kept and report.added_at >= began_at,
-            )
-            watching = watch_to_the_end(watched, console, wait_hosts=WAIT_HOSTS)
-            patiently(lambda: settle_one_batch(database, clock, batch_id=batch.id, hosts=set(stack.hosts)))
+            shown = Shown(place, Receipt(batch, created=False))
+            look = show_to_the_end(shown, console, wait_hosts=WAIT_HOSTS)
         except KeyboardInterrupt:
-            _stop(stack, console)
+            place.stop(console.print)
             console.print("Interrupted. The same command goes on where it stopped.")
             _tell(_report(database, firing.id, clock), as_json=as_json)
             return 130
-        code = _code_of(str(watching.outlook), watching.reasons, console)
+        code = _code_of(look, console)
     if firing.ended_at is None:
         patiently(lambda: settle(database, firing, clock=clock))
     _deliver(stack, firing.id)
@@ -143,12 +134,12 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
 
 def _by_others(settings: "Settings", console: "Console", name: str, *, wait: bool, as_json: bool) -> int:
     """Fire it for whoever serves; with ``wait`` look on until it has ended."""
-    from worker.cli.main_job import Watched, watch_to_the_end
     from worker.cli.settings import opened
-    from worker.hosts.wanted import kept_hosts
+    from worker.cli.summary import Shown, show_to_the_end
+    from worker.door.submit import Receipt
     from worker.policy.outlook import Outlook
     from worker.schedules.open import fire_now
-    from worker.stack.home import holder
+    from worker.stack.main_job import elsewhere
     from worker.storage.batches import get_batch
 
     with opened(settings) as database:
@@ -166,14 +157,13 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
             if firing.ended_at is None and firing.batch_id is not None:
                 with database.read() as conn:
                     batch = get_batch(conn, firing.batch_id)
-                names = [host.name for host in kept_hosts(database)]
-                served = None if settings.broker_url else lambda: holder(settings.home) is not None
-                watched = Watched(database, clock, settings, batch, lambda: names, served=served)
+                place = elsewhere(settings, database)
                 if (closed := _closed(database, firing, clock)) is not None:
                     console.print(closed, style="yellow")
-                watching = watch_to_the_end(watched, console, wait_hosts=WAIT_HOSTS)
-                code = _code_of(str(watching.outlook), watching.reasons, console)
-                if watching.outlook is Outlook.DONE and watching.progress.done == watching.progress.total:
+                shown = Shown(place, Receipt(batch, created=False))
+                look = show_to_the_end(shown, console, wait_hosts=WAIT_HOSTS)
+                code = _code_of(look, console)
+                if look.outlook is Outlook.DONE and look.progress.done == look.progress.total:
                     _until(database, firing.id, clock, lambda _: False, console, seconds=SETTLE_SECONDS)
         except KeyboardInterrupt:
             console.print(f"No longer looking on; caravan schedule history {name} shows what comes of it.")
@@ -205,15 +195,6 @@ def _until(
             why = "an earlier one has not ended" if firing.state == "queued" else "does caravan control run?"
             console.print(f"Nobody has begun it yet: {why}", style="yellow")
         time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
-
-
-def _stop(stack: "Embedded", console: "Console") -> None:
-    stack.ask_to_stop()
-    console.print("Stopping: running calls may end; Ctrl-C again stops now.")
-    try:
-        stack.join(stack.settings.stop_grace_seconds)
-    except KeyboardInterrupt:
-        stack.abort()
 
 
 def _closed(database: "Database", firing: "Firing", clock: "Clock") -> str | None:
@@ -254,12 +235,10 @@ def _tell(report: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(letter(report))
 
 
-def _code_of(outlook: str, reasons: Any, console: "Console") -> int:
-    if outlook not in {"no_host", "paused"}:
+def _code_of(look: "Look", console: "Console") -> int:
+    from worker.cli.summary import say_rest
+    from worker.policy.outlook import Outlook
+
+    if look.outlook not in (Outlook.NO_HOST, Outlook.PAUSED):
         return 0
-    console.print(
-        "No host can serve the rest:" if outlook == "no_host" else "The rest waits:", style="yellow"
-    )
-    for reason in reasons:
-        console.print(f"  {reason}", style="yellow", soft_wrap=True)
-    return 4 if outlook == "no_host" else FAILED_OR_HELD
+    return say_rest(console, look)

@@ -101,19 +101,20 @@ def _print(found: "Found") -> None:
 
 
 def _print_json(found: "Found") -> None:
-    lines = [
-        {
-            "job": hit.text.job_id,
-            "batch": hit.text.batch_id,
-            "batch_name": hit.text.batch,
-            "custom_id": hit.text.custom_id,
-            "model": hit.text.model,
-            "state": hit.text.state,
-            "finished_at": hit.text.finished_at,
-            "field": hit.field,
-            "snippet": hit.snippet,
-        }
+    from api_schemas.shown import HitShown, HitsShown
+
+    hits = [
+        HitShown(
+            batch=hit.text.batch_id,
+            batch_name=hit.text.batch,
+            job=hit.text.job_id,
+            custom_id=hit.text.custom_id,
+            model=hit.text.model,
+            state=hit.text.state,
+            finished_at=hit.text.finished_at,
+            field=hit.field,
+            snippet=hit.snippet,
+        )
         for hit in found.hits
     ]
-    told = {"hits": lines, "more": found.more, "behind": found.progress.behind}
-    print_json(told)
+    print_json(HitsShown(hits=hits, more=found.more, behind=found.progress.behind))

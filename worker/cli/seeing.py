@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -178,9 +177,9 @@ def explain(
         )
         now = clock.now()
     if json_:
-        plain = {"batch": found.batch_id, "job": found.job_id, **asdict(found)}
-        del plain["batch_id"], plain["job_id"]
-        print_json(plain)
+        from worker.exports.shown import explained_shown
+
+        print_json(explained_shown(found))
         return
     console = output_console()
     console.print(found.sentences[0])

@@ -40,13 +40,12 @@ def submit(
 
     Example: caravan submit prompts.jsonl --model qwen3:8b
     """
-    import json
-
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
     from worker.cli.take_in import take_in
     from worker.cli.wake import wake
+    from worker.storage.counts import batch_progress
 
     settings = settings_for()
     entry = entry_of(settings, file, options, force=force, key=key)
@@ -60,25 +59,21 @@ def submit(
     with opened(settings) as database:
         clock = database.clock()
         check_models = _models_checked(settings, database, clock, console, pull=entry.submission.pull_missing)
-        arrived = take_in(database, clock, settings, entry, console=console, check_models=check_models)
+        arrived = take_in(database, settings, entry, console, check_models)
         batch = arrived.batch
         wake(settings, database, clock)
         served = _served(settings, database, clock)
         deadline = arrived.batch.deadline
+        with database.read() as conn:
+            progress = batch_progress(conn, batch.id)
         quoted = None if deadline is None else rest_of(database, clock, batch)()
     created = arrived.created
     if json_:
-        typer.echo(
-            json.dumps(
-                {
-                    "batch": batch.id,
-                    "key": batch.key,
-                    "jobs": batch.jobs,
-                    "created": created,
-                    "served": served,
-                }
-            )
-        )
+        from api_schemas.shown import SubmittedShown
+        from worker.cli.streams import print_json
+        from worker.exports.shown import batch_shown
+
+        print_json(SubmittedShown(**dict(batch_shown(progress)), created=created, served=served))
     else:
         typer.echo(batch.id)
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
@@ -94,7 +89,7 @@ def _models_checked(
     settings: "Settings", database: "Database", clock: "Clock", console: "Console", *, pull: bool
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
-    from worker.hosts.registry import look_again, missing_models
+    from worker.hosts.registry import models_check
     from worker.hosts.wanted import kept_hosts
     from worker.storage.host_rows import read_hosts
 
@@ -104,10 +99,10 @@ def _models_checked(
         if not views or any(not view.looked for view in views):
             return []
         have = {model for view in views for model in view.models}
-        missing = missing_models(wanted, have)
-        if not missing or not pull:
-            return missing
-        from worker.cli.pulling import pull_models
+        return models_check(have, pull_allowed if pull else None)(wanted)
+
+    def pull_allowed(models: list[str]) -> None:
+        from worker.cli.pulling import puller
         from worker.errors import SettingsRefused
         from worker.ollama.client import OllamaHost
 
@@ -119,14 +114,7 @@ def _models_checked(
         def open_host(host: "Host") -> OllamaHost:
             return OllamaHost.of(host, deadlines=settings.deadlines)
 
-        pull_models(
-            [model for model in wanted if model not in have],
-            kept_hosts(database),
-            open_host=open_host,
-            look_again=lambda host: look_again(database, host, open_host=open_host, clock=clock),
-            console=console,
-        )
-        return []
+        puller(database, open_host, kept_hosts(database), console)(models)
 
     return check
 

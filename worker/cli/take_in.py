@@ -1,7 +1,7 @@
 """An input on its way in: what is in force is said, the input is taken in, and what was odd about it told."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -33,16 +33,15 @@ from worker.storage.engine import Database
 
 def take_in(
     database: Database,
-    clock: Clock,
     settings: Settings,
     entry: Entry,
-    *,
     console: Console,
-    check_models: CheckModels | None,
+    check_models: CheckModels | None = None,
+    *,
     output: Path | None = None,
 ) -> Receipt:
     """Submit rows of a command and say on ``console`` what came of it. Raises as ``door.submit`` does."""
-    submission = entry.submission
+    submission, clock = entry.submission, database.clock()
     with ExitStack() as exits:
         if isinstance(entry.rows, RowFile):
             row_file = entry.rows
@@ -129,15 +128,6 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
                 "give the same command again when they are done",
                 style="yellow",
             )
-
-
-def bound_of(database: Database, clock: Clock, arrived: Receipt) -> Callable[[], int] | None:
-    """Holds jobs outside of the limit that ran when the command began, should they come back without an answer."""
-    from worker.maintenance.actions import bound_jobs
-
-    if not arrived.outside_running:
-        return None
-    return lambda: bound_jobs(database, arrived.batch.id, arrived.only, clock=clock)
 
 
 def pilot_of(submission: Submission, arrived: Receipt) -> str:
@@ -326,7 +316,6 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    detected = [read_as(lines.encoding)] if lines.encoding else []
-    for remark in (*detected, *lines.remarks, *intake.notes, *intake.remarks()):
+    for remark in (*([read_as(lines.encoding)] if lines.encoding else []), *intake.notes, *intake.remarks()):
         typer.echo(remark, err=True)
     return shown

@@ -20,7 +20,7 @@ from worker.domain.batches import Batch, BatchState
 from worker.door.intake import intake_of
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.rows import InputLine, RowFile, open_input
-from worker.door.submit import submit
+from worker.door.submit import Receipt, submit
 from worker.errors import Conflict, ExtraMissing, InputRefused, Problem, SettingsRefused
 from worker.observability.events import emit
 from worker.settings import Settings, load_settings
@@ -131,7 +131,7 @@ class Client:
         was cancelled, or the jobs changed and nobody said what to do; DatabaseUnavailable, after which the same call goes
         on where it stopped.
         """
-        return self.take_in(
+        receipt = self.take_in(
             jobs,
             submission_of(
                 model=model,
@@ -158,10 +158,11 @@ class Client:
                 keep=keep,
             ),
         )
+        return self.handle(receipt.batch)
 
     def take_in(
         self, jobs: Jobs, submission: Submission, *, check_models: CheckModels | None = None
-    ) -> BatchHandle:
+    ) -> Receipt:
         """``submit`` for whoever serves, too: ``check_models`` as ``door.submit`` takes it."""
         submission = submission.model_copy(update={"max_attempts": self.settings.max_attempts})
         key = submission.key
@@ -194,17 +195,17 @@ class Client:
                     [_in_python(one) for one in error.problems], left_out=error.left_out
                 ) from None
         self.wake()
-        return self._handle(receipt.batch)
+        return receipt
 
     def batch(self, reference: str | int) -> BatchHandle:
         """A batch by number, key, name, the beginning of one, or ``@last``. Raises NotFound, Conflict."""
         with self.database.read() as conn:
-            return self._handle(find_batch(conn, str(reference)))
+            return self.handle(find_batch(conn, str(reference)))
 
     def batches(self, limit: int = 50) -> list[BatchHandle]:
         """The newest first."""
         with self.database.read() as conn:
-            return [self._handle(batch) for batch in list_batches(conn, limit)]
+            return [self.handle(batch) for batch in list_batches(conn, limit)]
 
     def wake(self) -> None:
         """Have a fleet's workers look at the database; where one process serves, it looks by itself.
@@ -242,7 +243,8 @@ class Client:
                 f"batch({same.id}).retry(states=['cancelled']) goes on with that one"
             )
 
-    def _handle(self, batch: Batch) -> BatchHandle:
+    def handle(self, batch: Batch) -> BatchHandle:
+        """A batch, for whoever waits for it."""
         return BatchHandle(batch.id, batch.key, batch.name, self)
 
 

@@ -72,7 +72,7 @@ class Fields:
 def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
     """Checked: what is left out has to be there. Raises InputRefused."""
     known = {name for name, _, _ in OF_RESULT} | {
-        *("custom_id", "prompt", "metadata", "error", "logprobs", "tool_calls", "embedding")
+        *("custom_id", "job", "prompt", "metadata", "error", "logprobs", "tool_calls", "embedding")
     }
     for name in less:
         if name not in known:
@@ -81,14 +81,16 @@ def fields_of(more: Collection[More], less: Collection[str]) -> Fields:
             raise InputRefused(
                 [Problem(0, "without", "unknown_column", f"--without {name}: no such column{hint}")]
             )
-    return Fields(tuple(dict.fromkeys(more)), frozenset(less) - frozenset(more))
+    names = {"job", "job_id"}  # of lines, and of tables
+    left_out = names.union(less) if names.intersection(less) else less
+    return Fields(tuple(dict.fromkeys(more)), frozenset(left_out) - frozenset(more))
 
 
 def result_line(row: ResultRow) -> dict[str, Any]:
     """A result line as ``docs/schemas/result_line.schema.json`` describes it."""
     line = {
         "custom_id": row.custom_id,
-        "job_id": row.job_id,
+        "job": row.job_id,
         "batch": row.batch,
         "state": row.state,
         "model": row.model,

@@ -1,25 +1,45 @@
 """Rows and values of the database in the shapes that are shown."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
 from api_schemas.shown import (
+    AttemptShown,
     BatchShown,
+    ExplainedShown,
+    FiguresShown,
     FleetModelShown,
+    HostLoadedShown,
     HostModelShown,
     HostShown,
     JobShown,
+    LoadedModelShown,
     ModelOperationShown,
     ModelPartShown,
     ModelShown,
     OperationShown,
+    QuotedHostShown,
+    QuotedRunnerShown,
+    QuotedSecondsShown,
+    QuotedTimesShown,
+    QuoteShown,
+    ReportShown,
     ScheduleShown,
     SituationShown,
 )
 from worker.domain.batches import BatchProgress
+from worker.domain.hosts import LoadedModel
 from worker.domain.model_operations import ModelOperation, ModelPart
 from worker.domain.operations import Operation
 from worker.domain.schedules import Schedule
 from worker.domain.urls import masked
+from worker.explain.explained import Explained
 from worker.explain.situation import Situation
 from worker.hosts.models import FleetModel
+from worker.policy.figures import Line
+from worker.quote.quote import Quoted
+from worker.reports.report import Report
 from worker.storage.host_rows import HostRow
 from worker.storage.reports import JobLine
 
@@ -69,6 +89,94 @@ def job_shown(job: JobLine) -> JobShown:
         code=job.code,
         message=job.message,
     )
+
+
+def explained_shown(explained: Explained) -> ExplainedShown:
+    """What a job or a batch waits for."""
+    return ExplainedShown(
+        batch=explained.batch_id,
+        job=explained.job_id,
+        custom_id=explained.custom_id,
+        state=explained.state,
+        sentences=list(explained.sentences),
+        attempts=[AttemptShown(**asdict(attempt)) for attempt in explained.attempts],
+    )
+
+
+def quote_shown(quoted: Quoted, deadline: datetime | None, *, sampled: int = 0) -> QuoteShown:
+    """What jobs are expected to take, ``sampled`` of them known."""
+    quote = quoted.quote
+    return QuoteShown(
+        at=quoted.at,
+        jobs=quoted.jobs,
+        sampled=sampled,
+        jobs_before=quoted.before,
+        jobs_beside=quoted.beside,
+        loads=quote.loads,
+        seconds=QuotedSecondsShown(
+            low=round(quote.low, 1), expected=round(quote.expected, 1), high=round(quote.high, 1)
+        ),
+        done_at=QuotedTimesShown(low=quoted.low, expected=quoted.expected, high=quoted.high),
+        deadline=deadline,
+        in_time=None if deadline is None else quoted.meets(deadline),
+        guessed=list(quoted.guessed),
+        unplaced=list(quote.unplaced),
+        advice=quoted.advice,
+        hosts=[
+            QuotedHostShown(
+                host=host.host,
+                loads=host.loads,
+                jobs=host.jobs,
+                busy_seconds=round(host.busy_seconds, 1),
+                runners=[
+                    QuotedRunnerShown(
+                        runner_key=part.runner_key,
+                        jobs=part.jobs,
+                        load_seconds=round(part.load_seconds, 1),
+                        seconds=round(part.seconds, 1),
+                    )
+                    for part in host.parts
+                ],
+            )
+            for host in quoted.hosts
+        ],
+    )
+
+
+def report_shown(report: Report, price: float | None) -> ReportShown:
+    """What the work came to; ``price`` is that of a kWh."""
+
+    def line(figures: Line) -> FiguresShown:
+        return FiguresShown(
+            **asdict(figures),
+            tokens_per_second=figures.tokens_per_second,
+            load_share=figures.load_share,
+            idle_share=figures.idle_share,
+            cost=None if price is None or figures.kwh is None else figures.kwh * price,
+        )
+
+    return ReportShown(
+        at=report.at,
+        by=str(report.by),
+        batches=sorted(report.batches),
+        since=report.since,
+        until=report.until,
+        lines=[line(figures) for figures in report.figures.lines],
+        total=line(report.figures.total),
+        failures=dict(report.failures),
+        hosts_without_watts=list(report.figures.unknown_power),
+        batch_lines=[dict(row) for row in report.batch_lines],
+        schedules=[dict(row) for row in report.schedule_lines],
+    )
+
+
+def host_loaded_shown(
+    row: HostRow, loaded: Sequence[LoadedModel] | None, error: str | None
+) -> HostLoadedShown:
+    """A host and what it has loaded now; None where it did not say."""
+    shown = dict(host_shown(row)) | {"error": error}
+    models = [LoadedModelShown(**asdict(model)) for model in loaded or ()]
+    return HostLoadedShown(**shown, reached=loaded is not None, loaded=models)
 
 
 def host_shown(row: HostRow) -> HostShown:

@@ -1,6 +1,6 @@
 """Who serves? Hosts are added, listed, looked at."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -149,3 +149,22 @@ def missing_models(wanted: Mapping[str, int], have: Iterable[str]) -> list[Probl
         hint = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(names) or 'none at all'}"
         problems.append(Problem(line, "model", "model_missing", f"no host has the model {model!r}; {hint}"))
     return problems
+
+
+Pull = Callable[[list[str]], None]
+"""Brings models to hosts. Raises NoHost where none takes one."""
+
+
+def models_check(
+    have: Collection[str], pull: Pull | None = None
+) -> Callable[[Mapping[str, int]], list[Problem]]:
+    """A check that refuses models which no host has; with ``pull`` they are brought there first."""
+
+    def check(wanted: Mapping[str, int]) -> list[Problem]:
+        missing = missing_models(wanted, have)
+        if not missing or pull is None:
+            return missing
+        pull([model for model in wanted if model not in have])
+        return []
+
+    return check

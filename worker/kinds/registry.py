@@ -44,6 +44,4 @@ def together(waiting: Sequence[ClaimedJob], first: int, runner_of: dict[int, str
 
 
 def _tokens(kind: Kind, job: ClaimedJob) -> int:
-    if kind.tokens_a_call is None:
-        return 0
-    return job.estimate or kind.expected(job.prompt, job.request, thinking=False).prompt
+    return 0 if kind.tokens_a_call is None else kind.expected(job.prompt, job.request, thinking=False).prompt

@@ -131,7 +131,7 @@ def test_a_database_that_is_away_when_all_is_answered_costs_no_answer(
 def test_a_database_that_is_away_between_two_looks_is_ridden_out(
     caravan: Caravan, host: simulator.RunningHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker.stack import local
+    from worker.stack import main_job
 
     looked: list[bool] = []
 
@@ -140,8 +140,8 @@ def test_a_database_that_is_away_between_two_looks_is_ridden_out(
         raise DatabaseUnavailable("locked")
 
     host.set_faults(simulator.Fault("drip", times=0, seconds=0.01))
-    monkeypatch.setattr(local, "situation", away)
-    monkeypatch.setattr(local, "SITUATION_SECONDS", 0.0)
+    monkeypatch.setattr(main_job, "situation", away)
+    monkeypatch.setattr(main_job, "SITUATION_SECONDS", 0.0)
 
     batch = caravan.run(["x"], hosts=[host.url], model=MODEL, poll=0.01)
 

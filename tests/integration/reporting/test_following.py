@@ -89,7 +89,7 @@ def test_a_follower_sees_every_result_once_while_four_hosts_finish(store: Store)
         thread.join()
 
     assert [line["number"] for line in lines] == list(range(1, 301))
-    assert len({line["job_id"] for line in lines}) == 300
+    assert len({line["job"] for line in lines}) == 300
 
 
 def test_the_command_prints_what_came_and_ends_with_the_batch(

@@ -266,7 +266,7 @@ def test_a_stored_vector_is_taken_for_the_same_text_and_not_for_other_dimensions
 
     (known,) = result_lines(database, first.id)
     same, short = result_lines(database, second.id)
-    assert (same["embedding"], same["reused_from"]) == (known["embedding"], known["job_id"])
+    assert (same["embedding"], same["reused_from"]) == (known["embedding"], known["job"])
     assert (len(short["embedding"]), short["reused_from"]) == (4, None)
     assert [texts for texts in gpu.texts if texts] == [["a"]]
 

@@ -194,6 +194,6 @@ def test_a_host_that_fails_a_call_fails_each_of_its_jobs_once_and_is_blamed_once
     assert counts(database, batch).get(JobState.SUCCEEDED, 0) == 0
     tried = {one for texts in gpu.calls for one in texts}
     with database.read() as conn:
-        lines = {line["custom_id"]: line["job_id"] for line in result_lines(database, batch.id)}
+        lines = {line["custom_id"]: line["job"] for line in result_lines(database, batch.id)}
         attempts = {name: list_attempts(conn, job) for name, job in lines.items()}
     assert {name for name, made in attempts.items() if made} == tried

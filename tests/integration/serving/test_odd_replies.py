@@ -67,7 +67,7 @@ def test_an_empty_answer_is_tried_again_and_each_try_keeps_its_text(database: Da
     (line,) = ask(database, clock, {"prompt": "Say 1."}, faults=faults)
 
     with database.read() as conn:
-        first, *_ = list_attempts(conn, line["job_id"])
+        first, *_ = list_attempts(conn, line["job"])
     assert (first.outcome, first.error_code, first.charged) == ("retried", "empty_answer", True)
     assert first.partial == "<think>Hm.</think>"
 

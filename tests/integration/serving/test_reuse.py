@@ -108,7 +108,7 @@ def test_the_same_request_takes_the_stored_answer_of_another_batch(database: Dat
 
     old, new = lines(database, first), lines(database, second)
     assert [line["answer"] for line in new[:5]] == [line["answer"] for line in old]
-    assert [line["reused_from"] for line in new] == [line["job_id"] for line in old] + [None]
+    assert [line["reused_from"] for line in new] == [line["job"] for line in old] + [None]
     assert [line["attempts"] for line in new] == [0, 0, 0, 0, 0, 1]
     assert served.jobs == 1
     assert new[0]["eval_seconds"] is None and new[0]["output_tokens"] == old[0]["output_tokens"]

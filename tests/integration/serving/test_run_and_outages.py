@@ -8,12 +8,13 @@ import pytest
 
 import simulator
 from api_schemas.submissions import Submission
-from worker.cli import main_job
+from worker.cli import summary
 from worker.cli.run import run_batch
 from worker.cli.submissions import Entry, Wanted
 from worker.door.rows import RowFile
 from worker.errors import DatabaseUnavailable
 from worker.settings import load_settings
+from worker.stack import main_job
 from worker.storage.engine import Database
 
 MODEL = "llama3.2:3b"
@@ -57,14 +58,14 @@ class Away:
 def test_after_the_loop_it_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away, watch = Away(monkeypatch, times=4), main_job.watch_to_the_end
+    away, watch = Away(monkeypatch, times=4), summary.show_to_the_end
 
     def watched(*args: Any, **more: Any) -> Any:
         ended = watch(*args, **more)
         away.began = True
         return ended
 
-    monkeypatch.setattr(main_job, "watch_to_the_end", watched)
+    monkeypatch.setattr(summary, "show_to_the_end", watched)
     monkeypatch.setattr(main_job, "LOOK_SECONDS", 0.02)
 
     code, results = run(tmp_path)
@@ -78,14 +79,14 @@ def test_after_the_loop_it_is_waited_for(
 def test_one_that_stays_away_ends_the_wait_with_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away, watch = Away(monkeypatch, times=10_000), main_job.watch_to_the_end
+    away, watch = Away(monkeypatch, times=10_000), summary.show_to_the_end
 
     def watched(*args: Any, **more: Any) -> Any:
         ended = watch(*args, **more)
         away.began = True
         return ended
 
-    monkeypatch.setattr(main_job, "watch_to_the_end", watched)
+    monkeypatch.setattr(summary, "show_to_the_end", watched)
     monkeypatch.setattr(main_job, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(main_job, "DATABASE_SECONDS", 0.1)
 

@@ -208,7 +208,7 @@ def test_a_fault_of_the_host_is_not_charged_and_the_job_is_answered_later(
     [line] = result_lines(database, batch.id)
     assert (line["state"], line["attempts"]) == ("succeeded", 2)
     with database.read() as conn:
-        [first, second] = list_attempts(conn, line["job_id"])
+        [first, second] = list_attempts(conn, line["job"])
     assert (first.outcome, first.error_code, first.charged) == ("retried", code, False)
     assert second.outcome == "succeeded"
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tests.integration.reporting.filling import fill_nights
 from tests.repo.docs.pages import DOCS, PAGES, ROOT, blocks
-from worker.cli.main_job import first_query
+from worker.cli.summary import first_query
 from worker.domain.attempts import Failed, Finish, Held, Outcome, Retried, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
@@ -38,7 +38,7 @@ def _queries(script: str) -> list[str]:
 
 EXAMPLES = _queries((ROOT / "examples" / "queries.sql").read_text("utf-8"))
 SHOWN = [query for page in PAGES for block in blocks(page, "sql") for query in _queries(block.text)]
-QUESTIONS = [query for block in blocks(DOCS / "howto/reporting.md", "sql") for query in _queries(block.text)]
+QUESTIONS = [query for block in blocks(DOCS / "questions.md", "sql") for query in _queries(block.text)]
 NOW = datetime(2026, 11, 30, 21, tzinfo=UTC)
 KEY = "deepseek-r1:8b"
 

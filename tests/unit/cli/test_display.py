@@ -12,9 +12,9 @@ from rich.text import Text
 from tests.unit.cli.test_render import HALFWAY
 from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
-from worker.cli.main_job import next_steps
 from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, rates
+from worker.cli.summary import next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.observability.logging import LineFormatter, Repeats

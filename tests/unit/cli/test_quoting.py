@@ -8,10 +8,11 @@ import pytest
 
 from api_schemas.shown import plain
 from worker.cli.eta import Eta
-from worker.cli.quoting import as_json, expected, said, whether_in_time
+from worker.cli.quoting import expected, said, whether_in_time
 from worker.cli.render import Rates
 from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
+from worker.exports.shown import quote_shown
 from worker.policy.quote import HostQuote, Part, Quote
 from worker.quote.quote import Quoted
 
@@ -98,7 +99,7 @@ def test_work_that_no_host_can_do_is_never_in_time() -> None:
 
 
 def test_a_script_gets_the_same_in_seconds_and_utc() -> None:
-    shown = plain(as_json(quoted(), NOW + timedelta(hours=1)))
+    shown = plain(quote_shown(quoted(), NOW + timedelta(hours=1)))
 
     assert shown["seconds"] == {"low": 6000, "expected": 7200, "high": 9000}
     assert shown["done_at"]["expected"] == "2026-11-23T22:30:00Z"

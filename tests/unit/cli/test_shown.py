@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from api_schemas.shown import BatchShown, JobShown
+from api_schemas.shown import BatchShown, ExplainedShown, HostShown, JobShown, ReportShown
 from worker.cli.main import app
 
 
@@ -41,13 +41,34 @@ def test_batches_and_jobs_have_one_shape_and_one_name_for_each_number() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "status @last", "jobs @last", "explain @last", "hosts list", "schedule list", "models"],
+    [
+        *("status", "status @last", "jobs @last", "explain @last", "hosts list", "schedule list", "models"),
+        *(
+            "report",
+            "submit in.jsonl --model m:1",
+            "hosts add gpu http://127.0.0.1:9",
+        ),
+    ],
 )
 def test_times_are_in_utc_with_a_z(command: str) -> None:
     text = json.dumps(shown(*command.split()))
 
     assert "batch_id" not in text and "job_id" not in text
     assert re.findall(r"\d\dT\d\d:\d\d[^\"]*(?<!Z)\"", text) == []
+
+
+def test_each_list_and_each_answer_holds_the_shape_of_its_thing() -> None:
+    added = shown("hosts", "add", "gpu", "http://127.0.0.1:9")
+    again = shown("submit", "in.jsonl", "--model", "m:1")
+    (loaded,) = shown("hosts", "ps")
+
+    assert {name: again[name] for name in BatchShown.model_fields} == shown("status")[0]
+    assert (again["created"], again["served"]) == (False, False)
+    assert set(added) - set(HostShown.model_fields) == {"added", "start"}
+    assert set(loaded) - set(HostShown.model_fields) == {"reached", "loaded"}
+    assert (loaded["name"], loaded["reached"], loaded["loaded"]) == ("gpu", False, [])
+    assert set(shown("explain", "1:line-2")) == set(ExplainedShown.model_fields)
+    assert set(shown("report")) == set(ReportShown.model_fields)
 
 
 def test_watch_prints_a_line_for_each_look() -> None:

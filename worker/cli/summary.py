@@ -1,0 +1,321 @@
+"""A batch that is worked on while a person looks on: a bar until nothing can move any more, then the summary."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from api_schemas.shown import RunShown
+from worker.cli.eta import Eta
+from worker.cli.exits import FAILED_OR_HELD, finished_code
+from worker.cli.outputs import outputs_of, written
+from worker.cli.render import batch_progress_shown, duration, progress_line, rates, summary_tables
+from worker.cli.streams import machine_output, print_json
+from worker.cli.submissions import Wanted
+from worker.domain.batches import Batch, BatchProgress
+from worker.domain.jobs import JobState
+from worker.domain.runners import without_window
+from worker.domain.selection import Selection
+from worker.domain.urls import masked
+from worker.door.submit import Receipt
+from worker.errors import InputRefused
+from worker.exports.results import write_results, write_results_file
+from worker.exports.shown import batch_shown
+from worker.policy.answers import advice, unproved
+from worker.policy.first_come import first_come_loads
+from worker.policy.outlook import Outlook
+from worker.quote.quote import Quoted
+from worker.settings import Settings
+from worker.stack.main_job import Look, Workplace, patiently, work
+from worker.storage.answers import answer_counts
+from worker.storage.engine import Connection, sqlite_file
+from worker.storage.pauses import first_failure
+from worker.storage.reports import failures_by_code, runner_keys_in_order
+from worker.storage.results import model_figures
+from worker.storage.runs import loads_since
+
+MOST_COMPARED = 10_000
+"""Jobs of a batch whose loads are compared with those of first-come-first-served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A batch that is worked on while a person looks on."""
+
+    place: Workplace
+    receipt: Receipt
+    rest: Callable[[], Quoted] | None = None
+    """What the rest of it takes."""
+    pilot: str = ""
+    """What the same command does without ``--sample`` or ``--limit``."""
+
+    @property
+    def batch(self) -> Batch:
+        return self.receipt.batch
+
+    @property
+    def output_tokens(self) -> int:
+        """Generated since the start; none where another process serves, and the results tell how fast."""
+        return 0 if self.place.stack is None else self.place.stack.output_tokens
+
+
+def show_to_the_end(shown: Shown, console: Console, *, wait_hosts: float) -> Look:
+    """Work on the batch and show how far it is, until nothing of it can change by itself any more; the last look at it.
+    Raises KeyboardInterrupt."""
+    with closing(work(shown.place, shown.receipt, wait_hosts=wait_hosts)) as looks:
+        return _show(shown, looks, console)
+
+
+def _show(shown: Shown, looks: Iterator[Look], console: Console) -> Look:
+    look = next(looks)
+    first = look.progress
+    if first.open and first.done:
+        console.print(f"Going on where it stopped: {progress_line(first)}")
+    eta = None if shown.rest is None else Eta(shown.rest)
+    with batch_progress_shown(console, first) if first.open else nullcontext() as show:
+        for look in looks:
+            if show is None:
+                continue
+            if look.away is not None:  # the workers ride it out, and so does the bar
+                why = f"the database is away or its disk is full; work waits: {look.away}"
+                show(look.progress, rates(done=0, left=0, tokens=0, seconds=0), reasons=[why])
+                continue
+            rate = rates(
+                done=look.progress.done - first.done,
+                left=look.progress.open,
+                tokens=shown.output_tokens,
+                seconds=look.seconds,
+            )
+            if shown.place.stack is None and look.situation is not None:
+                rate = replace(rate, tokens_per_second=look.situation.tokens_per_second)
+            if eta is not None and look.progress.open:
+                rate = eta.into(rate)
+            show(look.progress, rate, situation=look.situation, reasons=look.reasons)
+    return look
+
+
+def interrupted(shown: Shown, seconds: float) -> Look:
+    """How things stand once somebody has ended the work."""
+    progress = patiently(lambda: shown.place.read(shown.batch.id))
+    return Look(progress, Outlook.GOING, seconds)
+
+
+def write_output(shown: Shown, look: Look, wanted: Wanted, console: Console) -> bool:
+    """Write the results where they were asked for, once the batch has come to its end; whether that was done.
+
+    A file is there only when it is complete: after an interruption, and where no host can serve the rest, the command
+    that writes it is printed.
+    """
+    output = wanted.output
+    if output is None:
+        return True
+    later = f"caravan results {shown.batch.id} -o {shlex.quote(str(output))}"
+    arrived = shown.receipt
+    chosen = None if arrived.only is None else Selection(shown.batch.id, job_ids=arrived.only)
+    if look.outlook is not Outlook.DONE:
+        progress = look.progress
+        console.print(
+            f"{progress.done:,} of {progress.total - progress.outside:,} are answered; {output} is written when all "
+            f"{'within the limit ' if arrived.only is not None else ''}are. "
+            f"To write it as it is now: {later}",
+            soft_wrap=True,
+        )
+        return True
+    if str(output) == "-":
+        with suppress(BrokenPipeError), machine_output() as out:
+            patiently(lambda: write_results(shown.place.database, shown.batch.id, out, chosen=chosen))
+        return True
+    try:
+        with written(wanted.outputs or outputs_of(shown.place.settings), output, later=later):
+            lines = patiently(
+                lambda: write_results_file(
+                    shown.place.database,
+                    shown.batch.id,
+                    output,
+                    columns=arrived.columns,
+                    bom=wanted.bom,
+                    safe=not wanted.raw,
+                    chosen=chosen,
+                )
+            )
+    except (OSError, InputRefused) as error:
+        _say_unwritten(output, error, later)
+        return False
+    console.print(f"{lines:,} results in {output}")
+    return True
+
+
+def _say_unwritten(output: Path, error: OSError | InputRefused, later: str) -> None:
+    """On standard error, also under -q: all work was done, and the file that was asked for is not there."""
+    if isinstance(error, OSError):
+        typer.echo(f"caravan: {output}: {error.strerror}", err=True)
+        return
+    for problem in error.problems:
+        typer.echo(f"caravan: {problem}", err=True)
+    typer.echo(f"caravan: the answers are stored; write them with: {later}", err=True)
+
+
+def sum_up(
+    shown: Shown,
+    look: Look,
+    console: Console,
+    *,
+    as_json: bool,
+    counted: int | None = None,
+    show_answer: bool = False,
+    written: bool = False,
+) -> int:
+    """Print the summary and return the exit code. ``counted``: loads as simulated hosts counted them; ``written``: the
+    results are where they were asked for."""
+    if as_json:
+        patiently(lambda: _print_json(shown, look))
+    else:
+        patiently(lambda: _summarise(shown, look, console, counted, show_answer, written))
+    match look.outlook:
+        case Outlook.NO_HOST:
+            code = say_rest(console, look)
+            console.print("The same command goes on where it stopped.")
+            return code
+        case Outlook.PAUSED:
+            return say_rest(console, look)
+        case _:
+            if look.reasons and look.progress.total != look.progress.done:
+                say_rest(console, look)
+            return finished_code(look.progress)
+
+
+def say_rest(console: Console, look: Look) -> int:
+    """Say why the rest of a batch does not move. Returns the exit code."""
+    no_host = look.outlook is Outlook.NO_HOST
+    console.print("No host can serve the rest:" if no_host else "The rest waits:", style="yellow")
+    for reason in look.reasons:
+        console.print(f"  {reason}", style="yellow", soft_wrap=True)
+    return 4 if no_host else FAILED_OR_HELD
+
+
+def _print_json(shown: Shown, look: Look) -> None:
+    progress = look.progress
+    with shown.place.database.read() as conn:
+        loads, load_seconds = loads_since(conn, progress.batch.created_at)
+        flaws = answer_counts(conn, progress.batch.id)
+    print_json(
+        RunShown(
+            **dict(batch_shown(progress)),
+            answers=asdict(flaws),
+            seconds=round(look.seconds, 3),
+            loads=loads,
+            load_seconds=round(load_seconds, 3),
+            ended=str(look.outlook),
+            reasons=list(look.reasons),
+            database=masked(shown.place.settings.database),
+        )
+    )
+
+
+def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
+    """What the loads compare with where that would have been more; nothing for a large batch, of which every job would be
+    read for it."""
+    if batch.jobs > MOST_COMPARED:
+        return ""
+    keys = map(without_window, runner_keys_in_order(conn, batch.id))
+    naive = first_come_loads(keys, hosts=max(1, hosts))
+    return f"; first-come-first-served would have done {naive}" if naive > loads else ""
+
+
+def _summarise(
+    shown: Shown,
+    look: Look,
+    console: Console,
+    counted: int | None,
+    show_answer: bool,
+    written: bool,
+) -> None:
+    batch = look.progress.batch
+    with shown.place.database.read() as conn:
+        figures = model_figures(conn, batch.id)
+        flaws = answer_counts(conn, batch.id)
+        loads, load_seconds = loads_since(conn, batch.created_at)
+        naive = _first_come(conn, batch, len(shown.place.hosts), loads)
+        failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
+        messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
+    for table in summary_tables(look.progress, figures, look.seconds, plain=not console.is_terminal):
+        console.print(table)
+    by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
+    lost = f" in {duration(load_seconds)}" if load_seconds >= 1 else ""
+    console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
+    for code, jobs in failures.items():
+        why = " ".join(messages[code].split())[:200]
+        console.print(f"{jobs:,} failed with {code}: {why}", style="red", soft_wrap=True)
+    reused = sum(row.reused for row in figures)
+    if reused:
+        console.print(f"{reused:,} answers were stored before and taken again.")
+    for line in (*advice(flaws, batch.id), *unproved(sum(row.unproved for row in figures), batch.id)):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+    if show_answer:
+        _show_one(shown, console)
+        _where(shown.place.settings, console, batch)
+        return
+    for step in next_steps(look.progress, failures, stored=written, pilot=shown.pilot):
+        console.print(step, soft_wrap=True)
+
+
+def next_steps(
+    progress: BatchProgress, failures: Mapping[str, int], *, stored: bool, pilot: str = ""
+) -> Iterator[str]:
+    """The commands that help after a run. ``stored``: its results are in a file, or were printed; ``pilot``: what the same
+    command does without the option that makes it one."""
+    batch, remedy = progress.batch.id, " --set num_ctx=…" if "context_overflow" in failures else ""
+    if failures:
+        yield f"Show them: caravan jobs {batch} --state failed"
+        yield f"Ask them again: caravan retry {batch}{remedy}, then the same command"
+    if progress.counts.get(JobState.HELD, 0) > progress.outside:
+        yield f"Say why jobs are held: caravan explain {batch}"
+    if not stored and progress.counts.get(JobState.SUCCEEDED):
+        yield f"Write the answers: caravan results {batch} -o answers.csv"
+    if pilot:
+        yield pilot
+
+
+def _show_one(shown: Shown, console: Console) -> None:
+    """One answer, its reasoning folded to a line."""
+    from worker.exports.results import result_lines
+
+    best: dict[str, Any] | None = None
+    for line in result_lines(shown.place.database, shown.batch.id):
+        if line["answer"] and (best is None or (line["reasoning"] and not best["reasoning"])):
+            best = line
+            if line["reasoning"]:
+                break
+    if best is None:
+        return
+    console.print()
+    console.print(Text.assemble((best["custom_id"], "bold"), f" by {best['model']} on {best['host']}:"))
+    if best["reasoning"]:
+        words = " ".join(best["reasoning"].split())
+        console.print(f"  ▸ reasoning ({len(best['reasoning']):,} characters): {words[:60]}…", style="dim")
+    console.print(f"  {best['answer'].strip()}")
+
+
+def first_query(batch_id: int) -> str:
+    """A query to begin with, on a view that is promised."""
+    return (
+        "SELECT model, count(*), sum(output_tokens) FROM report_results "
+        f"WHERE batch = {batch_id} GROUP BY model"
+    )
+
+
+def _where(settings: Settings, console: Console, batch: Batch) -> None:
+    query = first_query(batch.id)
+    if file := sqlite_file(settings.database):
+        place = str(file)
+        console.print(f"\nDatabase: {place}", soft_wrap=True)
+        console.print(f'Try: sqlite3 {shlex.quote(place)} "{query}"', soft_wrap=True)
+    else:
+        console.print(f"\nDatabase: {masked(settings.database)}", soft_wrap=True)
+        console.print(f"Try: {query}", soft_wrap=True)
