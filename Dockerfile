@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One small image for every process of a fleet: docker build -t caravan:0.1.0 .
-# Other extras, see docs/platforms.md:           docker build --build-arg EXTRAS="fleet documents parquet s3" -t caravan:0.1.0 .
+# Other extras, see docs/reference/platforms.md:           docker build --build-arg EXTRAS="fleet documents parquet s3" -t caravan:0.1.0 .
 ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

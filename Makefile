@@ -51,7 +51,7 @@ demo: $(BASE) ## Run the main job on two simulated hosts, in under a minute
 test: $(STAMP) ## Run the tests, on a real Redis and a real PostgreSQL brought up for them
 	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) $(ARGS)
 
-test-faults: $(STAMP) ## Provoke every fault of docs/reliability.md
+test-faults: $(STAMP) ## Provoke every fault of docs/explanation/reliability.md
 	$(BIN)/python -m pytest -n $(WORKERS) $(BALANCE) -m fault $(ARGS)
 
 test-all: $(STAMP) ## Run every test there is, the slow ones too
@@ -86,7 +86,10 @@ overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 	$(BIN)/python -m benchmarks.startup
 
+reference: $(STAMP) ## Write the generated pages and tables of docs/ anew, after a change of what they describe
+	$(BIN)/python -m tests.repo.docs.tables
+
 docs: $(STAMP) ## Build the documentation site into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead docs
+.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead reference docs

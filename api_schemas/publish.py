@@ -1,12 +1,7 @@
-"""What is published from the schemas: ``docs/schemas/`` and the tables of ``docs/wire.md``.
-
-``python -m api_schemas.publish docs`` writes both; a test compares what is there with the code.
-"""
+"""What is published from the schemas: ``docs/schemas/``, and tables of the reference pages. ``make reference`` writes them."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -47,7 +42,7 @@ def text_of(schema: Mapping[str, Any]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """The tables of ``docs/wire.md`` by name, in Markdown."""
+    """The tables of job lines and result lines by name, in Markdown."""
     codes = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in PROBLEM_CODES.items())
     return {
         "job line": _table(JobLine),
@@ -57,16 +52,6 @@ def tables() -> dict[str, str]:
         "result line": _table(ResultLine, bounds=False),
         "problems": f"| code | means |\n|---|---|\n{codes}\n",
     }
-
-
-def refreshed(document: str) -> str:
-    """``document`` with each table between its two marks as the code has it now."""
-    for name, table in tables().items():
-        begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
-        before, found, rest = document.partition(begin)
-        if found:
-            document = before + begin + table + end + rest.partition(end)[2]
-    return document
 
 
 def _table(model: type[BaseModel], *, bounds: bool = True) -> str:
@@ -124,15 +109,3 @@ def _range(schema: Mapping[str, Any]) -> str:
     if high is None or high == _WIDEST_INT[1]:
         return f"{low:g} and up"
     return "any" if high > _WIDEST_INT[1] else f"{low:g} to {high:g}"
-
-
-def main(folder: str) -> None:
-    """Write every schema below ``folder`` and refresh the tables of its ``wire.md``."""
-    for name, schema in schemas().items():
-        Path(folder, "schemas", f"{name}.schema.json").write_text(text_of(schema), encoding="utf-8")
-    wire = Path(folder, "wire.md")
-    wire.write_text(refreshed(wire.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

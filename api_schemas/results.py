@@ -23,7 +23,7 @@ class ResultError(BaseModel):
 
     model_config = ConfigDict(title="Error")
 
-    code: str = Field(description="One of the codes in docs/errors.md.")
+    code: str = Field(description="One of the codes in docs/reference/errors.md.")
     message: str
 
 

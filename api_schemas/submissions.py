@@ -60,6 +60,19 @@ class RowRules(BaseModel):
     quote: Literal["none", '"'] | None = Field(
         default=None, description="Quoting of cells in a table. Default: as its kind of file has it."
     )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="What separates the cells of a CSV. Default: detected.",
+    )
+    sheet: str | None = Field(
+        default=None,
+        description="Sheet of a spreadsheet, by its name or its place from 1. Default: the first.",
+    )
+    image_columns: tuple[str, ...] = Field(
+        default=(), description="Columns with paths of images, relative to the file of rows."
+    )
     limit: int | None = Field(default=None, ge=1, description="Only the first rows.")
     sample: int | None = Field(default=None, ge=1, description="Only so many rows, chosen at random.")
     seed: int = Field(default=0, description="Random seed of sample.")
@@ -76,6 +89,7 @@ class RowRules(BaseModel):
             self.prompt is None
             and self.system_template is None
             and self.id_column is None
+            and not self.image_columns
             and not (self.chat or self.embed)
         )
 
@@ -188,6 +202,9 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
             "embed": self.embed,
             "encoding": self.encoding,
             "quote": self.quote,
+            "delimiter": self.delimiter,
+            "sheet": self.sheet,
+            "image_columns": self.image_columns,
             "models": self.models,
             "defaults": {name: value for name, value in defaults.items() if value is not None},
             "override": self.override,
@@ -203,6 +220,7 @@ class SubmissionFields(TypedDict, total=False):
     id_column: str | None
     chat: bool
     embed: bool
+    image_columns: tuple[str, ...]
     limit: int | None
     sample: int | None
     seed: int

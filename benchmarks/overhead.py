@@ -1,7 +1,7 @@
 """What does Caravan cost per job? Beside a plain Celery task per job and a bare loop, on hosts that answer at once.
 
-``python -m benchmarks.overhead`` takes some two minutes; ``--full`` the sizes that ``docs/benchmarks.md`` reports. All
-contenders run in one go, in rounds: this machine may slow down for a while, so only ratios within a round count.
+``python -m benchmarks.overhead`` takes some two minutes; ``--full`` the sizes that ``docs/explanation/benchmarks.md`` reports.
+All contenders run in one go, in rounds: this machine may slow down for a while, so only ratios within a round count.
 """
 
 import argparse

@@ -45,13 +45,17 @@ class Group:
         self.peak: dict[str, int] = {}
 
     def start(
-        self, module: str, *arguments: str, environ: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> subprocess.Popen[bytes]:
         """Start ``python -m module``. Its output goes to a log of its own, except where it is asked for later."""
         log = self.log(len(self._started))
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [python, "-m", module, *arguments],
                 env={**clean_environ(), **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -324,7 +324,9 @@ def queries(
             "report_runs, a day": "SELECT * FROM report_runs WHERE started_at >= :from AND started_at < :to",
         }.items()
     }
-    questions = (block.text.replace("'job-2'", "'c17'") for block in blocks(DOCS / "questions.md", "sql"))
+    questions = (
+        block.text.replace("'job-2'", "'c17'") for block in blocks(DOCS / "howto/reporting.md", "sql")
+    )
     told |= {f"question {n}": (VIEW_MS, sql(query)) for n, query in enumerate(questions, start=1)}
     told["status, all"] = STATUS_MS, lambda: situation(database, clock=clock)
     told["status, the running batch"] = STATUS_MS, lambda: situation(database, live, clock=clock)

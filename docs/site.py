@@ -1,34 +1,43 @@
 """What the site needs beyond the pages: links out of the folder, and ``llms.txt``."""
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-_OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\((?:\.\./|systemd)([^)\s]*)\)")
-"""A link from a page to a file of the repository that is no page."""
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s:#]+)\)")
 _PICTURES = ("benchmarks/scheduling.svg",)
+"""Pictures that pages show and that lie elsewhere in the repository."""
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pictures that pages show and that lie elsewhere."""
+    """Add the pictures that lie elsewhere."""
     root = Path(config["docs_dir"]).parent
     for picture in _PICTURES:
         files.append(File.generated(config, picture, abs_src_path=str(root / picture)))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Name the file where a page links to one that is not on the site."""
+    folder = posixpath.dirname(page.file.src_uri)
 
     def named(match: re.Match[str]) -> str:
-        mark, words, path = match.groups()
+        mark, words, link = match.groups()
+        path = posixpath.normpath(posixpath.join("docs", folder, link))
         if mark:
-            return f"![{words}]({path})"
-        return words if path in words or not path else f"{words} (`{path}`)"
+            return (
+                match[0]
+                if path.startswith("docs/")
+                else f"![{words}]({posixpath.relpath(path, folder or '.')})"
+            )
+        if path.startswith("docs/") and link.endswith((".md", ".json", ".svg")):
+            return match[0]
+        return words if path in words else f"{words} (`{path}`)"
 
-    return _OUTSIDE.sub(named, markdown)
+    return _LINK.sub(named, markdown)
 
 
 def on_post_build(config: Any) -> None:
@@ -38,7 +47,7 @@ def on_post_build(config: Any) -> None:
     for section in config["nav"]:
         for heading, pages in section.items():
             lines += [f"## {heading}", ""]
-            for page in pages:
+            for page in [{heading: pages}] if isinstance(pages, str) else pages:
                 for title, name in page.items():
                     text = (docs / name).read_text(encoding="utf-8")
                     lines.append(f"- [{title}]({name}): {_first_paragraph(text)}")
@@ -50,5 +59,5 @@ def on_post_build(config: Any) -> None:
 def _first_paragraph(text: str) -> str:
     """The first paragraph of prose, on one line, without links."""
     paragraphs = (part.strip() for part in text.split("\n\n")[1:])
-    first = next((part for part in paragraphs if part[:1].isalpha()), "")
+    first = next((part for part in paragraphs if part[:1].isalpha() or part[:1] == "`"), "")
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", " ".join(first.split()))

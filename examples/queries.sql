@@ -1,5 +1,5 @@
 -- Queries to begin with, for SQLite (3.38 or newer) and PostgreSQL alike. They read the report views, which keep their
--- columns from one version to the next; docs/reporting.md describes each. "The newest batch" is easily replaced: put the
+-- columns from one version to the next; docs/howto/reporting.md describes each. "The newest batch" is easily replaced: put the
 -- number that `caravan status` shows in place of (SELECT max(batch) FROM report_batches).
 --
 --   sqlite3 ~/.local/share/caravan/caravan.db < examples/queries.sql

@@ -59,7 +59,8 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Random seed of answers and times.")] = 0,
     bind: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON list of faults to play (docs/simulator.md).")
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON list of faults to play (docs/howto/simulator.md)."),
     ] = None,
     diary: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to append each generation to, in NAME.jsonl.")

@@ -205,7 +205,7 @@ Fault = Literal["job", "host", "runner", "caravan", "producer"]
 
 @dataclass(frozen=True, slots=True)
 class CodeFacts:
-    """One row of the table in ``docs/errors.md``.
+    """One row of the table in ``docs/reference/errors.md``.
 
     ``fault`` says who pays: ``job`` counts against ``max_attempts``; ``host`` makes the host step back; ``runner``
     makes this runner key on this host step back; neither of the latter two charges the job.

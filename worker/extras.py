@@ -25,6 +25,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "fleet": {"celery": "celery", "kombu": "kombu", "psycopg": "psycopg", "redis": "redis"},
     "parquet": {"pyarrow": "pyarrow"},
     "s3": {"fsspec": "fsspec", "s3fs": "s3fs"},
+    "spreadsheets": {"python_calamine": "python-calamine", "xlsxwriter": "xlsxwriter"},
 }
 """Extra → the modules it brings, and the distribution of each. A test compares it with ``pyproject.toml``."""
 

@@ -45,7 +45,7 @@ Tag = Annotated[str, Field(min_length=3, max_length=80)]
 
 
 class Settings(BaseModel):
-    """Every setting. ``docs/configuration.md`` is compared with this class."""
+    """Every setting. ``docs/reference/configuration.md`` is compared with this class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -77,7 +77,7 @@ def test_a_project_with_nothing_but_the_broker_submits_learns_and_is_answered(
 def test_the_documented_message_is_answered_and_an_unreadable_one_is_a_refused_batch(fleet: Fleet) -> None:
     fleet.start_all()
     url = fleet.env["CARAVAN_BROKER_URL"]
-    _, snippet = blocks(DOCS / "celery_producers.md", "python")
+    _, snippet = blocks(DOCS / "howto/celery.md", "python")
     names: dict[str, Any] = {}
     code = snippet.text.replace("redis://redis.internal:6379/0", url)
 

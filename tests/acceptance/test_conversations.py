@@ -98,7 +98,7 @@ def test_what_no_conversation_can_be_is_refused_with_its_line(
 def test_the_conversation_of_the_page_is_answered_as_it_says(
     environment: Environment, hosts: Hosts, tmp_path: Path
 ) -> None:
-    example = next(blocks(DOCS / "conversations.md", "jsonl")).text
+    example = next(blocks(DOCS / "howto/conversations.md", "jsonl")).text
     file = tmp_path / "talk.jsonl"
     file.write_text(example)
 

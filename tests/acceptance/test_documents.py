@@ -168,7 +168,7 @@ def test_the_example_is_answered_and_its_scan_is_told(
 ) -> None:
     command = next(
         block.text.split()
-        for block in blocks(DOCS / "documents.md", "")
+        for block in blocks(DOCS / "howto/documents.md", "")
         if block.text.startswith("caravan run --documents 'examples/")
     )
     shown = [word.strip("'") for word in command[1:]]

@@ -13,7 +13,7 @@ import simulator
 from tests.repo.docs.pages import DOCS, blocks
 from tests.servers.proxy import proxying
 
-PAGE = DOCS / "tutorial.md"
+PAGE = DOCS / "tutorials/first_day.md"
 MARK = "@@@@"
 Shown = tuple[str, list[str]]
 

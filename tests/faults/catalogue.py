@@ -1,5 +1,5 @@
-"""The faults that Caravan has to outlive, and what it does about each. ``docs/reliability.md`` is made from this table and
-from the tests that bear ``@pytest.mark.fault(N)``."""
+"""The faults that Caravan has to outlive, and what it does about each. ``docs/explanation/reliability.md`` is made from this
+table and from the tests that bear ``@pytest.mark.fault(N)``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

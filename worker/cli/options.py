@@ -21,13 +21,13 @@ TOLD = "Notices"
 File = Annotated[
     Path,
     typer.Argument(
-        help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+        help="JSONL, CSV, Parquet, .xlsx, .ods or .txt, one job a row; - reads standard input: JSONL, or CSV with a template."
     ),
 ]
 AnyFile = Annotated[
     Path | None,
     typer.Argument(
-        help="JSONL, CSV or Parquet, one job a row; - reads standard input: JSONL, or CSV with a template."
+        help="JSONL, CSV, Parquet, .xlsx, .ods or .txt, one job a row; - reads standard input: JSONL, or CSV with a template."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -99,6 +99,33 @@ class RowOptions:
         Literal["none", '"'] | None,
         typer.Option(
             "--quote", help='Quoting of cells. Default: none in TSV, " in CSV.', rich_help_panel=INPUT
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="CHARACTER",
+            help="What separates the cells of a CSV: ';', tab … Default: detected.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    sheet: Annotated[
+        str | None,
+        typer.Option(
+            "--sheet",
+            metavar="NAME|N",
+            help="Sheet of a spreadsheet. Default: the first with rows.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image",
+            metavar="COLUMN",
+            help="Column with the path of an image to show to the model; repeat for more.",
+            rich_help_panel=INPUT,
         ),
     ] = None
     limit: Annotated[

@@ -168,6 +168,8 @@ def asked_of(options: RowsOptions, hours: HoursOptions | None = None, **terms: A
         "system": None if system is None else read_text_argument(system),
         "render_system": system is not None,
         "id_column": options.rows.id_,
+        "delimiter": character(options.rows.delimiter, "--delimiter"),
+        "image_columns": tuple(options.rows.image or ()),
         "models": tuple(dict.fromkeys(options.models.model or ())),
         "options": options_of(options.models.set_ or []) or None,
         "format": None if options.models.format_ is None else _format(options.models.format_),
@@ -291,6 +293,22 @@ def deadline_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetim
 
 def _in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
     return naive.astimezone() if zone is None else naive.replace(tzinfo=zone)
+
+
+def character(text: str | None, option: str) -> str | None:
+    """What separates cells: one character, or ``tab``. Raises InputRefused.
+
+    >>> character("tab", "--delimiter") == character("\\\\t", "--delimiter") == "\\t"
+    True
+    """
+    if text is None:
+        return None
+    separator = "\t" if text.lower() in ("tab", "\\t") else text
+    if len(separator) != 1 or separator in '\r\n"\0\ufeff':
+        raise refused(
+            option, "invalid_value", f"{option} {text!r}: expected one character, such as ';', or tab"
+        )
+    return separator
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:

@@ -316,6 +316,7 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
         shown += 1
     if intake.problems:
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    for remark in (*([read_as(lines.encoding)] if lines.encoding else []), *intake.notes, *intake.remarks()):
+    detected = [read_as(lines.encoding)] if lines.encoding else []
+    for remark in (*detected, *lines.remarks, *intake.notes, *intake.remarks()):
         typer.echo(remark, err=True)
     return shown

@@ -133,7 +133,7 @@ def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: 
             super().install_platform_tweaks(worker)
             take_signals()
 
-    # Celery warns root to give --uid, an option that caravan does not have; docs/deploy.md says who should run it
+    # Celery warns root to give --uid, an option that caravan does not have; docs/howto/services.md says who should run it
     warnings.simplefilter("ignore", SecurityWarning)
     worker = Stoppable(
         hostname=f"{name}@{os.uname().nodename}",

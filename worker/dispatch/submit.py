@@ -10,7 +10,7 @@ from typing import Any
 from api_schemas.submissions import read_submission
 from api_schemas.submit_message import SubmitAnswer, SubmitMessage, SubmitProblem, read_message
 from worker.clock import Clock
-from worker.documents.tables import Row
+from worker.documents.row import Row
 from worker.domain.batches import Batch
 from worker.door.rows import RowStream, input_of
 from worker.door.submit import submit

@@ -1,7 +1,7 @@
 """Images that a row names by a file: ``"file:photo.png"`` in ``images`` becomes the base64 of what the file holds."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,16 @@ class NoImage(ValueError):
 def names_files(raw: bytes) -> bool:
     """Whether a line may name a file, as far as can be told without reading it."""
     return b'"file:' in raw
+
+
+def image_names(values: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+    """The images of a row, as names of files: the paths in ``columns``. An empty cell is none.
+
+    >>> image_names({"photo": "a.png", "back": " "}, ["photo", "back"])
+    ['file:a.png']
+    """
+    paths = (str(values.get(column) or "").strip() for column in columns)
+    return [path if path.startswith(MARK) else f"{MARK}{path}" for path in paths if path]
 
 
 def with_image_files(job: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
@@ -44,7 +54,8 @@ def _image(value: Any, folder: Path | None) -> Any:
     try:
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            raise NoImage(f"images: no file {str(named)[:300]}")
+            beside = "" if folder is None or named.is_absolute() else f", neither in {folder} nor here"
+            raise NoImage(f"images: no file {str(named)[:300]}{beside}")
         if path.stat().st_size > MOST_BYTES:
             raise NoImage(f"images: {path}: more than {MOST_BYTES // 2**20} MiB")
         content = path.read_bytes()

@@ -11,8 +11,15 @@ _TEXTS = frozenset({"prompt", "system", "template", "suffix", "model", "custom_i
 """Fields of a job line that are text; a cell of any other is read as JSON where it is JSON."""
 
 
-def column_problems(columns: Collection[str], *, templated: bool, id_column: str | None) -> list[Problem]:
-    """Why no row of a table with these columns can be a job: no prompt, or no column of the name given as ``--id``."""
+def column_problems(
+    columns: Collection[str],
+    *,
+    templated: bool,
+    id_column: str | None,
+    image_columns: Collection[str] = (),
+) -> list[Problem]:
+    """Why no row of a table with these columns can be a job: no prompt, or no column of a name given as ``--id`` or
+    ``--image``."""
     problems = []
     if not templated and "prompt" not in columns:
         message = f"no column named prompt; say how a prompt is made of {listed(columns, as_written=False)}: {_example(columns)}"
@@ -20,6 +27,10 @@ def column_problems(columns: Collection[str], *, templated: bool, id_column: str
     if id_column is not None and id_column not in columns:
         message = f"--id: no column {id_column!r}; {nearest(id_column, columns, as_written=False)}"
         problems.append(Problem(0, id_column, "missing_column", message))
+    for name in image_columns:
+        if name not in columns:
+            message = f"--image: no column {name!r}; {nearest(name, columns, as_written=False)}"
+            problems.append(Problem(0, name, "missing_column", message))
     return problems
 
 
@@ -87,6 +98,9 @@ def as_chat(job: dict[str, Any]) -> None:
     """
     prompt, system = job.pop("prompt", ""), job.pop("system", None)
     messages = job.pop("messages", None) or [{"role": "user", "content": prompt}]
+    images = job.pop("images", None)
+    if images and isinstance(messages, list) and isinstance(messages[-1], dict):
+        messages = [*messages[:-1], {**messages[-1], "images": [*messages[-1].get("images", ()), *images]}]
     if system and isinstance(messages, list) and not _has_system(messages):
         messages = [{"role": "system", "content": system}, *messages]
     job["messages"] = messages

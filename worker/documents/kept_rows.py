@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from worker.documents.tables import LINE_LIMIT, Row, check_columns
+from worker.documents.row import LINE_LIMIT, Row, check_columns
 from worker.errors import Problem
 
 ENDING = ".rows"

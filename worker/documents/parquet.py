@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from worker.documents.arrow_values import plain_column
 from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
-from worker.documents.tables import LINE_LIMIT, Row, check_columns
+from worker.documents.row import LINE_LIMIT, Row, check_columns
 from worker.errors import InputRefused, Problem
 
 BATCH_ROWS = 512

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
 
-from worker.documents.tables import Row
+from worker.documents.row import Row
 
 
 def chosen(

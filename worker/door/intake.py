@@ -7,7 +7,7 @@ from typing import Any
 
 from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
 from api_schemas.submissions import Submission
-from worker.documents.tables import QUIRKS
+from worker.documents.row import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model

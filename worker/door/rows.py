@@ -12,10 +12,12 @@ from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.shapes import shape_of
 from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
-from worker.documents.image_files import NoImage, names_files, with_image_files
+from worker.documents.image_files import NoImage, image_names, names_files, with_image_files
 from worker.documents.job_lines import as_chat, as_embed, column_problems, job_values
+from worker.documents.row import Row, Rows
 from worker.documents.sample import chosen
-from worker.documents.tables import Row, Rows, open_rows
+from worker.documents.spreadsheet import SheetRows
+from worker.documents.tables import ReadingRules, open_rows
 from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
@@ -104,9 +106,15 @@ def open_input(path: Path, submission: Submission, *, by_document: bool = False)
     host would take.
     """
     _check_defaults(submission)
-    rows = open_rows(path, encoding=submission.encoding, quote=submission.quote)
-    if problems := _idle(submission, rows.kind, path):
-        raise InputRefused(problems)
+    rules = ReadingRules(submission.encoding, submission.quote, submission.delimiter, submission.sheet)
+    rows = open_rows(path, rules)
+    if idle := rules.idle_options(rows.kind, path):
+        raise InputRefused(
+            [
+                Problem(0, name, "cannot_apply", f"{name} has no effect: {why}; leave it out")
+                for name, why in idle
+            ]
+        )
     return input_of(rows, submission, by_document=by_document, folder=path.parent)
 
 
@@ -131,6 +139,7 @@ def input_of(
             or (submission.chat and "messages" in rows.columns)
             or (submission.embed and "input" in rows.columns),
             id_column=submission.id_column,
+            image_columns=submission.image_columns,
         )
         for one in (template, system):
             if one is not None:
@@ -153,21 +162,6 @@ def _document_of(row: Row) -> Any:
 
 def _no_image(row: Row, error: NoImage) -> Problem:
     return Problem(row.line, "images", "unreadable", str(error))
-
-
-def _idle(submission: Submission, kind: str, path: Path) -> list[Problem]:
-    """Options of the command that mean nothing for a file of this kind."""
-    told = []
-    if submission.quote is not None and kind != "csv":
-        told.append(("--quote", f"{path} is {_KINDS[kind]}, whose texts are quoted by its own rules"))
-    if submission.encoding is not None and kind == "parquet":
-        told.append(("--encoding", f"{path} is Parquet, whose texts are UTF-8"))
-    return [
-        Problem(0, name, "cannot_apply", f"{name} has no effect: {why}; leave it out") for name, why in told
-    ]
-
-
-_KINDS = {"jsonl": "JSON lines", "parquet": "Parquet", "csv": "CSV", "rows": "rows of a query"}
 
 
 def _plain(problem: Any) -> tuple[int, str, str, str]:
@@ -193,6 +187,14 @@ class Input:
     def columns(self) -> tuple[str, ...] | None:
         """Of a table, in its order."""
         return self.rows.columns
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of how the file is read."""
+        if not isinstance(self.rows, SheetRows) or not self.rows.others:
+            return ()
+        others = ", ".join(map(repr, self.rows.others[:5]))
+        return (f"read from the sheet {self.rows.sheet.name!r}; --sheet names another: {others}",)
 
     @property
     def encoding(self) -> str | None:
@@ -277,6 +279,8 @@ class Input:
             reserved=self._reserved(row, values),
             override=self.submission.override,
         )
+        if self.submission.image_columns:
+            job["images"] = [*job.get("images", ()), *image_names(values, self.submission.image_columns)]
         if self.submission.chat or "messages" in job:
             as_chat(job)
         elif self.submission.embed:

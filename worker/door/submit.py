@@ -30,7 +30,18 @@ from worker.storage.notices import promise_notices
 NO_FILES = ("-", "python", "sql")
 """Sources: standard input, a program, and a query. What comes from there next may be anything."""
 _READING = frozenset(
-    {"columns", "encoding", "encoding_found", "quote", "id_column", "pilot", "override", "documents"}
+    {
+        "columns",
+        "encoding",
+        "encoding_found",
+        "quote",
+        "delimiter",
+        "sheet",
+        "id_column",
+        "pilot",
+        "override",
+        "documents",
+    }
 )
 """Parts of a stored recipe that say how rows are read, not what they are asked."""
 
@@ -98,7 +109,11 @@ def submit(
         receipt = _Entry(
             database, submission, rows, lines, models_told, observer, check_models, clock
         ).submit()
-        receipt = replace(receipt, unsampled=lines.unsampled[-1] if lines.unsampled else 0)
+        receipt = replace(
+            receipt,
+            unsampled=lines.unsampled[-1] if lines.unsampled else 0,
+            remarks=(*lines.remarks, *receipt.remarks),
+        )
     if submission.notices:
         with database.write() as conn:
             addressees = [addressee_of(notice) for notice in submission.notices]

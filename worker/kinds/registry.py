@@ -44,4 +44,6 @@ def together(waiting: Sequence[ClaimedJob], first: int, runner_of: dict[int, str
 
 
 def _tokens(kind: Kind, job: ClaimedJob) -> int:
-    return 0 if kind.tokens_a_call is None else kind.expected(job.prompt, job.request, thinking=False).prompt
+    if kind.tokens_a_call is None:
+        return 0
+    return job.estimate or kind.expected(job.prompt, job.request, thinking=False).prompt

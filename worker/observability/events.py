@@ -84,7 +84,7 @@ EVENTS: Mapping[str, str] = {
     "service.failed": "a periodic service failed; the others go on: pool, service, message",
     "service.recovered": "a periodic service works again: pool, service",
 }
-"""Event → meaning and fields; ``docs/events.md`` is compared with it."""
+"""Event → meaning and fields; ``docs/reference/events.md`` is compared with it."""
 
 _log = logging.getLogger("caravan")
 

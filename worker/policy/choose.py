@@ -7,7 +7,7 @@ A host that drains takes nothing. The rules, in their order, each a function of 
 3. **deadlines**: work that its deadline does not let wait, the earliest first (``policy.deadlines``).
 4. **priorities**: more urgent work first, but a load has to pay itself back.
 
-The pseudocode, the numbers and what they were tuned on are in docs/scheduling.md.
+The pseudocode, the numbers and what they were tuned on are in docs/explanation/scheduling.md.
 """
 
 from worker.domain.jobs import Priority

@@ -139,7 +139,7 @@ Decision = RunJobs | LoadRunner | Wait
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The policy's numbers; what they were tuned on is in docs/scheduling.md."""
+    """The policy's numbers; what they were tuned on is in docs/explanation/scheduling.md."""
 
     patience: Mapping[Priority, float] = field(
         default_factory=lambda: {

@@ -42,8 +42,8 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
 
     In that order: what a host generated must be safe before anything else may fail.
     """
-    for completion in completions:
-        parts.machine.mark_used(completion.runner_key)
+    for runner_key in {completion.runner_key for completion in completions}:
+        parts.machine.mark_used(runner_key)
     parts.store(completions)
     endings = [completion.ending for completion in completions]
     failures = {
@@ -58,10 +58,13 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
     try:
         parts.claims.answer_alike(ending.finish.job_id for ending in endings)
         _brake(parts, {ending.finish.batch_id for ending in endings if ending.has_failed})
+        learned = None
         for completion in completions:
             outcome = completion.ending.finish.outcome
             if isinstance(outcome, Succeeded):
-                _learn(parts, completion, outcome.result)
+                if completion.call is None or completion.call is not learned:
+                    _learn(parts, completion, outcome.result)
+                learned = completion.call  # all that went in it say the same
             elif completion.ending.error is not None:
                 _blame(parts, completion, completion.ending.error)
     except DatabaseFailure as error:

@@ -17,7 +17,7 @@ from worker.storage.finishes import Finished, finish_jobs
 
 _log = logging.getLogger("caravan")
 
-AT_MOST = 200
+AT_MOST = 512
 """Finishes in one transaction."""
 RETRY_SECONDS = 1.0
 

@@ -31,6 +31,8 @@ class Completion:
     runner_key: str
     at_once: int
     custom_id: str = ""
+    call: object = None
+    """The call that carried the job: equal for those that went together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +149,7 @@ class Slots:
         self._attempt, self._name, self._clock = attempt, name, clock
         self._changed = threading.Condition(threading.Lock())
         self._queue = SlotQueue(limit, leased_until)
-        self._completions: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
+        self._completions: queue.SimpleQueue[Sequence[Completion]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.finished = 0
         """Jobs whose endings have been taken."""
@@ -251,11 +253,9 @@ class Slots:
         """All jobs that have ended; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
         taken: list[Completion] = []
         try:
-            completion = self._completions.get(timeout=wait) if wait > 0 else self._completions.get_nowait()
+            taken += self._completions.get(timeout=wait) if wait > 0 else self._completions.get_nowait()
             while True:
-                if completion is not None:
-                    taken.append(completion)
-                completion = self._completions.get_nowait()
+                taken += self._completions.get_nowait()
         except queue.Empty:
             pass
         self.finished += len(taken)
@@ -267,7 +267,7 @@ class Slots:
 
     def nudge(self) -> None:
         """Wake whoever waits in ``completions``. May be called from any thread."""
-        self._completions.put(None)
+        self._completions.put(())
 
     def abort(self, job_ids: Iterable[int] | None = None, *, code: Code = Code.CANCELLED) -> None:
         """Cut the connections of these running jobs, or of all; a call that carries others too goes on for them. May be
@@ -317,7 +317,16 @@ class Slots:
         with self._changed:
             self._queue.end(started, endings)
             names = {job.id: job.custom_id for job in started.jobs}
-            for ending in endings:
-                name = names.get(ending.finish.job_id, "")
-                self._completions.put(Completion(ending, started.runner_key, started.at_once, name))
+            self._completions.put(
+                [
+                    Completion(
+                        ending,
+                        started.runner_key,
+                        started.at_once,
+                        names.get(ending.finish.job_id, ""),
+                        started,
+                    )
+                    for ending in endings
+                ]
+            )
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

@@ -4,6 +4,7 @@ A claim gives a lease; every write of an outcome passes a fence: the lease token
 PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there is one writer at a time.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, select, text, true, update
+from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, select, text, true, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState, Priority
@@ -26,6 +27,7 @@ from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
 from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
+from worker.storage.rows import among, members
 from worker.storage.tables import batches, firings, hosts, jobs, payloads
 from worker.storage.transitions import (
     CANCEL_RELEASED,
@@ -370,53 +372,59 @@ def _keep_turn(conn: Connection, tier: _Tier, now: datetime, turn: Turn) -> None
     conn.execute(change if tier.served else make, values | {"at": now, "batch": batch, "since": since})
 
 
+@cache
+def _payloads(dialect: str) -> Any:
+    """What jobs ask. Requests come as text: those of a batch are mostly the same, and are read once."""
+    p = payloads.c
+    return (
+        select(p.job_id, p.prompt, cast(p.request, Text), p.reuse_key, batches.c.fail_on_cut)
+        .join(jobs, jobs.c.id == p.job_id)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(text(among(dialect, "payloads.job_id")))
+    )
+
+
 def _claimed(conn: Connection, rows: Sequence[Row[Any]], token: str, order: Order) -> list[ClaimedJob]:
     """The rows with what is asked, in the order they are to be run in."""
     earlier = earlier_answers(conn, [row.id for row in rows if row.carries and row.kind != "chat"])
     turns = earlier_turns(conn, [row.id for row in rows if row.carries and row.kind == "chat"])
-    asked = {
-        row.job_id: row
-        for row in conn.execute(
-            select(
-                payloads.c.job_id,
-                payloads.c.prompt,
-                payloads.c.request,
-                payloads.c.reuse_key,
-                batches.c.fail_on_cut,
-            )
-            .join(jobs, jobs.c.id == payloads.c.job_id)
-            .join(batches, batches.c.id == jobs.c.batch_id)
-            .where(payloads.c.job_id.in_([row.id for row in rows]))
-        )
+    payload = {
+        job: (prompt, request, reuse_key, fail_on_cut)
+        for job, prompt, request, reuse_key, fail_on_cut in conn.execute(
+            _payloads(conn.dialect.name), {"members": members(conn, [row.id for row in rows])}
+        ).all()
     }
-    parts = parts_of(conn, [job for job, row in asked.items() if "combine" in row.request])
-    claimed = [
-        ClaimedJob(
-            id=row.id,
-            batch_id=row.batch_id,
-            custom_id=row.custom_id,
-            model=row.model,
-            runner_key=row.runner_key,
-            priority=Priority(row.priority),
-            attempt=row.attempt,
-            charged=row.charged,
-            losses=row.losses,
-            max_attempts=row.max_attempts,
-            token=token,
-            prompt=asked[row.id].prompt,
-            request=_carried_on(row, asked[row.id].request, earlier, turns),
-            carries=bool(row.carries),
-            parts=parts.get(row.id, ()),
-            deadline=row.deadline,
-            prefix_group=row.prefix_group,
-            estimate=row.estimate,
-            widened=bool(row.widened),
-            reuse_key=None if row.reuse is None else asked[row.id].reuse_key,
-            fail_on_cut=asked[row.id].fail_on_cut,
-            kind=row.kind,
+    requests = {text_: json.loads(text_) for text_ in {values[1] for values in payload.values()}}
+    parts = parts_of(conn, [job for job, values in payload.items() if "combine" in requests[values[1]]])
+    claimed = []
+    for row in rows:
+        prompt, asked, reuse_key, fail_on_cut = payload[row.id]
+        claimed.append(
+            ClaimedJob(
+                id=row.id,
+                batch_id=row.batch_id,
+                custom_id=row.custom_id,
+                model=row.model,
+                runner_key=row.runner_key,
+                priority=Priority(row.priority),
+                attempt=row.attempt,
+                charged=row.charged,
+                losses=row.losses,
+                max_attempts=row.max_attempts,
+                token=token,
+                prompt=prompt,
+                request=_carried_on(row, requests[asked], earlier, turns),
+                carries=bool(row.carries),
+                parts=parts.get(row.id, ()),
+                deadline=row.deadline,
+                prefix_group=row.prefix_group,
+                estimate=row.estimate,
+                widened=bool(row.widened),
+                reuse_key=None if row.reuse is None else reuse_key,
+                fail_on_cut=fail_on_cut,
+                kind=row.kind,
+            )
         )
-        for row in rows
-    ]
     if order is Order.LONGEST:
         return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, -job.estimate, job.id))
     return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, job.prefix_group, job.id))

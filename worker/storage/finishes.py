@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter, itemgetter
 from typing import Any, assert_never
 
-from sqlalchemy import Row, bindparam, insert, select, text, update
+from sqlalchemy import Row, bindparam, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
@@ -21,8 +22,9 @@ from worker.storage.follows import settle_after
 from worker.storage.kept import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
+from worker.storage.rows import among, insert_statement, json_value, members, time_value, write_rows
 from worker.storage.schedule_documents import renew_answers
-from worker.storage.tables import batches, fresh_results, jobs, results
+from worker.storage.tables import batches, jobs
 from worker.storage.transitions import (
     CANCEL_RUNNING,
     FAIL,
@@ -54,8 +56,9 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     safe to repeat.
     """
     ids = sorted({finish.job_id for finish in finishes})
-    rows = {row.id: row for row in conn.execute(_rows(conn.dialect.name), {"ids": ids})}
-    finished, ends = Finished(), _Ends(now)
+    found = conn.execute(_rows(conn.dialect.name), {"members": members(conn, ids)}).all()
+    rows = {row.id: row for row in found}
+    finished, ends = Finished(), _Ends(conn, now)
     for finish in finishes:
         row = rows.get(finish.job_id)
         state = None if row is None else _accepted_state(row, finish)
@@ -66,7 +69,7 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
             del rows[finish.job_id]  # a stale finish beside it must not take the row from the fresh one
             finished.accepted.append(finish.job_id)
             ends.add(row, finish, state)
-    ends.write(conn)
+    ends.write()
     return finished
 
 
@@ -89,7 +92,7 @@ def _rows(dialect: str) -> Any:
         jobs.c.followed,
         answered_before().label("answered"),
         select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery().label("batch_state"),
-    ).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    ).where(text(among(dialect, "jobs.id")))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if dialect == "postgresql" else query
 
@@ -135,37 +138,34 @@ def _state(outcome: Outcome) -> JobState:
 
 _WIDEN = text("UPDATE jobs SET runner_key = :key, widened = true WHERE id = :job")
 
-_COLUMNS = "job_id, attempt, host, run_id, started_at, ended_at, outcome, charged, error_code, error_message, partial"
-_MARKS = ":job, :attempt, :host, :run, :started, :ended, :outcome, :charged, :code, :message, :partial"
-_NEW_VALUES = ", ".join(
-    f"{name} = excluded.{name}"
-    for name in ("ended_at", "outcome", "charged", "error_code", "error_message", "partial")
-)
-_TIMES = (bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
-
-_ATTEMPT = text(
-    f"INSERT INTO attempts ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}"
-).bindparams(*_TIMES)
+_ENDED = ("outcome", "charged", "error_code", "error_message", "partial")
+_ATTEMPT_VALUES = ("job_id", "attempt", "host", "run_id", *_ENDED)
+_ATTEMPT_COLUMNS = (*_ATTEMPT_VALUES, "started_at", "ended_at")
+_NEW_VALUES = ", ".join(f"{name} = excluded.{name}" for name in (*_ENDED, "ended_at"))
+_ATTEMPT = f"{insert_statement('attempts', _ATTEMPT_COLUMNS)} ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}"
+_LATE_MARKS = ", ".join("false" if name == "charged" else f":{name}" for name in _ATTEMPT_COLUMNS)
 
 # A late answer is noted on the attempt it belongs to, but never over how that attempt is known to have ended.
 _LATE = text(
-    f"INSERT INTO attempts ({_COLUMNS}) SELECT {_MARKS.replace(':charged', 'false')} "
-    "WHERE EXISTS (SELECT 1 FROM jobs WHERE id = :job) "
+    f"INSERT INTO attempts ({', '.join(_ATTEMPT_COLUMNS)}) SELECT {_LATE_MARKS} "
+    "WHERE EXISTS (SELECT 1 FROM jobs WHERE id = :job_id) "
     f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES} WHERE attempts.outcome = 'rescued'"
-).bindparams(*_TIMES)
+).bindparams(bindparam("started_at", type_=UtcTime), bindparam("ended_at", type_=UtcTime))
 
 
 class _Ends:
     """What a group writes, sorted by statement."""
 
-    def __init__(self, now: datetime) -> None:
-        self._now = now
+    def __init__(self, conn: Connection, now: datetime) -> None:
+        self._conn, self._now = conn, now
+        self._time = time_value(conn)
+        self._moment = self._time(now), now.astimezone(UTC).date().isoformat()
         self._final: defaultdict[Transition, list[int]] = defaultdict(list)
         self._charged: list[int] = []
         self._retried: list[dict[str, Any]] = []
         self._widened: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
-        self._results: list[dict[str, Any]] = []
+        self._results: list[tuple[Any, ...]] = []
         self._remembered: list[int] = []
         self._followed: list[int] = []
         self._replaced: list[int] = []
@@ -201,12 +201,14 @@ class _Ends:
                 self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.SUCCEEDED, Succeeded(result=result):
                 transition = FINISH
-                self._results.append(_result(row, finish, state, result, None, "", self._now))
+                self._results.append(_result(row, finish, state, result, None, "", self._moment))
                 if row.reuse is not None:  # for those beside it that ask the same; else it has time
                     self._remembered.append(row.id)
             case JobState.FAILED, Failed(code=code, message=message, partial=partial, result=result):
                 charged, transition = True, FAIL
-                self._results.append(_result(row, finish, state, result, code, message, self._now, partial))
+                self._results.append(
+                    _result(row, finish, state, result, code, message, self._moment, partial)
+                )
             case _:
                 transition = CANCEL_RUNNING
         if transition.enters in FINAL:
@@ -218,7 +220,8 @@ class _Ends:
         self._attempts.append(_attempt(finish, kind, charged=charged))
         count_move(self._changes, transition, row, runner_key=new_key)
 
-    def write(self, conn: Connection) -> None:
+    def write(self) -> None:
+        conn, time = self._conn, self._time
         for transition, ids in self._final.items():
             write_state(conn, transition, ids, now=self._now)
         if self._replaced:
@@ -231,14 +234,21 @@ class _Ends:
             (by_id(RETRY), self._retried),
             (_WIDEN, self._widened),
             (by_id(HOLD), self._held),
-            (insert(results), self._results),
-            (insert(fresh_results), [{"job_id": result["job_id"]} for result in self._results]),
-            (_ATTEMPT, self._attempts),
             (_LATE, self.attempts_late),
             (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in sorted(self._runs.items())]),
         ):
             if rows:
                 conn.execute(statement, rows)
+        write_rows(conn, _RESULT, self._results)
+        write_rows(conn, _FRESH, [row[:1] for row in self._results])
+        write_rows(
+            conn,
+            _ATTEMPT,
+            [
+                (*_attempt_values(row), time(row["started_at"]), time(row["ended_at"]))
+                for row in self._attempts
+            ],
+        )
         if self._replaced:
             renew_answers(conn, self._replaced)
         remember_answers(conn, sorted(self._remembered))
@@ -268,18 +278,21 @@ def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
         case Succeeded():
             pass
     return {
-        "job": finish.job_id,
+        "job_id": finish.job_id,
         "attempt": finish.attempt,
         "host": finish.host,
-        "run": finish.run_id,
-        "started": finish.started_at,
-        "ended": finish.ended_at,
+        "run_id": finish.run_id,
+        "started_at": finish.started_at,
+        "ended_at": finish.ended_at,
         "outcome": kind,
         "charged": charged,
-        "code": None if code is None else str(code),
-        "message": None if message is None else storable(message),
+        "error_code": None if code is None else str(code),
+        "error_message": None if message is None else storable(message),
         "partial": storable(partial) if partial else None,
     }
+
+
+_attempt_values = itemgetter(*_ATTEMPT_VALUES)
 
 
 def _result(
@@ -289,54 +302,43 @@ def _result(
     result: Result | None,
     code: Code | None,
     message: str,
-    now: datetime,
+    moment: tuple[Any, str],
     partial: str = "",
-) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "job_id": row.id,
-        "batch_id": row.batch_id,
-        "custom_id": row.custom_id,
-        "model": row.model,
-        "state": str(state),
-        "host": finish.host,
-        "digest": None if finish.digest is None else storable(finish.digest)[:80],
-        "error_code": None if code is None else str(code),
-        "error_message": None if code is None else storable(message),
-        "attempts": finish.attempt,
-        "finished_at": now,
-        "day": now.astimezone(UTC).date(),
-        "context": None,
-        "context_length": None,
-        "parsed": None,
-        "empty": False,
-        "logprobs": None,
-        "tool_calls": None,
-        "embedding": None,
-    }
+) -> tuple[Any, ...]:
+    """A row of ``_RESULT``."""
+    head = (
+        row.id,
+        row.batch_id,
+        row.custom_id,
+        row.model,
+        str(state),
+        finish.host,
+        None if finish.digest is None else storable(finish.digest)[:80],
+        None if code is None else str(code),
+        None if code is None else storable(message),
+        finish.attempt,
+        *moment,
+    )
     if result is None:
-        return values | dict.fromkeys(_FIGURES) | {"answer": storable(partial) if partial else None}
-    values.update((name, getattr(result, name)) for name in _FIGURES)
-    values["answer"] = storable(result.answer)
-    values["parsed"] = result.parsed
-    values["empty"] = result.empty
-    values["logprobs"] = result.logprobs
-    values["tool_calls"] = list(result.tool_calls) or None
-    values["embedding"] = result.embedding
-    if result.reasoning is not None:
-        values["reasoning"] = storable(result.reasoning)
-    if result.done_reason is not None:
-        values["done_reason"] = storable(result.done_reason)[:30]
-    if result.context is not None:
-        values["context"] = pack_context(result.context)
-        values["context_length"] = len(result.context)
-    return values
+        return (*head, storable(partial) if partial else None, False, *_NO_REPLY)
+    return (
+        *head,
+        storable(result.answer),
+        result.empty,
+        None if result.reasoning is None else storable(result.reasoning),
+        None if result.done_reason is None else storable(result.done_reason)[:30],
+        None if result.context is None else pack_context(result.context),
+        None if result.context is None else len(result.context),
+        json_value(result.parsed),
+        json_value(result.logprobs),
+        json_value(list(result.tool_calls) or None),
+        *_figures(result),
+    )
 
 
 _FIGURES = (
-    "answer",
-    "reasoning",
+    "embedding",
     "reasoning_open",
-    "done_reason",
     "cut",
     "prompt_fit",
     "prompt_tokens",
@@ -351,3 +353,19 @@ _FIGURES = (
     "prompt_eval_duration",
     "eval_duration",
 )
+"""What is stored of a result as it is."""
+_figures = attrgetter(*_FIGURES)
+_REPLY = (
+    "reasoning",
+    "done_reason",
+    "context",
+    "context_length",
+    "parsed",
+    "logprobs",
+    "tool_calls",
+    *_FIGURES,
+)
+_NO_REPLY = (None,) * len(_REPLY)
+_JOB = ("job_id", "batch_id", "custom_id", "model", "state", "host", "digest", "error_code", "error_message")
+_RESULT = insert_statement("results", (*_JOB, "attempts", "finished_at", "day", "answer", "empty", *_REPLY))
+_FRESH = insert_statement("fresh_results", ("job_id",))

@@ -222,13 +222,14 @@ def _set_keys(conn: Connection, moved: Mapping[str, Sequence[Row[Any]]]) -> None
 # -- settled ----------------------------------------------------------------------------------------------------------
 
 
+_IS_NEWS = text("jobs.followed")
+"""Not the column, which becomes ``followed = 1`` on SQLite: ``ix_jobs_followed`` is used where its own words are."""
+
+
 def settle_followers(conn: Connection, *, now: datetime, limit: int = 500) -> Settled:
     """Settle those that wait for jobs which have ended, at most ``limit`` of these; what fails so may be news itself."""
     query = (
-        select(jobs.c.id)
-        .where(jobs.c.followed, jobs.c.finished_at.is_not(None))
-        .order_by(jobs.c.id)
-        .limit(limit)
+        select(jobs.c.id).where(_IS_NEWS, jobs.c.finished_at.is_not(None)).order_by(jobs.c.id).limit(limit)
     )
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)

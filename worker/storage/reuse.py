@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Date, bindparam, literal_column, select, text, update
+from sqlalchemy import Date, bindparam, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState
@@ -64,16 +64,27 @@ _FRESH = text("INSERT INTO fresh_results (job_id) SELECT id FROM jobs WHERE id I
     bindparam("ids", expanding=True)
 )
 
-_WAITING = (
-    "SELECT id, batch_id, runner_key, priority, state FROM jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
-    "AND model = :model AND reuse = :mark AND id >= :low AND id < :high "
-    "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused' OR closed) "
-    f"AND batch_id NOT IN ({OPERATING}) ORDER BY id LIMIT :limit"
+_MARKED = (
+    "jobs{hint} WHERE state = 'queued' AND reuse IS NOT NULL "
+    "AND (model, reuse, id) >= (:model, :mark, :low) AND (model, reuse, id) < (:model, :mark, :high)"
 )
+"""A stretch of ``ix_jobs_reuse``, in words and with an order that no other index serves: without statistics both databases
+may prefer the primary key, and pass over all other jobs."""
+_IN_ORDER = "ORDER BY model, reuse, id LIMIT"
+_HINTS = {"postgresql": "", "sqlite": " INDEXED BY ix_jobs_reuse"}
+_LOCKS = {"postgresql": " FOR UPDATE SKIP LOCKED", "sqlite": ""}
+
+_WANTS = {
+    dialect: text(f"SELECT 1 FROM {_MARKED.format(hint=hint)} {_IN_ORDER} 1")
+    for dialect, hint in _HINTS.items()
+}
 _PICK = {
-    "postgresql": text(_WAITING.format(hint="") + " FOR UPDATE SKIP LOCKED"),
-    # without statistics SQLite may prefer the primary key, because of the order
-    "sqlite": text(_WAITING.format(hint=" INDEXED BY ix_jobs_reuse")),
+    dialect: text(
+        f"SELECT id, batch_id, runner_key, priority, state FROM {_MARKED.format(hint=hint)} "
+        "AND batch_id NOT IN (SELECT id FROM batches WHERE state = 'paused' OR closed) "
+        f"AND batch_id NOT IN ({OPERATING}) {_IN_ORDER} :limit{_LOCKS[dialect]}"
+    )
+    for dialect, hint in _HINTS.items()
 }
 
 _REMEMBER = text(
@@ -118,22 +129,8 @@ class Looked:
 
 def wants_reuse(conn: Connection, models: Collection[str], *, batch_id: int | None = None) -> bool:
     """Whether a queued job of one of these models may take a stored answer and nobody has looked for one."""
-    ids = id_range(batch_id)
-    return any(
-        conn.scalar(
-            select(literal_column("1"))
-            .where(
-                jobs.c.state == "queued",
-                jobs.c.reuse.is_not(None),
-                jobs.c.model == model,
-                jobs.c.reuse == NEW,
-                jobs.c.id >= ids["low"],
-                jobs.c.id < ids["high"],
-            )
-            .limit(1)
-        )
-        for model in models
-    )
+    values = {"mark": NEW, **id_range(batch_id)}
+    return any(conn.scalar(_WANTS[conn.dialect.name], {"model": model, **values}) for model in models)
 
 
 def reuse_waiting(

@@ -35,7 +35,7 @@ from worker.domain.model_operations import ModelVerb, PartState
 from worker.domain.notices import NoticeState
 from worker.domain.operations import Verb
 from worker.domain.schedules import FiringState
-from worker.storage.types import BigId, Json, UtcTime
+from worker.storage.types import BigId, Json, StateWord, UtcTime
 from worker.storage.words import MAKE_INDEX
 
 metadata = MetaData(
@@ -292,7 +292,7 @@ jobs = Table(
     Column("batch_id", BigId, ForeignKey("batches.id"), nullable=False),
     Column("custom_id", String(200), nullable=False),
     Column("model", String(400), nullable=False),
-    Column("state", String(9), nullable=False),
+    Column("state", StateWord(9), nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("runner_key", String(500), nullable=False),
     Column("prefix_group", BigInteger, nullable=False),
@@ -484,7 +484,7 @@ results = Table(
     Column("batch_id", BigId, nullable=False),
     Column("custom_id", String(200), nullable=False),
     Column("model", String(400), nullable=False),
-    Column("state", String(9), nullable=False),
+    Column("state", StateWord(9), nullable=False),
     Column("host", String(100), nullable=False),
     Column("digest", String(80)),
     Column("answer", Text),

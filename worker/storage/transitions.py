@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import FINAL, JobState
 from worker.storage.deltas import Change, add_changes
 from worker.storage.picking import change_picked
+from worker.storage.rows import among, members
 from worker.storage.types import UtcTime
 
 _SCHEDULED, _WAITING, _QUEUED, _RUNNING, _HELD = (
@@ -44,7 +45,7 @@ class Transition:
     """One way from some states to another."""
 
     verb: str
-    """The word of the diagram in ``docs/job_lifecycle.md``."""
+    """The word of the diagram in ``docs/explanation/job_lifecycle.md``."""
     leaves: frozenset[JobState]
     enters: JobState
     writes: Mapping[str, str] = field(default_factory=dict)
@@ -190,7 +191,7 @@ _TIMES = frozenset({"now", "at", "until", "deadline"})
 """Parameters that are times."""
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _MANY = 500
-"""Values in one IN list."""
+"""Jobs in one statement."""
 
 
 def typed(statement: str) -> TextClause:
@@ -217,14 +218,15 @@ def by_id(transition: Transition) -> TextClause:
 
 
 @cache
-def _by_ids(transition: Transition) -> TextClause:
-    return typed(f"UPDATE jobs SET {transition.clause} WHERE id IN :ids")
+def _by_ids(transition: Transition, dialect: str) -> TextClause:
+    return typed(f"UPDATE jobs SET {transition.clause} WHERE {among(dialect, 'id')}")
 
 
 def write_state(conn: Connection, transition: Transition, job_ids: Sequence[int], **values: Any) -> None:
     """Move jobs that the caller has locked and counts."""
     for start in range(0, len(job_ids), _MANY):
-        conn.execute(_by_ids(transition), {"ids": list(job_ids[start : start + _MANY]), **values})
+        some = members(conn, job_ids[start : start + _MANY])
+        conn.execute(_by_ids(transition, conn.dialect.name), {"members": some, **values})
 
 
 # -- rows and their counts --------------------------------------------------------------------------------------------

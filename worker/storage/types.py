@@ -4,8 +4,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer, String
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, bindparam
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -36,6 +37,27 @@ class UtcTime(TypeDecorator[datetime]):
         if isinstance(value, str):
             return datetime.fromisoformat(value)
         return value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+class StateWord(String):
+    """A state, which a comparison writes into the statement instead of binding it.
+
+    The indexes of the large tables hold the rows of some states. A database uses one only where the statement itself names
+    the state: PostgreSQL makes one plan of a statement that it has prepared, for whatever values, and it would read all jobs.
+    """
+
+    class comparator_factory(String.Comparator[str]):  # noqa: N801 - the name is SQLAlchemy's
+        def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> Any:
+            return super().operate(op, *(_written(value) for value in other), **kwargs)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, str):
+        return bindparam(None, str(value), String(), unique=True, literal_execute=True)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        words = [str(word) for word in value]
+        return bindparam(None, words, String(), unique=True, expanding=True, literal_execute=True)
+    return value
 
 
 def utc_text(value: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The columns of the report views, with their types and meanings. ``docs/reporting.md`` shows them; a test compares the two."""
+"""The columns of the report views, with their types and meanings. ``docs/reference/views.md`` shows them."""
 
 from collections.abc import Mapping
 

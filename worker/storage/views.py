@@ -1,4 +1,4 @@
-"""The views that reporting tools read. ``docs/reporting.md`` describes each column; a test compares the two.
+"""The views that reporting tools read. ``docs/reference/views.md`` describes each column; a test compares the two.
 
 They are part of what is promised: a column is added, never renamed or taken away, within one ``VERSION``.
 """

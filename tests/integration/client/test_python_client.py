@@ -27,7 +27,7 @@ def test_the_examples_of_the_page_run(
     host: simulator.RunningHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, Any] = {}
-    for block in blocks(DOCS / "python.md", "python"):
+    for block in blocks(DOCS / "howto/python.md", "python"):
         exec(block.text.replace("http://gpu-1:11434", host.url), names)
 
     printed = capsys.readouterr().out.splitlines()

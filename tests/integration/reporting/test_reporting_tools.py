@@ -1,4 +1,4 @@
-"""The report views as the tools of docs/reporting.md read them."""
+"""The report views as the tools of docs/howto/reporting.md read them."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from worker.storage.runs import loaded_run, open_run
 from worker.storage.snapshots import snapshot
 from worker.storage.view_columns import COLUMNS
 
-PAGE = DOCS / "reporting.md"
+PAGE = DOCS / "howto/reporting.md"
 
 
 def filled(url: str) -> Store:
@@ -62,7 +62,7 @@ PROMISED = {
     "json": {"jsonb"},
     "vector": {"bytea"},
 }
-"""Type of docs/reporting.md → types of PostgreSQL."""
+"""Type of docs/howto/reporting.md → types of PostgreSQL."""
 
 
 @pytest.mark.parametrize("view", list(COLUMNS))

@@ -1,4 +1,4 @@
-"""The commands of docs/keeping.md do what the page says, in its order, beside a simulated host."""
+"""The commands of the pages about reuse and deletion do what they say, in their order, beside a simulated host."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from tests.repo.docs.commands import shell_lines
 from tests.repo.docs.pages import DOCS, blocks
 from worker.cli.main import app
 
-PAGE = DOCS / "keeping.md"
+PAGES = (DOCS / "howto/reuse.md", DOCS / "howto/retention.md")
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def typed(line: str) -> Result:
     return CliRunner().invoke(app, shlex.split(line)[1:], catch_exceptions=False)
 
 
-def test_every_command_of_the_page_does_what_it_says(home: Path) -> None:
+def test_every_command_of_the_pages_does_what_it_says(home: Path) -> None:
     said: dict[str, str] = {}
-    for block in blocks(PAGE, "console"):
+    for block in (block for page in PAGES for block in blocks(page, "console")):
         for line in shell_lines(block):
             done = typed(line)
             assert done.exit_code == 0, f"{line}: {done.stderr}"

@@ -95,7 +95,7 @@ def test_an_answer_that_never_fits_fails_after_its_repairs_with_the_text_kept(
 
 
 def test_the_example_of_the_page_ends_as_it_says(database: Database, clock: Clock) -> None:
-    page = (DOCS / "structured.md").read_text(encoding="utf-8")
+    page = (DOCS / "howto/json_answers.md").read_text(encoding="utf-8")
     job = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
 
     _, results, _ = asked(database, clock, [job])

@@ -125,7 +125,7 @@ def test_a_csv_has_the_columns_of_the_input_before_those_of_the_result(store: St
 
 
 def test_the_document_names_the_columns_in_their_order() -> None:
-    page = Path(__file__).parents[3] / "docs" / "results.md"
+    page = Path(__file__).parents[3] / "docs/howto/results.md"
 
     assert ", ".join(f"`{name}`" for name in RESULT) in " ".join(page.read_text(encoding="utf-8").split())
 

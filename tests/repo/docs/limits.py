@@ -1,4 +1,4 @@
-"""Every bound there is, with its value as the code has it: the table of ``docs/limits.md``."""
+"""Every bound there is, with its value as the code has it: the table of ``docs/reference/limits.md``."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from api_schemas.job_problems import MOST_PROBLEMS
 from api_schemas.jobs import Limits
 from api_schemas.line_bounds import MOST_FIELDS, MOST_VALUES
 from api_schemas.options import MOST_STOPS
-from worker.documents import encodings, parquet, sandbox, tables, templates
+from worker.documents import encodings, parquet, row, sandbox, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
 from worker.door import intake
@@ -66,13 +66,13 @@ def limits() -> list[Limit]:
         Limit("one line of JSONL", _size(_line.max_line_bytes), FIXED, JOB),
         Limit(
             "one row of CSV",
-            f"{tables.LINE_LIMIT // 2**20} million characters (2²⁰ each)",
+            f"{row.LINE_LIMIT // 2**20} million characters (2²⁰ each)",
             FIXED,
             f"{FILE}, with the line where the row begins",
         ),
         Limit(
             "one row of Parquet",
-            f"{_size(tables.LINE_LIMIT)}, of which each value takes {parquet.VALUE_BYTES} bytes beside its text",
+            f"{_size(row.LINE_LIMIT)}, of which each value takes {parquet.VALUE_BYTES} bytes beside its text",
             FIXED,
             f"{ROW} (`too_large`) before its values are made",
         ),
@@ -94,7 +94,7 @@ def limits() -> list[Limit]:
             "split the table",
             "the table is refused behind the rows so far",
         ),
-        Limit("columns of a table", f"{tables.MOST_COLUMNS:,}", FIXED, FILE),
+        Limit("columns of a table", f"{row.MOST_COLUMNS:,}", FIXED, FILE),
         Limit("`--prompt @FILE`, `--template`, `--system @FILE`", _size(encodings.TEXT_LIMIT), FIXED, FILE),
         Limit("a rendered prompt or system", _size(templates.RENDERED_LIMIT), FIXED, ROW),
         Limit(

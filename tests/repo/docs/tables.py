@@ -1,8 +1,6 @@
-"""The tables of the documents, as the code has them.
+"""What the code says of itself in ``docs/``: tables within pages, whole pages, and the JSON Schemas.
 
-To rewrite them after a change of the code::
-
-    .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"
+``make reference`` writes all of it anew.
 """
 
 import types
@@ -13,16 +11,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from api_schemas import publish
 from tests.faults.catalogue import FAULTS
 from tests.faults.marked import provoked_by
 from tests.repo.docs.limits import limits
-from tests.repo.docs.pages import write_table
+from tests.repo.docs.pages import DOCS, write_table
+from tests.repo.docs.reference_pages import command_line, python_api
 from worker.errors import CODES
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings, Tag
 from worker.storage.view_columns import COLUMNS
 
-REWRITE = 'rewrite it: .venv/bin/python -c "from tests.repo.docs.tables import rewrite; rewrite()"'
+REWRITE = "run `make reference`"
 
 _TYPES: Mapping[Any, str] = {
     str: "text",
@@ -106,7 +106,7 @@ def faults_table() -> str:
 def _places(tests: list[str]) -> str:
     """Tests by their file: ``test_x.py``: 3."""
     files = dict.fromkeys(test.partition("::")[0] for test in tests)
-    return ", ".join(f"[{file.rpartition('/')[2]}](../{file})" for file in files)
+    return ", ".join(f"[{file.rpartition('/')[2]}](../../{file})" for file in files)
 
 
 def view_table(view: str) -> str:
@@ -117,6 +117,14 @@ def view_table(view: str) -> str:
     )
 
 
+def _line_table(name: str) -> str:
+    return publish.tables()[name]
+
+
+def _schema(name: str) -> str:
+    return publish.text_of(publish.schemas()[name])
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "limits": limits_table,
@@ -124,12 +132,22 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "events": events_table,
     "faults": faults_table,
     **{view: partial(view_table, view) for view in COLUMNS},
+    **{name: partial(_line_table, name) for name in publish.tables()},
 }
 """By the name in their mark, whichever page that stands on."""
 
+FILES: Mapping[str, Callable[[], str]] = {
+    "reference/command_line.md": command_line,
+    "reference/python_api.md": python_api,
+    **{f"schemas/{name}.schema.json": partial(_schema, name) for name in publish.schemas()},
+}
+"""Files below ``docs/`` that hold nothing else."""
+
 
 def rewrite() -> None:
-    """Write every table anew."""
+    """Write every table and every file anew."""
+    for name, made in FILES.items():
+        (DOCS / name).write_text(made(), encoding="utf-8")
     for name, made in TABLES.items():
         write_table(name, made())
 
@@ -166,3 +184,7 @@ def _default(field: FieldInfo) -> str:
             return f"`{value:g}`"
         case value:
             return f"`{value}`"
+
+
+if __name__ == "__main__":
+    rewrite()

@@ -38,7 +38,7 @@ def _queries(script: str) -> list[str]:
 
 EXAMPLES = _queries((ROOT / "examples" / "queries.sql").read_text("utf-8"))
 SHOWN = [query for page in PAGES for block in blocks(page, "sql") for query in _queries(block.text)]
-QUESTIONS = [query for block in blocks(DOCS / "questions.md", "sql") for query in _queries(block.text)]
+QUESTIONS = [query for block in blocks(DOCS / "howto/reporting.md", "sql") for query in _queries(block.text)]
 NOW = datetime(2026, 11, 30, 21, tzinfo=UTC)
 KEY = "deepseek-r1:8b"
 

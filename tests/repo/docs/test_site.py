@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.repo.docs.pages import ROOT
 
-PAGES = {page.name for page in (ROOT / "docs").glob("*.md")}
+PAGES = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
 
 
 def test_the_site_is_built_without_warnings_and_lists_every_page_for_machines(tmp_path: Path) -> None:
@@ -17,13 +17,13 @@ def test_the_site_is_built_without_warnings_and_lists_every_page_for_machines(tm
 
     assert done.returncode == 0, done.stderr
     listed = re.findall(
-        r"^- \[[^\]]+\]\((\w+\.md)\): \S", (tmp_path / "site/llms.txt").read_text(), re.MULTILINE
+        r"^- \[[^\]]+\]\(([\w/]+\.md)\): \S", (tmp_path / "site/llms.txt").read_text(), re.MULTILINE
     )
     assert sorted(listed) == sorted(PAGES)
     assert all((tmp_path / "site" / page).is_file() for page in PAGES)
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    listed = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
 
     assert sorted(listed) == sorted(PAGES)

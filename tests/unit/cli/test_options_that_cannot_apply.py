@@ -58,6 +58,9 @@ IDLE = [
             ("--from @last --prompt 'x {{ y }}'", "--prompt"),
             ("jobs.jsonl --quote none", "--quote"),
             ("rows.parquet --quote none", "--quote"),
+            ("rows.csv --sheet 1", "--sheet"),
+            ("jobs.jsonl --delimiter ;", "--delimiter"),
+            (f"{DOCUMENTS} --image photo", "--image"),
             ("rows.csv --sql-url sqlite:///a.db", "--sql-url"),
             ("rows.csv --from-sql 'SELECT 1' --sql-url sqlite:///a.db", "--from-sql"),
             ("rows.parquet --encoding cp1252", "--encoding"),
@@ -116,6 +119,7 @@ ALWAYS = {
     # the batch, and what is written of it; --expire, --pull-missing and the like are refused or applied by the service
     *("--id", "--new", "--name", "--max-failures", "--keep", "--window", "--blackout", "--no-window", "--expire"),
     *("--pull-missing", "--on-bad-line", "--fail-on-cut", "--key", "--retry-failed", "--wait-hosts", "--slots", "-o", "--output"),
+    *("--delimiter", "--sheet", "--image"),
     *("--mail-to", "--webhook", "--notify-command", "--encoding", "--quote", "--exclude", "--json", "--show", "--dry-run"),
     # which jobs, which results
     *("--job", "--state", "--code", "--where", "--matching", "--cut", "--empty", "--prompt-fit", "--since", "--until"),

@@ -14,8 +14,9 @@ import pytest
 from worker.documents import bounded
 from worker.documents.bounded import Reader
 from worker.documents.read import Document, read_all
+from worker.documents.row import LINE_LIMIT, Row
 from worker.documents.sources import Found, find_documents
-from worker.documents.tables import LINE_LIMIT, Row, open_rows
+from worker.documents.tables import open_rows
 from worker.errors import DocumentRefused, InputRefused
 
 MB = 2**20

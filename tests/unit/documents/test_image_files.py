@@ -10,6 +10,7 @@ import pytest
 from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
 from worker.door.rows import InputLine, open_input
+from worker.errors import InputRefused
 
 PICTURE = b"\x89PNG picture"
 AS_TEXT = base64.b64encode(PICTURE).decode()
@@ -81,3 +82,26 @@ def test_a_prompt_that_speaks_of_a_file_stays_as_it_is(folder: Path) -> None:
     (line,) = lines(folder, {"prompt": 'What is "file:cup.png"?', "metadata": {"image": "file:cup.png"}})
 
     assert job(line) == {"prompt": 'What is "file:cup.png"?', "metadata": {"image": "file:cup.png"}}
+
+
+def test_columns_that_are_named_hold_paths_of_images_and_stay_as_they_are(folder: Path) -> None:
+    file = folder / "in.csv"
+    file.write_text("id,photo,title\na,cup.png,Cup\nb,,Pot\nc,gone.png,Pan\n")
+    asked = Submission(models=("m",), prompt="Describe the {{ title }}.", image_columns=("photo",))
+
+    shown, without, missing = open_input(file, asked)
+
+    assert job(shown)["images"] == [AS_TEXT]
+    assert job(shown)["metadata"] == {"id": "a", "photo": "cup.png", "title": "Cup"}
+    assert "images" not in job(without) or job(without)["images"] == []
+    assert missing.problem is not None
+    assert (missing.line, missing.problem.message) == (
+        4,
+        f"images: no file gone.png, neither in {folder} nor here",
+    )
+    chat = next(iter(open_input(file, asked.model_copy(update={"chat": True}))))
+    assert job(chat)["messages"] == [
+        {"role": "user", "content": "Describe the Cup.", "images": [AS_TEXT]},
+    ]
+    with pytest.raises(InputRefused, match="did you mean 'photo'"):
+        open_input(file, asked.model_copy(update={"image_columns": ("foto",)}))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from api_schemas.submissions import Submission
-from worker.documents.tables import Quote, Row, open_rows
+from worker.documents.row import Quote, Row
+from worker.documents.tables import ReadingRules, open_rows
 from worker.door.intake import Intake
 from worker.door.rows import open_input
 
@@ -14,7 +15,7 @@ SWALLOW = 'id\ttext\n1\tplain\n2\t"Stop!\n3\tshe said\n4\tlast one"\n5\tend\n'
 
 def rows(path: Path, content: str, quote: Quote | None = None) -> list[Row]:
     path.write_bytes(content.encode())
-    return list(open_rows(path, quote=quote))
+    return list(open_rows(path, ReadingRules(quote=quote)))
 
 
 def remarks(path: Path, content: str, quote: Quote | None = None) -> tuple[str, ...]:

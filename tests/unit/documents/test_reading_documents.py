@@ -181,7 +181,7 @@ def test_a_reader_that_takes_all_memory_is_refused_it(
 
 
 def test_each_row_of_a_table_is_a_document_and_a_bad_one_is_told(tmp_path: Path) -> None:
-    found = kept(tmp_path, "a.csv", "text,n\nhello,1\nworld,2,3\n,\n")
+    found = kept(tmp_path, "a.csv", "text,n\nhello,1\nworld,2,3\n,4\n,\n")
 
     hello, bad, blank = read_all(found)
 

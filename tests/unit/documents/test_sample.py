@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
+from worker.documents.row import Row
 from worker.documents.sample import chosen
-from worker.documents.tables import Row
 
 
 def table(count: int) -> list[Row]:

@@ -12,7 +12,8 @@ from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.formats.kinds import check_kind, media_type_of
 from worker.documents.formats.limits import MOST_TEXT, Refused
 from worker.documents.formats.office import read_cells
-from worker.documents.tables import Row, open_rows
+from worker.documents.row import Row
+from worker.documents.tables import ReadingRules, open_rows
 from worker.errors import InputRefused
 
 MOST_ROW = 64 * 1024 * 1024
@@ -29,7 +30,7 @@ def read_rows(path: Path, name: str, encoding: str | None) -> Iterator[bytes]:
     with the whole file, also between two chunks.
     """
     try:
-        rows = open_rows(path, encoding=encoding)
+        rows = open_rows(path, ReadingRules(encoding))
         chunk: list[bytes] = []
         size = total = 0
         most = max(UNPACKED_FREELY, UNPACKED_RATIO * path.stat().st_size)

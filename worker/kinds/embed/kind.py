@@ -37,7 +37,7 @@ class Embed(Kind):
         return True
 
     def joins(self, first: ClaimedJob, other: ClaimedJob) -> bool:
-        return _alike(first.request) == _alike(other.request)
+        return first.request is other.request or _alike(first.request) == _alike(other.request)
 
     def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:
         return _answers(jobs, ask, place)
@@ -81,7 +81,8 @@ def _body(jobs: Sequence[ClaimedJob], place: Place) -> dict[str, Any]:
 
 
 def _read(jobs: Sequence[ClaimedJob], vectors: Vectors) -> list[Answer]:
-    tokens = shares(vectors.tokens, [estimate_tokens(job.prompt) + MARKS for job in jobs])
+    weights = [job.estimate or estimate_tokens(job.prompt) + MARKS for job in jobs]
+    tokens = shares(vectors.tokens, weights)
     cut = bool(jobs[0].request.get("truncate"))
     wanted = jobs[0].request.get("dimensions")
     answers: list[Answer] = []

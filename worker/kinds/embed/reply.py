@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from worker.domain.replies import Result
 from worker.replies.bounds import Bounds
 from worker.replies.stream import ObjectReader
@@ -30,7 +32,9 @@ class VectorsReader:
     def __init__(self, bounds: Bounds, texts: int) -> None:
         # a list for each text, which is no depth
         self._object = ObjectReader(
-            replace(bounds, json_depth=bounds.json_depth + texts), limit=bounds.reply_bytes
+            replace(bounds, json_depth=bounds.json_depth + texts),
+            limit=bounds.reply_bytes,
+            loads=from_json,  # reads numbers in half the time
         )
         self._texts = texts
 
