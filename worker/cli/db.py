@@ -234,6 +234,6 @@ def db_reader(
     from worker.storage.reader import grant_reader
 
     secret = None if password is None else resolved(password)
-    with opened(settings_for()) as found, found.write() as conn:
-        grant_reader(conn, name, password=secret, timeout_seconds=timeout)
+    with opened(settings_for()) as found:
+        found.transact(lambda conn: grant_reader(conn, name, password=secret, timeout_seconds=timeout))
     typer.echo(f"{name} reads the report views; a query of it ends after {timeout} s")

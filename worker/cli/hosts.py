@@ -279,8 +279,9 @@ def hosts_drain(name: Name) -> None:
     from worker.cli.settings import opened, settings_for
     from worker.storage.hosts import drain_host
 
-    with opened(settings_for()) as db, db.write() as conn:
-        drain_host(conn, name, now=db.clock().now())
+    with opened(settings_for()) as db:
+        now = db.clock().now()
+        db.transact(lambda conn: drain_host(conn, name, now=now))
     typer.echo(
         f"{name}: takes nothing new, what it runs goes to its end; back with caravan hosts resume {name}"
     )
@@ -295,8 +296,8 @@ def hosts_resume(name: Name) -> None:
     from worker.cli.settings import opened, settings_for
     from worker.storage.hosts import resume_host
 
-    with opened(settings_for()) as db, db.write() as conn:
-        resume_host(conn, name)
+    with opened(settings_for()) as db:
+        db.transact(lambda conn: resume_host(conn, name))
     typer.echo(f"{name}: takes work again")
 
 
@@ -319,8 +320,8 @@ def hosts_remove(
             raise SettingsRefused(f"{name} would be removed; without a terminal to ask on, say --yes")
         if not yes and not typer.confirm(f"Remove {name} ({masked(host.url)})?", err=True):
             raise typer.Exit(1)
-        with db.write() as conn:
-            remove_host(conn, name, now=db.clock().now())
+        now = db.clock().now()
+        db.transact(lambda conn: remove_host(conn, name, now=now))
     typer.echo(f"{name}: removed")
 
 
@@ -436,15 +437,13 @@ def _set_power(db: "Database", name: str, watts: float | None, idle_watts: float
     from worker.storage.figures import set_power
 
     if watts is not None or idle_watts is not None:
-        with db.write() as conn:
-            set_power(conn, name, watts=watts, idle_watts=idle_watts)
+        db.transact(lambda conn: set_power(conn, name, watts=watts, idle_watts=idle_watts))
 
 
 def _set_hours(db: "Database", name: str, hours: "Windows | None") -> None:
     from worker.storage.windows import set_host_windows
 
-    with db.write() as conn:
-        set_host_windows(conn, name, None if hours is None else hours.plain)
+    db.transact(lambda conn: set_host_windows(conn, name, None if hours is None else hours.plain))
     typer.echo(f"{name}: takes work {'at any time' if hours is None else hours.text}", err=True)
 
 

@@ -425,8 +425,9 @@ def models_cancel(
     from worker.cli.settings import opened, settings_for
     from worker.storage.model_operations import cancel_models
 
-    with opened(settings_for()) as database, database.write() as conn:
-        cancelled = cancel_models(conn, operation, now=database.clock().now())
+    with opened(settings_for()) as database:
+        now = database.clock().now()
+        cancelled = database.transact(lambda conn: cancel_models(conn, operation, now=now))
     typer.echo(f"operation {operation}: {_ended(cancelled)}")
 
 

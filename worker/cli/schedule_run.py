@@ -123,9 +123,9 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
     if not left:
         return fire_now(database, schedule.name, clock=clock)
     first = left[0]
-    if first.token is not None:
-        with database.write() as conn:
-            let_firing_go(conn, first.id, token=first.token)
+    token = first.token
+    if token is not None:
+        database.transact(lambda conn: let_firing_go(conn, first.id, token=token))
     if first.tries:
         console.print(f"Going on with the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC, which has not ended")
     with database.read() as conn:

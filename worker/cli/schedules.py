@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -259,8 +260,7 @@ def schedule_apply(
             clock = database.clock()
             for one in todo:
                 if one["change"] == "remove":
-                    with database.write() as conn:
-                        remove_schedule(conn, one["name"])
+                    database.transact(partial(remove_schedule, name=one["name"]))
                 else:
                     put(database, one["name"], wanted[one["name"]], replace=True, clock=clock)
         with database.read() as conn:
@@ -409,8 +409,7 @@ def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
             schedule = get_schedule(conn, name)
             batches = [one.batch_id for one in open_firings(conn, schedule.id) if one.batch_id is not None]
         _sure(f"Forget {name} and what it has seen?", yes=yes)
-        with database.write() as conn:
-            remove_schedule(conn, name)
+        database.transact(lambda conn: remove_schedule(conn, name))
     typer.echo(f"{name} is forgotten")
     for batch in batches:
         typer.echo(f"its batch {batch} goes on; caravan cancel {batch} ends it")

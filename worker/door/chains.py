@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from worker.door.intake import Following, Intake
@@ -16,6 +17,7 @@ from worker.storage.follows import (
     asked_of,
     conversations_of,
     link_jobs,
+    mark_followed,
     one_runner,
 )
 from worker.storage.ids import job_id
@@ -36,6 +38,14 @@ def link_jobs_of(database: Database, batch_id: int, intake: Intake) -> list[Prob
         return []
     place, numbers = _by_name(database, batch_id, intake.following)
     return _link(database, intake.following, place, numbers)
+
+
+def mark_parents(database: Database, batch_id: int) -> None:
+    """From now on the ends of those that linked jobs wait for are news, all of them when this returns. Idempotent; in
+    chunks, so that nobody waits long. Raises DatabaseFailure."""
+    last: int | None = 0
+    while last is not None:
+        last = database.transact(partial(mark_followed, batch_id=batch_id, after=last))
 
 
 def missing_parents(database: Database, batch_id: int, intake: Intake) -> list[Problem]:
@@ -102,11 +112,9 @@ def _link(
     if problems:
         return problems
     for start in range(0, len(links), CHUNK):
-        with database.write() as conn:
-            link_jobs(conn, links[start : start + CHUNK])
+        database.transact(partial(link_jobs, links=links[start : start + CHUNK]))
     for conversations in _portions(conversations_of(links)):
-        with database.write() as conn:
-            one_runner(conn, conversations)
+        database.transact(partial(one_runner, conversations=conversations))
     return []
 
 

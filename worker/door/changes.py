@@ -7,7 +7,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
 from worker.domain.jobs import JobState, NewJob
 from worker.domain.selection import Selection
-from worker.door.chains import link_jobs_of, missing_parents
+from worker.door.chains import link_jobs_of, mark_parents, missing_parents
 from worker.door.intake import Intake, moved_to
 from worker.door.observer import CheckModels, Difference
 from worker.door.rows import InputLine
@@ -29,7 +29,7 @@ from worker.storage.extend import (
     stored_jobs,
     taken_places,
 )
-from worker.storage.follows import mark_followed, unlinked
+from worker.storage.follows import unlinked
 
 EXAMPLES = 3
 """Rows that a message about a difference names."""
@@ -124,8 +124,7 @@ def extend(
         running += len(changed) - asked_anew
         kept += len(chunk) - len(new) - len(changed)
     problems = link_jobs_of(database, batch.id, intake)
-    with database.write() as conn:
-        mark_followed(conn, batch.id)
+    mark_parents(database, batch.id)
     if problems:  # what they wait for went since it was looked for: nobody would ever let them go
         with database.write() as conn:
             for part in by_batch(Selection(job_ids=frozenset(unlinked(conn, batch.id)))):

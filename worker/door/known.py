@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from api_schemas.jobs import PRIORITIES
 from api_schemas.submissions import Submission
@@ -61,11 +62,10 @@ def apply_terms(
     if submission.pull_missing and check_models is not None:
         _with_models(database, batch, check_models, clock)
     if submission.keep is not None:
-        with database.write() as conn:
-            set_keep(conn, batch.id, keep_seconds(submission))
+        seconds = keep_seconds(submission)
+        database.transact(lambda conn: set_keep(conn, batch.id, seconds))
     if submission.fail_on_cut:
-        with database.write() as conn:
-            fail_cut_answers(conn, batch.id)
+        database.transact(lambda conn: fail_cut_answers(conn, batch.id))
     windows = windows_of(submission)
     if windows is not None:
         set_windows(database, batch.id, windows, clock=clock)
@@ -110,8 +110,7 @@ def apply_to_rows(
         for urgency, ids in urgent.items():
             prioritise_jobs(database, Selection(batch.id, frozenset(ids)), urgency, clock=clock)
     for start in range(0, len(reusing), CHUNK):
-        with database.write() as conn:
-            want_reuse(conn, reusing[start : start + CHUNK])
+        database.transact(partial(want_reuse, job_ids=reusing[start : start + CHUNK]))
     return reader
 
 
@@ -160,16 +159,16 @@ def _with_deadline(database: Database, batch: Batch, submission: Submission) -> 
         return batch
     after: int | None = 0
     while after is not None:
-        with database.write() as conn:
-            after = give_deadline(
-                conn,
-                batch.id,
-                deadline,
+        after = database.transact(
+            partial(
+                give_deadline,
+                batch_id=batch.id,
+                deadline=deadline,
                 instead_of=before,
                 expires=submission.expires,
                 after=after,
                 limit=CHUNK,
             )
-    with database.write() as conn:
-        keep_deadline(conn, batch.id, deadline)
+        )
+    database.transact(lambda conn: keep_deadline(conn, batch.id, deadline))
     return replace(batch, deadline=deadline)

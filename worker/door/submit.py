@@ -115,9 +115,8 @@ def submit(
             remarks=(*lines.remarks, *receipt.remarks),
         )
     if submission.notices:
-        with database.write() as conn:
-            addressees = [addressee_of(notice) for notice in submission.notices]
-            promise_notices(conn, receipt.batch.id, addressees, now=clock.now())
+        batch_id, addressees = receipt.batch.id, [addressee_of(notice) for notice in submission.notices]
+        database.transact(lambda conn: promise_notices(conn, batch_id, addressees, now=clock.now()))
     if submission.retry_failed:
         failed = Selection(receipt.batch.id, receipt.only, states=frozenset({JobState.FAILED}))
         receipt = replace(receipt, retried=retry_jobs(database, failed, clock=clock).jobs)

@@ -12,7 +12,7 @@ from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
-from worker.door.chains import link_jobs_of
+from worker.door.chains import link_jobs_of, mark_parents
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Observer
 from worker.door.rows import InputLine
@@ -22,7 +22,7 @@ from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.batches import batch_of_key, create_batch, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.extend import stored_jobs
 from worker.storage.ids import place_of
 from worker.storage.jobs import insert_jobs
@@ -67,8 +67,9 @@ def upload(
     """
     began = clock.monotonic()
     _drop_refused_lines(database, key, clock)
-    with database.write() as conn:
-        batch, created = create_batch(conn, key=key, name=name, source=source, now=clock.now(), origin=origin)
+    batch, created = database.transact(
+        lambda conn: create_batch(conn, key=key, name=name, source=source, now=clock.now(), origin=origin)
+    )
     match batch.state:
         case BatchState.REFUSED:
             created = (
@@ -98,20 +99,25 @@ def upload(
             intake.refuse(problem)
     if intake.problems:
         intake.problems.sort(key=lambda problem: problem.line)
-        with database.write() as conn:
-            operation = refuse_batch(conn, batch.id, intake.problems, now=clock.now())
+        operation = database.transact(
+            lambda conn: refuse_batch(conn, batch.id, intake.problems, now=clock.now())
+        )
         emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
         if operation is not None:
             with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
                 run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
         raise InputRefused(intake.problems, left_out=intake.left_out)
-    with database.write() as conn:
+    mark_parents(database, batch.id)
+
+    def seal(conn: Connection) -> Batch:
         # another upload of this key may have stored lines that this one, a pilot perhaps, did not read
         stored = intake.accepted if created else batch_progress(conn, batch.id).total
-        batch = seal_batch(conn, batch.id, jobs=stored, now=clock.now())
-    promote_batches(database, [batch.id], clock, most=AT_ONCE)
-    emit("batch.submitted", batch=batch.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
-    return Uploaded(batch, created, intake)
+        return seal_batch(conn, batch.id, jobs=stored, now=clock.now())
+
+    sealed = database.transact(seal)
+    promote_batches(database, [sealed.id], clock, most=AT_ONCE)
+    emit("batch.submitted", batch=sealed.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
+    return Uploaded(sealed, created, intake)
 
 
 def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from worker.clock import Clock
 from worker.domain.hosts import Access, Host, HostModel
 from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, get_host, is_kept, record_probe, record_unreachable, set_host
 
 OpenHost = Callable[[Host], OllamaHost]
@@ -48,9 +48,12 @@ def register(
     ``reachable_only``: a host that does not answer is not added.
     """
     look = look_at(host, open_host=open_host)
-    with database.write() as conn:
+
+    def add(conn: Connection) -> None:
         if look.error is None or not reachable_only or is_kept(conn, host.name):
             add_host(conn, host, now=clock.now())
+
+    database.transact(add)
     keep_look(database, look, clock.now())
     return look
 
@@ -62,17 +65,23 @@ def register_new(
 
     Where a host of that name was added before, raise Conflict, or with ``if_missing`` return that host as it is.
     """
-    with database.write() as conn:
-        if is_kept(conn, host.name):
-            before = get_host(conn, host.name)
-            if if_missing:
-                return before
-            raise Conflict(
-                f"there is a host {host.name!r} already, at {before.url}. "
-                f"caravan hosts set {host.name} changes what is given and keeps the rest; "
-                "--if-missing leaves a host that is there as it is."
-            )
-        add_host(conn, host, now=clock.now())
+
+    def add(conn: Connection) -> Host | None:
+        if not is_kept(conn, host.name):
+            add_host(conn, host, now=clock.now())
+            return None
+        before = get_host(conn, host.name)
+        if if_missing:
+            return before
+        raise Conflict(
+            f"there is a host {host.name!r} already, at {before.url}. "
+            f"caravan hosts set {host.name} changes what is given and keeps the rest; "
+            "--if-missing leaves a host that is there as it is."
+        )
+
+    before = database.transact(add)
+    if before is not None:
+        return before
     look = look_at(host, open_host=open_host)
     keep_look(database, look, clock.now())
     return look
@@ -102,7 +111,8 @@ def change(
 
     Raises NotFound; SettingsRefused for a CA file beside an address without TLS.
     """
-    with database.write() as conn:
+
+    def set_given(conn: Connection) -> Host:
         before = get_host(conn, name, lock=access is not None or url is not None)
         changed = before.access if access is None else access(before.access)
         if changed.ca_file is not None and not (url or before.url).startswith("https:"):
@@ -110,7 +120,7 @@ def change(
                 f"--ca-file checks the certificate of an https address, and {name} is at {url or before.url}; "
                 "--ca-file none takes it away"
             )
-        host = set_host(
+        return set_host(
             conn,
             name,
             url=url,
@@ -120,18 +130,22 @@ def change(
             access=None if access is None else changed,
             shared=shared,
         )
-    seen = look_at(host, open_host=open_host)
+
+    seen = look_at(database.transact(set_given), open_host=open_host)
     keep_look(database, seen, clock.now())
     return seen
 
 
 def keep_look(database: Database, seen: Seen, now: datetime) -> None:
     """Store what a look at a host found, where the database knows the host."""
-    with database.write() as conn:
+
+    def keep(conn: Connection) -> None:
         if seen.error is None and seen.version is not None:
             record_probe(conn, seen.host.name, version=seen.version, models=seen.models, now=now)
         else:
             record_unreachable(conn, seen.host.name, message=seen.error or "no answer", now=now)
+
+    database.transact(keep)
 
 
 def missing_models(wanted: Mapping[str, int], have: Iterable[str]) -> list[Problem]:

@@ -86,9 +86,11 @@ def cancel_jobs(
         goes_on = open_operation(conn, chosen.batch_id)
     if goes_on is not None and goes_on.verb is Verb.DELETE and goes_on.selection is not None:
         run_operation(database, goes_on.id, clock=clock)
-    with database.write() as conn:
-        operation = cancel_batch(conn, chosen.batch_id, now=clock.now(), principal=principal)
-    emit("batch.cancelled", batch=chosen.batch_id, jobs=operation.total)
+    batch_id = chosen.batch_id
+    operation = database.transact(
+        lambda conn: cancel_batch(conn, batch_id, now=clock.now(), principal=principal)
+    )
+    emit("batch.cancelled", batch=batch_id, jobs=operation.total)
     return _changed([run_operation(database, operation.id, clock=clock, most_seconds=most_seconds)])
 
 
@@ -198,11 +200,14 @@ def pause_batch(
 
     Paused again, it finishes what an interrupted pause left. Raises Conflict for a batch that is not open; NotFound.
     """
-    with database.write() as conn:
+
+    def pause(conn: Connection) -> tuple[int | None, Operation | None]:
         queued = pauses.pause_batch(
             conn, batch_id, code=None, reason=reason, now=clock.now(), principal=principal
         )
-        operation = open_operation(conn, batch_id)
+        return queued, open_operation(conn, batch_id)
+
+    queued, operation = database.transact(pause)
     if queued is not None:
         emit("batch.paused", batch=batch_id, jobs=queued)
     if operation is None or operation.verb is not Verb.PAUSE:
@@ -219,9 +224,12 @@ def resume_batch(
     most_seconds: float | None = None,
 ) -> Changed:
     """Let a paused batch go on; jobs that waited out a back-off keep their time. Raises Conflict, NotFound."""
-    with database.write() as conn:
+
+    def resume(conn: Connection) -> Operation | None:
         pauses.resume_batch(conn, batch_id, now=clock.now(), principal=principal)
-        operation = open_operation(conn, batch_id)
+        return open_operation(conn, batch_id)
+
+    operation = database.transact(resume)
     emit("batch.resumed", batch=batch_id)
     if operation is None or operation.verb is not Verb.RESUME:
         return Changed(promote_batches(database, [batch_id], clock), batches=(batch_id,))
@@ -300,6 +308,12 @@ def _changed(operations: Sequence[Operation]) -> Changed:
     )
 
 
+def _take(
+    database: Database, change: Callable[[Connection, Selection, int], Step], part: Selection, after: int
+) -> Step:
+    return database.transact(lambda conn: change(conn, part, after))
+
+
 def _each(
     database: Database, chosen: Selection, change: Callable[[Connection, Selection, int], Step]
 ) -> Changed:
@@ -308,8 +322,7 @@ def _each(
     for part in by_batch(chosen):
         after: int | None = 0
         while after is not None:
-            with database.write() as conn:
-                step = change(conn, part, after)
+            step = _take(database, change, part, after)
             jobs, running, after = jobs + step.changed, running + step.running, step.after
             if (step.changed or step.running) and part.batch_id not in touched and part.batch_id is not None:
                 touched.append(part.batch_id)

@@ -7,6 +7,7 @@ between.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from worker.clock import Clock
 from worker.domain.keeping import Ended
@@ -117,8 +118,7 @@ def prune(
             at = clock.monotonic()
             if most_seconds is not None and at - began > most_seconds:
                 return Gone(total, tuple(closed), len(batch_ids) - place)
-            with database.write() as conn:
-                forgotten = prune_some(conn, batch_id, after=after, limit=CHUNK)
+            forgotten = database.transact(partial(prune_some, batch_id=batch_id, after=after, limit=CHUNK))
             total, after = total + forgotten.jobs, forgotten.after
             rest(clock.monotonic() - at)
         with database.write() as conn:
@@ -225,8 +225,9 @@ def _begin_delete(database: Database, chosen: Selection, clock: Clock, principal
     batch, now = chosen.batch_id, clock.now()
     assert batch is not None
     if chosen.whole_batch:
-        with database.write() as conn:
-            return cancel_batch(conn, batch, now=now, verb=Verb.DELETE, principal=principal)
+        return database.transact(
+            lambda conn: cancel_batch(conn, batch, now=now, verb=Verb.DELETE, principal=principal)
+        )
     with database.read() as conn:
         total = count_marked(conn, chosen)
     wanted = Operation(0, batch, Verb.DELETE, total, now, selection=chosen, principal=principal)

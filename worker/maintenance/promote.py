@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 from worker.clock import Clock
 from worker.maintenance.service import Counts
@@ -43,8 +44,9 @@ def promote_batches(
     for batch_id in batch_ids:
         promoted = 1
         while promoted and (most is None or total < most):
-            with database.write() as conn:
-                promoted = promote_batch(conn, batch_id, limit=CHUNK, now=clock.now())
+            promoted = database.transact(
+                partial(promote_batch, batch_id=batch_id, limit=CHUNK, now=clock.now())
+            )
             total += promoted
     return total
 

@@ -17,8 +17,7 @@ def withdraw(database: Database, *, go_on: Callable[[], bool] = lambda: True) ->
     """Withdraw all of them, in chunks, as long as ``go_on`` says so; returns how many jobs. Idempotent."""
     total = 0
     while True:
-        with database.write() as conn:
-            jobs = withdraw_paused(conn, limit=CHUNK)
+        jobs = database.transact(lambda conn: withdraw_paused(conn, limit=CHUNK))
         total += jobs
         if jobs == 0 or not go_on():
             return total

@@ -14,7 +14,7 @@ from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.policy.schedules import fire_times, next_fire, zone_of
 from worker.schedules.reading import WRITTEN, read_documents
 from worker.schedules.spec import asking_of, differences
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.schedules import (
     add_schedule,
     find_schedule,
@@ -48,7 +48,8 @@ def put(
     """
     now = clock.now()
     following = next_fire(spec.cron, zone_of(spec.tz), after=now)
-    with database.write() as conn:
+
+    def keep(conn: Connection) -> tuple[Put, Schedule, list[str]]:
         before = lock_schedule(conn, name)
         if before is None:
             return Put.ADDED, add_schedule(conn, name, spec, next_at=following, now=now), []
@@ -60,6 +61,8 @@ def put(
         same_times = (before.spec.cron, before.spec.tz) == (spec.cron, spec.tz)
         next_at = before.next_at if same_times and before.next_at is not None else following
         return Put.REPLACED, replace_schedule(conn, name, spec, next_at=next_at, now=now), changed
+
+    return database.transact(keep)
 
 
 def would_put(database: Database, name: str, spec: ScheduleSpec) -> tuple[Put, list[str]]:
@@ -74,18 +77,20 @@ def would_put(database: Database, name: str, spec: ScheduleSpec) -> tuple[Put, l
 
 def pause(database: Database, name: str, *, reason: str | None, clock: Clock) -> bool:
     """No firing of it comes any more; False: it was paused already. Raises NotFound."""
-    with database.write() as conn:
-        return pause_schedule(conn, name, now=clock.now(), reason=reason)
+    return database.transact(lambda conn: pause_schedule(conn, name, now=clock.now(), reason=reason))
 
 
 def resume(database: Database, name: str, *, clock: Clock) -> tuple[bool, Schedule]:
     """It fires again at its next time; what it missed while it was paused stays missed. Raises NotFound."""
-    with database.write() as conn:
+
+    def go_on(conn: Connection) -> tuple[bool, Schedule]:
         spec = get_schedule(conn, name).spec
         resumed = resume_schedule(
             conn, name, next_at=next_fire(spec.cron, zone_of(spec.tz), after=clock.now())
         )
         return resumed, get_schedule(conn, name)
+
+    return database.transact(go_on)
 
 
 def next_times(schedule: Schedule, count: int, *, now: datetime) -> list[datetime]:

@@ -16,7 +16,7 @@ from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
 from worker.storage.deltas import add_changes
-from worker.storage.follows import mark_followed
+from worker.storage.follows import mark_outside
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
 from worker.storage.operations import (
@@ -127,13 +127,13 @@ def batch_of_key(conn: Connection, key: str) -> Batch | None:
 
 def seal_batch(conn: Connection, batch_id: int, *, jobs: int, now: datetime) -> Batch:
     """All lines are there: the batch is open, ``promote_sealed`` may make its jobs eligible, and what jobs of it wait for
-    is looked at."""
+    is looked at. Call ``mark_followed`` for all of it before."""
     conn.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.state == BatchState.RECEIVING)
         .values(state=BatchState.OPEN, sealed_at=now, jobs=jobs)
     )
-    mark_followed(conn, batch_id)
+    mark_outside(conn, batch_id)
     return get_batch(conn, batch_id)
 
 

@@ -80,22 +80,47 @@ def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
         conn.execute(_LINK, rows)
 
 
-def mark_followed(conn: Connection, batch_id: int) -> None:
-    """From now on the ends of those that jobs of this batch wait for are news; for a batch that is sealed with it."""
-    conn.execute(_MARK[conn.dialect.name], id_range(batch_id))
+MARKED_AT_ONCE = 5000
+"""Jobs that wait, in one transaction that marks what they wait for."""
 
 
-# Those that are marked already too: who ends one at this moment is about to take its mark off, and has to be waited for.
-_MARK = {
-    dialect: text(statement)
-    for dialect, statement in change_picked(
-        "SELECT id FROM jobs WHERE id IN (SELECT parent_id FROM follows WHERE job_id >= :low AND job_id < :high) "
-        "ORDER BY id",
-        "followed = true",
-        "jobs.id",
-        wait=True,
-    ).items()
-}
+def mark_followed(conn: Connection, batch_id: int, *, after: int = 0) -> int | None:
+    """From now on the ends of those that jobs of this batch wait for are news: of the next jobs behind the job ``after``.
+    Returns the last of these jobs, None where there are no more.
+
+    A batch that is not sealed yet is marked before its seal, all but what ``mark_outside`` marks with it.
+    """
+    ids = id_range(batch_id)
+    values = {"low": max(ids["low"], after + 1), "high": ids["high"]}
+    last: int | None = conn.scalar(_NEXT_LINKED, values | {"limit": MARKED_AT_ONCE})
+    if last is not None:
+        conn.execute(_MARK[conn.dialect.name], values | {"high": last + 1})
+    return last
+
+
+def mark_outside(conn: Connection, batch_id: int) -> None:
+    """The same for those of other batches, in the transaction of the seal: before it their ends are news to nobody, and
+    take the mark off. Those of its own cannot end before."""
+    conn.execute(_MARK_OUTSIDE[conn.dialect.name], id_range(batch_id))
+
+
+_NEXT_LINKED = text(
+    "SELECT max(job_id) FROM (SELECT job_id FROM follows WHERE job_id >= :low AND job_id < :high ORDER BY job_id "
+    "LIMIT :limit) AS next_"
+)
+
+
+def _mark(condition: str) -> Mapping[str, Any]:
+    """Those that are marked already too: who ends one at this moment is about to take its mark off, and has to be waited
+    for."""
+    parents = f"SELECT parent_id FROM follows WHERE job_id >= :low AND job_id < :high{condition}"
+    pick = f"SELECT id FROM jobs WHERE id IN ({parents}) ORDER BY id"
+    statements = change_picked(pick, "followed = true", "jobs.id", wait=True)
+    return {dialect: text(statement) for dialect, statement in statements.items()}
+
+
+_MARK = _mark("")
+_MARK_OUTSIDE = _mark(" AND NOT (parent_id >= :low AND parent_id < :high)")
 
 
 def unlinked(conn: Connection, batch_id: int) -> list[int]:

@@ -15,6 +15,7 @@ from worker.clock import Clock
 from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.jobs import After, ClaimedJob, JobState, NewJob
 from worker.domain.selection import Selection
+from worker.door.chains import mark_parents
 from worker.errors import Code
 from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.maintenance.keeping import delete_jobs
@@ -23,8 +24,9 @@ from worker.storage import tables
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
-from worker.storage.follows import Link, conversations_of, link_jobs, one_runner, parents_of
-from worker.storage.ids import job_id
+from worker.storage.engine import Connection
+from worker.storage.follows import Link, conversations_of, link_jobs, mark_followed, one_runner, parents_of
+from worker.storage.ids import job_id, place_of
 from worker.storage.jobs import expire_due, insert_jobs
 from worker.storage.results import get_result
 
@@ -49,6 +51,7 @@ def chain(store: Store, *jobs: NewJob) -> int:
         ]
         link_jobs(conn, links)
         one_runner(conn, list(conversations_of(links)))
+        mark_followed(conn, batch.id)
         seal_batch(conn, batch.id, jobs=len(jobs), now=store.now)
         promote_sealed(conn, limit=100_000, now=store.now)
     store.batches.append(batch.id)
@@ -266,6 +269,37 @@ def test_all_turns_of_a_conversation_have_one_runner_large_enough_for_the_last(s
 
     assert (first.custom_id, other.custom_id) == ("c1", "c4")
     assert promises(store) == []
+
+
+def test_what_a_large_batch_waits_for_is_marked_a_part_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.storage.follows.MARKED_AT_ONCE", 4)
+    with store.database.write() as conn:
+        batch, _ = create_batch(conn, key="k", name="b", source=None, now=store.now)
+        insert_jobs(
+            conn, batch.id, [new_job(1), *(turn(seq, seq - 1) for seq in range(2, 11))], now=store.now
+        )
+        links = [Link(job_id(batch.id, seq), job_id(batch.id, seq - 1), True, False) for seq in range(2, 11)]
+        link_jobs(conn, links)
+        mark_followed(conn, batch.id)
+        first = marked(conn)
+
+    mark_parents(store.database, batch.id)
+
+    with store.database.write() as conn:
+        assert (first, marked(conn)) == ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7, 8, 9])
+        seal_batch(conn, batch.id, jobs=10, now=store.now)
+        promote_sealed(conn, limit=100, now=store.now)
+    store.finish(store.claim()[0], Succeeded(a_result(context=(1,))))
+    assert ids(store.claim()) == ["c2"]
+    assert promises(store) == []
+
+
+def marked(conn: Connection) -> list[int]:
+    """The places of the jobs whose ends are news."""
+    j = tables.jobs.c
+    return [place_of(job) for job in conn.scalars(select(j.id).where(j.followed).order_by(j.id))]
 
 
 @pytest.mark.parametrize("conversations", [20, 100])
