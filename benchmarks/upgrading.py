@@ -31,9 +31,9 @@ DOCUMENTS = 60
 SPOOLED = 4
 """Answers that have to lie in the spool before its worker is killed."""
 PATIENCE = 600.0
-_SIMULATED = ["--slots", "4", "--models", MODEL, "--time-scale", "0.2", "--load-seconds", "2", "--diary"]
-_LEFT = "state NOT IN ('succeeded', 'failed', 'cancelled', 'expired')"
-_ENVIRON = {
+SIMULATED = ["--slots", "4", "--models", MODEL, "--time-scale", "0.2", "--load-seconds", "2", "--diary"]
+LEFT = "state NOT IN ('succeeded', 'failed', 'cancelled', 'expired')"
+ENVIRON = {
     "CARAVAN_LEASE_SECONDS": "20",
     "CARAVAN_RENEW_SECONDS": "4",
     "CARAVAN_TICK_SECONDS": "0.5",
@@ -137,42 +137,22 @@ class _Fleet:
             wire,
             parts,
         )
-        self.environ = {**_ENVIRON, "CARAVAN_BROKER_URL": broker}
+        self.environ = {**ENVIRON, "CARAVAN_BROKER_URL": broker}
         self.calls = 0
 
     def run(self, jobs: int, serve: int) -> list[str]:
-        ports = {name: free_port() for name in HOSTS}
-        for name, port in ports.items():
-            self._start(
-                Part(
-                    f"host {name}",
-                    [
-                        sys.executable,
-                        "-m",
-                        "simulator",
-                        "--host",
-                        f"{name}:{port}",
-                        *_SIMULATED,
-                        str(self.folder),
-                    ],
-                    self.logs,
-                )
-            )
-            wait_until(lambda port=port: accepts(port), description=f"host {name} answers")  # type: ignore[misc]
+        hosts = simulated_hosts(self.folder, self.logs)
+        self.parts += [part for _, part in hosts.values()]
         self._must(self.old, "db", "upgrade")
-        for name, port in ports.items():
-            self._must(self.old, "hosts", "add", name, f"http://127.0.0.1:{port}", "--slots", "4")
+        for name, (url, _) in hosts.items():
+            self._must(self.old, "hosts", "add", name, url, "--slots", "4")
         begun = time.monotonic()
-        self._must(
-            self.old, "submit", str(self._jobs("waits", jobs)), "--priority", "bulk", "--name", "waits"
-        )
-        self._must(
-            self.old, "submit", str(self._jobs("works", serve)), "--priority", "high", "--name", "works"
-        )
+        for arguments in submissions(self.folder, jobs, serve):
+            self._must(self.old, *arguments)
         print(
             f"{jobs:,} jobs wait, {serve:,} are to be answered (taken in within {time.monotonic() - begun:.0f} s)"
         )
-        self._schedule()
+        self._must(self.old, *nightly(self.folder))
 
         others = [self._serve(self.old, name, "old") for name in ("control", "beat")]
         workers = {name: self._serve(self.old, name, "old") for name in HOSTS}
@@ -182,13 +162,13 @@ class _Fleet:
 
         self.wire.part.kill()
         spool = self.folder / "homes" / "gpu-2"
-        self._until("the spool is full", lambda: _lines(spool) >= SPOOLED, seconds=120)
+        self._until("the spool is full", lambda: spooled(spool) >= SPOOLED, seconds=120)
         workers["gpu-2"].kill()
         self.wire.start()
-        spooled = _lines(spool)
+        in_spool = spooled(spool)
         with_spool = self._succeeded()
         print(
-            f"{spooled} answers lie in the spool of the killed worker; {with_spool:,} of {serve:,} are stored"
+            f"{in_spool} answers lie in the spool of the killed worker; {with_spool:,} of {serve:,} are stored"
         )
 
         waits = Waits()
@@ -214,7 +194,7 @@ class _Fleet:
 
         for name in ("control", "beat", *HOSTS):
             self._serve(sys.executable, name, "new")
-        self._until("all is answered", lambda: self._count(_LEFT) == 0)
+        self._until("all is answered", lambda: self._count(LEFT) == 0)
         self._until("the firing has ended", lambda: self._ended_firings() >= 1, seconds=60)
         return list(self._problems(jobs, serve, waits))
 
@@ -243,7 +223,7 @@ class _Fleet:
         if waits.errors:
             yield f"writes failed: {sorted(set(waits.errors))}"
         succeeded = sum(count for state, count in states.items() if state.endswith(" succeeded"))
-        generated = self._generated()
+        generated = whole_answers(self.folder)
         print(
             f"the hosts gave {generated:,} whole answers for {succeeded:,} jobs: {generated - succeeded} again"
         )
@@ -251,10 +231,6 @@ class _Fleet:
         print(check.said().splitlines()[-1] if check.said() else "db check said nothing")
         if check.code:
             yield f"caravan db check: exit {check.code}"
-
-    def _generated(self) -> int:
-        lines = [line for path in self.folder.glob("gpu-*.jsonl") for line in path.read_text().splitlines()]
-        return sum(bool(json.loads(line).get("whole")) for line in lines)
 
     # -- what the database says ---------------------------------------------------------------------------------------
 
@@ -317,38 +293,61 @@ class _Fleet:
     def _until(self, description: str, predicate: Callable[[], bool], seconds: float = PATIENCE) -> None:
         wait_until(predicate, description=f"{description}; logs: {self.logs}", timeout=seconds, interval=0.1)
 
-    # -- input --------------------------------------------------------------------------------------------------------
 
-    def _jobs(self, name: str, count: int) -> Path:
-        path = self.folder / f"{name}.jsonl"
-        with path.open("w", encoding="utf-8") as file:
-            for n in range(count):
-                job = {
-                    "custom_id": f"{name}-{n:06d}",
-                    "model": MODEL,
-                    "prompt": f"{name} {n}: tell me of the sea.",
-                }
-                file.write(json.dumps(job) + "\n")
-        return path
+# -- input ------------------------------------------------------------------------------------------------------------
 
-    def _schedule(self) -> None:
-        inbox = self.folder / "inbox"
-        inbox.mkdir()
-        for n in range(DOCUMENTS):
-            (inbox / f"letter-{n:02d}.txt").write_text(
-                f"Letter {n}: nothing new under the sun.\n", encoding="utf-8"
-            )
-        arguments = ["schedule", "add", "nightly", "--cron", "0 2 1 1 *", "--documents", str(inbox / "*.txt")]
-        self._must(
-            self.old,
-            *arguments,
-            "--model",
-            MODEL,
-            "--prompt",
-            "Sum up: {{ document.text }}",
-            "--priority",
-            "interactive",
+
+def submissions(folder: Path, jobs: int, serve: int) -> list[list[str]]:
+    """The commands that submit ``jobs`` jobs that wait, and ``serve`` that are to be answered."""
+    return [
+        ["submit", str(_jobs(folder, name, count)), "--priority", priority, "--name", name]
+        for name, count, priority in (("waits", jobs, "bulk"), ("works", serve, "high"))
+    ]
+
+
+def nightly(folder: Path) -> list[str]:
+    """The command that adds a schedule of ``DOCUMENTS`` documents."""
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    for n in range(DOCUMENTS):
+        (inbox / f"letter-{n:02d}.txt").write_text(
+            f"Letter {n}: nothing new under the sun.\n", encoding="utf-8"
         )
+    when_and_what = ["--cron", "0 2 1 1 *", "--documents", str(inbox / "*.txt")]
+    request = ["--model", MODEL, "--prompt", "Sum up: {{ document.text }}", "--priority", "interactive"]
+    return ["schedule", "add", "nightly", *when_and_what, *request]
+
+
+def _jobs(folder: Path, name: str, count: int) -> Path:
+    path = folder / f"{name}.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(count):
+            job = {
+                "custom_id": f"{name}-{n:06d}",
+                "model": MODEL,
+                "prompt": f"{name} {n}: tell me of the sea.",
+            }
+            file.write(json.dumps(job) + "\n")
+    return path
+
+
+def whole_answers(folder: Path) -> int:
+    """Answers that the hosts gave to their end."""
+    lines = [line for path in folder.glob("gpu-*.jsonl") for line in path.read_text().splitlines()]
+    return sum(bool(json.loads(line).get("whole")) for line in lines)
+
+
+def simulated_hosts(folder: Path, logs: Path) -> dict[str, tuple[str, Part]]:
+    """Name of a host → its address, and its process, which answers."""
+    hosts = {}
+    for name in HOSTS:
+        port = free_port()
+        command = [sys.executable, "-m", "simulator", "--host", f"{name}:{port}", *SIMULATED, str(folder)]
+        part = Part(f"host {name}", command, logs)
+        part.start()
+        wait_until(lambda port=port: accepts(port), description=f"host {name} answers")  # type: ignore[misc]
+        hosts[name] = f"http://127.0.0.1:{port}", part
+    return hosts
 
 
 @dataclass(frozen=True)
@@ -360,7 +359,7 @@ class _Ended:
         return self.part.said()
 
 
-def _lines(home: Path) -> int:
+def spooled(home: Path) -> int:
     """Answers in the spools of this home."""
     return sum(len(path.read_bytes().splitlines()) for path in home.rglob("*.jsonl"))
 
