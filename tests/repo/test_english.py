@@ -1,0 +1,112 @@
+"""Pages, help texts, docstrings, messages and names keep to plain English, as far as a machine can tell."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer.main
+
+from tests.repo import english
+from tests.repo.docs.pages import DOCS, PAGES, place
+from tests.repo.docs.tables import FILES
+from worker.cli.main import app
+
+WRITTEN = {DOCS / name for name in FILES}
+HELP_DEBTS = frozenset(
+    {
+        "A JSON object: from, system, template, parameters, …",
+        "How long hosts that are all away are waited for.",
+        "How long the model stays loaded after its last job.",
+        "How long to wait for hosts that are all away.",
+        "How urgent the jobs are.",
+        "It takes work at any time; dates of --blackout go too.",
+        "What a line stands for.",
+        "What ended longer ago: 90d, 12h, 6w.",
+        "What it draws at work, for kWh; 0 forgets it.",
+        "What it draws with nothing to do; 0 forgets it.",
+        "What it has for models, e.g. 24GB.",
+        "What it is made of.",
+        "What the database holds now goes.",
+        "What to call it: letters, digits, . _ and -.",
+        "What to call it; its worker is started with this name.",
+        "What to do about a run that was missed because nothing was serving.",
+        "What to do when the last run has not ended.",
+        "What to do with answers of weights that no host has any more.",
+        "What to do with documents that do not fit the window.",
+        "What to print where no file is named.",
+        "When to notify: always, or only of failures; a schedule notifies of new ones.",
+        "Where USER:PASSWORD stands: env:NAME or file:PATH.",
+        "Where a bearer token stands: env:NAME or file:PATH.",
+        "Where to look: prompt, answer.",
+        "Where to write it.",
+        "Which, e.g. 'inbox/**/*.pdf'; repeat.",
+    }
+)
+"""Help texts that are still to be mended; the list only gets shorter."""
+
+
+def _helps(command: Any, path: str) -> Iterator[tuple[str, str]]:
+    context = typer.Context(command)
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from _helps(command.get_command(context, name), f"{path} {name}")
+    for param in command.get_params(context):
+        if getattr(param, "help", None) and not getattr(param, "hidden", False):
+            yield f"{path} {param.opts[0]}", param.help
+
+
+def test_pages_are_written_in_plain_english() -> None:
+    pages = [
+        page for page in PAGES if page not in WRITTEN and page.name not in ("CHANGELOG.md", "README.zh-CN.md")
+    ]
+
+    problems = [
+        f"{place(page)}:{line}: {text}: write {instead}"
+        for page in pages
+        for line, text, instead in english.in_page(page.read_text(encoding="utf-8"))
+    ]
+
+    assert pages
+    assert problems == []
+
+
+def test_help_texts_begin_with_a_noun_or_an_imperative_and_are_sentences() -> None:
+    helps = list(_helps(typer.main.get_command(app), "caravan"))
+
+    problems = {
+        f"{where}: {text}: {problem}"
+        for where, text in helps
+        if (problem := english.help_problem(text)) and text not in HELP_DEBTS
+    }
+
+    assert helps
+    assert problems == set()
+
+
+def test_docstrings_messages_and_names_of_the_program_are_plain_english() -> None:
+    allowed = english.debts()
+
+    problems = [
+        f"{path}: {len(findings)} findings, {allowed.get(path, 0)} allowed: {findings}"
+        for path, findings in english.findings().items()
+        if len(findings) > allowed.get(path, 0)
+    ]
+
+    assert problems == []
+
+
+def test_what_needs_to_be_read_twice_is_noticed() -> None:
+    source = '''
+def asked(told: str) -> str:
+    """Which of them are left?"""
+    return "CARAVAN_PING_URL is none"
+'''
+
+    assert [text for _, text, _ in english.in_code(source)] == [
+        "asked",
+        "told",
+        "Which of them are left?",
+        "is none",
+    ]
+    page = "# Being told\n\nWhat is held is kept, what is sent is read, and what was lost is asked anew.\n"
+    assert len(list(english.in_page(page))) == 3
+    assert english.help_problem("Of that chance.")
+    assert english.help_problem("Random seed for --sample.") is None
