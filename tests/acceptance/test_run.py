@@ -174,7 +174,7 @@ def test_without_a_host_nothing_is_taken_in(environment: Environment, tmp_path: 
 def test_two_runs_in_one_home_do_not_disturb_each_other(
     environment: Environment, hosts: Hosts, processes: Processes, tmp_path: Path
 ) -> None:
-    file = write_jobs(tmp_path / "jobs.jsonl", 300)
+    file = write_jobs(tmp_path / "jobs.jsonl", 5000)  # so many that it still runs when the second begins
     first = processes.start([*CARAVAN, "run", str(file), *on(hosts)], name="first", env=environment)
     wait_until(lambda: hosts[0].state()["requests"], description="the first runs")
 

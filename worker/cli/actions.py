@@ -1,7 +1,6 @@
 """``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, each asked with a count."""
 
 import getpass
-import sys
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.answers import AnswerOptions
+from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
 from worker.cli.options import ASKED
@@ -21,7 +21,7 @@ from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState, Priority
 from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
-from worker.errors import Conflict, NotFound
+from worker.errors import NotFound
 from worker.storage.batches import find_batch, get_batch
 from worker.storage.ids import SEQ_BITS
 
@@ -339,7 +339,11 @@ def _do(act: Act, asked: Asked, nothing: "Callable[[Database, Selection], str] |
             figures = {"jobs": jobs, "running": 0, "left": 0, "dry_run": asked.dry_run}
             _tell(act, asked, batch, figures, told)
             return
-        _ask(f"{act.name.capitalize()} {about}?", yes=asked.yes)
+        confirm(
+            f"{act.name.capitalize()} {about}?",
+            yes=asked.yes,
+            instead="give --yes, or --dry-run to see the count",
+        )
         clock = database.clock()
         changed = act.change(database, chosen, clock)
         if act.wakes:
@@ -374,19 +378,6 @@ def principal() -> str | None:
 def _jobs(n: int, kind: str = "") -> str:
     """``37 failed jobs``, ``1 job``."""
     return f"{n:,} {kind}{' ' if kind else ''}job{'' if n == 1 else 's'}"
-
-
-def _ask(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not _can_ask():
-        raise Conflict(f"{question} Nobody can answer here: give --yes, or --dry-run to see the count")
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(1)
-
-
-def _can_ask() -> bool:
-    return sys.stdin.isatty()
 
 
 def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], told: str) -> None:

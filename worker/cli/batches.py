@@ -122,7 +122,7 @@ def _print_schedules(conn: "Connection") -> None:
 
     found = list_schedules(conn)
     if found:
-        from worker.cli.schedules import next_firings
+        from worker.cli.schedules.lines import next_firings
 
         typer.echo(f"schedules: {next_firings(found)}")
 

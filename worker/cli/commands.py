@@ -47,7 +47,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "models": Entry("worker.cli.models", "models", "List, pull, load, copy and remove models on all hosts."),
         "hosts": Entry("worker.cli.hosts", "hosts", "Add, check, change and drain Ollama hosts."),
         "schedule": Entry(
-            "worker.cli.schedules", "schedules", "Ask documents every night: only what is new or changed."
+            "worker.cli.schedules.commands", "schedules", "Ask documents every night: only what is new or changed."
         ),
         "fleet": Entry("worker.cli.fleet", "fleet", "Run the processes of a fleet: worker, control and beat."),
         "db": Entry("worker.cli.db", "database", "Upgrade, check, back up and move the database."),

@@ -1,7 +1,6 @@
 """``caravan hosts``: add, change, check, drain and remove the Ollama servers of this database."""
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
+from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import HoursOptions, windows_of
 
@@ -316,10 +316,7 @@ def hosts_remove(
     with opened(settings_for()) as db:
         with db.read() as conn:
             host = get_host(conn, name)
-        if not yes and not sys.stdin.isatty():
-            raise SettingsRefused(f"{name} would be removed; without a terminal to ask on, say --yes")
-        if not yes and not typer.confirm(f"Remove {name} ({masked(host.url)})?", err=True):
-            raise typer.Exit(1)
+        confirm(f"Remove {name} ({masked(host.url)})?", yes=yes)
         now = db.clock().now()
         db.transact(lambda conn: remove_host(conn, name, now=now))
     typer.echo(f"{name}: removed")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.actions import ConfirmOptions, Matching, pair_given, principal
-from worker.cli.actions import _ask as ask
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
+from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import print_json
@@ -75,7 +75,7 @@ def prune(
             if dry_run and not json_:
                 _list(due.batches)
             return
-        ask(f"Prune {about}? Their prompts and answers go.", yes=yes)
+        confirm(f"Prune {about}? Their prompts and answers go.", yes=yes)
         gone = forget(database, due.ids, clock=clock)
         room = give_room_back(database, clock=clock)
         told = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
@@ -85,7 +85,7 @@ def prune(
 @with_groups
 def delete(
     answers: AnswerOptions,
-    confirm: ConfirmOptions,
+    approval: ConfirmOptions,
     batch: Batches = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every batch: with --where, --custom-id or --matching.")
@@ -148,22 +148,22 @@ def delete(
             chosen = jobs_matching(database, chosen, matching)
         jobs = count_deletable(database, chosen)
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
-        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": confirm.dry_run}
-        if confirm.dry_run or not (jobs or whole):
+        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": approval.dry_run}
+        if approval.dry_run or not (jobs or whole):
             _tell(
                 figures,
-                f"would delete {about}" if confirm.dry_run else "no jobs to delete",
-                as_json=confirm.json_,
+                f"would delete {about}" if approval.dry_run else "no jobs to delete",
+                as_json=approval.json_,
             )
             return
-        ask(f"Delete {about} for good?", yes=confirm.yes)
+        confirm(f"Delete {about} for good?", yes=approval.yes)
         clock = database.clock()
         gone = delete_jobs(database, chosen, clock=clock, principal=principal())
         give_room_back(database, clock=clock)
     _tell(
         figures | {"jobs": gone.jobs, "batches": list(gone.batches)},
         _deleted(gone, about),
-        as_json=confirm.json_,
+        as_json=approval.json_,
     )
 
 

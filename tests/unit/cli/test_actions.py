@@ -56,7 +56,7 @@ def test_a_retry_asks_with_a_count_and_does_what_it_says(
     store: Store, shell: Shell, reviews: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("worker.cli.actions._can_ask", lambda: True)
+    monkeypatch.setattr("worker.cli.confirm.can_ask", lambda: True)
 
     def confirm(question: str, **_: object) -> bool:
         asked.append(question)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.repo.docs.pages import ROOT
-from worker.cli.schedule_files import read_schedules
+from worker.cli.schedules.file import read_schedules
 from worker.errors import InputRefused
 
 ONE = "cron: 0 2 * * *\ndocuments: inbox/*\nprompt: '{{ document.text }}'\nmodel: qwen3\n"

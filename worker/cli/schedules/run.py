@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.exits import FAILED_OR_HELD
+from worker.cli.schedules.options import AsJson, ScheduleName
 from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,31 @@ SETTLE_SECONDS = 120.0
 BEGIN_SECONDS = 30.0
 """After which it is said that nobody has begun it."""
 LOOK_SECONDS = 0.25
+
+
+def schedule_run(
+    name: ScheduleName,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Stay until it has ended: where others serve, or its window is closed."),
+    ] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="URL|NAME", help="Serve with these only; repeat. Default: those added."
+        ),
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Fire a schedule now: its documents are read, and what is new or changed is asked. Serves by itself when nothing does.
+
+    Exit code: 0; 3 where something failed or is left; 4 where no host can serve.
+
+    Example: caravan schedule run nightly --wait
+    """
+    from worker.cli.settings import settings_for
+
+    raise typer.Exit(run_now(settings_for(), name, wait=wait, as_json=json_, urls=host))
 
 
 def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls: list[str] | None) -> int:

@@ -1,0 +1,1 @@
+"""``caravan schedule``: the options, the file format and the commands."""
