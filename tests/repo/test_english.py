@@ -13,6 +13,7 @@ from worker.cli.main import app
 WRITTEN = {DOCS / name for name in FILES}
 HELP_DEBTS = frozenset(
     {
+        "What separates the cells of a CSV: ';', tab … Default: detected.",
         "A JSON object: from, system, template, parameters, …",
         "How long hosts that are all away are waited for.",
         "How long the model stays loaded after its last job.",
@@ -106,7 +107,7 @@ def asked(told: str) -> str:
         "Which of them are left?",
         "is none",
     ]
-    page = "# Being told\n\nWhat is held is kept, what is sent is read, and what was lost is asked anew.\n"
+    page = "# Being told\n\nWhat is stored is deleted, what was lost is asked, and the rest is copied and named anew.\n"
     assert len(list(english.in_page(page))) == 3
     assert english.help_problem("Of that chance.")
     assert english.help_problem("Random seed for --sample.") is None
