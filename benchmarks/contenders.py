@@ -26,6 +26,8 @@ from worker.storage.migrate import upgrade
 QUEUE = "generate"
 PARKED = "parked"
 SUBMIT_SECONDS = 900.0
+OF_ANOTHER_VERSION = {"PYTHONSAFEPATH": "1"}
+"""It must not take its modules from the folder that this runs in."""
 LIMIT_SECONDS = 60.0
 LIMIT_SECONDS_PER_JOB = 0.05
 """A run that takes longer than a minute and this for each job is given up."""
@@ -64,10 +66,17 @@ Contender = Callable[[Place, Hosts], AbstractContextManager[Serve]]
 
 
 @contextmanager
-def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
-    """``caravan worker`` for each host, with control and beat as on any fleet."""
+def caravan_fleet(place: Place, hosts: Hosts, *, python: str = sys.executable) -> Iterator[Serve]:
+    """``caravan worker`` for each host, with control and beat as on any fleet. ``python``: that of another version."""
     variables = caravan_environ(place)
-    add_hosts(place, hosts)
+    if python == sys.executable:
+        add_hosts(place, hosts)
+    else:
+        variables |= OF_ANOTHER_VERSION
+        _command(python, variables, "db", "upgrade")
+        for number, url in enumerate(hosts.urls, start=1):
+            slots = ["--slots", str(hosts.slots)]
+            _command(python, variables, "hosts", "add", f"bench-{number}", url, *slots)
     with (
         group("worker", place.folder) as workers,
         group("control", place.folder) as control,
@@ -75,14 +84,14 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
         place.counter("results") as stored,
     ):
         for number in range(1, len(hosts.urls) + 1):
-            workers.start("worker", "worker", "--host", f"bench-{number}", environ=variables)
-        control.start("worker", "control", environ=variables)
-        beat.start("worker", "beat", environ=variables)
+            workers.start("worker", "worker", "--host", f"bench-{number}", environ=variables, python=python)
+        control.start("worker", "control", environ=variables, python=python)
+        beat.start("worker", "beat", environ=variables, python=python)
 
         def serve(file: Path, jobs: int) -> Figures:
             before = stored()
             with submitting(
-                "caravan", file, variables
+                "caravan", file, variables, python=python
             ):  # watched from the start: the workers do not wait for its end
                 found = measure(
                     [workers, control, beat], lambda: stored() - before, jobs=jobs, limit=limit(jobs)
@@ -94,18 +103,22 @@ def caravan_fleet(place: Place, hosts: Hosts) -> Iterator[Serve]:
 
 
 @contextmanager
-def caravan_embedded(place: Place, hosts: Hosts) -> Iterator[Serve]:
-    """``caravan run``: one process that submits, serves, stores and ends, for each file anew."""
+def caravan_embedded(place: Place, hosts: Hosts, *, python: str = sys.executable) -> Iterator[Serve]:
+    """``caravan run``: one process that submits, serves, stores and ends, for each file anew. ``python``: that of another
+    version."""
     variables = caravan_environ(place)
-    upgrade(place.url)
+    if python == sys.executable:
+        upgrade(place.url)
+    else:
+        variables |= OF_ANOTHER_VERSION
+        _command(python, variables, "db", "upgrade")
     urls = [word for url in hosts.urls for word in ("--host", url)]
 
     def serve(file: Path, jobs: int) -> Figures:
         with group("worker", place.folder) as worker, place.counter("results") as stored:
             before = stored()
-            worker.start(
-                "worker", "run", str(file), *urls, "--slots", str(hosts.slots), "--json", environ=variables
-            )
+            arguments = ["run", str(file), *urls, "--slots", str(hosts.slots), "--json"]
+            worker.start("worker", *arguments, environ=variables, python=python)
             found = measure([worker], lambda: stored() - before, jobs=jobs, limit=limit(jobs))
         check_all_succeeded(place)
         return found
@@ -207,14 +220,20 @@ def submit(into: str, file: Path | int, variables: Mapping[str, str]) -> Submiss
     return Submission(**json.loads(told.splitlines()[-1]))
 
 
+def _command(python: str, variables: Mapping[str, str], *arguments: str) -> None:
+    """A command of another version. Raises CalledProcessError where it fails."""
+    environ = {**clean_environ(), **variables}
+    subprocess.run([python, "-m", "worker", *arguments], env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
 def submitting(
-    into: str, file: Path | int, variables: Mapping[str, str]
+    into: str, file: Path | int, variables: Mapping[str, str], *, python: str = sys.executable
 ) -> Iterator["subprocess.Popen[str]"]:
     """A process that submits ``file``. Waits for its end, and raises RuntimeError when that was a failure."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.submitting", into, str(file)],
+            [python, "-m", "benchmarks.submitting", into, str(file)],
             env={**clean_environ(), **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks import contenders
 from benchmarks.contenders import Contender, Hosts, Serve, Submission, baseline_environ, caravan_environ
 from benchmarks.figures import NoWindow
 from benchmarks.places import Place, Servers, answering, fresh_place, open_servers
-from benchmarks.report import BASELINE, CARAVAN, LOOP, Results, as_json, missed, text
+from benchmarks.report import BASELINE, BEFORE, CARAVAN, LOOP, Results, as_json, missed, text
 from benchmarks.workload import write_jobs
 from worker.storage.migrate import upgrade
 
@@ -49,7 +50,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="caravan-bench-") as scratch,
         open_servers(postgres="postgresql" in databases) as servers,
     ):
-        results = compare(size, databases, servers, Path(scratch))
+        results = compare(size, databases, servers, Path(scratch), old=given.old)
     about = _about(size)
     print(f"{about['machine']}; {_in_words(size)}\n\n{text(results)}")
     if given.json is not None:
@@ -60,13 +61,15 @@ def main() -> int:
     return 1 if misses and given.check else 0
 
 
-def compare(size: Size, databases: Sequence[str], servers: Servers, scratch: Path) -> Results:
+def compare(
+    size: Size, databases: Sequence[str], servers: Servers, scratch: Path, *, old: str | None = None
+) -> Results:
     """Run all contenders ``size.rounds`` times, every other round in reverse order, after a round that is not counted."""
     results = Results()
     with ExitStack() as exits:
         hosts = Hosts(exits.enter_context(answering(size.hosts, scratch)), size.slots)
         programme: list[tuple[str, str, Serve]] = []
-        for name, database, contender in _contenders(databases):
+        for name, database, contender in _contenders(databases, old):
             _say(f"starting {name}{_on(database)}")
             place = exits.enter_context(fresh_place(database or "sqlite", servers, scratch))
             programme.append((name, database, exits.enter_context(contender(place, hosts))))
@@ -79,14 +82,14 @@ def compare(size: Size, databases: Sequence[str], servers: Servers, scratch: Pat
             for name, database, serve in programme if number % 2 else reversed(programme):
                 _say(f"round {number} of {size.rounds}: {name}{_on(database)}")
                 results.serve(name, database, serve(file, size.jobs))
-    file = write_jobs(scratch, "submitted", size.submits)
-    for number in range(1, size.rounds + 1):
+    file = write_jobs(scratch, "submitted", size.submits) if size.submits else scratch
+    for number in range(1, size.rounds + 1 if size.submits else 1):
         for database in ["", *databases] if number % 2 else [*reversed(databases), ""]:
             _say(f"round {number} of {size.rounds}: submitting{_on(database or 'redis')}")
             with fresh_place(database or "sqlite", servers, scratch) as place:
                 results.submit(CARAVAN if database else BASELINE, database, _submit(file, database, place))
     _say("")
-    return _in_order(results, databases)
+    return _in_order(results, databases, old)
 
 
 def _submit(file: Path, database: str, place: Place) -> Submission:
@@ -102,17 +105,21 @@ def _on(database: str) -> str:
     return f" on {database}" if database else ""
 
 
-def _contenders(databases: Sequence[str]) -> list[tuple[str, str, Contender]]:
+def _contenders(databases: Sequence[str], old: str | None) -> list[tuple[str, str, Contender]]:
     found: list[tuple[str, str, Contender]] = []
     for database in databases:
         caravan = contenders.caravan_embedded if database == "sqlite" else contenders.caravan_fleet
         found += [(BASELINE, database, contenders.celery_per_job), (CARAVAN, database, caravan)]
+        if old is not None:
+            found.append((BEFORE, database, partial(caravan, python=old)))
     return [*found, (LOOP, "", contenders.requests_loop)]
 
 
-def _in_order(results: Results, databases: Sequence[str]) -> Results:
-    served = [(name, database) for name, database, _ in _contenders(databases)]
-    submitted = [(BASELINE, ""), *((CARAVAN, database) for database in databases)]
+def _in_order(results: Results, databases: Sequence[str], old: str | None) -> Results:
+    served = [(name, database) for name, database, _ in _contenders(databases, old)]
+    submitted = (
+        [(BASELINE, ""), *((CARAVAN, database) for database in databases)] if results.submitted else []
+    )
     return Results(
         {key: results.served[key] for key in served}, {key: results.submitted[key] for key in submitted}
     )
@@ -166,6 +173,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, help=f"requests a host gets at a time (default: {QUICK.slots})")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--full", action="store_true", help=f"{FULL.jobs:,} jobs, {FULL.submits:,} submitted")
+    parser.add_argument("--old", metavar="PYTHON", help="of an older version's environment, to stand beside")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     return parser.parse_args()

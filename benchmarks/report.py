@@ -9,6 +9,8 @@ from benchmarks.figures import Figures, Spread, ratios
 
 BASELINE = "celery task per job"
 CARAVAN = "caravan"
+BEFORE = "caravan before"
+"""An older version, where one is named."""
 LOOP = "requests loop"
 
 CPU_TARGET = 0.60
@@ -124,6 +126,11 @@ def _ratio_lines(results: Results) -> Iterator[str]:
         if (CARAVAN, database) in results.submitted:
             told = _spread(results.submit_ratio(database), "{:.1f}")
             yield f"  {'':<11} submitted per s     {told}   (target: {SUBMIT_TARGET:g} or more)"
+    for database in results.databases:
+        if (BEFORE, database) in results.served:
+            both = (_worker_cpu(results.served[name, database]) for name in (CARAVAN, BEFORE))
+            told = _spread(ratios(*both), "{:.2f}")
+            yield f"  {database:<11} worker CPU per job by the older version's  {told}"
     loops = results.served.get((LOOP, ""))
     for database in results.databases if loops else []:
         assert loops is not None
