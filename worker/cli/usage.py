@@ -20,6 +20,9 @@ MODEL_OPTIONS = (
 )
 """Options of Ollama that people give as options of a command."""
 
+FAMILIAR = {"--format": "--as"}
+"""What other tools call an option of ours."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that looks most like ``word``."""
@@ -67,10 +70,25 @@ def _no_option(error: Any, ctx: Any, path: str) -> str:
     name = error.option_name
     word = name.lstrip("-").replace("-", "_")
     if ctx is not None:
-        known = {one for param in ctx.command.get_params(ctx) for one in (*param.opts, *param.secondary_opts)}
+        params = ctx.command.get_params(ctx)
+        known = {
+            option
+            for param in params
+            if param.param_type_name == "option"
+            for option in (*param.opts, *param.secondary_opts)
+        }
         if word in MODEL_OPTIONS and "--set" in known:
             return f"{path.removeprefix('caravan ')} has no option {name}; options of a model are set with --set {word}=VALUE"
-        match = nearest(name, known)
+        if word in {param.name for param in params if param.param_type_name == "argument"}:
+            usage = " ".join(
+                str(param.metavar or param.name).upper()
+                for param in params
+                if param.param_type_name == "argument"
+            )
+            return (
+                f"{path.removeprefix('caravan ')} has no option {name}: give its value alone, {path} {usage}"
+            )
+        match = FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest(name, known)
         if match:
             return f"{path.removeprefix('caravan ')} has no option {name}; did you mean {match}?"
     return f"{path.removeprefix('caravan ')} has no option {name} ({path} --help-all)"

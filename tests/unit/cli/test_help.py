@@ -77,6 +77,11 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
             "run has no option --temperature; options of a model are set with --set temperature=VALUE",
         ),
         ("status --qqqqq", "status has no option --qqqqq (caravan status --help-all)"),
+        (
+            "hosts add --name gpu-1",
+            "hosts add has no option --name: give its value alone, caravan hosts add NAME URL",
+        ),
+        ("results --format csv", "results has no option --format; did you mean --as?"),
         ("status --limit x", "status: --limit: expected a whole number (caravan status --help)"),
         (
             "submit --priority urgent",
