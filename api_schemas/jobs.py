@@ -8,10 +8,10 @@ that can name it.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -101,8 +101,7 @@ class Limits:
     max_metadata_bytes: int = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedLine:
+class ParsedLine(NamedTuple):
     """A job ready to be stored: plain values, nothing of pydantic."""
 
     line: int
@@ -134,7 +133,8 @@ class ParsedLine:
     kind: str = "generate"
 
 
-_NO_DEFAULTS = JobDefaults()
+NO_DEFAULTS = JobDefaults()
+"""Lines say all themselves; this very value is told at once."""
 _NO_LIMITS = Limits()
 _FEW_VALUES = 10_000
 _SMALL = 64 * 1024
@@ -145,7 +145,7 @@ def read_job_line(
     raw: bytes | str,
     *,
     line: int,
-    defaults: JobDefaults = _NO_DEFAULTS,
+    defaults: JobDefaults = NO_DEFAULTS,
     limits: Limits = _NO_LIMITS,
     shapes: Sequence[LineShape] = (GENERATE,),
 ) -> ParsedLine | list[LineProblem]:
@@ -188,17 +188,38 @@ def _probable(data: bytes, shapes: Sequence[LineShape]) -> LineShape:
     if len(shapes) > 1:
         named = _KIND.search(data) if b'"kind"' in data else None
         for shape in shapes:
-            if (named is not None and named[1] == shape.kind.encode()) or any(
-                f'"{name}"'.encode() in data for name in shape.marks
-            ):
+            if named is not None and named[1] == shape.kind.encode():
                 return shape
+            for mark in shape.mark_bytes:
+                if mark in data:
+                    return shape
     return shapes[0]
 
 
+_CHAIN_FIELDS = frozenset({"carry", "after_failed", "combine"})
+
+
+class _Names(NamedTuple):
+    """What the names of a line's fields tell without its values."""
+
+    request: tuple[str, ...]
+    """Fields of the request, in the order of the table."""
+    models: tuple[str, ...]
+    """Those of them that are lists of models of pydantic."""
+    ignored: tuple[str, ...]
+    follows: bool
+    """Whether it may say anything about other jobs."""
+
+
 @lru_cache(maxsize=256)
-def _requested(shape: LineShape, names: frozenset[str]) -> tuple[str, ...]:
-    """The fields of a request among ``names``, in the order of the table; few sets of fields make up an input."""
-    return tuple(name for name in shape.request if name in names)
+def _sorted_out(shape: LineShape, names: frozenset[str]) -> _Names:
+    """Few sets of fields make up an input."""
+    return _Names(
+        tuple(name for name in shape.request if name in names),
+        tuple(name for name in shape.models if name in names),
+        tuple(name for name in IGNORED_FIELDS if name in names),
+        not _CHAIN_FIELDS.isdisjoint(names),
+    )
 
 
 def _names_of(job: BaseModel) -> int:
@@ -248,8 +269,9 @@ def _finish(
         problems.append(LineProblem(line, "model", "missing", message))
     elif wrong := model_problem(model):
         problems.append(LineProblem(line, "model", *wrong))
-    request = without_null(fields, _requested(shape, frozenset(job.__pydantic_fields_set__)))
-    for name in shape.models:
+    names = _sorted_out(shape, frozenset(job.__pydantic_fields_set__))
+    request = without_null(fields, names.request)
+    for name in names.models:
         if name in request:
             request[name] = [one.model_dump(exclude_none=True) for one in request[name]]
     if "options" in request:
@@ -260,7 +282,7 @@ def _finish(
                 notes += (f"options.{', options.'.join(unread)}: no longer read by any server",)
         else:
             del request["options"]
-    if defaults is not _NO_DEFAULTS:
+    if defaults is not NO_DEFAULTS:
         _fill(shape, request, defaults)
     problems += shape.conflicts(request, line)
     deadline, expires = fields["deadline"] or defaults.deadline, fields["expires"]
@@ -268,7 +290,7 @@ def _finish(
         message = "deadline: missing; say when the job expires"
         problems.append(LineProblem(line, "deadline", "missing", message))
     after = _parents(fields["after"])
-    if after or any(fields.get(name) is not None for name in ("carry", "after_failed", "combine")):
+    if after or (names.follows and any(fields.get(name) is not None for name in _CHAIN_FIELDS)):
         problems += _chain_problems(shape, fields, request, after, line)
     if size > limits.max_prompt_bytes:
         problems += _too_large(shape, fields, limits.max_prompt_bytes, line)
@@ -294,7 +316,7 @@ def _finish(
         and fields["carry"] != "none"
         and "combine" not in request,
         fields["after_failed"] == "release",
-        tuple(name for name in IGNORED_FIELDS if fields.get(name) is not None),
+        tuple(name for name in names.ignored if fields[name] is not None) if names.ignored else (),
         shape.kind,
     )
 
@@ -314,8 +336,7 @@ def overridden(
     if by.options:
         request["options"] = {**request.get("options", {}), **by.options}
     deadline = by.deadline or parsed.deadline
-    return replace(
-        parsed,
+    return parsed._replace(
         prompt=shape.text(dict.fromkeys(shape.apart, parsed.prompt), request),
         model=by.model or parsed.model,
         priority=parsed.priority if by.priority is None else PRIORITIES[by.priority],

@@ -1,8 +1,9 @@
 """Values of Python as JSON has them: what a program gives for jobs and options."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from api_schemas.json_text import json_writer
 
 
 def job_fields(job: Any, *, with_null: bool = False) -> dict[str, Any]:
@@ -54,5 +55,4 @@ def schema_of(format: Any) -> Any:
     return format.model_json_schema() if hasattr(format, "model_json_schema") else format
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=plain_value).encode
-"""``json.dumps`` with these arguments would make an encoder for each job."""
+_encode = json_writer(separators=(", ", ": "), default=plain_value)

@@ -56,6 +56,11 @@ class LineShape:
         aside = {*CARAVAN_FIELDS, *IGNORED_FIELDS, *self.apart, "model"}
         return tuple(name for name in self.fields if name not in aside)
 
+    @cached_property
+    def mark_bytes(self) -> tuple[bytes, ...]:
+        """The marks as they stand in a line."""
+        return tuple(f'"{name}"'.encode() for name in self.marks)
+
     def asked(self, text: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of the line that a job with this text and request was made of."""
         named = (

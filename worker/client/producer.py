@@ -302,7 +302,7 @@ def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) ->
 
 def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[InputLine]:
     for line in lines:
-        yield replace(line, raw=None, problem=bad[line.line]) if line.line in bad else line
+        yield line._replace(raw=None, problem=bad[line.line]) if line.line in bad else line
 
 
 def _see_known(settings: Mapping[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """What every reader of tables hands out: rows with their lines, and the names of the columns."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from worker.errors import InputRefused, Problem
 
@@ -21,8 +20,7 @@ QUIRKS: Mapping[str, str] = {
 """What may be odd about a row that is taken all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row: of a table its ``values``, of JSONL its bytes in UTF-8 (``raw``; empty where the line is blank).
 
     ``line`` is where the row begins in the file, from 1 (of Parquet the row's number). A row with a ``problem`` has no

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.domain.request_texts import request_texts
 
@@ -65,8 +65,7 @@ class Part:
     metadata: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job about to be inserted. ``seq`` is its place in the input, from 1; its id is made of batch and seq."""
 
     seq: int

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
-from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from api_schemas.jobs import (
+    IGNORED_FIELDS,
+    NO_DEFAULTS,
+    JobDefaults,
+    LineProblem,
+    ParsedLine,
+    overridden,
+    read_job_line,
+)
 from api_schemas.submissions import Submission
 from worker.documents.row import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
@@ -63,7 +71,7 @@ class Intake:
         reject: Reject | None = None,
         told: Mapping[str, ModelTold] | None = None,
     ) -> None:
-        self._defaults = defaults
+        self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
         self._asked_of = models
         self._override = override
         self._max_attempts = max_attempts
@@ -364,4 +372,4 @@ def _problem(problem: LineProblem) -> Problem:
 
 def moved_to(job: NewJob, seq: int) -> NewJob:
     """The same job at another place of its batch."""
-    return replace(job, seq=seq)
+    return job._replace(seq=seq)

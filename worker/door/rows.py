@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, check_defaults
 from api_schemas.json_text import NotJson, Repair, load_json
@@ -32,8 +32,7 @@ _OF_TEXTS = frozenset({"input", "dimensions"})
 """Further ones where its rows are texts to be embedded."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputLine:
+class InputLine(NamedTuple):
     """One line on its way to a job. ``raw`` is the line as a job line; None where ``problem`` says why it is none."""
 
     line: int

@@ -4,7 +4,8 @@ Until the seal every job is ``scheduled``, so a refused or interrupted upload le
 The same key is the same batch for ever: an interrupted upload goes on where it stopped, a finished one is left alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -83,13 +84,13 @@ def upload(
         models_told = known_models(conn)
     intake = intake_of(submission, observer, models_told)
     chunk: list[NewJob] = []
-    for job in intake.read(lines):
-        if len(chunk) >= CHUNK and intake.line_of(job) != intake.line_of(chunk[-1]):
-            _store(database, batch.id, chunk, intake, clock)
-            observer.stored(chunk[-1].seq)
-            chunk = []
-        chunk.append(job)
-    _store(database, batch.id, chunk, intake, clock)
+    with _Storing(database, batch.id, intake, clock, observer) as storing:
+        for job in intake.read(lines):
+            if len(chunk) >= CHUNK and intake.line_of(job) != intake.line_of(chunk[-1]):
+                storing.begin(chunk)
+                chunk = []
+            chunk.append(job)
+        storing.end(chunk)
     intake.check_whole()
     if check_models is not None and not intake.problems:
         for problem in check_models(intake.models):
@@ -131,35 +132,84 @@ def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
         run_operation(database, operation.id, clock=clock)
 
 
-def _store(database: Database, batch_id: int, chunk: Sequence[NewJob], intake: Intake, clock: Clock) -> None:
-    """Insert a chunk. The database's constraint finds names that stand in the batch already; their lines are wrong. Once a
-    line of the batch is refused nothing is stored any more, and names are only looked for."""
+class _Storing:
+    """Inserts chunk after chunk, each in a thread of its own while the next one is read.
 
-    def insert(jobs: Sequence[NewJob]) -> None:
-        database.transact(lambda conn: insert_jobs(conn, batch_id, jobs, now=clock.now()))
+    The database's constraint finds names that stand in the batch already; their lines are wrong. Once a line of the batch
+    is refused nothing is stored any more, and names are only looked for.
+    """
 
-    if not chunk:
-        return
-    if not intake.problems:
-        try:
-            insert(chunk)
-            intake.forget_names(chunk[-1])
+    def __init__(
+        self, database: Database, batch_id: int, intake: Intake, clock: Clock, observer: Observer
+    ) -> None:
+        self._database, self._batch_id, self._intake = database, batch_id, intake
+        self._clock, self._observer = clock, observer
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: tuple[Sequence[NewJob], Future[None]] | None = None
+
+    def __enter__(self) -> "_Storing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def begin(self, chunk: Sequence[NewJob]) -> None:
+        """Store a chunk once the one before is. Raises what went wrong with that one."""
+        self._finish()
+        if self._intake.problems:
+            self._without_duplicates(chunk)
             return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._under_way = chunk, self._pool.submit(self._insert, chunk)
+
+    def end(self, chunk: Sequence[NewJob]) -> None:
+        """Store the last chunk."""
+        self._finish()
+        if self._intake.problems:
+            self._without_duplicates(chunk)
+        elif chunk:
+            self._outcome(chunk, lambda: self._insert(chunk))
+
+    def _finish(self) -> None:
+        if self._under_way is not None:
+            chunk, future = self._under_way
+            self._under_way = None
+            self._outcome(chunk, future.result)
+            self._observer.stored(chunk[-1].seq)
+
+    def _outcome(self, chunk: Sequence[NewJob], insert: Callable[[], None]) -> None:
+        try:
+            insert()
         except Conflict as error:
             if "custom_id" not in str(error):
                 raise  # somebody sealed or cancelled the batch meanwhile: the lines are not at fault
-    with database.read() as conn:
-        places = {
-            name: place_of(stored.id)
-            for name, stored in stored_jobs(conn, batch_id, [job.custom_id for job in chunk]).items()
+            self._without_duplicates(chunk)
+        else:
+            self._intake.forget_names(chunk[-1])
+
+    def _insert(self, chunk: Sequence[NewJob]) -> None:
+        self._database.transact(lambda conn: insert_jobs(conn, self._batch_id, chunk, now=self._clock.now()))
+
+    def _without_duplicates(self, chunk: Sequence[NewJob]) -> None:
+        if not chunk:
+            return
+        intake = self._intake
+        with self._database.read() as conn:
+            places = {
+                name: place_of(stored.id)
+                for name, stored in stored_jobs(
+                    conn, self._batch_id, [job.custom_id for job in chunk]
+                ).items()
+            }
+        lines = {
+            intake.line_of(job) for job in chunk if places.get((job.custom_id, job.model), job.seq) != job.seq
         }
-    lines = {
-        intake.line_of(job) for job in chunk if places.get((job.custom_id, job.model), job.seq) != job.seq
-    }
-    if lines:
-        wrong = [job for job in chunk if intake.line_of(job) in lines]
-        own = {job.seq for job in wrong}
-        intake.take_back(wrong, {name: place for name, place in places.items() if place not in own})
-    if not intake.problems:
-        insert([job for job in chunk if intake.line_of(job) not in lines])
-        intake.forget_names(chunk[-1])
+        if lines:
+            wrong = [job for job in chunk if intake.line_of(job) in lines]
+            own = {job.seq for job in wrong}
+            intake.take_back(wrong, {name: place for name, place in places.items() if place not in own})
+        if not intake.problems:
+            self._insert([job for job in chunk if intake.line_of(job) not in lines])
+            intake.forget_names(chunk[-1])

@@ -1,15 +1,17 @@
 """Jobs that no worker holds: inserted, promoted, expired, held."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from api_schemas.json_text import json_writer
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState, NewJob
 from worker.domain.request_texts import request_texts
@@ -41,8 +43,9 @@ _JOB_COLUMNS = (
     "carries",
     "kind",
 )
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""``json.dumps`` with these arguments would make an encoder for each job."""
+_encode = json_writer(separators=(",", ":"))
+_MOST_VALUES = 32_000
+"""Of a statement on SQLite, which takes 32,766 at most."""
 _PAYLOAD_COLUMNS = ("job_id", "prompt", "request", "metadata", "digest", "reuse_key")
 
 
@@ -100,7 +103,7 @@ def insert_rows(conn: Connection, batch_id: int, new: Sequence[NewJob], now: dat
         _copy(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
         return
     at = utc_text(now)
-    _executemany(
+    _insert_many(
         conn,
         "jobs",
         _JOB_COLUMNS,
@@ -109,7 +112,7 @@ def insert_rows(conn: Connection, batch_id: int, new: Sequence[NewJob], now: dat
             for row in _job_rows(batch_id, new, now)
         ),
     )
-    _executemany(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
+    _insert_many(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
 
 
 def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
@@ -162,14 +165,26 @@ def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[t
     cursor.close()
 
 
-def _executemany(
-    conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+def _insert_many(
+    conn: Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
 ) -> None:
-    """The driver's own executemany: SQLAlchemy would make a dictionary of each row first."""
+    """Statements of many rows, through the driver: SQLAlchemy would make a dictionary of each row first.
+
+    Within a statement the driver lets other threads of the process go on; with executemany it waits for its turn after
+    each row, which takes milliseconds beside a thread that reads the next rows.
+    """
     cursor = conn.connection.cursor()
-    marks = ", ".join("?" * len(columns))
-    cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)  # type: ignore[arg-type]
+    rows = iter(rows)
+    most = _MOST_VALUES // len(columns)
+    while block := list(islice(rows, most)):
+        cursor.execute(_insert(table, columns, len(block)), list(chain.from_iterable(block)))
     cursor.close()
+
+
+@lru_cache(maxsize=64)
+def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)}"
 
 
 def _is_duplicate(error: Exception) -> bool:

@@ -1,6 +1,5 @@
 """``expires`` on a line: it needs a deadline, its own or its file's."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -41,7 +40,7 @@ def test_overriding_replaces_what_the_line_says(wanted: bool) -> None:
 
     assert overridden(said, JobDefaults(expires=wanted)).expires is wanted
     assert overridden(said, JobDefaults()).expires is not wanted
-    assert not overridden(replace(said, deadline=None), JobDefaults(expires=True)).expires
+    assert not overridden(said._replace(deadline=None), JobDefaults(expires=True)).expires
 
 
 def test_it_is_true_or_false() -> None:
