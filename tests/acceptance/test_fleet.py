@@ -46,6 +46,16 @@ def test_interleaved_models_cost_hardly_more_loads_than_there_are_models(
     assert all(host.state()["max_concurrent"] == 2 for host in fleet.hosts)
 
 
+def test_a_question_to_a_fleet_is_answered_by_whoever_serves(fleet: Fleet) -> None:
+    fleet.start_all()
+
+    answered = fleet.run("ask", "Why is the sky blue?", "--model", "llama3.2:3b", "--json")
+
+    answer = json.loads(answered.stdout)
+    assert (answer["state"], answer["host"] in {"gpu-1", "gpu-2"}) == ("succeeded", True)
+    assert answer["answer"]
+
+
 @pytest.mark.fault(4)
 def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
     fleet: Fleet, tmp_path: Path
