@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, Self, TypedDict
 
@@ -238,14 +239,14 @@ class SubmissionFields(TypedDict, total=False):
     key: str | None
     retry_failed: bool
     on_bad_line: OnBadLine | None
-    max_failures: str | None
+    max_failures: int | str | None
     fail_on_cut: bool
-    deadline: Any
+    deadline: datetime | str | None
     expires: bool | None
     window: tuple[str, ...]
     blackout: tuple[str, ...]
     tz: str
-    keep: str | None
+    keep: timedelta | str | None
 
 
 def read_submission(fields: Mapping[str, Any]) -> Submission | list[LineProblem]:

@@ -2,15 +2,15 @@
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from api_schemas.submissions import Submission
-from worker.client.asked import refused, submission_of
+from worker.client.fields import Fields, refused, shows_fields, submission_of
 from worker.client.given import MOST_COLUMNS, Jobs, write_lines
 from worker.client.handle import BatchHandle
 from worker.clock import Clock, SystemClock
@@ -32,8 +32,6 @@ from worker.storage.types import storable
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from api_schemas.jobs import PriorityName
 
 SOURCE = "python"
 
@@ -85,33 +83,8 @@ class Client:
         """Close the connections."""
         self.database.close()
 
-    def submit(
-        self,
-        jobs: Jobs,
-        *,
-        model: str | Iterable[str] | None = None,
-        prompt: str | None = None,
-        template: str | Path | None = None,
-        id_column: str | None = None,
-        system: str | None = None,
-        format: Any = None,
-        repairs: int | None = None,
-        allow_empty: bool | None = None,
-        options: Mapping[str, Any] | None = None,
-        think: bool | str | None = None,
-        priority: "PriorityName | None" = None,
-        deadline: datetime | None = None,
-        expires: bool | None = None,
-        limit: int | None = None,
-        name: str | None = None,
-        key: str | None = None,
-        new: bool = False,
-        extend: bool = False,
-        retry_failed: bool = False,
-        max_failures: int | str | None = None,
-        reuse: "bool | Literal['any'] | None" = None,
-        keep: timedelta | str | None = None,
-    ) -> BatchHandle:
+    @shows_fields
+    def submit(self, jobs: Jobs, **fields: Unpack[Fields]) -> BatchHandle:
         """Store the jobs as a batch, and wake the workers of a fleet.
 
         What is given by name fills gaps of the jobs; of several ``model`` each job that names none is asked.
@@ -125,39 +98,15 @@ class Client:
         ``name`` go into it with ``extend``, and ``new`` makes a batch of its own of any. ``retry_failed`` asks again
         what failed before. More than ``max_failures`` (a number, or ``"5%"``) pause the batch. ``reuse`` takes stored answers
         to the same requests, where temperature is 0 or a seed is set; ``"any"`` also elsewhere. ``keep`` (``"30d"``,
-        ``"forever"``) is how long the batch is kept once it has ended.
+        ``"forever"``) is how long the batch is kept once it has ended. The other fields are those of a submission:
+        ``chat`` and ``embed``, ``sample`` and ``seed``, ``window``, ``blackout`` and ``tz``, ``fail_on_cut``, ``override``,
+        ``keep_alive``, ``truncate``, and ``on_bad_line="skip"``, which leaves out jobs that are wrong and warns.
 
         Raises InputRefused with every problem (at most 20 are kept), by the job's place from 1; Conflict where the batch
         was cancelled, or the jobs changed and nobody said what to do; DatabaseUnavailable, after which the same call goes
         on where it stopped.
         """
-        receipt = self.take_in(
-            jobs,
-            submission_of(
-                model=model,
-                prompt=prompt,
-                template=template,
-                id_column=id_column,
-                system=system,
-                format=format,
-                repairs=repairs,
-                allow_empty=allow_empty,
-                options=options,
-                think=think,
-                priority=priority,
-                deadline=deadline,
-                expires=expires,
-                limit=limit,
-                name=name,
-                key=key,
-                new=new,
-                extend=extend,
-                retry_failed=retry_failed,
-                max_failures=max_failures,
-                reuse=reuse,
-                keep=keep,
-            ),
-        )
+        receipt = self.take_in(jobs, submission_of(**fields))
         return self.handle(receipt.batch)
 
     def take_in(
@@ -181,12 +130,13 @@ class Client:
                 raise _problems(path, submission, written.problems)
             rows = RowFile(path, SOURCE)
             self._see_not_cancelled(submission, submission.key or rows.key(submission))
+            observer = _InPython()
             try:
                 receipt = submit(
                     self.database,
                     submission,
                     rows,
-                    observer=_NoExtension(),
+                    observer=observer,
                     check_models=check_models,
                     clock=self.clock,
                 )
@@ -195,6 +145,9 @@ class Client:
                     [_in_python(one) for one in error.problems], left_out=error.left_out
                 ) from None
         self.wake()
+        if receipt.rejected:
+            told = f"batch {receipt.batch.id}: {receipt.rejected:,} jobs are wrong and were left out"
+            warnings.warn(f"{told}, the first: {observer.first}", stacklevel=3)
         return receipt
 
     def batch(self, reference: str | int) -> BatchHandle:
@@ -248,8 +201,14 @@ class Client:
         return BatchHandle(batch.id, batch.key, batch.name, self)
 
 
-class _NoExtension(Observer):
-    """Nobody can be asked what to do with changed jobs."""
+class _InPython(Observer):
+    """Nobody can be asked what to do with changed jobs, or shown those that are left out."""
+
+    first: Problem | None = None
+    """What is wrong with the first of these."""
+
+    def rejected(self, problem: Problem, line: InputLine) -> None:
+        self.first = self.first or problem
 
     def rows_changed(self, batch: Batch, difference: Difference) -> Choice | None:
         raise Conflict(

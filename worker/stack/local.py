@@ -1,19 +1,15 @@
 """Caravan in Python: a client that can do the main job too."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Unpack
 
-from worker.client import BatchHandle, Client, Jobs, OnProgress, submission_of
+from worker.client import BatchHandle, Client, Fields, Jobs, OnProgress, submission_of
+from worker.client.fields import shows_fields
 from worker.client.progress import shown_progress
 from worker.errors import SettingsRefused
 from worker.hosts.registry import models_check
 from worker.stack.main_job import work_to_the_end, workplace
-
-if TYPE_CHECKING:
-    from api_schemas.jobs import PriorityName
 
 
 class Caravan(Client):
@@ -24,38 +20,18 @@ class Caravan(Client):
     ...     print(next(batch.results())["answer"])
     """
 
+    @shows_fields
     def run(
         self,
         jobs: Jobs,
         *,
         hosts: Sequence[str] | None = None,
         slots: int | None = None,
-        model: str | Iterable[str] | None = None,
-        prompt: str | None = None,
-        template: str | Path | None = None,
-        id_column: str | None = None,
-        system: str | None = None,
-        format: Any = None,
-        repairs: int | None = None,
-        allow_empty: bool | None = None,
-        options: Mapping[str, Any] | None = None,
-        think: bool | str | None = None,
-        priority: "PriorityName | None" = None,
-        deadline: datetime | None = None,
-        expires: bool | None = None,
-        limit: int | None = None,
-        name: str | None = None,
-        key: str | None = None,
-        new: bool = False,
-        extend: bool = False,
-        retry_failed: bool = False,
-        max_failures: int | str | None = None,
-        reuse: "bool | Literal['any'] | None" = None,
-        keep: timedelta | str | None = None,
         callback: OnProgress | None = None,
         progress_bar: bool = False,
         poll: float = 0.25,
         wait_hosts: float = 120.0,
+        **fields: Unpack[Fields],
     ) -> BatchHandle:
         """Submit as ``submit`` does, and serve ``hosts`` from threads of this process until nothing can move.
 
@@ -73,31 +49,10 @@ class Caravan(Client):
             raise SettingsRefused(
                 "broker_url: a fleet serves here, so nothing runs in this process; use submit()"
             )
-        submission = submission_of(
-            model=model,
-            prompt=prompt,
-            template=template,
-            id_column=id_column,
-            system=system,
-            format=format,
-            repairs=repairs,
-            allow_empty=allow_empty,
-            options=options,
-            think=think,
-            priority=priority,
-            deadline=deadline,
-            expires=expires,
-            limit=limit,
-            name=name,
-            key=key,
-            new=new,
-            extend=extend,
-            retry_failed=retry_failed,
-            max_failures=max_failures,
-            reuse=reuse,
-            keep=keep,
+        submission = submission_of(**fields)
+        shown = (
+            shown_progress(submission.name or "batch", callback) if progress_bar else nullcontext(callback)
         )
-        shown = shown_progress(name or "batch", callback) if progress_bar else nullcontext(callback)
         with shown as on_progress, workplace(self.settings, hosts, slots) as place:
             receipt = self.take_in(jobs, submission, check_models=models_check(place.models))
             work_to_the_end(place, receipt, on_progress, wait_hosts=wait_hosts, poll=poll)

@@ -8,7 +8,8 @@ import numpy
 import pytest
 from pydantic import BaseModel
 
-from worker.client import submission_of
+from api_schemas.submissions import Submission, SubmissionFields
+from worker.client import Fields, submission_of
 from worker.errors import InputRefused
 
 
@@ -96,3 +97,25 @@ def test_stored_answers_are_taken_where_that_is_asked_for() -> None:
     assert submission_of(reuse=True).recipe == submission_of().recipe  # it is the same batch
     with pytest.raises(InputRefused, match="reuse"):
         submission_of(reuse="sometimes")  # type: ignore[arg-type]
+
+
+def test_every_field_of_a_submission_may_be_said_by_name_but_for_those_that_belong_to_files_and_commands() -> (
+    None
+):
+    of_files = {"prompt_source", "render_system", "encoding", "quote", "delimiter", "sheet"}
+    of_commands = {"models", "on_change", "pull_missing", "notices", "max_attempts"}
+
+    assert set(SubmissionFields.__annotations__) == Submission.model_fields.keys() - of_files - of_commands
+    assert set(Fields.__annotations__) - set(SubmissionFields.__annotations__) == {
+        *("model", "template", "new", "extend")
+    }
+
+
+def test_fields_of_a_submission_are_said_by_their_names() -> None:
+    submission = submission_of(chat=True, sample=3, window=("mon-fri 20:00-06:00",), tz="Europe/Berlin")
+
+    assert (submission.chat, submission.sample, submission.tz) == (True, 3, "Europe/Berlin")
+    with pytest.raises(TypeError, match="'modle'; did you mean 'model'"):
+        submission_of(modle="m:1")  # type: ignore[call-arg]
+    with pytest.raises(InputRefused, match="sample"):
+        submission_of(sample=0)
