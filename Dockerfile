@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One small image for every process of a fleet: docker build -t caravan:0.1.0 .
-# Other extras, see docs/reference/platforms.md:           docker build --build-arg EXTRAS="fleet documents parquet s3" -t caravan:0.1.0 .
+# Other extras, see docs/howto/install.md:  docker build --build-arg EXTRAS="fleet documents parquet s3" -t caravan:0.1.0 .
 ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -15,7 +15,7 @@ WORKDIR /src
 # Dependencies first: they change less often than the code, and this layer is kept.
 COPY pyproject.toml uv.lock ./
 RUN uv sync --frozen --no-dev $(printf -- '--extra %s ' $EXTRAS) --no-install-project
-COPY README.md CHANGELOG.md ./
+COPY README.md CHANGELOG.md LICENSE ./
 COPY api_schemas api_schemas
 COPY caravan caravan
 COPY examples examples
