@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 LONGEST_SCHEMA = 64 * 1024
-"""Bytes: a host makes a grammar of it, for each answer anew."""
+"""Bytes: a host makes a grammar of it for each answer."""
 
 
 def format_problem(value: object) -> str | None:

@@ -134,7 +134,7 @@ class ParsedLine(NamedTuple):
 
 
 NO_DEFAULTS = JobDefaults()
-"""Lines say all themselves; this very value is told at once."""
+"""Lines say all themselves; this very value is recognised at once."""
 _NO_LIMITS = Limits()
 _FEW_VALUES = 10_000
 _SMALL = 64 * 1024
@@ -225,7 +225,7 @@ def _sorted_out(shape: LineShape, names: frozenset[str]) -> _Names:
 def _names_of(job: BaseModel) -> int:
     """How many names the objects of a job hold, where only its options and its metadata hold any; else fewer.
 
-    A line with as many names has none of them twice, which is told without reading it a second time.
+    A line with as many names has none of them twice, so it need not be read a second time.
     """
     fields = job.__dict__
     names = len(job.__pydantic_fields_set__)

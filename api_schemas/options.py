@@ -109,16 +109,16 @@ class Options(BaseModel):
     )
     repeat_penalty: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
-        description="Penalty on tokens that were just used; 1 is none. Default 1.1 on older servers, 1.0 "
+        description="Penalty on tokens that were just used; 1 has no effect. Default 1.1 on older servers, 1.0 "
         "since about 0.32: set it where hosts of several versions should agree.",
     )
     presence_penalty: float | None = Field(
         default=None,
-        description="Penalty on tokens that occurred at all, usually -2 to 2; 0 (default) is none.",
+        description="Penalty on tokens that occurred at all, usually -2 to 2; 0 (default) has no effect.",
     )
     frequency_penalty: float | None = Field(
         default=None,
-        description="Penalty on tokens by how often they occurred, usually -2 to 2; 0 (default) is none.",
+        description="Penalty on tokens by how often they occurred, usually -2 to 2; 0 (default) has no effect.",
     )
     stop: Annotated[list[Stop], Field(max_length=MOST_STOPS, fail_fast=True)] | None = Field(
         default=None,

@@ -65,7 +65,7 @@ def submit(
     model: str | Iterable[str] | None = None,
     **fields: Unpack[SubmissionFields],
 ) -> SubmitAnswer:
-    """Submit jobs as one batch and return what became of them: its number, key, and how many jobs it has.
+    """Submit jobs as one batch and return the outcome: its number, key, and how many jobs it has.
 
     ``jobs``: dictionaries with the fields of a job line, pydantic models of them, or bare prompts; with ``prompt``, a
     template, they are its rows. Any iterable, of any length: it is read once, and 1,000 jobs at a time are in memory.

@@ -1,4 +1,4 @@
-"""What time is it on a simulated host, and how long do its waits last?
+"""The clock of a simulated host, and its waits.
 
 Everything waits through this clock, so that the same code runs in real time, a hundred times as fast, at once,
 or on an event loop whose time jumps.
@@ -47,7 +47,7 @@ class Clock:
         return seconds * self._scale if self._scale else seconds
 
     def skip(self, ahead: float) -> bool:
-        """Whether a wait of ``ahead`` seconds is over without a timer: it is none, or this host never waits."""
+        """Whether a wait of ``ahead`` seconds is over without a timer: it is not positive, or this host never waits."""
         if not self._scale:
             self._skipped += max(0.0, ahead)
             return True

@@ -38,7 +38,7 @@ class RunningHost:
         self._call(lambda: self._host.set_faults(faults))
 
     def reset(self) -> None:
-        """Start to count anew."""
+        """Start to count again."""
         self._call(self._host.counters.reset)
 
     def stop(self) -> None:

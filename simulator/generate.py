@@ -80,7 +80,7 @@ def found(disk: Disk, sent: str) -> LocalModel:
     """The model of a request.
 
     Raises:
-        BadRequest: the name is none (400), nothing has it (404), or it is a cloud model (403).
+        BadRequest: the name is not valid (400), nothing has it (404), or it is a cloud model (403).
     """
     if not sent:
         raise BadRequest("model '' not found", 404)

@@ -103,7 +103,7 @@ class Host:
             connection.abort()
 
     def set_faults(self, faults: Sequence[Fault]) -> None:
-        """Replace the fault script; counting starts anew."""
+        """Replace the fault script; counting starts again."""
         self.faults = FaultScript(faults)
 
     def runner_of(self, model: str) -> Runner | None:

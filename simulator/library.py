@@ -159,7 +159,7 @@ def named(text: object, otherwise: Callable[[str], str]) -> ModelName:
     """The name that a request sends.
 
     Raises:
-        BadRequest: it is none.
+        BadRequest: it is not valid.
     """
     try:
         return parse_name(str(text or ""))

@@ -1,4 +1,4 @@
-"""What a host tells of its models: ``/api/tags``, ``/api/ps``, ``/api/show``.
+"""What a host says about its models: ``/api/tags``, ``/api/ps``, ``/api/show``.
 
 Source: ``server/routes.go ListHandler, PsHandler, ShowHandler``.
 """

@@ -1,6 +1,6 @@
 """A registry of models, and how a host pulls from it and pushes to it.
 
-A pull tells of each layer many times a second and keeps what it has when it is broken off. The registry of a host has its
+A pull reports each layer many times a second and keeps what it has when it is broken off. The registry of a host has its
 ``pullable`` models, and takes pushes to the address in ``registry``; hosts that run together and name one address share it.
 Source: ``server/download.go``, ``server/upload.go``, ``server/images.go``.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulator.host import Host
 
 TICK_SECONDS = 0.06
-"""How often progress is told."""
+"""How often progress is reported."""
 
 
 class TransferFailed(Exception):

@@ -1,4 +1,4 @@
-"""What a simulated host is told before it starts: its models, its speed, its limits, what shall go wrong."""
+"""Settings of a simulated host: its models, its speed, its limits, its faults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -47,7 +47,7 @@ class Counters:
         self.max_concurrent = max(self.max_concurrent, self.concurrent)
 
     def reset(self) -> None:
-        """Start counting anew; what is at work now stays counted as such."""
+        """Start counting again; requests at work stay counted as such."""
         concurrent = self.concurrent
         self.__init__()  # type: ignore[misc]
         self.concurrent = self.max_concurrent = concurrent

@@ -1,4 +1,4 @@
-"""Optional packages: which extra of the distribution brings each, and what a person is told who lacks one.
+"""Optional packages: which extra of the distribution brings each, and the message where one is missing.
 
 The base install runs batches on one machine with SQLite. Everything else is an extra of ``pyproject.toml``, imported where
 it is used. Code calls ``require`` before such an import, so that a missing package is one sentence and never a traceback.

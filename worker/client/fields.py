@@ -46,7 +46,7 @@ def shows_fields(function: Callback) -> Callback:
 
 
 def submission_of(**said: Unpack[Fields]) -> Submission:
-    """Raises TypeError for a name that is none, InputRefused for what contradicts itself, cannot be read or JSON does not
+    """Raises TypeError for an unknown name, InputRefused for what contradicts itself, cannot be read or JSON does not
     know."""
     for name in said.keys() - _NAMES:
         near = get_close_matches(name, _NAMES, n=1)

@@ -64,7 +64,7 @@ class BatchHandle:
     ) -> BatchProgress:
         """Wait until nothing of it can change by itself any more: all ended or held, or it is paused and nothing runs.
 
-        ``callback`` hears of each look, every ``poll`` seconds; what it raises ends the wait. ``progress_bar`` shows how far
+        ``callback`` gets the progress every ``poll`` seconds; an exception of it ends the wait. ``progress_bar`` shows how far
         it is on standard error. Raises TimeoutError after ``timeout`` seconds, DatabaseFailure when the database fails for
         longer than ``DATABASE_SECONDS``.
         """
@@ -92,7 +92,7 @@ class BatchHandle:
     def results(self, states: Collection[JobState | str] | None = None) -> Iterator[dict[str, Any]]:
         """Result lines in the order of the input, in constant memory, open jobs too; with ``states`` those in them.
 
-        Raises ValueError for a state that is none.
+        Raises ValueError for an unknown state.
         """
         wanted = None if states is None else _states(states)
         return result_lines(self._place.database, self.id, states=wanted)
@@ -169,7 +169,7 @@ class BatchHandle:
         are empty, or have one of ``prompt_fit``; every condition that is set has to hold. Default: those that failed.
         An answer stays until a new one is stored.
 
-        Raises ValueError for a state that is none; InputRefused for options no host would take; Conflict for a batch
+        Raises ValueError for an unknown state; InputRefused for options no host would take; Conflict for a batch
         that was never complete.
         """
         unknown = set(prompt_fit) - set(get_args(PromptFit))

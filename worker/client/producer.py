@@ -265,7 +265,7 @@ def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[In
 
 
 def _see_known(settings: Mapping[str, Any]) -> None:
-    """Raises SettingsRefused for a name that is none."""
+    """Raises SettingsRefused for an unknown name."""
     for name in settings:
         if name not in Settings.model_fields:
             near = get_close_matches(name, Settings.model_fields, n=1)

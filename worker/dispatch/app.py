@@ -102,7 +102,7 @@ def make_app(settings: Settings, *, socket_seconds: float = 15) -> Celery:
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """What beat sends and how often. Without an expiry, which is a time by the clock of beat's machine: one that is an
-    hour behind would have every tick thrown away. Ticks that piled up are told by how soon they follow each other."""
+    hour behind would have every tick thrown away. Ticks that piled up are recognised by how soon they follow each other."""
     return {
         "tick": {
             "task": "caravan.tick",

@@ -1,4 +1,4 @@
-"""Processes beside this one, each started anew when it ended although nobody asked it to.
+"""Processes beside this one, each started again when it ends unexpectedly.
 
 ``caravan control`` has a process for each pool. One that died, or that was started while the database was away, must
 not be missing until somebody wonders why no batch finishes.
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from worker.observability.events import emit
 
 PAUSE = 5.0
-"""Seconds before it is started anew: what ended it, as a database that is away, may last."""
+"""Seconds before it is started again: what ended it, as a database that is away, may last."""
 _LOOK = 0.5
 _STOP_SECONDS = 60
 

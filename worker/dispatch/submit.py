@@ -27,7 +27,7 @@ ABANDONED = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class MessageRows:
-    """The rows of a message or of all parts of an upload; each iteration reads them anew."""
+    """The rows of a message or of all parts of an upload; each iteration reads them again."""
 
     database: Database
     jobs: Sequence[Any]

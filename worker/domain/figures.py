@@ -38,7 +38,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """What a host draws, in watts: at work or loading, and idle where that was told."""
+    """Power of a host in watts: at work or loading, and idle where it is known."""
 
     watts: float
     idle_watts: float | None = None

@@ -1,4 +1,4 @@
-"""What is found to be wrong with an installation, from when on, and who is told."""
+"""Findings about an installation, since when, and who is notified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Who is told, as the settings say; empty: nobody."""
+    """The addressees of the settings; may be empty."""
 
     smtp_url: str = ""
     mail_to: str = ""

@@ -1,4 +1,4 @@
-"""How long is a batch kept once it has ended?"""
+"""How long a batch is kept after its end."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who is told when a batch or a firing is over, and what there is to tell."""
+"""Addressees and messages for the end of a batch or a firing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class NoticeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """One who is told: a URL, a mail address or a command."""
+    """An addressee: a URL, a mail address or a command."""
 
     channel: Channel
     target: str
@@ -109,7 +109,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is told, whatever it is about."""
+    """A message about a batch or a firing."""
 
     event: str
     """``batch.finished``, ``firing.skipped``, …"""

@@ -49,7 +49,7 @@ class Operation:
     created_at: datetime
     done: int = 0
     running: int = 0
-    """Jobs that run and were told to stop."""
+    """Running jobs that were asked to stop."""
     position: int = 0
     """The id of the last job that was looked at."""
     selection: Selection | None = None

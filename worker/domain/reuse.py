@@ -1,4 +1,4 @@
-"""When is an answer that is stored already the answer to another job?
+"""When a stored answer is also the answer to another job.
 
 When the same was asked of the same weights, and asking again would say the same: nothing is sampled, or the seed is
 given. A producer may ask for any stored answer all the same.

@@ -36,11 +36,11 @@ class ScheduleSpec:
     min_age: str | None = None
     """Files that were changed within this time wait for the next firing: ``5m``. None: as ``UNSETTLED`` says."""
     template: str | None = None
-    """File of the prompt's template, read anew by each firing."""
+    """File of the prompt's template; each firing reads it again."""
     prompt: str | None = None
     """The template itself, where it stands in no file."""
     system: str | None = None
-    """A text, or ``@`` and a file, which each firing reads anew."""
+    """A text, or ``@`` and a file, which each firing reads again."""
     models: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     think: bool | None = None
@@ -51,7 +51,7 @@ class ScheduleSpec:
     long: Literal["refuse", "split"] = "refuse"
     """Documents that do not fit the model's window."""
     combine: str | None = None
-    """File of the template that makes one answer of those of the parts, read anew by each firing."""
+    """File of the template that combines the answers of the parts; each firing reads it again."""
     pages_as_images: bool = False
     """The pages are shown to a model that sees."""
     scans: Literal["refuse", "skip", "images"] = "skip"
@@ -77,7 +77,7 @@ class ScheduleSpec:
     """Answers are written beside the documents."""
     form: AnswerForm = "md"
     notify: str = "always"
-    """``always`` or ``new-failures``: when those below are told; ``failure`` means the latter, as it did from the beginning."""
+    """``always`` or ``new-failures``: when to notify those below; ``failure`` means the latter, as in the first version."""
     mail_to: tuple[str, ...] = ()
     webhook: tuple[str, ...] = ()
     webhook_key: str | None = None
@@ -115,7 +115,7 @@ class Schedule:
     id: int
     name: str
     version: int
-    """How often it was said anew, from 1."""
+    """Number of this version of the schedule, from 1."""
     spec: ScheduleSpec
     next_at: datetime | None
     """Its next firing; None: none will come."""

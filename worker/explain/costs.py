@@ -160,7 +160,7 @@ def read_costs(
     runner_keys: Sequence[str],
     loaded: Mapping[str, Sequence[LoadedModel]] | None = None,
 ) -> Costs:
-    """What there is to tell of a batch, of jobs with ``runner_keys``. Raises NotFound."""
+    """What costs a batch, or jobs with ``runner_keys``, their time. Raises NotFound."""
     batch = get_batch(conn, batch_id)
     models = {RunnerKey.parse(key).model for key in runner_keys}
     going = batch.state is BatchState.OPEN

@@ -1,4 +1,4 @@
-"""Where do a job and a batch stand, what do they wait for, and what helps?"""
+"""Explains where a job or a batch stands, what it waits for, and what helps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,1 +1,1 @@
-"""Is all well? Facts are gathered, findings follow from them, and whoever has to know is told."""
+"""Health: gathers facts, derives findings from them, and notifies the operators."""

@@ -13,7 +13,7 @@ from worker.errors import UnreadableRow
 LATE = 5
 """A process that says it works every so many seconds is missed after five times as long."""
 HOST_PATIENCE = timedelta(minutes=2)
-"""A host may be away for as long as it takes to start anew."""
+"""A host may be away for as long as a restart takes."""
 CLAIM_PATIENCE = timedelta(minutes=15)
 """Work that a host could do waits so long while the host does nothing, longer than any load takes."""
 SPOOL_PATIENCE = timedelta(minutes=10)
@@ -176,7 +176,7 @@ def _unreadable(facts: HealthFacts) -> Iterator[Finding]:
     for row in facts.unreadable:
         message = f"row {row.key} of table {row.table} cannot be read here, and is passed over: {row.reason}"
         remedy = (
-            "install the version that wrote it, or the time zone data (tzdata) that it names; or set it anew"
+            "install the version that wrote it, or the time zone data (tzdata) that it names; or set it again"
         )
         yield Finding(Kind.DATABASE, f"{row.table}.{row.key}", message, remedy)
 
@@ -242,7 +242,7 @@ def _idle(facts: HealthFacts, host: HostSeen) -> Iterator[Finding]:
             Kind.HOSTS, host.name, f"{told}; no worker serves it", f"caravan worker --host {host.name}"
         )
     else:
-        yield Finding(Kind.HOSTS, host.name, told, "look at the log of caravan up, or start it anew")
+        yield Finding(Kind.HOSTS, host.name, told, "look at the log of caravan up, or start it again")
 
 
 def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:

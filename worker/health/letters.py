@@ -1,4 +1,4 @@
-"""Who is told what, and when? Each finding is mailed once an hour at most, and that all is well again once."""
+"""Decides which mails about findings to send: each finding once an hour at most, and once that all is well again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from worker.domain.health import Finding
 AGAIN = timedelta(hours=1)
 """The same findings are mailed no more often, however often they come and go."""
 REMIND = timedelta(hours=24)
-"""What lasts is told again once a day."""
+"""A finding that lasts is mailed again once a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def look(place: Place, limits: HealthLimits, *, held: bool = False) -> Verdict:
 
 
 class Teller:
-    """Those who are told. Raises SettingsRefused where an address is none, before anything is to be told."""
+    """The addressees. Raises SettingsRefused for an invalid address, before the first message."""
 
     def __init__(self, telling: Telling) -> None:
         self._ping = ping_url(telling.ping_url) if telling.ping_url else None

@@ -1,4 +1,4 @@
-"""Which hosts does a command or a call mean?"""
+"""The hosts that a command or a call means."""
 
 import os
 from collections.abc import Sequence

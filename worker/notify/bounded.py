@@ -1,4 +1,4 @@
-"""A limit on the whole of a conversation: a time-out of a socket starts anew with every byte that drips in."""
+"""A limit on the whole of a conversation: a time-out of a socket starts again with every byte."""
 
 import socket
 import threading

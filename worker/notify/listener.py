@@ -28,7 +28,9 @@ def listen_address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.strip().rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise SettingsRefused(f"CARAVAN_HEALTH_ADDRESS: {text[:100]!r} is none; expected 127.0.0.1:9464")
+        raise SettingsRefused(
+            f"CARAVAN_HEALTH_ADDRESS: {text[:100]!r} is not a valid address; expected 127.0.0.1:9464"
+        )
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

@@ -28,7 +28,7 @@ def ping_url(url: str) -> str:
         or not clean
     ):
         raise SettingsRefused(
-            "CARAVAN_PING_URL is none; expected https://HOST/PATH, without user or fragment"
+            "CARAVAN_PING_URL is not a valid URL; expected https://HOST/PATH, without user or fragment"
         )
     return url
 

@@ -62,7 +62,7 @@ class Call:
 
     def again(self) -> None:
         """Another request is made on this call. An abort holds for it too, and so does what is left of the total
-        deadline; the others, and the pace, count anew."""
+        deadline; the others, and the pace, count again."""
         self.first_byte_at = self.last_byte_at = self.pace_mark = self.reader = None
         self.chunks = 0
         self._tail = self._silence_is_next = False

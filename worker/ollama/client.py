@@ -1,4 +1,4 @@
-"""A host, as the rest of Caravan asks it: work of any kind, load, unload, what is there."""
+"""The client of a host: work of any kind, load, unload, and what the host has."""
 
 import json
 import threading
@@ -40,7 +40,7 @@ _LOOKS, _LOOK_AGAIN = 5, 0.1
 class OllamaHost:
     """One Ollama server by its URL. Thread-safe. Every method but ``close`` raises HostError and nothing else.
 
-    ``access`` is looked up once, here. Raises SettingsRefused where that fails, or where ``url`` is none.
+    ``access`` is looked up once, here. Raises SettingsRefused where that fails, or where ``url`` is not valid.
 
     ``slots`` sizes the connection pool and limits nothing: whoever calls sends no more than that at a time.
     """

@@ -33,7 +33,7 @@ BROKEN = (
     AttributeError,
 )
 """What may come out of a request that was cut short or answered with nonsense. ValueError and AttributeError: urllib3
-and http.client meet a socket that was closed under them, or a status line that is none, with whatever they trip over."""
+and http.client meet a socket that was closed under them, or an invalid status line, with unexpected exceptions."""
 
 _REFUSALS_OF_US = frozenset({401, 403, 407})
 """Given by somebody before the host, even where the error looks like an Ollama server's."""

@@ -1,4 +1,4 @@
-"""How long may a host take?"""
+"""Time limits of a host."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Was it this request's ``context`` that took the host down?
+"""Recognises whether this request's ``context`` took the host down.
 
 A token id that the model does not have aborts a whole older server (0.24 and before its ``llama-server``): the connection
 drops without an answer, and nobody listens any more. A job that does this must not go on to the next host. But a host

@@ -39,7 +39,7 @@ _LOAD_TIME = frozenset(RUNNER_OPTIONS) - {"num_ctx"}
 def read_version(ask: Ask) -> str:
     version = ask("/api/version", None).get("version")
     if type(version) is not str:
-        raise bad_reply("a version that is none")
+        raise bad_reply("an invalid version")
     return one_line(version)[:50]
 
 
@@ -193,7 +193,7 @@ def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     if models is None:
         models = []
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
-        raise bad_reply("a list of models that is none")
+        raise bad_reply("an invalid list of models")
     return models
 
 

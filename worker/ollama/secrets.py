@@ -17,7 +17,7 @@ from worker.observability.events import emit
 _MOST_BYTES = 64 * 1024
 _HIDDEN = "***"
 _SHORTEST = 4
-"""A shorter secret is not looked for in messages: it would blot out words that are none."""
+"""A shorter secret is not looked for in messages: it would replace ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)

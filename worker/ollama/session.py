@@ -2,7 +2,7 @@
 
 No environment (proxies, ``.netrc``), no redirects, no cookies, no retries, no compression. Every read goes through the
 call it belongs to, so that its deadlines hold even where a host drips single bytes: a time-out of ``requests`` starts
-anew with each read.
+again with each read.
 """
 
 import functools
@@ -126,7 +126,7 @@ class NoLength(http.client.HTTPException):
 
 
 class _Bounded(io.BufferedReader):
-    """Reads as much as it is told, and never "all there is", which is what urllib3 takes a chunk length of -1 for."""
+    """Reads as much as requested, and never "all there is", which is what urllib3 takes a chunk length of -1 for."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:

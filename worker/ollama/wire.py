@@ -27,7 +27,7 @@ _NO_RETRIES = Retry(0, read=False)
 class Wire:
     """The way to one host. Thread-safe; ``close`` ends whatever is under way. No HostError of it shows a secret.
 
-    Raises SettingsRefused for a URL that is none, and for a secret or an authority that cannot be read.
+    Raises SettingsRefused for an invalid URL, and for a secret or an authority that cannot be read.
     """
 
     def __init__(self, url: str, *, access: Access, slots: int, bounds: Bounds, clock: Clock) -> None:

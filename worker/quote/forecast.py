@@ -1,4 +1,4 @@
-"""Will the hours of a batch suffice? Said beforehand, from what is known of the hosts' pace."""
+"""Estimates beforehand whether the hours of a batch are long enough, from the known pace of the hosts."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How much may a host send?"""
+"""Bounds on what a host sends."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Is an answer the JSON that was asked for?
+"""Checks whether an answer is the JSON that was requested.
 
 A grammar keeps most answers in form, but not all: a host that does not know ``format``, or a model that it does not
 hold, answers in prose or in a code fence; ``num_predict`` ends an object in the middle; and no grammar knows all of

@@ -56,7 +56,7 @@ def vector_problem(numbers: Sequence[float]) -> str | None:
     """
     length = math.hypot(*numbers)
     if not math.isfinite(length):
-        return "the vector holds a number that is none (NaN or infinite)"
+        return "the vector holds NaN or an infinite number"
     if abs(length - 1) > LENGTH_TOLERANCE:
         return f"the vector has the length {length:.4g}, expected 1"
     return None

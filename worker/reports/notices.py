@@ -1,4 +1,4 @@
-"""Who wanted to know that a batch or a firing is over, and is told now?
+"""Sends the messages about batches and firings that are over.
 
 Sent at least once: a notice is taken for two minutes, sent, and then settled; who dies in between leaves it to the next.
 """
@@ -76,7 +76,7 @@ def read_news(conn: Connection, batch_id: int) -> News:
 
 
 def message_of(news: News) -> Message:
-    """What is told of a batch."""
+    """The message about a batch."""
     return Message(
         event=news.event,
         summary=headline(news),

@@ -35,7 +35,7 @@ class Report:
     batch_lines: Sequence[Mapping[str, Any]] = ()
     """The batches that were asked for, or the newest; rows of ``report_batches``."""
     schedule_lines: Sequence[Mapping[str, Any]] = ()
-    """All schedules, where all work is told of; rows of ``report_schedules``."""
+    """All schedules, in a report over all work; rows of ``report_schedules``."""
 
 
 def make_report(

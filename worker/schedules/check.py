@@ -1,4 +1,4 @@
-"""What would fail at two in the morning is told when a schedule is said: its models, its templates, its folders."""
+"""Checks a schedule when it is added: its models, its templates, its folders."""
 
 import tempfile
 from collections.abc import Sequence

@@ -178,7 +178,7 @@ def _batch_of_earlier_try(database: Database, firing: Firing, clock: Clock) -> B
             if batch.state is not BatchState.RECEIVING:
                 return batch
             told = Problem(
-                0, "", "interrupted", "whoever submitted it was interrupted; the firing began anew"
+                0, "", "interrupted", "the process that submitted it was interrupted; the firing began again"
             )
             refuse_batch(conn, batch.id, [told], now=clock.now())
     return None

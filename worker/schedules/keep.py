@@ -1,4 +1,4 @@
-"""Schedules as they are said, said anew and let be: what a command line or a file does to those in the database."""
+"""Adds, replaces and removes schedules in the database, for a command line or a file."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime

@@ -145,7 +145,7 @@ def new_failures(report: Mapping[str, Any]) -> int:
 
 
 def message_of_firing(database: Database, firing_id: int, *, now: datetime) -> Message:
-    """What is told of a firing that has ended. Raises NotFound."""
+    """The report of a firing that has ended. Raises NotFound."""
     with database.read() as conn:
         firing = get_firing(conn, firing_id)
     report = report_of(database, firing, now=now)

@@ -19,7 +19,7 @@ def identified(
     """The documents of a file; each row named ``table.csv#ID``, by ``column`` or by its content. What is no row stays as it is.
 
     A row without an id, or with that of a row before it, is handed out as what is wrong with it. Rows that say the same
-    are told apart by their order.
+    are distinguished by their order.
     """
     times: Counter[str] = Counter()
     for document in documents:

@@ -136,7 +136,7 @@ _KEPT = (
 
 def _with_strays(database: Database, firing: Firing) -> dict[str, Any]:
     """The models of the report: of each the weights that the firing was begun with, and how many answers came of others,
-    since somebody pulled it anew meanwhile."""
+    since somebody pulled it again meanwhile."""
     models: dict[str, Any] = {name: dict(about) for name, about in firing.report.get("models", {}).items()}
     if firing.batch_id is None:
         return models

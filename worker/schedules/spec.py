@@ -1,4 +1,4 @@
-"""What was said of a schedule, checked: at ``add``, and again by each firing, which reads the template anew."""
+"""The settings of a schedule, checked at ``add`` and by each firing, which reads the template again."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who is told what came of a firing, however it ended."""
+"""Queues the messages about the end of a firing."""
 
 from datetime import datetime
 
@@ -19,5 +19,5 @@ def addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
 
 
 def promise(conn: Connection, firing_id: int, spec: ScheduleSpec, *, now: datetime) -> None:
-    """Tell them, in the transaction that ends the firing: it has ended and they will hear of it, or neither."""
+    """Tell them, in the transaction that ends the firing: either both happen or neither."""
     promise_of_firing(conn, firing_id, addressees(spec), now=now)

@@ -67,7 +67,7 @@ def index_texts(
 
 
 def catch_up(database: Database, *, clock: Clock, most_seconds: float | None = 1.0) -> int:
-    """Number and take in what is there, for as long as somebody would wait for it."""
+    """Number and index stored results, for as long as a person would wait."""
     number_all(database)
     return index_texts(database, clock=clock, most_seconds=most_seconds)
 

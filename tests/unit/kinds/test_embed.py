@@ -182,7 +182,7 @@ def test_a_host_that_fails_fails_all_of_its_texts() -> None:
 @pytest.mark.parametrize(
     ("vector", "told"),
     [
-        ([math.nan, 1.0, 0.0], "the vector holds a number that is none (NaN or infinite)"),
+        ([math.nan, 1.0, 0.0], "the vector holds NaN or an infinite number"),
         ([0.0, 0.0, 0.0], "the vector has the length 0, expected 1"),
         ([0.5, 0.0, 0.0], "the vector has the length 0.5, expected 1"),
         (["x", 0.0, 0.0], "the vector holds something that is no number of float32"),
