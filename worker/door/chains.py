@@ -10,16 +10,8 @@ from worker.errors import Problem
 from worker.kinds.registry import KINDS
 from worker.storage.engine import Database
 from worker.storage.extend import stored_jobs
-from worker.storage.follows import (
-    Asked,
-    Conversation,
-    Link,
-    asked_of,
-    conversations_of,
-    link_jobs,
-    mark_followed,
-    one_runner,
-)
+from worker.storage.follows.links import Link, link_jobs, mark_followed
+from worker.storage.follows.runners import Asked, Conversation, asked_of, conversations_of, one_runner
 from worker.storage.ids import job_id
 
 CHUNK = 5000

@@ -29,7 +29,7 @@ from worker.storage.extend import (
     stored_jobs,
     taken_places,
 )
-from worker.storage.follows import unlinked
+from worker.storage.follows.links import unlinked
 
 EXAMPLES = 3
 """Rows that a message about a difference names."""

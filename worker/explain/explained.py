@@ -27,7 +27,7 @@ from worker.explain.situation import Server, Situation, read_situation
 from worker.policy.retry import is_suspect
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
-from worker.storage.follows import Before, parents_of
+from worker.storage.follows.parents import Before, parents_of
 from worker.storage.host_rows import HostRow
 from worker.storage.reports import (
     MOST_AHEAD,

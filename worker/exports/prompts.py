@@ -7,7 +7,7 @@ from dataclasses import replace
 from worker.door.combine import filled
 from worker.errors import HostError
 from worker.storage.engine import Database
-from worker.storage.follows import combining_requests, parts_of
+from worker.storage.follows.parents import combining_requests, parts_of
 from worker.storage.results import ResultRow
 
 CHUNK = 200

@@ -9,7 +9,7 @@ from worker.maintenance.service import Counts
 from worker.observability.events import emit
 from worker.storage.batches import promote_batch, promote_sealed
 from worker.storage.engine import Database
-from worker.storage.follows import Settled, settle_followers
+from worker.storage.follows.settling import Settled, settle_followers
 from worker.storage.jobs import promote_due
 
 CHUNK = 1000

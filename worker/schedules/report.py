@@ -23,7 +23,7 @@ from worker.storage.firing_documents import (
     reused_answers,
     taken_answers,
 )
-from worker.storage.follows import part_counts
+from worker.storage.follows.parents import part_counts
 from worker.storage.results import model_figures
 from worker.storage.schedules import get_firing
 from worker.storage.windows import batch_windows

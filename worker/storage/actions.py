@@ -29,7 +29,7 @@ from worker.errors import Conflict
 from worker.kinds.registry import kind_of
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes
-from worker.storage.follows import failed_for, going_on_from, wait_again
+from worker.storage.follows.again import failed_for, going_on_from, wait_again
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
 from worker.storage.kept import return_to_answers
@@ -37,6 +37,7 @@ from worker.storage.models import ModelTold, known_models
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.selection import matching
+from worker.storage.slices import slices
 from worker.storage.tables import batches, jobs, payloads
 from worker.storage.transitions import ASK_AGAIN, CANCEL, HOLD, UNHOLD, count_move, move, write_state
 from worker.storage.types import storable
@@ -49,9 +50,6 @@ FAILED = frozenset({JobState.FAILED})
 HELD = frozenset({JobState.HELD})
 _GOING_ON = frozenset({JobState.SUCCEEDED, JobState.SCHEDULED, JobState.QUEUED})
 """Jobs that hold the answer of another, and wait for its new one. One that runs has it already."""
-
-_MANY = 500
-"""Values in one IN list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def by_batch(chosen: Selection) -> Iterator[Selection]:
         if part.job_ids is None:
             yield part
             continue
-        for some in _slices(sorted(part.job_ids)):
+        for some in slices(sorted(part.job_ids)):
             yield replace(part, job_ids=frozenset(some))
 
 
@@ -126,13 +124,8 @@ def _pick(
     return conn.execute(query).all()
 
 
-def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _MANY):
-        yield ids[start : start + _MANY]
-
-
 def _write(conn: Connection, rows: Sequence[Row[Any]], **values: Any) -> None:
-    for ids in _slices([row.id for row in rows]):
+    for ids in slices([row.id for row in rows]):
         conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(**values))
 
 
@@ -166,7 +159,7 @@ def cancel_some(
     running = [row for row in rows if row.state == JobState.RUNNING and row.cancel_requested_at is None]
     move(conn, CANCEL, waiting, now=now)
     _write(conn, running, cancel_requested_at=now)
-    for ids in _slices([row.id for row in waiting]):
+    for ids in slices([row.id for row in waiting]):
         return_to_answers(conn, jobs.c.id.in_(ids))
     return _step(rows, limit, changed=len(waiting), running=len(running))
 
@@ -227,15 +220,15 @@ def retry_some(
     picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit, until)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]
-    for ids in _slices(waited):
+    for ids in slices(waited):
         rows += _pick(conn, Selection(batch, frozenset(ids), states=FAILED), 0, len(ids))
     further = going_on_from(conn, [row.id for row in picked if row.state == JobState.SUCCEEDED])
-    for ids in _slices(sorted(set(further) - {row.id for row in rows})):
+    for ids in slices(sorted(set(further) - {row.id for row in rows})):
         rows += _pick(conn, Selection(batch, frozenset(ids), states=_GOING_ON), 0, len(ids))
     if rows and state in (BatchState.FINISHED, BatchState.CANCELLED):
         _open_again(conn, batch)
     write_state(conn, ASK_AGAIN, [row.id for row in rows], now=now)
-    for ids in _slices([row.id for row in rows if row.state == JobState.FAILED]):
+    for ids in slices([row.id for row in rows if row.state == JobState.FAILED]):
         forget_results(conn, ids)
     keys = _set_options(conn, rows, options) if options else {}
     changes: Counter[Change] = Counter()
@@ -270,7 +263,7 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
     by_chance: list[int] = []
-    for ids in _slices(list(models)):
+    for ids in slices(list(models)):
         asked = conn.execute(
             select(
                 payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key, jobs.c.kind
@@ -297,10 +290,10 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
             .values(request=bindparam("new"), reuse_key=bindparam("new_key")),
             new,
         )
-    for ids in _slices(by_chance):
+    for ids in slices(by_chance):
         conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=None))
     for key, those in sorted(by_key.items()):
-        for ids in _slices(those):
+        for ids in slices(those):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(runner_key=key))
     return keys
 

@@ -16,7 +16,7 @@ from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
 from worker.storage.deltas import add_changes
-from worker.storage.follows import mark_outside
+from worker.storage.follows.links import mark_outside
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
 from worker.storage.operations import (

@@ -22,7 +22,7 @@ from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.replies.contexts import unpack_context
 from worker.storage.conversations import Turns, earlier_turns
-from worker.storage.follows import Earlier, earlier_answers, parts_of
+from worker.storage.follows.parents import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
 from worker.storage.kept import return_to_answers
 from worker.storage.operations import free_ranges

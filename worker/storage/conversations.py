@@ -7,12 +7,11 @@ from sqlalchemy import Row, select
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
+from worker.storage.slices import slices
 from worker.storage.tables import follows, jobs, payloads, results
 
 DEEPEST = 1000
 """Jobs of a conversation, one after the other."""
-_MANY = 500
-"""Values in one IN list."""
 Turns = Sequence[Mapping[str, Any]]
 
 
@@ -37,7 +36,7 @@ def earlier_turns(conn: Connection, job_ids: Collection[int]) -> dict[int, Turns
 
 def _parents(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     found: dict[int, Row[Any]] = {}
-    for start in range(0, len(job_ids), _MANY):
+    for some in slices(job_ids):
         rows = conn.execute(
             select(
                 follows.c.job_id,
@@ -54,7 +53,7 @@ def _parents(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
             .join(jobs, jobs.c.id == follows.c.parent_id)
             .join(payloads, payloads.c.job_id == jobs.c.id)
             .outerjoin(results, results.c.job_id == jobs.c.id)
-            .where(follows.c.job_id.in_(job_ids[start : start + _MANY]))
+            .where(follows.c.job_id.in_(some))
         )
         found |= {row.job_id: row for row in rows}
     return found

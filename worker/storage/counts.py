@@ -11,7 +11,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.errors import Code, UnreadableRow
 from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
-from worker.storage.follows import waits_in_vain
+from worker.storage.follows.parents import waits_in_vain
 from worker.storage.operations import open_operation
 from worker.storage.tables import count_deltas, counts, jobs, pruned_counts
 

@@ -14,19 +14,17 @@ from worker.domain.jobs import JobState, NewJob
 from worker.errors import Conflict
 from worker.kinds.registry import kind_of
 from worker.storage.deltas import Change, add_changes
-from worker.storage.follows import follow
+from worker.storage.follows.links import follow
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_rows, lock_batch, reuse_key_of
 from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
 from worker.storage.rollups import forget_results
+from worker.storage.slices import slices
 from worker.storage.tables import batches, follows, jobs, payloads
 from worker.storage.transitions import REPLACE, by_id, count_move
 from worker.storage.types import storable
-
-_MANY = 500
-"""Values in one IN list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +44,11 @@ def stored_jobs(
     wanted = list(dict.fromkeys(custom_ids))
     found: dict[tuple[str, str], StoredJob] = {}
     j, p = jobs.c, payloads.c
-    for start in range(0, len(wanted), _MANY):
+    for some in slices(wanted):
         rows = conn.execute(
             select(j.custom_id, j.model, j.id, p.digest, j.state, p.metadata)
             .join_from(jobs, payloads, j.id == p.job_id)
-            .where(j.batch_id == batch_id, j.custom_id.in_(wanted[start : start + _MANY]))
+            .where(j.batch_id == batch_id, j.custom_id.in_(some))
         )
         for custom_id, model, job, digest, state, metadata in rows:
             found[custom_id, model] = StoredJob(job, digest, JobState(state), metadata)
@@ -61,8 +59,8 @@ def taken_places(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozen
     """Which of these places in a batch a job has already."""
     base = job_id(batch_id, 0)
     found: set[int] = set()
-    for start in range(0, len(seqs), _MANY):
-        ids = [base + seq for seq in seqs[start : start + _MANY]]
+    for some in slices(seqs):
+        ids = [base + seq for seq in some]
         found.update(id_ - base for id_ in conn.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids))))
     return frozenset(found)
 

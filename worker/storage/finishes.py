@@ -18,7 +18,7 @@ from worker.domain.replies import Result
 from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
-from worker.storage.follows import settle_after
+from worker.storage.follows.settling import settle_after
 from worker.storage.kept import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.engine import Connection
 
+from worker.storage.slices import slices
 from worker.storage.tables import jobs, payloads, results
 from worker.storage.transitions import RESTORE, move
-
-_MANY = 500
-"""Values in one IN list."""
 
 
 def answered_before() -> ColumnElement[bool]:
@@ -31,8 +29,8 @@ def return_to_answers(conn: Connection, ended: ColumnElement[bool]) -> int:
         .order_by(jobs.c.id)
     ).all()
     move(conn, RESTORE, rows)
-    for start in range(0, len(rows), _MANY):
-        forget_question(conn, [row.id for row in rows[start : start + _MANY]])
+    for some in slices(rows):
+        forget_question(conn, [row.id for row in some])
     return len(rows)
 
 

@@ -14,14 +14,13 @@ from sqlalchemy.engine import Connection
 from worker.domain.jobs import ClaimedJob, JobState
 from worker.storage.ids import id_range
 from worker.storage.operations import OPERATING
+from worker.storage.slices import slices
 from worker.storage.tables import jobs
 from worker.storage.transitions import REUSE, REUSE_CLAIMED, count_picked, move, write_state
 from worker.storage.types import UtcTime
 
 NEW, SEEN = 1, 2
 """``jobs.reuse``: nobody has looked for an answer yet; there was none. NULL: none is to be taken."""
-_MANY = 500
-"""Values in one IN list."""
 
 _COPIED = (
     "host",
@@ -107,11 +106,11 @@ _FORGET = {
 
 def want_reuse(conn: Connection, job_ids: Sequence[int]) -> None:
     """Let these jobs take stored answers, those that have not begun and may not do so yet."""
-    for start in range(0, len(job_ids), _MANY):
+    for some in slices(job_ids):
         conn.execute(
             update(jobs)
             .where(
-                jobs.c.id.in_(job_ids[start : start + _MANY]),
+                jobs.c.id.in_(some),
                 jobs.c.state.in_(("scheduled", "waiting", "queued", "held")),
                 jobs.c.reuse.is_(None),
             )
@@ -151,10 +150,10 @@ def reuse_waiting(
     asked = {"model": model, "mark": mark, "limit": limit, **id_range(batch_id)}
     rows = conn.execute(_PICK[conn.dialect.name], asked).all()
     taken: set[int] = set()
-    for ids in _slices([row.id for row in rows]):
+    for ids in slices([row.id for row in rows]):
         taken.update(_take(conn, ids, digest, now=now, cut=cut))
     if mark == NEW:
-        for ids in _slices([row.id for row in rows if row.id not in taken]):
+        for ids in slices([row.id for row in rows if row.id not in taken]):
             conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=SEEN))
     move(conn, REUSE, [row for row in rows if row.id in taken], now=now)
     return Looked(len(rows), len(taken))
@@ -178,7 +177,7 @@ def reuse_claimed(
         by_digest.setdefault(digests[wanted[job].model], []).append(job)
     taken: set[int] = set()
     for digest, all_ids in sorted(by_digest.items()):
-        for ids in _slices(all_ids):
+        for ids in slices(all_ids):
             taken.update(_take(conn, ids, digest, now=now, cut=cut))
     write_state(conn, REUSE_CLAIMED, sorted(taken), now=now)
     count_picked(conn, REUSE_CLAIMED, [job for job in claimed if job.id in taken])
@@ -219,7 +218,3 @@ def remember_answers(conn: Connection, job_ids: Sequence[int]) -> None:
 def forget_answers(conn: Connection, job_ids: Sequence[int]) -> None:
     """The answers of these jobs go. A row that somebody holds just now stays, and is found to lead nowhere."""
     conn.execute(_FORGET[conn.dialect.name], {"ids": list(job_ids)})
-
-
-def _slices(ids: Sequence[int]) -> Sequence[Sequence[int]]:
-    return [ids[start : start + _MANY] for start in range(0, len(ids), _MANY)]

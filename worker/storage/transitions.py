@@ -21,6 +21,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.storage.deltas import Change, add_changes
 from worker.storage.picking import change_picked
 from worker.storage.rows import among, members
+from worker.storage.slices import slices
 from worker.storage.types import UtcTime
 
 _SCHEDULED, _WAITING, _QUEUED, _RUNNING, _HELD = (
@@ -190,8 +191,6 @@ def arrows() -> frozenset[tuple[JobState, str, JobState]]:
 _TIMES = frozenset({"now", "at", "until", "deadline"})
 """Parameters that are times."""
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
-_MANY = 500
-"""Jobs in one statement."""
 
 
 def typed(statement: str) -> TextClause:
@@ -224,9 +223,8 @@ def _by_ids(transition: Transition, dialect: str) -> TextClause:
 
 def write_state(conn: Connection, transition: Transition, job_ids: Sequence[int], **values: Any) -> None:
     """Move jobs that the caller has locked and counts."""
-    for start in range(0, len(job_ids), _MANY):
-        some = members(conn, job_ids[start : start + _MANY])
-        conn.execute(_by_ids(transition, conn.dialect.name), {"members": some, **values})
+    for some in slices(job_ids):
+        conn.execute(_by_ids(transition, conn.dialect.name), {"members": members(conn, some), **values})
 
 
 # -- rows and their counts --------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from worker.storage.actions import cancel_some, count_matching, retried_states, 
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.check import check_database
 from worker.storage.claims import release_jobs, rescue_holder
-from worker.storage.follows import Link, link_jobs, mark_followed, settle_followers
+from worker.storage.follows.links import Link, link_jobs, mark_followed
+from worker.storage.follows.settling import settle_followers
 from worker.storage.jobs import expire_due
 from worker.storage.keeping import end_running
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts

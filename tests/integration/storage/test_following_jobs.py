@@ -25,7 +25,9 @@ from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection
-from worker.storage.follows import Link, conversations_of, link_jobs, mark_followed, one_runner, parents_of
+from worker.storage.follows.links import Link, link_jobs, mark_followed
+from worker.storage.follows.parents import parents_of
+from worker.storage.follows.runners import conversations_of, one_runner
 from worker.storage.ids import job_id, place_of
 from worker.storage.jobs import expire_due, insert_jobs
 from worker.storage.results import get_result
@@ -274,7 +276,7 @@ def test_all_turns_of_a_conversation_have_one_runner_large_enough_for_the_last(s
 def test_what_a_large_batch_waits_for_is_marked_a_part_at_a_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.storage.follows.MARKED_AT_ONCE", 4)
+    monkeypatch.setattr("worker.storage.follows.links.MARKED_AT_ONCE", 4)
     with store.database.write() as conn:
         batch, _ = create_batch(conn, key="k", name="b", source=None, now=store.now)
         insert_jobs(

@@ -20,7 +20,7 @@ from worker.domain.jobs import Priority
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import cancel_requested, claim_jobs, release_strays, renew, rescue_stale
-from worker.storage.follows import settle_followers
+from worker.storage.follows.settling import settle_followers
 from worker.storage.jobs import expire_due, insert_jobs, promote_due
 from worker.storage.results import PAGE, iter_results
 from worker.storage.reuse import reuse_waiting, wants_reuse

@@ -33,7 +33,7 @@ from worker.storage.claims import claim_jobs, release_jobs, renew
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
-from worker.storage.follows import Link, link_jobs
+from worker.storage.follows.links import Link, link_jobs
 from worker.storage.hosts import add_host, get_host, lock_fleet, set_host
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs

@@ -32,7 +32,7 @@ from worker.storage import pauses
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import cancel_batch, get_batch
 from worker.storage.counts import batch_progress
-from worker.storage.follows import Link, link_jobs
+from worker.storage.follows.links import Link, link_jobs
 from worker.storage.ids import job_id
 from worker.storage.operations import open_operation, open_operations, unreadable_operations
 
