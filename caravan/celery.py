@@ -88,12 +88,12 @@ def submit(
 
 
 def _send(
-    broker: "Broker", parts: Iterator[list[Any]], said: dict[str, Any], digest: Any, timeout: float
+    broker: "Broker", parts: Iterator[list[Any]], fields: dict[str, Any], digest: Any, timeout: float
 ) -> SubmitAnswer:
     part = next(parts, [])
     following = next(parts, None)
     if following is None:
-        return _answer(broker, broker.send({"jobs": part, **_key(said, digest)}), timeout)
+        return _answer(broker, broker.send({"jobs": part, **_key(fields, digest)}), timeout)
     upload, number = uuid.uuid4().hex, 1
     sent: deque[str] = deque()
     while following is not None:
@@ -103,7 +103,7 @@ def _send(
         part, following, number = following, next(parts, None), number + 1
     while sent:
         _answer(broker, sent.popleft(), timeout)
-    last = {"upload": upload, "part": number, "parts": number, "jobs": part, **_key(said, digest)}
+    last = {"upload": upload, "part": number, "parts": number, "jobs": part, **_key(fields, digest)}
     return _answer(broker, broker.send(last), timeout + MORE_SECONDS * number)
 
 
@@ -123,9 +123,9 @@ def _submission(model: str | Iterable[str] | None, fields: Mapping[str, Any]) ->
     return plain
 
 
-def _key(said: dict[str, Any], digest: Any) -> dict[str, Any]:
-    key = said.get("key") or f"celery-{digest.hexdigest()[:32]}"
-    return {"key": key, "submission": {name: value for name, value in said.items() if name != "key"}}
+def _key(fields: dict[str, Any], digest: Any) -> dict[str, Any]:
+    key = fields.get("key") or f"celery-{digest.hexdigest()[:32]}"
+    return {"key": key, "submission": {name: value for name, value in fields.items() if name != "key"}}
 
 
 def _parts(jobs: Iterable[Any], digest: Any) -> Iterator[list[Any]]:

@@ -33,7 +33,7 @@ from simulator.speaker import Speaker
 from simulator.state import Counters
 from simulator.thinking import ThinkingParser
 from simulator.tools import ToolParser
-from simulator.wording import Final, Said, Wording
+from simulator.wording import Final, ReplyPart, Wording
 
 
 class Machine(Protocol):
@@ -72,7 +72,7 @@ class Job:
     calls: ToolParser | None = None
 
 
-def options_of(machine: Machine, model: LocalModel, given: Any) -> Options:
+def options_of(machine: Machine, model: LocalModel, fields: Any) -> Options:
     """Resolve a request's options on this host.
 
     Raises:
@@ -82,7 +82,7 @@ def options_of(machine: Machine, model: LocalModel, given: Any) -> Options:
     try:
         return resolved(
             model.parameters,
-            given,
+            fields,
             line=settings.line,
             trained_context=model.model.trained_context,
             default_num_ctx=settings.context_length or _window_for(settings.memory_bytes),
@@ -123,7 +123,7 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
         if fault is not None and fault.kind == "says":
             read, spoken = len(runner.encode(prompt)), len(runner.encode(fault.text))
             ended = Final(fault.done_reason, prompt_tokens=read, answer_tokens=spoken)
-            reply.send(200, wording.whole_type, wording.whole(Said(fault.text), ended))
+            reply.send(200, wording.whole_type, wording.whole(ReplyPart(fault.text), ended))
             return
         speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream, calls=job.calls)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)

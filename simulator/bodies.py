@@ -234,20 +234,20 @@ def read_chat(body: bytes) -> ChatRequest:
     return ChatRequest(**_shared(found))
 
 
-def _shared(found: dict[str, Any]) -> dict[str, Any]:
+def _shared(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that have readers of their own, in both requests."""
-    if "keep_alive" in found:
+    if "keep_alive" in fields:
         try:
-            found["keep_alive"] = keep_alive_seconds(found["keep_alive"])
+            fields["keep_alive"] = keep_alive_seconds(fields["keep_alive"])
         except BadDuration as error:
             raise BadRequest(str(error)) from None
-    if "think" in found:
-        found["think"] = _think(found["think"])
-    if "_debug_render_only" in found:
-        found["debug_render_only"] = found.pop("_debug_render_only")
-    if not 0 <= found.get("top_logprobs", 0) <= 20:
+    if "think" in fields:
+        fields["think"] = _think(fields["think"])
+    if "_debug_render_only" in fields:
+        fields["debug_render_only"] = fields.pop("_debug_render_only")
+    if not 0 <= fields.get("top_logprobs", 0) <= 20:
         raise BadRequest("top_logprobs must be between 0 and 20")
-    return found
+    return fields
 
 
 def _think(value: Any) -> Think:

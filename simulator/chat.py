@@ -72,13 +72,13 @@ async def serve(machine: Machine, disk: Disk, asked: ChatRequest, wording: Wordi
     await answer(machine, job, wording, reply)
 
 
-def _calls(model: LocalModel, asked: ChatRequest) -> ToolParser | None:
+def _calls(model: LocalModel, request: ChatRequest) -> ToolParser | None:
     """What reads calls of tools; beside a format the grammar wins."""
-    tag = tag_of(model.template_source) if asked.tools and not asked.format else None
-    return None if tag is None else ToolParser(tag, asked.tools)
+    tag = tag_of(model.template_source) if request.tools and not request.format else None
+    return None if tag is None else ToolParser(tag, request.tools)
 
 
-def _messages(model: LocalModel, asked: ChatRequest) -> list[Message]:
+def _messages(model: LocalModel, request: ChatRequest) -> list[Message]:
     """The model's own messages and system text before those of the request."""
     sent = [
         Message(
@@ -89,7 +89,7 @@ def _messages(model: LocalModel, asked: ChatRequest) -> list[Message]:
             tuple(calls_as_template_values(one.get("tool_calls") or ())),
             str(one.get("tool_name") or ""),
         )
-        for one in asked.messages
+        for one in request.messages
     ]
     before = [Message(role, text) for role, text in model.model.messages]
     if model.model.system and sent and sent[0].role != "system":
@@ -101,16 +101,16 @@ def _prompt(
     machine: Machine,
     model: LocalModel,
     messages: list[Message],
-    asked: ChatRequest,
+    request: ChatRequest,
     think: Think,
     runner: Runner,
 ) -> str:
     template = template_of(machine, model, "")
-    tools = as_template_values(asked.tools)
+    tools = as_template_values(request.tools)
     seeing = "vision" in model.capabilities
     marked = with_image_marks(messages) if not seeing and machine.settings.line == "O" else messages
     try:
-        if not asked.truncate:
+        if not request.truncate:
             return rendered(template, marked, think, tools)
         return fitting(template, marked, think, fits=partial(fits, runner), tools=tools)
     except TemplateError as error:

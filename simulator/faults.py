@@ -124,5 +124,5 @@ class FaultScript:
         ]
 
 
-def _same_model(wanted: str, asked: str) -> bool:
-    return wanted.lower().removesuffix(":latest") == asked.lower().removesuffix(":latest")
+def _same_model(name: str, other: str) -> bool:
+    return name.lower().removesuffix(":latest") == other.lower().removesuffix(":latest")

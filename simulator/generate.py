@@ -95,17 +95,17 @@ def found(disk: Disk, sent: str) -> LocalModel:
         raise BadRequest(f"model '{sent}' not found", 404) from None
 
 
-def think_of(given: Asked | None, model: LocalModel, sent: str) -> Think:
+def think_of(think: Asked | None, model: LocalModel, sent: str) -> Think:
     """Whether the model is to think: what was asked for, else on where it can.
 
     Raises:
         BadRequest: thinking is asked of a model that cannot.
     """
     can = "thinking" in model.capabilities
-    if given is not None:
-        if given.on and not can:
+    if think is not None:
+        if think.on and not can:
             raise BadRequest(f"{quoted_name(sent)} does not support thinking")
-        return Think(given.on, True, given.level)
+        return Think(think.on, True, think.level)
     return Think(can, can, "medium" if can else "")
 
 
@@ -148,29 +148,31 @@ def template_of(machine: Machine, model: LocalModel, override: str) -> Template:
         raise Failed(500, str(error)) from None
 
 
-def _prompt(machine: Machine, model: LocalModel, asked: GenerateRequest, think: Think, runner: Runner) -> str:
-    template = template_of(machine, model, asked.template)
-    if asked.raw:
-        return asked.prompt
+def _prompt(
+    machine: Machine, model: LocalModel, request: GenerateRequest, think: Think, runner: Runner
+) -> str:
+    template = template_of(machine, model, request.template)
+    if request.raw:
+        return request.prompt
     try:
-        before = runner.decode(asked.context) if asked.context else ""
+        before = runner.decode(request.context) if request.context else ""
     except UnknownToken as error:
         if machine.settings.line == "O":
             machine.kill()
         raise Failed(500, _detokenize_error(error)) from None
-    if asked.suffix:
-        return before + rendered_fill_in(template, asked.prompt, asked.suffix, think)
+    if request.suffix:
+        return before + rendered_fill_in(template, request.prompt, request.suffix, think)
     messages: list[Message] = []
-    system = asked.system or model.model.system
+    system = request.system or model.model.system
     if system:
         messages.append(Message("system", system))
-    if not asked.context:
+    if not request.context:
         messages += [Message(role, content) for role, content in model.model.messages]
-    messages.append(Message("user", asked.prompt, images=asked.images))
+    messages.append(Message("user", request.prompt, images=request.images))
     if machine.settings.line == "O" and "vision" not in model.capabilities:
         messages = with_image_marks(messages)
     try:
-        if not asked.truncate or asked.template:
+        if not request.truncate or request.template:
             return before + rendered(template, messages, think)
         return before + fitting(template, messages, think, fits=partial(fits, runner))
     except TemplateError as error:

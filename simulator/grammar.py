@@ -121,8 +121,8 @@ def first_of_equals(allowed: Sequence[bool], top: int = 40) -> int:
     """
     order = list(range(len(allowed)))
 
-    def before(one: int, other: int) -> bool:
-        return allowed[one] and not allowed[other]
+    def before(first: int, other: int) -> bool:
+        return allowed[first] and not allowed[other]
 
     def sift(hole: int, length: int, value: int) -> None:
         start, child = hole, hole

@@ -151,21 +151,21 @@ def resolved(
     return Options(runner, sampling, frozenset(given))
 
 
-def differ(loaded: RunnerOptions, wanted: RunnerOptions, line: Line) -> bool:
+def differ(loaded: RunnerOptions, needed: RunnerOptions, line: Line) -> bool:
     """Whether a loaded runner must be reloaded for what is wanted (``server/sched.go needsReload``).
 
     A negative num_gpu (the default) fits any loaded value. On H a window or batch nobody asked for fits another
     nobody asked for; otherwise the resolved values count.
     """
-    if wanted == loaded:
+    if needed == loaded:
         return False
-    same = wanted
-    if wanted.num_gpu < 0:
+    same = needed
+    if needed.num_gpu < 0:
         same = replace(same, num_gpu=loaded.num_gpu)
     if line == "H":
-        if loaded.num_ctx_auto and wanted.num_ctx_auto:
+        if loaded.num_ctx_auto and needed.num_ctx_auto:
             same = replace(same, num_ctx=loaded.num_ctx)
-        if loaded.num_batch_auto and wanted.num_batch_auto:
+        if loaded.num_batch_auto and needed.num_batch_auto:
             same = replace(same, num_batch=loaded.num_batch)
     same = replace(same, num_ctx_auto=loaded.num_ctx_auto, num_batch_auto=loaded.num_batch_auto)
     return same != loaded

@@ -46,7 +46,7 @@ class Loaded:
 
 
 @dataclass(eq=False, slots=True)
-class Wanted:
+class LoadRequest:
     """What a request needs loaded."""
 
     model: LocalModel
@@ -78,7 +78,7 @@ class Scheduler:
         self._counters = counters
         self._make_runner = make_runner
         self._load_fault = load_fault
-        self._pending: asyncio.Queue[Wanted] = asyncio.Queue(maxsize=settings.max_queue)
+        self._pending: asyncio.Queue[LoadRequest] = asyncio.Queue(maxsize=settings.max_queue)
         self._unloaded = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.loaded: dict[str, Loaded] = {}
@@ -106,7 +106,7 @@ class Scheduler:
         ):
             self._use(loaded, keep_alive)
             return loaded
-        wanted = Wanted(model, options, keep_alive, shift, self._clock.loop.create_future())
+        wanted = LoadRequest(model, options, keep_alive, shift, self._clock.loop.create_future())
         try:
             self._pending.put_nowait(wanted)
         except asyncio.QueueFull:
@@ -154,7 +154,7 @@ class Scheduler:
             if not wanted.gone:
                 await self._place(wanted)
 
-    async def _place(self, wanted: Wanted) -> None:
+    async def _place(self, wanted: LoadRequest) -> None:
         while True:
             loaded = self.loaded.get(wanted.model.blob)
             if loaded is not None and not loaded.unloading:
@@ -190,7 +190,7 @@ class Scheduler:
         process = loaded.runner.process
         return process.dead or (process.stopped and not await loaded.runner.answers_pings())
 
-    def _has_room(self, wanted: Wanted) -> bool:
+    def _has_room(self, load: LoadRequest) -> bool:
         if not self.loaded:
             return True
         if len(self.loaded) >= self._settings.max_loaded_models:
@@ -198,14 +198,14 @@ class Scheduler:
         used = sum(loaded.size for loaded in self.loaded.values())
         free = self._settings.memory_bytes - used
         share = 1.0 if self._settings.line == "O" else 0.8
-        return wanted.model.memory(wanted.options.num_ctx, self._settings.num_parallel) <= free * share
+        return load.model.memory(load.options.num_ctx, self._settings.num_parallel) <= free * share
 
     def _victim(self) -> Loaded:
         """The idle runner with the shortest keep_alive, ties by weights; if none is idle, the first in that order."""
         order = sorted(self.loaded.values(), key=lambda loaded: (loaded.session, loaded.model.blob))
         return next((loaded for loaded in order if not loaded.users), order[0])
 
-    async def _load(self, wanted: Wanted) -> None:
+    async def _load(self, wanted: LoadRequest) -> None:
         """Load a model. It is bound to the request that wants it: when that goes, the load is given up."""
         runner = self._make_runner(wanted.model, wanted.options)
         record = self._counters.load_began(wanted.model.name.short, self._clock.stamp(), wanted.options)
@@ -235,7 +235,7 @@ class Scheduler:
         else:
             wanted.granted.set_result(loaded)
 
-    async def _read_weights(self, wanted: Wanted, runner: Runner) -> None:
+    async def _read_weights(self, wanted: LoadRequest, runner: Runner) -> None:
         what = "llama runner" if self._settings.line == "O" else "llama-server"
         fault = self._load_fault(wanted.model)
         try:

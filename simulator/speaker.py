@@ -7,7 +7,7 @@ from simulator.http import PLAIN_JSON, Reply
 from simulator.runner import LogProb, Piece
 from simulator.thinking import ThinkingParser
 from simulator.tools import ToolParser
-from simulator.wording import Final, Said, Wording
+from simulator.wording import Final, ReplyPart, Wording
 
 
 class Speaker:
@@ -51,9 +51,9 @@ class Speaker:
             if not self._reply.started:
                 self._reply.start(200, self._wording.stream_type)
             if thinking or response or piece.logprobs or not calls:
-                self._reply.chunk(self._wording.chunk(Said(response, thinking, piece.logprobs)))
+                self._reply.chunk(self._wording.chunk(ReplyPart(response, thinking, piece.logprobs)))
             for call in calls:  # each in a chunk of its own
-                self._reply.chunk(self._wording.chunk(Said("", calls=(call,))))
+                self._reply.chunk(self._wording.chunk(ReplyPart("", calls=(call,))))
         else:
             self._response.append(response)
             self._thinking.append(thinking)
@@ -62,7 +62,7 @@ class Speaker:
     def end(self, final: Final | None) -> None:
         """End well; without ``final`` the answer just stops."""
         if not self._stream:
-            said = Said("".join(self._response), "".join(self._thinking), self._logprobs, self._calls)
+            said = ReplyPart("".join(self._response), "".join(self._thinking), self._logprobs, self._calls)
             self._reply.send(200, self._wording.whole_type, self._wording.whole(said, final))
             return
         if not self._reply.started:

@@ -157,17 +157,17 @@ class _Run:
             self._variables[name] = value
         return value
 
-    def _command(self, command: tuple[Argument, ...], given: tuple[Any, ...], dot: Any) -> Any:
+    def _command(self, command: tuple[Argument, ...], values: tuple[Any, ...], dot: Any) -> Any:
         first, *rest = command
         if not isinstance(first, Function):
             return self._value(first, dot)
         if first.name in ("and", "or"):
             value: Any = None
-            for value in [*(self._value(one, dot) for one in rest), *given]:
+            for value in [*(self._value(one, dot) for one in rest), *values]:
                 if _true(value) == (first.name == "or"):
                     return value
             return value
-        arguments = [*(self._value(one, dot) for one in rest), *given]
+        arguments = [*(self._value(one, dot) for one in rest), *values]
         try:
             return _FUNCTIONS[first.name](*arguments)
         except (TypeError, IndexError, KeyError) as error:

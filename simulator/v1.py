@@ -17,7 +17,7 @@ from simulator.embed import embeddings_of
 from simulator.http import EVENTS, PLAIN_JSON, Reply, Request
 from simulator.models import LocalModel, NotFound
 from simulator.names import BadName, parse_name
-from simulator.wording import Final, Said, logprobs_json
+from simulator.wording import Final, ReplyPart, logprobs_json
 
 if TYPE_CHECKING:
     from simulator.host import Host
@@ -139,52 +139,52 @@ class _OpenAIWording:
         self._called = False
         self.quiet = chat
 
-    def chunk(self, said: Said) -> bytes:
-        return self._event([self._choice_chunk(said, None)])
+    def chunk(self, part: ReplyPart) -> bytes:
+        return self._event([self._choice_chunk(part, None)])
 
     def last(self, final: Final) -> bytes:
-        events = self._event([self._choice_chunk(Said(""), self._reason(final))])
+        events = self._event([self._choice_chunk(ReplyPart(""), self._reason(final))])
         if self._usage:
             events += self._event([], usage=_usage(final))
         return events + b"data: [DONE]\n\n"
 
-    def whole(self, said: Said, final: Final | None) -> bytes:
+    def whole(self, part: ReplyPart, final: Final | None) -> bytes:
         choice: dict[str, Any] = {"index": 0}
         if self._chat:
-            choice["message"] = {"role": "assistant", "content": said.response}
-            if said.thinking:
-                choice["message"]["reasoning"] = said.thinking
-            if said.calls:
+            choice["message"] = {"role": "assistant", "content": part.response}
+            if part.thinking:
+                choice["message"]["reasoning"] = part.thinking
+            if part.calls:
                 self._called = True
-                choice["message"]["tool_calls"] = _calls(said.calls)
+                choice["message"]["tool_calls"] = _calls(part.calls)
         else:
-            choice = {"text": said.response, "index": 0}
+            choice = {"text": part.response, "index": 0}
         choice["finish_reason"] = self._reason(final) if final else None
-        if said.logprobs:
-            choice["logprobs"] = {"content": json.loads(logprobs_json(said.logprobs))}
+        if part.logprobs:
+            choice["logprobs"] = {"content": json.loads(logprobs_json(part.logprobs))}
         value = self._head(chunk=False) | {"choices": [choice], "usage": _usage(final or Final(""))}
         return gojson.dumps(value).encode() + b"\n"
 
     def brief(self, done_reason: str) -> bytes:
-        return self.whole(Said(""), Final(done_reason))
+        return self.whole(ReplyPart(""), Final(done_reason))
 
     def error(self, text: str, status: int) -> bytes:
         # The real layer decodes an error line as an empty answer: the text is lost, the stream ends without [DONE].
-        return self.chunk(Said("")).rstrip(b"\n") if status == 200 else openai_error(status, text)
+        return self.chunk(ReplyPart("")).rstrip(b"\n") if status == 200 else openai_error(status, text)
 
-    def _choice_chunk(self, said: Said, reason: str | None) -> dict[str, Any]:
+    def _choice_chunk(self, part: ReplyPart, reason: str | None) -> dict[str, Any]:
         if not self._chat:
-            return {"text": said.response, "index": 0, "finish_reason": reason}
+            return {"text": part.response, "index": 0, "finish_reason": reason}
         delta: dict[str, Any] = {}
         if self._line == "O" or self._first:
             delta["role"] = "assistant"
-        if self._line == "O" or said.response:
-            delta["content"] = said.response
-        if said.thinking:
-            delta["reasoning"] = said.thinking
-        if said.calls:
+        if self._line == "O" or part.response:
+            delta["content"] = part.response
+        if part.thinking:
+            delta["reasoning"] = part.thinking
+        if part.calls:
             self._called = True
-            delta |= {"content": "", "tool_calls": _calls(said.calls)}
+            delta |= {"content": "", "tool_calls": _calls(part.calls)}
         self._first = False
         return {"index": 0, "delta": delta, "finish_reason": reason}
 

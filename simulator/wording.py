@@ -14,7 +14,7 @@ from simulator.runner import LogProb
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReplyPart:
     """One chunk of an answer, split."""
 
     response: str
@@ -51,7 +51,7 @@ class Wording(Protocol):
         """Whether chunks without any text are left out."""
         ...
 
-    def chunk(self, said: Said) -> bytes:
+    def chunk(self, part: ReplyPart) -> bytes:
         """A chunk of a stream."""
         ...
 
@@ -59,7 +59,7 @@ class Wording(Protocol):
         """The end of a stream."""
         ...
 
-    def whole(self, said: Said, final: Final | None) -> bytes:
+    def whole(self, part: ReplyPart, final: Final | None) -> bytes:
         """An answer in one piece; without ``final`` it was given up."""
         ...
 
@@ -88,26 +88,26 @@ class GenerateWording:
         self._prefix = f'{{"model":{gojson.string(model)},"created_at":"'
         self._clock = clock
 
-    def chunk(self, said: Said) -> bytes:
-        thinking = f',"thinking":{gojson.string(said.thinking)}' if said.thinking else ""
-        logprobs = _logprobs(said.logprobs)
+    def chunk(self, part: ReplyPart) -> bytes:
+        thinking = f',"thinking":{gojson.string(part.thinking)}' if part.thinking else ""
+        logprobs = _logprobs(part.logprobs)
         return (
-            f'{self._prefix}{self._clock.stamp()}","response":{gojson.string(said.response)}'
+            f'{self._prefix}{self._clock.stamp()}","response":{gojson.string(part.response)}'
             f'{thinking},"done":false{logprobs}}}\n'
         ).encode()
 
     def last(self, final: Final) -> bytes:
-        return self.whole(Said(""), final) + b"\n"
+        return self.whole(ReplyPart(""), final) + b"\n"
 
-    def whole(self, said: Said, final: Final | None) -> bytes:
-        thinking = f',"thinking":{gojson.string(said.thinking)}' if said.thinking else ""
+    def whole(self, part: ReplyPart, final: Final | None) -> bytes:
+        thinking = f',"thinking":{gojson.string(part.thinking)}' if part.thinking else ""
         return (
-            f'{self._prefix}{self._clock.stamp()}","response":{gojson.string(said.response)}'
-            f"{thinking}{_ending(final)}{_logprobs(said.logprobs)}}}"
+            f'{self._prefix}{self._clock.stamp()}","response":{gojson.string(part.response)}'
+            f"{thinking}{_ending(final)}{_logprobs(part.logprobs)}}}"
         ).encode()
 
     def brief(self, done_reason: str) -> bytes:
-        return self.whole(Said(""), Final(done_reason))
+        return self.whole(ReplyPart(""), Final(done_reason))
 
     def error(self, text: str, status: int) -> bytes:
         return error_body(text)
@@ -124,27 +124,27 @@ class ChatWording:
         self._prefix = f'{{"model":{gojson.string(model)},"created_at":"'
         self._clock = clock
 
-    def chunk(self, said: Said) -> bytes:
-        return f'{self._message(said)},"done":false{_logprobs(said.logprobs)}}}\n'.encode()
+    def chunk(self, part: ReplyPart) -> bytes:
+        return f'{self._message(part)},"done":false{_logprobs(part.logprobs)}}}\n'.encode()
 
     def last(self, final: Final) -> bytes:
-        return self.whole(Said(""), final) + b"\n"
+        return self.whole(ReplyPart(""), final) + b"\n"
 
-    def whole(self, said: Said, final: Final | None) -> bytes:
-        return f"{self._message(said)}{_done(final)}{_logprobs(said.logprobs)}{_spent(final)}}}".encode()
+    def whole(self, part: ReplyPart, final: Final | None) -> bytes:
+        return f"{self._message(part)}{_done(final)}{_logprobs(part.logprobs)}{_spent(final)}}}".encode()
 
     def brief(self, done_reason: str) -> bytes:
-        return self.whole(Said(""), Final(done_reason))
+        return self.whole(ReplyPart(""), Final(done_reason))
 
     def error(self, text: str, status: int) -> bytes:
         return error_body(text)
 
-    def _message(self, said: Said) -> str:
-        calls = f',"tool_calls":{gojson.dumps(list(said.calls))}' if said.calls else ""
-        thinking = f',"thinking":{gojson.string(said.thinking)}' if said.thinking else ""
+    def _message(self, part: ReplyPart) -> str:
+        calls = f',"tool_calls":{gojson.dumps(list(part.calls))}' if part.calls else ""
+        thinking = f',"thinking":{gojson.string(part.thinking)}' if part.thinking else ""
         return (
             f'{self._prefix}{self._clock.stamp()}","message":{{"role":"assistant",'
-            f'"content":{gojson.string(said.response)}{thinking}{calls}}}'
+            f'"content":{gojson.string(part.response)}{thinking}{calls}}}'
         )
 
 
@@ -189,11 +189,11 @@ def logprobs_json(logprobs: Sequence[LogProb]) -> str:
     return "[" + ",".join(map(_logprob, logprobs)) + "]"
 
 
-def _logprob(one: LogProb) -> str:
+def _logprob(logprob: LogProb) -> str:
     top = ""
-    if one.top:
-        top = ',"top_logprobs":[' + ",".join(f"{{{_token(*other)}}}" for other in one.top) + "]"
-    return f"{{{_token(one.token, one.logprob)}{top}}}"
+    if logprob.top:
+        top = ',"top_logprobs":[' + ",".join(f"{{{_token(*other)}}}" for other in logprob.top) + "]"
+    return f"{{{_token(logprob.token, logprob.logprob)}{top}}}"
 
 
 def _token(text: str, logprob: float) -> str:

@@ -280,10 +280,10 @@ def _input(name: str, value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _file(found: Mapping[str, Any]) -> dict[str, Any]:
-    path, required = found.get("config"), True
+def _file(settings: Mapping[str, Any]) -> dict[str, Any]:
+    path, required = settings.get("config"), True
     if path is None:
-        home = found.get("home") or Settings.model_fields["home"].get_default(call_default_factory=True)
+        home = settings.get("home") or Settings.model_fields["home"].get_default(call_default_factory=True)
         path, required = Path(home) / "caravan.toml", False
     try:
         path = _expanded(path)

@@ -152,7 +152,7 @@ def _answered(
 ) -> dict[str, Any]:
     """Have it answered here, or by whoever serves, and print the answer."""
     from worker.hosts.registry import models_check
-    from worker.hosts.wanted import wanted_hosts
+    from worker.hosts.selection import wanted_hosts
     from worker.stack.embedded import embedded
     from worker.stack.main_job import work_to_the_end, workplace_of
 

@@ -35,7 +35,7 @@ def demo(
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
     from worker.door.rows import RowFile
-    from worker.hosts.wanted import ollama_host
+    from worker.hosts.selection import ollama_host
     from worker.stack.demo import demo_file, real_lines, simulated_hosts
     from worker.stack.embedded import embedded
     from worker.stack.main_job import workplace_of

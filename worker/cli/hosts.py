@@ -18,7 +18,7 @@ from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
-    from worker.hosts.registry import Seen
+    from worker.hosts.registry import HostLook
     from worker.ollama.client import OllamaHost
     from worker.policy.windows import Windows
     from worker.settings import Settings
@@ -481,7 +481,7 @@ def _absolute(reference: str) -> str:
     return f"file:{Path(place).expanduser().absolute()}" if kind == "file" and place else reference
 
 
-def _report(settings: "Settings", seen: "Seen", done: str, *, json_: bool) -> None:
+def _report(settings: "Settings", seen: "HostLook", done: str, *, json_: bool) -> None:
     host, models = seen.host, [model.name for model in seen.models]
     start = f"caravan worker --host {host.name}" if settings.database_url else None
     if json_:

@@ -21,7 +21,7 @@ from worker.domain.hosts import Host
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.hosts.models import begin, hosts_that_have, rows_of, why_it_waits
-from worker.hosts.wanted import wanted_hosts
+from worker.hosts.selection import wanted_hosts
 from worker.settings import Settings
 from worker.stack.embedded import embedded, join_hosts
 from worker.storage.engine import Database

@@ -92,7 +92,7 @@ def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None
     _print_models(found, len(chosen))
 
 
-def _print_models(found: "Sequence[FleetModel]", on_hosts: int) -> None:
+def _print_models(models: "Sequence[FleetModel]", on_hosts: int) -> None:
     from worker.cli.render import one_line, output_console, plain_table, size
 
     table = plain_table(
@@ -101,7 +101,7 @@ def _print_models(found: "Sequence[FleetModel]", on_hosts: int) -> None:
         fold=("can", "hosts"),
         cut=("model",),
     )
-    for entry in found:
+    for entry in models:
         for number, (digest, known) in enumerate(_by_digest(entry)):
             first = known[0]
             names = [f"{one.host}{' (loaded)' if one.host in entry.loaded else ''}" for one in known]
@@ -116,7 +116,7 @@ def _print_models(found: "Sequence[FleetModel]", on_hosts: int) -> None:
                 f"all {on_hosts}" if everywhere else ", ".join(names),
             )
     output_console().print(table)
-    for entry in found:
+    for entry in models:
         if entry.drifts:
             places = "; ".join(
                 f"{digest.removeprefix('sha256:')[:12]} on {', '.join(one.host for one in known)}"
@@ -438,9 +438,9 @@ def _ended(operation: "ModelOperation") -> str:
     return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
 
 
-def _chosen(names: "Sequence[str]", wanted: "Sequence[str] | None") -> set[str]:
+def _chosen(names: "Sequence[str]", hosts: "Sequence[str] | None") -> set[str]:
     """The hosts that are meant. Raises SettingsRefused."""
-    for name in wanted or ():
+    for name in hosts or ():
         if name not in names:
             raise SettingsRefused(f"no host {name!r}; the hosts are {', '.join(names) or 'none yet'}")
-    return set(wanted or names)
+    return set(hosts or names)

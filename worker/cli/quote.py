@@ -142,7 +142,7 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
     from worker.cli.run import say_unreachable
     from worker.errors import NoHost
     from worker.hosts.registry import look_at
-    from worker.hosts.wanted import wanted_hosts
+    from worker.hosts.selection import wanted_hosts
     from worker.ollama.client import OllamaHost
     from worker.quote.quote import machines_of, machines_seen
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.cli.submissions import Entry, Wanted
     from worker.door.observer import CheckModels
-    from worker.hosts.registry import Seen
+    from worker.hosts.registry import HostLook
     from worker.settings import Settings
     from worker.stack.main_job import Workplace
 
@@ -185,7 +185,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", wanted: "Wan
     return code if complete else 1
 
 
-def say_unreachable(console: "Console", seen: "Sequence[Seen]") -> None:
+def say_unreachable(console: "Console", seen: "Sequence[HostLook]") -> None:
     """Which hosts are left out for now, and why."""
     for look in seen:
         if look.error is not None:

@@ -10,7 +10,7 @@ from worker.domain.runners import normalise_model
 from worker.storage.batches import find_batch
 
 if TYPE_CHECKING:
-    from worker.search.search import Field, Found
+    from worker.search.search import Field, SearchResult
 
 SHOWN_ID = 60
 CATCH_UP = 1.0
@@ -86,7 +86,7 @@ def fields_given(text: str) -> "list[Field]":
     return [field for field in FIELDS if field in names] or list(FIELDS)
 
 
-def _print(found: "Found") -> None:
+def _print(found: "SearchResult") -> None:
     for hit in found.hits:
         text = hit.text
         name = text.custom_id if len(text.custom_id) <= SHOWN_ID else text.custom_id[: SHOWN_ID - 1] + "…"
@@ -100,7 +100,7 @@ def _print(found: "Found") -> None:
         typer.echo(told, err=True)
 
 
-def _print_json(found: "Found") -> None:
+def _print_json(found: "SearchResult") -> None:
     from api_schemas.shown import HitShown, HitsShown
 
     hits = [

@@ -90,7 +90,7 @@ def _models_checked(
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.hosts.registry import models_check
-    from worker.hosts.wanted import kept_hosts
+    from worker.hosts.selection import kept_hosts
     from worker.storage.host_rows import read_hosts
 
     def check(wanted: Mapping[str, int]) -> "list[Problem]":

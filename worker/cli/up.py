@@ -27,7 +27,7 @@ def up(
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
-    from worker.hosts.wanted import kept_hosts, wanted_hosts
+    from worker.hosts.selection import kept_hosts, wanted_hosts
     from worker.observability.logging import configure
     from worker.stack.embedded import embedded
 

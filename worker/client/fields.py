@@ -45,13 +45,13 @@ def shows_fields(function: Callback) -> Callback:
     return function
 
 
-def submission_of(**said: Unpack[Fields]) -> Submission:
+def submission_of(**values: Unpack[Fields]) -> Submission:
     """Raises TypeError for an unknown name, InputRefused for what contradicts itself, cannot be read or JSON does not
     know."""
-    for name in said.keys() - _NAMES:
+    for name in values.keys() - _NAMES:
         near = get_close_matches(name, _NAMES, n=1)
         raise TypeError(f"unexpected argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
-    fields: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    fields: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     new, extend = fields.pop("new", False), fields.pop("extend", False)
     beside = {"extend": extend, "retry_failed": fields.get("retry_failed")}
     keyed = ["extend"] if "key" in fields and extend else []

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from api_schemas.submissions import Submission
 from worker.client.fields import Fields, refused, shows_fields, submission_of
-from worker.client.given import MOST_COLUMNS, Jobs, write_lines
 from worker.client.handle import BatchHandle
+from worker.client.job_lines import MOST_COLUMNS, Jobs, write_lines
 from worker.clock import Clock, SystemClock
 from worker.documents.job_lines import column_problems
 from worker.documents.templates import prompt_template

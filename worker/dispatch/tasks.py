@@ -154,11 +154,11 @@ def register_tasks(app: Celery, settings: Settings) -> Resources:
         ended[" chores"] = monotonic()
 
     @app.task(name="caravan.submit", bind=True, shared=False, ignore_result=False, time_limit=LONGEST_TASK)
-    def submit(task: Any, *given: Any, **arguments: Any) -> dict[str, Any]:
+    def submit(task: Any, *positional: Any, **arguments: Any) -> dict[str, Any]:
         from api_schemas.submit_message import SubmitAnswer
         from worker.dispatch.submit import take_message
 
-        named = dict(zip(("key", "jobs", "name"), given, strict=False)) | arguments
+        named = dict(zip(("key", "jobs", "name"), positional, strict=False)) | arguments
         try:
             database, clock = resources.database, resources.clock
         except DatabaseFailure as error:

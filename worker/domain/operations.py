@@ -72,10 +72,10 @@ class Operation:
         """Whether its batch starts nothing until it has ended."""
         return self.selection is None and self.verb in STOPPING
 
-    def means_the_same(self, wanted: "Operation") -> bool:
+    def means_the_same(self, other: "Operation") -> bool:
         """Whether it does what is wanted, however far it has come."""
-        return (self.verb, self.selection) == (wanted.verb, wanted.selection) and all(
-            self.arguments.get(name) == value for name, value in wanted.arguments.items()
+        return (self.verb, self.selection) == (other.verb, other.selection) and all(
+            self.arguments.get(name) == value for name, value in other.arguments.items()
         )
 
     @property

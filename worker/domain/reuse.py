@@ -30,13 +30,13 @@ def is_repeatable(request: Mapping[str, Any]) -> bool:
     return (seed is not None and seed >= 0) or (temperature is not None and temperature <= 0)
 
 
-def may_reuse(wanted: Reuse | bool | None, *, repeatable: bool) -> bool:
+def may_reuse(reuse: Reuse | bool | None, *, repeatable: bool) -> bool:
     """Whether a job may take a stored answer; ``repeatable``: a host that is asked it twice says the same.
 
     >>> may_reuse(True, repeatable=False), may_reuse("any", repeatable=False), may_reuse(None, repeatable=True)
     (False, True, False)
     """
-    return wanted == "any" or (bool(wanted) and repeatable)
+    return reuse == "any" or (bool(reuse) and repeatable)
 
 
 def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any], *, kind: str = "generate") -> bytes:

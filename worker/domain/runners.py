@@ -85,18 +85,18 @@ class RunnerKey:
         return cls(model, tuple(options), shift, at_least)
 
 
-def covers(resident: RunnerKey, wanted: RunnerKey) -> bool:
-    """Whether a job of ``wanted`` can be asked of ``resident`` without a reload.
+def covers(resident: RunnerKey, required: RunnerKey) -> bool:
+    """Whether a job of ``required`` can be asked of ``resident`` without a reload.
 
     >>> loaded = RunnerKey("m:1", (("num_ctx", 8192),))
     >>> covers(loaded, RunnerKey.parse("m:1 num_ctx>=4096")), covers(loaded, RunnerKey.parse("m:1 num_ctx=4096"))
     (True, False)
     """
-    if not wanted.at_least:
-        return resident == wanted
-    if resident.at_least or (resident.model, resident.shift) != (wanted.model, wanted.shift):
+    if not required.at_least:
+        return resident == required
+    if resident.at_least or (resident.model, resident.shift) != (required.model, required.shift):
         return False
-    there, asked = dict(resident.options), dict(wanted.options)
+    there, asked = dict(resident.options), dict(required.options)
     window, needed = there.pop("num_ctx", 0), asked.pop("num_ctx", 0)
     return there == asked and window >= needed
 

@@ -128,9 +128,9 @@ def _explain_batch(
     return Explained(batch.id, None, None, str(batch.state), tuple(told)), found
 
 
-def _at_work(found: Situation) -> Iterator[str]:
-    wanted = {key for model in found.models for key in model.runner_keys}
-    for host in found.hosts:
+def _at_work(situation: Situation) -> Iterator[str]:
+    wanted = {key for model in situation.models for key in model.runner_keys}
+    for host in situation.hosts:
         if host.serving and host.running and holds(host, wanted):
             yield f"{host.name} holds {short(host.resident or '')} and runs {host.running}{_speed(host)}"
 
@@ -221,14 +221,14 @@ def _advised(code: str) -> str:
 
 
 def _explain_queued(
-    conn: Connection, job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None
+    conn: Connection, job: JobNow, situation: Situation, now: datetime, *, zone: tzinfo | None
 ) -> Iterator[str]:
     if is_suspect(job.losses):
         yield (
             f"its host or worker died {job.losses} times while it ran: it runs alone, on a host on which nothing else "
             "runs, after other work or between two loads"
         )
-        yield from _what_hosts_do(job, found, now, zone=zone)
+        yield from _what_hosts_do(job, situation, now, zone=zone)
         return
     ahead = jobs_ahead(conn, job)
     priority = Priority(job.priority).name.lower()
@@ -238,15 +238,19 @@ def _explain_queued(
         yield f"{more}{before} before it with {short(job.runner_key)} (its priority is {priority})"
     else:
         yield f"it is the next with {short(job.runner_key)}"
-    yield from _what_hosts_do(job, found, now, zone=zone)
+    yield from _what_hosts_do(job, situation, now, zone=zone)
 
 
-def _what_hosts_do(job: JobNow, found: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
+def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
     model = RunnerKey.parse(job.runner_key).model
-    having = [host for host in found.hosts if host.may_have(model)]
+    having = [host for host in situation.hosts if host.may_have(model)]
     if not having:
-        yield (no_host_has(model, found) if found.hosts else "there are no hosts: caravan hosts add NAME URL")
-    yield from in_the_way(having, {job.runner_key}, now, zone=zone, server=found.server)
+        yield (
+            no_host_has(model, situation)
+            if situation.hosts
+            else "there are no hosts: caravan hosts add NAME URL"
+        )
+    yield from in_the_way(having, {job.runner_key}, now, zone=zone, server=situation.server)
     for host in having:
         if not host.serving or any(host_in_the_way(host, {job.runner_key}, now, zone)):
             continue
@@ -271,15 +275,15 @@ def _explain_waiting(parents: Sequence[Before]) -> Iterator[str]:
 
 def _explain_scheduled(
     job: JobNow,
-    found: Situation,
+    situation: Situation,
     attempts: Sequence[AttemptRow],
     now: datetime,
     *,
     zone: tzinfo | None,
 ) -> Iterator[str]:
-    progress = found.progress
+    progress = situation.progress
     if progress is not None and progress.batch.state in (BatchState.PAUSED, BatchState.RECEIVING):
-        yield from why_nothing_moves(found, now, zone=zone)
+        yield from why_nothing_moves(situation, now, zone=zone)
     elif job.eligible_at is not None:
         last = f" after {attempts[-1].error_code}" if attempts and attempts[-1].error_code else ""
         yield f"it is tried again{last} at {until(job.eligible_at, now, zone)}"
@@ -287,11 +291,11 @@ def _explain_scheduled(
         yield "its batch was sealed; the next tick queues it, where something serves"
 
 
-def _explain_running(job: JobNow, found: Situation, now: datetime, zone: tzinfo | None) -> Iterator[str]:
+def _explain_running(job: JobNow, situation: Situation, now: datetime, zone: tzinfo | None) -> Iterator[str]:
     since = f" since {moment(job.started_at, now, zone)}" if job.started_at is not None else ""
     yield f"attempt {job.attempt} on {job.host}{since}{for_so_long(job.started_at, now)}"
     if job.cancelling:
         yield "its producer asked to cancel it; the worker hangs up within seconds"
-    host = next((host for host in found.hosts if host.name == job.host), None)
+    host = next((host for host in situation.hosts if host.name == job.host), None)
     if host is not None and host.unreachable_since is not None:
         yield from host_in_the_way(host, {job.runner_key}, now, zone)

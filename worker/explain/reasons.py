@@ -120,19 +120,19 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
 
 def in_the_way(
     hosts: Sequence[HostRow],
-    wanted: Collection[str],
+    keys: Collection[str],
     now: datetime,
     *,
     zone: tzinfo | None = None,
     server: Server = Server.WORKERS,
 ) -> Iterator[str]:
-    """What keeps ``hosts`` from answering jobs of the runner keys ``wanted``."""
+    """What keeps ``hosts`` from answering jobs of the runner keys ``keys``."""
     unserved = [host for host in hosts if _lacks_server(host, server)]
     if unserved:
         yield f"{_lack_of(server)} {some([host.name for host in unserved])}: {_remedy(unserved, server)}"
     for host in hosts:
         if host not in unserved:
-            yield from host_in_the_way(host, wanted, now, zone)
+            yield from host_in_the_way(host, keys, now, zone)
 
 
 def _lacks_server(host: HostRow, server: Server) -> bool:
@@ -176,7 +176,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def host_in_the_way(
-    host: HostRow, wanted: Collection[str], now: datetime, zone: tzinfo | None
+    host: HostRow, keys: Collection[str], now: datetime, zone: tzinfo | None
 ) -> Iterator[str]:
     if host.unreachable_since is not None:
         since = moment(host.unreachable_since, now, zone)
@@ -203,7 +203,7 @@ def host_in_the_way(
     if host.slow_reason is not None:
         yield f"{host.name} is slow: {host.slow_reason}"
     for block in host.blocks:
-        if any(serves(block.runner_key, key) for key in wanted) and block.until > now:
+        if any(serves(block.runner_key, key) for key in keys) and block.until > now:
             times = "once" if block.failures == 1 else f"{block.failures} times"
             yield (
                 f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
@@ -211,7 +211,7 @@ def host_in_the_way(
             )
     if host.intent is not None:
         yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
-    elif host.running and host.resident is not None and not holds(host, wanted):
+    elif host.running and host.resident is not None and not holds(host, keys):
         yield f"{host.name} works on other jobs, with {short(host.resident)} loaded"
 
 
@@ -219,9 +219,9 @@ def _opens(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
     return "never again, as far as can be seen" if at is None else f"at {until(at, now, zone)}"
 
 
-def holds(host: HostRow, wanted: Collection[str]) -> bool:
+def holds(host: HostRow, keys: Collection[str]) -> bool:
     """Whether it has a runner loaded for one of these queued keys."""
-    return any(serves(host.resident, key) for key in wanted)
+    return any(serves(host.resident, key) for key in keys)
 
 
 def short(runner_key: str) -> str:

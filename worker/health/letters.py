@@ -52,13 +52,13 @@ class Letter:
 
 
 def next_letter(
-    mailed: Mailed, found: Sequence[Finding], *, now: datetime, place: str
+    mailed: Mailed, findings: Sequence[Finding], *, now: datetime, place: str
 ) -> tuple[Letter | None, Mailed]:
     """The mail that is due, if one is, and what is to be remembered when it is sent. ``place`` names the installation."""
-    bad = [finding for finding in found if finding.bad]
+    bad = [finding for finding in findings if finding.bad]
     at = {name: when for name, when in mailed.at.items() if now - when < REMIND}
     if not bad:
-        letter = Letter(f"caravan on {place}: well again", _text("All is well again.", found, place))
+        letter = Letter(f"caravan on {place}: well again", _text("All is well again.", findings, place))
         return (letter if mailed.bad else None), Mailed(at=at)
     ids = frozenset(finding.id for finding in bad)
     due = [
@@ -69,12 +69,14 @@ def next_letter(
     if not due:
         return None, Mailed(mailed.bad, mailed.open & ids, at)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    letter = Letter(f"caravan on {place}: {due[0].told[:120]}{more}", _text("Not all is well.", found, place))
+    letter = Letter(
+        f"caravan on {place}: {due[0].told[:120]}{more}", _text("Not all is well.", findings, place)
+    )
     return letter, Mailed(True, ids, {**at, **dict.fromkeys(ids, now)})
 
 
-def _text(first: str, found: Sequence[Finding], place: str) -> str:
+def _text(first: str, findings: Sequence[Finding], place: str) -> str:
     lines = [f"{first} ({place})", ""]
-    for finding in found:
+    for finding in findings:
         lines += [f"{'-' if finding.bad else 'note:'} {finding.told}", f"  what to do: {finding.remedy}", ""]
     return "\n".join([*lines, "caravan health says how it is now."]) + "\n"

@@ -86,7 +86,7 @@ def findings(
 
 
 def _of_host(
-    host: Host, gpu: OllamaHost, wanted: str | None, resident: RunnerKey | None, at_once: int
+    host: Host, gpu: OllamaHost, named: str | None, resident: RunnerKey | None, at_once: int
 ) -> Iterator[Finding]:
     began = time.monotonic()
     try:
@@ -103,9 +103,9 @@ def _of_host(
     yield Finding(
         "ok", "models", f"{len(models)} models: {', '.join(sorted(model.name for model in models))}"
     )
-    name, why = _chosen(models, loaded, wanted)
+    name, why = _chosen(models, loaded, named)
     if name is None:
-        yield Finding("bad", "model", why, f"there: ollama pull {wanted}")
+        yield Finding("bad", "model", why, f"there: ollama pull {named}")
         return
     key = _key(name, loaded, resident)
     try:
@@ -202,12 +202,12 @@ def _away(host: Host, error: HostError) -> Finding:
 
 
 def _chosen(
-    models: Sequence[HostModel], loaded: Sequence[LoadedModel], wanted: str | None
+    models: Sequence[HostModel], loaded: Sequence[LoadedModel], named: str | None
 ) -> tuple[str | None, str]:
     """The model to ask and why that one; None where the wanted one is not there."""
     names = {model.name for model in models}
-    if wanted is not None:
-        name = normalise_model(wanted)
+    if named is not None:
+        name = normalise_model(named)
         return (name, "as told") if name in names else (None, f"it does not have {name}")
     for one in loaded:
         if one.name in names:

@@ -95,9 +95,9 @@ def _parameter_problems(parameters: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _unknown(given: Mapping[str, Any], known: Sequence[str], what: str) -> list[Problem]:
+def _unknown(values: Mapping[str, Any], known: Sequence[str], what: str) -> list[Problem]:
     problems = []
-    for name in given:
+    for name in values:
         if name in known:
             continue
         near = get_close_matches(str(name), known, n=1, cutoff=0.6)

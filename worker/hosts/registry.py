@@ -16,7 +16,7 @@ OpenHost = Callable[[Host], OllamaHost]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HostLook:
     """What a look at a host found; ``error`` where it could not be reached."""
 
     host: Host
@@ -25,24 +25,24 @@ class Seen:
     error: str | None
 
 
-def look_at(host: Host, *, open_host: OpenHost) -> Seen:
+def look_at(host: Host, *, open_host: OpenHost) -> HostLook:
     """Ask a host for its version and its models. Never raises for what the host does, nor for a secret that is not
     here: it may be where the host is served."""
     try:
         gpu = open_host(host)
     except SettingsRefused as error:
-        return Seen(host, None, (), str(error))
+        return HostLook(host, None, (), str(error))
     try:
-        return Seen(host, gpu.version(), tuple(gpu.models()), None)
+        return HostLook(host, gpu.version(), tuple(gpu.models()), None)
     except HostError as error:
-        return Seen(host, None, (), error.message)
+        return HostLook(host, None, (), error.message)
     finally:
         gpu.close()
 
 
 def register(
     database: Database, host: Host, *, open_host: OpenHost, clock: Clock, reachable_only: bool = False
-) -> Seen:
+) -> HostLook:
     """Add ``host`` for good, or change the one of its name, and store what a look at it found.
 
     ``reachable_only``: a host that does not answer is not added.
@@ -60,7 +60,7 @@ def register(
 
 def register_new(
     database: Database, host: Host, *, open_host: OpenHost, clock: Clock, if_missing: bool = False
-) -> Seen | Host:
+) -> HostLook | Host:
     """Add a host for good and store what a look at it found.
 
     Where a host of that name was added before, raise Conflict, or with ``if_missing`` return that host as it is.
@@ -87,7 +87,7 @@ def register_new(
     return look
 
 
-def look_again(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> Seen:
+def look_again(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> HostLook:
     """Keep what a look at a host that is known already finds now."""
     seen = look_at(host, open_host=open_host)
     keep_look(database, seen, clock.now())
@@ -106,7 +106,7 @@ def change(
     memory: int | None = None,
     access: Callable[[Access], Access] | None = None,
     shared: bool | None = None,
-) -> Seen:
+) -> HostLook:
     """Change what is given of a host (``memory`` 0 forgets it), and keep what a look at it found.
 
     Raises NotFound; SettingsRefused for a CA file beside an address without TLS.
@@ -136,7 +136,7 @@ def change(
     return seen
 
 
-def keep_look(database: Database, seen: Seen, now: datetime) -> None:
+def keep_look(database: Database, seen: HostLook, now: datetime) -> None:
     """Store what a look at a host found, where the database knows the host."""
 
     def keep(conn: Connection) -> None:
@@ -148,7 +148,7 @@ def keep_look(database: Database, seen: Seen, now: datetime) -> None:
     database.transact(keep)
 
 
-def missing_models(wanted: Mapping[str, int], have: Iterable[str]) -> list[Problem]:
+def missing_models(models: Mapping[str, int], have: Iterable[str]) -> list[Problem]:
     """A problem for each wanted model (with the first line that names it) that no host has.
 
     >>> missing_models({"qwen3:8v": 4}, ["qwen3:8b"])[0].message
@@ -156,7 +156,7 @@ def missing_models(wanted: Mapping[str, int], have: Iterable[str]) -> list[Probl
     """
     names = sorted(set(have))
     problems = []
-    for model, line in wanted.items():
+    for model, line in models.items():
         if model in names:
             continue
         near = get_close_matches(model, names, n=1, cutoff=0.5)
@@ -174,11 +174,11 @@ def models_check(
 ) -> Callable[[Mapping[str, int]], list[Problem]]:
     """A check that refuses models which no host has; with ``pull`` they are brought there first."""
 
-    def check(wanted: Mapping[str, int]) -> list[Problem]:
-        missing = missing_models(wanted, have)
+    def check(models: Mapping[str, int]) -> list[Problem]:
+        missing = missing_models(models, have)
         if not missing or pull is None:
             return missing
-        pull([model for model in wanted if model not in have])
+        pull([model for model in models if model not in have])
         return []
 
     return check

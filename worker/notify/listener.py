@@ -100,8 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 
-    def _say(self, status: int, told: Mapping[str, Any]) -> None:
-        body = json.dumps(told, ensure_ascii=False).encode() + b"\n"
+    def _say(self, status: int, content: Mapping[str, Any]) -> None:
+        body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -20,7 +20,7 @@ from worker.ollama.limits import (
     patience_to_work,
 )
 from worker.ollama.poison import WITHIN_SECONDS, Suspects
-from worker.ollama.probe import Told, read_loaded, read_models, read_version
+from worker.ollama.probe import ModelDetails, read_loaded, read_models, read_version
 from worker.ollama.wire import Wire
 from worker.replies.bounds import Bounds
 from worker.replies.stream import ObjectReader, Reader, parse_object
@@ -63,7 +63,7 @@ class OllamaHost:
         self._to_load = patience_to_load(self._deadlines)
         self._to_probe = patience_to_probe(self._deadlines)
         self._suspects = Suspects()
-        self._shown: dict[str, Told] = {}
+        self._shown: dict[str, ModelDetails] = {}
         self._readers: dict[int, Reader[Any]] = {}
 
     @classmethod

@@ -19,7 +19,7 @@ Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ModelDetails:
     """What a host says a model can do. One that says nothing may be able to generate."""
 
     thinking: bool = False
@@ -58,7 +58,7 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
     ]
 
 
-def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
+def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
     """What the host can work with by itself.
 
     Left out are models that it would pass on to a cloud (prompts would leave the house), models that say they
@@ -85,7 +85,7 @@ def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
             told = _shown(ask, name) or told
             if digest and told is not None:
                 known[digest] = told
-        told = told or Told()
+        told = told or ModelDetails()
         if told.generates:
             size = _positive(entry.get("size")) or 0
             found.append(
@@ -107,12 +107,12 @@ def read_models(ask: Ask, known: dict[str, Told]) -> list[HostModel]:
     return found
 
 
-def _told(entry: Mapping[str, Any]) -> Told | None:
+def _told(entry: Mapping[str, Any]) -> ModelDetails | None:
     capabilities, details = entry.get("capabilities"), entry.get("details")
     trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
     if not isinstance(capabilities, list) or not capabilities or trained is None:
         return None
-    return Told(
+    return ModelDetails(
         "thinking" in capabilities, trained, None, _can_work(capabilities), None, _words(capabilities)
     )
 
@@ -122,7 +122,7 @@ def _can_work(capabilities: list[Any]) -> bool:
     return any(kind.capability in capabilities for kind in KINDS.values())
 
 
-def _shown(ask: Ask, name: str) -> Told | None:
+def _shown(ask: Ask, name: str) -> ModelDetails | None:
     """What ``/api/show`` says; None where it fails for this model alone: deleted meanwhile, or damaged."""
     try:
         answer = ask("/api/show", {"model": name})
@@ -138,9 +138,11 @@ def _shown(ask: Ask, name: str) -> Told | None:
         vocabulary = _positive(info.get(f"{architecture}.vocab_size"))
     weights = _weights(answer.get("modelfile"))
     if not isinstance(capabilities, list) or not capabilities:
-        return Told(False, trained, vocabulary, weights=weights)  # a server older than capabilities
+        return ModelDetails(False, trained, vocabulary, weights=weights)  # a server older than capabilities
     can_work = _can_work(capabilities)
-    return Told("thinking" in capabilities, trained, vocabulary, can_work, weights, _words(capabilities))
+    return ModelDetails(
+        "thinking" in capabilities, trained, vocabulary, can_work, weights, _words(capabilities)
+    )
 
 
 def _words(values: list[Any]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from worker.storage.reports import list_models
 if TYPE_CHECKING:  # ``watch`` reads no input
     from worker.door.intake import Intake
     from worker.door.rows import InputLine
-    from worker.hosts.registry import Seen
+    from worker.hosts.registry import HostLook
 
 TOKENS_PER_SECOND = 40.0
 """Of one answer, where nobody has seen the model answer."""
@@ -100,7 +100,7 @@ class Quoted:
 
 
 def tally(
-    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", told: Mapping[str, ModelTold]
+    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", known: Mapping[str, ModelTold]
 ) -> Tally:
     """Read the whole input and store nothing. Raises InputRefused with everything that is wrong with it."""
     jobs: Counter[tuple[str, Priority]] = Counter()
@@ -109,7 +109,7 @@ def tally(
     nothing = ModelTold()
     for job in intake.read(lines):
         jobs[job.runner_key, job.priority] += 1
-        tokens[job.runner_key] += _answer(job, told.get(job.model, nothing))
+        tokens[job.runner_key] += _answer(job, known.get(job.model, nothing))
         if len(prompts) < SAMPLE:
             prompts.append(job.prompt)
     intake.check_whole()
@@ -122,14 +122,14 @@ def tally(
     return Tally(dict(jobs), answers, dict(intake.models), sharing(prompts).advice)
 
 
-def _answer(job: NewJob, told: ModelTold) -> int:
-    expected = kind_of(job.kind).expected(job.prompt, job.request, thinking=told.thinking)
+def _answer(job: NewJob, model: ModelTold) -> int:
+    expected = kind_of(job.kind).expected(job.prompt, job.request, thinking=model.thinking)
     return min(expected.answer, MOST_TOKENS)
 
 
 def quote_input(
     database: Database,
-    asked: Tally,
+    counts: Tally,
     *,
     clock: Clock,
     machines: Machines | None = None,
@@ -142,7 +142,7 @@ def quote_input(
     batch that holds part of the input, and is not in its own way.
     """
     now = clock.now()
-    own: Counter[tuple[str, Priority]] = Counter(asked.jobs)
+    own: Counter[tuple[str, Priority]] = Counter(counts.jobs)
     for key, done in (less or {}).items():
         for place in sorted(own):
             if place[0] == key and done > 0:
@@ -151,8 +151,8 @@ def quote_input(
                 done -= taken
     with database.read() as conn:
         others = [one for one in open_jobs(conn) if one.batch_id != besides]
-        found = _quoted(conn, +own, others, now, machines=machines, answers=asked.answers)
-    return replace(found, advice=asked.advice)
+        found = _quoted(conn, +own, others, now, machines=machines, answers=counts.answers)
+    return replace(found, advice=counts.advice)
 
 
 def quote_batch(
@@ -199,7 +199,7 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
     return Machines(reports, models)
 
 
-def machines_seen(conn: Connection, looks: "Sequence[Seen]", now: datetime) -> Machines:
+def machines_seen(conn: Connection, looks: "Sequence[HostLook]", now: datetime) -> Machines:
     """The hosts that were looked at just now and answered; what they hold, as far as the database knows it."""
     known = {report.host.name: report for report in read_hosts(conn, now)}
     reports, models = [], {}

@@ -106,16 +106,16 @@ def _ending(schedule: Schedule, model: str) -> str:
     return f"{f'.{_slug(model, spec.models)}' if len(spec.models) > 1 else ''}.answer.{spec.form}"
 
 
-def _places(schedule: Schedule, one: Answered) -> list[tuple[Path, str]]:
+def _places(schedule: Schedule, answered: Answered) -> list[tuple[Path, str]]:
     """Folder and name: ``report.pdf.answer.md``, of several models ``report.pdf.qwen3-8b.answer.md``."""
     spec = schedule.spec
-    ending = _ending(schedule, one.model)
+    ending = _ending(schedule, answered.model)
     found = []
     if spec.output is not None:
-        inside = [part for part in PurePosixPath(one.custom_id).parts if part not in ("..", "/", ".")]
+        inside = [part for part in PurePosixPath(answered.custom_id).parts if part not in ("..", "/", ".")]
         found.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
-    if spec.beside and "://" not in one.path:
-        folder, name = _beside(one.path, one.custom_id)
+    if spec.beside and "://" not in answered.path:
+        folder, name = _beside(answered.path, answered.custom_id)
         found.append((folder, f"{name}{ending}"))
     return found
 
@@ -190,36 +190,36 @@ _LONGEST = 240
 """Bytes, with room for what is written beside it first."""
 
 
-def _text(one: Answered, form: str) -> str:
+def _text(answered: Answered, form: str) -> str:
     if form == "json":
         plain = {
-            "document": one.custom_id,
-            "path": one.path,
-            "sha256": one.sha256,
-            "model": one.model,
-            "answered_at": one.finished_at.isoformat(),
-            "answer": one.answer,
-            "parsed": one.parsed,
-            "reasoning": one.reasoning,
-            "metadata": dict(one.metadata),
-            "prompt_tokens": one.prompt_tokens,
-            "output_tokens": one.output_tokens,
-            "cut": one.cut,
-            "empty": one.empty,
-            "prompt_fit": one.prompt_fit,
+            "document": answered.custom_id,
+            "path": answered.path,
+            "sha256": answered.sha256,
+            "model": answered.model,
+            "answered_at": answered.finished_at.isoformat(),
+            "answer": answered.answer,
+            "parsed": answered.parsed,
+            "reasoning": answered.reasoning,
+            "metadata": dict(answered.metadata),
+            "prompt_tokens": answered.prompt_tokens,
+            "output_tokens": answered.output_tokens,
+            "cut": answered.cut,
+            "empty": answered.empty,
+            "prompt_fit": answered.prompt_fit,
         }
         return json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
     head = {
-        "document": one.custom_id,
-        "model": one.model,
-        "sha256": one.sha256,
-        "answered_at": one.finished_at.isoformat(),
-        **({"cut": True} if one.cut else {}),
-        **({"empty": True} if one.empty else {}),
-        **({"prompt_fit": "no"} if one.prompt_fit == "no" else {}),
+        "document": answered.custom_id,
+        "model": answered.model,
+        "sha256": answered.sha256,
+        "answered_at": answered.finished_at.isoformat(),
+        **({"cut": True} if answered.cut else {}),
+        **({"empty": True} if answered.empty else {}),
+        **({"prompt_fit": "no"} if answered.prompt_fit == "no" else {}),
     }
     front = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in head.items())
-    return f"---\n{front}---\n\n{one.answer.rstrip()}\n"
+    return f"---\n{front}---\n\n{answered.answer.rstrip()}\n"
 
 
 def _write(folder: Path, name: str, text: str) -> None:

@@ -120,18 +120,18 @@ class Diff:
         entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
         return entry
 
-    def _lines(self, found: ReadDocument, model: str, entry: Entry) -> Iterator[str]:
+    def _lines(self, document: ReadDocument, model: str, entry: Entry) -> Iterator[str]:
         """One job line, or those of the parts and the whole; none where it cannot be asked."""
-        assert found.document is not None
+        assert document.document is not None
         try:
             lines = job_lines(
-                found.document, self.asking.templates, self.windows[model], long=self.schedule.spec.long
+                document.document, self.asking.templates, self.windows[model], long=self.schedule.spec.long
             )
         except DocumentRefused as error:
             self.fail(entry, Problem(0, "", error.code, error.message))
             return
         for line in lines:
-            metadata = {**line["metadata"], "document": found.custom_id}
+            metadata = {**line["metadata"], "document": document.custom_id}
             asked = {
                 **line,
                 "model": model,

@@ -317,8 +317,8 @@ def _note(
     )
 
 
-def _missing(seen: SeenDocument, change: Change) -> Noted:
-    return Noted(seen.custom_id, seen.model, seen.path, str(change))
+def _missing(document: SeenDocument, change: Change) -> Noted:
+    return Noted(document.custom_id, document.model, document.path, str(change))
 
 
 def _still_ours(conn: Any, firing: Firing, token: str, clock: Clock) -> None:

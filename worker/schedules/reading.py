@@ -50,9 +50,9 @@ class Settled:
     since: datetime
     now: datetime
 
-    def is_fresh(self, found: Found) -> bool:
+    def is_fresh(self, file: Found) -> bool:
         """A file that will change in the future bears the time of another clock, which says nothing."""
-        return self.since < found.mtime <= self.now
+        return self.since < file.mtime <= self.now
 
 
 def read_documents(
@@ -89,12 +89,12 @@ def read_documents(
                     yield ReadDocument(custom_id_of(one.name), one.path, one)
 
 
-def _read(found: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
+def _read(file: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
     """A kind of document that this installation cannot read does not stop the others of the night."""
     try:
-        yield from read_all(found, rules_of(spec), reader=reader)
+        yield from read_all(file, rules_of(spec), reader=reader)
     except ExtraMissing as error:
-        yield DocumentRefused(found.path, "unreadable", str(error))
+        yield DocumentRefused(file.path, "unreadable", str(error))
 
 
 def reading_of(home: Path, *, commands: bool) -> Reading:

@@ -54,17 +54,17 @@ def check_name(name: str) -> str:
     return name
 
 
-def spec_of(said: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
+def spec_of(values: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
     """The spec of what a command line or a YAML file says; relative paths lie under ``base``. Raises InputRefused."""
     known = {one.name for one in fields(ScheduleSpec)}
-    unknown = [name for name in said if name not in known]
+    unknown = [name for name in values if name not in known]
     if unknown:
         from difflib import get_close_matches
 
         near = get_close_matches(str(unknown[0]), sorted(known), n=1)
         told = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
         raise _refused(str(unknown[0]), f"unknown field {unknown[0]!r}{told}")
-    plain = {name: value for name, value in said.items() if value is not None}
+    plain = {name: value for name, value in values.items() if value is not None}
     for name in _LISTS:
         value = plain.get(name, [])
         plain[name] = [value] if isinstance(value, str) else [str(one) for one in value]

@@ -41,7 +41,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """What a search came to."""
 
     hits: tuple[Hit, ...]
@@ -81,7 +81,7 @@ def search(
     fields: Collection[Field] = FIELDS,
     limit: int = 20,
     marks: tuple[str, str] = ("[", "]"),
-) -> Found:
+) -> SearchResult:
     """Jobs that hold these words, the newest batch first, and in it the last line. Raises InputRefused."""
     asked = parse(words)
     hits: list[Hit] = []
@@ -95,20 +95,20 @@ def search(
                 if hit is None:
                     continue
                 if len(hits) == limit:
-                    return Found(tuple(hits), True, told)
+                    return SearchResult(tuple(hits), True, told)
                 hits.append(hit)
             if len(ids) < CANDIDATES:
-                return Found(tuple(hits), False, told)
+                return SearchResult(tuple(hits), False, told)
             below, looked = ids[-1], looked + len(ids)
-    return Found(tuple(hits), True, told)
+    return SearchResult(tuple(hits), True, told)
 
 
-def _hit(text: Text, asked: Asked, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
+def _hit(text: Text, query: Asked, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
     given: dict[Field, str | None] = {"prompt": text.prompt, "answer": text.answer}
-    if not asked.fits(*(given[field] for field in fields)):
+    if not query.fits(*(given[field] for field in fields)):
         return None
     for field in ("answer", "prompt"):
-        shown = snippet(given[field] or "", asked, marks=marks) if field in fields else None
+        shown = snippet(given[field] or "", query, marks=marks) if field in fields else None
         if shown is not None:
             return Hit(text, field, shown)
     return None

@@ -21,7 +21,7 @@ from worker.dispatch.services import (
 )
 from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, NoHost, NotFound, SettingsRefused
-from worker.hosts.registry import Seen, keep_look, look_again, look_at
+from worker.hosts.registry import HostLook, keep_look, look_again, look_at
 from worker.maintenance.cadence import Cadence
 from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
@@ -449,7 +449,7 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             database.close()
 
 
-def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[Seen]:
+def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:
     """Look at these hosts and register them. Raises NoHost when none of them answers; then none is registered.
 
     A host that was added for good stays as it is. The others are registered for this command alone: it removes those

@@ -15,8 +15,8 @@ from worker.door.submit import Receipt
 from worker.errors import AlreadyRunning, DatabaseFailure, DatabaseUnavailable, InputRefused, NoHost, Problem
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
-from worker.hosts.registry import OpenHost, Seen, look_at, register
-from worker.hosts.wanted import kept_hosts, wanted_hosts
+from worker.hosts.registry import HostLook, OpenHost, look_at, register
+from worker.hosts.selection import kept_hosts, wanted_hosts
 from worker.maintenance.actions import bound_jobs
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
@@ -53,7 +53,7 @@ class Workplace:
     database: Database
     clock: Clock
     open_host: OpenHost
-    seen: Sequence[Seen]
+    seen: Sequence[HostLook]
     """The hosts that are meant, as they were looked at in the beginning."""
     began_at: datetime
     stack: Embedded | None = None
@@ -140,7 +140,7 @@ def elsewhere(settings: Settings, database: Database) -> Workplace:
     def open_host(host: Host) -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    seen = [Seen(host, None, (), None) for host in kept_hosts(database)]
+    seen = [HostLook(host, None, (), None) for host in kept_hosts(database)]
     return Workplace(settings, database, clock, open_host, seen, clock.now())
 
 

@@ -11,7 +11,7 @@ import simulator
 from caravan import AlreadyRunning, BatchProgress, Caravan, InputRefused, NoHost
 from worker.errors import DatabaseUnavailable
 from worker.hosts.registry import register
-from worker.hosts.wanted import wanted_hosts
+from worker.hosts.selection import wanted_hosts
 from worker.stack.embedded import Embedded, embedded
 from worker.stack.home import held_home
 from worker.storage.engine import Database

@@ -15,7 +15,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import AlreadyRunning, DatabaseUnavailable, SchemaOutdated
 from worker.hosts.registry import register
-from worker.hosts.wanted import wanted_hosts
+from worker.hosts.selection import wanted_hosts
 from worker.maintenance.actions import pause_batch, resume_batch
 from worker.stack.home import held_home
 from worker.storage.engine import Database

@@ -18,7 +18,7 @@ from worker.domain.selection import Selection
 from worker.errors import Conflict, InputRefused
 from worker.maintenance.keeping import delete_jobs, prune
 from worker.maintenance.number import number_all
-from worker.search.search import Found, catch_up, index_texts, jobs_matching, search
+from worker.search.search import SearchResult, catch_up, index_texts, jobs_matching, search
 from worker.settings import load_settings
 from worker.storage.actions import retry_some
 from worker.storage.batches import finish_batches
@@ -52,7 +52,7 @@ def answered(store: Store, *said: tuple[str, str], **fields: Any) -> int:
     return batch
 
 
-def places(found: Found) -> list[int]:
+def places(found: SearchResult) -> list[int]:
     return [hit.text.job_id & 0xFFFFFF for hit in found.hits]
 
 

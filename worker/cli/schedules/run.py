@@ -84,7 +84,7 @@ def _here(
     from worker.cli.summary import Shown, show_to_the_end
     from worker.door.submit import Receipt
     from worker.errors import InputRefused
-    from worker.hosts.wanted import wanted_hosts
+    from worker.hosts.selection import wanted_hosts
     from worker.schedules.fire import fire
     from worker.schedules.reading import reading_of
     from worker.schedules.settle import settle

@@ -11,7 +11,7 @@ import pandas
 import pytest
 from pydantic import BaseModel
 
-from worker.client.given import write_lines
+from worker.client.job_lines import write_lines
 from worker.errors import InputRefused, Problem
 
 
