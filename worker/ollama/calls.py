@@ -1,7 +1,7 @@
 """One request under way: how far it is, how long it may still wait, and how another thread ends it."""
 
 import contextlib
-import io
+import http.client
 import socket
 import threading
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class Call:
         self.pace_mark: tuple[float, int] | None = None
         """When the pace was last found good, and the chunks that had come by then."""
         self.verdict: Verdict | None = None
-        self.reader: io.BufferedReader | None = None
-        """Of its response. Closed by urllib3 with the response, but not where the headers made none."""
+        self.response: http.client.HTTPResponse | None = None
+        """The one that comes in. Closed by urllib3 with its own, but not where the headers made none."""
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._clock: Clock | None = None
@@ -63,7 +63,7 @@ class Call:
     def again(self) -> None:
         """Another request is made on this call. An abort holds for it too, and so does what is left of the total
         deadline; the others, and the pace, count again."""
-        self.first_byte_at = self.last_byte_at = self.pace_mark = self.reader = None
+        self.first_byte_at = self.last_byte_at = self.pace_mark = self.response = None
         self.chunks = 0
         self._tail = self._silence_is_next = False
         self._repeated = True

@@ -11,17 +11,15 @@ import requests
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    InvalidChunkLength,
     InvalidHeader,
     NameResolutionError,
     NewConnectionError,
-    ProtocolError,
 )
 
 from worker.errors import Code, HostError
 from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
-from worker.ollama.session import NoLength
+from worker.ollama.chunks import BrokenChunks
 from worker.replies.wording import code_of_status, from_error_value, one_line
 
 BROKEN = (
@@ -117,14 +115,6 @@ def while_loading(error: HostError) -> HostError:
     return error
 
 
-def left_over(error: BaseException) -> bytes:
-    """The part that came of a chunk that was cut in two."""
-    for cause in _causes(error):
-        if isinstance(cause, http.client.IncompleteRead) and isinstance(cause.partial, bytes):
-            return cause.partial
-    return b""
-
-
 def is_dropped(error: BaseException | None) -> bool:
     """The host took the connection and closed it without an answer."""
     return error is not None and any(
@@ -180,12 +170,7 @@ def _is_nonsense(causes: list[BaseException]) -> bool:
 
 
 def _is_garbage(causes: list[BaseException]) -> bool:
-    """The body was no chunked body. urllib3 has no type for a chunk length without end, only words."""
-    return any(
-        isinstance(cause, InvalidChunkLength | http.client.LineTooLong | NoLength)
-        or (isinstance(cause, ProtocolError) and "exceeded maximum allowed length" in str(cause))
-        for cause in causes
-    )
+    return any(isinstance(cause, BrokenChunks) for cause in causes)
 
 
 def _reason(causes: list[BaseException]) -> str:
@@ -202,7 +187,7 @@ def _reason(causes: list[BaseException]) -> str:
                 return one_line(cause.strerror).lower()
             case http.client.IncompleteRead():
                 return "the body ended early"
-            case InvalidChunkLength():
-                return "the connection was lost in the middle of the answer"
+            case BrokenChunks():
+                return str(cause)
     root = causes[-1]
     return f"{type(root).__name__}: {one_line(str(root))[:200]}"

@@ -97,7 +97,8 @@ class _Reads(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, call: Call) -> None:
         self._socket, self._call = sock, call
-        self._raw = sock.makefile("rb", buffering=0)
+        self._held = sock.makefile("rb", buffering=0)
+        """Keeps the socket open until the response is read, though its connection may be closed before."""
         self._wait: float | None = None
 
     def readable(self) -> bool:
@@ -109,7 +110,7 @@ class _Reads(io.RawIOBase):
             self._socket.settimeout(wait)
             self._wait = wait
         try:
-            count = self._raw.readinto(buffer)
+            count = self._socket.recv_into(buffer)
         except TimeoutError:
             self._call.ran_out()
             raise
@@ -117,21 +118,8 @@ class _Reads(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        self._raw.close()
+        self._held.close()
         super().close()
-
-
-class NoLength(http.client.HTTPException):
-    """A chunk's length is below 0."""
-
-
-class _Bounded(io.BufferedReader):
-    """Reads as much as requested, and never "all there is", which is what urllib3 takes a chunk length of -1 for."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            raise NoLength("a chunk length below 0")
-        return super().read(size)
 
 
 class _Source:
@@ -141,12 +129,12 @@ class _Source:
         self._socket, self._call = sock, call
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        reader = self._call.reader = _Bounded(_Reads(self._socket, self._call), _READ_BYTES)
-        return reader
+        return io.BufferedReader(_Reads(self._socket, self._call), _READ_BYTES)
 
 
 def _response(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-    return http.client.HTTPResponse(_Source(sock, call), *args, **kwargs)  # type: ignore[arg-type]
+    call.response = http.client.HTTPResponse(_Source(sock, call), *args, **kwargs)  # type: ignore[arg-type]
+    return call.response
 
 
 class _Connection(HTTPConnection):

@@ -1,5 +1,6 @@
 """One request to a host and the body that comes back, every way it can fail turned into a HostError."""
 
+import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -13,7 +14,8 @@ from worker.clock import Clock
 from worker.domain.hosts import Access
 from worker.errors import Code, HostError
 from worker.ollama.calls import Call
-from worker.ollama.failures import BROKEN, from_exception, from_status, left_over
+from worker.ollama.chunks import BrokenChunks, ChunkedBody
+from worker.ollama.failures import BROKEN, from_exception, from_status
 from worker.ollama.limits import Patience
 from worker.ollama.secrets import resolve
 from worker.ollama.session import HEADERS, checked_url, current, open_session
@@ -142,8 +144,8 @@ class Wire:
                 timeout=Timeout(connect=patience.connect, read=None),
             )
         except BROKEN as error:
-            if call.reader is not None:
-                call.reader.close()
+            if call.response is not None:
+                call.response.close()
             raise from_exception(error, call, answered=False) from error
         finally:
             current.call = None
@@ -163,15 +165,32 @@ class Wire:
 
 def _pieces(raw: BaseHTTPResponse, call: Call) -> Iterator[bytes]:
     try:
-        if getattr(raw, "chunked", False):
-            yield from raw.stream(_READ_BYTES, decode_content=False)
+        if getattr(raw, "chunked", False) and call.response is not None:
+            yield from _chunks(raw, call.response)
         else:
             while data := raw.read1(_READ_BYTES, decode_content=False):
                 yield data
     except BROKEN as error:
-        if rest := left_over(error):
-            yield rest
         raise from_exception(error, call, answered=True) from error
+
+
+def _chunks(raw: BaseHTTPResponse, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The pieces of a chunked body, each as soon as it comes: urllib3 takes several times as long for a chunk, of which
+    there is one a token."""
+    body = ChunkedBody()
+    while not body.has_ended and response.fp is not None:
+        data = response.fp.read1(_READ_BYTES)
+        if not data:
+            if not body.is_whole:
+                raise http.client.IncompleteRead(b"")
+            break
+        if piece := body.feed(data):
+            yield piece
+        if body.problem is not None:
+            raise BrokenChunks(body.problem)
+    response.close()
+    if not body.rest:  # else whoever has the connection next would read it
+        raw.release_conn()
 
 
 def _bounded(pieces: Iterator[bytes], limit: int) -> bytes:

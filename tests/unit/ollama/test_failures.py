@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    InvalidChunkLength,
     MaxRetryError,
     NewConnectionError,
     ProtocolError,
@@ -19,6 +18,7 @@ from urllib3.exceptions import (
 from tests.unit.ollama.recordings import VERSIONS, Exchange, exchange, exchanges
 from worker.errors import CODES, Code, HostError
 from worker.ollama.calls import Call
+from worker.ollama.chunks import BrokenChunks
 from worker.ollama.failures import from_exception, from_status, while_loading
 from worker.replies.wording import from_error_value
 
@@ -364,16 +364,11 @@ def test_a_body_that_breaks_off_is_a_cut_reply(error: Exception, code: Code) -> 
     assert from_exception(error, Call(), answered=True).code is code
 
 
-def test_a_chunk_length_that_is_none_is_a_bad_reply() -> None:
-    class Response:
-        length_remaining = None
+def test_a_body_that_is_not_chunked_as_it_says_is_a_bad_reply() -> None:
+    error = from_exception(BrokenChunks("b'zz' is not the length of a chunk"), Call(), answered=True)
 
-        def tell(self) -> int:
-            return 0
-
-    error = InvalidChunkLength(Response(), b"zz")  # type: ignore[arg-type]
-
-    assert from_exception(error, Call(), answered=True).code is Code.BAD_REPLY
+    assert error.code is Code.BAD_REPLY
+    assert error.message == "the host sent a broken body: b'zz' is not the length of a chunk"
 
 
 def test_the_end_that_this_side_made_wins_over_what_it_looks_like() -> None:
