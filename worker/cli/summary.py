@@ -43,6 +43,9 @@ from worker.storage.runs import loads_since
 MOST_COMPARED = 10_000
 """Jobs of a batch whose loads are compared with those of first-come-first-served."""
 
+DRAW_SECONDS = 1.0
+"""Between two pictures of the same figures, in which only the time that is left changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -78,10 +81,12 @@ def _show(shown: Shown, looks: Iterator[Look], console: Console) -> Look:
     if first.open and first.done:
         console.print(f"Going on where it stopped: {progress_line(first)}")
     eta = None if shown.rest is None else Eta(shown.rest)
+    drawn: Look | None = None
     with batch_progress_shown(console, first) if first.open else nullcontext() as show:
         for look in looks:
-            if show is None:
+            if show is None or not is_news(look, drawn):
                 continue
+            drawn = look
             if look.away is not None:  # the workers ride it out, and so does the bar
                 why = f"the database is away or its disk is full; work waits: {look.away}"
                 show(look.progress, rates(done=0, left=0, tokens=0, seconds=0), reasons=[why])
@@ -98,6 +103,15 @@ def _show(shown: Shown, looks: Iterator[Look], console: Console) -> Look:
                 rate = eta.into(rate)
             show(look.progress, rate, situation=look.situation, reasons=look.reasons)
     return look
+
+
+def is_news(look: Look, drawn: Look | None) -> bool:
+    """Whether the picture would differ: something was read since, or the time that is left may be another by now."""
+    if drawn is None or look.away is not None or drawn.away is not None:
+        return True
+    if look.seconds - drawn.seconds >= DRAW_SECONDS:
+        return True
+    return look.progress is not drawn.progress or look.situation is not drawn.situation
 
 
 def interrupted(shown: Shown, seconds: float) -> Look:

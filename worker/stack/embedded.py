@@ -157,7 +157,9 @@ class Embedded:
         rest = min(2 * tick, self.settings.lease_seconds / 9)  # else ``rescue`` would take it for an outage
         urgent_cadence = Cadence(busy=min(tick, 1.0), rest=rest, soonest=NOTICE_SECONDS)
         self._maintain(UP, urgent, urgent_cadence, self._changes)
-        chores_cadence = Cadence(busy=tick, rest=2 * chores_every, soonest=tick)
+        # a run settles its own batch in the end, and looks only at what it has done itself
+        chores_busy = tick if batch_id is None else max(tick, chores_every)
+        chores_cadence = Cadence(busy=chores_busy, rest=2 * chores_every, soonest=tick)
         self._maintain(UP_CHORES, chores, chores_cadence, self._changes_for_chores)
 
     def _maintain(

@@ -31,12 +31,13 @@ from worker.storage.migrate import check_schema
 
 LOOK_SECONDS = 0.25
 SITUATION_SECONDS = 1.0
-PATIENT = 400
-"""Times the CPU of the last read passes until the next: looking on takes a four-hundredth of the time, and no more."""
+PATIENT = 1000
+"""Times the CPU of the last read passes until the next: looking on takes a thousandth of the time, and no more."""
 MOST_SECONDS = 3.0
 """What is shown is never older."""
 FEW = 8
-"""Jobs; with fewer that are open the end is near, and is not to be missed."""
+"""Jobs; with no more that are open the end is near, and is not to be missed. So it is with as many as end, at the pace so
+far, within twice ``MOST_SECONDS``."""
 SAY_AFTER = 3.0
 """Seconds without a running job after which it is said why."""
 DATABASE_SECONDS = 30.0
@@ -246,6 +247,7 @@ class _Watch:
         progress = patiently(lambda: place.read(receipt.batch.id))
         self._began = self._moved_at = self._read_at = time.monotonic()
         self._lost_at: float | None = None
+        self._done_before = progress.done
         self.last = Look(progress, Outlook.GOING if progress.open else Outlook.DONE, 0.0)
 
     def look(self, *, changed: bool) -> Look:
@@ -255,7 +257,7 @@ class _Watch:
         last, away = self.last, None
         progress, seen, reasons, found = last.progress, last.situation, last.reasons, last.outlook
         try:
-            if self._progress_pace.is_due(now, changed=self._changed, soon=progress.open <= FEW):
+            if self._progress_pace.is_due(now, changed=self._changed, soon=self._near_end(progress, now)):
                 with self._progress_pace.reading():
                     progress = self._place.read(self._receipt.batch.id)
                 self._changed, self._read_at = False, now
@@ -277,6 +279,10 @@ class _Watch:
                 reasons = ["caravan up has ended"]
         self.last = Look(progress, found, now - self._began, seen, reasons, away)
         return self.last
+
+    def _near_end(self, progress: BatchProgress, now: float) -> bool:
+        pace = (progress.done - self._done_before) / max(now - self._began, LOOK_SECONDS)
+        return progress.open <= max(FEW, 2 * MOST_SECONDS * pace)
 
     def _situation(self, now: float) -> Situation:
         place, receipt = self._place, self._receipt

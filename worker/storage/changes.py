@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+from sqlalchemy import PoolProxiedConnection
+
 from worker.errors import DatabaseFailure
 from worker.storage.engine import Connection, Database
 
@@ -19,8 +21,8 @@ def read_marks(database: Database) -> Marks | None:
     """What changes with the work, on a connection of the pool; None where it cannot be read. For those who are many in one
     process: each ``Changes`` holds a connection."""
     try:
-        with database.outside() as conn:
-            return _row(conn, _MARKS)
+        with database.raw() as connection:
+            return _row(connection, _MARKS)
     except Exception:  # whatever it is, whoever works next says it
         return None
 
@@ -44,11 +46,11 @@ class Changes:
         try:
             conn = self._connection()
             if self._database.dialect == "sqlite":
-                version = _row(conn, "PRAGMA data_version")
+                version = _row(conn.connection, "PRAGMA data_version")
                 if version == self._version:
                     return False
                 self._version = version
-            marks = _row(conn, _MARKS)
+            marks = _row(conn.connection, _MARKS)
         except Exception:  # whatever it is, whoever works next says it
             self.close()
             return True
@@ -70,9 +72,9 @@ class Changes:
         return self._conn
 
 
-def _row(conn: Connection, statement: str) -> Marks:
+def _row(connection: PoolProxiedConnection, statement: str) -> Marks:
     """Past SQLAlchemy, which costs ten times as much as such a statement."""
-    cursor = conn.connection.cursor()
+    cursor = connection.cursor()
     try:
         cursor.execute(statement)
         return tuple(cursor.fetchone() or ())

@@ -9,13 +9,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy import PoolProxiedConnection, create_engine, event, make_url, text
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -93,6 +93,19 @@ class Database:
         """A connection without a transaction, for what none can hold. Raises DatabaseFailure."""
         with translated(self.url), self._engine.connect() as conn:
             yield conn.execution_options(sqlite_begin=None, isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def raw(self) -> Iterator[PoolProxiedConnection]:
+        """A connection of the driver, outside of a transaction: for a statement that is read so often that SQLAlchemy would
+        cost more than it does. Raises DatabaseFailure."""
+        if (
+            self.dialect == "postgresql"
+        ):  # where the driver would begin a transaction, in a round trip of its own
+            with self.outside() as conn:
+                yield conn.connection
+            return
+        with translated(self.url), closing(self._engine.raw_connection()) as connection:
+            yield connection
 
     def clock(self) -> Clock:
         """A clock that shows the database's time: leases of all workers are measured by one clock."""

@@ -4,6 +4,7 @@ import io
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,10 +15,13 @@ from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
 from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, rates
-from worker.cli.summary import next_steps
+from worker.cli.summary import is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.errors import DatabaseUnavailable
 from worker.observability.logging import LineFormatter, Repeats
+from worker.policy.outlook import Outlook
+from worker.stack.main_job import Look
 
 
 class Screen(io.StringIO):
@@ -161,3 +165,21 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
         pilot,
     ]
     assert list(next_steps(fine, {}, stored=True)) == []
+
+
+def test_a_picture_is_drawn_again_when_something_was_read_and_else_once_a_second() -> None:
+    drawn = Look(HALFWAY, Outlook.GOING, 10.0, a_situation())
+
+    assert is_news(drawn, None)
+    assert not is_news(replace(drawn, seconds=10.25), drawn)
+    assert is_news(replace(drawn, seconds=11.0), drawn)
+    assert is_news(replace(drawn, seconds=10.25, progress=replace(HALFWAY)), drawn)
+    assert is_news(replace(drawn, seconds=10.25, situation=a_situation()), drawn)
+
+
+def test_a_database_that_is_away_and_back_is_shown_at_once() -> None:
+    drawn = Look(HALFWAY, Outlook.GOING, 10.0)
+    away = replace(drawn, seconds=10.25, away=DatabaseUnavailable("gone"))
+
+    assert is_news(away, drawn)
+    assert is_news(replace(drawn, seconds=10.5), away)
