@@ -3,7 +3,6 @@
 A command's module is imported when the command is run: ``caravan --help`` needs none of them, ``status`` only its own.
 """
 
-import gc
 import sys
 from importlib import import_module
 from typing import Annotated, Any, Literal, NoReturn
@@ -12,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from worker.cli.commands import COMMANDS, GROUPS
+from worker.cli.lean import spare_types
 from worker.cli.usage import no_command, usage_line
 from worker.errors import CaravanError
 
@@ -20,6 +20,10 @@ class Commands(TyperGroup):
     """Commands by their table. Errors raised on purpose become a line on standard error and an exit code; defects keep
     their traceback."""
 
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        spare_types(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
@@ -27,12 +31,7 @@ class Commands(TyperGroup):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        gc.disable()  # what imports make stays; looking through it time and again is a tenth of a short command
-        try:
-            found = getattr(import_module(entry.module), entry.attribute)
-        finally:
-            gc.enable()
-        return _loaded(cmd_name, found, self)
+        return _loaded(cmd_name, getattr(import_module(entry.module), entry.attribute), self)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
@@ -130,6 +129,7 @@ def _prepare(name: str, command: Any, root: Any) -> Any:
     anything."""
     run = command.invoke
     own = {option for param in command.params for option in param.opts}
+    spare_types(command)
     command.params += [param for param in root.params if param.name in EVERYWHERE and not own & {*param.opts}]
 
     def invoke(ctx: Any) -> Any:

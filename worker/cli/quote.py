@@ -141,7 +141,7 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable
     from worker.errors import NoHost
-    from worker.hosts.registry import look_at
+    from worker.hosts.registry import look_at_all
     from worker.hosts.selection import wanted_hosts
     from worker.ollama.client import OllamaHost
     from worker.quote.quote import machines_of, machines_seen
@@ -157,10 +157,10 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
         if not machines.reports:
             raise NoHost("no host takes work: caravan hosts list says why")
         return machines
-    seen = [
-        look_at(host, open_host=lambda one: OllamaHost.of(one, deadlines=settings.deadlines))
-        for host in wanted_hosts(database, hosts.host, hosts.slots)
-    ]
+    seen = look_at_all(
+        wanted_hosts(database, hosts.host, hosts.slots),
+        open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
+    )
     say_unreachable(error_console(), seen)
     if all(look.error is not None for look in seen):
         places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)

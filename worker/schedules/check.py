@@ -10,7 +10,7 @@ from worker.documents.templates import prompt_template
 from worker.domain.schedules import ScheduleSpec
 from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
-from worker.hosts.registry import OpenHost, look_at, missing_models
+from worker.hosts.registry import OpenHost, look_at_all, missing_models
 from worker.policy.schedules import next_fire, zone_of
 from worker.policy.windows import is_open, opens_at, parse_windows
 from worker.schedules.reading import read_documents
@@ -38,7 +38,7 @@ def check_models(database: Database, spec: ScheduleSpec, *, open_host: OpenHost)
     have = {model for report in reports for model in report.models}
     if set(spec.models) <= have:
         return []
-    looks = [look_at(report.host, open_host=open_host) for report in reports]
+    looks = look_at_all([report.host for report in reports], open_host=open_host)
     have |= {model.name for look in looks for model in look.models}
     missing = missing_models(dict.fromkeys(spec.models, 0), have)
     unseen = [

@@ -21,7 +21,7 @@ from worker.dispatch.services import (
 )
 from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, NoHost, NotFound, SettingsRefused
-from worker.hosts.registry import HostLook, keep_look, look_again, look_at
+from worker.hosts.registry import HostLook, keep_look, look_again, look_at_all
 from worker.maintenance.cadence import Cadence
 from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
@@ -457,7 +457,7 @@ def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:
     A host that was added for good stays as it is. The others are registered for this command alone: it removes those
     that it did not serve, and those that do not answer.
     """
-    looks = [look_at(host, open_host=stack.open_host) for host in hosts]
+    looks = look_at_all(hosts, open_host=stack.open_host)
     with stack.database.write() as conn:
         kept = {look.host.name for look in looks if is_kept(conn, look.host.name)}
         if any(look.error is None for look in looks):

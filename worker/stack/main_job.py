@@ -15,7 +15,7 @@ from worker.door.submit import Receipt
 from worker.errors import AlreadyRunning, DatabaseFailure, DatabaseUnavailable, InputRefused, NoHost, Problem
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
-from worker.hosts.registry import HostLook, OpenHost, look_at, register
+from worker.hosts.registry import HostLook, OpenHost, look_at_all, register
 from worker.hosts.selection import kept_hosts, wanted_hosts
 from worker.maintenance.actions import bound_jobs
 from worker.maintenance.settle import settle_one_batch
@@ -155,7 +155,7 @@ def _beside_up(
             for host in wanted_hosts(database, places, slots)
         ]
     else:
-        seen = [look_at(look.host, open_host=place.open_host) for look in place.seen]
+        seen = look_at_all([look.host for look in place.seen], open_host=place.open_host)
     if all(look.error is not None for look in seen):
         addresses = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
         raise NoHost(

@@ -78,7 +78,7 @@ def run_migrations(conn: Connection, to: str = "head") -> None:
 
 def _create(conn: Connection) -> None:
     """Make an empty database what the scripts make of it, in one step: a test compares the two."""
-    with_dialect_options().create_all(conn, checkfirst=False)
+    with_dialect_options(conn.dialect.name).create_all(conn, checkfirst=False)
     for table, row in FIRST_ROWS.items():
         conn.execute(insert(metadata.tables[table]), row)
     create_views(conn)

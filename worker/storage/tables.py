@@ -897,16 +897,16 @@ FIRST_ROWS: Mapping[str, Mapping[str, int]] = {
 """What every database holds from its beginning: rows that are locked or counted on, and never deleted."""
 
 
-def with_dialect_options() -> MetaData:
-    """The tables with what is said of them for one database alone: to compare them with the migrations.
+def with_dialect_options(*dialects: str) -> MetaData:
+    """The tables with what is said of them for these databases alone, or for both: to compare them with the migrations.
 
     Not said where they are defined: naming an option of PostgreSQL loads its dialect, 20 ms for each short command.
     """
-    for table in metadata.tables.values():
-        if "with" in table.info:
-            table.dialect_kwargs["postgresql_with"] = table.info["with"]
-        for index in table.indexes:
-            if "where" in index.info:
-                index.dialect_kwargs["sqlite_where"] = text(index.info["where"])
-                index.dialect_kwargs["postgresql_where"] = text(index.info["where"])
+    for dialect in dialects or ("sqlite", "postgresql"):
+        for table in metadata.tables.values():
+            if "with" in table.info and dialect == "postgresql":
+                table.dialect_kwargs["postgresql_with"] = table.info["with"]
+            for index in table.indexes:
+                if "where" in index.info:
+                    index.dialect_kwargs[f"{dialect}_where"] = text(index.info["where"])
     return metadata
