@@ -24,6 +24,7 @@
 Nothing else escapes a service. A message says where and what; the class or the code says what to do.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,17 +44,34 @@ class Problem:
     code: str
     message: str
 
+    @property
+    def mistake(self) -> "Mistake":
+        """What is wrong, wherever it is."""
+        return self.field, self.code, self.message
+
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
         return f"{place}{self.message}"
 
 
-class InputRefused(CaravanError):
-    """The producer's input cannot be taken; ``problems`` says where and what was expected."""
+ALIKE_SHOWN = 5
+"""Lines of which one and the same mistake is kept; of the others only how many they are."""
+Mistake = tuple[str, str, str]
+"""Field, code and message of a problem, wherever it stands."""
 
-    def __init__(self, problems: Sequence[Problem], *, left_out: int = 0) -> None:
+
+class InputRefused(CaravanError):
+    """The producer's input cannot be taken; ``problems`` says where and what was expected.
+
+    ``left_out`` counts the problems that are not among them, ``alike`` those of them that are like some of them.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], *, left_out: int = 0, alike: Mapping[Mistake, int] | None = None
+    ) -> None:
         self.problems = tuple(problems)
         self.left_out = left_out
+        self.alike = dict(alike or {})
         super().__init__("; ".join(str(problem) for problem in self.problems[:5]))
 
 
@@ -352,3 +370,24 @@ class HostError(CaravanError):
         self.partial = partial
         self.numbers = dict(numbers or {})
         super().__init__(message)
+
+
+def in_words(error: BaseException) -> str:
+    """What happened, in one line for people: a message never has the names of Python's classes in it.
+
+    >>> in_words(ValueError("row 7"))
+    'row 7'
+    >>> in_words(KeyError("options"))
+    "key error: 'options'"
+    >>> in_words(TimeoutError())
+    'timeout error'
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "a.csv"))
+    'a.csv: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = " ".join(str(error).split())
+    if text and not isinstance(error, KeyError):
+        return text
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", type(error).__name__).lower()
+    return f"{kind}: {text}" if text else kind

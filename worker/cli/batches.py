@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.colours import paint_failures, paint_state
 from worker.cli.exits import finished_code
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
@@ -93,7 +94,7 @@ def status(
     else:
         from worker.cli.render import progress_line
 
-        typer.echo(f"{progress_line(progress)} [{progress.stands}]")
+        typer.echo(f"{progress_line(progress)} [{paint_state(str(progress.stands))}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:
@@ -103,7 +104,9 @@ def status(
             typer.echo(f"  the last step failed and is tried again: {progress.operation.error}")
         for failure in failures:
             message = " ".join(failure["message"].split())[:300]
-            typer.echo(f"  {failure['jobs']:,} failed with {failure['code']}: {message}")
+            typer.echo(
+                f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}"
+            )
         for line in advice(flaws, found.id):
             typer.echo(f"  {line}")
         for rejected in rejects:
@@ -194,7 +197,8 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
         )
     right = ("batch", "jobs", "done", "failed", "held", "running")
     names = ("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created")
-    for line in lines(names, rows, right=right, whole=("created",), width=width):
+    paint = {"state": paint_state, "failed": paint_failures}
+    for line in lines(names, rows, right=right, whole=("created",), width=width, paint=paint):
         typer.echo(line)
 
 

@@ -94,3 +94,6 @@ COMMON = frozenset(
 """Options that the help of a command with many of them shows; ``--help-all`` shows all."""
 RARE = frozenset({"Rows of another batch, with --from"})
 """Panels that only ``--help-all`` shows."""
+
+ASKED_BY_SHELL = "_CARAVAN_COMPLETE"
+"""The variable that a shell sets to be told what may stand at its cursor: ``complete_bash``, and so on."""

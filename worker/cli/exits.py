@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
-from worker.errors import CaravanError, InputRefused, NoHost, Problem
+from worker.errors import ALIKE_SHOWN, CaravanError, InputRefused, Mistake, NoHost, Problem
 
 FAILED_OR_HELD = 3
 TOO_LATE = 5
@@ -24,23 +24,39 @@ def explain(error: CaravanError) -> Iterator[str]:
     """The lines to print: one per problem, and what it means for the rest."""
     match error:
         case InputRefused():
-            yield from _grouped(error.problems)
-            if error.left_out:
-                yield f"caravan: … and {error.left_out:,} more"
+            yield from _grouped(error)
+            others = error.left_out - sum(error.alike.values())
+            if others:
+                yield f"caravan: … and {others:,} more"
             if not all(_is_of_the_command(problem) for problem in error.problems):
                 yield "caravan: the input was refused; nothing of it runs. Correct it and submit it again."
         case _:
             yield f"caravan: {error}"
 
 
-def _grouped(problems: Sequence[Problem]) -> Iterator[str]:
-    """A line for each problem; what is wrong with many lines alike is said once."""
-    alike: dict[tuple[str, str, str], list[Problem]] = {}
-    for problem in problems:
-        alike.setdefault((problem.field, problem.code, problem.message), []).append(problem)
-    for first, *others in alike.values():
-        more = f" (and {len(others):,} more line{'' if len(others) == 1 else 's'} alike)" if others else ""
-        yield f"caravan: {first}{more}"
+def _grouped(error: InputRefused) -> Iterator[str]:
+    """A line for each problem; what is wrong with many lines alike is said once, with the numbers of the first."""
+    lines: dict[Mistake, set[int]] = {}
+    for problem in error.problems:
+        lines.setdefault(problem.mistake, set()).add(problem.line)
+    for mistake, numbers in lines.items():
+        yield f"caravan: {_place(sorted(numbers - {0}), error.alike.get(mistake, 0))}{mistake[2]}"
+
+
+def _place(numbers: Sequence[int], others: int = 0) -> str:
+    """Where a mistake stands: in these lines and in so many others.
+
+    >>> _place([]), _place([7]), _place([2, 3, 9]), _place([2, 3, 4, 5, 6], 1200)
+    ('', 'line 7: ', 'lines 2, 3 and 9: ', 'lines 2, 3, 4, 5, 6 and 1,200 more: ')
+    >>> _place(range(1, 10))
+    'lines 1, 2, 3, 4, 5 and 4 more: '
+    """
+    if len(numbers) < 2:
+        return "".join(f"line {number}: " for number in numbers)
+    shown = [str(number) for number in numbers[:ALIKE_SHOWN]]
+    others += len(numbers) - len(shown)
+    last = f"{others:,} more" if others else shown.pop()
+    return f"lines {', '.join(shown)} and {last}: "
 
 
 def _is_of_the_command(problem: Problem) -> bool:

@@ -1,7 +1,7 @@
 """``caravan hosts``: add, change, check, drain and remove the Ollama servers of this database."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, assert_never
@@ -15,9 +15,10 @@ from worker.cli.hours import HoursOptions, windows_of
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.streams import print_json
 from worker.domain.hosts import Access, Health, Host
-from worker.errors import SettingsRefused
+from worker.errors import NoHost, SettingsRefused
 
 if TYPE_CHECKING:
+    from worker.hosts.check import Finding
     from worker.hosts.registry import HostLook
     from worker.ollama.client import OllamaHost
     from worker.policy.windows import Windows
@@ -225,9 +226,13 @@ def hosts_list(json_: AsJson = False) -> None:
 
     Example: caravan hosts list --json
     """
+    from rich.text import Text
+
+    from worker.cli.colours import colour_of
     from worker.cli.render import output_console, plain_table
     from worker.cli.settings import opened, settings_for
     from worker.domain.urls import masked
+    from worker.observability.terminal import terminal_safe
     from worker.storage.host_rows import read_hosts
 
     with opened(settings_for()) as db, db.read() as conn:
@@ -246,13 +251,14 @@ def hosts_list(json_: AsJson = False) -> None:
         fold=("name", "url", "holds", "state"),
     )
     for report in reports:
+        state = _state(report)
         table.add_row(
             report.host.name,
             masked(report.host.url),
             str(report.host.slots) if report.host.slots_told else "auto",
             report.version or "–",
             (report.intent and f"loading {report.intent}") or report.resident or "–",
-            _state(report),
+            Text(terminal_safe(state), style=colour_of(state) or ""),
         )
     output_console().print(table)
 
@@ -379,43 +385,81 @@ def hosts_history(
 
 @hosts.command("check")
 def hosts_check(
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="As in caravan hosts list; none: all, at once.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Ask this one; default: a loaded one, else the smallest.")
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Look whether a host is set up well, by asking it a few short questions; each finding with what to do about it.
+    """Look whether hosts are set up well, by asking each a few short questions; each finding with what to do about it.
 
     Reach, TLS and access, version, models, whether a proxy holds answers back, how many answers it gives at once,
     whether a model lies partly on the CPU. Exit codes: 0 all well, 3 it serves worse than it could, 4 it cannot serve.
 
     Example: caravan hosts check gpu-1
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from worker.cli.settings import opened
-    from worker.domain.runners import RunnerKey
-    from worker.hosts.check import findings
+    from worker.hosts.registry import MOST_AT_ONCE
     from worker.storage.host_rows import read_hosts
     from worker.storage.hosts import get_host
 
     settings = _settings()
     with opened(settings) as db, db.read() as conn:
-        host = get_host(conn, name)
-        row = next(row for row in read_hosts(conn, db.clock().now()) if row.name == name)
-    if row.serving:
-        typer.echo(f"{name} is being served now: what is measured is what is left beside that work", err=True)
-    found = []
-    resident = None if row.resident is None else RunnerKey.parse(row.resident)
-    for finding in findings(host, open_host=_opener(settings), model=model, resident=resident):
-        found.append(finding)
-        if not json_:
-            typer.echo(f"{finding.level:<5} {finding.what:<10} {finding.told}")
-            if finding.remedy:
-                typer.echo(f"{'':<16} → {finding.remedy}")
+        rows = read_hosts(conn, db.clock().now())
+        if name is not None:
+            get_host(conn, name)  # names the nearest where there is none of this name
+            rows = [row for row in rows if row.name == name]
+    if not rows:
+        raise NoHost("no hosts yet: caravan hosts add NAME URL")
+    checks = [(row, _checked(row, model, settings)) for row in rows]
+    if len(rows) == 1:  # each finding is printed when it is there
+        found = [_printed(*checks[0], several=False, as_json=json_)]
+    else:
+        with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
+            done = [(row, threads.submit(list, check)) for row, check in checks]
+            found = [_printed(row, check.result(), several=True, as_json=json_) for row, check in done]
     if json_:
-        print_json([asdict(finding) for finding in found])
-    levels = {finding.level for finding in found}
+        listed = [
+            {"host": row.name, **asdict(one)} for row, some in zip(rows, found, strict=True) for one in some
+        ]
+        print_json(listed)
+    levels = {finding.level for some in found for finding in some}
     raise typer.Exit(_BAD if "bad" in levels else _WARN if "warn" in levels else 0)
+
+
+def _checked(row: "HostRow", model: str | None, settings: "Settings") -> "Iterator[Finding]":
+    from worker.domain.runners import RunnerKey
+    from worker.hosts.check import findings
+
+    resident = None if row.resident is None else RunnerKey.parse(row.resident)
+    return findings(row.host, open_host=_opener(settings), model=model, resident=resident)
+
+
+def _printed(
+    row: "HostRow", findings: "Iterable[Finding]", *, several: bool, as_json: bool
+) -> "list[Finding]":
+    """What was found of a host, printed for people unless it is to be JSON."""
+    from worker.cli.colours import colour_of, painted
+
+    if row.serving:
+        told = f"{row.name} is being served now: what is measured is what is left beside that work"
+        typer.echo(told, err=True)
+    if several and not as_json:
+        typer.echo(f"{row.name}:")
+    found = []
+    for finding in findings:
+        found.append(finding)
+        if as_json:
+            continue
+        level = painted(f"{finding.level:<5}", colour_of(finding.level))
+        typer.echo(f"{level} {finding.what:<10} {finding.told}")
+        if finding.remedy:
+            typer.echo(f"{'':<16} → {finding.remedy}")
+    return found
 
 
 # -- what several of them need --------------------------------------------------------------------------------------

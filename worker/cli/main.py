@@ -3,6 +3,7 @@
 A command's module is imported when the command is run: ``caravan --help`` needs none of them, ``status`` only its own.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any, Literal, NoReturn
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from worker.cli.commands import COMMANDS, GROUPS
+from worker.cli.commands import ASKED_BY_SHELL, COMMANDS, GROUPS
 from worker.cli.lean import spare_types
 from worker.cli.usage import no_command, usage_line
 from worker.errors import CaravanError
@@ -66,6 +67,11 @@ class Commands(TyperGroup):
         """Run a command line. A usage error is one line too."""
         if not extra.pop("standalone_mode", True):
             return super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
+        if ASKED_BY_SHELL in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
+            from worker.cli.completion import answer_the_shell
+
+            if (reply := answer_the_shell(self)) is not None:
+                sys.exit(reply)
         try:
             code = super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
         except typer.Abort:
@@ -148,6 +154,10 @@ def _prepare(name: str, command: Any, root: Any) -> Any:
 
     command.invoke = invoke
     _draw_help(command)
+    if ASKED_BY_SHELL in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
+        from worker.cli.completion import complete_with_values
+
+        complete_with_values(name, command)
     return command
 
 

@@ -1,6 +1,6 @@
 """A table of plain lines, without what a short command would have to import for a drawn one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 SHORTEST = 8
 """Columns of a terminal that are left of a cut column."""
@@ -13,9 +13,10 @@ def lines(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
     width: int | None = None,
+    paint: Mapping[str, Callable[[str], str]] | None = None,
 ) -> list[str]:
     """The columns aligned, two spaces apart; those in ``right`` to the right. With ``width`` columns that are neither in
-    ``right`` nor in ``whole`` are cut, the widest first, so that a line fits.
+    ``right`` nor in ``whole`` are cut, the widest first, so that a line fits. ``paint`` colours the cells of a column.
 
     >>> lines(["name", "jobs"], [["茶", "1"], ["ads", "20"]], right=["jobs"])
     ['name  jobs', '茶       1', 'ads     20']
@@ -27,13 +28,17 @@ def lines(
     if width is not None:
         kept = {*right, *whole}
         widths = _fitted(widths, [at for at, name in enumerate(columns) if name not in kept], width)
-    return [
-        "  ".join(
+    aligned = [
+        [
             _padded(_cut(cell, widths[at]), widths[at], right=columns[at] in right)
             for at, cell in enumerate(row)
-        ).rstrip()
+        ]
         for row in table
     ]
+    for name, colour in (paint or {}).items():
+        for row in aligned[1:]:
+            row[columns.index(name)] = colour(row[columns.index(name)])
+    return ["  ".join(row).rstrip() for row in aligned]
 
 
 def _fitted(widths: list[int], cut: Sequence[int], width: int) -> list[int]:

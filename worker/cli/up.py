@@ -32,7 +32,7 @@ def up(
     from worker.stack.embedded import embedded
 
     settings = settings_for()
-    configure(settings.log_level, style=settings.log_style)
+    configure(settings.log_level, style=settings.log_style, repeats=settings.log_level == "debug")
     console = error_console()
     stopped = threading.Event()
     on_signals((signal.SIGINT, *ENDING), lambda *_: stopped.set())

@@ -178,6 +178,10 @@ class _JsonLines(_Lines):
         print_json(situation_shown(now, list(reasons)))
         sys.stdout.flush()
 
+    def away(self, message: str) -> None:
+        print_json({"away": message})
+        sys.stdout.flush()
+
 
 def _screen(console: Console) -> _Screen:
     return _Screen(console) if console.is_terminal else _Lines(console)

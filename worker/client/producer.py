@@ -256,7 +256,7 @@ def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) ->
     intake = intake_of(submission)
     for _ in intake.read(_with(open_input(path, submission), bad)):
         pass
-    return InputRefused(intake.problems, left_out=intake.left_out)
+    return intake.refusal
 
 
 def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[InputLine]:

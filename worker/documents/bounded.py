@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Self, cast
 
 from worker.documents.extract import extract
 from worker.documents.formats.limits import Refused
-from worker.errors import DocumentCode, DocumentRefused
+from worker.errors import DocumentCode, DocumentRefused, in_words
 from worker.observability.events import emit
 
 READ_SECONDS = 60.0
@@ -131,7 +131,7 @@ class Reader:
             raise DocumentRefused(path, "too_large", message) from error
         except (OSError, EOFError, ValueError) as error:
             self._end(path)
-            message = f"its reader died over it ({error or type(error).__name__})"
+            message = f"its reader died over it ({in_words(error)})"
             raise DocumentRefused(path, "unreadable", message) from error
         except BaseException:
             self._end()  # a reply half read would be taken for the next one's
@@ -311,7 +311,7 @@ def _replies(request: dict[str, Any], data: bytes, unlimited: list[str]) -> Iter
     except RecursionError:
         reply = {"refused": ["unreadable", "nested too deeply", []]}
     except Exception as error:  # a reader may raise anything over a broken file
-        reply = {"refused": ["unreadable", f"{type(error).__name__}: {str(error)[:200]}", []]}
+        reply = {"refused": ["unreadable", in_words(error)[:200], []]}
     yield json.dumps({**reply, "unlimited": unlimited}).encode()
 
 

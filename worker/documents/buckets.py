@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.documents.names import document_name
 from worker.documents.sources import MOST_ENTRIES, Found
-from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.errors import DocumentRefused, InputRefused, Problem, in_words
 from worker.extras import require
 
 
@@ -44,7 +44,7 @@ def fetched(found: Found, most: int) -> bytes:
         with system.open(path, "rb") as file:
             data: bytes = file.read(most + 1)
     except Exception as error:
-        raise DocumentRefused(found.path, "unreadable", f"{type(error).__name__}: {error}") from error
+        raise DocumentRefused(found.path, "unreadable", in_words(error)) from error
     if len(data) > most:
         raise DocumentRefused(found.path, "too_large", f"more than {most:,} bytes")
     return data
@@ -83,4 +83,4 @@ def _modified(about: dict[str, Any]) -> datetime:
 
 
 def _unreadable(url: str, error: Exception) -> InputRefused:
-    return InputRefused([Problem(0, "documents", "unreadable", f"{url}: {type(error).__name__}: {error}")])
+    return InputRefused([Problem(0, "documents", "unreadable", f"{url}: {in_words(error)}")])

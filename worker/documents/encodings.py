@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from worker.documents.likelihood import ENCODINGS, SAMPLE, ambiguous_utf8, implausible, likeliest
-from worker.errors import InputRefused, Problem
+from worker.errors import InputRefused, Problem, in_words
 
 BLOCK = 1 << 20
 UNPACKED_FREELY = 1 << 30
@@ -90,7 +90,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             else:
                 yield file
     except SourceError as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or in_words(error)
         raise InputRefused([Problem(0, "", "unreadable", f"{path}: {reason}")]) from error
 
 

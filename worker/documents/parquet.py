@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from worker.documents.arrow_values import plain_column
 from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import LINE_LIMIT, Row, check_columns
-from worker.errors import InputRefused, Problem
+from worker.errors import InputRefused, Problem, in_words
 
 BATCH_ROWS = 512
 BATCH_BYTES = 16 * 1024 * 1024
@@ -185,7 +185,7 @@ def _is_repeated_text(file: Any, at: int) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (in_words(error)).splitlines()[0]
 
 
 def _holds_bytes(kind: Any) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import InputRefused, Problem
+from worker.errors import InputRefused, Problem, in_words
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -78,11 +78,11 @@ class Template:
         except UndefinedError as error:
             return self._failed(line, self._undefined(error, values))
         except TemplateError as error:
-            return self._failed(line, error.message or type(error).__name__)
+            return self._failed(line, error.message or in_words(error))
         except RecursionError:
             return self._failed(line, "calls itself without end")
         except Exception as error:  # an expression may raise anything
-            return self._failed(line, f"{type(error).__name__}: {error}")
+            return self._failed(line, in_words(error))
         text = "".join(parts)
         if not blank and not text.strip().strip(_INVISIBLE).strip():
             message = f"{self.source}: renders blank; to a host a blank prompt is an order to load the model"

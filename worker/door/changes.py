@@ -68,7 +68,7 @@ def compare(
     if not intake.accepted and not intake.problems:
         intake.refuse(Problem(0, "", "empty", "the input holds no job"))
     if intake.problems:
-        raise InputRefused(intake.problems, left_out=intake.left_out)
+        raise intake.refusal
     gone = max(0, batch.jobs - kept - changed)
     return Difference(kept, new, changed, running, gone, described, tuple(examples))
 

@@ -1,5 +1,6 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -23,7 +24,7 @@ from worker.door.combine import template_problem
 from worker.door.observer import Observer
 from worker.door.places import Places
 from worker.door.rows import InputLine
-from worker.errors import Problem
+from worker.errors import ALIKE_SHOWN, InputRefused, Mistake, Problem
 from worker.kinds.base import Kind
 from worker.kinds.registry import kind_of, shapes
 from worker.policy.context_window import bucket
@@ -92,6 +93,7 @@ class Intake:
         """Each model, and the first line that asks it."""
         self.problems: list[Problem] = []
         self.left_out = 0
+        self.alike: Counter[Mistake] = Counter()
         self.accepted = 0
         self.expiring = 0
         """Jobs that are not asked any more after their deadline."""
@@ -107,10 +109,18 @@ class Intake:
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
-        if len(self.problems) < PROBLEMS_SHOWN:
+        alike = sum(other.mistake == problem.mistake for other in self.problems)
+        if alike < ALIKE_SHOWN and len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(problem)
-        else:
-            self.left_out += 1
+            return
+        self.left_out += 1
+        if alike:
+            self.alike[problem.mistake] += 1
+
+    @property
+    def refusal(self) -> InputRefused:
+        """What is wrong with the input, to be raised."""
+        return InputRefused(self.problems, left_out=self.left_out, alike=self.alike)
 
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the input as a whole, once it was read."""

@@ -105,7 +105,7 @@ def apply_to_rows(
             if job.reuse:
                 reusing.append(stored.id)
     if reader.problems and submission.on_bad_line == "refuse":
-        raise InputRefused(reader.problems, left_out=reader.left_out)
+        raise reader.refusal
     if priority:
         for urgency, ids in urgent.items():
             prioritise_jobs(database, Selection(batch.id, frozenset(ids)), urgency, clock=clock)

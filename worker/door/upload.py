@@ -17,7 +17,7 @@ from worker.door.chains import link_jobs_of, mark_parents
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Observer
 from worker.door.rows import InputLine
-from worker.errors import Conflict, DatabaseFailure, InputRefused
+from worker.errors import Conflict, DatabaseFailure
 from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
@@ -107,7 +107,7 @@ def upload(
         if operation is not None:
             with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
                 run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
-        raise InputRefused(intake.problems, left_out=intake.left_out)
+        raise intake.refusal
     mark_parents(database, batch.id)
 
     def seal(conn: Connection) -> Batch:

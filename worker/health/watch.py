@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.clock import Clock, SystemClock
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse, Telling
-from worker.errors import DatabaseFailure, SettingsRefused
+from worker.errors import DatabaseFailure, SettingsRefused, in_words
 from worker.health.facts import Place, gather
 from worker.health.findings import findings
 from worker.health.letters import Letter, Mailed, next_letter
@@ -160,8 +160,8 @@ class Watch:
         try:
             return look(self._place, self._limits, held=self._held())
         except Exception as error:  # whatever it is, not to be able to look is not to be well
-            emit("health.failed", message=f"{type(error).__name__}: {error}"[:300])
-            told = f"health could not be looked at: {type(error).__name__}"
+            emit("health.failed", message=in_words(error)[:300])
+            told = f"health could not be looked at: {in_words(error)}"
             finding = Finding(Kind.DATABASE, "look", told, "look at the log")
             return Verdict(self._clock.now(), (finding,))
 

@@ -14,7 +14,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import Priority
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
-from worker.errors import DatabaseFailure
+from worker.errors import DatabaseFailure, in_words
 from worker.maintenance.number import number_all
 from worker.maintenance.service import Counts, each
 from worker.observability.events import emit
@@ -79,7 +79,7 @@ def operate(database: Database, clock: Clock) -> Counts:
             raise
         except Exception as error:
             with database.write() as conn:
-                keep_error(conn, operation.id, f"{error or type(error).__name__}")
+                keep_error(conn, operation.id, in_words(error))
             raise
         return after.done - operation.done
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from worker.clock import Clock
-from worker.errors import DatabaseContended, DatabaseFailure
+from worker.errors import DatabaseContended, DatabaseFailure, in_words
 from worker.maintenance.heart import Heart
 from worker.maintenance.service import Counts, Service, is_away, no_counts
 from worker.observability.events import emit, emit_failure
@@ -75,7 +75,7 @@ class Runner:
         return counts
 
     def _failed(self, name: str, error: Exception, clock: Clock) -> None:
-        message = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+        message = in_words(error)[:_LONGEST_ERROR]
         self.failing[name] = message
         before, at = self._reported.get(name, ("", float("-inf")))
         if message == before and clock.monotonic() - at < REPORT_AGAIN:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.clock import Clock
-from worker.errors import DatabaseContended, DatabaseUnavailable, PassIncomplete
+from worker.errors import DatabaseContended, DatabaseUnavailable, PassIncomplete, in_words
 from worker.storage.engine import Database, retry_contended
 
 Counts = Mapping[str, int]
@@ -41,7 +41,7 @@ def each(items: Iterable[Item], work: Callable[[Item], int], *, name: Callable[[
         except Exception as error:
             if is_away(error):
                 raise
-            failures.append(f"{name(item)}: {error or type(error).__name__}")
+            failures.append(f"{name(item)}: {in_words(error)}")
     if failures:
         raise PassIncomplete(failures)
     return total

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 
 from worker.clock import Clock
+from worker.domain.jobs import JobState
 from worker.maintenance.hold import hold_unservable
 from worker.maintenance.service import Counts
+from worker.observability.events import emit
 from worker.storage.batches import finish_batches
-from worker.storage.counts import fold_counts
+from worker.storage.counts import batch_progress, fold_counts
 from worker.storage.engine import Database
 
 CHUNK = 50_000
@@ -22,7 +24,18 @@ def fold(database: Database, clock: Clock) -> Counts:
 def settle_batches(database: Database, clock: Clock) -> Counts:
     """Finish the batches whose jobs have all ended."""
     with database.write() as conn:
-        return {"finished": len(finish_batches(conn, now=clock.now()))}
+        finished = finish_batches(conn, now=clock.now())
+        ended = [batch_progress(conn, batch) for batch in finished]
+    for progress in ended:
+        emit(
+            "batch.finished",
+            batch=progress.batch.id,
+            name=progress.batch.name,
+            jobs=progress.total,
+            succeeded=progress.counts.get(JobState.SUCCEEDED, 0),
+            failed=progress.counts.get(JobState.FAILED, 0),
+        )
+    return {"finished": len(finished)}
 
 
 def settle_one_batch(database: Database, clock: Clock, *, batch_id: int, hosts: Collection[str]) -> None:

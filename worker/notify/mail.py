@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from worker.errors import SettingsRefused
+from worker.errors import SettingsRefused, in_words
 from worker.notify.bounded import NotSent, at_most
 
 SECONDS = 10.0
@@ -110,7 +110,7 @@ def send_mail(
     try:
         _converse(server, letter, password if password is not None else server.password)
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        told = " ".join(str(error).split()) or type(error).__name__
+        told = in_words(error)
         for secret in (password, server.password):
             if secret:
                 told = told.replace(secret, "***")

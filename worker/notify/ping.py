@@ -1,12 +1,11 @@
 """A sign of life to somebody outside, who makes noise when it stays away: ``GET URL`` when all is well, ``URL/fail`` if not."""
 
 import http.client
-import re
 import ssl
 from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
 
-from worker.errors import SettingsRefused
+from worker.errors import SettingsRefused, in_words
 from worker.notify.bounded import NotSent, at_most
 
 SECONDS = 10.0
@@ -50,7 +49,7 @@ def ping(url: str, *, well: bool) -> None:
             connection.request("GET", target, headers={"User-Agent": "caravan", "Connection": "close"})
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        told = re.sub(r"\s+", " ", str(error)) or type(error).__name__
+        told = in_words(error)
         raise NotSent(f"{host}: {told[:200]}") from error
     if not 200 <= status < 300:
         raise NotSent(f"{host}: answered {status}")

@@ -6,13 +6,12 @@ import binascii
 import hashlib
 import hmac
 import http.client
-import re
 import ssl
 from contextlib import closing
 from datetime import datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from worker.errors import SettingsRefused
+from worker.errors import SettingsRefused, in_words
 from worker.notify.bounded import NotSent, at_most
 
 SECONDS = 20.0
@@ -96,7 +95,7 @@ def post(url: str, body: bytes, *, message_id: str, at: datetime, key: bytes | N
             connection.request("POST", target, body=body, headers=headers)
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        told = re.sub(r"\s+", " ", str(error)) or type(error).__name__
+        told = in_words(error)
         raise NotSent(f"{host}: {told[:200]}") from error
     if status == http.client.GONE:
         raise Gone(f"{host}: answered 410: nothing more is wanted there")

@@ -9,6 +9,7 @@ EVENTS: Mapping[str, str] = {
     "batch.submitted": "a batch was sealed: batch, jobs, seconds",
     "batch.refused": "a batch was refused at the door: batch, problems",
     "batch.extended": "a changed input was taken into its batch: batch, added, replaced",
+    "batch.finished": "all jobs of a batch have ended: batch, name, jobs, succeeded, failed",
     "batch.cancelled": "a batch was cancelled: batch, jobs",
     "batch.paused": "a batch was paused by hand and its queued jobs taken back: batch, jobs",
     "batch.braked": "a batch paused by itself: batch, code, jobs",
@@ -19,7 +20,7 @@ EVENTS: Mapping[str, str] = {
     "job.claimed": "jobs were claimed: host, runner_key, jobs",
     "job.deleted": "jobs were deleted for good, with their requests and results: batches, jobs",
     "job.reused": "jobs took answers that were stored before, and no host was asked: host, jobs",
-    "job.finished": "outcomes were stored: host, accepted, refused",
+    "job.finished": "outcomes were stored, those of a minute in one line: host, accepted, refused, seconds",
     "job.released": "unstarted jobs were given back: host, jobs",
     "job.rescued": "stale leases were ended: retried, held, cancelled",
     "job.held": "jobs were parked: runner_key, jobs, code",
@@ -28,7 +29,7 @@ EVENTS: Mapping[str, str] = {
     "job.cancelled": "some jobs were cancelled: batches, jobs, running",
     "job.prioritised": "jobs were made more or less urgent: batches, jobs, priority",
     "job.failed": "an attempt failed: host, job, custom_id, attempt, code, message",
-    "job.suspected": "a job on which hosts or workers died runs alone: host, job, losses",
+    "job.suspected": "a job on which hosts or workers died runs alone: host, job, custom_id, losses",
     "job.set_aside": "an outcome cannot be stored for a reason of its own and lies in a file: host, job, file, message",
     "job.spooled": "outcomes went to the spool, the database is away: host, jobs",
     "host.serving": "a worker took a host's serving lease: host, slots",
@@ -129,6 +130,10 @@ _WARNINGS = frozenset(
 )
 
 
+_DETAILS = frozenset({"job.claimed", "job.released", "service.done"})
+"""Logged with the level debug only: several a second where much is done."""
+
+
 def emit(event: str, **fields: object) -> None:
     """Say that ``event`` happened. Fields are ids, sizes and times: never a prompt, never an answer.
 
@@ -136,7 +141,7 @@ def emit(event: str, **fields: object) -> None:
     """
     if event not in EVENTS:
         raise KeyError(event)
-    level = logging.WARNING if event in _WARNINGS else logging.INFO
+    level = logging.WARNING if event in _WARNINGS else logging.DEBUG if event in _DETAILS else logging.INFO
     if _log.isEnabledFor(level):
         _log.log(level, "%s", event, extra={"event": event, "fields": fields})
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from worker.observability.terminal import terminal_safe
 
+MINUTE = 60.0
 REPEAT_SECONDS = 60.0
 """Like lines of a log that a person looks at are one for this long."""
 
@@ -41,13 +42,15 @@ def _plain(value: object) -> str:
 
 
 class Repeats(logging.Filter):
-    """Lets one of many like lines through in a minute; the next that comes through says how many were left out."""
+    """Lets one of many like warnings through in a minute; the next that comes through says how many were left out."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
         fields = getattr(record, "fields", None) or {}
         what = fields.get("code") or fields.get("message")
         key = (record.getMessage(), fields.get("host"), str(what))
@@ -61,9 +64,34 @@ class Repeats(logging.Filter):
         return True
 
 
+class EachMinute(logging.Filter):
+    """Adds up what was stored for a host, and lets a line of it through each minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since: dict[object, tuple[float, int, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.getMessage() != "job.finished":
+            return True
+        fields = getattr(record, "fields", None) or {}
+        host = fields.get("host")
+        since, accepted, refused = self._since.get(host, (record.created, 0, 0))
+        accepted, refused = accepted + fields.get("accepted", 0), refused + fields.get("refused", 0)
+        seconds = record.created - since
+        if seconds < MINUTE:
+            self._since[host] = (since, accepted, refused)
+            return False
+        self._since[host] = (record.created, 0, 0)
+        record.fields = {"host": host, "accepted": accepted, "refused": refused, "seconds": round(seconds)}
+        return True
+
+
 def configure(level: str = "INFO", *, style: str = "line", repeats: bool = True) -> None:
-    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``; without ``repeats`` like lines are one."""
+    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``; without ``repeats`` like warnings are one."""
     handler = logging.StreamHandler(sys.stderr)
+    if level.lower() != "debug":
+        handler.addFilter(EachMinute())
     if not repeats:
         handler.addFilter(Repeats())
     handler.setFormatter(JsonFormatter() if style == "json" else LineFormatter())

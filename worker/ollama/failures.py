@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -16,7 +17,7 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from worker.errors import Code, HostError
+from worker.errors import Code, HostError, in_words
 from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
 from worker.ollama.chunks import BrokenChunks
@@ -189,5 +190,15 @@ def _reason(causes: list[BaseException]) -> str:
                 return "the body ended early"
             case BrokenChunks():
                 return str(cause)
-    root = causes[-1]
-    return f"{type(root).__name__}: {one_line(str(root))[:200]}"
+            case http.client.BadStatusLine():
+                return f"its first line is {one_line(str(cause))[:100]}"
+    return _last_reason(causes[-1])
+
+
+def _last_reason(root: BaseException) -> str:
+    """What the innermost cause says, where it says it to people."""
+    if isinstance(root, AttributeError | TypeError):  # urllib3 met a socket that was closed under it
+        return "the connection was closed"
+    if isinstance(root, ValueError) and not isinstance(root, UnicodeError | HTTPError):
+        return "what it sent cannot be read"
+    return re.sub(r"<\S+ object at 0x[0-9a-f]+>:? ?", "", one_line(in_words(root)))[:200]

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.errors import InputRefused, Problem
+from worker.errors import InputRefused, Problem, in_words
 from worker.policy.schedules import zone_of
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -85,7 +85,7 @@ def stored_windows(plain: Mapping[str, Any] | None) -> Windows | None:
     except InputRefused as error:
         return Windows((), problem=error.problems[0].message)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Windows((), problem=f"not in a form that this version reads: {type(error).__name__}: {error}")
+        return Windows((), problem=f"not in a form that this version reads: {in_words(error)}")
 
 
 @lru_cache(maxsize=1024)  # every decision of every host reads the hours of all hosts

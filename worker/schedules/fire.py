@@ -20,7 +20,7 @@ from worker.door.document_lines import window_of
 from worker.door.observer import Observer
 from worker.door.rows import InputLine, RowStream
 from worker.door.submit import submit
-from worker.errors import Code, Conflict, ExtraMissing, InputRefused, NotFound, Problem
+from worker.errors import Code, Conflict, ExtraMissing, InputRefused, NotFound, Problem, in_words
 from worker.maintenance.actions import unhold_jobs
 from worker.observability.events import emit
 from worker.policy.schedules import UNSETTLED, Change, fingerprint, zone_of
@@ -88,7 +88,7 @@ def fire(
     except (Lost, NotFound):
         return None
     except (InputRefused, ExtraMissing, OSError) as error:
-        reason = str(error) or type(error).__name__
+        reason = in_words(error)
         now = clock.now()
         with database.write() as conn:
             if end_firing(conn, firing_id, FiringState.FAILED, token=token, now=now, reason=reason):

@@ -12,7 +12,7 @@ from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.runners import RunnerKey
 from worker.door.combine import combined_prompt
-from worker.errors import CODES, Code, HostError
+from worker.errors import CODES, Code, HostError, in_words
 from worker.kinds.base import Answer, Expected, Place
 from worker.kinds.registry import kind_of
 from worker.kinds.speech import Unanswered
@@ -131,8 +131,8 @@ def _answers(jobs: Sequence[ClaimedJob], conversation: "_Conversation", place: P
 def _failure(error: Exception, jobs: Sequence[ClaimedJob]) -> HostError:
     if isinstance(error, HostError):
         return error
-    _log.error("defect while jobs %s were asked", [job.id for job in jobs], exc_info=error)
-    return HostError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+    _log.error("defect while %s were asked", ", ".join(job.custom_id for job in jobs), exc_info=error)
+    return HostError(Code.INTERNAL, in_words(error))
 
 
 def _prepared(job: ClaimedJob, place: Place) -> ClaimedJob | Outcome:

@@ -86,7 +86,13 @@ class Claims:
             )
         )
         for job in claimed:
-            emit("job.suspected", host=self._session.host, job=job.id, losses=job.losses)
+            emit(
+                "job.suspected",
+                host=self._session.host,
+                job=job.id,
+                custom_id=job.custom_id,
+                losses=job.losses,
+            )
         return claimed
 
     def give_back(self) -> None:

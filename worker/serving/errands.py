@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.model_operations import ModelPart, ModelVerb, PartState
-from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost
+from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost, in_words
 from worker.observability.events import emit
 from worker.ollama import models
 from worker.ollama.calls import Call
@@ -59,7 +59,7 @@ class Errand:
         except HostError as error:
             self.result = self._failed(error)
         except Exception as error:
-            self.result = replace(self.part, state=PartState.FAILED, error=f"{type(error).__name__}: {error}")
+            self.result = replace(self.part, state=PartState.FAILED, error=in_words(error))
             emit("serving.failed", host=self._session.host, message=str(self.result.error)[:300])
 
     def _failed(self, error: HostError) -> ModelPart:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from worker.errors import DatabaseFailure, HostLost
+from worker.errors import DatabaseFailure, HostLost, in_words
 from worker.observability.events import emit, emit_failure
 from worker.policy.choose import choose
 from worker.policy.facts import RunJobs
@@ -88,7 +88,7 @@ def _serve(parts: Parts) -> str:
             _drain(parts)
             return TAKEN
         except Exception as error:
-            emit("serving.failed", host=parts.session.host, message=f"{type(error).__name__}: {error}"[:300])
+            emit("serving.failed", host=parts.session.host, message=in_words(error)[:300])
             _drain(parts, learn=False)
             with suppress(Exception):  # whatever is broken, the runners leave when their jobs asked for it
                 _apply_keep_alive(parts)

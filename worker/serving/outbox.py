@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
-from worker.errors import DatabaseFailure, DatabaseRefused
+from worker.errors import DatabaseFailure, DatabaseRefused, in_words
 from worker.observability.events import emit, emit_failure
 from worker.serving.spool import REJECTED, Spool, spool_path
 from worker.storage.engine import Connection, Database
@@ -166,7 +166,7 @@ class Outbox:
             host=self._host,
             job=finish.job_id,
             file=None if file is None else str(file.path),
-            message=f"{type(error).__name__}: {error}"[:300],
+            message=in_words(error)[:300],
         )
 
     def _store(self, group: Sequence[Finish]) -> None:

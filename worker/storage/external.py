@@ -34,7 +34,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.pool import NullPool
 
 from worker.domain.urls import masked
-from worker.errors import InputRefused, Problem
+from worker.errors import InputRefused, Problem, in_words
 from worker.extras import require
 
 Kind = Literal["text", "integer", "number", "truth", "time", "vector"]
@@ -224,4 +224,4 @@ def _refused(option: str, message: str) -> InputRefused:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or in_words(error)).splitlines()[0]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row, select
 from sqlalchemy.engine import Connection
 
-from worker.errors import InputRefused, UnreadableRow
+from worker.errors import InputRefused, UnreadableRow, in_words
 from worker.policy.windows import stored_windows
 from worker.storage.tables import batches, hosts
 
@@ -24,7 +24,7 @@ def reading_row(table: str, key: object) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError, InputRefused) as error:
-        raise UnreadableRow(table, str(key), f"{type(error).__name__}: {error}") from error
+        raise UnreadableRow(table, str(key), in_words(error)) from error
 
 
 def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], Read]) -> list[Read]:

@@ -60,7 +60,7 @@ def test_the_pulse_names_the_service_that_fails_until_it_works_again(database: D
         with database.read() as conn:
             return read_pulses(conn)["pool"].detail.get("failing")
 
-    assert failing() == {"faulty": "ValueError: row 7"}
+    assert failing() == {"faulty": "row 7"}
     faulty.error = None
     assert failing() is None
 
@@ -188,5 +188,5 @@ def test_a_background_service_holds_up_no_other_and_its_error_is_reported_by_the
     go_on.set()
     assert background.wait(60)
     runner.run_due(database, FakeClock())
-    assert runner.failing == {"slow": "ValueError: mail server"}
+    assert runner.failing == {"slow": "mail server"}
     assert background.wait(60)

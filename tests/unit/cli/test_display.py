@@ -19,7 +19,7 @@ from worker.cli.summary import is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable
-from worker.observability.logging import LineFormatter, Repeats
+from worker.observability.logging import EachMinute, LineFormatter, Repeats
 from worker.policy.outlook import Outlook
 from worker.stack.main_job import Look
 
@@ -148,6 +148,32 @@ def test_twenty_like_lines_are_one_and_the_next_says_how_many_there_were() -> No
     assert other
     assert repeats.filter(later)
     assert later.fields["more_like_it"] == 19  # type: ignore[attr-defined]
+
+
+def test_what_is_stored_within_a_minute_is_one_line_for_each_host() -> None:
+    minute = EachMinute()
+
+    def stored(at: float, host: str, accepted: int) -> logging.LogRecord:
+        record = logging.LogRecord("caravan", logging.INFO, "", 0, "job.finished", None, None)
+        record.created, record.fields = at, {"host": host, "accepted": accepted, "refused": 0}
+        return record
+
+    passed = [minute.filter(stored(at, "gpu-1", 4)) for at in range(60)]
+    other = minute.filter(stored(60, "gpu-2", 1))
+    line = stored(61, "gpu-1", 4)
+
+    assert passed == [False] * 60
+    assert not other
+    assert minute.filter(line)
+    assert line.fields == {"host": "gpu-1", "accepted": 244, "refused": 0, "seconds": 61}  # type: ignore[attr-defined]
+    assert minute.filter(a_record(62, host="gpu-1", code="cut"))
+
+
+def test_like_lines_that_are_no_warnings_all_pass() -> None:
+    repeats = Repeats()
+    record = logging.LogRecord("caravan", logging.INFO, "", 0, "host.left", None, None)
+
+    assert [repeats.filter(record) for _ in range(3)] == [True] * 3
 
 
 def test_a_summary_ends_with_the_commands_that_help_next() -> None:

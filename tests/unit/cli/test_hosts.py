@@ -221,6 +221,19 @@ def test_a_check_says_what_is_well_and_what_to_do(host: RunningHost) -> None:
     assert [row["what"] for row in rows][:3] == ["reach", "models", "model"]
 
 
+def test_a_check_without_a_name_looks_at_all_hosts_and_ends_with_the_worst(host: RunningHost) -> None:
+    assert caravan("hosts", "check").exit_code == 4
+    caravan("hosts", "add", "gpu-1", host.url)
+    caravan("hosts", "add", "away", "http://127.0.0.1:1")
+
+    done = caravan("hosts", "check")
+    found = json.loads(caravan("hosts", "check", "--json").stdout)
+
+    assert done.exit_code == 4
+    assert [line for line in done.stdout.splitlines() if line.endswith(":")] == ["away:", "gpu-1:"]
+    assert {(row["host"], row["what"]) for row in found} >= {("gpu-1", "models"), ("away", "reach")}
+
+
 def test_a_check_ends_with_4_where_the_host_cannot_serve_and_with_3_where_it_could_do_better(
     host: RunningHost,
 ) -> None:

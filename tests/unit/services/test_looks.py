@@ -18,7 +18,7 @@ class Together:
     def version(self) -> str:
         self.barrier.wait(10)
         if self.host.name == "gpu-2":
-            raise HostError(Code.CONNECT_FAILED, "refused")
+            raise HostError(Code.HOST_UNREACHABLE, "refused")
         return f"0.33-{self.host.name}"
 
     def models(self) -> list[Any]:
