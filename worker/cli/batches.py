@@ -16,7 +16,7 @@ from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.explain.situation import hours_of
 from worker.policy.answers import advice
-from worker.storage.answers import answer_counts
+from worker.storage.answers import answer_counts, room_needed
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress
 
@@ -77,6 +77,7 @@ def status(
         rejects = [str(problem) for problem in list_rejects(conn, found.id)]
         failures = _failures(conn, progress)
         flaws = answer_counts(conn, found.id)
+        room = room_needed(conn, found.id)
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
         from api_schemas.shown import BatchStatusShown, FailureShown, WindowShown
@@ -107,7 +108,7 @@ def status(
             typer.echo(
                 f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}"
             )
-        for line in advice(flaws, found.id):
+        for line in advice(flaws, found.id, room):
             typer.echo(f"  {line}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")

@@ -53,13 +53,15 @@ def answer(root: Any, instruction: str, environ: Mapping[str, str]) -> tuple[str
     try:
         words, incomplete = _bash_words(environ) if shell == "bash" else _words(environ)
         items = offered(root, words, incomplete)
-    except Exception:  # a shell would print it into the line that a person types
+    except (Exception, SystemExit):  # a shell would print it into the line that a person types
         items, incomplete = [], ""
     return _FORMATS[shell](items, incomplete, environ)
 
 
 def offered(root: Any, words: Sequence[str], incomplete: str) -> list[Item]:
     """What may stand after ``words``; ``incomplete`` is what is there of it."""
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        return []
     kind = kind_after(words, incomplete)
     if kind is None:
         return _of_the_command(root, words, incomplete)

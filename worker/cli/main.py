@@ -35,7 +35,8 @@ class Commands(TyperGroup):
         return _loaded(cmd_name, getattr(import_module(entry.module), entry.attribute), self)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        unknown = bool(args) and args[0] not in COMMANDS and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:
             _fail(no_command(args[0], list(COMMANDS)))
         return super().resolve_command(ctx, args)
 

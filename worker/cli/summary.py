@@ -27,13 +27,13 @@ from worker.door.submit import Receipt
 from worker.errors import InputRefused
 from worker.exports.results import write_results, write_results_file
 from worker.exports.shown import batch_shown
-from worker.policy.answers import advice, unproved
+from worker.policy.answers import Room, advice, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
 from worker.quote.quote import Quoted
 from worker.settings import Settings
 from worker.stack.main_job import Look, Workplace, patiently, work
-from worker.storage.answers import answer_counts
+from worker.storage.answers import answer_counts, room_needed
 from worker.storage.engine import Connection, sqlite_file
 from worker.storage.pauses import first_failure
 from worker.storage.reports import failures_by_code, runner_keys_in_order
@@ -253,7 +253,7 @@ def _summarise(
     batch = look.progress.batch
     with shown.place.database.read() as conn:
         figures = model_figures(conn, batch.id)
-        flaws = answer_counts(conn, batch.id)
+        flaws, room = answer_counts(conn, batch.id), room_needed(conn, batch.id)
         loads, load_seconds = loads_since(conn, batch.created_at)
         naive = _first_come(conn, batch, len(shown.place.hosts), loads)
         failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
@@ -269,25 +269,28 @@ def _summarise(
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")
-    for line in (*advice(flaws, batch.id), *unproved(sum(row.unproved for row in figures), batch.id)):
+    for line in (*advice(flaws, batch.id, room), *unproved(sum(row.unproved for row in figures), batch.id)):
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
         _show_one(shown, console)
         _where(shown.place.settings, console, batch)
         return
-    for step in next_steps(look.progress, failures, stored=written, pilot=shown.pilot):
+    for step in next_steps(look.progress, failures, room, stored=written, pilot=shown.pilot):
         console.print(step, soft_wrap=True)
 
 
 def next_steps(
-    progress: BatchProgress, failures: Mapping[str, int], *, stored: bool, pilot: str = ""
+    progress: BatchProgress, failures: Mapping[str, int], room: Room, *, stored: bool, pilot: str = ""
 ) -> Iterator[str]:
     """The commands that help after a run. ``stored``: its results are in a file, or were printed; ``pilot``: what the same
     command does without the option that makes it one."""
-    batch, remedy = progress.batch.id, " --set num_ctx=…" if "context_overflow" in failures else ""
+    batch, too_long = progress.batch.id, "context_overflow" in failures
     if failures:
         yield f"Show them: caravan jobs {batch} --state failed"
-        yield f"Ask them again: caravan retry {batch}{remedy}, then the same command"
+    if too_long and not room.fits:
+        yield f"Prompts that are longer than the largest window ({room.num_ctx:,} tokens) need to be shortened."
+    if failures and (room.fits or failures.keys() != {"context_overflow"}):
+        yield f"Ask them again: caravan retry {batch}{room.larger_window if too_long else ''}, then the same command"
     if progress.counts.get(JobState.HELD, 0) > progress.outside:
         yield f"Say why jobs are held: caravan explain {batch}"
     if not stored and progress.counts.get(JobState.SUCCEEDED):

@@ -143,7 +143,7 @@ def _answers(spent: Spent) -> Iterator[str]:
     elif mean >= LONG_ANSWER and spent.answer_seconds / spent.seconds >= MOSTLY:
         yield (
             f"answers of {spent.model} have {mean:,.0f} tokens on average, {spent.answer_seconds / spent.seconds:.0%} "
-            "of their time: ask for shorter ones; --set num_predict=… ends them"
+            f"of their time: ask for shorter ones; --set num_predict={round(mean / 2):d} ends them at half of that"
         )
     if spent.prompt_seconds / spent.seconds >= MOSTLY:
         yield (

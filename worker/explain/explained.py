@@ -24,6 +24,7 @@ from worker.explain.reasons import (
     why_nothing_moves,
 )
 from worker.explain.situation import Server, Situation, read_situation
+from worker.policy.answers import ROOMY, room_for
 from worker.policy.retry import is_suspect
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
@@ -181,11 +182,14 @@ def _flaws(result: ResultRow, job: JobNow) -> Iterator[str]:
     """What somebody should know of an answer."""
     name = f"{job.batch_id}:{job.custom_id}"
     if result.cut:
-        yield f"the answer was cut: caravan retry --job {name} --cut --set num_predict=…"
+        room = room_for(answer=result.output_tokens or 0)
+        yield f"the answer was cut: caravan retry --job {name} --cut --set num_predict={room.num_predict}"
     if result.empty:
         yield f"the answer is empty: caravan retry --job {name} --empty"
     if result.prompt_fit == "no":
-        yield f"only a part of the prompt was read: caravan retry --job {name} --prompt-fit no --set num_ctx=…"
+        yield (
+            f"only a part of the prompt was read: caravan retry --job {name} --prompt-fit no --set num_ctx={ROOMY}"
+        )
 
 
 _WORDS = {

@@ -1,6 +1,48 @@
 """What summaries say about answers that somebody should look at."""
 
+from dataclasses import dataclass
+
 from worker.domain.answers import AnswerCounts
+from worker.policy.context_window import NUM_PREDICT, bucket
+
+ROOMY = 16_384
+"""A window for prompts of which nothing is known but that they were too long, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What Caravan proposes for jobs of a batch that had too little room, in tokens."""
+
+    num_predict: int = 2 * NUM_PREDICT
+    """For answers that were cut."""
+    num_ctx: int = ROOMY
+    """For prompts of which only a part was read, or that did not fit."""
+    fits: bool = True
+    """The longest prompt that did not fit has room in it."""
+
+    @property
+    def larger_window(self) -> str:
+        """The option of ``caravan retry`` for prompts that were refused as too long."""
+        return f" --set num_ctx={self.num_ctx}" if self.fits else ""
+
+
+def room_for(*, answer: int = 0, prompt: int = 0, trained: int | None = None) -> Room:
+    """The room for answers of which the longest was cut after ``answer`` tokens, and for jobs of which the longest is
+    estimated at ``prompt`` tokens, its answer included. ``trained``: the largest window of their models.
+
+    >>> room_for(answer=10).num_predict, room_for(answer=2048).num_predict, room_for(answer=5000).num_predict
+    (4096, 4096, 16384)
+    >>> room_for(prompt=9000).larger_window, room_for(prompt=40_000, trained=32_768).larger_window
+    (' --set num_ctx=12288', '')
+    """
+    num_predict = 2 * NUM_PREDICT
+    while num_predict < 2 * answer:
+        num_predict *= 2
+    return Room(
+        num_predict=num_predict,
+        num_ctx=bucket(prompt, trained=trained) if prompt else ROOMY,
+        fits=trained is None or prompt <= trained,
+    )
 
 
 def counts_line(counts: AnswerCounts) -> str:
@@ -13,24 +55,27 @@ def counts_line(counts: AnswerCounts) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
-def advice(counts: AnswerCounts, batch_id: int) -> list[str]:
+def advice(counts: AnswerCounts, batch_id: int, room: Room | None = None) -> list[str]:
     """A sentence for each kind of answer that somebody should look at, with the command that asks them again.
 
     >>> advice(AnswerCounts(cut=1), 7)
-    ['1 answer was cut by num_predict or a full window: caravan retry 7 --cut --set num_predict=…']
+    ['1 answer was cut by num_predict or a full window: caravan retry 7 --cut --set num_predict=4096']
     """
+    room = room or Room()
     retry = f"caravan retry {batch_id}"
     lines = []
     if counts.cut:
         lines.append(
-            f"{_answers(counts.cut)} cut by num_predict or a full window: {retry} --cut --set num_predict=…"
+            f"{_answers(counts.cut)} cut by num_predict or a full window: "
+            f"{retry} --cut --set num_predict={room.num_predict}"
         )
     if counts.empty:
         shows = f"caravan results {batch_id} --empty shows which"
         lines.append(f"{_answers(counts.empty)} empty: {shows}, {retry} --empty asks again")
     if counts.unfit:
         lines.append(
-            f"{_answers(counts.unfit)} given to a part of the prompt: {retry} --prompt-fit no --set num_ctx=…"
+            f"{_answers(counts.unfit)} given to a part of the prompt: "
+            f"{retry} --prompt-fit no --set num_ctx={room.num_ctx}"
         )
     return lines
 

@@ -11,6 +11,8 @@ from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
+from worker.policy.answers import Room, room_for
+from worker.storage.models import known_models
 from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
 _SUMS = (
@@ -43,6 +45,41 @@ def answer_counts(conn: Connection, batch_id: int) -> AnswerCounts:
         cut, empty, unfit = conn.execute(statement, {"batch": batch_id}).one()
         total += AnswerCounts(int(cut), int(empty), int(unfit))
     return total
+
+
+_MOST = 1000
+"""Answers, or failures, that are looked at for the longest of them."""
+_CUT = {
+    dialect: text(
+        f"SELECT max(output_tokens) FROM (SELECT output_tokens FROM {table} WHERE batch_id = :batch AND {FLAWED} "
+        f"AND cut LIMIT {_MOST}) AS found"
+    )
+    for dialect, table in FLAWED_RESULTS.items()
+}
+_TOO_LONG = {
+    dialect: text(
+        "SELECT model, max(estimate) AS tokens FROM jobs WHERE id IN (SELECT job_id FROM (SELECT job_id FROM "
+        f"{table} WHERE batch_id = :batch AND {FLAWED} AND prompt_fit = 'no' LIMIT {_MOST}) AS unfit "
+        "UNION ALL SELECT job_id FROM (SELECT job_id FROM results WHERE batch_id = :batch AND state = 'failed' "
+        f"AND error_code = 'context_overflow' LIMIT {_MOST}) AS overflown) GROUP BY model"
+    )
+    for dialect, table in FLAWED_RESULTS.items()
+}
+
+
+def room_needed(conn: Connection, batch_id: int) -> Room:
+    """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again."""
+    cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
+    longest = {
+        row.model: row.tokens for row in conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id})
+    }
+    known = known_models(conn) if longest else {}
+    trained = [
+        told.trained_context for model in longest if (told := known.get(model)) and told.trained_context
+    ]
+    return room_for(
+        answer=cut or 0, prompt=max(longest.values(), default=0), trained=min(trained, default=None)
+    )
 
 
 def flaws_of(conn: Connection, job_ids: Sequence[int]) -> dict[int, AnswerCounts]:

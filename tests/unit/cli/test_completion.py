@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import typer
 from sqlalchemy import insert
 
 from worker.cli.commands import ASKED_BY_SHELL, COMMANDS
-from worker.cli.completion import ARGUMENTS, answer, kind_of_option, offered
+from worker.cli.completion import ARGUMENTS, answer, kind_of_option
 from worker.cli.main import app
 from worker.storage.engine import open_database, sqlite_url
 from worker.storage.migrate import upgrade
@@ -38,7 +37,9 @@ def fill(url: str) -> None:
         conn.execute(
             insert(hosts).values(name="gpu-1", url="http://gpu-1:11434", slots=1, added_at=AT, kept=True)
         )
-        conn.execute(insert(host_models).values(host="gpu-1", name="llama3.2:3b", digest="d"))
+        conn.execute(
+            insert(host_models).values(host="gpu-1", name="llama3.2:3b", digest="d", thinking=False, size=1)
+        )
         conn.execute(
             insert(schedules).values(name="nightly", spec={}, spec_version=1, added_at=AT, changed_at=AT)
         )
@@ -187,9 +188,3 @@ def test_a_tab_imports_neither_sqlalchemy_nor_a_command(home: Path) -> None:
     )
 
     assert done.stdout.splitlines() == ["@last", "ads", "2", "1", ""]
-
-
-def test_offers_for_words_that_are_no_command_line_end_silently() -> None:
-    words: Sequence[str] = ["hosts", "nothing", "here"]
-
-    assert offered(ROOT, words, "") == []

@@ -20,6 +20,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseUnavailable
 from worker.observability.logging import EachMinute, LineFormatter, Repeats
+from worker.policy.answers import Room
 from worker.policy.outlook import Outlook
 from worker.stack.main_job import Look
 
@@ -181,16 +182,23 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
     fine = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 100})
     pilot = "The same command without --sample asks the other 19,960 rows."
 
-    assert list(next_steps(failed, {"context_overflow": 10}, stored=True)) == [
+    assert list(next_steps(failed, {"context_overflow": 10}, Room(num_ctx=12_288), stored=True)) == [
         "Show them: caravan jobs 7 --state failed",
-        "Ask them again: caravan retry 7 --set num_ctx=…, then the same command",
+        "Ask them again: caravan retry 7 --set num_ctx=12288, then the same command",
         "Say why jobs are held: caravan explain 7",
     ]
-    assert list(next_steps(fine, {}, stored=False, pilot=pilot)) == [
+    assert list(
+        next_steps(failed, {"context_overflow": 10}, Room(num_ctx=8192, fits=False), stored=True)
+    ) == [
+        "Show them: caravan jobs 7 --state failed",
+        "Prompts that are longer than the largest window (8,192 tokens) need to be shortened.",
+        "Say why jobs are held: caravan explain 7",
+    ]
+    assert list(next_steps(fine, {}, Room(), stored=False, pilot=pilot)) == [
         "Write the answers: caravan results 7 -o answers.csv",
         pilot,
     ]
-    assert list(next_steps(fine, {}, stored=True)) == []
+    assert list(next_steps(fine, {}, Room(), stored=True)) == []
 
 
 def test_a_picture_is_drawn_again_when_something_was_read_and_else_once_a_second() -> None:
