@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.colours import paint_failures, paint_state
+from worker.cli.colours import paint_failures, paint_state, show
 from worker.cli.exits import finished_code
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
@@ -15,6 +15,7 @@ from worker.cli.streams import print_json
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.explain.situation import hours_of
+from worker.observability.terminal import terminal_safe
 from worker.policy.answers import advice
 from worker.storage.answers import answer_counts, room_needed
 from worker.storage.batches import find_batch, list_batches, list_rejects
@@ -95,7 +96,7 @@ def status(
     else:
         from worker.cli.render import progress_line
 
-        typer.echo(f"{progress_line(progress)} [{paint_state(str(progress.stands))}]")
+        show(f"{terminal_safe(progress_line(progress))} [{paint_state(str(progress.stands))}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:
@@ -104,10 +105,8 @@ def status(
         if progress.operation is not None and progress.operation.error:
             typer.echo(f"  the last step failed and is tried again: {progress.operation.error}")
         for failure in failures:
-            message = " ".join(failure["message"].split())[:300]
-            typer.echo(
-                f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}"
-            )
+            message = terminal_safe(" ".join(failure["message"].split())[:300])
+            show(f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}")
         for line in advice(flaws, found.id, room):
             typer.echo(f"  {line}")
         for rejected in rejects:
@@ -200,7 +199,7 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
     names = ("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created")
     paint = {"state": paint_state, "failed": paint_failures}
     for line in lines(names, rows, right=right, whole=("created",), width=width, paint=paint):
-        typer.echo(line)
+        show(line)
 
 
 def _state(progress: BatchProgress) -> str:

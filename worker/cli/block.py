@@ -37,11 +37,11 @@ class Block:
             self._replace([])
 
     def print_above(self, text: str) -> None:
-        """Write lines that stay, above what is drawn."""
+        """Write lines that stay, above what is drawn. Those that are too long are folded between words."""
         with self._lock:
             lines = self._lines
             self._replace([])
-            self._write(text)
+            self._write("\n".join(folded(line, self._console.width) for line in text.split("\n")))
             self._replace(lines)
 
     def _replace(self, lines: list[str]) -> None:
@@ -56,6 +56,22 @@ class Block:
     def _write(self, text: str) -> None:
         self._console.file.write(text)
         self._console.file.flush()
+
+
+def folded(line: str, width: int) -> str:
+    """A line of text as several that fit, all but the first indented.
+
+    >>> folded("WARNING job.failed host=gpu-1 code=cut", 24)
+    'WARNING job.failed\\n  host=gpu-1 code=cut'
+    """
+    rows, row = [], ""
+    for word in line.split(" "):
+        if row.strip() and cells(row) + 1 + cells(word) > width:
+            rows.append(row)
+            row = f"  {word}"
+        else:
+            row = f"{row} {word}" if row else word
+    return "\n".join([*rows, row])
 
 
 class _Above:

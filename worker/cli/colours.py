@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Mapping
 
+from worker.cli.streams import drawing
+
 _SIGNS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2"}
 STATES: Mapping[str, str] = {
     **dict.fromkeys(("failed", "refused", "unreachable", "quarantined", "bad"), "red"),
@@ -29,6 +31,11 @@ def has_colours() -> bool:
     """Whether standard output is a terminal whose reader takes colours (https://no-color.org)."""
     environ = os.environ  # noqa: TID251 - what a terminal says of itself
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def show(text: str) -> None:
+    """Print a line with colours in it. What hosts, files and people wrote in it has to be ``terminal_safe`` already."""
+    print(text, file=drawing(sys.stdout))
 
 
 def painted(text: str, colour: str | None) -> str:

@@ -443,7 +443,8 @@ def _printed(
     row: "HostRow", findings: "Iterable[Finding]", *, several: bool, as_json: bool
 ) -> "list[Finding]":
     """What was found of a host, printed for people unless it is to be JSON."""
-    from worker.cli.colours import colour_of, painted
+    from worker.cli.colours import colour_of, painted, show
+    from worker.observability.terminal import terminal_safe
 
     if row.serving:
         told = f"{row.name} is being served now: what is measured is what is left beside that work"
@@ -456,7 +457,7 @@ def _printed(
         if as_json:
             continue
         level = painted(f"{finding.level:<5}", colour_of(finding.level))
-        typer.echo(f"{level} {finding.what:<10} {finding.told}")
+        show(f"{level} {finding.what:<10} {terminal_safe(finding.told)}")
         if finding.remedy:
             typer.echo(f"{'':<16} → {finding.remedy}")
     return found

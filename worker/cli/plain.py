@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from worker.observability.terminal import terminal_safe
+
 SHORTEST = 8
 """Columns of a terminal that are left of a cut column."""
 
@@ -23,7 +25,7 @@ def lines(
     >>> lines(["name", "model"], [["a-long-name", "a-longer-model"]], width=20)
     ['name       model', 'a-long-n…  a-longer…']
     """
-    table = [list(columns), *([" ".join(cell.split()) for cell in row] for row in rows)]
+    table = [list(columns), *([terminal_safe(" ".join(cell.split())) for cell in row] for row in rows)]
     widths = [max(cells(row[at]) for row in table) for at in range(len(columns))]
     if width is not None:
         kept = {*right, *whole}

@@ -124,6 +124,11 @@ def rates(*, done: int, left: int, tokens: int, seconds: float) -> Rates:
     return Rates(done / seconds, tokens / seconds, left * seconds / done if done else None)
 
 
+def without_eta(rates: Rates) -> Rates:
+    """The rates while nothing moves: nobody knows how long that lasts."""
+    return replace(rates, eta_seconds=None, eta_between=None)
+
+
 def duration(seconds: float | None) -> str:
     """A span for people.
 
@@ -206,6 +211,7 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last_at = time.monotonic()
+        self._done: int | None = None
         self._reasons: list[str] = []
 
     def show(
@@ -216,9 +222,10 @@ class _Lines:
         situation: Situation | None = None,
         reasons: Sequence[str] = (),
     ) -> None:
-        if time.monotonic() - self._last_at >= QUIET_SECONDS:
-            self._last_at = time.monotonic()
-            self._print(progress_line(progress, rates))
+        waits = bool(reasons) and progress.done == self._done
+        if time.monotonic() - self._last_at >= QUIET_SECONDS and not waits:
+            self._last_at, self._done = time.monotonic(), progress.done
+            self._print(progress_line(progress, without_eta(rates) if reasons else rates))
         lasting = [without_spans(reason) for reason in reasons]
         if lasting != self._reasons:
             self._reasons = lasting
@@ -246,7 +253,7 @@ class _Live:
     ) -> None:
         self._situation = situation or self._situation  # read less often than the counts
         if reasons:
-            rates = replace(rates, eta_seconds=None, eta_between=None)
+            rates = without_eta(rates)
         self._block.draw(Group(_Bar(progress, rates), *beneath(self._situation, reasons)))
 
 

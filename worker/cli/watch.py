@@ -24,6 +24,7 @@ from worker.cli.render import (
     output_console,
     progress_line,
     rates,
+    without_eta,
     without_spans,
 )
 from worker.cli.settings import opened, settings_for
@@ -74,8 +75,8 @@ def watch(
                         screen.away(str(error))
                     else:
                         rate = eta.into(seen.rates(now))
-                        reasons = why_nothing_moves(now, now.at)
-                        screen.show(now, rate, [] if _moves(now) else reasons)
+                        reasons = [] if _moves(now) else why_nothing_moves(now, now.at)
+                        screen.show(now, without_eta(rate) if reasons else rate, reasons)
                         if now.progress is not None and not now.progress.open and now.progress.total:
                             break
                     if reader_gone():

@@ -217,3 +217,19 @@ def test_a_database_that_is_away_and_back_is_shown_at_once() -> None:
 
     assert is_news(away, drawn)
     assert is_news(replace(drawn, seconds=10.5), away)
+
+
+def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr("worker.cli.render.QUIET_SECONDS", 0.0)
+    with batch_progress_shown(Console(file=written, width=200), HALFWAY) as show:
+        show(HALFWAY, RATES)
+        for _ in range(3):
+            show(HALFWAY, RATES, reasons=["gpu-1 cannot be reached since 05:03 (2 min)"])
+
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "left" in lines[0]
+    assert lines[1].startswith("waiting: gpu-1 cannot be reached")
