@@ -199,6 +199,8 @@ def _last_reason(root: BaseException) -> str:
     """What the innermost cause says, where it says it to people."""
     if isinstance(root, AttributeError | TypeError):  # urllib3 met a socket that was closed under it
         return "the connection was closed"
+    if "base 16: b''" in str(root):  # http.client read a chunk's length where the connection had ended
+        return "it ended in the middle"
     if isinstance(root, ValueError) and not isinstance(root, UnicodeError | HTTPError):
         return "what it sent cannot be read"
     return re.sub(r"<\S+ object at 0x[0-9a-f]+>:? ?", "", one_line(in_words(root)))[:200]
