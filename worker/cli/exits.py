@@ -28,7 +28,7 @@ def explain(error: CaravanError) -> Iterator[str]:
             others = error.left_out - sum(error.alike.values())
             if others:
                 yield f"caravan: … and {others:,} more"
-            if not all(_is_of_the_command(problem) for problem in error.problems):
+            if any(problem.line and not _is_of_the_command(problem) for problem in error.problems):
                 yield "caravan: the input was refused; nothing of it runs. Correct it and submit it again."
         case _:
             yield f"caravan: {error}"
@@ -40,7 +40,8 @@ def _grouped(error: InputRefused) -> Iterator[str]:
     for problem in error.problems:
         lines.setdefault(problem.mistake, set()).add(problem.line)
     for mistake, numbers in lines.items():
-        yield f"caravan: {_place(sorted(numbers - {0}), error.alike.get(mistake, 0))}{mistake[2]}"
+        message = mistake[2].replace("give a default for all", "give --model MODEL for all")
+        yield f"caravan: {_place(sorted(numbers - {0}), error.alike.get(mistake, 0))}{message}"
 
 
 def _place(numbers: Sequence[int], others: int = 0) -> str:

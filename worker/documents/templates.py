@@ -117,12 +117,23 @@ def prompt_template(text: str, *, source: str) -> Template:
         uses = tuple(_uses(tree, variables))
         compiled = sandbox.compile_bounded(tree)
     except TemplateSyntaxError as error:
-        message = f"{source} line {error.lineno}: {error.message}"
+        message = f"{source} line {error.lineno}: {error.message}{_blanks_in_a_name(text)}"
         raise InputRefused([Problem(0, "", "template_syntax", message)]) from error
     except RecursionError as error:
         message = f"{source}: nested too deeply"
         raise InputRefused([Problem(0, "", "template_syntax", message)]) from error
     return Template(source, variables, uses, compiled, sandbox)
+
+
+def _blanks_in_a_name(text: str) -> str:
+    """How a column is written whose name has blanks, where the template holds one.
+
+    >>> _blanks_in_a_name("Sell {{ Product name }}"), _blanks_in_a_name("Sell {{ title | upper }")
+    ('; a name with blanks is written {{ row["Product name"] }}', '')
+    """
+    name = re.search(r"\{\{\s*([^\W\d]\w*(?: +\w+)+)\s*\}\}", text)
+    keyword = name is not None and {"if", "is", "in", "and", "or", "not"} & {*name[1].split()}
+    return "" if name is None or keyword else f"; a name with blanks is written {{{{ {written(name[1])} }}}}"
 
 
 def prompt_text(text: str, *, source: str = "--prompt") -> Template:

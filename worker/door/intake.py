@@ -74,6 +74,7 @@ class Intake:
     ) -> None:
         self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
         self._asked_of = models
+        self._by_command = frozenset(map(normalise_model, models))
         self._override = override
         self._max_attempts = max_attempts
         self._reject = reject
@@ -90,7 +91,7 @@ class Intake:
         self._names: dict[str, str] = {}
         self._keys: dict[tuple[str, str, int], str] = {}
         self.models: dict[str, int] = {}
-        """Each model, and the first line that asks it."""
+        """Each model, and the first line that asks it; 0 where it was named for all of them."""
         self.problems: list[Problem] = []
         self.left_out = 0
         self.alike: Counter[Mistake] = Counter()
@@ -189,7 +190,7 @@ class Intake:
                 base, parsed.prompt, parsed.request.get("system"), parsed.request.get("template")
             )
             for nth, model in enumerate(self._models_of(parsed)):
-                self.models.setdefault(model, line.line)
+                self.models.setdefault(model, 0 if model in self._by_command else line.line)
                 self.accepted += 1
                 job = self._job(base + nth, model, parsed, group)
                 self.expiring += job.expires

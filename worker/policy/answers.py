@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from worker.domain.answers import AnswerCounts
 from worker.policy.context_window import NUM_PREDICT, bucket
 
+MARGIN = 4
+"""A quarter more than estimated: a second refusal would cost more than the room."""
 ROOMY = 16_384
 """A window for prompts of which nothing is known but that they were too long, in tokens."""
 
@@ -26,22 +28,26 @@ class Room:
         return f" --set num_ctx={self.num_ctx}" if self.fits else ""
 
 
-def room_for(*, answer: int = 0, prompt: int = 0, trained: int | None = None) -> Room:
+def room_for(*, answer: int = 0, prompt: int = 0, tried: int = 0, trained: int | None = None) -> Room:
     """The room for answers of which the longest was cut after ``answer`` tokens, and for jobs of which the longest is
-    estimated at ``prompt`` tokens, its answer included. ``trained``: the largest window of their models.
+    estimated at ``prompt`` tokens, its answer included. ``tried``: the window in which they had no room; ``trained``: the
+    largest window of their models.
 
     >>> room_for(answer=10).num_predict, room_for(answer=2048).num_predict, room_for(answer=5000).num_predict
     (4096, 4096, 16384)
     >>> room_for(prompt=9000).larger_window, room_for(prompt=40_000, trained=32_768).larger_window
     (' --set num_ctx=12288', '')
+    >>> room_for(prompt=9000, tried=12_288).num_ctx
+    16384
     """
+    needed = max(prompt + prompt // MARGIN, tried + 1) if prompt else 0
     num_predict = 2 * NUM_PREDICT
     while num_predict < 2 * answer:
         num_predict *= 2
     return Room(
         num_predict=num_predict,
-        num_ctx=bucket(prompt, trained=trained) if prompt else ROOMY,
-        fits=trained is None or prompt <= trained,
+        num_ctx=bucket(needed, trained=trained) if needed else ROOMY,
+        fits=trained is None or needed <= trained,
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
+from worker.domain.runners import RunnerKey
 from worker.policy.answers import Room, room_for
 from worker.storage.models import known_models
 from worker.storage.tables import FLAWED, FLAWED_RESULTS
@@ -58,10 +59,10 @@ _CUT = {
 }
 _TOO_LONG = {
     dialect: text(
-        "SELECT model, max(estimate) AS tokens FROM jobs WHERE id IN (SELECT job_id FROM (SELECT job_id FROM "
+        "SELECT model, runner_key, max(estimate) AS tokens FROM jobs WHERE id IN (SELECT job_id FROM (SELECT job_id FROM "
         f"{table} WHERE batch_id = :batch AND {FLAWED} AND prompt_fit = 'no' LIMIT {_MOST}) AS unfit "
         "UNION ALL SELECT job_id FROM (SELECT job_id FROM results WHERE batch_id = :batch AND state = 'failed' "
-        f"AND error_code = 'context_overflow' LIMIT {_MOST}) AS overflown) GROUP BY model"
+        f"AND error_code = 'context_overflow' LIMIT {_MOST}) AS overflown) GROUP BY model, runner_key"
     )
     for dialect, table in FLAWED_RESULTS.items()
 }
@@ -70,16 +71,24 @@ _TOO_LONG = {
 def room_needed(conn: Connection, batch_id: int) -> Room:
     """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again."""
     cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
-    longest = {
-        row.model: row.tokens for row in conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id})
-    }
-    known = known_models(conn) if longest else {}
+    too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
+    known = known_models(conn) if too_long else {}
     trained = [
-        told.trained_context for model in longest if (told := known.get(model)) and told.trained_context
+        told.trained_context for row in too_long if (told := known.get(row.model)) and told.trained_context
     ]
+    largest = min(trained, default=None)
     return room_for(
-        answer=cut or 0, prompt=max(longest.values(), default=0), trained=min(trained, default=None)
+        answer=cut or 0,
+        prompt=max((row.tokens for row in too_long), default=0),
+        tried=max((_tried(row.runner_key, largest) for row in too_long), default=0),
+        trained=largest,
     )
+
+
+def _tried(runner_key: str, largest: int | None) -> int:
+    """The window in which a job had no room: one that it did not name has grown as far as its model allows."""
+    key = RunnerKey.parse(runner_key)
+    return largest if key.at_least and largest else int(dict(key.options).get("num_ctx", 0))
 
 
 def flaws_of(conn: Connection, job_ids: Sequence[int]) -> dict[int, AnswerCounts]:
