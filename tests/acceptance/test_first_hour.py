@@ -85,7 +85,7 @@ def answers_of(path: Path) -> dict[str, str]:
 
 def batch_of(text: str) -> str:
     """The number of the batch that a summary is about."""
-    return re.findall(r"batch (\d+) \(", text)[-1]
+    return str(re.findall(r"batch (\d+) \(", text)[-1])
 
 
 def suggested(text: str) -> list[str]:

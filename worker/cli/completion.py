@@ -59,7 +59,7 @@ def answer(root: Any, instruction: str, environ: Mapping[str, str]) -> tuple[str
 
 
 def offered(root: Any, words: Sequence[str], incomplete: str) -> list[Item]:
-    """What may stand after ``words``; ``incomplete`` is what is there of it."""
+    """What may stand after ``words``; ``incomplete`` is its beginning."""
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         return []
     kind = kind_after(words, incomplete)

@@ -87,7 +87,7 @@ def test_log_lines_stand_whole_above_the_display(width: int, log: Callable[..., 
         logger.handlers[:] = before
 
     said = "".join(rows[: len(rows) - drawn])
-    assert re.fullmatch(r"\S+ WARNING job.failed custom_id=SKU-00040 code=unsupported message=x{100}", said)
+    assert re.fullmatch(r"\S+ WARNING job.failed custom_id=SKU-00040 +code=unsupported +message=x{100}", said)
     assert sum("912/1,000" in row for row in rows) == 1
     assert sum("gpu-00" in row for row in rows) == 1
     assert screen.rows == [*rows[: len(rows) - drawn], ""], "nothing of the display is left at the end"
