@@ -223,7 +223,7 @@ def edit(
     target: Target = None,
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="How urgent the jobs are.", rich_help_panel=ASKED),
+        typer.Option("--priority", help="Priority of the jobs.", rich_help_panel=ASKED),
     ] = None,
     job: Jobs = None,
     state: States = None,

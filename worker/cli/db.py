@@ -88,7 +88,7 @@ def db_check(
 
 @database.command("backup")
 def db_backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
 ) -> None:
     """Save the database while work goes on, and what lies in the spool, into one SQLite file.
@@ -123,7 +123,7 @@ def db_compact(
 @database.command("restore")
 def db_restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As caravan db backup wrote it.")],
-    force: Annotated[bool, typer.Option("--force", help="What the database holds now goes.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what the database holds.")] = False,
 ) -> None:
     """Bring a backup into an empty database of either kind, and check it. Nobody may serve meanwhile.
 

@@ -49,7 +49,9 @@ class DocumentRules:
     long: Annotated[
         Literal["refuse", "split"],
         typer.Option(
-            "--long", help="What to do with documents that do not fit the window.", rich_help_panel=PANEL
+            "--long",
+            help="Refuse documents that do not fit the window, or split them.",
+            rich_help_panel=PANEL,
         ),
     ] = "refuse"
     combine: Annotated[

@@ -40,7 +40,7 @@ IfMissing = Annotated[
     ),
 ]
 NoWindow = Annotated[
-    bool, typer.Option("--no-window", help="It takes work at any time; dates of --blackout go too.")
+    bool, typer.Option("--no-window", help="Take work at any time; removes --blackout dates too.")
 ]
 
 
@@ -67,7 +67,7 @@ class HostTraits:
         ),
     ] = None
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="SIZE", help="What it has for models, e.g. 24GB.")
+        str | None, typer.Option("--memory", metavar="SIZE", help="Memory for models, e.g. 24GB.")
     ] = None
     shared: Annotated[
         bool | None,
@@ -77,11 +77,11 @@ class HostTraits:
     ] = None
     watts: Annotated[
         float | None,
-        typer.Option("--watts", min=0, max=1e6, help="What it draws at work, for kWh; 0 forgets it."),
+        typer.Option("--watts", min=0, max=1e6, help="Power at work in watts, for kWh; 0 forgets it."),
     ] = None
     idle_watts: Annotated[
         float | None,
-        typer.Option("--idle-watts", min=0, max=1e6, help="What it draws with nothing to do; 0 forgets it."),
+        typer.Option("--idle-watts", min=0, max=1e6, help="Idle power in watts; 0 forgets it."),
     ] = None
 
 
@@ -92,12 +92,12 @@ class AccessOptions:
     basic_auth: Annotated[
         str | None,
         typer.Option(
-            "--basic-auth", metavar="REF", help="Where USER:PASSWORD stands: env:NAME or file:PATH."
+            "--basic-auth", metavar="REF", help="Reference to USER:PASSWORD: env:NAME or file:PATH."
         ),
     ] = None
     bearer: Annotated[
         str | None,
-        typer.Option("--bearer", metavar="REF", help="Where a bearer token stands: env:NAME or file:PATH."),
+        typer.Option("--bearer", metavar="REF", help="Reference to a bearer token: env:NAME or file:PATH."),
     ] = None
     header: Annotated[
         list[str] | None,
@@ -124,7 +124,7 @@ def hosts_add(
     traits: HostTraits,
     access: AccessOptions,
     hours: HoursOptions,
-    name: Annotated[str, typer.Argument(help="What to call it; its worker is started with this name.")],
+    name: Annotated[str, typer.Argument(help="Name of the host, and of its worker.")],
     url: Annotated[str, typer.Argument(help="Its address, in any form that OLLAMA_HOST knows.")],
     if_missing: IfMissing = False,
     json_: AsJson = False,

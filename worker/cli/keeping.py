@@ -39,7 +39,7 @@ def prune(
     batch: Batches = None,
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="TIME", help="What ended longer ago: 90d, 12h, 6w."),
+        typer.Option("--older-than", metavar="TIME", help="Batches that ended longer ago: 90d, 12h, 6w."),
     ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,

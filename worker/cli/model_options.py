@@ -25,7 +25,7 @@ class Carrying:
     wait_hosts: Annotated[
         float,
         typer.Option(
-            "--wait-hosts", min=0, metavar="SECONDS", help="How long hosts that are all away are waited for."
+            "--wait-hosts", min=0, metavar="SECONDS", help="Time to wait for hosts that are all away."
         ),
     ] = 120.0
     json_: Annotated[bool, typer.Option("--json", help="Print the operation as JSON in the end.")] = False

@@ -256,11 +256,16 @@ def models_cp(
 def models_create(
     carrying: Carrying,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the new model.")],
-    source: Annotated[str | None, typer.Option("--from", metavar="MODEL", help="What it is made of.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Model to create it from.")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
-            "-f", "--file", metavar="FILE", help="A JSON object: from, system, template, parameters, …"
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="File with a JSON object: from, system, template, parameters and others.",
         ),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="Its system message.")] = None,

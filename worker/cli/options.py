@@ -106,7 +106,7 @@ class RowOptions:
         typer.Option(
             "--delimiter",
             metavar="CHARACTER",
-            help="What separates the cells of a CSV: ';', tab … Default: detected.",
+            help="Separator of the cells of a CSV: ';', tab … Default: detected.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -242,7 +242,7 @@ class RequestOptions:
         typer.Option(
             "--keep-alive",
             metavar="TIME",
-            help="How long the model stays loaded after its last job.",
+            help="Time that the model stays loaded after its last job.",
             rich_help_panel=ASKED,
         ),
     ] = None
@@ -361,7 +361,7 @@ class NoticeOptions:
         Literal["always", "failure", "new-failures"],
         typer.Option(
             "--notify",
-            help="When to notify: always, or only of failures; a schedule notifies of new ones.",
+            help="Notify always, or only of failures; a schedule: of new ones.",
             rich_help_panel=TOLD,
         ),
     ] = "always"

@@ -28,7 +28,7 @@ def report(
             metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
         ),
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="What a line stands for.")] = By.MODEL,
+    by: Annotated[By, typer.Option("--by", help="Group the lines by this.")] = By.MODEL,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="From this hour on: 2026-11-23T02:00, or 12h, 2d ago."),

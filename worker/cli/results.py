@@ -74,9 +74,7 @@ class ResultForm:
             help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz) or .parquet.",
         ),
     ] = None
-    as_: Annotated[
-        Literal["jsonl", "csv"], typer.Option("--as", help="What to print where no file is named.")
-    ] = "jsonl"
+    as_: Annotated[Literal["jsonl", "csv"], typer.Option("--as", help="Format on standard output.")] = "jsonl"
     bom: Annotated[
         bool, typer.Option("--bom", help="CSV with a byte order mark: Excel reads it as UTF-8.")
     ] = False

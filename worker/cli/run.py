@@ -94,7 +94,7 @@ def run(
             "--wait-hosts",
             min=0,
             metavar="SECONDS",
-            help="How long to wait for hosts that are all away.",
+            help="Time to wait for hosts that are all away.",
             rich_help_panel="Hosts",
         ),
     ] = 120.0,

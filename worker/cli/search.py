@@ -30,7 +30,7 @@ def search(
         list[str] | None, typer.Option("--model", help="Only of this model; repeat for more.")
     ] = None,
     in_: Annotated[
-        str, typer.Option("--in", metavar="FIELD,…", help="Where to look: prompt, answer.")
+        str, typer.Option("--in", metavar="FIELD,…", help="Search only here: prompt, answer.")
     ] = "prompt,answer",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Hits that are shown.")] = 20,
     catch_up: Annotated[

@@ -30,13 +30,17 @@ class FiringOptions:
         Literal["run", "skip"],
         typer.Option(
             "--misfire",
-            help="What to do about a run that was missed because nothing was serving.",
+            help="Run a firing late that was missed because nothing was serving, or skip it.",
             rich_help_panel=WHEN,
         ),
     ] = "run"
     overlap: Annotated[
         Literal["refuse", "queue", "allow"],
-        typer.Option("--overlap", help="What to do when the last run has not ended.", rich_help_panel=WHEN),
+        typer.Option(
+            "--overlap",
+            help="Refuse, queue or allow a firing while the last one has not ended.",
+            rich_help_panel=WHEN,
+        ),
     ] = "refuse"
 
 
@@ -46,7 +50,9 @@ class NightOptions:
 
     documents: Annotated[
         list[str],
-        typer.Option("--documents", metavar="PATTERN", help="Which, e.g. 'inbox/**/*.pdf'; repeat."),
+        typer.Option(
+            "--documents", metavar="PATTERN", help="Documents to ask, e.g. 'inbox/**/*.pdf'; repeat."
+        ),
     ]
     encoding: Annotated[
         str | None,
@@ -70,7 +76,7 @@ class NightOptions:
         Literal["keep", "rerun"],
         typer.Option(
             "--on-model-change",
-            help="What to do with answers of weights that no host has any more.",
+            help="Keep answers of weights that no host has any more, or ask again.",
             rich_help_panel=ASKED,
         ),
     ] = "keep"

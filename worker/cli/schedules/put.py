@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @with_groups
 def schedule_add(
-    name: Annotated[str, typer.Argument(help="What to call it: letters, digits, . _ and -.")],
+    name: Annotated[str, typer.Argument(help="Name: letters, digits, . _ and -.")],
     firing: FiringOptions,
     night: NightOptions,
     rules: DocumentRules,
