@@ -160,7 +160,7 @@ def test_documents_are_submitted_for_whoever_serves(
         env=environment,
     )
 
-    assert json.loads(done.stdout)["jobs"] == 1
+    assert json.loads(done.stdout)["total"] == 1
 
 
 def test_the_example_is_answered_and_its_scan_is_told(

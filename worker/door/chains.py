@@ -11,7 +11,7 @@ from worker.kinds.registry import KINDS
 from worker.storage.engine import Database
 from worker.storage.extend import stored_jobs
 from worker.storage.follows.links import Link, link_jobs, mark_followed
-from worker.storage.follows.runners import Asked, Conversation, asked_of, conversations_of, one_runner
+from worker.storage.follows.runners import Conversation, Question, conversations_of, one_runner, questions_of
 from worker.storage.ids import job_id
 
 CHUNK = 5000
@@ -86,7 +86,7 @@ def _link(
     outside = {one.parent for one in links if one.parent not in lines}
     carried = {job for one in links if one.carry for job in (one.job, one.parent)}
     with database.read() as conn:
-        stored = asked_of(conn, outside | carried)
+        stored = questions_of(conn, outside | carried)
     for one in links:
         if len(problems) >= MOST_PROBLEMS:
             break
@@ -110,7 +110,7 @@ def _link(
     return []
 
 
-def _cannot_go_on(parent: Asked, job: Asked) -> str | None:
+def _cannot_go_on(parent: Question, job: Question) -> str | None:
     """Why a job cannot go on from its parent's answer; None where it can. The turns of a chat are texts, which any
     model reads."""
     if KINDS[parent.kind].shape.carries is None:

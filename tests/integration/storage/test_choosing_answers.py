@@ -79,7 +79,7 @@ def test_each_command_that_chooses_jobs_chooses_by_their_answers(
     again = shell("submit", "--from", "@last", *options, "--set", "num_predict=4096", "--json")
     assert again.exit_code == (0 if expected else 2), again.stderr
     if expected:
-        assert json.loads(again.stdout)["jobs"] == len(expected)
+        assert json.loads(again.stdout)["total"] == len(expected)
 
 
 def test_a_status_counts_answers_to_look_at_and_names_a_command_that_works(

@@ -22,7 +22,7 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
     from worker.schedules.spec import check_name, spec_of
 
     found: dict[str, ScheduleSpec] = {}
-    for name, said, lines, line in _said(path):
+    for name, said, lines, line in _schedules_of(path):
         if name in found:
             raise _refused(path, line, "name", f"{name} stands in the file twice")
         try:
@@ -40,7 +40,7 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
     return found
 
 
-def _said(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, int], int]]:
+def _schedules_of(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, int], int]]:
     """Name, fields, the line of each field, and that of the schedule."""
     import yaml
 

@@ -11,7 +11,7 @@ from worker.cli.streams import print_json
 
 
 def schedule_list(json_: AsJson = False) -> None:
-    """List schedules: when each fires next, and what came of its last firing.
+    """List schedules: when each fires next, and the result of its last firing.
 
     Example: caravan schedule list
     """
@@ -112,7 +112,7 @@ def schedule_history(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Show the firings of a schedule, the newest first, one line each: when, and what came of it.
+    """Show the firings of a schedule, the newest first, one line each: when, and its result.
 
     Example: caravan schedule history nightly --limit 7
     """

@@ -166,7 +166,7 @@ def schedule_apply(
 
 
 def _prompt_or_template(prompt: str | None, template: Path | None) -> tuple[str | None, str | None]:
-    """The text, or the file that each firing reads anew."""
+    """The text, or the file that each firing reads again."""
     if prompt is None or not prompt.startswith("@"):
         return prompt, None if template is None else str(template)
     if prompt.startswith("@@"):

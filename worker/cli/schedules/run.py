@@ -111,7 +111,7 @@ def _here(
         if (closed := _closed(database, firing, clock)) is not None:
             console.print(f"{closed}; caravan up serves it then, and so does --wait", style="yellow")
             if not wait:
-                return _told(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
+                return _print_result(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
         try:
             shown = Shown(place, Receipt(batch, created=False))
             look = show_to_the_end(shown, console, wait_hosts=WAIT_HOSTS)
@@ -124,7 +124,7 @@ def _here(
     if firing.ended_at is None:
         patiently(lambda: settle(database, firing, clock=clock))
     _deliver(stack, firing.id)
-    return _told(database, firing.id, clock, code, as_json=as_json)
+    return _print_result(database, firing.id, clock, code, as_json=as_json)
 
 
 def _deliver(stack: "Embedded", firing_id: int) -> None:
@@ -175,7 +175,7 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
             if as_json:
                 _tell(_report(database, firing.id, clock), as_json=True)
             else:
-                typer.echo(f"{name} fires; caravan schedule history {name} shows what comes of it")
+                typer.echo(f"{name} fires; caravan schedule history {name} shows the result")
             return 0
         try:
             firing = _until(database, firing.id, clock, lambda one: one.batch_id is not None, console)
@@ -192,9 +192,9 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
                 if look.outlook is Outlook.DONE and look.progress.done == look.progress.total:
                     _until(database, firing.id, clock, lambda _: False, console, seconds=SETTLE_SECONDS)
         except KeyboardInterrupt:
-            console.print(f"No longer looking on; caravan schedule history {name} shows what comes of it.")
+            console.print(f"No longer looking on; caravan schedule history {name} shows the result.")
             return 130
-        return _told(database, firing.id, clock, code, as_json=as_json)
+        return _print_result(database, firing.id, clock, code, as_json=as_json)
 
 
 def _until(
@@ -240,8 +240,8 @@ def _report(database: "Database", firing_id: int, clock: "Clock") -> dict[str, A
     return report_of(database, firing, now=clock.now())
 
 
-def _told(database: "Database", firing_id: int, clock: "Clock", code: int, *, as_json: bool) -> int:
-    """Print what came of it; the exit code."""
+def _print_result(database: "Database", firing_id: int, clock: "Clock", code: int, *, as_json: bool) -> int:
+    """Print the result of a firing. Returns the exit code."""
     report = _report(database, firing_id, clock)
     _tell(report, as_json=as_json)
     if code:

@@ -33,7 +33,7 @@ _LINK = text(
 
 
 def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
-    """Note who waits for whom; again is as once. They are looked at once ``mark_followed`` was called."""
+    """Note who waits for whom; idempotent. They are looked at once ``mark_followed`` was called."""
     if links:
         rows = [
             {"job": one.job, "parent": one.parent, "release": one.release, "combines": one.combines}

@@ -17,19 +17,19 @@ from worker.storage.slices import slices
 from worker.storage.tables import jobs
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """Which model a job asks, and what it is asked."""
 
     model: str
     kind: str
 
 
-def asked_of(conn: Connection, job_ids: Collection[int]) -> dict[int, Asked]:
+def questions_of(conn: Connection, job_ids: Collection[int]) -> dict[int, Question]:
     """What these jobs ask, of those that are there."""
-    found: dict[int, Asked] = {}
+    found: dict[int, Question] = {}
     for ids in slices(sorted(job_ids)):
         rows = conn.execute(select(jobs.c.id, jobs.c.model, jobs.c.kind).where(jobs.c.id.in_(ids)))
-        found.update((job, Asked(model, kind)) for job, model, kind in rows)
+        found.update((job, Question(model, kind)) for job, model, kind in rows)
     return found
 
 
