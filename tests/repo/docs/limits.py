@@ -77,7 +77,7 @@ def limits() -> list[Limit]:
             f"{ROW} (`too_large`) before its values are made",
         ),
         Limit(
-            "a Parquet file, as it says of itself",
+            "a Parquet file, by its own metadata",
             f"{_size(encodings.UNPACKED_FREELY)} unpacked, or {encodings.UNPACKED_RATIO} times its size",
             FIXED,
             FILE,
@@ -98,13 +98,13 @@ def limits() -> list[Limit]:
         Limit("`--prompt @FILE`, `--template`, `--system @FILE`", _size(encodings.TEXT_LIMIT), FIXED, FILE),
         Limit("a rendered prompt or system", _size(templates.RENDERED_LIMIT), FIXED, ROW),
         Limit(
-            "a text on a template's way",
+            "a text while a template is rendered",
             f"{sandbox.TEXT_LIMIT // 2**20} million characters (2²⁰ each)",
             FIXED,
             ROW,
         ),
         Limit(
-            "all texts that one rendering makes on its way",
+            "all texts while a template is rendered",
             f"{sandbox.MADE_LIMIT // 2**20} million characters (2²⁰ each)",
             FIXED,
             ROW,
@@ -135,8 +135,8 @@ def limits() -> list[Limit]:
             FIXED,
             "the line is refused by its number (`invalid_json`)",
         ),
-        Limit("problems told of one line", f"{MOST_PROBLEMS}", FIXED, "the first ones are told"),
-        Limit("problems told of one input", f"{intake.PROBLEMS_SHOWN}", FIXED, "the rest is counted"),
+        Limit("problems reported for one line", f"{MOST_PROBLEMS}", FIXED, "the first ones are reported"),
+        Limit("problems reported for one input", f"{intake.PROBLEMS_SHOWN}", FIXED, "the rest is counted"),
         Limit("jobs of a batch", f"{MOST_JOBS:,}", "split the input", FILE),
         Limit(
             "jobs of one Celery message",
@@ -184,10 +184,10 @@ def limits() -> list[Limit]:
             "the host is not used",
         ),
         Limit("models of one host", f"{MOST_MODELS:,}", FIXED, "the host is not used"),
-        Limit("what is read of a refusal's body", _size(_bounds.error_bytes), FIXED, "the rest is not read"),
+        Limit("the body of a refusal of a host", _size(_bounds.error_bytes), FIXED, "the rest is not read"),
         Limit("a message of a host", "2,000 characters, one line", FIXED, "it is cut"),
         Limit(
-            "how long a busy host may ask to be left alone (`Retry-After`)",
+            "the wait that a busy host may ask for (`Retry-After`)",
             f"{Settings.model_fields['lease_seconds'].default / 3:g} s",
             "a third of `CARAVAN_LEASE_SECONDS`",
             "it is tried again then",
