@@ -109,7 +109,7 @@ def db_backup(
 def db_compact(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Write an SQLite file anew without what was pruned from it. Nothing may serve meanwhile.
+    """Write an SQLite file again without what was pruned from it. Nothing may serve meanwhile.
 
     Example: caravan db compact
     """

@@ -1,4 +1,4 @@
-"""``caravan health`` and ``caravan notify``: is all well, and does who has to know hear of it?"""
+"""``caravan health`` and ``caravan notify``: findings, and the channels that report them."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,14 +59,14 @@ def _look(settings: "Settings") -> "Verdict":
 
 @notify.callback()
 def _group() -> None:
-    """Those who are told when something is not well."""  # with a callback a single command stays below its group
+    """The channels that report trouble."""  # with a callback a single command stays below its group
 
 
 @notify.command("test")
 def notify_test() -> None:
     """Send a mail and a ping now, to those whom the settings name, and say whether they got out. Exit code 1 if not.
 
-    CARAVAN_SMTP_URL with CARAVAN_MAIL_TO, and CARAVAN_PING_URL, say who is told.
+    CARAVAN_SMTP_URL with CARAVAN_MAIL_TO, and CARAVAN_PING_URL, set the addressees.
 
     Example: caravan notify test
     """
@@ -79,7 +79,9 @@ def notify_test() -> None:
 
     teller = Teller(settings_for().telling)
     if not teller.mails and not teller.pings:
-        raise SettingsRefused("nobody is told: set CARAVAN_SMTP_URL and CARAVAN_MAIL_TO, or CARAVAN_PING_URL")
+        raise SettingsRefused(
+            "there are no addressees: set CARAVAN_SMTP_URL and CARAVAN_MAIL_TO, or CARAVAN_PING_URL"
+        )
     letter = Letter(
         f"caravan on {platform.node()}: a test", "This mail was asked for by: caravan notify test\n"
     )
@@ -108,7 +110,7 @@ def notify_list(
     batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its number, key, name, or @last.")],
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Who is told when a batch is over, and whether it got out.
+    """List the addressees of a batch, and whether their messages were delivered.
 
     Example: caravan notify list @last
     """
@@ -140,4 +142,4 @@ def notify_list(
         why = f": {one.error}" if one.error else ""
         typer.echo(f"{one.state}{tried}: {one.to.channel} to {one.to.target}{why}")
     if not found:
-        typer.echo("nobody is told")
+        typer.echo("there are no addressees")

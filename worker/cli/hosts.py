@@ -336,7 +336,7 @@ def hosts_history(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Show what a host loaded and when, the newest first: how long each load took, why it was, what came of it.
+    """Show what a host loaded and when, the newest first: the duration, reason and result of each load.
 
     Example: caravan hosts history gpu-1 --limit 50
     """
@@ -467,7 +467,7 @@ def _printed(
 
 
 def _settings() -> "Settings":
-    """The settings, and a log of what is wrong: a secret that every user can read is told as an event."""
+    """The settings, and a log of what is wrong: a secret that every user can read is logged as an event."""
     from worker.cli.settings import quiet_log, settings_for
 
     settings = settings_for()

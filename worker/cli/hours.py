@@ -60,7 +60,7 @@ def zone_name(hours: HoursOptions) -> str:
 
 
 def say_forecast(database: "Database", clock: "Clock", batch_id: int, console: "Console") -> None:
-    """Of a batch with hours, whether they suffice, as far as one can tell beforehand."""
+    """Whether the hours of a batch are long enough, as far as the pace is known."""
     from worker.quote.forecast import forecast
 
     found = forecast(database, batch_id, clock=clock)

@@ -1,4 +1,4 @@
-"""``caravan info``: what is this, what does it use, and where was each setting said?"""
+"""``caravan info``: versions, database, and where settings come from."""
 
 import importlib.metadata
 import platform

@@ -1,4 +1,4 @@
-"""``caravan search``: where did somebody ask this, or a model say that?"""
+"""``caravan search``: prompts and answers by their words."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""What a wrong command line is told: one line that says what is wrong and what was probably meant."""
+"""The message for a wrong command line: one line with the problem and the probable meaning."""
 
 import re
 from collections.abc import Iterable, Sequence

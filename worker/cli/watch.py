@@ -1,4 +1,4 @@
-"""``caravan watch``: how does it go on, from one look to the next?"""
+"""``caravan watch``: progress, from one look to the next."""
 
 import sys
 import time

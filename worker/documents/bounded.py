@@ -293,7 +293,7 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 
 
 def _replies(request: dict[str, Any], data: bytes, unlimited: list[str]) -> Iterator[bytes]:
-    """Replies to a request as JSON: of a table its rows, and at the end what came of it."""
+    """Replies to a request as JSON: of a table its rows, and at the end the outcome."""
     try:
         if request["do"] == "rows":
             from worker.documents.formats.rows import read_rows

@@ -195,7 +195,7 @@ def _explain(error: csv.Error, line: int) -> str:
 def open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool, chosen: bool) -> Rows:
     """A table as text. ``delimiter`` None: it is found out. ``chosen``: somebody said whether cells stand in quotes.
 
-    Raises InputRefused for a header that is none.
+    Raises InputRefused for an invalid header.
     """
     delimiter = delimiter or _delimiter(path, encoding, quoted=quoted)
     with closing(_records(path, encoding, delimiter, quoted=quoted)) as records:

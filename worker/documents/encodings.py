@@ -1,4 +1,4 @@
-"""In which encoding is this file written, and where is the byte that fits none?
+"""Finds the encoding of a file, or the byte that fits none.
 
 Read without being named: UTF-8, UTF-16 and UTF-32 by their byte order marks or (UTF-8) without one, and the encodings of
 Chinese, Japanese and Korean (``likelihood.ENCODINGS``, ISO-2022-JP and ISO-2022-KR) where the text is clearly one of them.
@@ -146,7 +146,7 @@ def shown_encoding(encoding: str) -> str:
 
 
 def is_unusual(encoding: str | None) -> bool:
-    """Whether users are told that a text was read in this encoding, which nobody named."""
+    """Whether to tell users that a text was read in this encoding, which nobody named."""
     return encoding is not None and encoding not in ("utf-8", "utf-16", "utf-32")
 
 

@@ -22,7 +22,7 @@ ENDING = ".rows"
 
 @dataclass(frozen=True, slots=True)
 class KeptRows:
-    """The rows of such a file; each iteration reads it anew."""
+    """The rows of such a file; each iteration reads it again."""
 
     path: Path
     columns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How likely are bytes to be text in one encoding or another?
+"""Rates how likely bytes are text in one encoding or another.
 
 Validity says little: nearly every Korean text in CP949 is also valid GB18030. So the text that each encoding would give is
 weighed by how common its characters are in the language, in bits (-log2 of a probability), over the same bytes: the reading

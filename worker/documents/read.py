@@ -1,4 +1,4 @@
-"""The text of a document, its pages where it has some, and what it tells of itself.
+"""The text of a document, its pages where it has some, and its metadata.
 
 A document without text is refused by name, so that no model is asked about nothing and invents it.
 """
@@ -83,7 +83,7 @@ class Document:
     text: str
     pages: tuple[str, ...] | None
     metadata: Mapping[str, Any]
-    """What it tells of itself (title, author, front matter …); of a row its columns."""
+    """Its metadata (title, author, front matter …); of a row its columns."""
     media_type: str
     sha256: str
     """Of its bytes; of a row, of its values."""
@@ -300,7 +300,7 @@ def _renders(found: Found, data: bytes, reader: Reader | None) -> Render:
 def read_rows(
     found: Found, *, reader: Reader | None = None, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
-    """Each row of a table as a document, its columns in ``metadata``; a row that is none as what is wrong with it.
+    """Each row of a table as a document, its columns in ``metadata``; a bad row as its problem.
 
     The text is the column ``text`` where there is one, else the row as lines ``column: value``. Raises DocumentRefused for
     what is wrong with the whole file, and ExtraMissing.

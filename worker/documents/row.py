@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Rows(Protocol):
-    """A file's rows; each iteration reads it anew. Iterating raises InputRefused for what ends the reading."""
+    """A file's rows; each iteration reads it again. Iterating raises InputRefused for what ends the reading."""
 
     @property
     def kind(self) -> str:

@@ -19,7 +19,7 @@ from worker.errors import DocumentRefused, InputRefused, Problem
 
 MOST_DOCUMENTS = 200_000
 MOST_ENTRIES = 2_000_000
-"""Files and folders looked at; a pattern that begins too high up is told so, instead of a walk without end."""
+"""Files and folders looked at; a pattern that begins too high up is refused, instead of a walk without end."""
 DEEPEST = 64
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -71,7 +71,7 @@ def fixed_part(pattern: str) -> str:
 
 
 def roots_of(patterns: Iterable[str], base: Path) -> tuple[str, ...]:
-    """The roots of patterns for which none was told: where each begins to vary; of a plain file its folder."""
+    """The roots of patterns without ``--root``: where each begins to vary; of a plain file its folder."""
     roots: list[str] = []
     for pattern in patterns:
         whole = absolute(pattern, base)

@@ -147,7 +147,7 @@ _NO_FENCE = (sys.maxsize, sys.maxsize)
 
 
 def _fences(text: str) -> Iterator[tuple[int, int]]:
-    """Where each block of code begins and ends. One that is never closed is none: a line of dashes hides no heading."""
+    """Where each block of code begins and ends. One that is never closed does not count: a line of dashes hides no heading."""
     opened: int | None = None
     for fence in _FENCE.finditer(text):
         if opened is None:

@@ -1,4 +1,4 @@
-"""Which jobs wait for which? The names of the lines become numbers; what cannot be is told with its line."""
+"""Resolves which jobs wait for which: names of lines become numbers, and errors have their line."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The input changed: what of it does the batch have, what is new, what is asked otherwise than before?"""
+"""Compares a changed input with its batch: kept, new and changed rows."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -84,7 +84,7 @@ def extend(
     source: str | None,
     clock: Clock,
 ) -> tuple[Batch, Difference]:
-    """Add what is new, ask anew what changed, in chunks; interrupted, the same command goes on.
+    """Add what is new, ask again what changed, in chunks; interrupted, the same command goes on.
 
     The key is changed last: until then the batch answers to the old one. Raises Conflict.
     """

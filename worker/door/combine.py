@@ -50,7 +50,7 @@ def filled(template: str, values: Mapping[str, Any], parts: Sequence[Part]) -> s
 
 
 def _values(part: Part) -> dict[str, Any]:
-    """What a template says of a part: what its metadata tells of its place, and its answer."""
+    """The values of a part for a template: its place, from its metadata, and its answer."""
     place = part.metadata.get("part")
     return {
         **(place if isinstance(place, dict) else {}),

@@ -24,7 +24,7 @@ Long = Literal["refuse", "split"]
 """What is done with a document that does not fit the window."""
 
 UNKNOWN_WINDOW = 8192
-"""Tokens: where no host tells of the model, and documents are to be split."""
+"""Tokens: where no host knows the model, and documents are to be split."""
 
 SMALLEST_PART = 256
 """Tokens of a part; with less room than that beside its template, a document is refused."""
@@ -60,7 +60,7 @@ class Templates:
 
 
 def window_of(models: Sequence[ModelTold], request: Mapping[str, Any], *, long: Long) -> Window | None:
-    """How much of a document fits: the window as it was asked for, else the smallest of what the hosts tell of the models.
+    """How much of a document fits: the requested window, else the smallest that the hosts report for the models.
 
     ``request``: options, think and format of its jobs. None: nobody knows, and nothing is too long.
     """

@@ -87,7 +87,7 @@ def prepare(
     """Read every document and keep what is asked of it in ``folder``. ``window``: None where no model's is known, and then
     nothing is too long. ``texts`` holds what was read before.
 
-    Raises InputRefused: nothing matches, nothing can be read, or a template is none.
+    Raises InputRefused: nothing matches, nothing can be read, or a template is not valid.
     """
     templates = _templates(asking)
     refused: list[DocumentRefused] = []
@@ -221,7 +221,7 @@ def _templates(asking: Asking) -> Templates:
 
 
 def _check(*templates: Template | None) -> None:
-    """A column that no document has is told before all of them are read."""
+    """Refuse a column that no document has, before all of them are read."""
     problems = [
         problem
         for template in templates

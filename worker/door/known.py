@@ -136,7 +136,7 @@ def _cannot_apply(option: str, why: str, batch: Batch) -> InputRefused:
 
 
 def _with_models(database: Database, batch: Batch, check_models: CheckModels, clock: Clock) -> None:
-    """The models of jobs that have not ended are there, and jobs that were held for want of them go on."""
+    """The models of jobs that have not ended are there, and jobs that were held because they were missing go on."""
     with database.read() as conn:
         keys = [key for key, states in jobs_by_runner_key(conn, batch.id).items() if set(states) - FINAL]
     wanted = dict.fromkeys((RunnerKey.parse(key).model for key in keys), 0)

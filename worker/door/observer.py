@@ -1,4 +1,4 @@
-"""Whoever looks on while a batch is taken in: is told of it, and decides what only a person can."""
+"""Observers of a submission: they get its progress, and decide what only a person can."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Difference:
     """Rows beside the batch that was made of them before: jobs, by (custom_id, model)."""
 
     kept: int
-    """Asked as before; what came of them stays."""
+    """Asked as before; their results stay."""
     new: int
     changed: int
     """Asked otherwise; what they answered goes."""

@@ -9,7 +9,7 @@ class Places:
     """The place of each (custom_id, model): 12 bytes a slot, of which two thirds are used at most, where a dictionary of the
     ids takes 200 bytes for each.
 
-    Ids are told apart by 64 bits of hash, which differ in every process: among ten million ids two are taken for one with
+    Ids are distinguished by 64 bits of hash, which differ in every process: among ten million ids two are taken for one with
     a chance of one in 300,000, and the second is refused then; submitted again, both are taken.
 
     >>> places = Places()

@@ -122,7 +122,7 @@ def upload(
 
 
 def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
-    """Before a refused batch begins anew, the lines that were stored of it are gone."""
+    """Before a refused batch begins again, its stored lines are deleted."""
     with database.read() as conn:
         batch = batch_of_key(conn, key)
         operation = None

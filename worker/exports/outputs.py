@@ -111,7 +111,7 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _is_database(target: Path) -> bool:
-    """Whether this is a database that Caravan works on: a backup and a snapshot are none."""
+    """Whether this is a database that Caravan works on: a backup and a snapshot are not."""
     try:
         with target.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:

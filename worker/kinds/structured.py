@@ -4,7 +4,7 @@ The grammar holds from the first token, and locks the reasoning in. So a job tha
 without ``format``, then with it, going on from the first reply. The host finds the beginning in its prefix cache, where the
 runner options are the same.
 
-An answer that does not fit is told what is wrong with it, and gone on from: its prefix is cached, and a model that is
+The model gets the problem of an answer that does not fit, and goes on from it: its prefix is cached, and a model that is
 told changes its answer even at temperature 0. An answer that was cut is worth no telling: it is asked again, with
 another seed, and not at all where no chance is in it.
 """

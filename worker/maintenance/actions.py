@@ -36,7 +36,7 @@ class Changed:
 
     jobs: int
     running: int = 0
-    """Jobs that run and were told to stop; their workers hang up within seconds."""
+    """Running jobs that were asked to stop; their workers hang up within seconds."""
     batches: tuple[int, ...] = ()
     """Those whose jobs were changed."""
     left: int = 0
@@ -95,7 +95,7 @@ def cancel_jobs(
 
 
 def unhold_jobs(database: Database, chosen: Selection, *, clock: Clock) -> Changed:
-    """Let held jobs go, as if nothing had befallen them; those of a paused batch wait until it is resumed."""
+    """Release held jobs, as if nothing had happened to them; those of a paused batch wait until it is resumed."""
     changed = _each(
         database,
         chosen,

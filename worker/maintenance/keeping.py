@@ -162,7 +162,7 @@ def give_room_back(
 
 
 def compact(database: Database, *, clock: Clock) -> int:
-    """Write an SQLite file anew; by how many bytes it is smaller. Raises Conflict while a host is served, and where the
+    """Write an SQLite file again; by how many bytes it is smaller. Raises Conflict while a host is served, and where the
     database is no file."""
     if room(database) is None:
         raise Conflict(
@@ -191,7 +191,7 @@ def delete_jobs(
     wait: float = WAIT_RUNNING,
     principal: str | None = None,
 ) -> Gone:
-    """Forget these jobs, each filter a batch: what they asked and what came of it. What waits or runs is cancelled first,
+    """Forget these jobs, each filter a batch: their requests and results. What waits or runs is cancelled first,
     and a whole batch at once. Their rows follow in chunks, which the service ``operations`` continues should this process
     end.
 

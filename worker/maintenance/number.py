@@ -1,4 +1,4 @@
-"""Gives every result that has none its number: periodically, and for whoever wants to read on from one."""
+"""Gives every result that has none its number: periodically, and for readers that continue from one."""
 
 from worker.clock import Clock
 from worker.maintenance.service import Counts

@@ -50,7 +50,7 @@ WINDOW = 25
 LONGEST_PASS = 5.0
 """Seconds of one pass of the service, shared by the operations that go on."""
 WAIT_RUNNING = 15.0
-"""Seconds that jobs which run and were told to stop have for it, before they are deleted all the same."""
+"""Seconds that running jobs have to stop, before they are deleted all the same."""
 KEPT = timedelta(days=7)
 """How long an operation is on record after its end."""
 MOST_FORGOTTEN = 1000
@@ -194,7 +194,7 @@ def _portion(conn: Connection, operation: Operation, limit: int) -> tuple[Select
 
 
 def _retry(conn: Connection, operation: Operation, now: datetime) -> Operation:
-    """A batch that had paused by itself goes on when the last of them is asked again, and its brakes begin anew."""
+    """A batch that had paused by itself goes on when the last of them is asked again, and its brakes begin again."""
     options = operation.arguments.get("options")
     operation = _by_rows(conn, operation, partial(retry_some, now=now, options=options), now)
     if operation.ended_at is not None and operation.done:

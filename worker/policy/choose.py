@@ -50,7 +50,7 @@ def choose(facts: Facts) -> Decision:
 def _starved(picture: Picture) -> Decision | None:
     """Whoever waited past the patience of its priority is served, the longest first.
 
-    The clock starts anew with each claim of that key and priority, so a starved key gets a share, not the host.
+    The clock starts again with each claim of that key and priority, so a starved key gets a share, not the host.
     """
     facts, host = picture.facts, picture.host
     patience = facts.parameters.patience

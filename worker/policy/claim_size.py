@@ -1,4 +1,4 @@
-"""How many jobs does a host claim at once, and in which order?"""
+"""How many jobs a host claims at once, and in which order."""
 
 import math
 

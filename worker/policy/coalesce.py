@@ -1,4 +1,4 @@
-"""Which runner serves which of the queued runner keys?
+"""Decides which runner serves which of the queued runner keys.
 
 A job that named no window may ride on a larger one of its model (``num_ctx>=8192``), and two names of one model's weights
 share a runner (``server/sched.go``: runners are known by the model's path). So what waits is put together before anything

@@ -1,4 +1,4 @@
-"""How large a context window does a job need?
+"""The context window that a job needs.
 
 A window that is too small refuses the prompt or cuts the answer; one that is too large takes memory from every slot. So a
 job that names none gets what its estimated tokens and its answer need, rounded up to one of few sizes.

@@ -1,4 +1,4 @@
-"""Which work must not wait any longer, for its deadline's sake?
+"""Work that must not wait any longer because of its deadline.
 
 Dated work comes first from when it needs ``deadline_share`` of what the fleet can do until then: at the last safe moment
 every host would need it at once, and one long job, or one load, would be too much. What cannot be saved any more is not

@@ -1,4 +1,4 @@
-"""What do results, loads and watts come to, by batch, model, host, day or hour?"""
+"""Sums of results, loads and watts by batch, model, host, day or hour."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How many loads would first-come-first-served have done?"""
+"""The number of loads that first-come-first-served would have done."""
 
 from collections.abc import Iterable
 

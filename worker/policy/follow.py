@@ -1,4 +1,4 @@
-"""A job waits for others: may it begin, by what became of them?"""
+"""Decides whether a job that waits for others may begin."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

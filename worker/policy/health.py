@@ -16,7 +16,7 @@ BROKEN_IN_A_ROW = 5
 """Incidents without an answer between them after which the host, not a job, must be what is broken: a job that kills
 hosts is held after three."""
 WEDGED_IN_A_ROW = 2
-"""A runner that hangs again after it was unloaded and loaded anew."""
+"""A runner that hangs again after it was unloaded and loaded again."""
 LONGEST_QUARANTINE = timedelta(minutes=30)
 
 

@@ -1,4 +1,4 @@
-"""When is a notice that did not get out tried again, and how is it said?"""
+"""When a failed notice is tried again, and its text."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def next_wait(tries: int) -> timedelta | None:
 
 
 def headline(news: News) -> str:
-    """One line: what came of it.
+    """The outcome in one line.
 
     >>> from datetime import UTC, datetime
     >>> at = datetime(2026, 11, 23, tzinfo=UTC)

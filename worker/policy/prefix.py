@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 SAMPLE = 200
-"""Prompts from which it is told what all of an input have in common."""
+"""Number of prompts that show what all prompts of an input have in common."""
 PREFIX = 512
-"""Characters, after what all have in common, by which prompts are told apart: a prefix that is shorter is evaluated in
+"""Characters, after what all have in common, that distinguish prompts: a prefix that is shorter is evaluated in
 no time."""
 MOST = 100_000
 """Beginnings that are remembered."""

@@ -1,4 +1,4 @@
-"""Did a job meet a runner that was not there any more, and load it as a side effect?
+"""Recognises that a job met no runner any more, and loaded it as a side effect.
 
 ``load_duration`` alone does not tell. It is the time until the runner was granted, and a server spends a second and more
 on that for each request of a model with a large vocabulary, though nothing is loaded.

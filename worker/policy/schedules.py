@@ -46,7 +46,7 @@ class Due:
 
 
 def check_cron(cron: str, zone: str) -> None:
-    """Raise InputRefused where either is none."""
+    """Raise InputRefused where either is not valid."""
     zone_of(zone)
     try:
         if len(cron.split()) != 5:

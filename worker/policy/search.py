@@ -1,4 +1,4 @@
-"""Which words are asked for, which tokens a text is found by, and does it really hold them?
+"""The words of a query, the tokens of a text, and whether the text really holds the words.
 
 Words of scripts with spaces are tokens as they are; Chinese, Japanese, Korean, Thai and their like are cut into pairs of
 characters. Tokens find candidates, the text itself decides: a pair that stands across two words is never shown as a hit.

@@ -1,4 +1,4 @@
-"""When does a host that other people use too let them in?
+"""When a shared host lets other people in.
 
 A request for another model waits in Ollama until nothing runs (``server/sched.go``: one pending load, and only an idle
 runner makes room), and while Caravan keeps the slots full nothing ever idles.

@@ -1,4 +1,4 @@
-"""Which of the claimed jobs does a freed slot take?
+"""The claimed job that a free slot takes next.
 
 A host keeps the prompt that a slot evaluated last, and serves from it what begins alike (recorded: 29 to 147 times less
 prompt evaluation). Which of its slots a host uses is its own choice, the longest common prefix first, so it is enough to

@@ -1,7 +1,7 @@
 """Should a batch stop by itself? A mistake in it costs some outcomes, not all of them.
 
 Two brakes. The first 20 outcomes all failed with one code: nothing suggests that the 21st will not. Or more jobs failed
-than its producer allowed. A batch that somebody let go on is judged anew, by what comes after.
+than its producer allowed. A batch that somebody resumed is judged again, by what comes after.
 """
 
 import re
@@ -79,7 +79,7 @@ class Braked:
 def apply_brakes(database: Database, batch_ids: Collection[int], *, clock: Clock) -> list[Braked]:
     """Pause those of these batches whose brakes are due; for batches of which failures were stored just now.
 
-    However many call this at once, a batch is paused once, and only one of them is told.
+    However many call this at once, a batch is paused once, and only the first call returns it.
     """
     suspects = []
     if batch_ids:

@@ -127,7 +127,7 @@ class Care:
         errand.start()
 
     def _take_result(self) -> None:
-        """Store what became of the errand, and tell those who waited for the model."""
+        """Store the result of the errand, and wake those who waited for the model."""
         if self._errand is None or (part := self._errand.result) is None:
             return
         if part.state is PartState.DONE and part.verb in BRINGS:

@@ -27,7 +27,7 @@ _FINAL = frozenset(
 
 
 class Errand:
-    """A part under way. ``part`` says how far it has come, ``result`` what became of it, once it is over."""
+    """A part under way. ``part`` says how far it has come, ``result`` its outcome, once it is over."""
 
     def __init__(self, session: HostSession, part: ModelPart) -> None:
         self._session = session

@@ -83,7 +83,7 @@ class Heartbeat:
             self._slots.abort(renewed.cancel)
 
     def _keep_in_step(self, lost: frozenset[int], leased_until: float) -> None:
-        """What seems lost may have been claimed anew just now: then it is a stray, and is released."""
+        """What seems lost may have been claimed again just now: then it is a stray, and is released."""
         self._slots.renew(lost, leased_until)
         if lost:
             self._claims.doubt()

@@ -1,4 +1,4 @@
-"""Loads a runner on purpose: unload what has to go, see it gone, load with the exact options, see what came of it."""
+"""Loads a runner on purpose: unload what has to go, see it gone, load with the exact options, check the result."""
 
 import threading
 from collections.abc import Collection

@@ -46,7 +46,7 @@ class PassResult:
 def serve_host(
     context: ServingContext, *, history: HostHistory | None = None, outbox: Outbox | None = None
 ) -> PassResult:
-    """Serve a host until it has no work for ``timings.linger`` seconds or is told to stop, however long that takes.
+    """Serve a host until it has no work for ``timings.linger`` seconds or has to stop, however long that takes.
 
     Returns at once when somebody else serves it, where it steps back after a failure, and where the database has other
     settings for it by now (``CHANGED``: to be called again with these). ``history`` is what this process knows of the

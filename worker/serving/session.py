@@ -50,7 +50,7 @@ class HostSession:
         self.changed = threading.Event()
         """The host's row has other settings by now, as its address or its slots: the next pass reads them."""
         self.leases_lost = threading.Event()
-        """Jobs that run here belong to others by now. The pass ends: what is claimed anew bears a new token, so that the
+        """Jobs that run here belong to others by now. The pass ends: what is claimed again has a new token, so that the
         fence tells a late answer of the old claim from an answer of the new one."""
         self.failure: Exception | None = None
         """A defect in a thread of this pass. The thread that decides raises it."""

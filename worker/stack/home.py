@@ -28,7 +28,7 @@ else:
 def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
     """Hold ``home``, made with mode 0700 where it is missing. Raises AlreadyRunning while another process holds it.
 
-    ``command`` is told to whoever comes meanwhile: beside an ``up``, a ``run`` joins instead of being refused. The
+    ``command`` is shown to processes that come meanwhile: beside an ``up``, a ``run`` joins instead of being refused. The
     kernel drops the lock with the process, however it died, so there is no stale lock to clean up.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)

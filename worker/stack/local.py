@@ -36,7 +36,7 @@ class Caravan(Client):
         """Submit as ``submit`` does, and serve ``hosts`` from threads of this process until nothing can move.
 
         ``hosts`` are URLs, or names of hosts that were added; None: all that were added, else the one at OLLAMA_HOST.
-        ``slots``: requests each serves at a time; None: as it was added, else 1. ``callback`` hears of the progress
+        ``slots``: requests each serves at a time; None: as it was added, else 1. ``callback`` gets the progress
         every ``poll`` seconds, and ``progress_bar`` shows it on standard error. Where ``caravan up`` serves this home,
         ``hosts`` are added to it, and it does the work while this waits.
 

@@ -58,7 +58,7 @@ class Step:
 
     changed: int
     running: int = 0
-    """Jobs that run: they were told to stop."""
+    """Running jobs that were asked to stop."""
     after: int | None = None
     """Where the next chunk begins; None: this was the last."""
 
@@ -88,7 +88,7 @@ def by_batch(chosen: Selection) -> Iterator[Selection]:
 
 
 def count_matching(conn: Connection, chosen: Selection) -> int:
-    """Jobs that ``chosen`` means. A batch, or some states of it, is told by its counts."""
+    """Jobs that ``chosen`` means. A batch, or some states of it, is counted by its counts."""
     if chosen.batch_id is not None and replace(chosen, states=None).whole_batch:
         found = batch_counts(conn, chosen.batch_id)
         gone = pruned_by_state(conn, chosen.batch_id)
@@ -111,7 +111,7 @@ def last_job(conn: Connection, batch_id: int) -> int:
 def _pick(
     conn: Connection, chosen: Selection, after: int, limit: int, until: int | None = None
 ) -> Sequence[Row[Any]]:
-    """The next jobs, in the order of their ids, and locked: they stay as they are told. ``until``: the last id that is
+    """The next jobs, in the order of their ids, and locked: they stay as they are. ``until``: the last id that is
     looked at. Without statistics PostgreSQL sorts all that it may look at, and few may match among very many."""
     j = jobs.c
     query: Select[Any] = (
@@ -165,7 +165,7 @@ def cancel_some(
 
 
 def unhold_some(conn: Connection, chosen: Selection, *, after: int = 0, limit: int) -> Step:
-    """Let held jobs go, as if nothing had befallen them: ``scheduled`` until they are promoted, and those that follow
+    """Release held jobs, as if nothing had happened to them: ``scheduled`` until they are promoted, and those that follow
     others ``waiting`` until these are looked at."""
     lock_batch(conn, _batch_of(chosen))
     rows = _pick(conn, chosen.among(HELD), after, limit)
@@ -210,7 +210,7 @@ def retry_some(
     goes. An answer stays until a new one is stored, and no stored answer is taken for it. What goes on from it, as a
     conversation or a text made of parts, is asked again after it. ``options`` replace those of their requests, none of
     the others. They are ``scheduled`` until they are promoted; a batch that had ended is open again. Those that failed
-    for want of their answers are asked again with them, and what follows another waits for it again. Raises Conflict
+    because their answers were missing are asked again with them, and what follows another waits for it again. Raises Conflict
     for a batch that was never sealed; NotFound.
     """
     batch = _batch_of(chosen)

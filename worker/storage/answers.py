@@ -1,4 +1,4 @@
-"""How many answers of a batch were cut, are empty, or were given to a part of the prompt?
+"""Counts the answers of a batch that were cut, are empty, or saw a part of the prompt only.
 
 A partial index holds these answers and no others: they are counted along it, however long the batch is. Answers that were
 pruned are counted in ``pruned_counts``.

@@ -42,7 +42,7 @@ def create_batch(
     now: datetime,
     origin: BatchOrigin = BatchOrigin(),  # noqa: B008 - frozen
 ) -> tuple[Batch, bool]:
-    """A batch in state ``receiving``, or the one that has this key already (False). A refused one begins anew.
+    """A batch in state ``receiving``, or the one that has this key already (False). A refused one begins again.
 
     Raises InputRefused for a key that cannot be one; Conflict for a refused batch of which lines are still there.
     """
@@ -359,7 +359,7 @@ def cancel_batch(
     verb: Verb = Verb.CANCEL,
     principal: str | None = None,
 ) -> Operation:
-    """Cancel what is left of it, from now on: none of its jobs is claimed any more, and what runs is told to stop. The
+    """Cancel what is left of it, from now on: none of its jobs is claimed any more, and running jobs are asked to stop. The
     rows of its jobs follow with the operation that is returned; one that goes on with that already is returned, and any
     other is superseded.
 

@@ -442,7 +442,7 @@ def _carried_on(
 
 
 def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:
-    """The request with the context of the answer before it. An empty context where there should be one and is none:
+    """The request with the context of the answer before it. An empty context where there should be one and it is missing:
     ``kinds.generate`` refuses that. A parent without an answer that is passed over has none."""
     found = earlier.get(job)
     if found is not None and not found.answered:
@@ -544,7 +544,7 @@ def release_strays(conn: Connection, *, token: str, held: Iterable[int], now: da
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """Jobs whose leases were ended, by what became of them."""
+    """Jobs whose leases were ended, by their new state."""
 
     retried: int = 0
     held: int = 0

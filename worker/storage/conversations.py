@@ -1,4 +1,4 @@
-"""The turns that a chat goes on from: what the jobs before it asked, and what came of them."""
+"""The turns that a chat goes on from: the requests and answers of the jobs before it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -77,7 +77,7 @@ def _turns(job: int, parents: Mapping[int, Row[Any]]) -> Turns | None:
 
 
 def _exchange(row: Row[Any]) -> Turns:
-    """What a job asked and what came of it, as messages."""
+    """The request and the answer of a job, as messages."""
     if row.kind == "chat":
         asked = list(row.request["messages"])
     else:

@@ -1,6 +1,6 @@
 """Copies all rows of one database into another, of either kind, with their ids; goes on where it was stopped.
 
-Rows go in the order of their keys, in chunks that are committed one by one. So what is there is a beginning, and the
+Rows go in the order of their keys, in chunks that are committed one by one. So the target always holds a beginning, and the
 last key in the target says where to go on.
 """
 

@@ -1,4 +1,4 @@
-"""When is a batch wanted, where somebody says it after the batch was submitted?"""
+"""Deadlines that are set after a batch was submitted."""
 
 from datetime import datetime
 

@@ -212,7 +212,7 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
         raise SettingsRefused(
-            "the database URL is none; expected sqlite:///FILE or postgresql://…"
+            "the database URL is not valid; expected sqlite:///FILE or postgresql://…"
         ) from error
 
 
@@ -223,7 +223,7 @@ def open_database(
     busy_seconds: float = BUSY_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
 ) -> Database:
-    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for a URL that is none,
+    """Open ``url``; nothing is sent before the first transaction. Raises SettingsRefused for an invalid URL,
     ExtraMissing for PostgreSQL without psycopg.
 
     ``idle_seconds``: after so long PostgreSQL ends a transaction that says nothing more, and its locks. A process that

@@ -1,4 +1,4 @@
-"""A batch that is asked again with a changed input: what it has, what is added, what is asked anew."""
+"""A batch that is asked again with a changed input: what it has, what is added, what is asked again."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -103,7 +103,7 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
 
 
 def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, NewJob]]) -> int:
-    """Ask these jobs (by id) anew: what they answered goes, their attempts stay. Returns how many.
+    """Ask these jobs (by id) again: their answers go, their attempts stay. Returns how many.
 
     A running job is left as it is. Raises Conflict, NotFound.
     """

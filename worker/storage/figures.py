@@ -25,7 +25,7 @@ def set_power(
 
 
 def powers(conn: Connection) -> dict[str, Power]:
-    """The hosts whose watts were told."""
+    """The hosts with known watts."""
     h = hosts.c
     rows = conn.execute(select(h.name, h.watts, h.idle_watts).where(h.watts.is_not(None)))
     return {name: Power(watts, idle) for name, watts, idle in rows}

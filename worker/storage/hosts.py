@@ -40,7 +40,7 @@ _ADD = text(
 
 
 def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) -> None:
-    """Add a host, or give anew what the one of that name is. What was seen at another URL is forgotten.
+    """Add a host, or replace the settings of the host of that name. What was seen at another URL is forgotten.
 
     One that is not ``kept`` was named by a single run, and other commands do not take it for theirs. Whether it is
     draining stays: see ``drain_host``.
@@ -106,7 +106,7 @@ def set_host(
 
 
 def drain_host(conn: Connection, name: str, *, now: datetime) -> None:
-    """From now on the host finishes what it runs and takes nothing new. Twice is once. Raises NotFound."""
+    """From now on the host finishes what it runs and takes nothing new. Idempotent. Raises NotFound."""
     _mark(conn, name, func.coalesce(hosts.c.draining_at, literal(now, UtcTime)))
 
 
@@ -247,7 +247,7 @@ _HAS = text(
 
 def forget_model(conn: Connection, name: str, model: str, *, now: datetime) -> None:
     """The host has this model no more, or is about to remove it. It counts as looked at, so that whoever remembers what it
-    has on disk reads that anew."""
+    has on disk reads that again."""
     m = host_models.c
     conn.execute(delete(host_models).where(m.host == name, m.name == model))
     conn.execute(update(hosts).where(hosts.c.name == name).values(last_seen_at=now))

@@ -1,4 +1,4 @@
-"""What is over and done with goes: jobs, what they asked, what came of them. What was counted stays.
+"""Prunes and deletes jobs with their requests and results. The counts stay.
 
 In chunks of one batch: the batch is locked first, then jobs in the order of their ids, as everybody does who waits for
 a job. Only jobs that have ended go, so no claim, lease or count of open work is touched.
@@ -263,7 +263,7 @@ _MADE = batches.c.key.op("GLOB")("run-" + "[0-9a-f]" * 32 + "*")
 
 
 def end_running(conn: Connection, batch_id: int, job_ids: Sequence[int], *, now: datetime) -> int:
-    """Cancel jobs whose workers were told to stop and did not: whatever they send finds its lease gone. Raises
+    """Cancel jobs whose workers did not stop when they were asked to: whatever they send finds its lease gone. Raises
     NotFound."""
     lock_batch(conn, batch_id)
     rows = conn.execute(
@@ -325,7 +325,7 @@ def leave_no_trace(database: Database) -> None:
 
 
 def compact(database: Database) -> int:
-    """Write an SQLite file anew, without what is free in it; by how many bytes it is smaller. Nobody else can write
+    """Write an SQLite file again, without free pages; by how many bytes it is smaller. Nobody else can write
     meanwhile, and as much room as the file takes is needed beside it. From then on it gives room back in steps."""
     before = room(database)
     if before is None:

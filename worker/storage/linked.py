@@ -1,4 +1,4 @@
-"""Batches that ask the rows of another again, and what came of one input in all of them."""
+"""Batches that ask the rows of another batch again, and the results of one input in all of them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ TAKEN = timedelta(minutes=2)
 
 def promise_notices(conn: Connection, batch_id: int, to: Collection[Addressee], *, now: datetime) -> None:
     """Tell these when the batch is over. Saying it again changes nothing but when and with which key; of a batch that
-    goes on they are told once more."""
+    goes on they get another message."""
     goes_on = conn.scalar(select(batches.c.finished_at.is_(None)).where(batches.c.id == batch_id))
     again = {"state": str(NoticeState.WAITING), "tries": 0, "next_at": now, "settled_at": None, "error": None}
     for one in to:

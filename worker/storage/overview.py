@@ -34,6 +34,6 @@ def batch_lines(conn: Connection, ids: Sequence[int] = (), *, limit: int = 20) -
 
 
 def schedule_lines(conn: Connection) -> list[dict[str, Any]]:
-    """Every schedule with what came of its last firing, by name."""
+    """Every schedule with the result of its last firing, by name."""
     query = select(_SCHEDULES).order_by(_SCHEDULES.c.schedule)
     return [dict(row) for row in conn.execute(query).mappings()]

@@ -64,7 +64,7 @@ def _begin(conn: Connection, operation: Operation) -> None:
 
 def resume_batch(conn: Connection, batch_id: int, *, now: datetime, principal: str | None = None) -> None:
     """Let a paused batch go on; its jobs are made eligible again by an operation, or by ``promote_batch`` where they
-    are few or another operation goes on. Its brakes begin anew.
+    are few or another operation goes on. Its brakes begin again.
 
     Raises Conflict for a batch that is not paused; NotFound.
     """
@@ -77,7 +77,7 @@ def resume_batch(conn: Connection, batch_id: int, *, now: datetime, principal: s
 
 
 def reopen_batch(conn: Connection, batch_id: int) -> None:
-    """A paused batch is open, and its brakes begin anew; its rows are left to whoever calls."""
+    """A paused batch is open, and its brakes begin again; its rows are left to whoever calls."""
     conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.OPEN))
     forgive(conn, batch_id)
 

@@ -1,4 +1,4 @@
-"""When was each process that has to run last seen to, and what was last said about the health of it all?"""
+"""The last sign of life of each process, and the last messages about the health."""
 
 from collections.abc import Mapping
 from datetime import datetime

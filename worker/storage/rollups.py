@@ -1,4 +1,4 @@
-"""Which result came when, and what do results come to per batch, model, host, day and hour?
+"""Numbers results in their order, and sums them per batch, model, host, day and hour.
 
 Commits land out of order, and the spool lands late: an id or a time is no cursor. So one writer at a time gives each
 result a number once it is committed; who has read up to a number misses nothing. What it numbers it also adds up.
@@ -98,7 +98,7 @@ def take_in_older(conn: Connection, limit: int) -> None:
 
 
 def forget_results(conn: Connection, job_ids: Sequence[int]) -> None:
-    """These jobs are asked anew: their results go, and their numbers. What they came to was spent, and stays counted."""
+    """Remove the results and numbers of jobs that are asked again. Their tokens were spent, and stay counted."""
     for table in (
         fresh_results,
         numbered_results,

@@ -42,7 +42,7 @@ def json_value(value: Any) -> str | None:
 
 def among(dialect: str, column: str) -> str:
     """The condition that ``column`` is one of the numbers ``:members``, which ``members`` makes: one statement however many
-    there are, where an IN list of parameters is put together anew for each number of them."""
+    there are, where an IN list of parameters is put together again for each number of them."""
     values = {
         "sqlite": "(SELECT value FROM json_each(:members))",
         "postgresql": "ANY(CAST(:members AS bigint[]))",

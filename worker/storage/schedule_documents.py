@@ -1,4 +1,4 @@
-"""What each schedule has seen of its documents, and what became of it."""
+"""What each schedule has seen of its documents, and their answers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def note_documents(
     known: Collection[Key],
     now: datetime,
 ) -> None:
-    """Remember what a firing found. What is asked anew has its latest answer kept, until there is a newer one."""
+    """Remember what a firing found. What is asked again keeps its latest answer until there is a newer one."""
     new = [one for one in noted if (one.custom_id, one.model) not in known]
     old = [one for one in noted if (one.custom_id, one.model) in known]
     if new:
@@ -256,7 +256,7 @@ def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, Asked]:
 def settle_documents(
     conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0, limit: int = 1000
 ) -> int | None:
-    """Take what became of some jobs of a batch over into the documents: answers, and why there is none.
+    """Copy the results of some jobs of a batch into the documents: answers, and why there is none.
 
     Returns the last job of them, to go on from; None: there are no more. Idempotent.
     """

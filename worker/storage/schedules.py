@@ -51,7 +51,7 @@ def add_schedule(
 def replace_schedule(
     conn: Connection, name: str, spec: ScheduleSpec, *, next_at: datetime | None, now: datetime
 ) -> Schedule:
-    """Say it anew; what it has seen and done stays. Raises NotFound."""
+    """Replace its settings; its history stays. Raises NotFound."""
     changed = conn.execute(
         update(schedules)
         .where(schedules.c.name == name)

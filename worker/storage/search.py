@@ -1,4 +1,4 @@
-"""Which jobs have these tokens, and which results were not looked at yet?
+"""Finds jobs by tokens, and results that are not indexed yet.
 
 A cursor over the numbers of results says how far the index is: numbers are seen in order, so none is passed over.
 """

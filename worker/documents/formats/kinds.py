@@ -45,7 +45,7 @@ KINDS: Mapping[str, str] = {
     ".zip": ZIP,
     **OFFICE,
 }
-"""Endings of documents; a file with any other is read as text, unless it is listed below or its bytes are none."""
+"""Endings of documents; a file with any other is read as text, unless it is listed below or its bytes are not text."""
 
 _SHEET = "save the sheet as CSV (UTF-8)"
 _SLIDES = "save it as PDF"

@@ -98,7 +98,7 @@ def _level(element: ET.Element) -> tuple[int, _Level]:
 
 
 def whole(written: str | None, default: int) -> int:
-    """A whole number of an attribute, or the default where it is none."""
+    """A whole number of an attribute, or the default where it is not a number."""
     return int(written) if written is not None and re.fullmatch(r"-?[0-9]{1,9}", written) else default
 
 

@@ -53,7 +53,7 @@ class Relation:
 
 
 class Package:
-    """A package, its parts read when they are asked for. Raises Refused where it is none."""
+    """A package, its parts read when they are asked for. Raises Refused where it is not a package."""
 
     def __init__(self, data: bytes, *, ending: str = ".docx") -> None:
         try:

@@ -1,4 +1,4 @@
-"""Did the model call a tool, and can the call be used?
+"""Checks whether the model called a tool, and whether the call can be used.
 
 A host parses calls by a tag that it finds in the model's template. What it does not understand is an empty success on the wire: a
 call of a tool that was not offered vanishes, and so does one that ``num_predict`` cut. Where the template has no tag, a call
