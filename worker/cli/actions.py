@@ -71,7 +71,7 @@ MOMENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ActionRequest:
     """What was asked for, as it was typed."""
 
     yes: bool
@@ -111,9 +111,9 @@ class ConfirmOptions:
     dry_run: DryRun = False
     json_: AsJson = False
 
-    def about(self, *jobs: Any) -> Asked:
-        """The action on ``jobs``, as ``Asked`` names them."""
-        return Asked(self.yes, self.dry_run, self.json_, *jobs)
+    def about(self, *jobs: Any) -> ActionRequest:
+        """The action on ``jobs``, as ``ActionRequest`` names them."""
+        return ActionRequest(self.yes, self.dry_run, self.json_, *jobs)
 
 
 @with_groups
@@ -264,7 +264,7 @@ def edit(
     _do(act, confirm.about(target, job, state, None, model, where))
 
 
-def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
+def _set_hours(target: str, hours: "Windows | None", request: ActionRequest) -> None:
     from worker.maintenance.actions import Changed, count_cancellable
     from worker.maintenance.hours import set_windows
 
@@ -275,7 +275,7 @@ def _set_hours(target: str, hours: "Windows | None", asked: Asked) -> None:
         return Changed(left, batches=(chosen.batch_id,))
 
     told = "at any time" if hours is None else f"in {hours.text}"
-    _do(Act(f"start {told}:", count_cancellable, change, done=f"start {told}", kind="unfinished"), asked)
+    _do(Act(f"start {told}:", count_cancellable, change, done=f"start {told}", kind="unfinished"), request)
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
@@ -292,7 +292,7 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
         )
 
     act = Act("pause", actions.count_cancellable, change, done="taken back", kind="unfinished", wakes=False)
-    _do(act, Asked(yes, dry_run, json_, batch))
+    _do(act, ActionRequest(yes, dry_run, json_, batch))
 
 
 def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
@@ -311,37 +311,39 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
         return replace(resumed, jobs=jobs - resumed.left, batches=(chosen.batch_id,))
 
     act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished")
-    _do(act, Asked(yes, dry_run, json_, batch))
+    _do(act, ActionRequest(yes, dry_run, json_, batch))
 
 
-def _do(act: Act, asked: Asked, nothing: "Callable[[Database, Selection], str] | None" = None) -> None:
+def _do(
+    act: Act, request: ActionRequest, nothing: "Callable[[Database, Selection], str] | None" = None
+) -> None:
     """Ask, change and report. ``nothing`` says why no job is meant."""
     from worker.cli.wake import wake
 
     settings = settings_for()
     with opened(settings) as database:
         with database.read() as conn:
-            chosen, batch = _chosen(conn, asked)
-        if asked.matching is not None:
+            chosen, batch = _chosen(conn, request)
+        if request.matching is not None:
             from worker.search.search import jobs_matching
 
             over = chosen.among(act.over)
             chosen = next(
-                iter(jobs_matching(database, [over], asked.matching)), replace(over, job_ids=frozenset())
+                iter(jobs_matching(database, [over], request.matching)), replace(over, job_ids=frozenset())
             )
         jobs = act.count(database, chosen)
         where = "" if batch is None else f"batch {batch.id} ({batch.name})"
         about = f"{_jobs(jobs, act.kind)} of {where}" if where else _jobs(jobs, act.kind)
-        if jobs == 0 or asked.dry_run:
+        if jobs == 0 or request.dry_run:
             told = about if jobs == 0 else f"would {act.name} {about}"
             if jobs == 0 and nothing is not None:
                 told += nothing(database, chosen)
-            figures = {"jobs": jobs, "running": 0, "left": 0, "dry_run": asked.dry_run}
-            _tell(act, asked, batch, figures, told)
+            figures = {"jobs": jobs, "running": 0, "left": 0, "dry_run": request.dry_run}
+            _tell(act, request, batch, figures, told)
             return
         confirm(
             f"{act.name.capitalize()} {about}?",
-            yes=asked.yes,
+            yes=request.yes,
             instead="give --yes, or --dry-run to see the count",
         )
         clock = database.clock()
@@ -360,7 +362,7 @@ def _do(act: Act, asked: Asked, nothing: "Callable[[Database, Selection], str] |
     if act.wakes and paused:
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
     figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
-    _tell(act, asked, batch, figures, told)
+    _tell(act, request, batch, figures, told)
 
 
 def seen_with(changed: "Changed") -> str:
@@ -380,27 +382,29 @@ def _jobs(n: int, kind: str = "") -> str:
     return f"{n:,} {kind}{' ' if kind else ''}job{'' if n == 1 else 's'}"
 
 
-def _tell(act: Act, asked: Asked, batch: Batch | None, figures: dict[str, Any], told: str) -> None:
-    if asked.as_json:
+def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[str, Any], text: str) -> None:
+    if request.as_json:
         name = act.name.split()[0]
         print_json({"action": name, "batch": None if batch is None else batch.id, **figures})
     else:
-        typer.echo(told)
+        typer.echo(text)
 
 
-def _chosen(conn: "Connection", asked: Asked) -> tuple[Selection, Batch | None]:
+def _chosen(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batch | None]:
     """The jobs that are meant, and their batch where one was named."""
-    if (asked.target is None) == (not asked.jobs):
+    if (request.target is None) == (not request.jobs):
         raise typer.BadParameter("name a batch, or jobs with --job ID", param_hint="BATCH")
-    batch = None if asked.target is None else find_batch(conn, asked.target)
+    batch = None if request.target is None else find_batch(conn, request.target)
     chosen = Selection(
         batch_id=None if batch is None else batch.id,
-        job_ids=frozenset(one for job in asked.jobs for one in find_jobs(conn, job)) if asked.jobs else None,
-        states=None if asked.states is None else frozenset(asked.states),
-        codes=None if asked.codes is None else frozenset(asked.codes),
-        models=None if asked.models is None else frozenset(map(normalise_model, asked.models)),
-        metadata=tuple(pair_given(one) for one in asked.where or ()),
-        answers=asked.answers,
+        job_ids=frozenset(one for job in request.jobs for one in find_jobs(conn, job))
+        if request.jobs
+        else None,
+        states=None if request.states is None else frozenset(request.states),
+        codes=None if request.codes is None else frozenset(request.codes),
+        models=None if request.models is None else frozenset(map(normalise_model, request.models)),
+        metadata=tuple(pair_given(one) for one in request.where or ()),
+        answers=request.answers,
     )
     return chosen, batch
 

@@ -163,7 +163,7 @@ def db_copy(
 
     settings = settings_for()
     with held_home(settings.home, command="db copy"):
-        checked = move(settings, to, said=lambda line: typer.echo(line, err=True))
+        checked = move(settings, to, report=lambda line: typer.echo(line, err=True))
     _say_checked(checked)
     typer.echo(f"from now on: export CARAVAN_DATABASE_URL={masked(to)}")
 

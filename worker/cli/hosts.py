@@ -526,18 +526,18 @@ def _absolute(reference: str) -> str:
     return f"file:{Path(place).expanduser().absolute()}" if kind == "file" and place else reference
 
 
-def _report(settings: "Settings", seen: "HostLook", done: str, *, json_: bool) -> None:
-    host, models = seen.host, [model.name for model in seen.models]
+def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -> None:
+    host, models = look.host, [model.name for model in look.models]
     start = f"caravan worker --host {host.name}" if settings.database_url else None
     if json_:
         _print_change(settings, host.name, added=done == "added", start=start)
         return
-    if seen.error is not None:
-        typer.echo(f"{host.name}: {done}, but it cannot be reached now: {seen.error}")
+    if look.error is not None:
+        typer.echo(f"{host.name}: {done}, but it cannot be reached now: {look.error}")
         typer.echo(f"what to do: caravan hosts check {host.name}")
     else:
         typer.echo(
-            f"{host.name}: {done}; Ollama {seen.version}, {_slots(host)}, "
+            f"{host.name}: {done}; Ollama {look.version}, {_slots(host)}, "
             f"{len(models)} models: {', '.join(models) or 'none'}"
         )
     if done == "added" and start is not None:
@@ -557,16 +557,16 @@ def _print_change(settings: "Settings", name: str, *, added: bool, start: str | 
     print_json(HostChangeShown(**dict(host_shown(row)), added=added, start=start))
 
 
-def _report_there(settings: "Settings", there: Host, given: Host, *, json_: bool) -> None:
+def _report_there(settings: "Settings", there: Host, host: Host, *, json_: bool) -> None:
     """Say that a host is there already, and where the command meant another address."""
     if json_:
         _print_change(settings, there.name, added=False)
     else:
         typer.echo(f"{there.name}: is there already, at {there.url}; nothing was changed")
-    if there.url != given.url:
+    if there.url != host.url:
         typer.echo(
-            f"warning: {there.name} is at {there.url}, not at {given.url}; "
-            f"to move it: caravan hosts set {there.name} --url {given.url}",
+            f"warning: {there.name} is at {there.url}, not at {host.url}; "
+            f"to move it: caravan hosts set {there.name} --url {host.url}",
             err=True,
         )
 

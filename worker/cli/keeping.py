@@ -201,20 +201,20 @@ def _list(due: Any) -> None:
         typer.echo(f"  … and {len(due) - SHOWN:,} more")
 
 
-def _room(database: "Database", given: int) -> str:
+def _room(database: "Database", size: int) -> str:
     """What a person wants to know of the file then."""
     from worker.storage.keeping import room
 
-    if given:
-        return f"; the file is {given:,} bytes smaller"
+    if size:
+        return f"; the file is {size:,} bytes smaller"
     left = room(database)
     if left is None or left.by_itself or not left.free:
         return ""
     return f"; {left.free:,} bytes of the file are free for what comes: caravan db compact gives them back"
 
 
-def _tell(figures: dict[str, Any], told: str, *, as_json: bool) -> None:
+def _tell(figures: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(figures)
     else:
-        typer.echo(told)
+        typer.echo(text)

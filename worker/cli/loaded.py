@@ -1,4 +1,4 @@
-"""``caravan hosts ps``: what has each host loaded? Asked of the hosts themselves, all at once."""
+"""``caravan hosts ps``: what each host has loaded, asked of all hosts at once."""
 
 import threading
 import time

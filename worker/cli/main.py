@@ -115,10 +115,10 @@ EVERYWHERE = ("verbose", "quiet", "log_format")
 """Options that stand before the command or behind it."""
 
 
-def _loaded(name: str, found: Any, root: Any) -> Any:
-    """The command, or the group of commands, that ``found`` is."""
-    if isinstance(found, typer.Typer):
-        group: Any = typer.main.get_command(found)
+def _loaded(name: str, loaded: Any, root: Any) -> Any:
+    """The command, or the group of commands, that ``loaded`` is."""
+    if isinstance(loaded, typer.Typer):
+        group: Any = typer.main.get_command(loaded)
         group.name = name
         _draw_help(group)
         for inner, command in group.commands.items():
@@ -127,7 +127,7 @@ def _loaded(name: str, found: Any, root: Any) -> Any:
             _prepare(f"{name} {inner}", command, root)
         return group
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, context_settings=getattr(found, "context_settings", None))(found)
+    single.command(name, context_settings=getattr(loaded, "context_settings", None))(loaded)
     return _prepare(name, typer.main.get_command(single), root)
 
 
@@ -196,8 +196,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(flag: bool) -> None:
+    if flag:
         import importlib.metadata
 
         from worker.extras import DISTRIBUTION

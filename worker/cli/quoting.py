@@ -17,36 +17,36 @@ from worker.storage.engine import Database
 MOST_HOSTS = 24
 
 
-def print_quote(found: Quoted, deadline: datetime | None, *, sampling: str | None = None) -> None:
+def print_quote(quoted: Quoted, deadline: datetime | None, *, sampling: str | None = None) -> None:
     """For people, on standard output. ``sampling``: the command that would know better."""
     console = output_console()
-    for line in _head(found):
+    for line in _head(quoted):
         console.print(line, soft_wrap=True)
-    if found.hosts and found.jobs:
-        console.print(_table(found))
-    for line in said(found, deadline, sampling=sampling):
+    if quoted.hosts and quoted.jobs:
+        console.print(_table(quoted))
+    for line in said(quoted, deadline, sampling=sampling):
         console.print(line, soft_wrap=True)
 
 
-def _head(found: Quoted) -> Iterator[str]:
-    loads = "1 load" if found.quote.loads == 1 else f"{found.quote.loads:,} loads"
-    hosts = "1 host" if len(found.hosts) == 1 else f"{len(found.hosts):,} hosts"
-    yield f"{_jobs(found.jobs)}, {loads}, {hosts}"
-    if found.before:
-        yield f"{_jobs(found.before)} of a higher priority come before"
-    if found.beside:
-        yield f"{_jobs(found.beside)} of the same priority wait already"
+def _head(quoted: Quoted) -> Iterator[str]:
+    loads = "1 load" if quoted.quote.loads == 1 else f"{quoted.quote.loads:,} loads"
+    hosts = "1 host" if len(quoted.hosts) == 1 else f"{len(quoted.hosts):,} hosts"
+    yield f"{_jobs(quoted.jobs)}, {loads}, {hosts}"
+    if quoted.before:
+        yield f"{_jobs(quoted.before)} of a higher priority come before"
+    if quoted.beside:
+        yield f"{_jobs(quoted.beside)} of the same priority wait already"
 
 
 def _jobs(n: int) -> str:
     return "1 job" if n == 1 else f"{n:,} jobs"
 
 
-def _table(found: Quoted) -> Any:
+def _table(quoted: Quoted) -> Any:
     table = plain_table(
         "host", "jobs", "loads", "busy", "models", right=("jobs", "loads", "busy"), cut=("host", "models")
     )
-    for host in found.hosts[:MOST_HOSTS]:
+    for host in quoted.hosts[:MOST_HOSTS]:
         models = dict.fromkeys(_model(part.runner_key) for part in host.parts)
         table.add_row(
             one_line(host.host),
@@ -55,50 +55,52 @@ def _table(found: Quoted) -> Any:
             duration(host.busy_seconds) if host.parts else "–",
             one_line(", ".join(models) or "–"),
         )
-    if len(found.hosts) > MOST_HOSTS:
-        table.add_row(one_line(f"… {len(found.hosts) - MOST_HOSTS} more"), "", "", "", "")
+    if len(quoted.hosts) > MOST_HOSTS:
+        table.add_row(one_line(f"… {len(quoted.hosts) - MOST_HOSTS} more"), "", "", "", "")
     return table
 
 
 def said(
-    found: Quoted, deadline: datetime | None, *, sampling: str | None = None, zone: tzinfo | None = None
+    quoted: Quoted, deadline: datetime | None, *, sampling: str | None = None, zone: tzinfo | None = None
 ) -> Iterator[str]:
     """When it is done, whether that is in time, how sure that is, and what would make it shorter."""
-    if found.quote.unplaced:
-        names = _some([_model(key) for key in found.quote.unplaced])
+    if quoted.quote.unplaced:
+        names = _some([_model(key) for key in quoted.quote.unplaced])
         yield f"Never: no host has, or can hold, {names}; caravan models says which host has what"
-    if found.jobs and len(found.quote.unplaced) < _wanted(found):
-        yield f"Expected {expected(found, zone=zone)}"
+    if quoted.jobs and len(quoted.quote.unplaced) < _keys_needed(quoted):
+        yield f"Expected {expected(quoted, zone=zone)}"
     if deadline is not None:
-        yield whether_in_time(found, deadline, zone=zone)
-    if found.guessed:
-        names = _some([_model(key) for key in found.guessed])
+        yield whether_in_time(quoted, deadline, zone=zone)
+    if quoted.guessed:
+        names = _some([_model(key) for key in quoted.guessed])
         hint = f"; {sampling} runs ten of the jobs to know better" if sampling else ""
         yield f"This is a guess: nobody has seen {names} at work here{hint}"
-    if found.advice:
-        yield found.advice[:1].upper() + found.advice[1:]
+    if quoted.advice:
+        yield quoted.advice[:1].upper() + quoted.advice[1:]
 
 
-def _wanted(found: Quoted) -> int:
-    return len(found.quote.unplaced) + (1 if found.hosts and found.quote.expected else 0)
+def _keys_needed(quoted: Quoted) -> int:
+    return len(quoted.quote.unplaced) + (1 if quoted.hosts and quoted.quote.expected else 0)
 
 
-def expected(found: Quoted, *, zone: tzinfo | None = None) -> str:
+def expected(quoted: Quoted, *, zone: tzinfo | None = None) -> str:
     """``at 03:10:00, in 2 h 4 min (1.7–2.9 h)``"""
-    at = moment(found.expected, found.at, zone)
-    return f"at {at}, in {duration(found.quote.expected)} ({span_between(found.quote.low, found.quote.high)})"
+    at = moment(quoted.expected, quoted.at, zone)
+    return (
+        f"at {at}, in {duration(quoted.quote.expected)} ({span_between(quoted.quote.low, quoted.quote.high)})"
+    )
 
 
-def whether_in_time(found: Quoted, deadline: datetime, *, zone: tzinfo | None = None) -> str:
+def whether_in_time(quoted: Quoted, deadline: datetime, *, zone: tzinfo | None = None) -> str:
     """One sentence about a deadline."""
-    by = moment(deadline, found.at, zone)
-    left = (deadline - found.expected).total_seconds()
-    if found.quote.unplaced:
+    by = moment(deadline, quoted.at, zone)
+    left = (deadline - quoted.expected).total_seconds()
+    if quoted.quote.unplaced:
         return f"Not in time for {by}: some of it cannot be done at all"
     if left < 0:
-        sure = "cannot be met" if found.low > deadline else "will be missed, as it looks"
+        sure = "cannot be met" if quoted.low > deadline else "will be missed, as it looks"
         return f"The deadline {by} {sure}: {duration(-left)} too late"
-    if found.high > deadline:
+    if quoted.high > deadline:
         return f"In time for {by}, with {duration(left)} to spare, if all goes as expected"
     return f"In time for {by}, with {duration(left)} to spare"
 
@@ -130,11 +132,11 @@ def rest_of(
     return read
 
 
-def warn_of_deadline(console: Console, found: Quoted, deadline: datetime | None) -> None:
+def warn_of_deadline(console: Console, quoted: Quoted, deadline: datetime | None) -> None:
     """For a batch on its way: whether it is in time, where it is to be."""
-    if deadline is None or not found.jobs or not found.hosts:
+    if deadline is None or not quoted.jobs or not quoted.hosts:
         return
-    late = not found.meets(deadline)
-    guess = " (a guess: nobody has seen these models at work here)" if found.guessed else ""
-    told = whether_in_time(found, deadline) + guess
+    late = not quoted.meets(deadline)
+    guess = " (a guess: nobody has seen these models at work here)" if quoted.guessed else ""
+    told = whether_in_time(quoted, deadline) + guess
     console.print(told, style="yellow" if late else None, soft_wrap=True)

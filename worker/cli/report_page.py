@@ -154,12 +154,12 @@ def _model(line: Line) -> str:
     return f"{short(line.output_tokens)}{speed}"
 
 
-def _lengths(found: Mapping[int, int]) -> list[dict[str, Any]]:
+def _lengths(counts: Mapping[int, int]) -> list[dict[str, Any]]:
     """By upper bound, each twice the one before it."""
     shown = []
-    size = min(found, default=0)
-    while found and size <= max(found):
-        shown.append((f"≤ {size:,}", float(found.get(size, 0))))
+    size = min(counts, default=0)
+    while counts and size <= max(counts):
+        shown.append((f"≤ {size:,}", float(counts.get(size, 0))))
         size *= 2
     return _columns(shown)
 

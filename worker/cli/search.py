@@ -67,12 +67,12 @@ def search(
 search.context_settings = {"ignore_unknown_options": True}  # type: ignore[attr-defined]
 
 
-def asked(given: str) -> str:
+def asked(text: str) -> str:
     """A word of the command line: where the shell took the quotes off, it was a phrase. Raises typer.BadParameter."""
-    if given.startswith("--"):
-        raise typer.BadParameter(f"no such option: {given}", param_hint="search")
-    minus, bare = ("-", given[1:]) if given.startswith("-") else ("", given)
-    return f'{minus}"{bare}"' if " " in bare and '"' not in bare else given
+    if text.startswith("--"):
+        raise typer.BadParameter(f"no such option: {text}", param_hint="search")
+    minus, bare = ("-", text[1:]) if text.startswith("-") else ("", text)
+    return f'{minus}"{bare}"' if " " in bare and '"' not in bare else text
 
 
 def fields_given(text: str) -> "list[Field]":
@@ -86,21 +86,21 @@ def fields_given(text: str) -> "list[Field]":
     return [field for field in FIELDS if field in names] or list(FIELDS)
 
 
-def _print(found: "SearchResult") -> None:
-    for hit in found.hits:
+def _print(result: "SearchResult") -> None:
+    for hit in result.hits:
         text = hit.text
         name = text.custom_id if len(text.custom_id) <= SHOWN_ID else text.custom_id[: SHOWN_ID - 1] + "…"
         typer.echo(f"{text.job_id}  {text.batch_id}:{name}  {text.model}  {text.state}")
         typer.echo(f"  {hit.field}: {hit.snippet}")
-    n = len(found.hits)
-    more = "; there are more, --limit shows them" if found.more else ""
+    n = len(result.hits)
+    more = "; there are more, --limit shows them" if result.more else ""
     typer.echo(f"{n:,} job{'' if n == 1 else 's'} found{more}", err=True)
-    if found.progress.behind:
-        told = f"{found.progress.behind:,} results are not searched yet; caravan search --catch-up takes them in first"
+    if result.progress.behind:
+        told = f"{result.progress.behind:,} results are not searched yet; caravan search --catch-up takes them in first"
         typer.echo(told, err=True)
 
 
-def _print_json(found: "SearchResult") -> None:
+def _print_json(result: "SearchResult") -> None:
     from api_schemas.shown import HitShown, HitsShown
 
     hits = [
@@ -115,6 +115,6 @@ def _print_json(found: "SearchResult") -> None:
             field=hit.field,
             snippet=hit.snippet,
         )
-        for hit in found.hits
+        for hit in result.hits
     ]
-    print_json(HitsShown(hits=hits, more=found.more, behind=found.progress.behind))
+    print_json(HitsShown(hits=hits, more=result.more, behind=result.progress.behind))

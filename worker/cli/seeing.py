@@ -114,17 +114,17 @@ def _print_jobs_json(jobs: Iterator[JobLine], limit: int | None) -> None:
         out.write("]\n")
 
 
-def _print_wide(found: Sequence[JobLine], console: Console) -> None:
+def _print_wide(jobs: Sequence[JobLine], console: Console) -> None:
     """A line a job, whatever it takes: a script reads it."""
     table = plain_table(*JOB_COLUMNS, "why", right=("job", "tries"))
-    for job in found:
+    for job in jobs:
         table.add_row(*map(one_line, (*_cells(job), _why(job))))
     console.print(table)
 
 
-def _print_narrow(found: Sequence[JobLine], console: Console) -> None:
+def _print_narrow(jobs: Sequence[JobLine], console: Console) -> None:
     """A line a job, and beneath the first of those that failed alike why they did."""
-    rows = [[*_cells(job), job.code or ""] for job in found]
+    rows = [[*_cells(job), job.code or ""] for job in jobs]
     head, *printed = lines(
         (*JOB_COLUMNS, "code"),
         rows,
@@ -134,7 +134,7 @@ def _print_narrow(found: Sequence[JobLine], console: Console) -> None:
     )
     console.print(Text(head, style="bold"), soft_wrap=True)
     said = ""
-    for job, line in zip(found, printed, strict=True):
+    for job, line in zip(jobs, printed, strict=True):
         console.print(Text(line), soft_wrap=True)
         if job.message and job.message != said:
             console.print(Padding(Text(" ".join(job.message.split())[:WHY]), (0, 0, 0, 4)))

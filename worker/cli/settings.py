@@ -16,7 +16,7 @@ from worker.storage.migrate import check_schema, is_current
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CommonOptions:
     """What stands before the command: ``caravan -q --log-format json CMD``."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -26,15 +26,19 @@ class Said:
     verbose: bool = False
 
 
-_SAID: ContextVar[Said | None] = ContextVar("said", default=None)
+_SAID: ContextVar[CommonOptions | None] = ContextVar("said", default=None)
 
 
 @contextmanager
-def said_before(*, verbose: int = 0, quiet: bool = False, log_format: str | None = None) -> Iterator[Said]:
+def said_before(
+    *, verbose: int = 0, quiet: bool = False, log_format: str | None = None
+) -> Iterator[CommonOptions]:
     """Let the options before the command hold until the block ends (``ctx.with_resource``)."""
     level = "error" if quiet else {0: None, 1: "info"}.get(verbose, "debug")
     overrides = {"log_level": level, "log_style": log_format}
-    said = Said({name: value for name, value in overrides.items() if value is not None}, quiet, verbose > 0)
+    said = CommonOptions(
+        {name: value for name, value in overrides.items() if value is not None}, quiet, verbose > 0
+    )
     token = _SAID.set(said)
     try:
         yield said
@@ -42,9 +46,9 @@ def said_before(*, verbose: int = 0, quiet: bool = False, log_format: str | None
         _SAID.reset(token)
 
 
-def said() -> Said:
+def said() -> CommonOptions:
     """What stands before the command that runs now."""
-    return _SAID.get() or Said()
+    return _SAID.get() or CommonOptions()
 
 
 def settings_for(**overrides: Any) -> Settings:

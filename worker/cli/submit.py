@@ -93,13 +93,13 @@ def _models_checked(
     from worker.hosts.selection import kept_hosts
     from worker.storage.host_rows import read_hosts
 
-    def check(wanted: Mapping[str, int]) -> "list[Problem]":
+    def check(models: Mapping[str, int]) -> "list[Problem]":
         with database.read() as conn:
             views = read_hosts(conn, clock.now())
         if not views or any(not view.looked for view in views):
             return []
         have = {model for view in views for model in view.models}
-        return models_check(have, pull_allowed if pull else None)(wanted)
+        return models_check(have, pull_allowed if pull else None)(models)
 
     def pull_allowed(models: list[str]) -> None:
         from worker.cli.pulling import puller

@@ -145,15 +145,15 @@ def names_document(pattern: str, path: Path) -> bool:
     return matches(_spread(root, relative), os.path.relpath(real, real_root))
 
 
-def open_inside(found: Found) -> int:
+def open_inside(file: Found) -> int:
     """A file descriptor of the document, opened so that no link on the way can lead outside its root, whatever is
     changed meanwhile. Raises DocumentRefused with ``outside_root`` or ``unreadable``.
     """
-    root = os.path.realpath(found.root)
-    real = os.path.realpath(found.file)
+    root = os.path.realpath(file.root)
+    real = os.path.realpath(file.file)
     if not _inside(real, root):
         raise DocumentRefused(
-            found.path, "outside_root", f"leads to {spelled(real)}, outside {spelled(found.root)}"
+            file.path, "outside_root", f"leads to {spelled(real)}, outside {spelled(file.root)}"
         )
     folder = -1
     try:
@@ -165,13 +165,13 @@ def open_inside(found: Found) -> int:
             folder = deeper
         opened = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
-        raise DocumentRefused(found.path, "unreadable", error.strerror or str(error)) from error
+        raise DocumentRefused(file.path, "unreadable", error.strerror or str(error)) from error
     finally:
         if folder >= 0:
             os.close(folder)
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
-        raise DocumentRefused(found.path, "unreadable", "no plain file")
+        raise DocumentRefused(file.path, "unreadable", "no plain file")
     return opened
 
 

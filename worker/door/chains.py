@@ -157,8 +157,8 @@ def _resolved(
     return links, problems
 
 
-def _problem(one: Following, code: str, message: str) -> Problem:
-    return Problem(one.line, "after", code, message)
+def _problem(following: Following, code: str, message: str) -> Problem:
+    return Problem(following.line, "after", code, message)
 
 
 def _circle(links: Sequence[Link]) -> list[int] | None:

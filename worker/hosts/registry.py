@@ -147,14 +147,14 @@ def change(
     return seen
 
 
-def keep_look(database: Database, seen: HostLook, now: datetime) -> None:
+def keep_look(database: Database, look: HostLook, now: datetime) -> None:
     """Store what a look at a host found, where the database knows the host."""
 
     def keep(conn: Connection) -> None:
-        if seen.error is None and seen.version is not None:
-            record_probe(conn, seen.host.name, version=seen.version, models=seen.models, now=now)
+        if look.error is None and look.version is not None:
+            record_probe(conn, look.host.name, version=look.version, models=look.models, now=now)
         else:
-            record_unreachable(conn, seen.host.name, message=seen.error or "no answer", now=now)
+            record_unreachable(conn, look.host.name, message=look.error or "no answer", now=now)
 
     database.transact(keep)
 

@@ -79,7 +79,7 @@ def ask_structured(
         reasoning = split.reasoning
         found = _look(replace(free, response=split.answer, thinking=""), wanted, families)
         if found.problem is None:
-            return _told(conversation, found, reasoning)
+            return _structured(conversation, found, reasoning)
         said = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
         left = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
         sent = turns.constrained(body, free, said=said, left=left)
@@ -100,26 +100,26 @@ def ask_structured(
             if error.code is not Code.CONTEXT_OVERFLOW:
                 raise
             break
-    return _told(conversation, _look(reply, wanted, families), reasoning)
+    return _structured(conversation, _look(reply, wanted, families), reasoning)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Fit:
     value: Any
     problem: str | None
     cut: bool
 
 
-def _look(reply: Reply, wanted: Any, families: Sequence[Marks]) -> _Found:
+def _look(reply: Reply, form: Any, families: Sequence[Marks]) -> _Fit:
     cut = reply.done_reason == "length"
     text, _ = constrained_text(reply)
     answer = split_reasoning(
         text, "", done_reason=reply.done_reason, expects_reasoning=False, families=families
     ).answer
     try:
-        return _Found(fitting(answer, wanted, cut=cut), None, cut)
+        return _Fit(fitting(answer, form, cut=cut), None, cut)
     except Unfit as error:
-        return _Found(None, str(error), cut)
+        return _Fit(None, str(error), cut)
 
 
 class _Conversation:
@@ -143,13 +143,13 @@ class _Conversation:
         return reply
 
 
-def _told(conversation: _Conversation, found: _Found, reasoning: str | None) -> Structured:
+def _structured(conversation: _Conversation, look: _Fit, reasoning: str | None) -> Structured:
     result = read_calls(
         conversation.replies, conversation.fits, reasoning=reasoning, families=conversation.families
     )
-    if found.problem is None:
-        result = replace(result, answer=result.answer.strip(), cut=False, parsed=found.value)
-    return Structured(result, found.problem)
+    if look.problem is None:
+        result = replace(result, answer=result.answer.strip(), cut=False, parsed=look.value)
+    return Structured(result, look.problem)
 
 
 def reasons_first(body: Mapping[str, Any]) -> bool:

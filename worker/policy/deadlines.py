@@ -48,9 +48,9 @@ def by_deadline(picture: Picture) -> Decision | None:
     return None
 
 
-def _load(picture: Picture, one: Dated, why: str) -> LoadRunner:
-    told = f"deadline: {one.jobs} jobs due in {one.at - picture.now:.0f} s, {why}"
-    return LoadRunner(one.work.runner_key, told, picture.setup(one.work).evict)
+def _load(picture: Picture, dated: Dated, why: str) -> LoadRunner:
+    told = f"deadline: {dated.jobs} jobs due in {dated.at - picture.now:.0f} s, {why}"
+    return LoadRunner(dated.work.runner_key, told, picture.setup(dated.work).evict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +138,15 @@ def _critical(picture: Picture, dated: list[Dated]) -> list[Dated]:
     return [one for one in dated if one.slack <= 0 or one.at <= latest]
 
 
-def _may_leave(picture: Picture, one: Dated, mine: list[Dated]) -> bool:
+def _may_leave(picture: Picture, dated: Dated, mine: list[Dated]) -> bool:
     """A host with dated work of its own leaves it for an earlier deadline, or where it is back in time."""
     if not mine:
         return True
-    if one.slack > 0:
+    if dated.slack > 0:
         return False
     first = mine[0]
-    away = picture.setup(one.work).seconds + one.need + load_seconds(picture.host, first.work)
-    return one.at < first.at or first.slack > away
+    away = picture.setup(dated.work).seconds + dated.need + load_seconds(picture.host, first.work)
+    return dated.at < first.at or first.slack > away
 
 
 def _somebody_undated(picture: Picture, work: Work) -> bool:
@@ -160,8 +160,8 @@ def _somebody_undated(picture: Picture, work: Work) -> bool:
     )
 
 
-def _worth_joining(picture: Picture, one: Dated) -> bool:
-    setup = picture.setup(one.work)
-    theirs = picture.served_rate(one.work)
-    useful = (one.jobs - theirs * setup.seconds) / (theirs + rate(picture.host, one.work))
+def _worth_joining(picture: Picture, dated: Dated) -> bool:
+    setup = picture.setup(dated.work)
+    theirs = picture.served_rate(dated.work)
+    useful = (dated.jobs - theirs * setup.seconds) / (theirs + rate(picture.host, dated.work))
     return useful >= picture.parameters.payback_idle * (setup.seconds + setup.regret)

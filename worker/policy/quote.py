@@ -127,13 +127,13 @@ def quote(needs: Sequence[Need], places: Sequence[Place]) -> Quote:
     return Quote(min(low, middle), middle, max(high, middle), tuple(expected), unplaced)
 
 
-def spread(seen: int) -> float:
-    """By which factor a job's mean length may be off, after ``seen`` jobs: lengths vary by about four fifths of their mean.
+def spread(answers: int) -> float:
+    """By which factor a job's mean length may be off, after ``answers`` jobs: lengths vary by about four fifths of their mean.
 
     >>> [round(spread(seen), 2) for seen in (0, 1, 10, 100, 10_000)]
     [3.0, 1.9, 1.35, 1.18, 1.11]
     """
-    return GUESS if seen <= 0 else 1.1 + 0.8 / math.sqrt(seen)
+    return GUESS if answers <= 0 else 1.1 + 0.8 / math.sqrt(answers)
 
 
 def _as_expected(need: Need) -> "_Work":
@@ -222,7 +222,7 @@ class _Host:
             del self.jobs[key]
 
 
-def _plan(works: Sequence[_Work], places: Sequence[Place], wanted: frozenset[str]) -> list[HostQuote]:
+def _plan(works: Sequence[_Work], places: Sequence[Place], keys: frozenset[str]) -> list[HostQuote]:
     by_key = {work.runner_key: work for work in works if work.jobs > 0}
     hosts = [_Host(place, by_key) for place in sorted(places, key=lambda place: place.host)]
     longest = sorted(
@@ -234,14 +234,14 @@ def _plan(works: Sequence[_Work], places: Sequence[Place], wanted: frozenset[str
         best = min(able, key=lambda host: (host.changed(work.runner_key, work.jobs), host.name))
         best.add(work.runner_key, work.jobs)
     for _ in range(8 * len(hosts) + len(by_key)):
-        if not _evened(hosts, wanted):
+        if not _evened(hosts, keys):
             break
-    return [_written(host, wanted) for host in hosts]
+    return [_written(host, keys) for host in hosts]
 
 
-def _evened(hosts: Sequence[_Host], wanted: frozenset[str]) -> bool:
+def _evened(hosts: Sequence[_Host], keys: frozenset[str]) -> bool:
     """Have the host that ends last with wanted work give some of its work away; False where nothing is gained by that."""
-    concerned = [host for host in hosts if not wanted.isdisjoint(host.jobs)]
+    concerned = [host for host in hosts if not keys.isdisjoint(host.jobs)]
     if not concerned:
         return False
     last = max(concerned, key=lambda host: (host.end, host.name))
@@ -268,11 +268,11 @@ def _evened(hosts: Sequence[_Host], wanted: frozenset[str]) -> bool:
     return True
 
 
-def _written(host: _Host, wanted: frozenset[str]) -> HostQuote:
+def _written(host: _Host, keys: frozenset[str]) -> HostQuote:
     """What is in the way first, what is loaded before what is not."""
     parts: list[Part] = []
     at = 0.0
-    for key in sorted(host.jobs, key=lambda key: (key in wanted, key not in host.place.resident, key)):
+    for key in sorted(host.jobs, key=lambda key: (key in keys, key not in host.place.resident, key)):
         work = host.works[key]
         load = 0.0 if key in host.place.resident else work.paces[host.name].load_seconds
         seconds = work.seconds(host.name, host.jobs[key])
@@ -281,7 +281,5 @@ def _written(host: _Host, wanted: frozenset[str]) -> HostQuote:
     return HostQuote(host.name, tuple(parts))
 
 
-def _end(hosts: Sequence[HostQuote], wanted: frozenset[str]) -> float:
-    return max(
-        (part.until for host in hosts for part in host.parts if part.runner_key in wanted), default=0.0
-    )
+def _end(hosts: Sequence[HostQuote], keys: frozenset[str]) -> float:
+    return max((part.until for host in hosts for part in host.parts if part.runner_key in keys), default=0.0)

@@ -95,7 +95,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WordQuery:
     """What is searched for."""
 
     wanted: tuple[Term, ...]
@@ -111,7 +111,7 @@ class Asked:
         )
 
 
-def parse(words: str) -> Asked:
+def parse(words: str) -> WordQuery:
     """Words, ``"phrases"``, ``-without``, ``begin*``. Raises InputRefused where nothing is left to search for.
 
     >>> parse('gpu "out of memory" -swap').wanted
@@ -131,20 +131,22 @@ def parse(words: str) -> Asked:
         raise _refused(
             "only words that are not wanted were given" if unwanted else "no words to search for were given"
         )
-    return Asked(tuple(wanted), tuple(unwanted))
+    return WordQuery(tuple(wanted), tuple(unwanted))
 
 
-def _refused(told: str) -> CaravanError:
-    return InputRefused([Problem(0, "words", "search", told)])
+def _refused(message: str) -> CaravanError:
+    return InputRefused([Problem(0, "words", "search", message)])
 
 
-def snippet(text: str, asked: Asked, *, around: int = 60, marks: tuple[str, str] = ("[", "]")) -> str | None:
+def snippet(
+    text: str, query: WordQuery, *, around: int = 60, marks: tuple[str, str] = ("[", "]")
+) -> str | None:
     """The surroundings of the first hit, in one line, the hits in it marked; None without one."""
     folded, places = _folded_with_places(text)
     text = unicodedata.normalize("NFC", text)
     spans = sorted(
         (places[hit.start()], places[hit.end() - 1] + 1)
-        for term in asked.wanted
+        for term in query.wanted
         for hit in term.pattern.finditer(folded)
     )
     if not spans:

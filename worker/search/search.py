@@ -8,7 +8,7 @@ from worker.clock import Clock
 from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.maintenance.number import number_all
-from worker.policy.search import Asked, parse, snippet
+from worker.policy.search import WordQuery, parse, snippet
 from worker.storage import search as storage
 from worker.storage.engine import Database
 from worker.storage.search import HIGHEST, Progress, Text
@@ -103,7 +103,7 @@ def search(
     return SearchResult(tuple(hits), True, told)
 
 
-def _hit(text: Text, query: Asked, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
+def _hit(text: Text, query: WordQuery, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
     given: dict[Field, str | None] = {"prompt": text.prompt, "answer": text.answer}
     if not query.fits(*(given[field] for field in fields)):
         return None

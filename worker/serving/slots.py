@@ -116,11 +116,11 @@ class SlotQueue:
                 calls.append(started.call)
         return calls
 
-    def take_back(self, wanted: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
+    def take_back(self, matches: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
         """Remove waiting jobs, which are nobody's then."""
-        removed = [job for job in self.waiting if wanted(job)]
+        removed = [job for job in self.waiting if matches(job)]
         if removed:
-            self.waiting = [job for job in self.waiting if not wanted(job)]
+            self.waiting = [job for job in self.waiting if not matches(job)]
         for job in removed:
             del self.runner_keys[job.id]
         return removed

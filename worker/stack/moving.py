@@ -22,7 +22,7 @@ EVERY = 50_000
 """Rows of a table between two lines that say how far it is."""
 
 
-def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequence[Checked]:
+def move(settings: Settings, to: str, *, report: Callable[[str], None]) -> Sequence[Checked]:
     """Copy all of the home's database to ``to``; what a check finds there. Raises Conflict, DatabaseUnavailable.
 
     Killed midway it goes on where it stopped, for the target remembers whose copy it holds a part of.
@@ -38,12 +38,12 @@ def move(settings: Settings, to: str, *, said: Callable[[str], None]) -> Sequenc
                 nobody_serves(conn, now=source.clock().now())
         stored = store_spools(source, settings.home, clock=source.clock())
         if stored:
-            said(f"{stored:,} answers of the spool stored first")
+            report(f"{stored:,} answers of the spool stored first")
         with source.write() as conn:
             rescue_holder(conn, now=source.clock().now())
         _begin(target, masked(settings.database))
         with source.read() as conn:
-            copy_rows(conn, target, progress=now_and_then(said))
+            copy_rows(conn, target, progress=now_and_then(report))
             _compare(conn, target)
         with target.write() as conn:
             forget_pulse(conn, BEGUN)
@@ -72,13 +72,13 @@ def _compare(conn: Connection, target: Database) -> None:
         )
 
 
-def now_and_then(said: Callable[[str], None]) -> Callable[[str, int], None]:
+def now_and_then(report: Callable[[str], None]) -> Callable[[str, int], None]:
     """Say how far each table is, now and then: a million jobs are some eighty lines."""
     told: dict[str, int] = {}
 
     def progress(table: str, rows: int) -> None:
         if rows // EVERY > told.get(table, 0):
             told[table] = rows // EVERY
-            said(f"{table}: {rows:,}")
+            report(f"{table}: {rows:,}")
 
     return progress

@@ -103,7 +103,7 @@ def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
     if parsed.get_backend_name() == "sqlite":
         found = revision(url) if file.is_file() and file.stat().st_size else None
         if found is not None and found < HEAD:
-            saved = before_upgrade(file, backups, found=found, now=now)
+            saved = before_upgrade(file, backups, revision=found, now=now)
             emit("database.backed_up", file=str(saved), revision=found)
         upgrade(url)
         return
@@ -118,10 +118,10 @@ def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
     renew_report_views(url)
 
 
-def before_upgrade(database: Path, folder: Path, *, found: str, now: datetime) -> Path:
+def before_upgrade(database: Path, folder: Path, *, revision: str, now: datetime) -> Path:
     """Back an SQLite file up before its schema changes, and forget the oldest such backups. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = folder / f"caravan-{found}-{now:%Y%m%dT%H%M%SZ}.db"
+    file = folder / f"caravan-{revision}-{now:%Y%m%dT%H%M%SZ}.db"
     with _written(file) as part:
         _snapshot(database, part)
     for old in sorted(folder.glob("caravan-*.db"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
@@ -173,12 +173,12 @@ def _bring_back(path: Path, content: bytes) -> None:
         part.write_bytes(content + gap + there)
 
 
-def _keep_spool(file: Path, found: Mapping[str, bytes]) -> None:
+def _keep_spool(file: Path, files: Mapping[str, bytes]) -> None:
     with sqlite3.connect(file) as conn:
         conn.execute("PRAGMA journal_mode = DELETE")
         conn.execute("DROP TABLE IF EXISTS spool_files")
         conn.execute("CREATE TABLE spool_files (name TEXT PRIMARY KEY, content BLOB NOT NULL)")
-        conn.executemany("INSERT INTO spool_files VALUES (?, ?)", found.items())
+        conn.executemany("INSERT INTO spool_files VALUES (?, ?)", files.items())
     conn.close()
 
 

@@ -196,7 +196,7 @@ def _count(conn: Connection, table: str) -> int:
     return int(conn.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
-def _checked(conn: Connection, invariant: Invariant, seen: Mapping[str, int], now: datetime) -> Checked:
+def _checked(conn: Connection, invariant: Invariant, counts: Mapping[str, int], now: datetime) -> Checked:
     values = {"stale": now - GRACE} if ":stale" in invariant.broken else {}
     statement = text(invariant.broken)
     if values:
@@ -207,7 +207,7 @@ def _checked(conn: Connection, invariant: Invariant, seen: Mapping[str, int], no
         broken += 1
         if len(places) < SHOWN:
             places.append(str(row[0]))
-    return Checked(invariant.name, invariant.promise, seen[invariant.rows], broken, places)
+    return Checked(invariant.name, invariant.promise, counts[invariant.rows], broken, places)
 
 
 def _of_the_file(conn: Connection) -> Iterator[Checked]:

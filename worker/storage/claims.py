@@ -257,18 +257,18 @@ def _by_deadline(conn: Connection, tier: _Tier, request: dict[str, Any], limit: 
     return rows
 
 
-def _free(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _free(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same values for each range of ids from which may be claimed, within those asked for."""
-    for low, high in asked.get("ranges", ((asked["low"], asked["high"]),)):
-        bounds = {"low": max(low, asked["low"]), "high": min(high, asked["high"])}
+    for low, high in parameters.get("ranges", ((parameters["low"], parameters["high"]),)):
+        bounds = {"low": max(low, parameters["low"]), "high": min(high, parameters["high"])}
         if bounds["low"] < bounds["high"]:
-            yield asked | bounds
+            yield parameters | bounds
 
 
-def _take(conn: Connection, pick: Pick, asked: dict[str, Any], limit: int) -> list[Row[Any]]:
+def _take(conn: Connection, pick: Pick, parameters: dict[str, Any], limit: int) -> list[Row[Any]]:
     """The next jobs of a pick."""
     rows: list[Row[Any]] = []
-    for free in _free(asked):
+    for free in _free(parameters):
         if len(rows) == limit:
             break
         rows += conn.execute(

@@ -107,11 +107,11 @@ def keep_error(conn: Connection, operation_id: int, error: str) -> None:
     )
 
 
-def same_operation(conn: Connection, wanted: Operation) -> Operation | None:
+def same_operation(conn: Connection, operation: Operation) -> Operation | None:
     """The operation that goes on with the batch, where it does what is wanted; None where none goes on. Raises Conflict
     where another does."""
-    found = open_operation(conn, wanted.batch_id)
-    if found is None or found.means_the_same(wanted):
+    found = open_operation(conn, operation.batch_id)
+    if found is None or found.means_the_same(operation):
         return found
     raise Conflict(_busy(found))
 

@@ -36,9 +36,9 @@ _SAVE = text(
 ).bindparams(bindparam("now", type_=UtcTime))
 
 
-def save_paces(conn: Connection, seen: Iterable[PaceSeen], *, now: datetime) -> None:
+def save_paces(conn: Connection, paces: Iterable[PaceSeen], *, now: datetime) -> None:
     """Keep what was seen; a host writes its own rows only."""
-    rows = [asdict(pace) | {"now": now} for pace in seen]
+    rows = [asdict(pace) | {"now": now} for pace in paces]
     if rows:
         conn.execute(_SAVE, rows)
 

@@ -139,20 +139,20 @@ def note_documents(
     _update(conn, schedule_id, firing_id, now, rest, (*text, *error))
 
 
-def _values(one: Noted, firing_id: int, now: datetime) -> dict[str, Any]:
+def _values(noted: Noted, firing_id: int, now: datetime) -> dict[str, Any]:
     return {
-        "path": storable(one.path),
-        "sha256": one.sha256,
-        "fingerprint": one.fingerprint,
+        "path": storable(noted.path),
+        "sha256": noted.sha256,
+        "fingerprint": noted.fingerprint,
         "firing_id": firing_id,
-        "change": one.change,
-        "asked_batch": one.asked_batch,
-        "asked_job": one.asked_job,
+        "change": noted.change,
+        "asked_batch": noted.asked_batch,
+        "asked_job": noted.asked_job,
         "last_seen_at": now,
         "gone_at": None,
-        "error_code": one.error_code,
-        "error_message": None if one.error_message is None else storable(one.error_message)[:2000],
-        "error_at": None if one.error_code is None else now,
+        "error_code": noted.error_code,
+        "error_message": None if noted.error_message is None else storable(noted.error_message)[:2000],
+        "error_at": None if noted.error_code is None else now,
     }
 
 
@@ -232,7 +232,7 @@ def note_gone(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FiringJob:
     """A job of a firing's batch."""
 
     job_id: int
@@ -240,7 +240,7 @@ class Asked:
     """Of the document as it was when the job was made."""
 
 
-def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, Asked]:
+def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, FiringJob]:
     """The jobs of a firing's batch by custom_id and model."""
     query = (
         select(jobs.c.id, jobs.c.custom_id, jobs.c.model, payloads.c.metadata)
@@ -248,7 +248,7 @@ def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, Asked]:
         .where(in_batch(batch_id, jobs.c.id))
     )
     return {
-        (row.custom_id, row.model): Asked(row.id, (row.metadata or {}).get("sha256"))
+        (row.custom_id, row.model): FiringJob(row.id, (row.metadata or {}).get("sha256"))
         for row in conn.execute(query)
     }
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.selection import Selection
-from worker.policy.search import Asked, tokens
+from worker.policy.search import WordQuery, tokens
 from worker.storage.ids import SEQ_BITS
 from worker.storage.selection import matching
 from worker.storage.tables import (
@@ -101,12 +101,12 @@ def index_some(conn: Connection, *, limit: int, most_characters: int) -> int:
     return len(rows)
 
 
-def _tokens(one: Text, most: int) -> set[str]:
-    return {token for given in (one.prompt, one.answer) if given for token in tokens(given[:most])}
+def _tokens(text: Text, most: int) -> set[str]:
+    return {token for given in (text.prompt, text.answer) if given for token in tokens(given[:most])}
 
 
 def candidates(
-    conn: Connection, asked: Asked, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
+    conn: Connection, asked: WordQuery, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
 ) -> list[int]:
     """Jobs that have every token that is wanted, the newest first, with ids under ``below``."""
     wanted = dict.fromkeys(one for term in asked.wanted for one in term.tokens)

@@ -126,8 +126,8 @@ def test_a_home_moves_to_a_fleet_with_its_ids_and_goes_on_where_it_was_stopped(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        move(settings, migrated_postgres_url, said=dies)
-    checked = move(settings, migrated_postgres_url, said=said.append)
+        move(settings, migrated_postgres_url, report=dies)
+    checked = move(settings, migrated_postgres_url, report=said.append)
 
     target = open_database(migrated_postgres_url)
     assert not any(one.broken for one in checked)
@@ -140,7 +140,7 @@ def test_a_home_moves_to_a_fleet_with_its_ids_and_goes_on_where_it_was_stopped(
     assert moved.submit(new_job(1)) == 3, "the sequences go on behind what was copied"
     assert moved.counts() == {JobState.QUEUED: 1}
     with pytest.raises(Conflict, match="holds jobs or hosts already"):
-        move(settings, migrated_postgres_url, said=said.append)
+        move(settings, migrated_postgres_url, report=said.append)
     target.close()
     source.database.close()
 

@@ -70,7 +70,9 @@ def test_a_file_that_was_saved_before_an_upgrade_is_restored_too(
 ) -> None:
     store = filled(migrated_sqlite_url)
     before = rows(store.database)
-    saved = before_upgrade(Path(str(store.database.url.database)), tmp_path / "backups", found=HEAD, now=NOW)
+    saved = before_upgrade(
+        Path(str(store.database.url.database)), tmp_path / "backups", revision=HEAD, now=NOW
+    )
 
     checked = restore(saved, store.database, spool=tmp_path / "spool", now=LATER, force=True)
 
@@ -146,7 +148,7 @@ def test_a_move_into_an_older_fleet_leaves_its_schema_alone(
         conn.execute(text("UPDATE alembic_version SET version_num = '0004'"))
 
     with pytest.raises(SchemaOutdated, match="caravan db upgrade"):
-        move(settings, migrated_postgres_url, said=lambda line: None)
+        move(settings, migrated_postgres_url, report=lambda line: None)
 
     assert revision(migrated_postgres_url) == "0004"
     target.close()
@@ -164,7 +166,7 @@ def test_a_fleet_at_work_is_not_moved_and_keeps_its_leases(
     before = store.counts()
 
     with pytest.raises(Conflict, match="gpu-1 is being served"):
-        move(settings, f"sqlite:///{_at_head(tmp_path / 'other.db')}", said=lambda line: None)
+        move(settings, f"sqlite:///{_at_head(tmp_path / 'other.db')}", report=lambda line: None)
 
     assert store.counts() == before
     store.database.close()

@@ -79,8 +79,8 @@ def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:
     return [(name, f"{part}\n") for name, part in parts if part.partition("\n")[2].strip()]
 
 
-def _metadata(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: told[name] for name in _TOLD if told.get(name)}
+def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: properties[name] for name in _TOLD if properties.get(name)}
 
 
 def read_archive(data: bytes) -> Content:

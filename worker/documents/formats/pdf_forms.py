@@ -151,8 +151,8 @@ def _text_right(place: Rectangle, others: list[Rectangle], words: Any) -> str:
     return _one_line(words.get_text_bounded(right, bottom, end, top))[:_LABEL]
 
 
-def _same_line(one: Rectangle, other: Rectangle) -> bool:
-    return one[1] < other[3] and other[1] < one[3]
+def _same_line(first: Rectangle, other: Rectangle) -> bool:
+    return first[1] < other[3] and other[1] < first[3]
 
 
 def _one_line(text: str) -> str:
