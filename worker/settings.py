@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("caravan", appauthor=False)),
-        description="Where the embedded database, the spool and the state live.",
+        description="Folder of the embedded database, the spool and the state.",
     )
     database_url: str = Field(
         "",
@@ -66,9 +66,13 @@ class Settings(BaseModel):
     config: Path | None = Field(
         None, description="TOML file with settings, names in lower case without the prefix."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What a worker logs.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level of events that are logged."
+    )
     log_style: Literal["line", "json"] = Field("line", description="Log lines for people or for machines.")
-    max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job that fail by its own fault.")
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts of a job that may fail by its own fault."
+    )
     allow_pull: bool = Field(
         False, description="Producers of a fleet may have models pulled onto its hosts (`--pull-missing`)."
     )
@@ -107,7 +111,7 @@ class Settings(BaseModel):
     floor_tokens_per_second: float = Field(
         0.1,
         ge=0,
-        description="A reply that is slower for a minute is given up, and its runner unloaded; 0: none is.",
+        description="A reply that is slower for a minute is given up, and its runner unloaded; 0: no limit.",
     )
     stop_grace_seconds: float = Field(
         30, ge=0, description="How long running calls may end after a fast stop."
@@ -119,7 +123,7 @@ class Settings(BaseModel):
         500, ge=0, description="`caravan health`: less room than this on a disk of ours is a fault."
     )
     oldest_job_hours: float = Field(
-        24, ge=0, description="`caravan health`: a queued job older than this is a fault; 0: none is."
+        24, ge=0, description="`caravan health`: a queued job older than this is a fault; 0: no limit."
     )
     health_address: str = Field(
         "",
@@ -129,17 +133,17 @@ class Settings(BaseModel):
     keep_days: float = Field(
         0,
         ge=0,
-        description="Prompts and answers of batches that ended longer ago are pruned; 0: none are. "
-        "What was counted stays.",
+        description="Prompts and answers of batches that ended longer ago are pruned; 0: never. "
+        "The counts stay.",
     )
     smtp_url: str = Field(
         "",
-        description="Mail server for what `caravan health` finds: `smtp://USER@HOST:587/?from=…&password=env:NAME`.",
+        description="Mail server for health mails: `smtp://USER@HOST:587/?from=…&password=env:NAME`.",
     )
-    mail_to: str = Field("", description="Who gets those mails, with commas between.")
+    mail_to: str = Field("", description="Addressees of health mails, separated by commas.")
     ping_url: str = Field(
         "",
-        description="Asked every minute while all is well, with `/fail` behind it when not: silence is noticed there.",
+        description="Requested every minute while all is well, with `/fail` behind it when not.",
     )
     webhook_key: str = Field(
         "",
@@ -148,7 +152,7 @@ class Settings(BaseModel):
     )
     notify_commands: bool | None = Field(
         None,
-        description="Whether commands are run that batches and schedules name (`--notify-command`, `--extract`): by "
+        description="Run the commands that batches and schedules name (`--notify-command`, `--extract`): by "
         "default on one machine, not on a fleet.",
     )
 

@@ -150,7 +150,10 @@ def db_restore(
 @database.command("copy")
 def db_copy(
     to: Annotated[
-        str, typer.Option("--to", metavar="URL", help="The database to copy into, empty or begun.")
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="Database to copy into: empty, or from an interrupted copy."
+        ),
     ],
 ) -> None:
     """Move an embedded installation to a fleet: every row with its id, checked on both sides. Goes on where it stopped.
@@ -219,11 +222,13 @@ def db_reader(
     password: Annotated[
         str | None,
         typer.Option(
-            "--password", metavar="REF", help="env:NAME or file:PATH; none: it logs in without one."
+            "--password",
+            metavar="REF",
+            help="Reference to its password, env:NAME or file:PATH; none: no password.",
         ),
     ] = None,
     timeout: Annotated[
-        int, typer.Option("--timeout", min=1, max=3600, help="Seconds after which a query of it ends.")
+        int, typer.Option("--timeout", min=1, max=3600, help="Time limit of its queries, in seconds.")
     ] = 30,
 ) -> None:
     """Create a PostgreSQL role for reporting tools, or change it: it reads the report views and nothing else.

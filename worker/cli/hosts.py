@@ -54,7 +54,7 @@ class HostTraits:
             "--slots",
             min=1,
             max=1000,
-            help="Requests it serves at a time (its OLLAMA_NUM_PARALLEL); found out where not told.",
+            help="Requests at a time (its OLLAMA_NUM_PARALLEL). Default: learned.",
         ),
     ] = None
     models: Annotated[
@@ -102,12 +102,14 @@ class AccessOptions:
     header: Annotated[
         list[str] | None,
         typer.Option(
-            "--header", metavar="NAME=REF", help="A header, and where its value stands; repeat for more."
+            "--header", metavar="NAME=REF", help="Header and the reference to its value; repeat for more."
         ),
     ] = None
     ca_file: Annotated[
         str | None,
-        typer.Option("--ca-file", metavar="FILE", help="PEM: who may have signed the host's certificate."),
+        typer.Option(
+            "--ca-file", metavar="FILE", help="PEM file with the authorities of the host's certificate."
+        ),
     ] = None
 
 
@@ -181,7 +183,7 @@ def hosts_set(
     access: AccessOptions,
     hours: HoursOptions,
     name: Name,
-    url: Annotated[str | None, typer.Option("--url", help="Its address.")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="New address.")] = None,
     no_window: NoWindow = False,
     json_: AsJson = False,
 ) -> None:
@@ -389,7 +391,7 @@ def hosts_check(
         str | None, typer.Argument(metavar="NAME", help="As in caravan hosts list; none: all, at once.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Ask this one; default: a loaded one, else the smallest.")
+        str | None, typer.Option("--model", help="Model to ask. Default: a loaded one, else the smallest.")
     ] = None,
     json_: AsJson = False,
 ) -> None:

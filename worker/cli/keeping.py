@@ -88,7 +88,7 @@ def delete(
     approval: ConfirmOptions,
     batch: Batches = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every batch: with --where, --custom-id or --matching.")
+        bool, typer.Option("--all", help="All batches, with --where, --custom-id or --matching.")
     ] = False,
     state: Annotated[
         list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
@@ -107,7 +107,8 @@ def delete(
         ),
     ] = None,
     custom_id: Annotated[
-        list[str] | None, typer.Option("--custom-id", metavar="ID", help="Only these; repeat for more.")
+        list[str] | None,
+        typer.Option("--custom-id", metavar="ID", help="Only jobs with this custom_id; repeat for more."),
     ] = None,
     matching: Matching = None,
 ) -> None:

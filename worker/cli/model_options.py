@@ -20,7 +20,7 @@ class Carrying:
     ] = None
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the hours of a host.")] = False
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave it to whoever serves the hosts, and do not look on.")
+        bool, typer.Option("--no-wait", help="Return at once; whoever serves the hosts does the work.")
     ] = False
     wait_hosts: Annotated[
         float,

@@ -222,9 +222,7 @@ def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -
 def models_rm(
     carrying: Carrying,
     model: Models,
-    force: Annotated[
-        bool, typer.Option("--force", help="Remove it although jobs run or wait for it.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove the model although jobs need it.")] = False,
 ) -> None:
     """Remove models, never under a running call.
 
@@ -241,8 +239,8 @@ def models_rm(
 @with_groups
 def models_cp(
     carrying: Carrying,
-    source: Annotated[str, typer.Argument(metavar="MODEL", help="The model that is there.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its second name.")],
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="Model to copy.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Second name of the model.")],
 ) -> None:
     """Give a model a second name on its hosts.
 
@@ -268,8 +266,8 @@ def models_create(
             help="File with a JSON object: from, system, template, parameters and others.",
         ),
     ] = None,
-    system: Annotated[str | None, typer.Option("--system", help="Its system message.")] = None,
-    template: Annotated[str | None, typer.Option("--template", help="Its template.")] = None,
+    system: Annotated[str | None, typer.Option("--system", help="System message of the model.")] = None,
+    template: Annotated[str | None, typer.Option("--template", help="Template of the model.")] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -330,7 +328,8 @@ def models_load(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Load it although it is larger than the memory of the host.")
+        bool,
+        typer.Option("--force", help="Load the model although it is larger than the memory of the host."),
     ] = False,
 ) -> None:
     """Load a model as soon as no job runs on its hosts.

@@ -24,7 +24,7 @@ def search(
     ],
     batch: Annotated[
         str | None,
-        typer.Option("--batch", help="Only of this one: number, key, name, the beginning of one, or @last."),
+        typer.Option("--batch", help="Only this batch: number, key, name, the beginning of one, or @last."),
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Only of this model; repeat for more.")
@@ -32,9 +32,9 @@ def search(
     in_: Annotated[
         str, typer.Option("--in", metavar="FIELD,…", help="Search only here: prompt, answer.")
     ] = "prompt,answer",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Hits that are shown.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Hits to show.")] = 20,
     catch_up: Annotated[
-        bool, typer.Option("--catch-up", help="Take in first all that came since, however long it takes.")
+        bool, typer.Option("--catch-up", help="Index all new results first, however long it takes.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:

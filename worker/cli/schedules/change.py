@@ -12,7 +12,7 @@ from worker.cli.schedules.options import AsJson, ScheduleName, Yes
 
 def schedule_pause(
     name: ScheduleName,
-    reason: Annotated[str | None, typer.Option("--reason", help="Shown where it is listed.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason to show in lists.")] = None,
 ) -> None:
     """Let a schedule fire no more until it is resumed. What it has begun goes on.
 

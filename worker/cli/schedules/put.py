@@ -109,7 +109,8 @@ def schedule_add(
 def schedule_apply(
     file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="One or several schedules.")],
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove those that this file named once and names no more.")
+        bool,
+        typer.Option("--prune", help="Remove schedules that this file applied before and does not name now."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change.")] = False,
     yes: Yes = False,

@@ -34,7 +34,9 @@ def schedule_run(
     name: ScheduleName,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Stay until it has ended: where others serve, or its window is closed."),
+        typer.Option(
+            "--wait", help="Wait until the firing has ended, also where others serve or its window is closed."
+        ),
     ] = False,
     host: Annotated[
         list[str] | None,
