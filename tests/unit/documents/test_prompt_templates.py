@@ -76,11 +76,11 @@ def test_a_column_that_only_this_row_lacks_is_a_problem_of_its_line() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{{ 1/0 }}", "ZeroDivisionError"),
+        ("{{ 1/0 }}", "division by zero"),
         ("{{ a.b.c }}", "has no attribute 'b'"),
         ("{{ a.__class__.__mro__ }}", "unsafe"),
         ("{{ tags.append(1) }}", "unsafe"),
-        ("{{ a + 1 }}", "TypeError"),
+        ("{{ a + 1 }}", "can only concatenate str"),
     ],
 )
 def test_what_fails_in_a_template_is_a_problem_of_the_row(text: str, said: str) -> None:
