@@ -4,12 +4,14 @@ import ast
 import json
 import re
 from collections import Counter
+from typing import get_args
 
 import pytest
 
 import caravan
 from api_schemas.jobs import JobDefaults, ParsedLine, ResultLine, read_job_line
-from tests.repo.docs.pages import ROOT, blocks_of
+from simulator.faults import FaultKind
+from tests.repo.docs.pages import DOCS, ROOT, blocks, blocks_of
 from worker.domain.jobs import Priority
 from worker.domain.runners import runner_key
 from worker.kinds.registry import shapes
@@ -118,3 +120,15 @@ def test_the_python_that_is_shown_is_well_formed_and_imports_what_is_there() -> 
             if isinstance(node, ast.ImportFrom) and node.module == "caravan":
                 missing = [name.name for name in node.names if not hasattr(caravan, name.name)]
                 assert not missing, f"{block.place}: caravan has no {missing}"
+
+
+def test_the_test_with_a_simulated_host_that_is_shown_passes() -> None:
+    [shown] = blocks(DOCS / "howto/simulator.md", "python")
+
+    exec(shown.text, {})
+
+
+def test_the_page_of_the_simulator_lists_every_kind_of_fault() -> None:
+    page = (DOCS / "howto/simulator.md").read_text(encoding="utf-8")
+
+    assert [kind for kind in get_args(FaultKind) if f"`{kind}`" not in page] == []
