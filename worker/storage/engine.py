@@ -407,4 +407,6 @@ def shown(url: URL) -> str:
     """``url`` for people: a path of a SQLite file, any other without its secrets."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
+    if url.get_backend_name() == "postgresql":
+        url = url.set(drivername="postgresql")
     return masked(url.render_as_string(hide_password=False))

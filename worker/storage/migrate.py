@@ -121,9 +121,8 @@ def check_schema(database: Database) -> None:
         found = _revision(conn)
     _refuse_newer(database, found)
     if found != HEAD:
-        raise SchemaOutdated(
-            f"{shown(database.url)} is at revision {found or 'none'}, this version needs {HEAD}: caravan db upgrade"
-        )
+        state = f"is at revision {found}, this version needs {HEAD}" if found else "has no tables of Caravan yet"
+        raise SchemaOutdated(f"{shown(database.url)} {state}; run: caravan db upgrade")
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
