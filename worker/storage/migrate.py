@@ -121,7 +121,9 @@ def check_schema(database: Database) -> None:
         found = _revision(conn)
     _refuse_newer(database, found)
     if found != HEAD:
-        state = f"is at revision {found}, this version needs {HEAD}" if found else "has no tables of Caravan yet"
+        state = (
+            f"is at revision {found}, this version needs {HEAD}" if found else "has no tables of Caravan yet"
+        )
         raise SchemaOutdated(f"{shown(database.url)} {state}; run: caravan db upgrade")
 
 
