@@ -68,6 +68,8 @@ def quote_rows(
 ) -> int:
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli import quoting
+    from worker.cli.reading import ReadingShown
+    from worker.cli.render import error_console
     from worker.door.intake import intake_of
     from worker.door.rows import RowFile
     from worker.quote.quote import quote_input, tally
@@ -81,7 +83,9 @@ def quote_rows(
         machines = _machines(settings, database, clock, hosts)
         with database.read() as conn:
             told = known_models(conn) | _told(machines)
-        asked = tally(intake_of(submission, None, told), lines, told)
+        name = rows.name or rows.path.name
+        with ReadingShown(error_console(), name, lambda: rows.reached[0]):
+            asked = tally(intake_of(submission, None, told), lines, told)
         _check_models(asked.models, machines)
         with database.read() as conn:
             before = _batch_of(conn, rows.key(submission))

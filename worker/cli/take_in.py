@@ -1,7 +1,7 @@
 """An input on its way in: what is in force is said, the input is taken in, and what was odd about it told."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
+from worker.cli.reading import ReadingShown
 from worker.cli.settings import said
 from worker.cli.streams import machine_output
 from worker.cli.submissions import Entry
@@ -50,14 +51,16 @@ def take_in(
         else:
             row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
         rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
-        receipt = submit(
-            database,
-            submission,
-            row_file,
-            observer=_AtTerminal(console, rejects),
-            check_models=check_models,
-            clock=clock,
-        )
+        name = row_file.name or row_file.path.name
+        with ReadingShown(console, name, lambda: row_file.reached[0]) as reading:
+            receipt = submit(
+                database,
+                submission,
+                row_file,
+                observer=_AtTerminal(console, rejects, reading),
+                check_models=None if check_models is None else _after(reading, check_models),
+                clock=clock,
+            )
         _say_notes(console, receipt, rejects.path)
     _say_difference(console, receipt)
     if receipt.retried is not None:
@@ -212,12 +215,23 @@ def _rejects(
         outputs.remember(path)
 
 
+def _after(reading: ReadingShown, check: CheckModels) -> CheckModels:
+    """The check once nothing is drawn any more: it may show how far a model is pulled."""
+
+    def check_models(wanted: Mapping[str, int]) -> list[Problem]:
+        reading.end()
+        return check(wanted)
+
+    return check_models
+
+
 class _AtTerminal(Observer):
     """Asks whoever sits at a terminal, and keeps lines that are left out in a file."""
 
-    def __init__(self, console: Console, rejects: _Rejects) -> None:
+    def __init__(self, console: Console, rejects: _Rejects, reading: ReadingShown) -> None:
         self._console = console
         self._rejects = rejects
+        self._reading = reading
 
     def rejected(self, problem: Problem, line: InputLine) -> None:
         self._rejects.add(problem, line)
@@ -225,6 +239,7 @@ class _AtTerminal(Observer):
     def rows_changed(self, batch: Batch, difference: Difference) -> Choice | None:
         if not (sys.stdin.isatty() and self._console.is_terminal):
             return None
+        self._reading.end()
         self._console.print(
             f"batch {batch.id} ({batch.name}) asked this input before its rows changed: "
             f"{difference.with_examples}."

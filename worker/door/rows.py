@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,10 +61,13 @@ class RowFile:
     """The batch whose rows are asked again."""
     by_document: bool = False
     """The rows were made of documents."""
+    reached: list[int] = field(default_factory=lambda: [0], compare=False)
+    """The line of the row that was read last."""
 
     def open(self, submission: Submission) -> "Input":
         """Raises as ``open_input`` does."""
-        return open_input(self.path, submission, by_document=self.by_document)
+        opened = open_input(self.path, submission, by_document=self.by_document)
+        return replace(opened, reached=self.reached)
 
     def key(self, submission: Submission) -> str:
         """The idempotency key where the producer has none. Raises InputRefused."""
@@ -181,6 +184,8 @@ class Input:
     """Where files are looked for that rows name."""
     unsampled: list[int] = field(default_factory=list, compare=False)
     """How many rows ``sample`` left out, each time that they were read."""
+    reached: list[int] = field(default_factory=lambda: [0], compare=False)
+    """The line of the row that was read last."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -206,7 +211,7 @@ class Input:
 
     def __iter__(self) -> Iterator[InputLine]:
         submission = self.submission
-        rows: Iterator[Row] = iter(self.rows)
+        rows = self._counted()
         if submission.is_pilot:
             together = _document_of if self.by_document else None
             rows = chosen(
@@ -225,6 +230,11 @@ class Input:
                 yield self._plain(row)
             else:
                 yield self._made(row)
+
+    def _counted(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.reached[0] = row.line
+            yield row
 
     def _plain(self, row: Row) -> InputLine:
         """A job line as it stands, but for the images that it names by their files."""

@@ -1,0 +1,59 @@
+"""Says how many rows of an input were read so far, where that takes longer than a moment."""
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.text import Text
+
+from worker.cli.block import block_drawn
+from worker.cli.render import QUIET_SECONDS
+
+AFTER_SECONDS = 0.2
+EVERY_SECONDS = 0.25
+
+
+class ReadingShown:
+    """A line at the foot of a terminal, elsewhere a line every ten seconds, until the block ends or ``end`` is called."""
+
+    def __init__(self, console: Console, name: str, rows: Callable[[], int]) -> None:
+        self._console = console
+        self._name = name
+        self._rows = rows
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="reading", daemon=True)
+
+    def __enter__(self) -> "ReadingShown":
+        if not self._console.quiet:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Leave nothing of it on a terminal, so that something else can be printed."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _show(self) -> None:
+        if not self._console.is_terminal:
+            while not self._ended.wait(QUIET_SECONDS):
+                self._console.print(self._line, soft_wrap=True)
+        elif not self._ended.wait(AFTER_SECONDS):
+            with block_drawn(self._console) as block:
+                block.draw(self._text)
+                while not self._ended.wait(EVERY_SECONDS):
+                    block.draw(self._text)
+
+    @property
+    def _line(self) -> str:
+        return f"Reading {self._name}: {self._rows():,} rows"
+
+    @property
+    def _text(self) -> Text:
+        return Text(self._line, no_wrap=True, overflow="ellipsis")
