@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
-from worker.errors import DatabaseFailure, DatabaseRefused, in_words
+from worker.errors import DatabaseFailure, DatabaseRefused, DatabaseUnavailable, in_words
 from worker.observability.events import emit, emit_failure
 from worker.serving.spool import REJECTED, Spool, spool_path
 from worker.storage.engine import Connection, Database
@@ -74,6 +74,8 @@ class Outbox:
         self._retry_at = float("-inf")
         self.accepted = 0
         self.output_tokens = 0
+        self.refusal: DatabaseUnavailable | None = None
+        """Why nothing could be stored the last time; None since something was."""
 
     @property
     def held(self) -> frozenset[int]:
@@ -106,9 +108,11 @@ class Outbox:
         except (DatabaseFailure, _DiskFailure) as error:
             if isinstance(error, DatabaseFailure):
                 emit_failure(error, host=self._host)
+            self.refusal = error if isinstance(error, DatabaseUnavailable) else None
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._keep()
             return False
+        self.refusal = None
         if self._spool is not None and self._leftovers is not None and self._leftovers.whole:
             with reporting_disk(self._host):
                 self._spool.clear()

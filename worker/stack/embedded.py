@@ -20,7 +20,7 @@ from worker.dispatch.services import (
     urgent_services,
 )
 from worker.domain.hosts import Host
-from worker.errors import DatabaseFailure, NoHost, NotFound, SettingsRefused
+from worker.errors import DatabaseFailure, DatabaseUnavailable, NoHost, NotFound, SettingsRefused
 from worker.hosts.registry import HostLook, keep_look, look_again, look_at_all
 from worker.maintenance.cadence import Cadence
 from worker.maintenance.heart import Heart
@@ -132,6 +132,11 @@ class Embedded:
     def output_tokens(self) -> int:
         """Tokens generated since the start, as stored."""
         return sum(served.outbox.output_tokens for served in (*tuple(self.served.values()), *self.left))
+
+    @property
+    def refusal(self) -> DatabaseUnavailable | None:
+        """Why outcomes cannot be stored now; their database may still be read, as that of a full disk is."""
+        return next(filter(None, (served.outbox.refusal for served in tuple(self.served.values()))), None)
 
     def serve(
         self, hosts: Sequence[Host], *, batch_id: int | None = None, follow: Follow | None = None

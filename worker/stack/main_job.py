@@ -271,6 +271,8 @@ class _Watch:
                 now - self._read_at > DATABASE_SECONDS
             ):  # it is there and refuses: waiting longer does not help
                 raise
+        if away is None and self._place.stack is not None and progress.open:
+            away = self._place.stack.refusal
         if not progress.open:
             found = Outlook.DONE
         if seen is not None and found not in (Outlook.GOING, Outlook.DONE):

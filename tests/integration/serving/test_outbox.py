@@ -61,10 +61,14 @@ def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_tak
     outbox.add([ending(job) for job in queue.claim()])
     assert not outbox.flush()
     assert (tmp_path / "gpu-1.jsonl").read_text().count("\n") == 2
+    assert outbox.refusal is (error if isinstance(error, DatabaseUnavailable) else None), (
+        "whoever looks on is told"
+    )
     fickle.away = False
     clock.advance(2)
 
     assert outbox.flush()
+    assert outbox.refusal is None
     assert queue.counts() == {JobState.SUCCEEDED: 2}
     assert not (tmp_path / "gpu-1.jsonl").exists()
 

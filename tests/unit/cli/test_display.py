@@ -3,8 +3,10 @@
 import io
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -15,14 +17,15 @@ from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
 from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, rates
-from worker.cli.summary import is_news, next_steps
+from worker.cli.summary import Shown, _show, is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
+from worker.door.submit import Receipt
 from worker.errors import DatabaseUnavailable
 from worker.observability.logging import EachMinute, LineFormatter, Repeats
 from worker.policy.answers import Room
 from worker.policy.outlook import Outlook
-from worker.stack.main_job import Look
+from worker.stack.main_job import Look, Workplace
 
 
 class Screen(io.StringIO):
@@ -233,3 +236,20 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
     assert len(lines) == 2
     assert "left" in lines[0]
     assert lines[1].startswith("waiting: gpu-1 cannot be reached")
+
+
+def test_a_full_disk_is_a_line_of_the_display_until_there_is_room_again() -> None:
+    on, screen = a_console(80)
+    full = DatabaseUnavailable("caravan.db: database or disk is full; make room")
+    shown = Shown(cast(Workplace, SimpleNamespace(stack=None)), Receipt(HALFWAY.batch, created=False))
+
+    def looks() -> Iterator[Look]:
+        yield Look(HALFWAY, Outlook.GOING, 0.0, a_situation())
+        yield Look(HALFWAY, Outlook.GOING, 1.0, a_situation(), away=full)
+        text = " ".join(screen.rows)
+        assert "its disk is full; work waits" in text
+        assert "ETA –" in text
+        yield Look(HALFWAY, Outlook.GOING, 2.0, a_situation())
+        assert "disk is full" not in " ".join(screen.rows)
+
+    _show(shown, looks(), on)
