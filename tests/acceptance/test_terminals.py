@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -15,7 +16,7 @@ import pytest
 from rich.cells import cell_len
 
 import simulator
-from tests.acceptance.conftest import caravan, write_jobs
+from tests.acceptance.conftest import MODELS, caravan, write_jobs
 from tests.processes import CARAVAN
 from tests.unit.cli.test_display import Screen
 
@@ -26,8 +27,11 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-_])")
 SECONDS = 120
 
 
-def on_terminal(arguments: Sequence[str], environment: Environment, columns: int) -> tuple[int, str]:
-    """Run a command on a terminal of this width; its exit code, and all that it wrote there."""
+def on_terminal(
+    arguments: Sequence[str], environment: Environment, columns: int, *, until: str = ""
+) -> tuple[int, str]:
+    """Run a command on a terminal of this width; its exit code, and all that it wrote there. It is interrupted once
+    ``until`` was written."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     without = {
@@ -52,6 +56,9 @@ def on_terminal(arguments: Sequence[str], environment: Environment, columns: int
             if not piece:
                 break
             written += piece
+            if until and until.encode() in written:
+                until = ""
+                process.send_signal(signal.SIGINT)
     finally:
         os.close(ours)
         if process.poll() is None:
@@ -109,6 +116,41 @@ def test_hosts_that_fail_and_die_break_no_line_of_the_display(
     assert left_on_screen(written, columns, "ETA") == []
     assert "caravan jobs" in "\n".join(screen.rows), "it says which command shows the failures"
     assert sum("WARNING job.failed" in row for row in screen.rows) <= 3, "like lines are one"
+
+
+SIZES = [80, pytest.param(120, marks=pytest.mark.thorough)]
+
+
+@pytest.mark.parametrize("columns", SIZES)
+def test_a_watch_of_hosts_that_are_away_breaks_no_line_and_ends_with_ctrl_c(
+    environment: Environment, tmp_path: Path, columns: int
+) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 30)
+    name = "a-host-with-a-name-that-takes-more-room-than-a-column-has"
+    caravan("hosts", "add", name, "http://127.0.0.1:9", env=environment, check=False)
+    caravan("submit", str(file), "--name", "名前 " * 40, env=environment)
+
+    code, written = on_terminal(["watch", "@last"], environment, columns, until="of 30 done")
+
+    assert code == 130, written
+    assert "Traceback" not in written
+    assert too_wide(written, columns) == []
+    assert len(left_on_screen(written, columns, "of 30 done")) == 1, "one picture, and no stale copy of it"
+
+
+@pytest.mark.parametrize("columns", SIZES)
+def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(
+    environment: Environment, columns: int
+) -> None:
+    faults = (simulator.Fault("crash", after_chunks=5),)
+    settings = simulator.HostSettings("gpu-1", simulator.demo_models(), time_scale=0.02, faults=faults)
+    with simulator.running(settings) as (host,):
+        ask = ["ask", "Why is the sky blue? " * 9, "--model", MODELS[0], "--host", host.url]
+        code, written = on_terminal(ask, environment, columns, until="cut after 5 chunks")
+
+    assert code in (3, 4, 130), written
+    assert "Traceback" not in written
+    assert left_on_screen(written, columns, "ETA") == []
 
 
 TABLES = (

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from worker.cli.block import block_drawn
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.render import (
@@ -119,23 +119,30 @@ class _Pace:
 
 
 class _Screen:
-    """The picture on a terminal."""
+    """The picture on a terminal; the last one stays."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, auto_refresh=False)
+        self._console = console
+        self._drawing = block_drawn(console)
+        self._picture: Group | Text = Text()
 
     def __enter__(self) -> "_Screen":
-        self._live.__enter__()
+        self._block = self._drawing.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
+        self._drawing.__exit__(None, None, None)
+        self._console.print(self._picture)
 
     def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
-        self._live.update(picture(now, rate, reasons), refresh=True)
+        self._draw(picture(now, rate, reasons))
 
     def away(self, message: str) -> None:
-        self._live.update(Text(f"the database is away: {message}", style="yellow"), refresh=True)
+        self._draw(Text(f"the database is away: {message}", style="yellow"))
+
+    def _draw(self, picture: Group | Text) -> None:
+        self._picture = picture
+        self._block.draw(picture)
 
 
 class _Lines(_Screen):
