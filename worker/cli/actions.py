@@ -13,7 +13,7 @@ from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
 from worker.cli.options import ASKED
-from worker.cli.settings import opened, settings_for
+from worker.cli.settings import opened, said, settings_for
 from worker.cli.streams import print_json
 from worker.cli.submissions import options_of
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
@@ -318,7 +318,7 @@ def _do(
     act: Act, request: ActionRequest, nothing: "Callable[[Database, Selection], str] | None" = None
 ) -> None:
     """Ask, change and report. ``nothing`` says why no job is meant."""
-    from worker.cli.wake import wake
+    from worker.cli.wake import how_to_serve, is_served, wake
 
     settings = settings_for()
     with opened(settings) as database:
@@ -352,6 +352,7 @@ def _do(
             wake(settings, database, clock)
         with database.read() as conn:
             paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
+        served = not act.wakes or is_served(settings, database, clock)
     told = f"{where}: " if where else ""
     told += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
@@ -363,6 +364,9 @@ def _do(
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
     figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
     _tell(act, request, batch, figures, told)
+    if not served and not paused and not said().quiet:
+        start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"
+        typer.echo(f"Nothing serves it now: {start}", err=True)
 
 
 def seen_with(changed: "Changed") -> str:
@@ -393,7 +397,9 @@ def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[s
 def _chosen(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batch | None]:
     """The jobs that are meant, and their batch where one was named."""
     if (request.target is None) == (not request.jobs):
-        raise typer.BadParameter("name a batch, or jobs with --job ID", param_hint="BATCH")
+        both = "give one of the two, a batch or jobs with --job ID, not both"
+        message = "name a batch, or jobs with --job ID" if request.target is None else both
+        raise typer.BadParameter(message, param_hint="BATCH")
     batch = None if request.target is None else find_batch(conn, request.target)
     chosen = Selection(
         batch_id=None if batch is None else batch.id,

@@ -20,5 +20,5 @@ def moment_given(text: str | None, now: datetime, option: str) -> datetime | Non
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(
-            f"{text!r} is no time; expected 2026-11-23, 2026-11-23T02:00 or 12h", param_hint=option
+            f"{text!r} is not a valid time; expected 2026-11-23, 2026-11-23T02:00 or 12h", param_hint=option
         ) from error

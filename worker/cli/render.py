@@ -422,7 +422,7 @@ def summary_tables(
     models = Table(box=_box(plain), title="models", title_justify="left")
     models.add_column("model", overflow="fold")
     rare = [name for name in ("empty", "unfit") if any(getattr(row.answers, name) for row in figures)]
-    for name in ("jobs", "failed", "cut", *rare, "prompt tok", "output tok", "tok/s"):
+    for name in ("jobs", "failed", "cut", *rare, "prompt tok", "output tok", "tok/s each"):
         models.add_column(name, justify="right", no_wrap=True)
     for row in figures:
         speed = row.output_tokens / row.eval_seconds if row.eval_seconds else None

@@ -91,7 +91,9 @@ class ResultForm:
     ] = None
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", metavar="FIELD,…", help="Less of each: any field of a line."),
+        typer.Option(
+            "--without", metavar="FIELD,…", help="Leave these fields of a line out, e.g. reasoning."
+        ),
     ] = None
     wide: Annotated[
         bool,

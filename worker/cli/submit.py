@@ -44,7 +44,7 @@ def submit(
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
     from worker.cli.take_in import take_in
-    from worker.cli.wake import wake
+    from worker.cli.wake import how_to_serve, is_served, wake
     from worker.storage.counts import batch_progress
 
     settings = settings_for()
@@ -62,7 +62,7 @@ def submit(
         arrived = take_in(database, settings, entry, console, check_models)
         batch = arrived.batch
         wake(settings, database, clock)
-        served = _served(settings, database, clock)
+        served = is_served(settings, database, clock)
         deadline = arrived.batch.deadline
         with database.read() as conn:
             progress = batch_progress(conn, batch.id)
@@ -81,8 +81,7 @@ def submit(
     if quoted is not None:
         warn_of_deadline(console, quoted, deadline)
     if not served:
-        start = "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"
-        console.print(f"Nothing serves it now: start {start}", style="yellow")
+        console.print(f"Nothing serves it now: start {how_to_serve(settings)}", style="yellow")
 
 
 def _models_checked(
@@ -117,22 +116,3 @@ def _models_checked(
         puller(database, open_host, kept_hosts(database), console)(models)
 
     return check
-
-
-def _served(settings: "Settings", database: "Database", clock: "Clock") -> bool:
-    """Whether anybody takes the batch up by itself: a worker now, or ``up``, which may be between two passes."""
-    from worker.storage.host_rows import read_hosts
-
-    with database.read() as conn:
-        if any(view.serving for view in read_hosts(conn, clock.now())):
-            return True
-    if settings.broker_url:
-        return False
-    from worker.errors import AlreadyRunning
-    from worker.stack.home import held_home
-
-    try:
-        with held_home(settings.home, command="submit"):
-            return False
-    except AlreadyRunning as error:
-        return error.command == "up"

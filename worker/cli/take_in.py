@@ -218,9 +218,9 @@ def _rejects(
 def _after(reading: ReadingShown, check: CheckModels) -> CheckModels:
     """The check once nothing is drawn any more: it may show how far a model is pulled."""
 
-    def check_models(wanted: Mapping[str, int]) -> list[Problem]:
+    def check_models(models: Mapping[str, int]) -> list[Problem]:
         reading.end()
-        return check(wanted)
+        return check(models)
 
     return check_models
 

@@ -28,3 +28,27 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
     from worker.maintenance.hold import hosts_to_wake
 
     wake_hosts(make_app(settings, socket_seconds=PRODUCER_SECONDS), hosts_to_wake(database, clock=clock))
+
+
+def is_served(settings: "Settings", database: "Database", clock: "Clock") -> bool:
+    """Whether anybody takes the batch up by itself: a worker now, or ``up``, which may be between two passes."""
+    from worker.storage.host_rows import read_hosts
+
+    with database.read() as conn:
+        if any(view.serving for view in read_hosts(conn, clock.now())):
+            return True
+    if settings.broker_url:
+        return False
+    from worker.errors import AlreadyRunning
+    from worker.stack.home import held_home
+
+    try:
+        with held_home(settings.home, command="submit"):
+            return False
+    except AlreadyRunning as error:
+        return error.command == "up"
+
+
+def how_to_serve(settings: "Settings") -> str:
+    """What to start where nothing serves."""
+    return "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"

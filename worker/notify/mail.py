@@ -49,7 +49,7 @@ def mail_server(url: str) -> MailServer:
     except ValueError:
         raise SettingsRefused(f"CARAVAN_SMTP_URL is no URL; {_EXPECTED}") from None
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
-        raise SettingsRefused(f"CARAVAN_SMTP_URL is none of a mail server; {_EXPECTED}")
+        raise SettingsRefused(f"CARAVAN_SMTP_URL is not the URL of a mail server; {_EXPECTED}")
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(said.keys() - {"from", "password", "starttls", "ca_file"})
     if unknown:
