@@ -218,7 +218,7 @@ def work_to_the_end(
     wait_hosts: float = 120.0,
     poll: float = LOOK_SECONDS,
 ) -> None:
-    """``work`` for a program: ``on_progress`` hears of each look. Raises NoHost where no host can serve the rest."""
+    """``work`` for a program: ``on_progress`` gets each look. Raises NoHost where no host can serve the rest."""
     with closing(work(place, receipt, wait_hosts=wait_hosts, poll=poll)) as looks:
         try:
             for look in looks:
