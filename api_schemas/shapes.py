@@ -141,10 +141,10 @@ def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
     """
     if len(messages) == 1 and messages[0]["role"] == "user":
         return str(messages[0].get("content") or "[image]")
-    return "\n\n".join(f"{message['role']}: {_said(message)}" for message in messages)
+    return "\n\n".join(f"{message['role']}: {_text_of(message)}" for message in messages)
 
 
-def _said(message: Mapping[str, Any]) -> str:
+def _text_of(message: Mapping[str, Any]) -> str:
     parts = [message.get("content") or ""]
     for call in message.get("tool_calls", ()):
         function = call["function"]

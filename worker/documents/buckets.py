@@ -35,18 +35,18 @@ def listed(root: str) -> Iterator[Found]:
         yield Found(document_name(url), root, document_name(name), size, _modified(about), url)
 
 
-def fetched(found: Found, most: int) -> bytes:
+def fetched(source: Found, most: int) -> bytes:
     """The object's bytes. Raises DocumentRefused."""
-    if not found.file.startswith(f"{found.root.rstrip('/')}/") or ".." in found.file.split("/"):
-        raise DocumentRefused(found.path, "outside_root", f"outside {found.root}")
+    if not source.file.startswith(f"{source.root.rstrip('/')}/") or ".." in source.file.split("/"):
+        raise DocumentRefused(source.path, "outside_root", f"outside {source.root}")
     try:
-        system, path = _system(found.file)
+        system, path = _system(source.file)
         with system.open(path, "rb") as file:
             data: bytes = file.read(most + 1)
     except Exception as error:
-        raise DocumentRefused(found.path, "unreadable", in_words(error)) from error
+        raise DocumentRefused(source.path, "unreadable", in_words(error)) from error
     if len(data) > most:
-        raise DocumentRefused(found.path, "too_large", f"more than {most:,} bytes")
+        raise DocumentRefused(source.path, "too_large", f"more than {most:,} bytes")
     return data
 
 

@@ -157,7 +157,7 @@ def find_encoding(path: Path) -> str:
     are about as likely.
     """
     try:
-        return _found(partial(open_bytes, path))
+        return _detect(partial(open_bytes, path))
     except _Doubt as doubt:
         raise InputRefused([Problem(doubt.line, "", doubt.code, f"{path}: {doubt}")]) from doubt
 
@@ -174,7 +174,7 @@ _Opened = Callable[[], AbstractContextManager[IO[bytes]]]
 """Opens the bytes from their beginning."""
 
 
-def _found(opened: _Opened) -> str:
+def _detect(opened: _Opened) -> str:
     with opened() as file:
         head = file.read(4096)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
@@ -381,7 +381,7 @@ def decoded(data: bytes, encoding: str | None = None) -> tuple[str, str]:
             raise ValueError(str(error)) from error
         return _strictly(data, name), name
     try:
-        name = _found(lambda: io.BytesIO(data))
+        name = _detect(lambda: io.BytesIO(data))
     except _Doubt as doubt:
         raise ValueError(f"line {doubt.line}: {doubt}" if doubt.line else str(doubt)) from doubt
     return _strictly(data, name), name

@@ -107,7 +107,7 @@ def is_table(name: str) -> bool:
 
 
 def read_document(
-    found: Found,
+    source: Found,
     rules: Rules = Rules(),
     *,
     reader: Reader | None = None,
@@ -118,29 +118,29 @@ def read_document(
     Raises DocumentRefused: unreadable, unknown_format, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
     """
     with nullcontext(reader) if reader is not None else Reader() as using:
-        documents, _ = _read(found, _bytes_of(found), using, rules)
+        documents, _ = _read(source, _bytes_of(source), using, rules)
     if not documents:
-        raise DocumentRefused(found.path, "no_text", "holds no text of its own")
+        raise DocumentRefused(source.path, "no_text", "holds no text of its own")
     return documents[0]
 
 
 def _read(
-    found: Found, data: bytes, reader: Reader, rules: Rules
+    source: Found, data: bytes, reader: Reader, rules: Rules
 ) -> tuple[list[Document], list[tuple[str, bytes]]]:
     """The document, of a workbook each sheet, of an archive none; and the names and bytes of what is attached to it or packed
     in it. Raises DocumentRefused."""
-    content = _extracted(found, data, reader, rules)
-    if content is None and rules.scans == "images" and ending_of(found.name) in IMAGES:
-        return [_numbered(_picture(found, data))], []
-    content = content or _content(found, data, reader, rules)
+    content = _extracted(source, data, reader, rules)
+    if content is None and rules.scans == "images" and ending_of(source.name) in IMAGES:
+        return [_numbered(_picture(source, data))], []
+    content = content or _content(source, data, reader, rules)
     pages = content["pages"]
     document = Document(
-        found.name,
-        found.path,
+        source.name,
+        source.path,
         content["text"],
         None if pages is None else tuple(pages),
         content["metadata"],
-        media_type_of(found.name),
+        media_type_of(source.name),
         hashlib.sha256(data).hexdigest(),
         content["encoding"],
     )
@@ -149,27 +149,27 @@ def _read(
         return [_sheet(document, name, text) for name, text in content["sheets"]], attached
     if document.blank_pages and rules.scans == "refuse":
         message = f"can be read only {without_text(document.blank_pages, len(pages))}"
-        raise DocumentRefused(found.path, "no_text", message, pages=document.blank_pages)
+        raise DocumentRefused(source.path, "no_text", message, pages=document.blank_pages)
     if document.blank_pages and rules.scans == "images":
         document = _numbered(
-            replace(document, seen_pages=document.blank_pages, render=_renders(found, data, reader))
+            replace(document, seen_pages=document.blank_pages, render=_renders(source, data, reader))
         )
     return [document] if document.text.strip() else [], attached
 
 
-def _extracted(found: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:
+def _extracted(source: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:
     """What the user's own command makes of it; None where there is none, or it leaves the document to us."""
-    if rules.extract is None or not data or not is_extracted(found.name, data):
+    if rules.extract is None or not data or not is_extracted(source.name, data):
         return None
-    return reader.extract(found.path, data, found.name, rules.extract)
+    return reader.extract(source.path, data, source.name, rules.extract)
 
 
-def _content(found: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any]:
+def _content(source: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any]:
     """What the reader makes of it; of a scan that a model is to see, pages without a word."""
-    if needed := MODULES.get(media_type_of(found.name)):
-        require("documents", f"{found.path}: reading this kind of document", *needed)
+    if needed := MODULES.get(media_type_of(source.name)):
+        require("documents", f"{source.path}: reading this kind of document", *needed)
     try:
-        return reader.read(found.path, data, found.name, rules.encoding)
+        return reader.read(source.path, data, source.name, rules.encoding)
     except DocumentRefused as refused:
         if rules.scans != "images" or refused.code != "no_text" or not refused.pages:
             raise
@@ -205,18 +205,18 @@ def _sheet(workbook: Document, name: str, text: str) -> Document:
 
 
 def _with_attachments(
-    found: Found, data: bytes, reader: Reader, rules: Rules
+    source: Found, data: bytes, reader: Reader, rules: Rules
 ) -> Iterator[Document | DocumentRefused]:
     """The document and what is attached to it or packed in it (``mail.eml/report.pdf``), also to messages within it.
 
     Raises DocumentRefused for the document itself; of an attachment that cannot be read it is handed out.
     """
-    if rules.rows and media_type_of(found.name) in WORKBOOKS:
-        yield from _sheet_rows(found, data, reader)
+    if rules.rows and media_type_of(source.name) in WORKBOOKS:
+        yield from _sheet_rows(source, data, reader)
         return
-    documents, attached = _read(found, data, reader, rules)
+    documents, attached = _read(source, data, reader, rules)
     yield from documents
-    todo = [(found, name, part, 1) for name, part in reversed(attached)]
+    todo = [(source, name, part, 1) for name, part in reversed(attached)]
     count = 0
     while todo:
         outer, name, part, depth = todo.pop()
@@ -242,20 +242,20 @@ def _with_attachments(
         todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 
-def read_images(found: Found, *, reader: Reader | None = None) -> Document:
+def read_images(source: Found, *, reader: Reader | None = None) -> Document:
     """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused, ExtraMissing."""
-    data = _bytes_of(found)
-    if ending_of(found.name) in IMAGES:
-        return _picture(found, data)
-    if media_type_of(found.name) != PDF:
+    data = _bytes_of(source)
+    if ending_of(source.name) in IMAGES:
+        return _picture(source, data)
+    if media_type_of(source.name) != PDF:
         message = "--pages-as-images shows PDF, PNG, JPEG and WebP files; leave it out, and the text is sent"
-        raise DocumentRefused(found.path, "unknown_format", message)
-    render = _renders(found, data, reader)
+        raise DocumentRefused(source.path, "unknown_format", message)
+    render = _renders(source, data, reader)
     with nullcontext(reader) if reader is not None else Reader() as using:
-        pages = using.pages(found.path, data)
+        pages = using.pages(source.path, data)
     return Document(
-        found.name,
-        found.path,
+        source.name,
+        source.path,
         "",
         None,
         {"pages": pages},
@@ -267,14 +267,14 @@ def read_images(found: Found, *, reader: Reader | None = None) -> Document:
     )
 
 
-def _picture(found: Found, data: bytes) -> Document:
+def _picture(source: Found, data: bytes) -> Document:
     """A picture is a document of one page. Raises DocumentRefused."""
     if not data:
-        raise DocumentRefused(found.path, "empty", "the file is empty")
-    media_type, digest = IMAGES[ending_of(found.name)], hashlib.sha256(data).hexdigest()
+        raise DocumentRefused(source.path, "empty", "the file is empty")
+    media_type, digest = IMAGES[ending_of(source.name)], hashlib.sha256(data).hexdigest()
     return Document(
-        found.name,
-        found.path,
+        source.name,
+        source.path,
         "",
         None,
         {},
@@ -286,19 +286,19 @@ def _picture(found: Found, data: bytes) -> Document:
     )
 
 
-def _renders(found: Found, data: bytes, reader: Reader | None) -> Render:
+def _renders(source: Found, data: bytes, reader: Reader | None) -> Render:
     """Renders pages of these bytes, which are held until the document is let go. Raises ExtraMissing."""
-    require("documents", f"{found.path}: rendering its pages", *IMAGE_MODULES)
+    require("documents", f"{source.path}: rendering its pages", *IMAGE_MODULES)
 
     def render(pages: Sequence[int]) -> tuple[str, ...]:
         with nullcontext(reader) if reader is not None else Reader() as using:
-            return tuple(using.render(found.path, data, DPI, pages))
+            return tuple(using.render(source.path, data, DPI, pages))
 
     return render
 
 
 def read_rows(
-    found: Found, *, reader: Reader | None = None, encoding: str | None = None
+    source: Found, *, reader: Reader | None = None, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
     """Each row of a table as a document, its columns in ``metadata``; a bad row as its problem.
 
@@ -306,61 +306,63 @@ def read_rows(
     what is wrong with the whole file, and ExtraMissing.
     """
     with nullcontext(reader) if reader is not None else Reader() as using:
-        yield from rows_of(found, _bytes_of(found), using, encoding=encoding)
+        yield from rows_of(source, _bytes_of(source), using, encoding=encoding)
 
 
 def rows_of(
-    found: Found, data: bytes, reader: Reader, *, encoding: str | None = None
+    source: Found, data: bytes, reader: Reader, *, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
     """The same of bytes at hand."""
-    if found.name.lower().removesuffix(".gz").endswith(PARQUET):
-        require("parquet", f"{found.path}: reading Parquet")
-    with tempfile.NamedTemporaryFile(prefix="caravan-", suffix=_endings(found.name)) as copy:
+    if source.name.lower().removesuffix(".gz").endswith(PARQUET):
+        require("parquet", f"{source.path}: reading Parquet")
+    with tempfile.NamedTemporaryFile(prefix="caravan-", suffix=_endings(source.name)) as copy:
         copy.write(data)  # a copy cannot be exchanged for a link while its rows are read
         copy.flush()
-        for row in reader.rows(found.path, Path(copy.name), found.name, encoding):
-            yield _row(found, row)
+        for row in reader.rows(source.path, Path(copy.name), source.name, encoding):
+            yield _row(source, row)
 
 
 def read_all(
-    found: Found,
+    source: Found,
     rules: Rules = Rules(),
     *,
     reader: Reader | None = None,
 ) -> Iterator[Document | DocumentRefused]:
     """What this file holds: one document, or one a row. What cannot be read is handed out, so that the others go on."""
     try:
-        if is_table(found.name):
-            yield from read_rows(found, reader=reader, encoding=rules.encoding)
+        if is_table(source.name):
+            yield from read_rows(source, reader=reader, encoding=rules.encoding)
         elif rules.as_images:
-            yield read_images(found, reader=reader)
+            yield read_images(source, reader=reader)
         else:
             with nullcontext(reader) if reader is not None else Reader() as using:
-                yield from _with_attachments(found, _bytes_of(found), using, rules)
+                yield from _with_attachments(source, _bytes_of(source), using, rules)
     except DocumentRefused as refused:
         yield refused
 
 
-def _sheet_rows(found: Found, data: bytes, reader: Reader) -> Iterator[Document | DocumentRefused]:
+def _sheet_rows(source: Found, data: bytes, reader: Reader) -> Iterator[Document | DocumentRefused]:
     """Each row of each sheet, ``book.xlsx/Prices#2``. Raises DocumentRefused, ExtraMissing."""
-    require("documents", f"{found.path}: reading this kind of document", *MODULES[media_type_of(found.name)])
+    require(
+        "documents", f"{source.path}: reading this kind of document", *MODULES[media_type_of(source.name)]
+    )
     if not data:
-        raise DocumentRefused(found.path, "empty", "the file is empty")
-    for name, rows in reader.sheet_rows(found.path, data, found.name):
+        raise DocumentRefused(source.path, "empty", "the file is empty")
+    for name, rows in reader.sheet_rows(source.path, data, source.name):
         spelled = document_name(name.replace("/", "_"))
-        sheet = replace(found, name=f"{found.name}/{spelled}", path=f"{found.path}/{spelled}")
+        sheet = replace(source, name=f"{source.name}/{spelled}", path=f"{source.path}/{spelled}")
         yield from (_row(sheet, row) for row in rows)
 
 
-def _row(found: Found, row: Mapping[str, Any]) -> Document | DocumentRefused:
+def _row(source: Found, row: Mapping[str, Any]) -> Document | DocumentRefused:
     """A row as ``formats.rows.read_rows`` hands it out."""
-    place = f"{found.path}#{row['line']}"
+    place = f"{source.path}#{row['line']}"
     if "refused" in row:
         code, message = row["refused"]
         return DocumentRefused(place, code, message)
     metadata = row["metadata"]
     return Document(
-        f"{found.name}#{row['line']}",
+        f"{source.name}#{row['line']}",
         place,
         metadata["text"] if row["text"] is None else row["text"],
         None,
@@ -378,22 +380,22 @@ def _endings(name: str) -> str:
     return "." + ".".join(base.split(".")[1:][-2:])
 
 
-def _bytes_of(found: Found) -> bytes:
+def _bytes_of(source: Found) -> bytes:
     """Raises DocumentRefused."""
-    if is_remote(found.path):
+    if is_remote(source.path):
         from worker.documents.buckets import fetched  # fsspec is an extra
 
-        return fetched(found, MOST_BYTES)
-    with os.fdopen(open_inside(found), "rb") as file:
+        return fetched(source, MOST_BYTES)
+    with os.fdopen(open_inside(source), "rb") as file:
         try:
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
                 raise DocumentRefused(
-                    found.path, "too_large", f"{size:,} bytes, at most {MOST_BYTES:,} are read"
+                    source.path, "too_large", f"{size:,} bytes, at most {MOST_BYTES:,} are read"
                 )
             data = file.read(MOST_BYTES + 1)
         except OSError as error:
-            raise DocumentRefused(found.path, "unreadable", error.strerror or str(error)) from error
+            raise DocumentRefused(source.path, "unreadable", error.strerror or str(error)) from error
     if len(data) > MOST_BYTES:
-        raise DocumentRefused(found.path, "too_large", f"more than {MOST_BYTES:,} bytes")
+        raise DocumentRefused(source.path, "too_large", f"more than {MOST_BYTES:,} bytes")
     return data

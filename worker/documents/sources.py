@@ -195,7 +195,7 @@ def _under(root: str, patterns: Sequence[str]) -> Iterator[Found]:
         for path in _walk(start, real_root, budget):
             name = os.path.relpath(path, root)
             if any(regex.fullmatch(name) for _, regex in expressions):
-                yield _found(path, root, name)
+                yield _file(path, root, name)
 
 
 def _start(root: str, pattern: str) -> str:
@@ -242,7 +242,7 @@ def _walk(folder: str, real_root: str, budget: list[int]) -> Iterator[str]:
             yield here  # a folder that may not be read is told as a document that cannot be
 
 
-def _found(path: str, root: str, name: str) -> Found:
+def _file(path: str, root: str, name: str) -> Found:
     try:
         about = Path(path).stat()
         size, mtime = about.st_size, about.st_mtime

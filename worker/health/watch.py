@@ -189,7 +189,7 @@ class Watch:
                 before |= self._alone
             letter, after = next_letter(before, verdict.findings, now=now, place=platform.node())
             with database.write() as conn:
-                if not take_turn(conn, _WATCH, seen=seen, now=now, detail=after.stored):
+                if not take_turn(conn, _WATCH, last=seen, now=now, detail=after.stored):
                     return
             self._alone = None
             self._ping(verdict)
@@ -197,7 +197,7 @@ class Watch:
                 return
             ours = Pulse(_WATCH, now, {})
             with database.write() as conn:  # the next turn tries again
-                take_turn(conn, _WATCH, seen=ours, now=now, detail=before.stored)
+                take_turn(conn, _WATCH, last=ours, now=now, detail=before.stored)
         finally:
             database.close()
 

@@ -273,24 +273,24 @@ def _operate(
     return _changed(ends)
 
 
-def begin(database: Database, wanted: Operation, clock: Clock) -> Operation:
+def begin(database: Database, new: Operation, clock: Clock) -> Operation:
     """Do the first chunk of an operation, and store it where more are left; where the same goes on already, that one.
 
     Raises Conflict where another goes on with the batch; NotFound.
     """
     with database.read() as conn:
-        goes_on = open_operation(conn, wanted.batch_id)
+        goes_on = open_operation(conn, new.batch_id)
     if goes_on is not None and goes_on.verb in (Verb.PAUSE, Verb.RESUME):
         run_operation(
             database, goes_on.id, clock=clock
         )  # the batch has that state already: only its rows follow
 
     def decide(conn: Connection) -> Operation:
-        lock_batch(conn, wanted.batch_id)
-        goes_on = same_operation(conn, wanted)
+        lock_batch(conn, new.batch_id)
+        goes_on = same_operation(conn, new)
         if goes_on is not None:
             return goes_on
-        first = advance(conn, wanted, now=clock.now(), wait=timedelta(seconds=WAIT_RUNNING))
+        first = advance(conn, new, now=clock.now(), wait=timedelta(seconds=WAIT_RUNNING))
         return begin_operation(conn, first) if first.ended_at is None else first
 
     operation = database.transact(decide)

@@ -79,7 +79,7 @@ def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
         name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
         digest = digest if _is_name(digest) else ""
         seen.add(digest)
-        told = known.get(digest) or _told(entry)
+        told = known.get(digest) or _details_of(entry)
         if told is None or (told.weights is None and digest not in known and alike[_kind(entry)] > 1):
             # asked too where another model could be the same one under another name
             told = _shown(ask, name) or told
@@ -107,7 +107,7 @@ def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
     return found
 
 
-def _told(entry: Mapping[str, Any]) -> ModelDetails | None:
+def _details_of(entry: Mapping[str, Any]) -> ModelDetails | None:
     capabilities, details = entry.get("capabilities"), entry.get("details")
     trained = _positive(details.get("context_length")) if isinstance(details, dict) else None
     if not isinstance(capabilities, list) or not capabilities or trained is None:

@@ -99,7 +99,7 @@ def _dated(picture: Picture) -> list[Dated]:
             most = able.jobs_in(due.at - picture.now)
             if most >= 1:
                 jobs = min(jobs + due.jobs, int(most))
-                found.append(_one(picture, work, due.at, jobs, load + jobs / together))
+                found.append(_dated_of(picture, work, due.at, jobs, load + jobs / together))
     return sorted(found, key=lambda one: (one.at, one.work.runner_key))
 
 
@@ -114,7 +114,7 @@ def _start(picture: Picture, work: Work, able: _Able) -> tuple[float, float]:
     return (0.0 if held else min(wait for wait, _ in able.each) + picture.drain(picture.host)), fastest
 
 
-def _one(picture: Picture, work: Work, at: float, jobs: int, seconds: float) -> Dated:
+def _dated_of(picture: Picture, work: Work, at: float, jobs: int, seconds: float) -> Dated:
     limits = picture.parameters
     need = seconds + limits.deadline_tails * work.service_seconds
     slack = at - picture.now - need * (1 + limits.deadline_margin) - limits.deadline_seconds

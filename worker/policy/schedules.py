@@ -138,10 +138,10 @@ def fate(overlap: Overlap, *, unfinished: int, queued: int) -> Fate:
     return Fate.QUEUE if overlap == "queue" and queued == 0 else Fate.REFUSE
 
 
-def fingerprint(sha256: str, model: str, asked: Mapping[str, Any]) -> bytes:
-    """16 bytes that tell whether a document was asked the same of the same model: its bytes, and what was ``asked``
+def fingerprint(sha256: str, model: str, request: Mapping[str, Any]) -> bytes:
+    """16 bytes that tell whether a document was asked the same of the same model: its bytes, and the ``request``
     (template, system, options, format, think), as plain values."""
-    plain = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
+    plain = json.dumps(request, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(
         f"{sha256}\0{model}\0{plain}".encode("utf-8", "surrogatepass"), digest_size=16
     ).digest()
@@ -189,20 +189,20 @@ class Known:
 
 def change(
     known: Known | None,
-    found: bytes,
+    current: bytes,
     *,
     digests: frozenset[str] = frozenset(),
     on_model_change: OnModelChange = "keep",
     ask_cut_again: bool = False,
 ) -> Change:
-    """What became of a document that can be read and has the fingerprint ``found``.
+    """The change of a document that can be read and has the fingerprint ``current``.
 
     ``digests``: the weights that hosts have under the model's name now; none known, or the ones of the answer among
     them, is no change.
     """
     if known is None or known.fingerprint is None:
         return Change.NEW
-    if found == known.answered:
+    if current == known.answered:
         moved = on_model_change == "rerun" and model_moved(known.digest, digests)
         again = ask_cut_again and known.flawed
         if not moved and not again:
@@ -210,7 +210,7 @@ def change(
         if known.pending:
             return Change.PENDING
         return Change.CHANGED if moved else Change.RETRIED
-    if found != known.fingerprint:
+    if current != known.fingerprint:
         return Change.CHANGED
     return Change.PENDING if known.pending else Change.RETRIED
 

@@ -88,7 +88,7 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
         if ended:
             promise(conn, firing.id, schedule.spec, now=now)
     if ended:
-        emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_told(report))
+        emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_counts(report))
         if reason is not None:
             emit("schedule.failed", schedule=schedule.name, firing=firing.id, message=reason)
     return ended
@@ -150,7 +150,7 @@ def _with_strays(database: Database, firing: Firing) -> dict[str, Any]:
     return models
 
 
-def _told(report: dict[str, Any]) -> dict[str, int]:
+def _counts(report: dict[str, Any]) -> dict[str, int]:
     return {name: report[name] for name in ("answered", "failed", "left")}
 
 

@@ -186,7 +186,7 @@ def forget_jobs(conn: Connection, batch_id: int, job_ids: Sequence[int]) -> int:
 def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit: int) -> Forgotten:
     rows = conn.execute(
         select(jobs.c.id, jobs.c.runner_key, jobs.c.priority, jobs.c.state)
-        .where(chosen, jobs.c.finished_at.is_not(None), ~_wanted())
+        .where(chosen, jobs.c.finished_at.is_not(None), ~_is_kept())
         .order_by(jobs.c.id)
         .limit(limit)
         .with_for_update(of=jobs)
@@ -214,7 +214,7 @@ def _forget(conn: Connection, batch_id: int, chosen: ColumnElement[bool], limit:
     return Forgotten(len(ids), ids[-1] if len(ids) == limit else None)
 
 
-def _wanted() -> ColumnElement[bool]:
+def _is_kept() -> ColumnElement[bool]:
     """Whether a job that has not ended goes on from what this one was answered."""
     child = jobs.alias("child")
     return exists(

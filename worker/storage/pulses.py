@@ -48,17 +48,17 @@ def questions(conn: Connection, prefix: str) -> dict[str, Pulse]:
 
 
 def take_turn(
-    conn: Connection, name: str, *, seen: Pulse | None, now: datetime, detail: Mapping[str, Any]
+    conn: Connection, name: str, *, last: Pulse | None, now: datetime, detail: Mapping[str, Any]
 ) -> bool:
-    """Replace what was ``seen`` under ``name``; False where somebody else was faster. So one of many does a thing."""
-    if seen is None:
+    """Replace the pulse ``last`` of ``name``; False where another process was faster, so that only one of many acts."""
+    if last is None:
         first = text(
             "INSERT INTO pulses (name, at, detail) VALUES (:name, :at, :detail) ON CONFLICT (name) DO NOTHING"
         ).bindparams(bindparam("at", type_=UtcTime), bindparam("detail", type_=pulses.c.detail.type))
         return bool(conn.execute(first, {"name": name, "at": now, "detail": dict(detail)}).rowcount)
     taken = conn.execute(
         update(pulses)
-        .where(pulses.c.name == name, pulses.c.at == seen.at)
+        .where(pulses.c.name == name, pulses.c.at == last.at)
         .values(at=now, detail=dict(detail))
     )
     return bool(taken.rowcount)

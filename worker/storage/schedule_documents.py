@@ -55,10 +55,10 @@ def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, SeenDocument
         )
         .where(_d.schedule_id == schedule_id)
     )
-    return {(row.custom_id, row.model): _seen(row) for row in conn.execute(query)}
+    return {(row.custom_id, row.model): _seen_document(row) for row in conn.execute(query)}
 
 
-def _seen(row: Any) -> SeenDocument:
+def _seen_document(row: Any) -> SeenDocument:
     answered = row.fresh_job is not None
     return SeenDocument(
         custom_id=row.custom_id,

@@ -17,7 +17,7 @@ from worker.storage.views import views
 
 def views_are_current(conn: Connection) -> bool:
     """Whether every report view is what the code says. One small query."""
-    return _stored(conn) == _wanted(conn)
+    return _stored(conn) == _current(conn)
 
 
 def renew_views(conn: Connection) -> None:
@@ -53,7 +53,7 @@ def views_away(conn: Connection, *, back: bool = True) -> Iterator[None]:
 
 def create_views(conn: Connection) -> None:
     """Create the report views where there are none."""
-    marks = _wanted(conn)
+    marks = _current(conn)
     for name, query in views(conn.dialect.name).items():
         _run(conn, _statement(name, query))
         if conn.dialect.name == "postgresql":
@@ -72,7 +72,7 @@ def _statement(name: str, query: str) -> str:
     return f"CREATE VIEW {name} AS{query}"
 
 
-def _wanted(conn: Connection) -> dict[str, str | None]:
+def _current(conn: Connection) -> dict[str, str | None]:
     """View → what says that it is this one: its statement on SQLite, a comment with a checksum on PostgreSQL."""
     statements = {name: _statement(name, query) for name, query in views(conn.dialect.name).items()}
     if conn.dialect.name == "sqlite":

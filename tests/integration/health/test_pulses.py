@@ -46,10 +46,10 @@ def test_a_pulse_says_when_and_how_often_and_is_forgotten_at_the_end(
 
 def test_of_two_that_saw_the_same_one_has_its_turn(database: Database, clock: FakeClock) -> None:
     with database.write() as conn:
-        turns = [take_turn(conn, "health", seen=None, now=clock.now(), detail={"n": n}) for n in (1, 2)]
+        turns = [take_turn(conn, "health", last=None, now=clock.now(), detail={"n": n}) for n in (1, 2)]
         seen = read_pulses(conn)["health"]
         clock.advance(60)
-        again = [take_turn(conn, "health", seen=seen, now=clock.now(), detail={"n": n}) for n in (3, 4)]
+        again = [take_turn(conn, "health", last=seen, now=clock.now(), detail={"n": n}) for n in (3, 4)]
         last = read_pulses(conn)["health"]
 
     assert (turns, again) == ([True, False], [True, False])
