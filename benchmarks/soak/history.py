@@ -66,6 +66,10 @@ class Presence:
         asleep = sum(max(0.0, min(end, until) - max(start, since)) for start, end in self.pauses)
         return max(0.0, until - since - asleep)
 
+    def died_during(self, generation: Generation) -> bool:
+        """Whether the worker that asked died before the end. A host that was stopped then ends it all the same."""
+        return any(generation.began - BLOW <= death <= generation.ended for death in self.deaths)
+
 
 def read_diary(path: Path, host: str) -> list[Generation]:
     """All generations in a diary. Raises ValueError for one that names no job."""
@@ -115,8 +119,11 @@ def generated_again(
     found = []
     for answers in whole.values():
         for first, second in pairwise(sorted(answers, key=lambda one: one.ended)):
-            ran = presence.get(first.host, Presence()).ran(first.ended, second.began)
-            if any(attempt.before(first) for attempt in ended.get(first.job, ())):
+            worker = presence.get(first.host, Presence())
+            ran = worker.ran(first.ended, second.began)
+            if worker.died_during(first) or any(
+                attempt.before(first) for attempt in ended.get(first.job, ())
+            ):
                 ran = 0.0
             found.append(Again(first, second, ran))
     return found

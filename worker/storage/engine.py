@@ -50,6 +50,9 @@ T = TypeVar("T")
 RETRIES = 2
 """How often a transaction that met another one is begun again, at once."""
 BUSY_SECONDS = 30.0
+CACHED_STATEMENTS = 32
+"""Of one SQLite connection. A list of ids makes a statement of its own for each length; with Python's 128 of them a worker
+grew by 40 MB over 100,000 jobs, and was no faster."""
 REANCHOR_SECONDS = 300.0
 IDLE_SECONDS = 60.0
 
@@ -235,7 +238,11 @@ def open_database(
             parsed,
             pool_size=pool_size,
             max_overflow=20,
-            connect_args={"timeout": busy_seconds, "check_same_thread": False},
+            connect_args={
+                "timeout": busy_seconds,
+                "check_same_thread": False,
+                "cached_statements": CACHED_STATEMENTS,
+            },
         )
         _prepare_file(parsed)
         event.listen(engine, "connect", _sqlite_connect)

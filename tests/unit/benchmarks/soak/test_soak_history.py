@@ -35,6 +35,7 @@ def test_a_job_that_was_answered_once_is_not_counted() -> None:
         pytest.param(Presence(), 4.0, id="it-lived-on"),
         pytest.param(Presence(deaths=[3.0, 60.0]), 4.0, id="it-died-before-and-long-after"),
         pytest.param(Presence(deaths=[10.5]), 0.5, id="it-died-with-the-answer"),
+        pytest.param(Presence(deaths=[9.2]), 0.0, id="it-died-while-the-host-was-stopped"),
         pytest.param(Presence(pauses=[(9.0, 13.5)]), 0.5, id="it-slept"),
         pytest.param(Presence(deaths=[12.0], pauses=[(10.5, 11.5)]), 1.0, id="it-slept-and-died"),
     ],
