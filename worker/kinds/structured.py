@@ -33,11 +33,11 @@ AS_JSON = "As JSON."
 class Turns(Protocol):
     """How a kind goes on from what the model said."""
 
-    def constrained(self, body: Mapping[str, Any], reply: Reply, *, said: str, left: int) -> dict[str, Any]:
-        """The second of two calls, after a free one that ``said`` something and has ``left`` tokens to its answer."""
+    def constrained(self, body: Mapping[str, Any], reply: Reply, *, draft: str, left: int) -> dict[str, Any]:
+        """The second of two calls, after a free one that wrote ``draft`` and has ``left`` tokens to its answer."""
         ...
 
-    def told(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
+    def correction(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
         """The call that tells the model what is wrong with its answer; None where this cannot be gone on from."""
         ...
 
@@ -80,9 +80,9 @@ def ask_structured(
         found = _look(replace(free, response=split.answer, thinking=""), wanted, families)
         if found.problem is None:
             return _structured(conversation, found, reasoning)
-        said = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
+        draft = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
         left = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
-        sent = turns.constrained(body, free, said=said, left=left)
+        sent = turns.constrained(body, free, draft=draft, left=left)
     else:
         sent = at_once(body)
     reply = conversation.ask(sent)
@@ -91,7 +91,7 @@ def ask_structured(
         if found.problem is None:
             break
         told = f"That does not fit: {found.problem}. Again, as JSON alone."
-        again = (None if found.cut else turns.told(sent, reply, message=told)) or by_chance(sent, nth)
+        again = (None if found.cut else turns.correction(sent, reply, message=told)) or by_chance(sent, nth)
         if again is None:
             break
         try:

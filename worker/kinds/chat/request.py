@@ -101,15 +101,17 @@ def forced_call(tools: Sequence[Mapping[str, Any]], choice: Any, value: Any) -> 
 class MessageTurns:
     """Goes on by further messages; see ``kinds.structured.Turns``."""
 
-    def constrained(self, body: Mapping[str, Any], reply: Reply, *, said: str, left: int) -> dict[str, Any]:
+    def constrained(self, body: Mapping[str, Any], reply: Reply, *, draft: str, left: int) -> dict[str, Any]:
         """What the model thought and said becomes its turn."""
-        turns = [{"role": "assistant", "content": said}, {"role": "user", "content": AS_JSON}] if said else []
+        turns = (
+            [{"role": "assistant", "content": draft}, {"role": "user", "content": AS_JSON}] if draft else []
+        )
         return at_once(body) | {
             "messages": [*body["messages"], *turns],
             "options": {**body["options"], "num_predict": left},
         }
 
-    def told(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
+    def correction(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
         """The user says what is wrong; after calls of tools each of them does."""
         turn: dict[str, Any] = {"role": "assistant", "content": reply.response}
         answers: list[dict[str, Any]] = [{"role": "user", "content": message}]

@@ -51,7 +51,7 @@ def ask_with_tools(
             break
         told = f"That call cannot be used: {reading.problem}."
         turns = MessageTurns()
-        again = turns.told(body, replies[-1], message=told) if replies[-1].tool_calls else None
+        again = turns.correction(body, replies[-1], message=told) if replies[-1].tool_calls else None
         following = again or by_chance(body, len(replies))
         if following is None:
             break
