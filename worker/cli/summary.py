@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from api_schemas.shown import RunShown
 from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.outputs import outputs_of, written
@@ -26,7 +25,6 @@ from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import InputRefused
 from worker.exports.results import write_results, write_results_file
-from worker.exports.shown import batch_shown
 from worker.policy.answers import Room, advice, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
@@ -214,6 +212,9 @@ def say_rest(console: Console, look: Look) -> int:
 
 
 def _print_json(shown: Shown, look: Look) -> None:
+    from api_schemas.shown import RunShown  # shapes of JSON, which few runs print
+    from worker.exports.shown import batch_shown
+
     progress = look.progress
     with shown.place.database.read() as conn:
         loads, load_seconds = loads_since(conn, progress.batch.created_at)
