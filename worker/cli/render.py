@@ -225,7 +225,8 @@ class _Lines:
         waits = bool(reasons) and progress.done == self._done
         if time.monotonic() - self._last_at >= QUIET_SECONDS and not waits:
             self._last_at, self._done = time.monotonic(), progress.done
-            self._print(progress_line(progress, without_eta(rates) if reasons else rates))
+            hosts = () if situation is None else situation.hosts
+            self._print(progress_line(progress, without_eta(rates) if reasons else rates, hosts=hosts))
         lasting = [without_spans(reason) for reason in reasons]
         if lasting != self._reasons:
             self._reasons = lasting
@@ -381,10 +382,18 @@ def failures_line(situation: Situation) -> str:
     return f"  failed: {', '.join(parts)}"
 
 
-def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
-    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 3 failed, about 6 min left``"""
-    counts, batch = progress.counts, progress.batch
+def progress_line(
+    progress: BatchProgress, rate: Rates | None = None, *, hosts: Sequence[HostRow] = ()
+) -> str:
+    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 3 failed, about 6 min left``. With ``hosts``, jobs that are claimed
+    ahead are told from those that are being answered."""
+    counts, batch = dict(progress.counts), progress.batch
     parts = [f"{progress.done:,} of {progress.total:,} done"]
+    taken, at_work = counts.get(JobState.RUNNING, 0), sum(min(host.running, host.slots) for host in hosts)
+    if hosts and at_work < taken:
+        del counts[JobState.RUNNING]
+        parts += [f"{at_work:,} running"] if at_work else []
+        parts.append(f"{taken - at_work:,} claimed")
     parts += [f"{counts[state]:,} {state}" for state in _NOTEWORTHY if counts.get(state)]
     if rate is not None and rate.eta_seconds is not None and progress.open:
         parts.append(f"{rate.jobs_per_second:.1f} jobs/s, about {eta(rate)} left")

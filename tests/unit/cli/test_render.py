@@ -11,7 +11,9 @@ from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
+from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -25,6 +27,11 @@ def test_a_progress_line_counts_what_waits_for_other_jobs() -> None:
     waiting = BatchProgress(BATCH, {JobState.SUCCEEDED: 10, JobState.WAITING: 60, JobState.RUNNING: 20})
 
     assert progress_line(waiting) == "batch 7 (prompts.jsonl): 10 of 90 done, 20 running, 60 waiting"
+    hosts = [
+        HostRow(Host("gpu-1", "http://gpu-1:11434", slots=4), running=19),
+        HostRow(Host("gpu-2", "http://gpu-2:11434", slots=2), running=1),
+    ]
+    assert "10 of 90 done, 5 running, 15 claimed, 60 waiting" in progress_line(waiting, hosts=hosts)
 
 
 def console(*, terminal: bool, width: int = 80) -> Console:

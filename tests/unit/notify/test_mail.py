@@ -110,8 +110,8 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://h/", "none of a mail server"),
-        ("smtp://", "none of a mail server"),
+        ("http://h/", "not the URL of a mail server"),
+        ("smtp://", "not the URL of a mail server"),
         ("smtp://h:x/", "no URL"),
         ("smtp://h/?form=a@b", "unknown 'form'"),
         ("smtp://h/?starttls=maybe", "always"),
