@@ -385,8 +385,8 @@ def failures_line(situation: Situation) -> str:
 def progress_line(
     progress: BatchProgress, rate: Rates | None = None, *, hosts: Sequence[HostRow] = ()
 ) -> str:
-    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 3 failed, about 6 min left``. With ``hosts``, jobs that are claimed
-    ahead are told from those that are being answered."""
+    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 3 failed, about 6 min left``. With ``hosts`` it counts
+    the jobs that are claimed ahead apart from those that are being answered."""
     counts, batch = dict(progress.counts), progress.batch
     parts = [f"{progress.done:,} of {progress.total:,} done"]
     taken, at_work = counts.get(JobState.RUNNING, 0), sum(min(host.running, host.slots) for host in hosts)
