@@ -1,16 +1,22 @@
 """How long does a decision take with everything that it reads? At 50 hosts that serve and 200 runner keys, on SQLite.
 
 ``python -m benchmarks.deciding`` takes some seconds. The database holds jobs of 200 models, each on all hosts; one host reads
-its facts and asks the policy, as the serving loop does for each free slot.
+its facts and asks the policy, as the serving loop does. Before each decision a job of that host ends, and ten other hosts
+claim. ``--beside PYTHON`` does the same with an older version (eb9b2f8), whose Python is named, in processes that take
+turns; with ``--check`` it exits 1 where a decision takes more than a fifth of the other's.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.baselines import deciding
+from benchmarks.baselines.deciding import HOSTS, JOBS, KEYS, seconds_of
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.timings import Timings
@@ -29,25 +35,43 @@ from worker.storage.hosts import add_host, record_probe, record_resident
 from worker.storage.jobs import insert_jobs
 from worker.storage.migrate import upgrade
 
-HOSTS, KEYS, JOBS = 50, 200, 4
-"""Hosts, runner keys, and jobs of each key."""
-ROUNDS = 60
+PAIRS = 5
+"""Processes of each version that are compared."""
+TARGET = 0.2
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="caravan-deciding-") as folder:
-        database = filled(Path(folder))
-        seconds = decision_seconds(database)
-        database.close()
+    parser.add_argument("--beside", metavar="PYTHON", help="Python of the environment of eb9b2f8")
+    parser.add_argument("--check", action="store_true", help="exit 1 where the target is missed")
+    options = parser.parse_args()
+    if options.beside is None:
+        with tempfile.TemporaryDirectory(prefix="caravan-deciding-") as folder:
+            database = filled(Path(folder))
+            seconds = decision_seconds(database)
+            database.close()
+        print(*seconds, sep="\n")
+        return 0
+    pairs = [
+        (median_of(sys.executable, "-m", "benchmarks.deciding"), median_of(options.beside, deciding.__file__))
+        for _ in range(PAIRS)
+    ]
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    ours, theirs = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
     print(
-        f"a decision with all that it reads, {HOSTS} hosts and {KEYS} runner keys: "
-        f"{1000 * min(seconds):.1f} ms at best, median {1000 * statistics.median(seconds):.1f} ms"
+        f"a decision with all that it reads, {HOSTS} hosts and {KEYS} runner keys: {ours:.1f} ms, {theirs:.1f} ms with the "
+        f"other version: {ratio:.2f} times as long, at most {TARGET:.2f}"
     )
-    return 0
+    return 1 if options.check and ratio > TARGET else 0
+
+
+def median_of(*command: str) -> float:
+    """The median of the seconds that a process prints."""
+    environ = {**os.environ, "PYTHONSAFEPATH": "1"} if command[1] != "-m" else dict(os.environ)
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.split()
+    return statistics.median(map(float, lines))
 
 
 def filled(folder: Path) -> Database:
@@ -91,12 +115,7 @@ def decision_seconds(database: Database) -> list[float]:
     view = HostView(
         HostSession(context, host.name), Machine(HostSession(context, host.name), history), history.paces
     )
-    seconds = []
-    for _ in range(ROUNDS):
-        began = time.thread_time()
-        choose(view.facts({}).facts)
-        seconds.append(time.thread_time() - began)
-    return seconds
+    return seconds_of(lambda: choose(view.facts({}).facts), database, history.paces.add_job)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import fmean
 
 from worker.policy.parallel import MOST_UNTOLD, SAMPLES, Parallel, Waited, learn
@@ -120,8 +121,10 @@ class Paces:
 
     def estimate(self, runner_key: str, *, size: int | None = None) -> Estimate:
         """What was seen of it here and elsewhere; ``size`` is the model's, in bytes, for the load that nobody saw."""
-        others = self._by_key.get(runner_key, ())
-        own = self._own.get(runner_key, _UNKNOWN)
+        others, own = self._by_key.get(runner_key, ()), self._own.get(runner_key)
+        if own is None and not others:
+            return _guess(size)
+        own = own or _UNKNOWN
         loads = [seen.load_seconds for seen in others if seen.load_seconds is not None]
         if own.load is not None:
             loads.append(own.load)
@@ -133,9 +136,8 @@ class Paces:
         if own.service is not None:  # exact for this host; for the others their speed makes up the difference
             services = [own.service * self.speed(self._host)]
         sizes = [seen.memory for seen in others if seen.memory is not None]
-        prior = LOAD_PRIOR + (UNKNOWN_SIZE if size is None else size) / BYTES_PER_SECOND
         return Estimate(
-            load_seconds=fmean(loads) if loads else prior,
+            load_seconds=fmean(loads) if loads else _guess(size).load_seconds,
             service_seconds=fmean(services) if services else SERVICE_PRIOR,
             memory=own.memory or max(sizes, default=None),
             tried=bool(services),
@@ -193,6 +195,13 @@ class Paces:
     def _as_seen(self, key: str, own: _Own) -> PaceSeen:
         slots = None if own.parallel is None else own.parallel.slots
         return PaceSeen(self._host, key, own.load, own.service, slots, own.memory, own.jobs)
+
+
+@lru_cache(maxsize=1000)
+def _guess(size: int | None) -> Estimate:
+    """What to expect of a key that nobody has seen."""
+    seconds = LOAD_PRIOR + (UNKNOWN_SIZE if size is None else size) / BYTES_PER_SECOND
+    return Estimate(seconds, SERVICE_PRIOR, None, tried=False)
 
 
 def _speeds(seen: list[tuple[str, str, float]]) -> dict[str, float]:

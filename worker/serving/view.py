@@ -1,7 +1,7 @@
 """The facts for the next choice, read from the database and from what was learned of speeds, as fresh as they have to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.backlog import Waiting
@@ -12,10 +12,10 @@ from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
 from worker.serving.machine import Machine
 from worker.serving.pace import Paces
 from worker.serving.session import HostSession
-from worker.storage.backlog import read_backlog, read_due, served_at
+from worker.storage.backlog import KeptBacklog, read_backlog, read_due, served_at
 from worker.storage.changes import Marks, read_marks
 from worker.storage.engine import Connection
-from worker.storage.host_rows import Disk, HostRow, read_hosts
+from worker.storage.host_rows import HostRow, KeptHosts, read_hosts
 from worker.storage.paces import read_paces, save_paces
 
 PACES_EVERY = 10.0
@@ -47,6 +47,26 @@ class Snapshot:
     members: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class KeptWork:
+    """The work of a runner, and what it was made of."""
+
+    rows: Sequence[Waiting]
+    figures: tuple[object, ...]
+    work: Work
+
+
+@dataclass
+class Kept:
+    """What the last snapshot was made of: what did not change since is taken into the next as it is."""
+
+    backlog: KeptBacklog = field(default_factory=dict)
+    hosts: KeptHosts = field(default_factory=KeptHosts)
+    work: dict[str, KeptWork] = field(default_factory=dict)
+    others: dict[str, tuple[HostRow, tuple[object, ...], HostFacts]] = field(default_factory=dict)
+    """Another host → its row, its speed and loads, and its facts."""
+
+
 class HostView:
     """What the host that serves sees of the database. Only the thread that serves it calls the methods."""
 
@@ -56,7 +76,7 @@ class HostView:
         self._paces_at = self._dated_until = float("-inf")
         self._dated: dict[str, list[tuple[datetime, int]]] = {}
         self._marks: Marks | None = None
-        self._disks: dict[str, Disk] = {}
+        self._kept = Kept()
 
     def slots_of(self, runner_key: str | None) -> int:
         """Jobs of that key that are asked at a time."""
@@ -91,7 +111,7 @@ class HostView:
             now=self._context.clock.now(),
             dated=self._count_dated(conn),
             batch_id=self._context.batch_id,
-            disks=self._disks,
+            kept=self._kept,
         )
 
     def _count_dated(self, conn: Connection) -> dict[str, list[tuple[datetime, int]]]:
@@ -129,12 +149,13 @@ def read_snapshot(
     dated: Dated,
     batch_id: int | None = None,
     parameters: Parameters | None = None,
-    disks: dict[str, Disk] | None = None,
+    kept: Kept | None = None,
 ) -> Snapshot:
-    """The facts as they stand now; under the fleet's lock where a load is to be decided. ``disks`` as for ``read_hosts``."""
+    """The facts as they stand now; under the fleet's lock where a load is to be decided. ``kept`` is brought up to date."""
+    kept = Kept() if kept is None else kept
     served = served_at(conn)
-    backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served)
-    rows = read_hosts(conn, now, disks=disks)
+    backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served, kept=kept.backlog)
+    rows = read_hosts(conn, now, kept=kept.hosts)
     mine = next(row for row in rows if row.name == own.name)
     others = [row for row in rows if row.name != own.name]
     groups = coalesce(
@@ -147,16 +168,19 @@ def read_snapshot(
     by_key: dict[str, list[Waiting]] = {}
     for waiting in backlog:
         by_key.setdefault(waiting.runner_key, []).append(waiting)
-    work = []
+    before, kept.work = kept.work, {}
     for group in groups:
-        queued = [row for member in group.members for row in by_key[member]]
-        due = sorted(entry for member in group.members for entry in dated.get(member, ())) if dated else ()
-        work.append(_work(group.runner_key, queued, due, paces, own.models))
+        queued = by_key[group.members[0]]
+        if len(group.members) > 1:
+            queued = [row for member in group.members for row in by_key[member]]
+        due = sorted(entry for member in group.members for entry in dated.get(member, ())) if dated else []
+        known = before.get(group.runner_key)
+        kept.work[group.runner_key] = _work(group.runner_key, queued, due, paces, own.models, known)
     last = {key: at.timestamp() for (key, priority), at in served.items() if priority == Priority.INTERACTIVE}
     facts = Facts(
         host=_mine(mine, own, paces),
-        others=[_other(row, paces) for row in others],
-        work=work,
+        others=[_other(row, paces, kept) for row in others],
+        work=[known.work for known in kept.work.values()],
         now=now.timestamp(),
         interactive_at=last,
         parameters=parameters or Parameters(),
@@ -177,16 +201,21 @@ def _work(
     due: Sequence[tuple[datetime, int]],
     paces: Paces,
     models: Mapping[str, HostModel],
-) -> Work:
+    before: KeptWork | None,
+) -> KeptWork:
+    """``before`` itself where nothing changed of what it was made of."""
+    model = key.split(" ", 1)[0]
+    known = models.get(model)
+    estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
+    figures = (due, estimate)
+    if before is not None and before.figures == figures and before.rows == rows:
+        return before
     tiers: dict[Priority, Tier] = {}
     for row in rows:
         served = None if row.served_at is None else row.served_at.timestamp()
         tier, beside = Tier(row.jobs, row.oldest_at.timestamp(), served), tiers.get(row.priority)
         tiers[row.priority] = tier if beside is None else _combine(beside, tier)
-    model = key.split(" ", 1)[0]
-    known = models.get(model)
-    estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
-    return Work(
+    work = Work(
         key,
         tiers,
         model=model,
@@ -197,6 +226,7 @@ def _work(
         tried=estimate.tried,
         group=max(row.group for row in rows),
     )
+    return KeptWork(rows, figures, work)
 
 
 def _combine(first: Tier, second: Tier) -> Tier:
@@ -215,10 +245,19 @@ def _mine(row: HostRow, own: OwnHost, paces: Paces) -> HostFacts:
     return _facts(row, paces, slots=own.slots, resident=resident)
 
 
-def _other(row: HostRow, paces: Paces) -> HostFacts:
+def _other(row: HostRow, paces: Paces, kept: Kept) -> HostFacts:
     """Another host: what it uses is taken to fill its slots, since nobody counts its calls."""
+    before = kept.others.get(row.name)
+    if (
+        before is not None
+        and before[0] is row
+        and before[1] == (paces.speed(row.name), paces.loads(row.name))
+    ):
+        return before[2]
     busy = {key: (row.slots if key == row.resident and row.serving else 0) for key in row.residents}
-    return _facts(row, paces, slots=row.slots, resident=busy)
+    facts = _facts(row, paces, slots=row.slots, resident=busy)
+    kept.others[row.name] = (row, (facts.speed, facts.loads), facts)
+    return facts
 
 
 def _facts(row: HostRow, paces: Paces, *, slots: int, resident: Mapping[str, int]) -> HostFacts:

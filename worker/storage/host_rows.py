@@ -173,43 +173,75 @@ class HostRow:
         return not self.looked or model in self.models
 
 
-def read_hosts(conn: Connection, now: datetime, *, disks: dict[str, Disk] | None = None) -> list[HostRow]:
-    """All hosts by name. ``disks`` is what the reader knows of their disks from before; it is brought up to date, and
-    only of hosts that were looked at since is a model read: a fleet has thousands, and few change."""
+@dataclass
+class KeptHosts:
+    """What a reader knows of the hosts from its last read. A fleet has many, and few change from one read to the next."""
+
+    disks: dict[str, Disk] = field(default_factory=dict)
+    rows: dict[str, tuple[object, HostRow]] = field(default_factory=dict)
+    """Host → what its row was made of, and the row."""
+
+
+def read_hosts(conn: Connection, now: datetime, *, kept: KeptHosts | None = None) -> list[HostRow]:
+    """All hosts by name. ``kept`` is brought up to date: only of hosts that were looked at since is a model read, and a
+    host of which nothing changed is the same object as before, with the time of then."""
     held, blocked = _runners(conn, now)
     rows = conn.execute(_HOSTS).all()
-    disks = {} if disks is None else disks
-    _renew(conn, rows, disks)
-    return [
-        HostRow(
-            host=host_of(row),
-            at=now,
-            kept=row.kept,
-            added_at=row.added_at,
-            serving=row.serving_until is not None and row.serving_until > now,
-            version=row.version,
-            last_seen_at=row.last_seen_at,
-            last_claim_at=row.last_claim_at,
-            error=row.error,
-            unreachable_since=row.unreachable_since,
-            slow_since=row.slow_since,
-            slow_reason=row.slow_reason,
-            quarantined_until=row.quarantined_until,
-            quarantine_reason=row.quarantine_reason,
-            resident=row.resident,
-            intent=row.intent,
-            intent_at=row.intent_at,
-            intent_until=row.intent_until,
-            intent_starved=row.intent_starved,
-            loaded_at=row.loaded_at,
-            loaded_seconds=row.loaded_seconds,
-            windows=stored_windows(row.windows),
-            disk=disks[row.name],
-            residents=held.get(row.name, {}),
-            blocks=tuple(blocked.get(row.name, ())),
-        )
-        for row in rows
-    ]
+    kept = KeptHosts() if kept is None else kept
+    _renew(conn, rows, kept.disks)
+    found = []
+    for row in rows:
+        serving = row.serving_until is not None and row.serving_until > now
+        residents, blocks = held.get(row.name, {}), tuple(blocked.get(row.name, ()))
+        figures = (tuple(row), serving, residents, blocks)
+        before = kept.rows.get(row.name)
+        if before is None or before[0] != figures or not _lasts(before[1]):
+            disk = kept.disks[row.name]
+            before = kept.rows[row.name] = (figures, _host_row(row, now, disk, serving, residents, blocks))
+        found.append(before[1])
+    return found
+
+
+def _lasts(row: HostRow) -> bool:
+    """Whether time alone changes nothing of it: it has no hours, and is well."""
+    return row.windows is None and not (row.quarantined_until or row.unreachable_since or row.slow_since)
+
+
+def _host_row(
+    row: Row[Any],
+    now: datetime,
+    disk: Disk,
+    serving: bool,
+    residents: Mapping[str, int | None],
+    blocks: tuple[Block, ...],
+) -> HostRow:
+    return HostRow(
+        host=host_of(row),
+        at=now,
+        kept=row.kept,
+        added_at=row.added_at,
+        serving=serving,
+        version=row.version,
+        last_seen_at=row.last_seen_at,
+        last_claim_at=row.last_claim_at,
+        error=row.error,
+        unreachable_since=row.unreachable_since,
+        slow_since=row.slow_since,
+        slow_reason=row.slow_reason,
+        quarantined_until=row.quarantined_until,
+        quarantine_reason=row.quarantine_reason,
+        resident=row.resident,
+        intent=row.intent,
+        intent_at=row.intent_at,
+        intent_until=row.intent_until,
+        intent_starved=row.intent_starved,
+        loaded_at=row.loaded_at,
+        loaded_seconds=row.loaded_seconds,
+        windows=stored_windows(row.windows),
+        disk=disk,
+        residents=residents,
+        blocks=blocks,
+    )
 
 
 _HOSTS = select(hosts).order_by(hosts.c.name)
