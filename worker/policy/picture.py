@@ -181,7 +181,14 @@ def load_seconds(host: HostFacts, work: Work) -> float:
 
 def jobs_up_to(work: Work, priority: Priority) -> int:
     """Jobs of this priority and of more urgent ones."""
-    return sum(tier.jobs for of, tier in work.tiers.items() if of <= priority)
+    jobs = 0
+    for (
+        of,
+        tier,
+    ) in work.tiers.items():  # not a sum over a generator: it is asked of each key, in each decision
+        if of <= priority:
+            jobs += tier.jobs
+    return jobs
 
 
 def _fits(host: HostFacts, beside: Sequence[str], work: Work) -> bool:

@@ -185,11 +185,10 @@ def read_snapshot(
         interactive_at=last,
         parameters=parameters or Parameters(),
     )
-    oldest = {row.runner_key: row.oldest_at for row in reversed(backlog)}
     members = {
         group.runner_key: group.members
         if len(group.members) == 1
-        else tuple(sorted(group.members, key=lambda key: (oldest[key], key)))
+        else tuple(sorted(group.members, key=lambda key: (by_key[key][0].oldest_at, key)))
         for group in groups
     }
     return Snapshot(facts, members)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, bindparam, cast, null, select, union_all
@@ -184,7 +185,7 @@ class KeptHosts:
 
 def read_hosts(conn: Connection, now: datetime, *, kept: KeptHosts | None = None) -> list[HostRow]:
     """All hosts by name. ``kept`` is brought up to date: only of hosts that were looked at since is a model read, and a
-    host of which nothing changed is the same object as before, with the time of then."""
+    host of which nothing changed is the same object as before, with the time and the last claim of then."""
     held, blocked = _runners(conn, now)
     rows = conn.execute(_HOSTS).all()
     kept = KeptHosts() if kept is None else kept
@@ -193,7 +194,7 @@ def read_hosts(conn: Connection, now: datetime, *, kept: KeptHosts | None = None
     for row in rows:
         serving = row.serving_until is not None and row.serving_until > now
         residents, blocks = held.get(row.name, {}), tuple(blocked.get(row.name, ()))
-        figures = (tuple(row), serving, residents, blocks)
+        figures = (_lasting(row), serving, residents, blocks)
         before = kept.rows.get(row.name)
         if before is None or before[0] != figures or not _lasts(before[1]):
             disk = kept.disks[row.name]
@@ -245,6 +246,10 @@ def _host_row(
 
 
 _HOSTS = select(hosts).order_by(hosts.c.name)
+_lasting = itemgetter(
+    *(place for place, c in enumerate(hosts.c) if c.name not in ("serving_until", "last_claim_at"))
+)
+"""What a row says but for what each renewal of a lease and each claim changes."""
 
 
 def host_of(row: Row[Any]) -> Host:
