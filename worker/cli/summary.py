@@ -25,7 +25,7 @@ from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import InputRefused
 from worker.exports.results import write_results, write_results_file
-from worker.policy.answers import Room, advice, unproved
+from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
 from worker.quote.quote import Quoted
@@ -270,7 +270,9 @@ def _summarise(
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")
-    for line in (*advice(flaws, batch.id, room), *unproved(sum(row.unproved for row in figures), batch.id)):
+    drift = [line for row in figures for line in drifted(row.model, row.digests)]
+    unknown = unproved(sum(row.unproved for row in figures), batch.id)
+    for line in (*advice(flaws, batch.id, room), *unknown, *drift):
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
         _show_one(shown, console)

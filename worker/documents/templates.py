@@ -59,10 +59,12 @@ class Template:
                 problems[use.column] = Problem(0, use.column, "missing_column", message)
         return list(problems.values())
 
-    def render(self, values: Mapping[str, Any], *, line: int, blank: bool = False) -> str | Problem:
+    def render(
+        self, values: Mapping[str, Any], *, line: int, blank: bool = False, vector: bool = False
+    ) -> str | Problem:
         """The text for the row on ``line``, or why there is none: ``template_error``, ``too_large``, ``blank_prompt``.
 
-        ``blank=True`` allows an empty text, as a system may be.
+        ``blank=True`` allows an empty text, as a system may be; ``vector``: it is a text whose vector is wanted.
         """
         from jinja2 import TemplateError, UndefinedError  # jinja2 is heavy, and loaded by now
 
@@ -85,10 +87,15 @@ class Template:
             return self._failed(line, in_words(error))
         text = "".join(parts)
         if not blank and not text.strip().strip(_INVISIBLE).strip():
-            message = f"{self.source}: renders blank; to a host a blank prompt is an order to load the model"
+            why = (
+                "there is no vector of nothing"
+                if vector
+                else "to a host a blank prompt is an order to load the model"
+            )
+            message = f"{self.source}: renders blank; {why}"
             empty = [use.column for use in self.uses if _is_blank(values.get(use.column))]
             message += f" (empty here: {', '.join(dict.fromkeys(empty))})" if empty else ""
-            return Problem(line, "prompt", "blank_prompt", message)
+            return Problem(line, "input" if vector else "prompt", "blank_prompt", message)
         return text
 
     def _failed(self, line: int, why: str) -> Problem:

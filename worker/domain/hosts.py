@@ -143,6 +143,11 @@ class HostModel:
     capabilities: tuple[str, ...] | None = None
     """What it can do, where the host tells."""
 
+    @property
+    def only_embeds(self) -> bool:
+        """It makes vectors, and says nothing."""
+        return self.capabilities is not None and "completion" not in self.capabilities
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:

@@ -274,7 +274,7 @@ class Input:
                 except NotJson:
                     return InputLine(row.line, raw, shown=raw)
         prompt, system = (
-            self._rendered(self.template, values, row.line),
+            self._rendered(self.template, values, row.line, vector=self.submission.embed),
             self._rendered(self.system, values, row.line, blank=True),
         )
         for rendered in (prompt, system):
@@ -328,6 +328,13 @@ class Input:
 
     @staticmethod
     def _rendered(
-        template: Template | None, values: dict[str, Any], line: int, *, blank: bool = False
+        template: Template | None,
+        values: dict[str, Any],
+        line: int,
+        *,
+        blank: bool = False,
+        vector: bool = False,
     ) -> str | Problem | None:
-        return None if template is None else template.render(values, line=line, blank=blank)
+        if template is None:
+            return None
+        return template.render(values, line=line, blank=blank, vector=vector)

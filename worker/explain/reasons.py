@@ -209,6 +209,12 @@ def host_in_the_way(
                 f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
                 f"tried {times}, next try at {until(block.until, now, zone)}"
             )
+    for key in sorted(host.oversize):
+        if key in wanted and host.host.memory is not None:
+            yield (
+                f"{short(key)} takes {host.oversize[key] / 1e9:.1f} GB, and {host.name} has "
+                f"{host.host.memory / 1e9:.1f} GB for models: caravan hosts set {host.name} --memory SIZE"
+            )
     if host.intent is not None:
         yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
     elif host.running and host.resident is not None and not holds(host, keys):

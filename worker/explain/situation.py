@@ -15,6 +15,7 @@ from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Block, HostRow, read_hosts
 from worker.storage.model_operations import open_parts
+from worker.storage.paces import read_paces
 from worker.storage.reports import (
     Answered,
     HeldGroup,
@@ -168,6 +169,7 @@ def read_situation(
         hosts = tuple(replace(host, serving=False, running=0, tokens_per_second=0.0) for host in hosts)
     progress = None if batch_id is None else batch_progress(conn, batch_id)
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
+    hosts = _with_oversize(conn, hosts, models)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)
     found = Situation(now, progress, hosts, models, server=server, parts=parts)
@@ -217,6 +219,30 @@ def _models(
             *_speed(lately, now, model=model),
         )
         for model, states in sorted(counts.items())
+    )
+
+
+def _with_oversize(
+    conn: Connection, hosts: tuple[HostRow, ...], models: tuple[ModelNow, ...]
+) -> tuple[HostRow, ...]:
+    """The hosts with what waits and is too large for each; as the planner sees it (``policy.picture.can_hold``)."""
+    if all(host.host.memory is None for host in hosts):
+        return hosts
+    taken: dict[str, int] = {}
+    for pace in read_paces(conn):
+        taken[pace.runner_key] = max(taken.get(pace.runner_key, 0), pace.memory or 0)
+    keys = [(key, model.model) for model in models for key in model.runner_keys]
+    return tuple(
+        replace(
+            host,
+            oversize={
+                key: size
+                for key, model in keys
+                if key not in host.residents
+                and (size := taken.get(key) or host.disk.sizes.get(model, 0)) > (host.host.memory or size)
+            },
+        )
+        for host in hosts
     )
 
 

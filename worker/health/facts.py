@@ -13,12 +13,21 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, Kind
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseRefused, DatabaseUnavailable, SchemaOutdated
-from worker.health.findings import Disk, FailedNight, HealthFacts, HostSeen, SpoolSeen, Unfired
+from worker.health.findings import (
+    MODEL_PATIENCE,
+    Disk,
+    FailedNight,
+    HealthFacts,
+    HostSeen,
+    SpoolSeen,
+    Unfired,
+)
 from worker.serving.spool import REJECTED
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.migrate import check_schema
+from worker.storage.model_operations import failed_parts
 from worker.storage.notices import unreadable_notices
 from worker.storage.operations import unreadable_operations
 from worker.storage.pulses import probe, read_pulses
@@ -100,6 +109,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
             *unreadable_operations(conn),
         )
         failed = failed_firings(conn)
+        failed_models = failed_parts(conn, since=now - MODEL_PATIENCE)
     return HealthFacts(
         now=now,
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
@@ -110,6 +120,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         held_jobs=sum(counts.get(JobState.HELD, 0) for counts in states.values()),
         unfired=tuple(Unfired(name, since) for name, since in late),
         failed_nights=tuple(FailedNight(name, at, reason) for name, at, reason in failed),
+        failed_models=tuple(failed_models),
         disks=disks,
         spools=tuple(_spools(place.home, now)),
         unreadable=unreadable,

@@ -8,6 +8,7 @@ from pathlib import Path
 from worker.domain.backlog import Waiting
 from worker.domain.health import DEFECTS, DEFECTS_KEPT, Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
+from worker.domain.model_operations import ModelPart
 from worker.errors import UnreadableRow
 
 LATE = 5
@@ -17,6 +18,8 @@ HOST_PATIENCE = timedelta(minutes=2)
 CLAIM_PATIENCE = timedelta(minutes=15)
 """Work that a host could do waits so long while the host does nothing, longer than any load takes."""
 SPOOL_PATIENCE = timedelta(minutes=10)
+MODEL_PATIENCE = timedelta(days=1)
+"""A failed operation on a model is told of for so long."""
 FIRING_PATIENCE = timedelta(minutes=15)
 """A firing that nobody has begun for so long was missed, or whoever reads its documents is gone."""
 
@@ -100,6 +103,8 @@ class HealthFacts:
     held_jobs: int = 0
     unfired: tuple[Unfired, ...] = ()
     failed_nights: tuple[FailedNight, ...] = ()
+    failed_models: tuple[ModelPart, ...] = ()
+    """What was last done with a model on a host within ``MODEL_PATIENCE``, and failed."""
     disks: tuple[Disk, ...] = ()
     spools: tuple[SpoolSeen, ...] = ()
     unreadable: tuple[UnreadableRow, ...] = ()
@@ -112,7 +117,13 @@ def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
     if facts.fault is not None:
         found.insert(0, facts.fault)
     else:
-        found[:0] = [*_processes(facts), *_hosts(facts), *_schedules(facts), *_jobs(facts, limits)]
+        found[:0] = [
+            *_processes(facts),
+            *_hosts(facts),
+            *_models(facts),
+            *_schedules(facts),
+            *_jobs(facts, limits),
+        ]
         found[:0] = [*_services(facts), *_defects(facts), *_unreadable(facts)]
     return sorted(found, key=lambda one: not one.bad)
 
@@ -223,6 +234,21 @@ def _hosts(facts: HealthFacts) -> Iterator[Finding]:
                 yield from _idle(facts, host)
             case Health.DRAINING | Health.CLOSED:
                 pass
+
+
+def _models(facts: HealthFacts) -> Iterator[Finding]:
+    """What failed of ``caravan models``: bad where jobs wait for the model, else a note."""
+    wanted = {waiting.model for waiting in facts.waiting}
+    for part in facts.failed_models:
+        ended = "" if part.changed_at is None else f" {_ago(facts.now - part.changed_at)} ago"
+        message = (
+            f"{part.verb} of {part.model} on {part.host} failed{ended}: {part.error or 'no reason is known'}"
+        )
+        remedy = (
+            f"caravan models operations {part.operation_id} says what became of it; give the command again"
+        )
+        about = f"{part.host}.{part.model}"
+        yield Finding(Kind.HOSTS, about, message, remedy, bad=part.model in wanted)
 
 
 def _idle(facts: HealthFacts, host: HostSeen) -> Iterator[Finding]:

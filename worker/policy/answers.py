@@ -93,5 +93,14 @@ def unproved(count: int, batch_id: int) -> list[str]:
     return [told] if count else []
 
 
+def drifted(model: str, digests: int) -> list[str]:
+    """A sentence where several weights answered under one name: the digest is what a model is, not its name."""
+    message = (
+        f"{model} was not the same for all answers: {digests} different weights gave them, as after a new pull or on "
+        f"hosts that differ. The digest of each result says which; caravan models list {model} compares the hosts"
+    )
+    return [message] if digests > 1 else []
+
+
 def _answers(count: int) -> str:
     return f"{count:,} answer was" if count == 1 else f"{count:,} answers were"

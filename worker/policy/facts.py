@@ -45,7 +45,7 @@ class Work:
     service_seconds: float = 1.0
     """How long a job keeps its slot while the other slots are busy too, on a host of speed 1."""
     memory: int | None = None
-    """Bytes that the runner takes; None where nobody has seen it loaded."""
+    """Bytes that the runner takes, as seen; at least those of the model on disk. None where nobody knows either."""
     tried: bool = True
     """Its service time was seen somewhere; False where it is a guess."""
     group: float = 1.0

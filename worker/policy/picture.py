@@ -167,6 +167,8 @@ def can_hold(host: HostFacts, work: Work, now: float) -> bool:
         return False
     if host.models is not None and work.model and work.model not in host.models:
         return False
+    if work.runner_key in host.resident:
+        return True
     return host.memory is None or work.memory is None or work.memory <= host.memory
 
 

@@ -16,7 +16,7 @@ from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
 from worker.policy.prefix import SAMPLE, sharing
 from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
-from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, Paces
+from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, VECTOR_PRIOR, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Disk, HostRow, read_hosts
@@ -194,7 +194,14 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
         if known is not None:
             models[one.host] = {
                 **known,
-                one.name: HostModel(one.name, one.digest, one.thinking, one.trained_context, one.size),
+                one.name: HostModel(
+                    one.name,
+                    one.digest,
+                    one.thinking,
+                    one.trained_context,
+                    one.size,
+                    capabilities=one.capabilities,
+                ),
             }
     return Machines(reports, models)
 
@@ -300,16 +307,18 @@ def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float)
     found: dict[str, Pace] = {}
     for report in machines.reports:
         models = machines.models.get(report.host.name)
-        size = None
+        size, guess = None, tokens / TOKENS_PER_SECOND
         if models is not None:
             there = [models[name] for name in sorted(wanted) if name in models]
             if not there:
                 continue
             size = there[0].size or None
+            if there[0].only_embeds:
+                guess = VECTOR_PRIOR
         if report.host.memory is not None and size is not None and size > report.host.memory:
             continue
         found[report.host.name] = learned.pace(
-            report.host.name, report.host.slots, group.runner_key, size, tokens
+            report.host.name, report.host.slots, group.runner_key, size, guess
         )
     return found
 
@@ -328,8 +337,8 @@ class _Learned:
         """How many jobs its pace was learned from."""
         return sum(max(1, row.jobs) for row in self._rows(key) if row.service_seconds is not None)
 
-    def pace(self, host: str, slots: int, key: str, size: int | None, tokens: float) -> Pace:
-        """On ``host``; a guess where nobody saw it: ``size`` in bytes for the load, ``tokens`` for a job."""
+    def pace(self, host: str, slots: int, key: str, size: int | None, guess: float) -> Pace:
+        """On ``host``; a guess where nobody saw it: by the ``size`` in bytes for the load, ``guess`` seconds for a job."""
         rows = self._rows(key)
         here = [row for row in rows if row.host == host]
         speed = self.paces.speed(host)
@@ -344,7 +353,7 @@ class _Learned:
         at_once = next((row.slots for row in here if row.slots is not None), slots)
         return Pace(
             fmean(loads) if loads else LOAD_PRIOR + (size or UNKNOWN_SIZE) / BYTES_PER_SECOND,
-            fmean(service) if service else tokens / TOKENS_PER_SECOND / speed,
+            fmean(service) if service else guess / speed,
             slots=at_once,
             load_seen=bool(loads),
         )

@@ -5,6 +5,7 @@ the slots are dry, timed, and kept as a run. A load that fails costs no job anyt
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,8 +19,8 @@ from worker.policy.keep_alive import keep_alive_seconds, strongest
 from worker.policy.reloads import looks_reloaded
 from worker.policy.retry import load_pause
 from worker.serving.history import HostHistory
-from worker.serving.load import load_runner
-from worker.serving.runners import Look, Runner, Strangers
+from worker.serving.load import load_runner, unload_runner
+from worker.serving.runners import Look, Runner, Strangers, without_room
 from worker.serving.session import HostSession, ServingContext
 from worker.storage.engine import Connection
 from worker.storage.host_rows import read_hosts
@@ -313,7 +314,17 @@ class Machine:
             clear_block(conn, self._session.host, runner_key)
             if runner.run_id is not None:
                 loaded_run(conn, runner.run_id, load_time=timedelta(seconds=loaded.seconds))
+        self._make_room(runner_key)
         return None
+
+    def _make_room(self, runner_key: str) -> None:
+        """What it takes is known now, and the slots are dry. Raises DatabaseFailure, HostLost."""
+        context = self._context
+        for key in without_room(self._runners, runner_key, context.host.memory):
+            with suppress(HostError):  # the host is looked at before it is used again
+                model = self.runner(key).key.model
+                unload_runner(context.gpu, model, host=self._session.host, timings=context.timings)
+            self.drop(key)
 
     def _load_failed(self, runner: Runner, error: HostError, seconds: float) -> None:
         emit(

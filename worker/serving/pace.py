@@ -17,6 +17,8 @@ LOAD_PRIOR, BYTES_PER_SECOND = 2.0, 1e9
 UNKNOWN_SIZE = 18e9
 SERVICE_PRIOR = 5.0
 """Seconds: 200 tokens at 40 tokens/s. Too much is safer than too little, for deadlines."""
+VECTOR_PRIOR = 0.05
+"""Seconds of a text whose vector is wanted: many go in a call, and none is answered in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,14 @@ class Paces:
 
     # -- what is expected ----------------------------------------------------------------------------------------
 
-    def estimate(self, runner_key: str, *, size: int | None = None) -> Estimate:
-        """What was seen of it here and elsewhere; ``size`` is the model's, in bytes, for the load that nobody saw."""
+    def estimate(
+        self, runner_key: str, *, size: int | None = None, service: float = SERVICE_PRIOR
+    ) -> Estimate:
+        """What was seen of it here and elsewhere; ``size`` is the model's on disk, in bytes, for the load that nobody saw:
+        the runner takes that much, and its window. ``service``: the seconds of a job that nobody saw."""
         others, own = self._by_key.get(runner_key, ()), self._own.get(runner_key)
         if own is None and not others:
-            return _guess(size)
+            return _guess(size, service)
         own = own or _UNKNOWN
         loads = [seen.load_seconds for seen in others if seen.load_seconds is not None]
         if own.load is not None:
@@ -137,9 +142,9 @@ class Paces:
             services = [own.service * self.speed(self._host)]
         sizes = [seen.memory for seen in others if seen.memory is not None]
         return Estimate(
-            load_seconds=fmean(loads) if loads else _guess(size).load_seconds,
-            service_seconds=fmean(services) if services else SERVICE_PRIOR,
-            memory=own.memory or max(sizes, default=None),
+            load_seconds=fmean(loads) if loads else _guess(size, service).load_seconds,
+            service_seconds=fmean(services) if services else service,
+            memory=own.memory or max(sizes, default=size),
             tried=bool(services),
         )
 
@@ -198,10 +203,10 @@ class Paces:
 
 
 @lru_cache(maxsize=1000)
-def _guess(size: int | None) -> Estimate:
+def _guess(size: int | None, service: float) -> Estimate:
     """What to expect of a key that nobody has seen."""
     seconds = LOAD_PRIOR + (UNKNOWN_SIZE if size is None else size) / BYTES_PER_SECOND
-    return Estimate(seconds, SERVICE_PRIOR, None, tried=False)
+    return Estimate(seconds, service, size, tried=False)
 
 
 def _speeds(seen: list[tuple[str, str, float]]) -> dict[str, float]:

@@ -32,6 +32,17 @@ class Runner:
         return None if window is None else int(window)
 
 
+def without_room(runners: Mapping[str, Runner], loaded: str, memory: int | None) -> list[str]:
+    """The runners that have to go because ``loaded`` took more than was expected of it, the least used first."""
+    beside = sorted((key for key in runners if key != loaded), key=lambda key: (runners[key].used_at, key))
+    taken = sum(runner.memory or 0 for runner in runners.values())
+    leaving: list[str] = []
+    while memory is not None and taken > memory and len(leaving) < len(beside):
+        leaving.append(beside[len(leaving)])
+        taken -= runners[leaving[-1]].memory or 0
+    return leaving
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What the last look at the host found."""

@@ -10,7 +10,7 @@ from worker.domain.jobs import Priority
 from worker.policy.coalesce import coalesce
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
 from worker.serving.machine import Machine
-from worker.serving.pace import Paces
+from worker.serving.pace import SERVICE_PRIOR, VECTOR_PRIOR, Paces
 from worker.serving.session import HostSession
 from worker.storage.backlog import KeptBacklog, read_backlog, read_due, served_at
 from worker.storage.changes import Marks, read_marks
@@ -205,7 +205,11 @@ def _work(
     """``before`` itself where nothing changed of what it was made of."""
     model = key.split(" ", 1)[0]
     known = models.get(model)
-    estimate = paces.estimate(key, size=known.size if known is not None and known.size else None)
+    estimate = paces.estimate(
+        key,
+        size=known.size if known is not None and known.size else None,
+        service=VECTOR_PRIOR if known is not None and known.only_embeds else SERVICE_PRIOR,
+    )
     figures = (due, estimate)
     if before is not None and before.figures == figures and before.rows == rows:
         return before

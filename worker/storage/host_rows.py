@@ -28,6 +28,8 @@ class Disk:
     """Normalised names."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """Model → what it shares with its other names, where the host tells."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Model → its bytes on disk, where the host tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class HostRow:
     """All runner keys it has loaded → the bytes each takes, where known."""
     blocks: tuple[Block, ...] = ()
     """Runner keys that are left alone there now, the first to end first."""
+    oversize: Mapping[str, int] = field(default_factory=dict)
+    """Runner keys that wait and take more than it has for models → their bytes, where the reader worked that out."""
     running: int = 0
     """Jobs of all batches that it works on, where the reader counted them."""
     tokens_per_second: float = 0.0
@@ -304,13 +308,18 @@ def _renew(conn: Connection, rows: Sequence[Row[Any]], disks: dict[str, Disk]) -
     if not stale:
         return
     m, names, weights = host_models.c, dict[str, list[str]](), dict[str, dict[str, str]]()
-    query = select(m.host, m.name, m.weights)
+    sizes: dict[str, dict[str, int]] = {}
+    query = select(m.host, m.name, m.weights, m.size)
     if len(stale) < len(rows):
         query = query.where(m.host.in_([row.name for row in stale]))
-    for host, name, shared in conn.execute(query).all():
+    for host, name, shared, size in conn.execute(query).all():
         names.setdefault(host, []).append(name)
+        if size:
+            sizes.setdefault(host, {})[name] = size
         if shared:
             weights.setdefault(host, {})[name] = shared
     for row in stale:
         had = names.get(row.name, ()) if row.models is None else (model["name"] for model in row.models)
-        disks[row.name] = Disk(row.last_seen_at, frozenset(had), weights.get(row.name, {}))
+        disks[row.name] = Disk(
+            row.last_seen_at, frozenset(had), weights.get(row.name, {}), sizes.get(row.name, {})
+        )

@@ -110,6 +110,20 @@ def open_parts(conn: Connection, host: str | None = None) -> list[ModelPart]:
     return readable(conn.execute(query), lambda row: _part(row, row.verb, row.arguments))
 
 
+def failed_parts(conn: Connection, *, since: datetime) -> list[ModelPart]:
+    """Of what ended since then, the last that was done with each model on each host, where that failed."""
+    o, p = operations.c, operation_parts.c
+    query = (
+        select(operation_parts, o.verb, o.arguments)
+        .join(operations, o.id == p.operation_id)
+        .where(o.batch_id.is_(None), p.changed_at >= since)
+        .order_by(p.operation_id)
+    )
+    parts = readable(conn.execute(query), lambda row: _part(row, row.verb, row.arguments))
+    last = {(part.host, part.model): part for part in parts}
+    return [part for part in last.values() if part.state is PartState.FAILED]
+
+
 def hosts_with_parts(conn: Connection, now: datetime) -> dict[str, bool]:
     """Host → whether something of it may be done outside of its hours, of those with parts that are due."""
     o, p = operations.c, operation_parts.c

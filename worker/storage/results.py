@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, and_, case, distinct, func, select, true
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
@@ -90,6 +90,8 @@ class ModelFigures:
     """Of those that succeeded, answers that were stored before; their tokens are not counted."""
     unproved: int = 0
     """Of those that succeeded, answers of which nobody knows whether the whole prompt was read: ``prompt_fit`` is ``unknown``."""
+    digests: int = 1
+    """Different weights that answered under this name: more than one where it was pulled anew meanwhile, or hosts differ."""
 
 
 Long = Literal["prompt", "request", "context"]
@@ -357,6 +359,7 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             func.coalesce(func.sum(r.eval_seconds), 0.0),
             func.count(r.reused_from),
             tally((r.prompt_fit == "unknown") & (r.state == "succeeded")),
+            func.count(distinct(r.digest)),
         )
         .where(r.batch_id == batch_id)
         .group_by(r.model)
@@ -374,6 +377,7 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             eval_seconds=float(seconds),
             reused=int(reused),
             unproved=int(unproved),
+            digests=int(digests),
         )
         for (
             model,
@@ -388,5 +392,6 @@ def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
             seconds,
             reused,
             unproved,
+            digests,
         ) in conn.execute(query)
     ]

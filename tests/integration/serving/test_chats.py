@@ -10,17 +10,7 @@ import simulator
 from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
 from tests.door import submit_file
-from tests.integration.serving.test_serve import (
-    MODELS,
-    TENTH,
-    add,
-    clock,
-    counts,
-    database,
-    serve,
-    simulated,
-    submit,
-)
+from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, serve, simulated, submit
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
@@ -31,8 +21,6 @@ from worker.replies.stream import Reader
 from worker.serving.loop import serve_host
 from worker.serving.session import ServingContext
 from worker.storage.engine import Database
-
-__all__ = ["clock", "database"]
 
 T = TypeVar("T")
 CALL = {"function": {"name": "get_weather", "arguments": {"city": "Porto"}}}

@@ -19,17 +19,7 @@ import simulator
 from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
 from tests.door import submit_file
-from tests.integration.serving.test_serve import (
-    MODELS,
-    TENTH,
-    add,
-    clock,
-    counts,
-    database,
-    serve,
-    simulated,
-    submit,
-)
+from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, serve, simulated, submit
 from worker.client.handle import BatchHandle
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
@@ -50,8 +40,6 @@ from worker.storage.check import check_database
 from worker.storage.engine import Database
 from worker.storage.external import open_external
 from worker.storage.snapshots import snapshot
-
-__all__ = ["clock", "database"]
 
 T = TypeVar("T")
 EMBEDDING = simulator.embedding_model()

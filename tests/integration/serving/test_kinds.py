@@ -11,16 +11,7 @@ from sqlalchemy import text
 
 import simulator
 from tests.echo import JOBS_A_CALL, PATH
-from tests.integration.serving.test_serve import (
-    MODELS,
-    TENTH,
-    add,
-    clock,
-    counts,
-    database,
-    simulated,
-    submit,
-)
+from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, simulated, submit
 from tests.maintenance import tick
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
@@ -41,8 +32,6 @@ from worker.storage.claims import claim_jobs, mark_asked
 from worker.storage.engine import Connection, Database
 from worker.storage.finishes import Finished
 from worker.storage.results import list_attempts
-
-__all__ = ["clock", "database"]
 
 T = TypeVar("T")
 pytestmark = pytest.mark.usefixtures("echoes")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 import simulator
-from tests.integration.serving.test_serve import MODELS, add, clock, database, serve, simulated, submit
+from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
 from worker.clock import Clock
 from worker.domain.hosts import Host, HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
@@ -28,8 +28,6 @@ from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, block_key, publish_intent, record_probe, record_resident
 from worker.storage.paces import PaceSeen, save_paces
 from worker.storage.runs import open_run
-
-__all__ = ["clock", "database"]
 
 OLD, NEW = "old:1 num_ctx=4096", "new:1 num_ctx=4096"
 STATE = {

@@ -1,7 +1,7 @@
 """Operations on the models of a host, worked off while it is served, on both databases."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -24,25 +24,13 @@ from worker.maintenance.hold import hosts_to_wake
 from worker.ollama import models
 from worker.ollama.client import OllamaHost
 from worker.policy.windows import parse_windows
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.hosts import remove_host
 from worker.storage.model_operations import cancel_models, read_model_operation
 from worker.storage.reports import list_models
 from worker.storage.windows import set_host_windows
 
 HERE, ELSEWHERE = simulator.demo_models()[:2]
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def begun(

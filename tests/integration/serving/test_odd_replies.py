@@ -1,29 +1,14 @@
 """Replies that are whole and are no answers, from simulated hosts, on both databases."""
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 import simulator
 from simulator import Fault
 from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
 from worker.clock import Clock
 from worker.exports.results import result_lines
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.results import list_attempts
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def ask(

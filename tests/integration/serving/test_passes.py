@@ -1,7 +1,7 @@
 """What one pass over a host leaves to the next, and what it does not wait for."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,21 +32,9 @@ from worker.serving.history import HostHistory
 from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.spool import Spool
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.hosts import set_host
 from worker.storage.pulses import read_pulses
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 class Until(threading.Event):

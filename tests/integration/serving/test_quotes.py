@@ -87,6 +87,19 @@ def test_on_the_first_day_it_guesses_and_says_so(store: Store) -> None:
     assert [(host.host, host.jobs) for host in found.hosts] == [("gpu-1", 20), ("gpu-2", 0)]
 
 
+def test_texts_of_a_model_that_only_makes_vectors_are_not_guessed_like_answers(store: Store) -> None:
+    embedding = HostModel("nomic:1", "f", False, 2048, size=3 * 10**8, capabilities=("embedding",))
+    with store.database.write() as conn:
+        record_probe(conn, "gpu-1", version="0.30.1", models=(*HERE, embedding), now=NOW)
+
+    texts = [dict[str, object](kind="embed", model="nomic:1", input=f"{n}") for n in range(1000)]
+
+    found = quote_input(store.database, asked(store, *texts), clock=At(NOW))
+
+    # a load, then 1,000 texts of 0.05 s in two slots
+    assert found.quote.expected == pytest.approx(2 + 0.3 + 500 * 0.05)
+
+
 def test_what_was_learned_replaces_the_guess_and_narrows_it(store: Store) -> None:
     learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
 

@@ -28,23 +28,11 @@ from worker.ollama.client import Deadlines, OllamaHost
 from worker.serving.loop import PassResult, serve_host
 from worker.serving.session import ServingContext
 from worker.storage.check import check_database
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.runs import list_runs
 
 QUICK = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 MODEL, OTHER = (model.name for model in simulator.demo_models()[:2])
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What the planner's decisions come to on simulated hosts, on both databases."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,15 +9,7 @@ import pytest
 
 import simulator
 from tests.asking import generate
-from tests.integration.serving.test_serve import (
-    MODELS,
-    TENTH,
-    add,
-    counts,
-    serve,
-    simulated,
-    submit,
-)
+from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, serve, simulated, submit
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.jobs import JobState
@@ -27,25 +18,13 @@ from worker.hosts.registry import register
 from worker.observability import events
 from worker.ollama.client import OllamaHost
 from worker.storage.claims import TURN, claim_jobs
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
 from worker.storage.paces import read_paces
 from worker.storage.runs import list_runs
 
 LLAMA = MODELS[0]
 KEY = f"{LLAMA} num_ctx>=4096"
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from worker.serving.outbox import Outbox
 from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import block_failures, drain_host, record_probe
 from worker.storage.paces import read_paces
@@ -44,18 +44,6 @@ from worker.storage.runs import list_runs, loads_since
 TENTH = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 
 MODELS = tuple(model.name for model in simulator.demo_models())
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def simulated(name: str = "gpu-1", **settings: Any) -> simulator.HostSettings:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.errors import Code
 from worker.exports.results import result_lines, write_results_csv
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 
 REASONS = "deepseek-r1:8b"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -26,18 +25,6 @@ NEVER = {
     "required": ["a"],
 }
 DOCS = Path(__file__).parents[3] / "docs"
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def asked(

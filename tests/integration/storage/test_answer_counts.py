@@ -7,7 +7,7 @@ from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.selection import Selection
 from worker.errors import Code
-from worker.policy.answers import unproved
+from worker.policy.answers import drifted, unproved
 from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts, count_statement
 from worker.storage.batches import finish_batches, promote_sealed
@@ -39,6 +39,18 @@ def test_answers_that_are_cut_empty_or_unfit_are_counted_in_their_batch(store: S
         assert [row.unproved for row in model_figures(conn, batch)] == [1]
     assert unproved(0, batch) == []
     assert f"caravan results {batch} --prompt-fit unknown" in "".join(unproved(1, batch))
+
+
+def test_a_model_that_was_pulled_anew_while_its_jobs_ran_is_named(store: Store) -> None:
+    batch = store.submit(*(new_job(n) for n in range(1, 4)))
+    for job, digest in zip(store.claim(), ("old", "old", "new"), strict=True):
+        store.finish(job, digest=digest)
+
+    with store.database.read() as conn:
+        [row] = model_figures(conn, batch)
+    assert row.digests == 2
+    assert drifted(row.model, row.digests)[0].startswith(f"{row.model} was not the same for all answers: 2 ")
+    assert drifted(row.model, 1) == []
 
 
 def test_an_answer_that_is_a_failure_for_being_cut_counts_with_the_failures(store: Store) -> None:

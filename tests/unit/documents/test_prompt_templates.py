@@ -98,6 +98,14 @@ def test_a_blank_prompt_is_a_problem_that_names_the_empty_column(value: str | No
     assert "a blank prompt is an order to load the model" in problem.message
 
 
+def test_a_blank_text_has_no_vector_and_is_not_told_of_as_a_prompt() -> None:
+    problem = prompt_template("{{ text }}", source="--embed").render({"text": " "}, line=3, vector=True)
+
+    assert isinstance(problem, Problem)
+    assert (problem.field, problem.code) == ("input", "blank_prompt")
+    assert problem.message.startswith("--embed: renders blank; there is no vector of nothing")
+
+
 def test_a_system_may_be_blank() -> None:
     assert template("{{ text }}").render({"text": ""}, line=1, blank=True) == ""
 

@@ -170,6 +170,18 @@ def test_a_text_of_which_the_model_makes_no_numbers_fails_alone() -> None:
     assert [isinstance(one, Succeeded) for one in found] == [True, False, True]
 
 
+def test_texts_that_were_answered_keep_their_vectors_when_the_host_dies_after_them() -> None:
+    died = HostError(Code.RUNNER_DIED, "the model runner has unexpectedly stopped")
+    host = Host(wrong={"t1": TOO_LONG, "t6": TOO_LONG, "t5": died})
+
+    found = answers(host, *(job(f"t{n}", n) for n in range(8)))
+
+    assert [isinstance(one, Succeeded) for one in found] == [True, False, True, True] + 4 * [False]
+    assert found[1] is TOO_LONG
+    assert found[4:] == 4 * [died]
+    assert [len(body["input"]) for body in host.sent] == [8, 4, 2, 1, 1, 2, 4]
+
+
 def test_a_host_that_fails_fails_all_of_its_texts() -> None:
     died = HostError(Code.RUNNER_DIED, "the model runner has unexpectedly stopped")
 

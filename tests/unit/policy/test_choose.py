@@ -29,6 +29,10 @@ def test_a_runner_larger_than_the_host_s_memory_is_not_loaded_there() -> None:
     assert isinstance(decide(work("a:1", memory=30), on=host(memory=24)), Wait)
 
 
+def test_a_runner_that_is_loaded_is_used_however_large_it_turned_out_to_be() -> None:
+    assert isinstance(decide(work("a:1", memory=30), on=host("gpu-1", "a:1", memory=24)), RunJobs)
+
+
 def test_a_key_that_backs_off_here_is_left_alone_until_its_time() -> None:
     assert isinstance(decide(work("a:1"), on=host(blocked={"a:1": NOW + 5})), Wait)
     assert isinstance(decide(work("a:1"), on=host(blocked={"a:1": NOW - 5})), LoadRunner)

@@ -9,6 +9,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.jobs import Priority
+from worker.domain.model_operations import ModelPart, ModelVerb, PartState
 from worker.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired, findings
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -114,6 +115,17 @@ def test_held_jobs_are_a_note_at_the_end() -> None:
     found = findings(replace(FLEET, held_jobs=3, disks=(Disk(Path("/"), 0),)), LIMITS)
 
     assert [(finding.id, finding.bad) for finding in found] == [("disk:/", True), ("jobs:held", False)]
+
+
+def test_a_failed_operation_on_a_model_is_bad_where_jobs_wait_for_it_and_else_a_note() -> None:
+    part = ModelPart(
+        7, ModelVerb.PULL, "gpu-1", "m", state=PartState.FAILED, error="no route", changed_at=ago(hours=3)
+    )
+    [note] = findings(replace(FLEET, failed_models=(part,)), LIMITS)
+
+    assert (note.id, note.bad) == ("hosts:gpu-1.m", False)
+    assert note.told == "pull of m on gpu-1 failed 3 h 0 min ago: no route"
+    assert ids(replace(FLEET, failed_models=(part,), waiting=(waiting(),))) == ["hosts:gpu-1.m"]
 
 
 def test_a_process_that_is_missed_is_judged_by_how_often_it_said_it_would_come() -> None:

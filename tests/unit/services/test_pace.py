@@ -6,6 +6,11 @@ from worker.serving.pace import SERVICE_PRIOR, Paces
 from worker.storage.paces import PaceSeen
 
 
+def test_a_runner_that_nobody_saw_takes_at_least_what_its_model_has_on_disk() -> None:
+    assert Paces().estimate("a:1", size=5).memory == 5
+    assert Paces().estimate("a:1").memory is None
+
+
 def test_what_nobody_has_seen_is_guessed_from_the_model_s_size() -> None:
     guess = Paces("gpu-1").estimate("a:1", size=5_000_000_000)
 

@@ -1,7 +1,6 @@
 """What the kind ``embed`` says of itself."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from api_schemas.shapes import EMBED
@@ -49,17 +48,29 @@ def _alike(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]:
-    """One answer for each. A host refuses a whole list for one text of it, and does not say which: the list is halved."""
-    try:
-        vectors = ask(PATH, _body(jobs, place), VectorsReader(place.bounds, len(jobs)))
-    except HostError as error:
-        if not _is_of_one(error):
-            raise
-        if len(jobs) == 1:
-            return [error]
-        half = len(jobs) // 2
-        return list(chain.from_iterable(_answers(part, ask, place) for part in (jobs[:half], jobs[half:])))
-    return _read(jobs, vectors)
+    """One answer for each. A host refuses a whole list for one text of it, and does not say which: the list is halved.
+
+    What was answered before the host failed is kept; the host is asked for nothing more then.
+    """
+    answers: dict[int, Answer] = {}
+    lists: list[Sequence[ClaimedJob]] = [jobs]
+    while lists:
+        part = lists.pop()
+        try:
+            vectors = ask(PATH, _body(part, place), VectorsReader(place.bounds, len(part)))
+        except HostError as error:
+            if not _is_of_one(error):
+                if not answers:
+                    raise
+                return [answers.get(job.id, error) for job in jobs]
+            if len(part) == 1:
+                answers[part[0].id] = error
+            else:
+                half = len(part) // 2
+                lists += (part[half:], part[:half])
+        else:
+            answers.update(zip((job.id for job in part), _read(part, vectors), strict=True))
+    return [answers[job.id] for job in jobs]
 
 
 def _is_of_one(error: HostError) -> bool:
