@@ -34,6 +34,8 @@ SETTLE_SECONDS = 20.0
 CPU_TARGET = 0.003
 WORKER_TARGET = 1.5
 START_TARGET = 1.0
+LOOK_SECONDS = 0.2
+"""Between two looks at what was written."""
 STARTS = 5
 """Interactive jobs that are submitted one after the other."""
 CELERY = "benchmarks.baselines.celery_per_job"
@@ -47,6 +49,8 @@ class Rest:
     """Of one core."""
     lines: int
     """Of their logs."""
+    writes: float
+    """Into the database, a minute: commits of SQLite, rows of PostgreSQL; of all processes that were there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def measure(database: str, servers: Servers, scratch: Path, *, seconds: float, j
         add_hosts(place, hosts)
         worker, celery = (None, None) if database == "sqlite" else idle_workers(place, hosts, seconds)
         with serving(place) as up, Client(**_client(place)) as client:
-            at_rest = rest_of([up], seconds)[0]
+            at_rest = rest_of(place, [up], seconds)[0]
             starts = [start_of(client) for _ in range(STARTS)]
             pile_up(client, jobs)
             behind = [start_of(client) for _ in range(STARTS)]
@@ -135,22 +139,27 @@ def idle_workers(place: Place, hosts: Hosts, seconds: float) -> tuple[Rest, Rest
         worker.start("worker", "worker", "--host", "bench-1", environ=variables)
         celery.start("celery", "-A", CELERY, "worker", "-c", "1", "-Q", "idle", environ=baseline)
         time.sleep(SETTLE_SECONDS)
-        ours, theirs = rest_of([worker, celery], seconds)
+        ours, theirs = rest_of(place, [worker, celery], seconds)
         for one in (worker, others, celery):
             if not one.running():
                 raise Stuck(one.last_words())
     return ours, theirs
 
 
-def rest_of(groups: Sequence[Group], seconds: float) -> list[Rest]:
+def rest_of(place: Place, groups: Sequence[Group], seconds: float) -> list[Rest]:
     """What each group uses in the same ``seconds``, in which nothing happens."""
-    before = [(one.cpu_seconds(), _lines(one)) for one in groups]
-    began = time.monotonic()
-    time.sleep(seconds)
-    after = [(one.cpu_seconds(), _lines(one)) for one in groups]
-    took = time.monotonic() - began
+    with place.writes() as writes:
+        written = writes()
+        before = [(one.cpu_seconds(), _lines(one)) for one in groups]
+        began = time.monotonic()
+        while (left := began + seconds - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+            written_now = writes()
+        after = [(one.cpu_seconds(), _lines(one)) for one in groups]
+        took = time.monotonic() - began
+        written = written_now - written
     return [
-        Rest((cpu - cpu_before) / took, lines - lines_before)
+        Rest((cpu - cpu_before) / took, lines - lines_before, 60 * written / took)
         for (cpu, lines), (cpu_before, lines_before) in zip(after, before, strict=True)
     ]
 

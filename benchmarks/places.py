@@ -49,6 +49,29 @@ class Place:
             with psycopg.connect(_plain(self.url), autocommit=True) as server:
                 yield lambda: _first(server.execute(query).fetchone())
 
+    @contextlib.contextmanager
+    def writes(self) -> Iterator[Callable[[], int]]:
+        """A function that tells how much was written so far, by whomever: commits that wrote, of those that it is called
+        between (SQLite), or rows (PostgreSQL, which tells them some seconds late)."""
+        if self.database == "sqlite":
+            connection = sqlite3.connect(str(make_url(self.url).database), timeout=30)
+            versions: set[int] = set()
+
+            def count() -> int:
+                versions.add(connection.execute("PRAGMA data_version").fetchone()[0])
+                return len(versions) - 1
+
+            with contextlib.closing(connection):
+                count()
+                yield count
+        else:
+            rows = (
+                "SELECT tup_inserted + tup_updated + tup_deleted FROM pg_stat_database "
+                "WHERE datname = current_database()"
+            )
+            with psycopg.connect(_plain(self.url), autocommit=True) as server:
+                yield lambda: _first(server.execute(rows).fetchone())
+
     def make_baseline_tables(self) -> None:
         engine = create_engine(self.sqlalchemy_url)
         metadata.create_all(engine)

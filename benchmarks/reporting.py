@@ -94,6 +94,7 @@ def fill(database: Database, results: int, now: datetime) -> None:
             "begin": now - timedelta(days=DAYS),
             "days": DAYS,
         }
+        conn.execute(text("SET LOCAL statement_timeout = 0"))  # a million rows take longer than anything else
         for statement in _FILL:
             conn.execute(text(statement), {k: v for k, v in given.items() if f":{k}" in statement})
     with psycopg.connect(

@@ -21,7 +21,7 @@ from typing import Any, cast
 from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import ending_of
 
-READERS = 2
+READERS = 3
 """Raised where a reader of ours makes another text of the same bytes."""
 _LIBRARIES = ("pypdfium2", "selectolax", "kreuzberg")
 MOST_BYTES = 1024 * 1024 * 1024

@@ -32,6 +32,8 @@ class Reply:
     """The log probability of each token, in the order of the stream; None where the host sent none."""
     tool_calls: tuple[Any, ...] = ()
     """As sent, in the order of the stream."""
+    created_at: str | None = None
+    """``created_at`` of the last record, in UTC with microseconds; None where the host sent no such time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Result:
     """The log probability of each token as sent, where it was requested."""
     tool_calls: tuple[Any, ...] = ()
     """The calls of tools that the model asks for: ``{"function": {"name", "arguments"}}``, with an ``id`` where there is one."""
+    created_at: str | None = None
+    """When the host ended its answer, by its own clock; as in ``Reply``."""
     embedding: bytes | None = None
     """The vector of a text, as ``replies.vectors`` packs it; there is no answer then."""
 

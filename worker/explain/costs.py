@@ -145,7 +145,8 @@ def _answers(spent: Spent) -> Iterator[str]:
             f"answers of {spent.model} have {mean:,.0f} tokens on average, {spent.answer_seconds / spent.seconds:.0%} "
             f"of their time: ask for shorter ones; --set num_predict={round(mean / 2):d} ends them at half of that"
         )
-    if spent.prompt_seconds / spent.seconds >= MOSTLY:
+    speaks = spent.output_tokens > 0  # a text whose vector is wanted has nothing but its reading
+    if speaks and spent.prompt_seconds / spent.seconds >= MOSTLY:
         yield (
             f"reading the prompts takes {spent.prompt_seconds / spent.seconds:.0%} of {spent.model}'s time: put what "
             "prompts share (the document) first, and a host reads it once"

@@ -26,6 +26,7 @@ from worker.explain.reasons import (
 from worker.explain.situation import Server, Situation, read_situation
 from worker.policy.answers import ROOMY, room_for
 from worker.policy.retry import is_suspect
+from worker.replies.vectors import BYTES as VECTOR_BYTES
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.follows.parents import Before, parents_of
@@ -165,9 +166,10 @@ def _explain_job(
             told.append(f"to try it again: caravan retry {job.batch_id}")
         case JobState.SUCCEEDED:
             result = get_result(conn, job.id)
-            told.append(
-                f"{result.output_tokens or 0:,} tokens from {result.host} in {span(result.total_seconds or 0)}"
-            )
+            made = f"{result.output_tokens or 0:,} tokens"
+            if result.embedding is not None:
+                made = f"a vector of {len(result.embedding) // VECTOR_BYTES:,} numbers"
+            told.append(f"{made} from {result.host} in {span(result.total_seconds or 0)}")
             told += _flaws(result, job)
         case JobState.CANCELLED | JobState.EXPIRED:
             pass

@@ -59,4 +59,5 @@ def read_reply(
         context=reply.context,
         logprobs=reply.logprobs,
         tool_calls=reply.tool_calls,
+        created_at=reply.created_at,
     )

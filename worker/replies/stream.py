@@ -9,6 +9,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -225,6 +226,7 @@ class TextReader(ABC):
             chunks=self.chunks,
             logprobs=None if self._logprobs is None else json.loads(f"[{','.join(self._logprobs)}]"),
             tool_calls=tuple(self._tool_calls),
+            created_at=_moment(record.get("created_at")),
         )
 
 
@@ -243,6 +245,22 @@ class _Text:
 
     def text(self) -> str:
         return "".join(self._joined) + "".join(self._pieces)
+
+
+def _moment(value: Any) -> str | None:
+    """A time as hosts write it, as times stand in SQLite; None for anything else: a text is worth more than that.
+
+    >>> _moment("2026-11-29T18:52:43.046129497+01:00"), _moment("0001-01-01T00:00:00+14:00"), _moment("now"), _moment(7)
+    ('2026-11-29T17:52:43.046129Z', None, None, None)
+    """
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            return None
+        moment = moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:

@@ -352,6 +352,7 @@ _FIGURES = (
     "load_duration",
     "prompt_eval_duration",
     "eval_duration",
+    "created_at",
 )
 """What is stored of a result as it is."""
 _figures = attrgetter(*_FIGURES)

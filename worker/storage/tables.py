@@ -517,6 +517,7 @@ results = Table(
     Column("context_length", Integer),
     Column("tool_calls", Json),
     Column("embedding", LargeBinary),
+    Column("created_at", UtcTime),
     CheckConstraint("state IN ('succeeded', 'failed')", name="state"),
     CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error"),
     CheckConstraint("state = 'failed' OR answer IS NOT NULL", name="answer"),

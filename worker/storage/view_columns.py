@@ -75,6 +75,10 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "vector",
             "the vector of a text: float32, little-endian, four bytes a number; null for other kinds",
         ),
+        "created_at": (
+            "time",
+            "when the host ended its answer, by the host's own clock; null where it does not say, as of a vector",
+        ),
     },
     "report_batches": {
         "batch": ("integer", "number of the batch"),

@@ -96,7 +96,7 @@ SELECT r.job_id, r.batch_id AS batch, b.name AS batch_name, r.custom_id, r.model
        {json("p.request -> 'format'")} AS format, r.context_length, r.total_duration, r.load_duration,
        r.prompt_eval_duration, r.eval_duration, f.change,
        CASE WHEN p.metadata ->> 'sha256' IS NOT NULL THEN CAST(p.metadata -> 'part' ->> 'number' AS integer) END AS part,
-       j.kind, {json("r.tool_calls")} AS tool_calls, r.embedding
+       j.kind, {json("r.tool_calls")} AS tool_calls, r.embedding, r.created_at
 FROM results r
 LEFT JOIN jobs j ON j.id = r.job_id + 0
 LEFT JOIN payloads p ON p.job_id = r.job_id + 0

@@ -1,5 +1,6 @@
 """A schedule, a folder of documents, a clock that a test moves, and hosts that answer when told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -113,9 +114,13 @@ class Nights:
                     )
         self.clock.advance(60 * len(taken))
         if taken:
-            with self.database.write() as conn:
-                finish_jobs(conn, [self._ending(job, outcome) for job in taken], now=self.clock.now())
+            self.store([self._ending(job, outcome) for job in taken])
         return sorted(job.custom_id for job in taken)
+
+    def store(self, endings: Sequence[Finish]) -> None:
+        """What the host answered, through the fence."""
+        with self.database.write() as conn:
+            finish_jobs(conn, endings, now=self.clock.now())
 
     def _ending(self, job: ClaimedJob, outcome: Outcome | None) -> Finish:
         return Finish(

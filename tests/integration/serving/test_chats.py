@@ -1,8 +1,9 @@
 """Chats through a whole run: beside prompts on one runner, one going on from another, with tools."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, ser
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
-from worker.errors import InputRefused
+from worker.errors import Code, InputRefused
 from worker.exports.results import result_lines
 from worker.ollama.client import Call, OllamaHost
 from worker.replies.stream import Reader
@@ -53,8 +54,8 @@ class Listened(OllamaHost):
         return found
 
 
-def listen(database: Database, clock: Clock, host: Host) -> Listened:
-    gpu = Listened(host)
+def listen(database: Database, clock: Clock, host: Host, kind: type[Listened] = Listened) -> Listened:
+    gpu = kind(host)
     try:
         serve_host(ServingContext(database, host, gpu, clock, timings=TENTH))
     finally:
@@ -162,6 +163,82 @@ def test_calls_of_tools_are_results_and_turns_of_what_follows(database: Database
         {"role": "assistant", "content": "", "tool_calls": [CALL]},
         rain,
     ]
+
+
+class Scripted(Listened):
+    """What a chat says is how often its host answers badly, and how, before it calls the tool as it should."""
+
+    bad: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cut": {"message": {"role": "assistant", "content": ""}, "done_reason": "length"},
+        "vanished": {"message": {"role": "assistant", "content": ""}},
+        "malformed": {"message": {"role": "assistant", "content": "<tool_call>{city: Porto}</tool_call>"}},
+        "unknown": {
+            "message": {"role": "assistant", "tool_calls": [{"function": {"name": "news", "arguments": {}}}]}
+        },
+        "unfit": {
+            "message": {
+                "role": "assistant",
+                "tool_calls": [{"function": {"name": "get_weather", "arguments": {}}}],
+            }
+        },
+    }
+
+    def ask(
+        self, path: str, body: Mapping[str, Any], reader: Reader[T], call: Call | None = None, **more: Any
+    ) -> T:
+        if path != "/api/chat":
+            return super().ask(path, body, reader, call, **more)
+        self.chats.append(body)
+        how, times, _ = body["messages"][0]["content"].split()
+        earlier = sum(chat["messages"][0] == body["messages"][0] for chat in self.chats[:-1])
+        good = {"message": {"role": "assistant", "content": "", "tool_calls": [CALL]}}
+        reply = self.bad[how] if earlier < int(times) else good
+        line = {"done": True, "done_reason": "stop", "eval_count": 9, **reply}
+        found = reader.feed(json.dumps(line).encode() + b"\n")
+        assert found is not None
+        return found
+
+
+NAMED = {
+    "cut": "num_predict ended the call of a tool",
+    "vanished": "the host made neither text nor a call",
+    "malformed": "a call of a tool that is not JSON",
+    "unknown": "news is none of the tools",
+    "unfit": "'city' is a required property",
+}
+
+
+def test_200_chats_with_tools_end_as_a_valid_call_or_as_a_named_failure(
+    database: Database, clock: Clock
+) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": parameters}}
+    lines: list[dict[str, Any]] = [
+        {
+            "custom_id": f"{how} {times} {n}",
+            "model": MODELS[0],
+            "messages": [user(f"{how} {times} {n}")],
+            "tools": [tool],
+            "repairs": 2,
+        }
+        for n in range(10)
+        for how in Scripted.bad
+        for times in range(4)
+    ]
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, lines)
+        listen(database, clock, host, Scripted)
+
+    ended = list(result_lines(database, batch.id))
+    assert len(ended) == 200
+    for line in ended:
+        how, times, _ = line["custom_id"].split()
+        if int(times) <= 2:
+            assert (line["state"], line["tool_calls"]) == ("succeeded", [CALL])
+        else:
+            assert line["error"]["code"] == Code.INVALID_TOOL_CALL
+            assert NAMED[how] in line["error"]["message"]
 
 
 def test_rows_of_a_table_become_chats_and_a_column_may_hold_whole_ones(

@@ -20,6 +20,7 @@ from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
 from tests.door import submit_file
 from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, serve, simulated, submit
+from tests.maintenance import tidy
 from worker.client.handle import BatchHandle
 from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
@@ -27,9 +28,11 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Code
+from worker.explain import explain
 from worker.exports.external_table import append_results
 from worker.exports.results import result_lines, write_results_file
 from worker.kinds.embed.reply import Vectors, vector_result
+from worker.maintenance.keeping import prune
 from worker.ollama.client import Call, OllamaHost
 from worker.replies.stream import Reader
 from worker.replies.vectors import pack_vector, unpack_vector
@@ -39,6 +42,7 @@ from worker.serving.spool import Spool
 from worker.storage.check import check_database
 from worker.storage.engine import Database
 from worker.storage.external import open_external
+from worker.storage.ids import job_id
 from worker.storage.snapshots import snapshot
 
 T = TypeVar("T")
@@ -84,25 +88,32 @@ def told_by(url: str, input_: str) -> list[float]:
     return vector
 
 
+@pytest.mark.parametrize(
+    "texts", [300, pytest.param(20_000, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])]
+)
 def test_many_texts_share_calls_each_has_its_vector_and_one_too_long_fails_alone(
-    database: Database, clock: Clock
+    database: Database, clock: Clock, texts: int
 ) -> None:
-    lines = [embed(f"text {n}", custom_id=f"t{n}") for n in range(600)]
-    lines.insert(300, embed(LONG, custom_id="long"))
+    lines = [embed(f"text {n}", custom_id=f"t{n}") for n in range(texts)]
+    lines.insert(texts // 2, embed(LONG, custom_id="long"))
     with simulator.running(embedding_host()) as (running,):
         host = add(database, clock, running)
         batch = submit(database, clock, lines)
         gpu = listen(database, clock, host)
-        told = {n: told_by(running.url, f"text {n}") for n in (0, 299, 599)}
+        told = {n: told_by(running.url, f"text {n}") for n in (0, texts // 2 - 1, texts - 1)}
 
-    found = {line["custom_id"]: line for line in result_lines(database, batch.id)}
-    assert counts(database, batch) == {JobState.SUCCEEDED: 600, JobState.FAILED: 1}
+    looked_at = {"long", *(f"t{n}" for n in told)}
+    found = {
+        line["custom_id"]: line for line in result_lines(database, batch.id) if line["custom_id"] in looked_at
+    }
+    assert counts(database, batch) == {JobState.SUCCEEDED: texts, JobState.FAILED: 1}
     assert found["long"]["error"]["code"] == Code.CONTEXT_OVERFLOW
     assert "embedding" not in found["long"]
     for n, vector in told.items():
         assert found[f"t{n}"]["embedding"] == pytest.approx(vector, abs=1e-7)
-    assert len({tuple(found[f"t{n}"]["embedding"]) for n in range(600)}) == 600
-    assert len(gpu.texts) < 60
+    with database.read() as conn:
+        assert conn.scalar(text("SELECT count(DISTINCT embedding) FROM results")) == texts
+    assert len(gpu.texts) < 40 + texts // 100
     assert all(one.broken == 0 for one in check_database(database, now=clock.now()))
 
 
@@ -257,6 +268,27 @@ def test_a_stored_vector_is_taken_for_the_same_text_and_not_for_other_dimensions
     assert (same["embedding"], same["reused_from"]) == (known["embedding"], known["job"])
     assert (len(short["embedding"]), short["reused_from"]) == (4, None)
     assert [texts for texts in gpu.texts if texts] == [["a"]]
+
+
+def test_urgent_texts_go_first_and_explain_and_retention_know_vectors(
+    database: Database, clock: Clock
+) -> None:
+    lines = [embed(f"text {n}", priority="bulk") for n in range(20)]
+    with simulator.running(embedding_host()) as (running,):
+        host = add(database, clock, running)
+        batch = submit(database, clock, [*lines, embed("now", custom_id="now", priority="interactive")])
+        gpu = listen(database, clock, host)
+    tidy(database, clock=clock)
+
+    assert next(filter(None, gpu.texts)) == ["now"]
+    whole = explain(database, str(batch.id), clock=clock)
+    one = explain(database, str(job_id(batch.id, 21)), clock=clock)
+    assert whole.sentences == (f"batch {batch.id} (batch) is finished: 21 succeeded",)
+    assert one.sentences[1].startswith("a vector of 768 numbers from gpu-1 in ")
+    prune(database, [batch.id], clock=clock)
+    with database.read() as conn:
+        assert conn.scalar(text("SELECT count(embedding) FROM results")) == 0
+        assert conn.scalar(text("SELECT count(*) FROM payloads")) == 0
 
 
 def test_vectors_come_out_of_the_spool_as_they_went_in(tmp_path: Path) -> None:

@@ -128,6 +128,9 @@ def test_results_come_out_in_input_order_with_figures_and_reasoning_apart(
         serve(database, clock, host)
 
     lines = list(result_lines(database, batch.id))
+    with database.read() as conn:
+        ended = conn.execute(text("SELECT count(*), count(created_at) FROM report_results")).one()
+    assert tuple(ended) == (9, 9), "the host says when each answer ended"
 
     assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(9)]
     assert all(line["answer"] and line["output_tokens"] > 0 and line["attempts"] == 1 for line in lines)

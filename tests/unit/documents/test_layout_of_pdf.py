@@ -126,3 +126,20 @@ def test_a_table_and_columns_in_their_order_are_read_as_they_were_drawn(page: li
 
     assert lines[0].startswith(first)
     assert (page[1][3] in lines[0]) == (page[1][2] == page[0][2])
+
+
+def test_what_runs_over_all_pages_is_read_once_and_the_numbers_of_pages_are_not() -> None:
+    pages: list[list[Placed]] = [
+        [
+            (9, 60, 800, f"ACME annual report | {n}"),
+            (11, 60, 760, f"What happened in part {n}."),
+            (11, 60, 740, f"And more of {n}."),
+            (9, 300, 30, f"Page {n} of 4"),
+        ]
+        for n in range(1, 5)
+    ]
+
+    found = read_pdf(drawn(*pages), None)["pages"]
+
+    assert found[0] == "ACME annual report | 1\nWhat happened in part 1.\nAnd more of 1."
+    assert found[1:] == [f"What happened in part {n}.\nAnd more of {n}." for n in (2, 3, 4)]

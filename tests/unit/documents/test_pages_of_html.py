@@ -131,6 +131,25 @@ def test_a_tag_that_ends_itself_swallows_nothing_where_xhtml_is_not_well_formed(
     assert read_bytes(page.encode(), "a.xhtml")["text"] == "a & b\n\nc\n"
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            "<nav>Home</nav><main><p>Text.</p><footer>By Ada.</footer></main><footer>ACME</footer>",
+            "Text.\n\nBy Ada.",
+        ),
+        ("<div role=navigation>Home</div><article>Text.</article><div role=contentinfo>ACME</div>", "Text."),
+        ("<nav>Home</nav><p>Text.</p><footer>ACME</footer>", "Home\n\nText.\n\nACME"),
+    ],
+    ids=["main", "roles", "nothing says what is content"],
+)
+def test_navigation_and_footer_go_where_a_page_says_what_its_content_is(body: str, text: str) -> None:
+    assert read_html(f"<body>{body}</body>".encode(), None)["text"] == text
+    xhtml = f'<html xmlns="http://www.w3.org/1999/xhtml"><body>{body}</body></html>'
+    if "=n" not in body:
+        assert read_xhtml(xhtml.encode(), None)["text"] == text
+
+
 def test_entities_that_a_page_declares_as_plain_texts_are_shown() -> None:
     page = """<!DOCTYPE html [<!ENTITY firm "ACME Ltd"> <!ENTITY far SYSTEM "file:///etc/hostname">]>
         <html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body><p>&firm; &eacute;</p></body></html>"""

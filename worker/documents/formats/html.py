@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.documents.formats.charsets import declared_label, decode_page, label_of
 from worker.documents.formats.limits import Content, Refused, content
-from worker.documents.formats.shown import HIDDEN, End, Event, Start, shown_text
+from worker.documents.formats.shown import HIDDEN, End, Event, Start, marks_content, shown_text
 
 _LATE = 64 * 1024
 """Bytes in which a parser looks for a ``meta``: the prescan of 1,024 bytes reaches no further one, and reads scripts as tags."""
@@ -34,6 +34,8 @@ _SWALLOWING = re.compile(
 _XHTML_NAMED = re.compile(
     r"<!DOCTYPE\s[^<>]*//DTD XHTML|<html\s[^<>]*[\"']http://www\.w3\.org/1999/xhtml[\"']", re.IGNORECASE
 )
+_MARKED = "main, article, [role=main], [role=article]"
+"""What says which part of a page is its content."""
 _PREDEFINED = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _IN_HEAD = frozenset({"head", "title"})
 _NAMES = frozenset({"author", "description", "keywords", "date"})
@@ -74,7 +76,8 @@ def _ended(text: str) -> str:
 
 def _xml_content(root: ET.Element, name: str | None) -> Content:
     metadata = _Metadata()
-    shown = shown_text(metadata.watch(_xml_events(root)))
+    marked = any(marks_content(*_named(element)) for element in root.iter())
+    shown = shown_text(metadata.watch(_xml_events(root)), content_only=marked)
     return content(shown, metadata=metadata.values, encoding=name)
 
 
@@ -88,8 +91,9 @@ def page_content(text: str, encoding: str | None) -> Content:
     from selectolax.lexbor import LexborHTMLParser
 
     metadata = _Metadata()
-    root = LexborHTMLParser(text).root
-    shown = "" if root is None else shown_text(metadata.watch(_html_events(root)))
+    page = LexborHTMLParser(text)
+    root, marked = page.root, page.css_first(_MARKED) is not None
+    shown = "" if root is None else shown_text(metadata.watch(_html_events(root)), content_only=marked)
     return content(shown, metadata=metadata.values, encoding=encoding)
 
 

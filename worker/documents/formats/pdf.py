@@ -24,6 +24,7 @@ from worker.documents.formats.pdf_layout import (
     sized_lines,
     with_headings,
 )
+from worker.documents.formats.pdf_repeats import without_repeats
 
 _HYPHEN = re.compile("[\x02\ufffe]")
 """pdfium's sign for a hyphen at the end of a line."""
@@ -58,6 +59,7 @@ def read_pdf(data: bytes, _encoding: str | None) -> Content:
     sizes = heading_sizes([line for page in lines for line in page])
     if sizes:
         pages = [with_headings(text, page, sizes) for text, page in zip(pages, lines, strict=True)]
+    pages = without_repeats(pages)
     metadata: dict[str, Any] = {}
     for name, value in pdf.get_metadata_dict(skip_empty=True).items():
         metadata[_snake(name)] = clean(str(value))[:2000]

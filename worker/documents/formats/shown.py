@@ -36,6 +36,7 @@ _BLOCKS = frozenset({"address", "article", "aside", "blockquote", "body", "capti
 _CELLS = frozenset({"td", "th"})
 _ENDED = _BLOCKS - _CELLS - {"tr", "li", "option", "dd"}
 """Blocks that leave a blank line behind them; of the others the next one begins a line."""
+_CONTENT = frozenset({"main", "article"})
 _KEEPS_SPACE = frozenset({"pre", "textarea", "listing", "plaintext", "xmp"})
 _VALUES = frozenset({"", "text", "search", "url", "tel", "email", "number", "date", "time", "datetime-local",
                      "month", "week", "submit", "button", "reset"})  # fmt: skip
@@ -50,6 +51,11 @@ _NONE = re.compile(
 _STYLED = re.compile(r"(?:^|;)\s*white-space\s*:\s*(?:pre|pre-wrap|break-spaces|pre-line)\s*(?:;|$)", re.I)
 
 
+def marks_content(tag: str, attributes: Mapping[str, str | None]) -> bool:
+    """Whether the element is what its page is about."""
+    return tag in _CONTENT or attributes.get("role") in ("main", "article")
+
+
 def is_hidden(event: Start) -> bool:
     """Whether a browser shows nothing of the element: by its kind, ``hidden``, or the style written on it."""
     attributes = event.attributes
@@ -61,13 +67,14 @@ def is_hidden(event: Start) -> bool:
     )
 
 
-def shown_text(events: Iterator[Event]) -> str:
+def shown_text(events: Iterator[Event], *, content_only: bool = False) -> str:
     """The visible text as Markdown has it: a blank line between blocks, ``a | b`` for cells, ``#`` before headings, ``-`` before
-    items, ``[words](target)`` for links; of a picture ``[image: its words]``.
+    items, ``[words](target)`` for links; of a picture ``[image: its words]``. ``content_only``: without the navigation and
+    the footer of a page that says which part is its content.
 
     Raises Refused for more than is read of a document.
     """
-    page = _Page()
+    page = _Page(content_only=content_only)
     for event in events:
         if isinstance(event, Start):
             page.start(event)
@@ -81,7 +88,8 @@ def shown_text(events: Iterator[Event]) -> str:
 class _Page:
     """The text so far, and the elements that are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, content_only: bool) -> None:
+        self._content_only = content_only
         self._parts: list[str] = []
         self._size = 0
         self._open: list[tuple[str, bool, bool]] = []
@@ -95,7 +103,7 @@ class _Page:
     def start(self, event: Start) -> None:
         tag = event.tag
         outer_hidden, outer_pre = self._open[-1][1:] if self._open else (False, False)
-        hidden = outer_hidden or is_hidden(event)
+        hidden = outer_hidden or is_hidden(event) or (self._content_only and self._is_furniture(event))
         pre = outer_pre or tag in _KEEPS_SPACE or bool(_STYLED.search(event.attributes.get("style", "")))
         self._open.append((tag, hidden, pre))
         if tag in ("ol", "ul", "menu", "dir"):
@@ -181,6 +189,13 @@ class _Page:
             self._add("[x] " if "checked" in attributes else "[ ] ")
         elif kind in _VALUES and attributes.get("value"):
             self._add(f" {attributes['value']} ")
+
+    def _is_furniture(self, event: Start) -> bool:
+        """Navigation, and the footer of a page: not that of an article."""
+        role = event.attributes.get("role")
+        if event.tag not in ("nav", "footer") and role not in ("navigation", "contentinfo"):
+            return False
+        return not any(tag in _CONTENT for tag, _, _ in self._open[:-1])
 
     def _add(self, text: str) -> None:
         self._parts.append(text)
