@@ -210,7 +210,7 @@ def host_in_the_way(
                 f"tried {times}, next try at {until(block.until, now, zone)}"
             )
     for key in sorted(host.oversize):
-        if key in wanted and host.host.memory is not None:
+        if key in keys and host.host.memory is not None:
             yield (
                 f"{short(key)} takes {host.oversize[key] / 1e9:.1f} GB, and {host.name} has "
                 f"{host.host.memory / 1e9:.1f} GB for models: caravan hosts set {host.name} --memory SIZE"
