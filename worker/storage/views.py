@@ -78,6 +78,8 @@ def views(dialect: str, *, stored_json: bool = False) -> Mapping[str, str]:
     elapsed = f"{lesser}(3600.0, {greater}(0.0, {seconds(now, 'h.hour')}))"
     model, window = (by[dialect].format("r.runner_key") for by in (_MODEL, _WINDOW))
     day = _DAY[dialect].format("r.started_at")
+    # as they are written: without statistics SQLite takes each row of one batch with each of the other
+    in_order = "CROSS JOIN" if dialect == "sqlite" else "JOIN"
     # + 0: a row at a time by its key. Told that both sides are sorted alike, PostgreSQL merges them, and for the first
     # rows of a day reads every key from the beginning of time. Outer joins, so that it drops those that nobody reads.
     # || '': the jobs of the other batch are looked up by their custom_id, not the results of all batches by theirs.
@@ -174,16 +176,16 @@ SELECT c.parent_id AS from_batch, c.id AS batch, b.custom_id, a.model AS from_mo
        a.tokens_per_second AS from_tokens_per_second, b.tokens_per_second,
        a.total_seconds AS from_total_seconds, b.total_seconds
 FROM batches c
-JOIN results b ON b.batch_id = c.id
-JOIN jobs j ON j.batch_id = c.parent_id AND j.custom_id = b.custom_id || ''
-JOIN results a ON a.job_id = j.id
+{in_order} results b ON b.batch_id = c.id
+{in_order} jobs j ON j.batch_id = c.parent_id AND j.custom_id = b.custom_id || ''
+{in_order} results a ON a.job_id = j.id
 UNION ALL
 SELECT b.batch_id, b.batch_id, b.custom_id, a.model, b.model, a.job_id, b.job_id, a.state, b.state, a.answer, b.answer,
        {json("a.parsed")}, {json("b.parsed")}, a.answer = b.answer, a.cut, b.cut, a.output_tokens, b.output_tokens,
        a.tokens_per_second, b.tokens_per_second, a.total_seconds, b.total_seconds
 FROM results b
-JOIN jobs j ON j.batch_id = b.batch_id AND j.custom_id = b.custom_id || '' AND j.model < b.model
-JOIN results a ON a.job_id = j.id""",
+{in_order} jobs j ON j.batch_id = b.batch_id AND j.custom_id = b.custom_id || '' AND j.model < b.model
+{in_order} results a ON a.job_id = j.id""",
         "report_schedules": f"""
 SELECT s.name AS schedule, {_SPEC[dialect]["cron"]} AS cron, coalesce({_SPEC[dialect]["tz"]}, 'UTC') AS tz, s.next_at,
        s.paused_at, s.paused_reason, s.added_at, s.changed_at, s.version,
