@@ -195,7 +195,7 @@ class _Page:
         role = event.attributes.get("role")
         if event.tag not in ("nav", "footer") and role not in ("navigation", "contentinfo"):
             return False
-        return not any(tag in _CONTENT for tag, _, _ in self._open[:-1])
+        return not any(tag in _CONTENT for tag, _, _ in self._open)
 
     def _add(self, text: str) -> None:
         self._parts.append(text)
