@@ -47,7 +47,9 @@ def test_linked_batches_stand_side_by_side_without_doubled_rows(store: Store) ->
 def test_an_answer_is_looked_up_by_its_custom_id_without_statistics_too(store: Store) -> None:
     if store.database.dialect != "sqlite":
         return  # it keeps its statistics itself
-    query = "SELECT answer FROM report_comparisons WHERE from_batch = 1 AND batch = 2 ORDER BY job_id LIMIT 10"
+    query = (
+        "SELECT answer FROM report_comparisons WHERE from_batch = 1 AND batch = 2 ORDER BY job_id LIMIT 10"
+    )
 
     steps = [str(row[3]) for row in rows(store, f"EXPLAIN QUERY PLAN {query}")]
 
