@@ -19,7 +19,7 @@ CLAIM_PATIENCE = timedelta(minutes=15)
 """Work that a host could do waits so long while the host does nothing, longer than any load takes."""
 SPOOL_PATIENCE = timedelta(minutes=10)
 MODEL_PATIENCE = timedelta(days=1)
-"""A failed operation on a model is told of for so long."""
+"""A failed operation on a model is a finding for so long."""
 FIRING_PATIENCE = timedelta(minutes=15)
 """A firing that nobody has begun for so long was missed, or whoever reads its documents is gone."""
 
@@ -244,9 +244,7 @@ def _models(facts: HealthFacts) -> Iterator[Finding]:
         message = (
             f"{part.verb} of {part.model} on {part.host} failed{ended}: {part.error or 'no reason is known'}"
         )
-        remedy = (
-            f"caravan models operations {part.operation_id} says what became of it; give the command again"
-        )
+        remedy = f"caravan models operations {part.operation_id} has the details; give the command again"
         about = f"{part.host}.{part.model}"
         yield Finding(Kind.HOSTS, about, message, remedy, bad=part.model in wanted)
 

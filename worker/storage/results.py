@@ -91,7 +91,7 @@ class ModelFigures:
     unproved: int = 0
     """Of those that succeeded, answers of which nobody knows whether the whole prompt was read: ``prompt_fit`` is ``unknown``."""
     digests: int = 1
-    """Different weights that answered under this name: more than one where it was pulled anew meanwhile, or hosts differ."""
+    """Different weights that answered under this name: more than one where it was pulled again meanwhile, or hosts differ."""
 
 
 Long = Literal["prompt", "request", "context"]
