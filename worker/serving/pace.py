@@ -75,7 +75,7 @@ class Paces:
         return None if own is None else own.load
 
     def slots(self, runner_key: str | None, *, told: int, is_told: bool) -> int:
-        """Jobs of the key that are sent at once: as many as were told, fewer where they were seen to wait."""
+        """Jobs of the key that are sent at once: as many as were set, fewer where they were seen to wait."""
         own = None if runner_key is None else self._own.get(runner_key)
         known = None if own is None else own.parallel
         if known is None:

@@ -19,7 +19,7 @@ from worker.storage.host_rows import HostRow, KeptHosts, read_hosts
 from worker.storage.paces import read_paces, save_paces
 
 PACES_EVERY = 10.0
-"""Seconds between two looks at how fast the other hosts are; a pace that was never known is told at once."""
+"""Seconds between two looks at how fast the other hosts are; a new pace is passed on at once."""
 DATED_EVERY = 2.0
 """Seconds between two counts of the jobs that have a deadline; longer where counting takes long."""
 

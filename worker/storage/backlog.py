@@ -74,7 +74,7 @@ def read_backlog(
     kept: KeptBacklog | None = None,
 ) -> list[Waiting]:
     """Queued work by runner key and priority, of one batch where ``batch_id`` is given. Jobs of a batch that is being
-    cancelled or deleted are none.
+    cancelled or deleted do not count.
 
     Rows that exist count for at least one job, whatever the totals say. ``served`` is what ``served_at`` gives, where the
     caller has read it already. ``kept`` is brought up to date: what did not change is the same object as before.
@@ -132,7 +132,7 @@ def served_at(conn: Connection) -> dict[tuple[str, int], datetime]:
 
 
 MOST_DUE = 8
-"""Groups of deadlines that are told apart for a runner key."""
+"""Groups of deadlines that are distinguished for a runner key."""
 
 _DUE = (
     text(

@@ -218,7 +218,7 @@ def last_removal(conn: Connection, model: str) -> tuple[str, datetime] | None:
 
 
 def jobs_of_model(conn: Connection, model: str) -> dict[JobState, int]:
-    """Jobs of a model that run or will run, by state. Those that are held are none: nothing is lost to them."""
+    """Jobs of a model that run or will run, by state. Held jobs do not count: nothing is lost to them."""
     found: dict[JobState, int] = {}
     for key, states in jobs_by_runner_key(conn, None).items():
         if key.split(" ", 1)[0] == model:

@@ -283,7 +283,7 @@ notices = Table(
     Index("ix_notices_waiting", "next_at", info={"where": "state = 'waiting'"}),
     sqlite_autoincrement=True,
 )
-"""Who is told when a batch or a firing is over: an outbox."""
+"""The outbox: messages about the end of a batch or a firing, with their addressees."""
 
 jobs = Table(
     "jobs",
@@ -433,7 +433,7 @@ payloads = Table(
     Column("reuse_key", LargeBinary),
     info={"with": _OF_TEXTS},
 )
-"""``digest``: 16 bytes of a hash over what is asked, so that a changed input is told from an equal one."""
+"""``digest``: 16 bytes of a hash over what is asked, to distinguish a changed input from an equal one."""
 
 follows = Table(
     "follows",

@@ -87,7 +87,7 @@ def _says_xhtml(text: str) -> bool:
 
 
 def page_content(text: str, encoding: str | None) -> Content:
-    """What a page of HTML shows and tells of itself."""
+    """The text and the metadata of an HTML page."""
     from selectolax.lexbor import LexborHTMLParser
 
     metadata = _Metadata()
