@@ -23,6 +23,7 @@ _FENCE = (
 )
 _LEASES = (f"{_STORAGE}test_fence.py", f"{_STORAGE}test_queue.py", f"{_STORAGE}test_races.py")
 _HOSTS = (
+    f"{_STORAGE}test_fence.py",
     f"{_STORAGE}test_hosts_and_runs.py",
     f"{_STORAGE}test_queue.py",
     "tests/integration/serving/test_lost_hosts.py",
