@@ -136,9 +136,11 @@ def run_batch(
     slots: int | None,
 ) -> int:
     """The main job while a person looks on. Returns the exit code."""
+    from worker.cli.memory import limit_arenas
     from worker.cli.render import error_console
     from worker.stack.main_job import workplace
 
+    limit_arenas()
     quiet_log(settings)
     console = error_console()
     with workplace(settings, urls, slots, say=lambda text: console.print(text, style="dim")) as place:

@@ -24,6 +24,7 @@ def up(
 
     Example: caravan up --host http://gpu-1:11434
     """
+    from worker.cli.memory import limit_arenas
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
@@ -31,6 +32,7 @@ def up(
     from worker.observability.logging import configure
     from worker.stack.embedded import embedded
 
+    limit_arenas()
     settings = settings_for()
     configure(settings.log_level, style=settings.log_style, repeats=settings.log_level == "debug")
     console = error_console()
