@@ -43,7 +43,7 @@ def test_a_quote_says_what_it_takes_stores_nothing_and_asks_no_model(
     assert "Expected at " in said.stdout
     assert f"In time for {PAST_ALL_DOUBT[:10]}" in said.stdout
     assert "This is a guess: nobody has seen " in said.stdout
-    assert f"caravan quote {file} --sample 10" in said.stdout
+    assert f"caravan quote {file} --measure 10" in said.stdout
     assert sum(host.state()["loads"] for host in hosts) == 0
     assert json.loads(caravan("status", "--json", env=added).stdout) == []
 
@@ -54,7 +54,7 @@ def test_a_sample_makes_a_narrow_quote_of_a_wide_one_and_the_run_goes_on_from_it
     file = write_jobs(tmp_path / "jobs.jsonl", 60)
     guess = quoted(str(file), env=added)
 
-    better = quoted(str(file), "--sample", "12", env=added)
+    better = quoted(str(file), "--measure", "12", env=added)
 
     assert (guess["jobs"], better["jobs"], better["sampled"]) == (60, 48, 12)
     assert set(better["guessed"]) < set(guess["guessed"])

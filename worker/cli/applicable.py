@@ -149,7 +149,18 @@ _SNAPSHOT = (
         "--where",
         "--matching",
     ),
-    *("--cut", "--empty", "--prompt-fit", "--with", "--without", "--wide", "--as", "--bom", "--raw"),
+    *(
+        "--cut",
+        "--empty",
+        "--prompt-fit",
+        "--with",
+        "--without",
+        "--wide",
+        "--as",
+        "--bom",
+        "--raw",
+        "--delimiter",
+    ),
 )
 _RESULTS = (
     *_each("--to-sqlite", "--to-duckdb", excludes=_SNAPSHOT,
@@ -157,20 +168,21 @@ _RESULTS = (
     Rule("--to-table", "a table takes each result once, by its number",
          excludes=("-o", "--as", "--after", "--follow", "--matching", "--wide", "--to-sqlite", "--to-duckdb")),
     Rule("--sql-url", "is the database of --to-table", needs=("--to-table",)),
-    *_each("--bom", "--raw", why="is for CSV", needs=("--as=csv", *_TEXT_TABLES)),
+    *_each("--bom", "--raw", "--delimiter", why="is for CSV", needs=("--as=csv", *_TEXT_TABLES)),
     Rule("--as", "is for standard output; a file is what its ending says", excludes=_TO_FILE),
     *_each(*_TO_FILE, "--as=csv", "--wide", "--matching", excludes=("--after", "--follow"),
            why="results as they come are JSON lines on standard output, not in the order of the input"),
 )  # fmt: skip
-_TABLE_OF_RUN = tuple(
-    _each("--bom", "--raw", why="is for CSV", needs=_TEXT_TABLES),
+_TABLE_OF_RUN = (
+    *_each("--bom", "--raw", "--output-delimiter", why="is for CSV", needs=_TEXT_TABLES),
+    Rule("--wide", "says how the results are written", needs=("-o",)),
 )
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "": (Rule("-q", "give one", excludes=("-v",)),),
     "run": (*_BATCH, *_TABLE_OF_RUN),
     "submit": _BATCH,
-    "quote": _ROWS,
+    "quote": (*_BATCH, *_TABLE_OF_RUN),
     "results": _RESULTS,
     "status": tuple(_each("--state", "--limit", why="is for the list of batches", excludes=("BATCH",))),
     "edit": (

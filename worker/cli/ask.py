@@ -126,7 +126,8 @@ def _submission(model: str | None, question: str, options: list[str], think: boo
 
 def _last_conversation(database: "Database") -> tuple[Messages, str]:
     """The messages of the last ``ask`` that was answered, with the answer, and its model. Raises NotFound."""
-    from worker.exports.results import fields_of, result_lines
+    from worker.exports.columns import fields_of
+    from worker.exports.results import result_lines
     from worker.storage.batches import list_batches
 
     with database.read() as conn:

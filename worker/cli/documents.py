@@ -215,7 +215,8 @@ def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs |
     """Beside the output, or here: which documents were left out and why, one JSON line each."""
     import json
 
-    from worker.exports.writers import rejects_path, replacing
+    from worker.exports.rejects import rejects_path
+    from worker.exports.writers import replacing
 
     if not prepared.refused:
         return None

@@ -18,12 +18,6 @@ AGAIN = "Rows of another batch, with --from"
 BATCH = "Batch"
 TOLD = "Notices"
 
-File = Annotated[
-    Path,
-    typer.Argument(
-        help="JSONL, CSV, Parquet, .xlsx, .ods or .txt, one job a row; - reads standard input: JSONL, or CSV with a template."
-    ),
-]
 AnyFile = Annotated[
     Path | None,
     typer.Argument(
@@ -106,7 +100,7 @@ class RowOptions:
         typer.Option(
             "--delimiter",
             metavar="CHARACTER",
-            help="Separator of the cells of a CSV: ';', tab … Default: detected.",
+            help="Separator of the cells of a CSV, such as ';' or tab. Default: detected.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -448,7 +442,7 @@ class AgainOptions:
 
 @dataclass(frozen=True, slots=True)
 class RowsOptions:
-    """Rows and how they are asked: what ``quote`` has in common with the commands that submit."""
+    """Rows, and how they are asked."""
 
     prompts: PromptOptions
     rows: RowOptions

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.groups import with_groups
-from worker.cli.options import AsJson, File, RowsOptions
-from worker.cli.run import HostOptions
+from worker.cli.options import AnyFile, AsJson, SubmissionOptions
+from worker.cli.outputs import Force
+from worker.cli.run import HostOptions, OutputOptions
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import print_json
 
@@ -27,35 +28,44 @@ if TYPE_CHECKING:
 
 @with_groups
 def quote(
-    file: File,
+    options: SubmissionOptions,
     hosts: HostOptions,
-    options: RowsOptions,
-    sample: Annotated[
+    outputs: OutputOptions,
+    file: AnyFile = None,
+    measure: Annotated[
         int | None,
         typer.Option(
-            "--sample", min=1, metavar="N", help="Run N of the jobs first, to know how long they take."
+            "--measure", min=1, metavar="N", help="Run N of the jobs first, to know how long they take."
         ),
     ] = None,
     json_: AsJson = False,
+    force: Force = False,
 ) -> None:
     """Estimate what FILE takes: jobs, loads and time.
 
     Says when each host and all of it is done, and how sure that is.
-    What waits already at the same or a higher priority counts. Nothing is stored, unless --sample runs some of the jobs;
-    `caravan run` goes on from those. Exit code 5 where --by will be missed.
+    What waits already at the same or a higher priority counts. Nothing is stored, unless --measure runs some of the jobs;
+    `caravan run` goes on from those. Takes the options of `caravan run`. Exit code 5 where --by will be missed.
 
     Example: caravan quote prompts.jsonl --model qwen3:8b --by 08:00
     """
-    from worker.cli.submissions import Entry, asked_of, row_file_of
+    from worker.cli.submissions import entry_of
+    from worker.door.rows import RowFile
 
     settings = settings_for()
-    submission = asked_of(options, max_attempts=settings.max_attempts)
-    if sample is not None and (settings.broker_url or str(file) == "-"):
-        _refuse_sample(settings, file, sample)
-    entry = Entry(submission, row_file_of(settings, file, submission))
-    if sample is not None:
-        _run_sample(settings, entry, sample, hosts)
-    raise typer.Exit(quote_rows(settings, entry, hosts, as_json=json_, sampled=sample))
+    if measure is not None and (settings.broker_url or str(file) == "-"):
+        _refuse_measure(settings, file, measure)
+    entry = entry_of(settings, file, options, output=outputs.output, force=force)
+    if entry is None:
+        return
+    if not isinstance(entry.rows, RowFile):
+        raise typer.BadParameter(
+            "the estimate is for a FILE, documents or a query; rows of a batch are asked again as they were",
+            param_hint="--from",
+        )
+    if measure is not None:
+        _measure(settings, entry, measure, hosts)
+    raise typer.Exit(quote_rows(settings, entry, hosts, as_json=json_, measured=measure))
 
 
 def quote_rows(
@@ -64,7 +74,7 @@ def quote_rows(
     hosts: HostOptions = HostOptions(),  # noqa: B008 - frozen
     *,
     as_json: bool = False,
-    sampled: int | None = None,
+    measured: int | None = None,
 ) -> int:
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli import quoting
@@ -86,7 +96,8 @@ def quote_rows(
         name = rows.name or rows.path.name
         with ReadingShown(error_console(), name, lambda: rows.reached[0]):
             asked = tally(intake_of(submission, None, told), lines, told)
-        _check_models(asked.models, machines)
+        if not submission.pull_missing:
+            _check_models(asked.models, machines)
         with database.read() as conn:
             before = _batch_of(conn, rows.key(submission))
             done = {} if before is None else _done(conn, before.id)
@@ -102,12 +113,12 @@ def quote_rows(
     if as_json:
         from worker.exports.shown import quote_shown
 
-        print_json(quote_shown(found, deadline, sampled=sampled or 0))
+        print_json(quote_shown(found, deadline, sampled=measured or 0))
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"
             typer.echo(f"batch {before.id} ({before.name}) asks this input already; {finished}", err=True)
-        again = None if sampled else f"caravan quote {rows.source or rows.path} --sample 10"
+        again = None if measured else f"caravan quote {rows.source or rows.path} --measure 10"
         quoting.print_quote(found, deadline, sampling=again)
     return _code(found, submission)
 
@@ -119,22 +130,22 @@ def _code(found: "Quoted", submission: "Submission") -> int:
     return TOO_LATE if deadline is not None and not found.meets(deadline) else 0
 
 
-def _refuse_sample(settings: "Settings", file: Path, sample: int) -> None:
+def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
     from worker.errors import SettingsRefused
 
     if settings.broker_url:
         raise SettingsRefused(
-            f"--sample: a fleet serves here, so nothing runs in this process; caravan submit {file} --sample {sample} "
-            "runs them there, then ask for the quote without --sample"
+            f"--measure: a fleet serves here, so nothing runs in this process; caravan submit {file} --sample {jobs} "
+            "runs them there, then ask for the quote without --measure"
         )
-    raise SettingsRefused("--sample: standard input can be read only once; give a file")
+    raise SettingsRefused("--measure: standard input can be read only once; give a file")
 
 
-def _run_sample(settings: "Settings", entry: "Entry", sample: int, hosts: HostOptions) -> None:
+def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions) -> None:
     from worker.cli.run import run_batch
     from worker.cli.submissions import Wanted
 
-    pilot = replace(entry, submission=entry.submission.model_copy(update={"sample": sample}))
+    pilot = replace(entry, submission=entry.submission.model_copy(update={"sample": jobs}))
     code = run_batch(settings, pilot, Wanted(quiet=True), urls=hosts.host, slots=hosts.slots)
     if code not in (0, 3):
         raise typer.Exit(code)

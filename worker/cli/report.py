@@ -28,7 +28,7 @@ def report(
             metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
         ),
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="Group the lines by this.")] = By.MODEL,
+    by: Annotated[By, typer.Option("--group-by", help="Group the lines by this.")] = By.MODEL,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="From this hour on: 2026-11-23T02:00, or 12h, 2d ago."),
@@ -50,7 +50,7 @@ def report(
 
     Running batches count as far as they have come. kWh need the hosts' watts: caravan hosts set NAME --watts 350.
 
-    Example: caravan report @last --by host --html night.html
+    Example: caravan report @last --group-by host --html night.html
     """
     from worker.cli.moments import moment_given
     from worker.exports.writers import replacing

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from worker.cli.moments import moment_given
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
+from worker.cli.submissions import character
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
@@ -24,7 +25,7 @@ from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
     from worker.domain.selection import Selection
-    from worker.exports.results import Fields
+    from worker.exports.columns import Fields
     from worker.storage.engine import Database
 
 LOOK_EVERY = 1.0
@@ -71,7 +72,7 @@ class ResultForm:
         typer.Option(
             "-o",
             "--output",
-            help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz) or .parquet.",
+            help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
         ),
     ] = None
     as_: Annotated[Literal["jsonl", "csv"], typer.Option("--as", help="Format on standard output.")] = "jsonl"
@@ -81,12 +82,17 @@ class ResultForm:
     raw: Annotated[
         bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
     ] = False
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", metavar="CHARACTER", help="Cell separator of CSV, such as ';' or tab."),
+    ] = None
     with_: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
             metavar="FIELD,…",
-            help="More of each: reasoning, prompt, request, context, digest, logprobs; parts: those of long documents too.",
+            help="More of each: reasoning, prompt, request, context, digest, logprobs; timing: how long it took; "
+            "parts: those of long documents too.",
         ),
     ] = None
     without: Annotated[
@@ -149,8 +155,9 @@ def results(
 def _results(given: dict[str, Any]) -> None:
     """``given``: the options of ``results`` by their names."""
     from worker.cli.render import error_console
-    from worker.exports.results import fields_of
-    from worker.exports.writers import check_output
+    from worker.exports.columns import fields_of
+    from worker.exports.files import ResultWriter
+    from worker.exports.writers import CsvForm, check_output
 
     batch, output, as_ = given["batch"], given["output"], given["as_"]
     snapshots = [one for one in (given["to_sqlite"], given["to_duckdb"]) if one is not None]
@@ -200,86 +207,19 @@ def _results(given: dict[str, Any]) -> None:
                 )
             chosen = _matching(database, replace(chosen, batch_id=found.id), given)
             total = found.jobs if chosen.whole_batch and not given["wide"] else None
-        writer = _Written(
-            database, chosen, fields, wide=given["wide"], bom=given["bom"], safe=not given["raw"]
-        )
+        form = CsvForm(given["bom"], not given["raw"], character(given["delimiter"], "--delimiter"))
+        console = error_console()
+        writer = ResultWriter(database, chosen, fields, given["wide"], form, say=console.print)
         if to_file:
             with telling(output, total) as progress, written(outputs, output):
                 lines = writer.file(output, progress)
-            error_console().print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
+            console.print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
         elif as_ == "csv":
             with machine_output() as out:
                 writer.csv(out)
         else:
             with machine_output() as out:
                 writer.lines(out)
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """Results in the order of the input, long or wide."""
-
-    database: "Database"
-    chosen: "Selection"
-    fields: "Fields"
-    wide: bool
-    bom: bool
-    safe: bool
-
-    def file(self, path: Path, progress: Callable[[int], None]) -> int:
-        if self.wide:
-            from worker.exports.wide import write_wide_file
-
-            return write_wide_file(
-                self.database,
-                self.chosen,
-                path,
-                fields=self.fields,
-                bom=self.bom,
-                safe=self.safe,
-                progress=progress,
-            )
-        from worker.exports.results import write_results_file
-
-        return write_results_file(
-            self.database,
-            self.chosen.batch_id,
-            path,
-            bom=self.bom,
-            safe=self.safe,
-            chosen=self.chosen,
-            fields=self.fields,
-            progress=progress,
-        )
-
-    def csv(self, out: TextIO) -> None:
-        if self.wide:
-            from worker.exports.wide import write_wide_csv
-
-            write_wide_csv(self.database, self.chosen, out, fields=self.fields, bom=self.bom, safe=self.safe)
-            return
-        from worker.exports.results import write_results_csv
-
-        write_results_csv(
-            self.database,
-            self.chosen.batch_id,
-            out,
-            bom=self.bom,
-            safe=self.safe,
-            chosen=self.chosen,
-            fields=self.fields,
-        )
-
-    def lines(self, out: TextIO) -> None:
-        if self.wide:
-            from worker.exports.results import write_lines
-            from worker.exports.wide import wide_lines
-
-            write_lines(out, wide_lines(self.database, self.chosen, fields=self.fields))
-            return
-        from worker.exports.results import write_results
-
-        write_results(self.database, self.chosen.batch_id, out, chosen=self.chosen, fields=self.fields)
 
 
 def _to_table(given: dict[str, Any], fields: "Fields") -> None:
@@ -368,7 +308,7 @@ def _names(given: list[str] | None) -> list[str]:
 def _known_more(more: list[str]) -> None:
     from typing import get_args
 
-    from worker.exports.results import More
+    from worker.exports.columns import More
 
     for name in more:
         if name not in get_args(More):

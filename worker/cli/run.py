@@ -62,7 +62,7 @@ class OutputOptions:
             "-o",
             "--output",
             metavar="FILE",
-            help="Write the results: .jsonl, .csv or .parquet; - is standard output.",
+            help="Write the results: .jsonl, .csv, .xlsx or .parquet; - is standard output.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -77,6 +77,23 @@ class OutputOptions:
         typer.Option(
             "--raw",
             help="CSV without the ' before texts a spreadsheet takes for formulas.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    output_delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--output-delimiter",
+            metavar="CHARACTER",
+            help="Cell separator of the CSV output, such as ';' or tab.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide",
+            help="Write one row per input, with the answers of several models side by side.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -109,7 +126,8 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.exits import FAILED_OR_HELD
-    from worker.cli.submissions import Wanted, entry_of
+    from worker.cli.submissions import Wanted, character, entry_of
+    from worker.exports.writers import CsvForm
 
     settings = settings_for()
     entry = entry_of(settings, file, options, output=outputs.output, force=force)
@@ -118,8 +136,8 @@ def run(
     wanted = Wanted(
         output=outputs.output,
         outputs=entry.outputs,
-        bom=outputs.bom,
-        raw=outputs.raw,
+        form=CsvForm(outputs.bom, not outputs.raw, character(outputs.output_delimiter, "--output-delimiter")),
+        wide=outputs.wide,
         as_json=json_,
         wait_hosts=wait_hosts,
     )

@@ -15,6 +15,7 @@ from worker.cli.hours import HoursOptions, zone_name
 from worker.cli.options import NoticeOptions, PromptOptions, RowsOptions, SubmissionOptions
 from worker.clock import SystemClock
 from worker.errors import InputRefused, Problem
+from worker.exports.writers import AS_USUAL, CsvForm
 
 if TYPE_CHECKING:
     from api_schemas.submissions import NoticeTarget, Submission
@@ -31,9 +32,9 @@ class Wanted:
     output: Path | None = None
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
-    bom: bool = False
-    raw: bool = False
-    """CSV without the apostrophe before texts that a spreadsheet takes for formulas."""
+    form: CsvForm = AS_USUAL
+    wide: bool = False
+    """A row for each input, with the answers of several models side by side."""
     as_json: bool = False
     wait_hosts: float = 120.0
     """Seconds."""

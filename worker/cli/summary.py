@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import InputRefused
-from worker.exports.results import write_results, write_results_file
+from worker.exports.files import ResultWriter
 from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
@@ -127,9 +128,17 @@ def write_output(shown: Shown, look: Look, wanted: Wanted, console: Console) -> 
     output = wanted.output
     if output is None:
         return True
-    later = f"caravan results {shown.batch.id} -o {shlex.quote(str(output))}"
+    wide = " --wide" if wanted.wide else ""
+    later = f"caravan results {shown.batch.id}{wide} -o {shlex.quote(str(output))}"
     arrived = shown.receipt
-    chosen = None if arrived.only is None else Selection(shown.batch.id, job_ids=arrived.only)
+    writer = ResultWriter(
+        shown.place.database,
+        Selection(shown.batch.id, job_ids=arrived.only),
+        wide=wanted.wide,
+        form=wanted.form,
+        columns=arrived.columns,
+        say=partial(console.print, soft_wrap=True),
+    )
     if look.outlook is not Outlook.DONE:
         progress = look.progress
         console.print(
@@ -141,25 +150,15 @@ def write_output(shown: Shown, look: Look, wanted: Wanted, console: Console) -> 
         return True
     if str(output) == "-":
         with suppress(BrokenPipeError), machine_output() as out:
-            patiently(lambda: write_results(shown.place.database, shown.batch.id, out, chosen=chosen))
+            patiently(lambda: writer.lines(out))
         return True
     try:
         with written(wanted.outputs or outputs_of(shown.place.settings), output, later=later):
-            lines = patiently(
-                lambda: write_results_file(
-                    shown.place.database,
-                    shown.batch.id,
-                    output,
-                    columns=arrived.columns,
-                    bom=wanted.bom,
-                    safe=not wanted.raw,
-                    chosen=chosen,
-                )
-            )
+            lines = patiently(lambda: writer.file(output))
     except (OSError, InputRefused) as error:
         _say_unwritten(output, error, later)
         return False
-    console.print(f"{lines:,} results in {output}")
+    console.print(f"{lines:,} {'rows' if wanted.wide else 'results'} in {output}")
     return True
 
 

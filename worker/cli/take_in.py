@@ -20,11 +20,12 @@ from worker.domain.batches import Batch
 from worker.door.again import Again, write_again
 from worker.door.intake import intake_of
 from worker.door.observer import CheckModels, Choice, Difference, Observer
+from worker.door.preview import summary, warnings
 from worker.door.rows import InputLine, RowFile
 from worker.door.submit import Receipt, submit
 from worker.errors import DatabaseFailure, InputRefused, Problem
 from worker.exports.outputs import Outputs
-from worker.exports.writers import RejectsFile, rejects_path
+from worker.exports.rejects import RejectsFile, rejects_path
 from worker.observability.terminal import terminal_safe
 from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.settings import Settings
@@ -91,6 +92,10 @@ def _rows_again(
 
 
 def _say_notes(console: Console, submitted: Receipt, rejects: Path) -> None:
+    if submitted.preview is not None and submitted.preview.rows:
+        console.print(summary(submitted.preview, unsampled=submitted.unsampled), style="dim", soft_wrap=True)
+        for warning in warnings(submitted.preview):
+            console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if submitted.encoding is not None:
         console.print(read_as(submitted.encoding), style="yellow", highlight=False, soft_wrap=True)
     for remark in submitted.remarks:

@@ -221,7 +221,12 @@ def _missing_columns(submission: Submission, columns: tuple[str, ...]) -> list[P
     """Columns that are named and that no row has, each told once, as of a table."""
     if not columns or len(columns) >= MOST_COLUMNS:
         return []
-    wrong = column_problems(columns, templated=submission.prompt is not None, id_column=submission.id_column)
+    wrong = column_problems(
+        columns,
+        templated=submission.prompt is not None,
+        id_column=submission.id_column,
+        image_columns=submission.image_columns,
+    )
     for text, source in (
         (submission.prompt, submission.prompt_source),
         (submission.system_template, "system"),
@@ -229,7 +234,12 @@ def _missing_columns(submission: Submission, columns: tuple[str, ...]) -> list[P
         if text is not None:
             wrong += prompt_template(text, source=source).missing(columns)
     return [
-        replace(one, message=one.message.replace("--id:", "id_column:").replace("--prompt '", "prompt='"))
+        replace(
+            one,
+            message=one.message.replace("--id:", "id_column:")
+            .replace("--image:", "image_columns:")
+            .replace("--prompt '", "prompt='"),
+        )
         for one in wrong
     ]
 

@@ -54,7 +54,8 @@ def _image(value: Any, folder: Path | None) -> Any:
     try:
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            beside = "" if folder is None or named.is_absolute() else f", neither in {folder} nor here"
+            elsewhere = folder is not None and not named.is_absolute() and folder.resolve() != Path.cwd()
+            beside = f", neither in {folder} nor here" if elsewhere else ""
             raise NoImage(f"images: no file {str(named)[:300]}{beside}")
         if path.stat().st_size > MOST_BYTES:
             raise NoImage(f"images: {path}: more than {MOST_BYTES // 2**20} MiB")

@@ -24,10 +24,10 @@ def bounded(file: IO[AnyStr]) -> Iterator[AnyStr]:
         yield line
 
 
-def open_lines(path: Path, told: str | None) -> Rows:
-    """JSON lines in the encoding ``told``; None: it is found out."""
-    if told is not None:
-        return _Lines(path, told)
+def open_lines(path: Path, encoding: str | None) -> Rows:
+    """JSON lines in this encoding. None: the encoding is detected."""
+    if encoding is not None:
+        return _Lines(path, encoding)
     try:
         return _Lines(path, find_encoding(path))
     except InputRefused as error:

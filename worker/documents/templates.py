@@ -33,6 +33,8 @@ class Use:
     """Of the template."""
     optional: bool
     """It stands under ``default`` or ``is defined``, so that a table without the column will do."""
+    tested: bool = False
+    """A condition asks for it, so that an empty cell will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class Template:
     uses: tuple[Use, ...]
     _compiled: Any
     _sandbox: "Sandbox"
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Columns that the template takes without a word on what is to be where a cell is empty."""
+        handled = {use.column for use in self.uses if use.optional or use.tested}
+        return frozenset(use.column for use in self.uses) - handled
 
     def missing(self, columns: Collection[str]) -> list[Problem]:
         """One problem per column the template asks for and the table does not have, with the nearest that it has."""
@@ -93,7 +101,7 @@ class Template:
                 else "to a host a blank prompt is an order to load the model"
             )
             message = f"{self.source}: renders blank; {why}"
-            empty = [use.column for use in self.uses if _is_blank(values.get(use.column))]
+            empty = [use.column for use in self.uses if is_blank(values.get(use.column))]
             message += f" (empty here: {', '.join(dict.fromkeys(empty))})" if empty else ""
             return Problem(line, "input" if vector else "prompt", "blank_prompt", message)
         return text
@@ -190,7 +198,8 @@ _NO_VARIABLES = {
 }
 
 
-def _is_blank(value: Any) -> bool:
+def is_blank(value: Any) -> bool:
+    """Whether a cell holds nothing that a person sees."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -214,16 +223,20 @@ def _uses(tree: "nodes.Template", variables: Collection[str]) -> Iterator[Use]:
     }
     called = {id(node.node) for node in tree.find_all(nodes.Call)}
     """Of these a method is meant: ``row.items()``."""
+    conditions: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
+    conditions += [node.test for node in tree.find_all(nodes.CondExpr)]
+    conditions += [node.left for node in tree.find_all(nodes.Or)]  # price or "unknown"
+    in_test = {id(node) for test in conditions for node in (test, *test.find_all(nodes.Node))}
     for node in tree.find_all((nodes.Name, nodes.Getitem, nodes.Getattr)):
-        optional = id(node) in guarded
+        optional, tested = id(node) in guarded, id(node) in in_test
         match node:
             case nodes.Name(name=name, ctx="load") if name != _ROW and name in variables:
-                yield Use(name, node.lineno, optional)
+                yield Use(name, node.lineno, optional, tested)
             case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(column))) if (
                 _ROW in variables
             ):
-                yield Use(column, node.lineno, optional)
+                yield Use(column, node.lineno, optional, tested)
             case nodes.Getattr(node=nodes.Name(name="row"), attr=column) if (
                 _ROW in variables and id(node) not in called
             ):
-                yield Use(column, node.lineno, optional)
+                yield Use(column, node.lineno, optional, tested)

@@ -20,9 +20,11 @@ from worker.documents.row import QUIRKS
 from worker.domain.jobs import After, NewJob, Priority
 from worker.domain.reuse import may_reuse
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
+from worker.door.abilities import inabilities, inability_problem
 from worker.door.combine import template_problem
 from worker.door.observer import Observer
 from worker.door.places import Places
+from worker.door.preview import Preview
 from worker.door.rows import InputLine
 from worker.errors import ALIKE_SHOWN, InputRefused, Mistake, Problem
 from worker.kinds.base import Kind
@@ -106,6 +108,9 @@ class Intake:
         self._longest = 1
         self._reusing = 0
         self._by_default = False
+        self.preview = Preview()
+        self._unable: set[tuple[str, str]] = set()
+        """Models with what they cannot do, which is said once."""
         """A row is asked of the model that was named for those that name none."""
 
     def refuse(self, problem: Problem) -> None:
@@ -184,6 +189,9 @@ class Intake:
             if line.lines > 1:
                 self._place("spans", line.line)
                 self._longest = max(self._longest, line.lines)
+            self.preview.rows += 1
+            if line.empty:
+                self.preview.add_empty(line.line, line.empty)
             # by its line, so that a pilot and what goes on from it are stored in the order of the input
             base = (line.line - 1) * each + 1
             group = prefixes.group(
@@ -213,8 +221,23 @@ class Intake:
                 self.refuse(Problem(line.line, "", "too_large", told))
                 return
             parsed = self._parsed(line)
-            if parsed is not None and self._is_new(line, parsed, each) and self._renders(line, parsed):
+            if parsed is None or not self._is_able(line, parsed):
+                continue
+            if self._is_new(line, parsed, each) and self._renders(line, parsed):
                 yield line, parsed
+
+    def _is_able(self, line: InputLine, parsed: ParsedLine) -> bool:
+        """Whether the models can do what is asked of them, as far as hosts tell."""
+        needs, able = kind_of(parsed.kind).needs(parsed.request), True
+        for model in self._models_of(parsed) if needs else ():
+            for need in inabilities(needs, model, self._told):
+                able = False
+                if self._reject is not None or (model, need) not in self._unable:
+                    self._unable.add((model, need))
+                    by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
+                    place = 0 if by_option else line.line
+                    self._wrong(line, [inability_problem(place, model, need, self._told)])
+        return able
 
     def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
         """Whether a prompt that is made of answers is a template; a file has few of them, many times."""
@@ -244,7 +267,10 @@ class Intake:
 
     def line_of(self, job: NewJob) -> int:
         """The line that a job was made of."""
-        return (job.seq - 1) // self._each + 1
+        return self._line_of(job.seq)
+
+    def _line_of(self, seq: int) -> int:
+        return (seq - 1) // self._each + 1
 
     def forget_names(self, last: NewJob) -> None:
         """Forget the names of the jobs up to ``last``: whoever stored them looks for their names in the database."""
@@ -318,6 +344,7 @@ class Intake:
         if "combine" in request:
             tokens += EXPECTED_ANSWER * len(parsed.after)
         window = bucket(tokens + answer, trained=told.trained_context)
+        self.preview.add_prompt(self._line_of(seq), model, tokens, _room(request, told))
         return NewJob(
             seq=seq,
             custom_id=parsed.custom_id,
@@ -351,6 +378,13 @@ class Intake:
                 ).text
             return known
         return kind.runner_key(model, request, window=window).text
+
+
+def _room(request: Mapping[str, Any], model: ModelTold) -> int | None:
+    """Tokens that a model takes: of the window that was named, and of what it was trained for, the smaller."""
+    named = (request.get("options") or {}).get("num_ctx")
+    rooms = [room for room in (named, model.trained_context) if isinstance(room, int)]
+    return min(rooms, default=None)
 
 
 MOST_ATTEMPTS = 3

@@ -18,7 +18,7 @@ from worker.documents.row import Row, Rows
 from worker.documents.sample import chosen
 from worker.documents.spreadsheet import SheetRows
 from worker.documents.tables import ReadingRules, open_rows
-from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.documents.templates import Template, is_blank, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
 
@@ -46,6 +46,8 @@ class InputLine(NamedTuple):
     """Keys of ``QUIRKS``."""
     notes: tuple[str, ...] = ()
     """What was odd and taken all the same."""
+    empty: tuple[str, ...] = ()
+    """Columns that the prompt takes and that are empty here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,9 @@ def input_of(
                 problems += one.missing(rows.columns)
         if problems:
             raise InputRefused(problems)
-    return Input(rows, submission, template, system, by_document, folder)
+    needed = {name for one in (template, system) if one is not None for name in one.needed}
+    needed.update(submission.image_columns)
+    return Input(rows, submission, template, system, by_document, folder, tuple(sorted(needed)))
 
 
 def _check_defaults(submission: Submission) -> None:
@@ -182,6 +186,8 @@ class Input:
     """The rows were made of documents, of which a long one may be several rows."""
     folder: Path | None = None
     """Where files are looked for that rows name."""
+    needed: tuple[str, ...] = ()
+    """Columns that should hold something in every row."""
     unsampled: list[int] = field(default_factory=list, compare=False)
     """How many rows ``sample`` left out, each time that they were read."""
     reached: list[int] = field(default_factory=lambda: [0], compare=False)
@@ -311,6 +317,7 @@ class Input:
             lines=row.lines,
             quirks=(*row.quirks, "fields") if self._hides_fields(row, values) else row.quirks,
             notes=notes,
+            empty=tuple([name for name in self.needed if is_blank(values.get(name))]),
         )
 
     def _reserved(self, row: Row, values: Mapping[str, Any]) -> frozenset[str]:

@@ -18,6 +18,7 @@ from worker.door.changes import compare, extend, named_jobs
 from worker.door.intake import Intake, intake_of
 from worker.door.known import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
 from worker.door.observer import SILENT, CheckModels, Difference, Observer
+from worker.door.preview import Preview
 from worker.door.rows import Input, RowFile, RowStream
 from worker.door.upload import upload
 from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
@@ -75,6 +76,8 @@ class Receipt:
     """Lines that were wrong and left out."""
     remarks: tuple[str, ...] = ()
     """What is to be said of the input as a whole."""
+    preview: Preview | None = None
+    """What the input holds, where all of it was read."""
     unsampled: int = 0
     """Rows that ``sample`` left out."""
     retried: int | None = None
@@ -397,6 +400,7 @@ def _with_notes(receipt: Receipt, reader: Intake | None) -> Receipt:
         notes=tuple(reader.notes),
         rejected=reader.rejected,
         remarks=reader.remarks(),
+        preview=reader.preview,
     )
 
 

@@ -6,14 +6,8 @@ from typing import Any
 
 from worker.domain.selection import Selection
 from worker.errors import InputRefused, Problem
-from worker.exports.results import (
-    PROMPT,
-    Fields,
-    Progress,
-    ResultColumn,
-    common_columns,
-    table_columns,
-)
+from worker.exports.columns import PROMPT, USUAL_FIELDS, Fields, ResultColumn, common_columns, table_columns
+from worker.exports.results import Progress
 from worker.exports.writers import Kind, column_value
 from worker.maintenance.number import number_all
 from worker.storage.arrivals import arrival_numbers, read_numbered
@@ -43,7 +37,7 @@ def append_results(
     target: ExternalDatabase,
     table: str,
     *,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = USUAL_FIELDS,
     progress: Progress | None = None,
 ) -> Appended:
     """Append the results that the table does not have yet, those of ``chosen``; make the table where it is missing.
@@ -106,7 +100,7 @@ def _fitting(
     columns: Sequence[ResultColumn], there: Mapping[str, Kind | None], table: str
 ) -> list[ResultColumn]:
     """The columns for a table that is there. An input's own may be missing, where ``metadata`` holds them all."""
-    ours = {NUMBER, *(one.column.name for one in common_columns(Fields()))}
+    ours = {NUMBER, *(one.column.name for one in common_columns(USUAL_FIELDS))}
     names = [NUMBER, *(one.column.name for one in columns)]
     missing = [name for name in names if name not in there and not (name not in ours and "metadata" in there)]
     wrong = [

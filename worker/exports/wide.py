@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from worker.domain.selection import Selection
-from worker.exports.results import (
+from worker.exports.columns import (
+    METADATA,
     OF_RESULT,
     PROMPT,
+    USUAL_FIELDS,
     Fields,
-    Progress,
     ResultColumn,
     column,
-    counted,
-    line_with,
     table_columns,
-    write_as,
 )
-from worker.exports.writers import Column, write_csv
+from worker.exports.results import Progress, counted, line_with, write_as
+from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
 from worker.storage.engine import Database
 from worker.storage.linked import Asked, asked_models, family, iter_inputs
 from worker.storage.results import ResultRow, with_logprobs
 
 CELLS = (
-    "state",
     "answer",
+    "state",
     "reasoning",
     "cut",
     "error_code",
@@ -65,7 +64,7 @@ def wide_lines(
     database: Database,
     chosen: Selection,
     *,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
+    fields: Fields = USUAL_FIELDS,
 ) -> Iterator[dict[str, Any]]:
     """For each input a line: ``custom_id``, ``metadata``, and under ``models`` a result line for each group that has
     one, without what belongs to the input. ``chosen`` names a batch; those linked to it are looked at too."""
@@ -89,13 +88,12 @@ def write_wide_csv(
     chosen: Selection,
     out: TextIO,
     *,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
-    bom: bool = False,
-    safe: bool = True,
+    fields: Fields = USUAL_FIELDS,
+    form: CsvForm = AS_USUAL,
+    say: Say | None = None,
 ) -> int:
     """Write CSV to ``out``, which must leave line ends as they are; returns how many rows."""
-    columns, rows = _table(database, chosen, fields, metadata=False)
-    return write_csv(out, [column.name for column in columns], rows, bom=bom, safe=safe)
+    return write_csv(out, *_table(database, chosen, fields, lean=True, say=say), form=form, say=say)
 
 
 def write_wide_file(
@@ -103,21 +101,21 @@ def write_wide_file(
     chosen: Selection,
     path: Path,
     *,
-    fields: Fields = Fields(),  # noqa: B008 - frozen
-    bom: bool = False,
-    safe: bool = True,
+    fields: Fields = USUAL_FIELDS,
+    form: CsvForm = AS_USUAL,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> int:
     """Write what the ending of ``path`` says, as ``write_results_file`` does; returns how many rows."""
 
     def lines() -> Iterator[dict[str, Any]]:
         return counted(wide_lines(database, chosen, fields=fields), progress)
 
-    def table(*, metadata: bool) -> tuple[list[Column], Iterator[list[Any]]]:
-        columns, rows = _table(database, chosen, fields, metadata=metadata)
+    def table(*, lean: bool) -> tuple[list[Column], Iterator[list[Any]]]:
+        columns, rows = _table(database, chosen, fields, lean=lean, say=say)
         return columns, counted(rows, progress)
 
-    return write_as(path, lines, table, bom=bom, safe=safe)
+    return write_as(path, lines, table, form=form, say=say)
 
 
 def _laid_out(database: Database, chosen: Selection) -> tuple[list[int], list[Group]]:
@@ -134,24 +132,26 @@ def _lean(fields: Fields) -> Fields:
 
 
 def _table(
-    database: Database, chosen: Selection, fields: Fields, *, metadata: bool
+    database: Database, chosen: Selection, fields: Fields, *, lean: bool, say: Say | None
 ) -> tuple[list[Column], Iterator[list[Any]]]:
+    """The input's columns, the answers side by side, and then what else is known of each."""
     of, groups = _laid_out(database, chosen)
     made = {name: (kind, value) for name, kind, value in OF_RESULT}
     less = _lean(fields).less
     only_input = Fields(tuple(name for name in fields.more if name == "prompt"), frozenset(made) | less)
-    inputs = table_columns(database, of[0], metadata=metadata, fields=only_input)
-    last = [one for one in inputs if one.column.name == "metadata"]
-    inputs = [one for one in inputs if one.column.name != "metadata"]
+    inputs = table_columns(database, of[0], metadata=not lean, fields=only_input, lean=lean, say=say)
+    last = [one for one in inputs if one.value is METADATA.value]
+    inputs = [one for one in inputs if one.value is not METADATA.value]
     cells = [column(name, *made[name]) for name in CELLS if name not in less]
     beyond = [one for one in table_columns(database, of[0], fields=fields) if one.column.name in _BEYOND]
     cells += [one for one in beyond if one.column.name in fields.more]
     taken = {one.column.name for one in (*inputs, *last)}
+    spread = [(group, cell) for group in groups for cell in cells if cell.column.name == "answer"]
+    spread += [(group, cell) for group in groups for cell in cells if cell.column.name != "answer"]
     columns = [one.column for one in inputs]
-    for group in groups:
-        columns += [
-            Column(_free(f"{cell.column.name}_{group.name}", taken), cell.column.kind) for cell in cells
-        ]
+    columns += [
+        Column(_free(f"{cell.column.name}_{group.name}", taken), cell.column.kind) for group, cell in spread
+    ]
     columns += [one.column for one in last]
     prompts = any(one.value is PROMPT for one in inputs)
     long = [*fields.long, *(("prompt",) if prompts and "prompt" not in fields.long else ())]
@@ -163,7 +163,7 @@ def _table(
             by = {Asked(row.batch, row.model): row for row in found}
             yield [
                 *_values(inputs, found[0]),
-                *(value for group in groups for value in _values(cells, by.get(group.asked))),
+                *(_value(cell, by.get(group.asked)) for group, cell in spread),
                 *_values(last, found[0]),
             ]
 
@@ -173,8 +173,12 @@ def _table(
 _BEYOND = frozenset({"request", "context", "digest", "logprobs", "tool_calls", "embedding"})
 
 
-def _values(columns: Sequence[ResultColumn], row: ResultRow | None) -> list[Any]:
-    return [None if row is None else column.value(row) for column in columns]
+def _values(columns: Sequence[ResultColumn], row: ResultRow) -> list[Any]:
+    return [column.value(row) for column in columns]
+
+
+def _value(cell: ResultColumn, row: ResultRow | None) -> Any:
+    return None if row is None else cell.value(row)
 
 
 def _free(name: str, taken: set[str]) -> str:

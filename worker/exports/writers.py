@@ -16,23 +16,23 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, assert_never
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, assert_never
 
 from worker.errors import InputRefused, Problem
 from worker.extras import require
 from worker.replies.vectors import shown_vector, unpack_vector
 
 if TYPE_CHECKING:
-    from worker.door.rows import InputLine  # which reads templates; a command that writes need not
+    pass  # which reads templates; a command that writes need not
 
-Form = Literal["jsonl", "csv", "tsv", "parquet"]
+Form = Literal["jsonl", "csv", "tsv", "xlsx", "parquet"]
 Kind = Literal["text", "integer", "number", "truth", "time", "vector"]
 
 ENDINGS: Mapping[str, Form] = {
@@ -41,6 +41,7 @@ ENDINGS: Mapping[str, Form] = {
     ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".xlsx": "xlsx",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -80,6 +81,31 @@ class Column:
     kind: Kind
     size: int | None = None
     """Of vectors: the numbers that each has, where all have as many."""
+    own: bool = False
+    """It came with the input."""
+
+
+Say = Callable[[str], object]
+"""Is told, in whole sentences, what a reader of a file should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """How a table is written as text."""
+
+    bom: bool = False
+    """Excel takes a file without a byte order mark for one in the system's own encoding."""
+    safe: bool = True
+    """See the module."""
+    delimiter: str | None = None
+    """None: a comma, or the tab of a TSV."""
+
+    def of(self, form: Form) -> "CsvForm":
+        """For a file of this kind."""
+        return replace(self, delimiter=self.delimiter or ("\t" if form == "tsv" else ","))
+
+
+AS_USUAL = CsvForm()
 
 
 # -- where it goes ----------------------------------------------------------------------------------------------------
@@ -87,7 +113,7 @@ class Column:
 
 def output_kind(path: Path) -> OutputKind:
     """What ``path`` will hold. JSON lines where it has no ending, or is ``-``. Raises InputRefused for an unknown one,
-    ExtraMissing for Parquet without pyarrow.
+    ExtraMissing where the package is not installed that writes it.
 
     >>> output_kind(Path("answers.csv.gz"))
     OutputKind(form='csv', compressed=True)
@@ -101,20 +127,25 @@ def output_kind(path: Path) -> OutputKind:
     form = ENDINGS.get(endings[-1])
     if form is None and is_stream(path):
         return OutputKind("jsonl", compressed)
-    if form is None or (form == "parquet" and compressed):
+    if form is None or (form in _PACKED and compressed):
         raise InputRefused([_refused(path, _why_not(endings[-1], form))])
     if form == "parquet":
         require("parquet", f"{path}: writing Parquet")
+    if form == "xlsx":
+        require("spreadsheets", f"{path}: writing a spreadsheet", "xlsxwriter")
     return OutputKind(form, compressed)
+
+
+_PACKED: Mapping[Form, str] = {"parquet": "Parquet", "xlsx": "A spreadsheet"}
 
 
 def _why_not(ending: str, form: Form | None) -> str:
     if form is not None:
-        return "Parquet is compressed by itself; leave .gz out"
+        return f"{_PACKED[form]} is compressed by itself; leave .gz out"
     near = get_close_matches(ending, ENDINGS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    if ending in {".xlsx", ".xls", ".ods"}:
-        hint = "; a spreadsheet opens .csv with --bom"
+    if ending in {".xlsm", ".xls", ".ods"}:
+        hint = "; every spreadsheet opens .xlsx"
     known = ", ".join(ENDINGS)
     return f"{ending} does not say what to write; known are {known} (.gz behind those of text){hint}"
 
@@ -232,34 +263,56 @@ def text_of(out: BinaryIO, *, compressed: bool = False) -> Iterator[TextIO]:
 
 def write_csv(
     out: TextIO,
-    names: Sequence[str],
+    columns: Sequence[Column],
     rows: Iterable[Sequence[Any]],
     *,
-    delimiter: str = ",",
-    bom: bool = False,
-    safe: bool = True,
+    form: CsvForm = AS_USUAL,
+    say: Say | None = None,
 ) -> int:
-    """A header and the rows; returns how many rows. ``out`` must leave line ends as they are.
-
-    ``bom``: Excel takes a file without a byte order mark for one in the system's own encoding.
-    ``safe``: see the module.
-    """
+    """A header and the rows; returns how many rows. ``out`` must leave line ends as they are."""
+    delimiter, names = form.delimiter or ",", [column.name for column in columns]
     # "\r\n" and not "\n": before Python 3.13 the writer quotes a lone carriage return only where the line end has one
     plain = all(_PLAIN_NAME.fullmatch(name) for name in names)
     head = csv.writer(
         out, delimiter=delimiter, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL if plain else csv.QUOTE_ALL
     )
-    quoting: Literal[2, 0] = csv.QUOTE_NONNUMERIC if safe else csv.QUOTE_MINIMAL
+    quoting: Literal[2, 0] = csv.QUOTE_NONNUMERIC if form.safe else csv.QUOTE_MINIMAL
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
-    if bom:
+    if form.bom:
         out.write("\ufeff")
-    shown: Callable[[Any], Any] = partial(_safe_cell, _behind(delimiter)) if safe else plain_text
+    shown: Callable[[Any], Any] = partial(_safe_cell, _behind(delimiter)) if form.safe else plain_text
     head.writerow([shown(name) for name in names])
-    count = 0
+    own = [at for at, column in enumerate(columns) if column.own] if form.safe else []
+    count = changed = 0
     for row in rows:
-        writer.writerow([shown(value) for value in row])
+        cells = [shown(value) for value in row]
+        changed += sum(cells[at] != row[at] and isinstance(row[at], str) for at in own)
+        writer.writerow(cells)
         count += 1
+    if changed and say is not None:
+        noun, have = ("cell", "has") if changed == 1 else ("cells", "have")
+        say(
+            f"{changed:,} {noun} of the input's columns {have} ' before what a spreadsheet would calculate; "
+            "--raw leaves them as they came."
+        )
     return count
+
+
+class _Plain(float):
+    """A number that the writer of CSV writes without an exponent."""
+
+    def __str__(self) -> str:
+        return plain_number(self)
+
+
+def plain_number(number: float) -> str:
+    """A number without an exponent.
+
+    >>> plain_number(3.4123e-05), plain_number(1e22), plain_number(0.5)
+    ('0.000034123', '10000000000000000000000', '0.5')
+    """
+    text = float.__repr__(number)
+    return format(Decimal(text), "f") if "e" in text else text
 
 
 def plain_text(value: Any) -> str | None:
@@ -275,6 +328,8 @@ def plain_text(value: Any) -> str | None:
             return value.isoformat().replace("+00:00", "Z")
         case bytes():
             return json.dumps(shown_vector(value))
+        case float() if math.isfinite(value):
+            return plain_number(value)
         case _:
             return json.dumps(value, ensure_ascii=False)
 
@@ -296,8 +351,10 @@ def _safe_cell(within: re.Pattern[str], value: Any) -> str | float | None:
         risky = begins and not _NUMBER.fullmatch(value.strip(" "))
         text = within.sub(r"\1'", value)
         return f"'{text}" if risky else text
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value if math.isfinite(value) else plain_text(value)  # written without quotes
+    if isinstance(value, int | float) and not isinstance(value, bool):  # written without quotes
+        if not isinstance(value, float):
+            return value
+        return _Plain(value) if math.isfinite(value) else plain_text(value)
     return plain_text(value)
 
 
@@ -402,79 +459,3 @@ _CAST: Mapping[Kind, Callable[[Any], Any]] = {
 def column_value(kind: Kind, value: Any) -> Any:
     """A value as a column of this kind takes it; None where it is of another."""
     return _CAST[kind](value)
-
-
-# -- what was left out ------------------------------------------------------------------------------------------------
-
-
-def rejects_path(output: Path | None, source: Path) -> Path:
-    """Where the lines go that were skipped: beside the output, or beside the input where no file is written.
-
-    >>> rejects_path(Path("out/answers.csv.gz"), Path("in.csv")).as_posix()
-    'out/answers.rejects.jsonl'
-    """
-    beside = source if output is None or str(output) == "-" or is_stream(output) else output
-    if str(beside) == "-":
-        beside = Path("stdin")
-    name = beside.name
-    for ending in (".gz", *ENDINGS):
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            name = name[: -len(ending)]
-    return beside.with_name(f"{name}.rejects.jsonl")
-
-
-class RejectsFile:
-    """The lines of an input that were skipped, as JSON lines ``{"line", "field", "code", "message", "input"}``.
-
-    There is no file before the first one; it is complete when the block ends, and replaces that of an earlier run.
-    After an exception there is none, except when the input is refused: then it says why. An input may be read more
-    than once in the block; the file holds one reading of it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        """Problems written; a line may have several."""
-        self._exits = ExitStack()
-        self._out: BinaryIO | None = None
-        self._line = 0
-        self._of_line: list[Problem] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def add(self, problem: Problem, line: "InputLine") -> None:
-        """Keep a line, as the producer wrote it. Raises OSError."""
-        if self._out is None:
-            self._out = self._exits.enter_context(replacing(self.path))
-        if problem.line < self._line:  # read from its beginning again
-            self._out.seek(0)
-            self._out.truncate()
-            self.count = 0
-        if problem.line != self._line:
-            self._line, self._of_line = problem.line, []
-        if problem in self._of_line:
-            return
-        self._of_line.append(problem)
-        plain = {
-            "line": problem.line,
-            "field": problem.field,
-            "code": problem.code,
-            "message": problem.message,
-            "input": _shown(line),
-        }
-        self._out.write(json.dumps(plain, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
-        self.count += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, InputRefused):
-            self._exits.close()
-        else:
-            self._exits.__exit__(kind, error, trace)
-
-
-def _shown(line: "InputLine") -> str | dict[str, Any] | None:
-    shown = line.raw if line.shown is None else line.shown
-    return shown.decode("utf-8", "replace") if isinstance(shown, bytes) else shown

@@ -80,6 +80,10 @@ class Kind(ABC):
     def expected(self, prompt: str, request: Mapping[str, Any], *, thinking: bool) -> Expected:
         """Tokens of a job; ``thinking``: the model can reason."""
 
+    def needs(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        """Capabilities beyond ``capability`` that a model must have for this request, as ``/api/show`` names them."""
+        return ()
+
     def runner_key(self, model: str, request: Mapping[str, Any], *, window: int | None = None) -> RunnerKey:
         """What a host must have loaded to serve such a job at once. Kinds with equal keys share a runner."""
         return runner_key(model, request, window=window)

@@ -171,7 +171,7 @@ def _outcome(job: ClaimedJob, answer: Answer, place: Place, clock: Clock) -> Out
         return answer
     if answer.code is Code.INTERNAL:
         return _after(job, answer, clock)
-    outcome = _larger(job, answer, place, clock) or _after(job, answer, clock)
+    outcome = _larger(job, answer, place, clock) or _after(job, _with_figures(job, answer, place), clock)
     if isinstance(answer, Unanswered) and isinstance(outcome, Failed):
         return replace(
             outcome, partial="", result=answer.result
@@ -212,6 +212,19 @@ def _larger(job: ClaimedJob, error: HostError, place: Place, clock: Clock) -> Ou
     if key is None:
         return None
     return Retried(error.code, error.message, clock.now(), charged=False, runner_key=key.text)
+
+
+def _with_figures(job: ClaimedJob, error: HostError, place: Place) -> HostError:
+    """Of a prompt that is too long, how long it is, and whether a larger window would help."""
+    window = error.numbers.get("n_ctx") or place.window or place.num_ctx
+    if error.code is not Code.CONTEXT_OVERFLOW or isinstance(error, Unanswered) or not window:
+        return error
+    tokens = error.numbers.get("n_prompt_tokens")
+    trained = None if place.model is None else place.model.trained_context
+    length = f"about {_expected(job, place).prompt:,}" if tokens is None else f"{tokens:,}"
+    most = f", the most that {job.model} takes" if trained is not None and window >= trained else ""
+    message = f"{error.message}: {length} tokens, in a window of {window:,}{most}"
+    return HostError(error.code, message, status=error.status, partial=error.partial, numbers=error.numbers)
 
 
 def _after(job: ClaimedJob, error: HostError, clock: Clock) -> Outcome:

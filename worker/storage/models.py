@@ -1,8 +1,8 @@
-"""What do the hosts say of the models they have?"""
+"""The models of all hosts, as the hosts describe them."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from worker.storage.tables import host_models
@@ -15,11 +15,26 @@ class ModelTold:
     thinking: bool = False
     trained_context: int | None = None
     """Tokens; the smallest that a host tells."""
+    capabilities: frozenset[str] | None = None
+    """What any of the hosts says that it can; None where one of them does not tell."""
 
 
 def known_models(conn: Connection) -> dict[str, ModelTold]:
     """Normalised name → what is known of it, of every host that was ever looked at."""
     m = host_models.c
-    thinks = func.max(case((m.thinking, 1), else_=0))
-    rows = conn.execute(select(m.name, thinks, func.min(m.trained_context)).group_by(m.name))
-    return {name: ModelTold(bool(thinking), trained) for name, thinking, trained in rows}
+    found: dict[str, ModelTold] = {}
+    rows = conn.execute(select(m.name, m.thinking, m.trained_context, m.capabilities))
+    for name, thinking, trained, capabilities in rows:
+        here = ModelTold(bool(thinking), trained, None if capabilities is None else frozenset(capabilities))
+        found[name] = here if name not in found else _of_both(found[name], here)
+    return found
+
+
+def _of_both(first: ModelTold, other: ModelTold) -> ModelTold:
+    trained = [told.trained_context for told in (first, other) if told.trained_context is not None]
+    known = first.capabilities is not None and other.capabilities is not None
+    return ModelTold(
+        first.thinking or other.thinking,
+        min(trained, default=None),
+        (first.capabilities or frozenset()) | (other.capabilities or frozenset()) if known else None,
+    )

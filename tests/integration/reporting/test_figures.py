@@ -219,7 +219,7 @@ def test_the_command_prints_a_table_json_and_writes_a_page(
     store.submit(new_job(1))
     store.finish(store.claim()[0], Succeeded(a_result(prompt_eval_seconds=0.0, eval_seconds=100.0)))
 
-    shown = CliRunner().invoke(app, ["report", "--by", "day", "--price-per-kwh", "0.5"])
+    shown = CliRunner().invoke(app, ["report", "--group-by", "day", "--price-per-kwh", "0.5"])
     told = CliRunner().invoke(app, ["report", "@last", "--json", "--html", str(tmp_path / "r.html")])
     wrong = CliRunner().invoke(app, ["report", "--since", "yesterday"])
 

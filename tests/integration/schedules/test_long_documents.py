@@ -9,7 +9,8 @@ from tests.integration.schedules.nights import MODEL, Failed, Nights, counts
 from worker.domain.hosts import HostModel
 from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
-from worker.exports.results import Fields, result_lines, table_columns
+from worker.exports.columns import Fields, table_columns
+from worker.exports.results import result_lines
 from worker.storage.hosts import record_probe
 from worker.storage.tables import jobs, schedule_documents
 

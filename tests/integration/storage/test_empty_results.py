@@ -12,7 +12,8 @@ from sqlalchemy import select, text
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.attempts import Failed, Succeeded
 from worker.errors import Code
-from worker.exports.results import fields_of, result_lines, write_results_file
+from worker.exports.columns import fields_of
+from worker.exports.results import result_lines, write_results_file
 from worker.storage.migrate import scripts
 from worker.storage.reuse import reuse_waiting
 from worker.storage.tables import results

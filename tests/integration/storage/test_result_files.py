@@ -21,8 +21,11 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import JobState
 from worker.domain.replies import Result
 from worker.errors import Code, InputRefused
+from worker.exports import columns as columns_module
 from worker.exports import results as results_module
+from worker.exports.columns import TIMING, fields_of
 from worker.exports.results import result_lines, write_results_csv, write_results_file
+from worker.exports.writers import CsvForm
 from worker.storage.ids import job_id
 from worker.storage.results import ResultRow, iter_metadata, iter_results
 from worker.storage.tables import batches
@@ -58,6 +61,7 @@ RESULT = [
     "reused_from",
     "parsed",
 ]
+READ_BY_PEOPLE = [name for name in RESULT if name not in TIMING]
 TEMPLATE = {"prompt": "Say {{ name }}."}
 
 
@@ -92,11 +96,13 @@ def test_a_csv_has_the_columns_of_the_input_before_those_of_the_result(store: St
     batch = batch_of(store, {"name": "天", "price": "9.50"}, {"name": "x", "stock": 3, "price": "1"})
     answered(store, "two\nlines", None)
 
-    lines = write_results_file(store.database, batch, tmp_path / "a.csv")
+    lines = write_results_file(store.database, batch, tmp_path / "a.csv", fields=fields_of(["timing"], []))
+    write_results_file(store.database, batch, tmp_path / "b.csv")
 
     rows = read_csv(tmp_path / "a.csv")
     assert lines == 2
     assert list(rows[0]) == ["custom_id", "name", "price", "stock", *RESULT]
+    assert list(read_csv(tmp_path / "b.csv")[0]) == ["custom_id", "name", "price", "stock", *READ_BY_PEOPLE]
     assert (
         rows[0]
         | {
@@ -137,7 +143,7 @@ def test_pandas_reads_the_csv_as_the_results_are(store: Store, tmp_path: Path) -
     texts = ["=1+1", "- one\r\n- two\n", "a,\tb"]
     answered(store, *texts)
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", safe=False)
+    write_results_file(store.database, batch, tmp_path / "a.csv", form=CsvForm(safe=False))
     write_results_file(store.database, batch, tmp_path / "b.tsv.gz")
 
     frame = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
@@ -149,23 +155,33 @@ def test_pandas_reads_the_csv_as_the_results_are(store: Store, tmp_path: Path) -
     assert safe["answer"].tolist() == ["'=1+1", "'- one\r\n- two\n", "a,\tb"]
 
 
-def test_an_input_column_with_a_name_of_ours_is_kept_under_another(store: Store, tmp_path: Path) -> None:
-    own = {"state": "CA", "custom_id": "own", "input_state": "old", "metadata": "m", "": "none"}
+def test_columns_of_the_input_keep_their_names_and_those_of_ours_give_way(
+    store: Store, tmp_path: Path
+) -> None:
+    own = {"state": "CA", "custom_id": "own", "caravan_state": "old", "metadata": "m", "": "none"}
     batch = batch_of(store, own)
+    said: list[str] = []
 
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    write_results_file(store.database, batch, tmp_path / "a.csv", say=said.append)
+    write_results_file(store.database, batch, tmp_path / "a.parquet")
 
     (row,) = read_csv(tmp_path / "a.csv")
-    assert list(row)[:6] == [
+    assert list(row)[:7] == [
+        "caravan_custom_id",
+        "state",
         "custom_id",
-        "input_input_state",
-        "input_custom_id",
-        "input_state",
-        "input_metadata",
+        "caravan_state",
+        "metadata",
         "input_",
+        "caravan_caravan_state",
     ]
-    assert list(row.values())[:6] == ["c1", "CA", "own", "old", "m", "none"]
-    assert row["state"] == "queued"
+    assert list(row.values())[:7] == ["c1", "CA", "own", "old", "m", "none", "queued"]
+    assert said == [
+        "The input has columns named custom_id, state; those of Caravan are called caravan_custom_id, caravan_state."
+    ]
+    frame = pd.read_parquet(tmp_path / "a.parquet")
+    assert frame["metadata"].tolist() == ["m"]
+    assert json.loads(frame["caravan_metadata"][0]) == own
 
 
 def test_the_columns_come_in_the_order_that_the_caller_knows(store: Store, tmp_path: Path) -> None:
@@ -185,15 +201,17 @@ def test_the_column_of_ids_and_prompts_that_no_template_made_are_columns_of_the_
 
     write_results_file(store.database, batch, tmp_path / "a.csv", columns=["note", "sku", "prompt"])
     write_results_file(store.database, batch, tmp_path / "b.csv")
+    write_results_file(store.database, batch, tmp_path / "c.parquet")
 
     (row,) = read_csv(tmp_path / "a.csv")
     assert list(row.items())[:4] == [
-        ("custom_id", "c1"),
         ("note", "n"),
         ("sku", "c1"),
         ("prompt", "Say 1."),
+        ("state", "queued"),
     ]
-    assert list(read_csv(tmp_path / "b.csv")[0])[:4] == ["custom_id", "sku", "prompt", "note"]
+    assert list(read_csv(tmp_path / "b.csv")[0])[:3] == ["sku", "prompt", "note"]
+    assert list(pd.read_parquet(tmp_path / "c.parquet"))[:3] == ["custom_id", "sku", "prompt"]
 
 
 def test_nested_metadata_is_json_in_its_cell(store: Store, tmp_path: Path) -> None:
@@ -208,7 +226,7 @@ def test_nested_metadata_is_json_in_its_cell(store: Store, tmp_path: Path) -> No
 def test_a_csv_for_a_spreadsheet_begins_with_a_byte_order_mark(store: Store, tmp_path: Path) -> None:
     batch = batch_of(store, None)
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", bom=True)
+    write_results_file(store.database, batch, tmp_path / "a.csv", form=CsvForm(bom=True))
     write_results_file(store.database, batch, tmp_path / "b.csv")
 
     assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfcustom_id,")
@@ -218,13 +236,13 @@ def test_a_csv_for_a_spreadsheet_begins_with_a_byte_order_mark(store: Store, tmp
 def test_keys_without_number_become_one_column_of_json(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results_module, "MOST_INPUT_COLUMNS", 2)
+    monkeypatch.setattr(columns_module, "MOST_INPUT_COLUMNS", 2)
     batch = batch_of(store, {"a": 1, "b": 2}, {"c": 3, "a": 4}, None)
 
     write_results_file(store.database, batch, tmp_path / "a.csv")
 
     rows = read_csv(tmp_path / "a.csv")
-    assert list(rows[0]) == ["custom_id", "a", "b", *RESULT, "metadata"]
+    assert list(rows[0]) == ["custom_id", "a", "b", *READ_BY_PEOPLE, "metadata"]
     assert json.loads(rows[1]["metadata"]) == {"c": 3, "a": 4}
     assert rows[2]["metadata"] == ""
 
@@ -309,7 +327,7 @@ def test_pandas_reads_parquet_and_csv_alike(store: Store, tmp_path: Path) -> Non
     answered(store, "one\r\ntwo", "three")
 
     write_results_file(store.database, batch, tmp_path / "a.pq")
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    write_results_file(store.database, batch, tmp_path / "a.csv", fields=fields_of(["timing"], []))
 
     parquet = pd.read_parquet(tmp_path / "a.pq")
     text = pd.read_csv(tmp_path / "a.csv")
@@ -328,7 +346,7 @@ def test_only_the_states_that_are_asked_for_are_written(store: Store, tmp_path: 
     assert count == 1
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.jsonl"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.jsonl", "a.xlsx"])
 def test_what_was_there_stays_when_the_database_goes_away_midway(
     store: Store, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

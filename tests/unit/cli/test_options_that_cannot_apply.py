@@ -77,6 +77,8 @@ IDLE = [
     (f"submit {ROWS} --expire", "--expire"),
     (f"quote {ROWS} --repairs 3", "--repairs"),
     ("quote jobs.jsonl --override", "--override"),
+    (f"quote {ROWS} --seed 3", "--seed"),
+    (f"quote {ROWS} --bom", "--bom"),
     *(
         (f"{command} {rest}", option)
         for command in ("results",)
@@ -119,7 +121,7 @@ ALWAYS = {
     # the batch, and what is written of it; --expire, --pull-missing and the like are refused or applied by the service
     *("--id", "--new", "--name", "--max-failures", "--keep", "--window", "--blackout", "--no-window", "--expire"),
     *("--pull-missing", "--on-bad-line", "--fail-on-cut", "--key", "--retry-failed", "--wait-hosts", "--slots", "-o", "--output"),
-    *("--delimiter", "--sheet", "--image"),
+    *("--delimiter", "--sheet", "--image", "--measure"),
     *("--mail-to", "--webhook", "--notify-command", "--encoding", "--quote", "--exclude", "--json", "--show", "--dry-run"),
     # which jobs, which results
     *("--job", "--state", "--code", "--where", "--matching", "--cut", "--empty", "--prompt-fit", "--since", "--until"),

@@ -79,11 +79,11 @@ def test_a_deadline_is_met_perhaps_met_perhaps_missed_or_missed(minutes: int, to
 
 def test_a_guess_is_called_one_with_the_way_to_know_better() -> None:
     told = list(
-        said(quoted(guessed=("qwen3:8b num_ctx=4096",)), None, sampling="caravan quote x.jsonl --sample 10")
+        said(quoted(guessed=("qwen3:8b num_ctx=4096",)), None, sampling="caravan quote x.jsonl --measure 10")
     )
 
     assert told[1] == (
-        "This is a guess: nobody has seen qwen3:8b at work here; caravan quote x.jsonl --sample 10 runs ten of the "
+        "This is a guess: nobody has seen qwen3:8b at work here; caravan quote x.jsonl --measure 10 runs ten of the "
         "jobs to know better"
     )
 

@@ -56,6 +56,14 @@ def test_a_window_that_was_named_and_one_that_is_the_model_s_largest_do_not_grow
     assert_too_long(outcome_of(a_job("m:1 num_ctx>=4096"), NEWER, num_ctx=4096, trained=4096))
 
 
+def test_a_prompt_that_no_window_takes_is_said_with_its_length_and_the_window() -> None:
+    outcome = outcome_of(a_job("m:1 num_ctx>=4096"), OLDER, num_ctx=4096, trained=4096)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith(f"{OLDER}: about ")
+    assert outcome.message.endswith(" tokens, in a window of 4,096, the most that m:1 takes")
+
+
 def outcome_of(
     job: ClaimedJob,
     refusal: str,

@@ -18,13 +18,13 @@ import pytest
 from worker.door.rows import InputLine
 from worker.errors import InputRefused, Problem
 from worker.exports import writers
+from worker.exports.rejects import RejectsFile, rejects_path
 from worker.exports.writers import (
     Column,
+    CsvForm,
     OutputKind,
-    RejectsFile,
     check_output,
     output_kind,
-    rejects_path,
     replacing,
     text_of,
     write_csv,
@@ -44,6 +44,7 @@ NOW = datetime(2026, 11, 30, 21, 0, 14, 300_000, tzinfo=UTC)
         ("A.CSV", OutputKind("csv")),
         ("2026.11.30.csv.gz", OutputKind("csv", compressed=True)),
         ("a.tsv", OutputKind("tsv")),
+        ("a.xlsx", OutputKind("xlsx")),
         ("a.parquet", OutputKind("parquet")),
         ("a.pq", OutputKind("parquet")),
         ("answers", OutputKind("jsonl")),
@@ -60,9 +61,10 @@ def test_the_ending_says_what_a_file_holds(name: str, kind: OutputKind) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("a.txt", "known are .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .pq"),
+        ("a.txt", "known are .jsonl, .ndjson, .json, .csv, .tsv, .xlsx, .parquet, .pq"),
         ("a.cvs", "did you mean .csv?"),
-        ("a.xlsx", "opens .csv with --bom"),
+        ("a.ods", "every spreadsheet opens .xlsx"),
+        ("a.xlsx.gz", "leave .gz out"),
         ("a.parquet.gz", "leave .gz out"),
         ("a.txt.gz", ".txt does not say"),
     ],
@@ -191,9 +193,14 @@ def test_compressed_text_is_the_same_bytes_each_time() -> None:
     assert written() == written()
 
 
-def _csv(rows: list[list[Any]], **options: Any) -> str:
+def texts(*names: str, own: bool = False) -> list[Column]:
+    return [Column(name, "text", own=own) for name in names]
+
+
+def _csv(rows: list[list[Any]], **form: Any) -> str:
     out = io.StringIO(newline="")
-    assert write_csv(out, [f"c{at}" for at in range(len(rows[0]))], rows, **options) == len(rows)
+    columns = texts(*(f"c{at}" for at in range(len(rows[0]))))
+    assert write_csv(out, columns, rows, form=CsvForm(**form)) == len(rows)
     return out.getvalue()
 
 
@@ -232,10 +239,27 @@ def test_a_number_or_a_plain_text_stays_as_it_is(value: Any) -> None:
     assert _cells(_csv([[value]])) == [[str(value)]]
 
 
+def test_numbers_are_written_without_an_exponent() -> None:
+    numbers = [3.4123e-05, 1e22, 0.5, 12, -1.5e-07]
+    written = ["0.000034123", "10000000000000000000000", "0.5", "12", "-0.00000015"]
+    assert _cells(_csv([numbers])) == _cells(_csv([numbers], safe=False)) == [written]
+
+
+def test_a_cell_of_the_input_that_was_changed_is_said() -> None:
+    said: list[str] = []
+    out = io.StringIO(newline="")
+    columns = [*texts("name", own=True), *texts("answer")]
+
+    write_csv(out, columns, [["=1+1", "=2+2"], ["-5,30", "- list"]], say=said.append)
+    write_csv(out, columns, [["=1+1", "=2+2"]], form=CsvForm(safe=False), say=said.append)
+
+    assert [one[:29] for one in said] == ["1 cell of the input's columns"]
+
+
 def test_the_header_is_no_formula_either() -> None:
     out = io.StringIO(newline="")
 
-    write_csv(out, ["=cmd", "b"], [])
+    write_csv(out, texts("=cmd", "b"), [])
 
     assert out.getvalue() == '"\'=cmd","b"\r\n'
 
@@ -262,7 +286,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_cell_is_a_formula_whatever_a_country_ends_cells_with(text: str, delimiter: str) -> None:
     out = io.StringIO(newline="")
-    write_csv(out, [text, "b"], [["c0", text], [text, 1]], delimiter=delimiter)
+    write_csv(out, texts(text, "b"), [["c0", text], [text, 1]], form=CsvForm(delimiter=delimiter))
 
     for read_with in ",;\t":
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):  # of the lenient readers the two extremes

@@ -29,6 +29,14 @@ class Chat(Kind):
     def expected(self, prompt: str, request: Mapping[str, Any], *, thinking: bool) -> Expected:
         return Expected(prompt_tokens(request), answer_tokens(request, thinking=thinking))
 
+    def needs(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        needs = ["thinking"] if request.get("think") else []
+        if request.get("tools") and request.get("tool_choice") != "none":
+            needs.append("tools")
+        if any(message.get("images") for message in request.get("messages") or ()):
+            needs.append("vision")
+        return tuple(needs)
+
     def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:
         (job,) = jobs
         return [_answered(job, ask, place)]

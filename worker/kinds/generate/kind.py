@@ -32,6 +32,12 @@ class Generate(Kind):
     def expected(self, prompt: str, request: Mapping[str, Any], *, thinking: bool) -> Expected:
         return Expected(prompt_tokens(prompt, request), answer_tokens(request, thinking=thinking))
 
+    def needs(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        needs = ["thinking"] if request.get("think") else []
+        if request.get("images"):
+            needs.append("vision")
+        return tuple(needs)
+
     def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:
         (job,) = jobs
         return [_refused(job, place) or _answered(job, ask, place)]
