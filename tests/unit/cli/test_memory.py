@@ -16,7 +16,7 @@ def test_the_heaps_of_threads_are_limited_where_the_library_can(monkeypatch: pyt
 
     limit_arenas()
 
-    assert calls == [(-8, 2)]
+    assert calls == [(-8, 1)]
 
 
 @pytest.mark.parametrize(("platform", "library"), [("darwin", None), ("linux", SimpleNamespace())])
