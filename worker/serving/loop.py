@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from worker.errors import DatabaseFailure, HostLost, in_words
 from worker.observability.events import emit, emit_failure
@@ -92,9 +93,14 @@ def _serve(parts: Parts) -> str:
             _drain(parts, learn=False)
             with suppress(Exception):  # whatever is broken, the runners leave when their jobs asked for it
                 _apply_keep_alive(parts)
-            with suppress(DatabaseFailure), parts.context.database.write() as conn:
-                count_defect(conn, parts.session.host, error=error, now=parts.context.clock.now())
+            _count(parts, error)
             raise
+
+
+def _count(parts: Parts, defect: Exception) -> None:
+    """Count a defect, for ``caravan health``."""
+    with suppress(DatabaseFailure), parts.context.database.write() as conn:
+        count_defect(conn, parts.session.host, error=defect, now=parts.context.clock.now())
 
 
 def _loop(parts: Parts) -> str:
@@ -221,21 +227,32 @@ def _apply_keep_alive(parts: Parts) -> None:
 
 
 def _leave(parts: Parts) -> None:
-    """Give the serving lease back. What cannot be stored now is in the spool by then."""
+    """Give the serving lease back. What cannot be stored now is in the spool by then. A defect of a step is counted, and
+    raised after the others."""
+    defect: Exception | None = None
+    for step in (parts.care.close, parts.slots.close, parts.outbox.close, partial(_give_back, parts)):
+        try:
+            step()
+        except DatabaseFailure as error:
+            emit_failure(error, host=parts.session.host)
+        except HostLost:
+            pass  # there is nothing to give back
+        except Exception as error:
+            emit("serving.failed", host=parts.session.host, message=in_words(error)[:300])
+            defect = defect or error
+    emit("host.left", host=parts.session.host, jobs=parts.slots.finished, loads=parts.machine.loads)
+    if defect is not None:
+        _count(parts, defect)
+        raise defect
+
+
+def _give_back(parts: Parts) -> None:
     session, context = parts.session, parts.context
-    with suppress(DatabaseFailure, HostLost):
-        parts.care.close()
-    parts.slots.close()
-    parts.outbox.close()
-    emit("host.left", host=session.host, jobs=parts.slots.finished, loads=parts.machine.loads)
+    parts.claims.release_strays()
+    if session.lost.is_set():
+        return
     try:
-        parts.claims.release_strays()
-        if session.lost.is_set():
-            return
         parts.view.keep_paces()
+    finally:
         with context.database.write() as conn:
             leave_host(conn, host=session.host, token=session.token, now=context.clock.now())
-    except DatabaseFailure as error:
-        emit_failure(error, host=session.host)
-    except HostLost:
-        pass  # there is nothing to give back

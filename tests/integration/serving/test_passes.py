@@ -239,6 +239,26 @@ def test_defects_are_counted_where_health_shows_them(
     assert not [found for found in findings(later, HealthLimits()) if found.about == "defects.gpu-1"]
 
 
+def test_a_defect_while_leaving_is_counted_and_the_host_is_given_back_all_the_same(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("at the end")
+
+    monkeypatch.setattr("worker.serving.view.HostView.keep_paces", broken)
+    monkeypatch.setattr("worker.serving.view.HostView.exchange_paces", lambda _: None)
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        with pytest.raises(ZeroDivisionError):
+            serve(database, clock, host)
+
+    with database.read() as conn:
+        facts = HealthFacts(clock.now(), fleet=False, held=True, pulses=read_pulses(conn))
+    [message] = [found.told for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
+    assert message.endswith(": at the end")
+    assert not being_served(database)
+
+
 def being_served(database: Database) -> bool:
     with database.read() as conn:
         return bool(conn.execute(text("SELECT count(*) FROM hosts WHERE serving_token IS NOT NULL")).scalar())
