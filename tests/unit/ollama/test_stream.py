@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ def test_every_recorded_reply_is_read_as_its_records_say(recorded: Exchange) -> 
         eval_duration=last.get("eval_duration", 0),
         chunks=len(records),
         logprobs=[entry for record in records for entry in record.get("logprobs", [])] or None,
+        created_at=f"{datetime.fromisoformat(last['created_at']).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
     )
 
 
