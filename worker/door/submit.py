@@ -3,7 +3,6 @@
 import hashlib
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from worker.door.observer import SILENT, CheckModels, Difference, Observer
 from worker.door.preview import Preview
 from worker.door.rows import Input, RowFile, RowStream
 from worker.door.upload import upload
-from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
+from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance.actions import bound_jobs, retry_jobs
-from worker.storage.batches import batch_of_key, batches_of_lineage, forget_refused, recipe_of
+from worker.storage.batches import batch_of_key, batches_of_lineage, recipe_of
 from worker.storage.engine import Database
 from worker.storage.models import ModelTold, known_models
 from worker.storage.notices import promise_notices
@@ -268,24 +267,19 @@ class _Entry:
         return asked_otherwise(recipe or {}, self.recipe)
 
     def _new(self, key: str) -> Receipt:
-        try:
-            stored = upload(
-                self.database,
-                self.submission,
-                self.input,
-                key=key,
-                name=self.name or ("stdin" if self.source == "-" else Path(self.source).name),
-                source=self.source,
-                origin=self.origin,
-                clock=self.clock,
-                observer=self.observer,
-                check_models=self.check_models,
-            )
-        except InputRefused:
-            # whoever submits a file hears at once what is wrong with it, and finds no refused batch as @last
-            with suppress(DatabaseFailure), self.database.write() as conn:
-                forget_refused(conn, key)
-            raise
+        stored = upload(
+            self.database,
+            self.submission,
+            self.input,
+            key=key,
+            name=self.name or ("stdin" if self.source == "-" else Path(self.source).name),
+            source=self.source,
+            origin=self.origin,
+            clock=self.clock,
+            observer=self.observer,
+            check_models=self.check_models,
+            keeps_refused=False,  # whoever submits a file hears at once what is wrong with it
+        )
         receipt = Receipt(
             stored.batch, stored.created, columns=self.input.columns, encoding=self.input.encoding
         )

@@ -17,11 +17,11 @@ from worker.door.chains import link_jobs_of, mark_parents
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Observer
 from worker.door.rows import InputLine
-from worker.errors import Conflict, DatabaseFailure
+from worker.errors import Conflict, DatabaseFailure, NoHost, SettingsRefused
 from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
-from worker.storage.batches import batch_of_key, create_batch, refuse_batch, seal_batch
+from worker.storage.batches import batch_of_key, create_batch, forget_refused, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.extend import stored_jobs
@@ -31,7 +31,7 @@ from worker.storage.models import known_models
 from worker.storage.operations import open_operation
 
 CHUNK = 5000
-AT_ONCE = 200_000
+AT_ONCE = 50_000
 """Jobs that whoever submits makes eligible: work for a long while, in which the service does the rest."""
 DROPPING = 2.0
 """Seconds that whoever submits spends on dropping the lines of a refused batch; the service drops the rest."""
@@ -59,12 +59,15 @@ def upload(
     clock: Clock,
     observer: Observer = SILENT,
     check_models: CheckModels | None = None,
+    keeps_refused: bool = True,
 ) -> Uploaded:
     """Store one job per line and model; blank lines are passed over but counted.
 
-    ``check_models`` is asked once, before the seal, with each model and the first line that names it.
-    Raises InputRefused with every problem found (at most 20 are kept), and nothing of the batch can run then; Conflict
-    where somebody ends the batch meanwhile; DatabaseFailure, after which the same call goes on where it stopped.
+    ``check_models`` is called once, before the seal, with each model and the first line that names it. ``keeps_refused``:
+    what is refused stays as a batch that says why; else nothing of it is left.
+    Raises InputRefused with every problem found (at most 20 are kept), or what ``check_models`` raises, and nothing of the
+    batch can run then; Conflict where somebody ends the batch meanwhile; DatabaseFailure, after which the same call goes on
+    where it stopped.
     """
     began = clock.monotonic()
     _drop_refused_lines(database, key, clock)
@@ -93,20 +96,19 @@ def upload(
         storing.end(chunk)
     intake.check_whole()
     if check_models is not None and not intake.problems:
-        for problem in check_models(intake.models):
+        try:
+            missing = check_models(intake.models)
+        except (NoHost, SettingsRefused):
+            _refuse(database, batch, intake, clock, keep=keeps_refused)
+            raise
+        for problem in missing:
             intake.refuse(problem)
     if not intake.problems:
         for problem in link_jobs_of(database, batch.id, intake):
             intake.refuse(problem)
     if intake.problems:
         intake.problems.sort(key=lambda problem: problem.line)
-        operation = database.transact(
-            lambda conn: refuse_batch(conn, batch.id, intake.problems, now=clock.now())
-        )
-        emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
-        if operation is not None:
-            with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
-                run_operation(database, operation.id, clock=clock, most_seconds=DROPPING)
+        _refuse(database, batch, intake, clock, keep=keeps_refused)
         raise intake.refusal
     mark_parents(database, batch.id)
 
@@ -119,6 +121,19 @@ def upload(
     promote_batches(database, [sealed.id], clock, most=AT_ONCE)
     emit("batch.submitted", batch=sealed.id, jobs=intake.accepted, seconds=clock.monotonic() - began)
     return Uploaded(sealed, created, intake)
+
+
+def _refuse(database: Database, batch: Batch, intake: Intake, clock: Clock, *, keep: bool) -> None:
+    """Nothing of the batch can run any more, and its stored lines are deleted. ``keep``: the batch itself stays, and the
+    service deletes what is left after ``DROPPING``."""
+    operation = database.transact(lambda conn: refuse_batch(conn, batch.id, intake.problems, now=clock.now()))
+    emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
+    with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
+        if operation is not None:
+            run_operation(database, operation.id, clock=clock, most_seconds=DROPPING if keep else None)
+        if not keep:
+            with database.write() as conn:
+                forget_refused(conn, batch.key)
 
 
 def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:
