@@ -21,7 +21,8 @@ def wake_hosts(app: Celery, hosts: Iterable[str]) -> int:
     woken = 0
     for host in hosts:
         try:
-            app.send_task("caravan.serve", args=[host], queue=host_queue(host))
+            # nobody waits for its result: else Celery asks the store of results too, and gives up with a RuntimeError
+            app.send_task("caravan.serve", args=[host], queue=host_queue(host), ignore_result=True)
         except (OperationalError, OSError) as error:
             emit("broker.unavailable", message=str(error))
             return woken
