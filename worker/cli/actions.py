@@ -13,7 +13,7 @@ from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
 from worker.cli.options import ASKED
-from worker.cli.settings import opened, said, settings_for
+from worker.cli.settings import common_options, opened, settings_for
 from worker.cli.streams import print_json
 from worker.cli.submissions import options_of
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
@@ -364,7 +364,7 @@ def _do(
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
     figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
     _tell(act, request, batch, figures, told)
-    if not served and not paused and not said().quiet:
+    if not served and not paused and not common_options().quiet:
         start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"
         typer.echo(f"Nothing serves it now: {start}", err=True)
 

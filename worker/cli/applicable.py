@@ -26,26 +26,26 @@ class Rule:
     excludes: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
 
-    def broken(self, given: Mapping[str, Any]) -> str | None:
-        """What is wrong with what is ``given`` (place → value), as a sentence; None where nothing is."""
-        if not _is_given(self.option, given) or (self.where and not _any(self.where, given)):
+    def broken(self, options: Mapping[str, Any]) -> str | None:
+        """What is wrong with the ``options`` (place → value), as a sentence; None where nothing is."""
+        if not _is_given(self.option, options) or (self.where and not _any(self.where, options)):
             return None
         name = self.option.partition("=")[0]
-        if self.needs and not _any(self.needs, given):
+        if self.needs and not _any(self.needs, options):
             return f"{name} {self.why}; it has no effect without {_listed(self.needs)}"
-        beside = next((one for one in self.excludes if _is_given(one, given)), None)
+        beside = next((one for one in self.excludes if _is_given(one, options)), None)
         return None if beside is None else f"{name} has no effect beside {_shown(beside)}: {self.why}"
 
 
-def _is_given(place: str, given: Mapping[str, Any]) -> bool:
+def _is_given(place: str, options: Mapping[str, Any]) -> bool:
     name, _, pattern = place.partition("=")
-    if name not in given:
+    if name not in options:
         return False
-    return not pattern or fnmatchcase(str(given[name]).lower(), pattern)
+    return not pattern or fnmatchcase(str(options[name]).lower(), pattern)
 
 
-def _any(places: Sequence[str], given: Mapping[str, Any]) -> bool:
-    return any(_is_given(one, given) for one in places)
+def _any(places: Sequence[str], options: Mapping[str, Any]) -> bool:
+    return any(_is_given(one, options) for one in places)
 
 
 def _shown(place: str) -> str:
@@ -101,7 +101,7 @@ _FORM = "is the format of the files of answers"
 _ROWS = (
     Rule("--template", "both say what is asked; give one", excludes=("--prompt",)),
     *_each("--chat", *_SPOKEN, why="a vector is no answer in words", excludes=("--embed",)),
-    Rule("--repairs", "says how often an answer is asked anew that does not fit its format",
+    Rule("--repairs", "says how often an answer is asked again that does not fit its format",
          needs=("--format",), where=("--prompt", "--template", "--documents")),
     Rule("--override", "puts settings of the command in place of those of the rows", needs=(*_SETTINGS, "--from")),
 )  # fmt: skip
@@ -217,12 +217,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 """Command → its rules. The empty name stands for the options before the command, ``schedule file`` for the fields of one."""
 
 
-def refuse_idle(command: str, given: Mapping[str, Any]) -> None:
-    """Raise InputRefused for options of ``command`` that would have no effect. ``given``: place → value, of what was typed."""
+def refuse_idle(command: str, options: Mapping[str, Any]) -> None:
+    """Raise InputRefused for options of ``command`` that would have no effect. ``options``: place → value, of what was typed."""
     problems = {
         message: Problem(0, rule.option.partition("=")[0], "cannot_apply", message)
         for rule in RULES.get(command, ())
-        if (message := rule.broken(given)) is not None
+        if (message := rule.broken(options)) is not None
     }
     if problems:
         raise InputRefused(list(problems.values()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.settings import quiet_log, said, settings_for
+from worker.cli.settings import common_options, quiet_log, settings_for
 from worker.errors import AlreadyRunning, InputRefused, NotFound, Problem
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class _Printer:
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
-        self._reasons = shown and not said().quiet and sys.stderr.isatty()
+        self._reasons = shown and not common_options().quiet and sys.stderr.isatty()
         self._reasoning = self._answer = ""
 
     def show(self, partial: str) -> None:

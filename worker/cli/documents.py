@@ -178,7 +178,7 @@ def from_documents(
 def _window(
     settings: "Settings", submission: "Submission", long: Literal["refuse", "split"]
 ) -> "Window | None":
-    """As it was asked for, else what the hosts tell of the models: the smallest of them."""
+    """The window of the request, else the smallest that the hosts report for the models."""
     from worker.domain.runners import normalise_model
     from worker.door.document_lines import window_of
 
@@ -187,12 +187,12 @@ def _window(
         "think": submission.think,
         "format": submission.format,
     }
-    told = _told(settings)
-    models = [told[name] for model in submission.models if (name := normalise_model(model)) in told]
+    known = _known_models(settings)
+    models = [known[name] for model in submission.models if (name := normalise_model(model)) in known]
     return window_of(models, request, long=long)
 
 
-def _told(settings: "Settings") -> dict[str, Any]:
+def _known_models(settings: "Settings") -> dict[str, Any]:
     from worker.cli.settings import opened
     from worker.storage.models import known_models
 

@@ -14,7 +14,7 @@ from worker.cli.actions import principal
 from worker.cli.exits import FAILED_OR_HELD
 from worker.cli.model_options import Carrying
 from worker.cli.render import error_console, size
-from worker.cli.settings import opened, quiet_log, said, settings_for
+from worker.cli.settings import common_options, opened, quiet_log, settings_for
 from worker.cli.streams import print_json
 from worker.cli.wake import wake
 from worker.domain.hosts import Host
@@ -136,7 +136,7 @@ def _look_on(
 ) -> ModelOperation:
     """Show how far it has come until it is over. Raises NoHost where all that is left waits for hosts that are away."""
     clock, away_since = database.clock(), None
-    with _display(console, quiet=said().quiet) as display:
+    with _display(console, quiet=common_options().quiet) as display:
         while True:
             with suppress(DatabaseFailure), database.read() as conn:
                 operation = read_model_operation(conn, operation.id)
@@ -277,7 +277,7 @@ def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> 
         typer.echo(
             f"operation {operation.id} has begun; whoever serves the hosts does it: caravan models operations {operation.id}"
         )
-    elif not said().quiet:
+    elif not common_options().quiet:
         done = sum(part.state is PartState.DONE for part in operation.parts)
         console.print(f"operation {operation.id}: {done} of {len(operation.parts)} done", highlight=False)
     for model in drifting(operation):

@@ -92,7 +92,7 @@ def quote_rows(
         clock = database.clock()
         machines = _machines(settings, database, clock, hosts)
         with database.read() as conn:
-            told = known_models(conn) | _told(machines)
+            told = known_models(conn) | _models_of(machines)
         name = rows.name or rows.path.name
         with ReadingShown(error_console(), name, lambda: rows.reached[0]):
             asked = tally(intake_of(submission, None, told), lines, told)
@@ -101,7 +101,7 @@ def quote_rows(
         with database.read() as conn:
             before = _batch_of(conn, rows.key(submission))
             done = {} if before is None else _done(conn, before.id)
-        found = quote_input(
+        quoted = quote_input(
             database,
             asked,
             clock=clock,
@@ -113,21 +113,21 @@ def quote_rows(
     if as_json:
         from worker.exports.shown import quote_shown
 
-        print_json(quote_shown(found, deadline, sampled=measured or 0))
+        print_json(quote_shown(quoted, deadline, sampled=measured or 0))
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"
             typer.echo(f"batch {before.id} ({before.name}) asks this input already; {finished}", err=True)
         again = None if measured else f"caravan quote {rows.source or rows.path} --measure 10"
-        quoting.print_quote(found, deadline, sampling=again)
-    return _code(found, submission)
+        quoting.print_quote(quoted, deadline, sampling=again)
+    return _code(quoted, submission)
 
 
-def _code(found: "Quoted", submission: "Submission") -> int:
+def _code(quoted: "Quoted", submission: "Submission") -> int:
     from worker.cli.exits import TOO_LATE
 
     deadline = submission.deadline
-    return TOO_LATE if deadline is not None and not found.meets(deadline) else 0
+    return TOO_LATE if deadline is not None and not quoted.meets(deadline) else 0
 
 
 def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
@@ -143,10 +143,10 @@ def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
 
 def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions) -> None:
     from worker.cli.run import run_batch
-    from worker.cli.submissions import Wanted
+    from worker.cli.submissions import RunTerms
 
     pilot = replace(entry, submission=entry.submission.model_copy(update={"sample": jobs}))
-    code = run_batch(settings, pilot, Wanted(quiet=True), urls=hosts.host, slots=hosts.slots)
+    code = run_batch(settings, pilot, RunTerms(quiet=True), urls=hosts.host, slots=hosts.slots)
     if code not in (0, 3):
         raise typer.Exit(code)
 
@@ -184,7 +184,7 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
         return machines_seen(conn, seen, clock.now())
 
 
-def _told(machines: "Machines") -> "dict[str, ModelTold]":
+def _models_of(machines: "Machines") -> "dict[str, ModelTold]":
     from worker.storage.models import ModelTold
 
     return {
@@ -194,7 +194,7 @@ def _told(machines: "Machines") -> "dict[str, ModelTold]":
     }
 
 
-def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
+def _check_models(models_wanted: "Mapping[str, int]", machines: "Machines") -> None:
     from worker.errors import InputRefused
     from worker.hosts.registry import missing_models
 
@@ -203,7 +203,7 @@ def _check_models(wanted: "Mapping[str, int]", machines: "Machines") -> None:
         if models is None:
             return  # nobody has looked at that one: it may have anything
         have |= set(models)
-    problems = missing_models(wanted, have)
+    problems = missing_models(models_wanted, have)
     if problems:
         raise InputRefused(problems)
 

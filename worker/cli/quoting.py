@@ -24,7 +24,7 @@ def print_quote(quoted: Quoted, deadline: datetime | None, *, sampling: str | No
         console.print(line, soft_wrap=True)
     if quoted.hosts and quoted.jobs:
         console.print(_table(quoted))
-    for line in said(quoted, deadline, sampling=sampling):
+    for line in summary(quoted, deadline, sampling=sampling):
         console.print(line, soft_wrap=True)
 
 
@@ -60,7 +60,7 @@ def _table(quoted: Quoted) -> Any:
     return table
 
 
-def said(
+def summary(
     quoted: Quoted, deadline: datetime | None, *, sampling: str | None = None, zone: tzinfo | None = None
 ) -> Iterator[str]:
     """When it is done, whether that is in time, how sure that is, and what would make it shorter."""

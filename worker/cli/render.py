@@ -18,7 +18,7 @@ from rich.text import Text
 
 from worker.cli.block import Block, block_drawn
 from worker.cli.plain import cells
-from worker.cli.settings import said
+from worker.cli.settings import common_options
 from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
@@ -56,7 +56,7 @@ def error_console() -> Console:
 
     Silent under ``caravan -q``.
     """
-    return SafeConsole(file=drawing(sys.stderr), quiet=said().quiet)
+    return SafeConsole(file=drawing(sys.stderr), quiet=common_options().quiet)
 
 
 def output_console() -> Console:

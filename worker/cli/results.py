@@ -1,4 +1,4 @@
-"""``caravan results``: what came of each job, in the order of the input, or as it comes."""
+"""``caravan results``: the result of each job, in the order of the input, or as it comes."""
 
 import json
 from collections.abc import Callable
@@ -148,53 +148,53 @@ def results(
 
     Example: caravan results @last -o answers.csv --bom
     """
-    given = values_of(chosen) | values_of(form) | values_of(table)
-    _results(given | {"batch": batch, "after": after, "follow": follow})
+    options = values_of(chosen) | values_of(form) | values_of(table)
+    _results(options | {"batch": batch, "after": after, "follow": follow})
 
 
-def _results(given: dict[str, Any]) -> None:
-    """``given``: the options of ``results`` by their names."""
+def _results(options: dict[str, Any]) -> None:
+    """``options``: the options of ``results`` by their names."""
     from worker.cli.render import error_console
     from worker.exports.columns import fields_of
     from worker.exports.files import ResultWriter
     from worker.exports.writers import CsvForm, check_output
 
-    batch, output, as_ = given["batch"], given["output"], given["as_"]
-    snapshots = [one for one in (given["to_sqlite"], given["to_duckdb"]) if one is not None]
+    batch, output, as_ = options["batch"], options["output"], options["as_"]
+    snapshots = [one for one in (options["to_sqlite"], options["to_duckdb"]) if one is not None]
     to_file = output is not None and str(output) != "-"
-    follow = given["follow"] or given["after"] is not None
+    follow = options["follow"] or options["after"] is not None
     as_they_came = follow or (
-        batch is None and not to_file and as_ == "jsonl" and not snapshots and not given["wide"]
+        batch is None and not to_file and as_ == "jsonl" and not snapshots and not options["wide"]
     )
     if snapshots:
-        _snapshot(batch, given["to_sqlite"], given["to_duckdb"], force=given["force"])
+        _snapshot(batch, options["to_sqlite"], options["to_duckdb"], force=options["force"])
         return
-    more = [name for name in _names(given["with_"]) if name != "parts"]
+    more = [name for name in _names(options["with_"]) if name != "parts"]
     _known_more(more)
-    less = _names(given["without"])
+    less = _names(options["without"])
     if both := set(more) & set(less):
         raise typer.BadParameter(f"{min(both)} is in --with too; give one", param_hint="--without")
     fields = fields_of(more, less)  # type: ignore[arg-type]
-    if given["to_table"] is not None:
-        _to_table(given, fields)
+    if options["to_table"] is not None:
+        _to_table(options, fields)
         return
     if as_they_came:
-        if given["matching"] is not None:
+        if options["matching"] is not None:
             raise typer.BadParameter("is for a batch, in the order of the input", param_hint="--matching")
         if fields.long or "digest" in fields.more:
             raise typer.BadParameter("is for results in the order of the input", param_hint="--with")
-        _as_they_came(given, fields.less)
+        _as_they_came(options, fields.less)
         return
-    if given["matching"] is not None and batch is None:
+    if options["matching"] is not None and batch is None:
         raise typer.BadParameter("needs a batch", param_hint="--matching")
-    if given["wide"] and batch is None:
+    if options["wide"] and batch is None:
         raise typer.BadParameter("needs a batch", param_hint="--wide")
-    outputs = outputs_of(settings_for(), force=given["force"])
+    outputs = outputs_of(settings_for(), force=options["force"])
     if output is not None:
         check_output(output)
         outputs.check(output)
     with opened(settings_for()) as database:
-        chosen = _chosen(database, given)
+        chosen = _chosen(database, options)
         total = None
         if batch is not None:
             with database.read() as conn:
@@ -205,15 +205,15 @@ def _results(given: dict[str, Any]) -> None:
                     f"the answers of its {found.jobs:,} jobs are gone",
                     style="yellow",
                 )
-            chosen = _matching(database, replace(chosen, batch_id=found.id), given)
-            total = found.jobs if chosen.whole_batch and not given["wide"] else None
-        form = CsvForm(given["bom"], not given["raw"], character(given["delimiter"], "--delimiter"))
+            chosen = _matching(database, replace(chosen, batch_id=found.id), options)
+            total = found.jobs if chosen.whole_batch and not options["wide"] else None
+        form = CsvForm(options["bom"], not options["raw"], character(options["delimiter"], "--delimiter"))
         console = error_console()
-        writer = ResultWriter(database, chosen, fields, given["wide"], form, say=console.print)
+        writer = ResultWriter(database, chosen, fields, options["wide"], form, say=console.print)
         if to_file:
             with telling(output, total) as progress, written(outputs, output):
                 lines = writer.file(output, progress)
-            console.print(f"{lines:,} {'rows' if given['wide'] else 'results'} in {output}")
+            console.print(f"{lines:,} {'rows' if options['wide'] else 'results'} in {output}")
         elif as_ == "csv":
             with machine_output() as out:
                 writer.csv(out)
@@ -222,7 +222,7 @@ def _results(given: dict[str, Any]) -> None:
                 writer.lines(out)
 
 
-def _to_table(given: dict[str, Any], fields: "Fields") -> None:
+def _to_table(options: dict[str, Any], fields: "Fields") -> None:
     from worker.cli.external import external_url
     from worker.cli.render import error_console
     from worker.exports.external_table import append_results
@@ -230,12 +230,12 @@ def _to_table(given: dict[str, Any], fields: "Fields") -> None:
 
     if fields.long or "digest" in fields.more:
         raise typer.BadParameter("is for results in the order of the input", param_hint="--with")
-    url, table = external_url(given["sql_url"], "--to-table"), given["to_table"]
+    url, table = external_url(options["sql_url"], "--to-table"), options["to_table"]
     with opened(settings_for()) as database:
-        chosen = _chosen(database, given)
-        if given["batch"] is not None:
+        chosen = _chosen(database, options)
+        if options["batch"] is not None:
             with database.read() as conn:
-                chosen = replace(chosen, batch_id=find_batch(conn, given["batch"]).id)
+                chosen = replace(chosen, batch_id=find_batch(conn, options["batch"]).id)
         with telling(Path(table), None) as progress, open_external(url, "--to-table") as target:
             done = append_results(database, chosen, target, table, fields=fields, progress=progress)
     there = f"; it had {done.there:,} already" if done.there else ""
@@ -273,36 +273,36 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None,
             console.print(f"{rows['report_results']:,} results in {path}")
 
 
-def _chosen(database: "Database", given: dict[str, Any]) -> "Selection":
+def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
     from worker.domain.runners import normalise_model
     from worker.domain.selection import Selection
 
     now = database.clock().now()
     return Selection(
-        states=frozenset(given["state"] or ()) or None,
-        codes=frozenset(given["code"] or ()) or None,
-        models=frozenset(normalise_model(one) for one in given["model"] or ()) or None,
-        metadata=tuple(dict(pair_given(one) for one in given["where"] or ()).items()),
-        since=moment_given(given["since"], now, "--since"),
-        until=moment_given(given["until"], now, "--until"),
-        parts="parts" in _names(given["with_"]),
-        answers=given["answers"].filter,
+        states=frozenset(options["state"] or ()) or None,
+        codes=frozenset(options["code"] or ()) or None,
+        models=frozenset(normalise_model(one) for one in options["model"] or ()) or None,
+        metadata=tuple(dict(pair_given(one) for one in options["where"] or ()).items()),
+        since=moment_given(options["since"], now, "--since"),
+        until=moment_given(options["until"], now, "--until"),
+        parts="parts" in _names(options["with_"]),
+        answers=options["answers"].filter,
     )
 
 
-def _matching(database: "Database", chosen: "Selection", given: dict[str, Any]) -> "Selection":
+def _matching(database: "Database", chosen: "Selection", options: dict[str, Any]) -> "Selection":
     """The same, those alone that hold the words of --matching. Raises Conflict for too many."""
-    if given["matching"] is None:
+    if options["matching"] is None:
         return chosen
     from worker.search.search import jobs_matching
 
     among = replace(chosen, codes=None, since=None, until=None)
-    found = jobs_matching(database, [among], given["matching"])
+    found = jobs_matching(database, [among], options["matching"])
     return replace(chosen, job_ids=found[0].job_ids if found else frozenset())
 
 
-def _names(given: list[str] | None) -> list[str]:
-    return [name.strip() for one in given or () for name in one.split(",") if name.strip()]
+def _names(lists: list[str] | None) -> list[str]:
+    return [name.strip() for one in lists or () for name in one.split(",") if name.strip()]
 
 
 def _known_more(more: list[str]) -> None:
@@ -315,12 +315,12 @@ def _known_more(more: list[str]) -> None:
             raise typer.BadParameter(f"{name}: known are {', '.join(get_args(More))}", param_hint="--with")
 
 
-def _as_they_came(given: dict[str, Any], less: "frozenset[str]") -> None:
+def _as_they_came(options: dict[str, Any], less: "frozenset[str]") -> None:
     from worker.exports.results import follow_results
 
-    batch, follow = given["batch"], given["follow"]
+    batch, follow = options["batch"], options["follow"]
     with opened(settings_for()) as database:
-        chosen = _chosen(database, given)
+        chosen = _chosen(database, options)
         if batch is not None:
             with database.read() as conn:
                 chosen = replace(chosen, batch_id=find_batch(conn, batch).id)
@@ -329,7 +329,7 @@ def _as_they_came(given: dict[str, Any], less: "frozenset[str]") -> None:
                 for line in follow_results(
                     database,
                     chosen,
-                    after=given["after"] or 0,
+                    after=options["after"] or 0,
                     follow=_waiter(database, chosen.batch_id) if follow else None,
                     less=less,
                 ):

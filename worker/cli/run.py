@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from worker.cli.submissions import Entry, Wanted
+    from worker.cli.submissions import Entry, RunTerms
     from worker.door.observer import CheckModels
     from worker.hosts.registry import HostLook
     from worker.settings import Settings
@@ -126,14 +126,14 @@ def run(
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """
     from worker.cli.exits import FAILED_OR_HELD
-    from worker.cli.submissions import Wanted, character, entry_of
+    from worker.cli.submissions import RunTerms, character, entry_of
     from worker.exports.writers import CsvForm
 
     settings = settings_for()
     entry = entry_of(settings, file, options, output=outputs.output, force=force)
     if entry is None:
         return
-    wanted = Wanted(
+    terms = RunTerms(
         output=outputs.output,
         outputs=entry.outputs,
         form=CsvForm(outputs.bom, not outputs.raw, character(outputs.output_delimiter, "--output-delimiter")),
@@ -141,14 +141,14 @@ def run(
         as_json=json_,
         wait_hosts=wait_hosts,
     )
-    code = run_batch(settings, entry, wanted, urls=hosts.host, slots=hosts.slots)
+    code = run_batch(settings, entry, terms, urls=hosts.host, slots=hosts.slots)
     raise typer.Exit(FAILED_OR_HELD if entry.left_out and code == 0 else code)
 
 
 def run_batch(
     settings: "Settings",
     entry: "Entry",
-    wanted: "Wanted",
+    terms: "RunTerms",
     *,
     urls: list[str] | None,
     slots: int | None,
@@ -163,10 +163,10 @@ def run_batch(
     console = error_console()
     with workplace(settings, urls, slots, say=lambda text: console.print(text, style="dim")) as place:
         say_unreachable(console, place.seen)
-        return _worked(place, console, entry, wanted)
+        return _worked(place, console, entry, terms)
 
 
-def _worked(place: "Workplace", console: "Console", entry: "Entry", wanted: "Wanted") -> int:
+def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunTerms") -> int:
     from worker.cli.exits import finished_code
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.summary import Shown, interrupted, show_to_the_end, sum_up, write_output
@@ -175,15 +175,15 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", wanted: "Wan
 
     submission, alone = entry.submission, place.stack is not None
     check = models_checked(place, console, pull=submission.pull_missing)
-    receipt = take_in(place.database, place.settings, entry, console, check, output=wanted.output)
+    receipt = take_in(place.database, place.settings, entry, console, check, output=terms.output)
     names = [look.host.name for look in place.seen]
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
-    if not wanted.quiet:
+    if not terms.quiet:
         warn_of_deadline(console, rest(), receipt.batch.deadline)
     shown = Shown(place, receipt, rest, pilot_of(submission, receipt))
     started = time.monotonic()
     try:
-        look = show_to_the_end(shown, console, wait_hosts=wanted.wait_hosts)
+        look = show_to_the_end(shown, console, wait_hosts=terms.wait_hosts)
     except KeyboardInterrupt:
         if not alone:
             console.print(
@@ -192,22 +192,22 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", wanted: "Wan
             return 130
         place.stop(console.print)
         look = interrupted(shown, time.monotonic() - started)
-        sum_up(shown, look, console, as_json=wanted.as_json)
-        write_output(shown, look, wanted, console)
+        sum_up(shown, look, console, as_json=terms.as_json)
+        write_output(shown, look, terms, console)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
     if alone:
         tell(place.database, place.clock, place.settings, receipt.batch.id, submission, console)
-    if wanted.quiet and look.outlook is Outlook.DONE:
+    if terms.quiet and look.outlook is Outlook.DONE:
         return finished_code(look.progress)
-    complete = write_output(shown, look, wanted, console)
-    code = sum_up(shown, look, console, as_json=wanted.as_json, written=wanted.output is not None)
+    complete = write_output(shown, look, terms, console)
+    code = sum_up(shown, look, console, as_json=terms.as_json, written=terms.output is not None)
     return code if complete else 1
 
 
-def say_unreachable(console: "Console", seen: "Sequence[HostLook]") -> None:
+def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
     """Which hosts are left out for now, and why."""
-    for look in seen:
+    for look in looks:
         if look.error is not None:
             console.print(
                 f"{look.host.name} cannot be reached and is left out for now: {look.error}", style="yellow"

@@ -55,7 +55,7 @@ def search(
                 batch_id = find_batch(conn, batch).id
         found = service.search(
             database,
-            " ".join(map(asked, words)),
+            " ".join(map(quoted_phrase, words)),
             batch_id=batch_id,
             models=[normalise_model(one) for one in model or ()],
             fields=fields,
@@ -67,7 +67,7 @@ def search(
 search.context_settings = {"ignore_unknown_options": True}  # type: ignore[attr-defined]
 
 
-def asked(text: str) -> str:
+def quoted_phrase(text: str) -> str:
     """A word of the command line: where the shell took the quotes off, it was a phrase. Raises typer.BadParameter."""
     if text.startswith("--"):
         raise typer.BadParameter(f"no such option: {text}", param_hint="search")

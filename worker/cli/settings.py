@@ -26,7 +26,7 @@ class CommonOptions:
     verbose: bool = False
 
 
-_SAID: ContextVar[CommonOptions | None] = ContextVar("said", default=None)
+_SAID: ContextVar[CommonOptions | None] = ContextVar("common_options", default=None)
 
 
 @contextmanager
@@ -36,17 +36,17 @@ def said_before(
     """Let the options before the command hold until the block ends (``ctx.with_resource``)."""
     level = "error" if quiet else {0: None, 1: "info"}.get(verbose, "debug")
     overrides = {"log_level": level, "log_style": log_format}
-    said = CommonOptions(
+    options = CommonOptions(
         {name: value for name, value in overrides.items() if value is not None}, quiet, verbose > 0
     )
-    token = _SAID.set(said)
+    token = _SAID.set(options)
     try:
-        yield said
+        yield options
     finally:
         _SAID.reset(token)
 
 
-def said() -> CommonOptions:
+def common_options() -> CommonOptions:
     """What stands before the command that runs now."""
     return _SAID.get() or CommonOptions()
 
@@ -60,7 +60,7 @@ def origins_for(**overrides: Any) -> tuple[Settings, dict[str, str]]:
     """The same, and where each comes from."""
     settings, origins = settings_with_origins(**_with_said(overrides))
     return settings, {
-        name: _WRITTEN.get(name, origin) if name in said().overrides else origin
+        name: _WRITTEN.get(name, origin) if name in common_options().overrides else origin
         for name, origin in origins.items()
     }
 
@@ -69,7 +69,10 @@ _WRITTEN = {"log_level": "-v or -q", "log_style": "--log-format"}
 
 
 def _with_said(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    return {**said().overrides, **{name: value for name, value in overrides.items() if value is not None}}
+    return {
+        **common_options().overrides,
+        **{name: value for name, value in overrides.items() if value is not None},
+    }
 
 
 def quiet_log(settings: Settings) -> None:
@@ -111,7 +114,7 @@ def _warn_of_a_network_folder(settings: Settings) -> None:
     if settings.database_url and not settings.database_url.startswith("sqlite"):
         return
     kind = network_folder(Path(str(database_url(settings.database).database)))
-    if kind is not None and not said().quiet:
+    if kind is not None and not common_options().quiet:
         print(
             f"warning: the database lies on a network folder ({kind}), where SQLite's write-ahead log cannot work: "
             "set CARAVAN_HOME to a local disk, or use PostgreSQL",

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a command wants beside its submission."""
+class RunTerms:
+    """How a command waits for its submission, and where its results go."""
 
     output: Path | None = None
     outputs: "Outputs | None" = None
@@ -39,7 +39,7 @@ class Wanted:
     wait_hosts: float = 120.0
     """Seconds."""
     quiet: bool = False
-    """No summary: what comes of it is said otherwise."""
+    """No summary: the caller reports the outcome."""
 
 
 @dataclass(frozen=True, slots=True)

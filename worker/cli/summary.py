@@ -17,7 +17,7 @@ from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.outputs import outputs_of, written
 from worker.cli.render import batch_progress_shown, duration, progress_line, rates, summary_tables
 from worker.cli.streams import machine_output, print_json
-from worker.cli.submissions import Wanted
+from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.jobs import JobState
 from worker.domain.runners import without_window
@@ -119,23 +119,23 @@ def interrupted(shown: Shown, seconds: float) -> Look:
     return Look(progress, Outlook.GOING, seconds)
 
 
-def write_output(shown: Shown, look: Look, wanted: Wanted, console: Console) -> bool:
+def write_output(shown: Shown, look: Look, terms: RunTerms, console: Console) -> bool:
     """Write the results where they were asked for, once the batch has come to its end; whether that was done.
 
     A file is there only when it is complete: after an interruption, and where no host can serve the rest, the command
     that writes it is printed.
     """
-    output = wanted.output
+    output = terms.output
     if output is None:
         return True
-    wide = " --wide" if wanted.wide else ""
+    wide = " --wide" if terms.wide else ""
     later = f"caravan results {shown.batch.id}{wide} -o {shlex.quote(str(output))}"
     arrived = shown.receipt
     writer = ResultWriter(
         shown.place.database,
         Selection(shown.batch.id, job_ids=arrived.only),
-        wide=wanted.wide,
-        form=wanted.form,
+        wide=terms.wide,
+        form=terms.form,
         columns=arrived.columns,
         say=partial(console.print, soft_wrap=True),
     )
@@ -153,12 +153,12 @@ def write_output(shown: Shown, look: Look, wanted: Wanted, console: Console) -> 
             patiently(lambda: writer.lines(out))
         return True
     try:
-        with written(wanted.outputs or outputs_of(shown.place.settings), output, later=later):
+        with written(terms.outputs or outputs_of(shown.place.settings), output, later=later):
             lines = patiently(lambda: writer.file(output))
     except (OSError, InputRefused) as error:
         _say_unwritten(output, error, later)
         return False
-    console.print(f"{lines:,} {'rows' if wanted.wide else 'results'} in {output}")
+    console.print(f"{lines:,} {'rows' if terms.wide else 'results'} in {output}")
     return True
 
 

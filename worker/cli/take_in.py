@@ -11,7 +11,7 @@ from rich.console import Console
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
 from worker.cli.reading import ReadingShown
-from worker.cli.settings import said
+from worker.cli.settings import common_options
 from worker.cli.streams import machine_output
 from worker.cli.submissions import Entry
 from worker.clock import Clock
@@ -42,12 +42,12 @@ def take_in(
     *,
     output: Path | None = None,
 ) -> Receipt:
-    """Submit rows of a command and say on ``console`` what came of it. Raises as ``door.submit`` does."""
+    """Submit rows of a command and report the outcome on ``console``. Raises as ``door.submit`` does."""
     submission, clock = entry.submission, database.clock()
     with ExitStack() as exits:
         if isinstance(entry.rows, RowFile):
             row_file = entry.rows
-            if said().verbose:
+            if common_options().verbose:
                 console.print(in_force(submission), style="dim", soft_wrap=True)
         else:
             row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
@@ -114,7 +114,7 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
     if before is not None:
         console.print(
             f"A new batch: batch {before.id} ({before.name}) asked these rows with another "
-            f"{listed_parts(arrived.otherwise)}. --extend asks them anew in that batch.",
+            f"{listed_parts(arrived.otherwise)}. --extend asks them again in that batch.",
             soft_wrap=True,
         )
     if arrived.only is not None:
@@ -139,7 +139,7 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
 
 
 def pilot_of(submission: Submission, arrived: Receipt) -> str:
-    """What the same command does without the option that makes it a pilot; empty where it is none."""
+    """What the same command does without the option that makes it a pilot; empty where it is not a pilot."""
     if submission.sample is not None:
         others = f"The same command without --sample asks the other {arrived.unsampled:,} rows."
         return others if arrived.unsampled else ""
@@ -165,7 +165,7 @@ def tell(
         with database.read() as conn:
             notices = list_notices(conn, batch_id)
     except DatabaseFailure as error:
-        console.print(f"nobody was told: {error}", style="yellow")
+        console.print(f"no notice was sent: {error}", style="yellow")
         return
     for notice in notices:
         if notice.error is not None:

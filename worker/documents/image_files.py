@@ -20,7 +20,7 @@ def names_files(raw: bytes) -> bool:
 
 
 def image_names(values: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    """The images of a row, as names of files: the paths in ``columns``. An empty cell is none.
+    """The images of a row, as names of files: the paths in ``columns``. An empty cell names no image.
 
     >>> image_names({"photo": "a.png", "back": " "}, ["photo", "back"])
     ['file:a.png']

@@ -85,7 +85,7 @@ class _Lines:
 
 
 def undecodable(path: Path, encoding: str, error: UnicodeError, near: int) -> InputRefused:
-    """A decoder works ahead of the lines, so the one at fault is counted anew."""
+    """A decoder works ahead of the lines, so the line at fault is counted again."""
     if isinstance(error, UnicodeDecodeError) and (bad := first_bad(path, encoding)) is not None:
         return InputRefused([bad.problem(path, f"not {encoding}")])
     message = f"{path}: not {encoding}: {error}; say --encoding"

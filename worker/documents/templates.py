@@ -119,7 +119,7 @@ class Template:
 
 
 def prompt_template(text: str, *, source: str) -> Template:
-    """``text`` as a template. Raises InputRefused with the template's line where it is none."""
+    """``text`` as a template. Raises InputRefused with the line of the error where it is not a valid template."""
     from jinja2 import TemplateSyntaxError, meta  # heavy, and needed only where there is a template
 
     from worker.documents.sandbox import Sandbox

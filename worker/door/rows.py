@@ -33,7 +33,7 @@ _OF_TEXTS = frozenset({"input", "dimensions"})
 
 
 class InputLine(NamedTuple):
-    """One line on its way to a job. ``raw`` is the line as a job line; None where ``problem`` says why it is none."""
+    """One line on its way to a job. ``raw`` is the line as a job line; None where ``problem`` says what is wrong with it."""
 
     line: int
     raw: bytes | str | None
@@ -106,7 +106,7 @@ def content_key(path: Path, submission: Submission) -> str:
 def open_input(path: Path, submission: Submission, *, by_document: bool = False) -> "Input":
     """The input and the submission checked against each other, before any row is read.
 
-    Raises InputRefused: an unreadable input, a template that is none, a variable that no column has, defaults that no
+    Raises InputRefused: an unreadable input, an invalid template, a variable that no column has, defaults that no
     host would take.
     """
     _check_defaults(submission)
@@ -176,7 +176,7 @@ def _plain(problem: Any) -> tuple[int, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input under a submission; each iteration reads it anew."""
+    """An input under a submission; each iteration reads it again from its beginning."""
 
     rows: Rows
     submission: Submission
@@ -208,7 +208,7 @@ class Input:
 
     @property
     def encoding(self) -> str | None:
-        """The encoding that was found and that users are told of; None where they named it, or it is the usual one."""
+        """The detected encoding, for a message to users; None where they named it, or it is the usual one."""
         return (
             self.rows.encoding
             if self.submission.encoding is None and is_unusual(self.rows.encoding)

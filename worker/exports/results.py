@@ -225,7 +225,7 @@ def write_results_file(
 ) -> int:
     """Write what the ending of ``path`` says; the file is replaced only when all is there. Returns how many jobs.
 
-    ``columns`` is the order of the input's, where it is known; ``form`` is for CSV. ``say`` is told what a reader of the
+    ``columns`` is the order of the input's, where it is known; ``form`` is for CSV. ``say`` gets what a reader of the
     file should know. What is no ordinary file (a pipe, ``/dev/stdout``) is written to as it is. Raises InputRefused, OSError.
     """
 

@@ -89,7 +89,7 @@ class Kind(ABC):
         return runner_key(model, request, window=window)
 
     def digest(self, job: NewJob) -> bytes:
-        """16 bytes, other for all that asks something else: by it a changed input is told from an equal one."""
+        """16 bytes, other for all that asks something else: it distinguishes a changed input from an equal one."""
         return asked_digest(job)
 
     def reuse_key(self, runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ import simulator
 from api_schemas.submissions import Submission
 from worker.cli import summary
 from worker.cli.run import run_batch
-from worker.cli.submissions import Entry, Wanted
+from worker.cli.submissions import Entry, RunTerms
 from worker.door.rows import RowFile
 from worker.errors import DatabaseUnavailable
 from worker.settings import load_settings
@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
         code = run_batch(
             load_settings(home=tmp_path / "home"),
             Entry(Submission(models=(MODEL,)), RowFile(file)),
-            Wanted(output=output),
+            RunTerms(output=output),
             urls=[host.url],
             slots=2,
         )

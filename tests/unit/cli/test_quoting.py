@@ -8,7 +8,7 @@ import pytest
 
 from api_schemas.shown import plain
 from worker.cli.eta import Eta
-from worker.cli.quoting import expected, said, whether_in_time
+from worker.cli.quoting import expected, summary, whether_in_time
 from worker.cli.render import Rates
 from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
@@ -79,7 +79,9 @@ def test_a_deadline_is_met_perhaps_met_perhaps_missed_or_missed(minutes: int, to
 
 def test_a_guess_is_called_one_with_the_way_to_know_better() -> None:
     told = list(
-        said(quoted(guessed=("qwen3:8b num_ctx=4096",)), None, sampling="caravan quote x.jsonl --measure 10")
+        summary(
+            quoted(guessed=("qwen3:8b num_ctx=4096",)), None, sampling="caravan quote x.jsonl --measure 10"
+        )
     )
 
     assert told[1] == (
@@ -91,7 +93,7 @@ def test_a_guess_is_called_one_with_the_way_to_know_better() -> None:
 def test_work_that_no_host_can_do_is_never_in_time() -> None:
     found = quoted(unplaced=("big:1",))
 
-    told = list(said(found, NOW + timedelta(days=1), zone=UTC))
+    told = list(summary(found, NOW + timedelta(days=1), zone=UTC))
 
     assert told[0].startswith("Never: no host has, or can hold, big:1; ")
     assert told[-1].startswith("Not in time for ")

@@ -17,7 +17,7 @@ from tests.unit.cli.test_render import HALFWAY, console, printed
 from worker.cli import loaded, watch
 from worker.cli.main import app
 from worker.cli.render import batch_progress_shown, error_console, output_console, rates
-from worker.cli.settings import origins_for, said, said_before, settings_for
+from worker.cli.settings import common_options, origins_for, said_before, settings_for
 from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
@@ -158,11 +158,11 @@ def test_options_before_the_command_hold_for_it_alone(
 ) -> None:
     with said_before(**given):  # type: ignore[arg-type]
         settings = settings_for()
-        assert (settings.log_level, said().quiet, error_console().quiet) == (level, quiet, quiet)
+        assert (settings.log_level, common_options().quiet, error_console().quiet) == (level, quiet, quiet)
         assert ("log_level" in settings.model_fields_set) == bool(given)
         assert not output_console().quiet
 
-    assert not said().quiet and not said().overrides
+    assert not common_options().quiet and not common_options().overrides
 
 
 def test_each_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

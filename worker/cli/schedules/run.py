@@ -254,12 +254,12 @@ def _print_result(database: "Database", firing_id: int, clock: "Clock", code: in
 
 
 def _tell(report: dict[str, Any], *, as_json: bool) -> None:
-    from worker.cli.settings import said
+    from worker.cli.settings import common_options
     from worker.schedules.letter import letter
 
     if as_json:
         print_json(report)
-    elif not said().quiet:
+    elif not common_options().quiet:
         typer.echo(letter(report))
 
 
