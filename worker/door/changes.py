@@ -1,7 +1,10 @@
 """Compares a changed input with its batch: kept, new and changed rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin
@@ -18,7 +21,7 @@ from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import get_batch
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.extend import (
     StoredJob,
     add_jobs,
@@ -104,20 +107,16 @@ def extend(
             and stored.metadata != job.metadata
             and _asked_as_before(stored, job)
         ]
-        with database.write() as conn:
-            set_metadata(conn, described)
-            taken = taken_places(conn, batch.id, [job.seq for job in new])
-            free = last_place(conn, batch.id)
-            placed = []
-            for job in new:
-                if job.seq in taken:
-                    # its line belonged to another row once: it comes after all that is there
-                    free = max(free, chunk[-1].seq, job.seq) + 1
-                    placed.append(moved_to(job, free))
-                else:
-                    placed.append(job)
-            add_jobs(conn, batch.id, placed, now=clock.now())
-            asked_anew = replace_jobs(conn, batch.id, changed)
+        store = partial(
+            _store_chunk,
+            batch_id=batch.id,
+            last=chunk[-1].seq,
+            new=new,
+            changed=changed,
+            described=described,
+            now=clock.now(),
+        )
+        asked_anew = database.transact(store)
         promote_batches(database, [batch.id], clock)
         added += len(new)
         replaced += asked_anew
@@ -126,16 +125,47 @@ def extend(
     problems = link_jobs_of(database, batch.id, intake)
     mark_parents(database, batch.id)
     if problems:  # what they wait for went since it was looked for: nobody would ever let them go
-        with database.write() as conn:
-            for part in by_batch(Selection(job_ids=frozenset(unlinked(conn, batch.id)))):
-                cancel_some(conn, part, now=clock.now(), limit=CHUNK)
+        database.transact(partial(_cancel_unlinked, batch_id=batch.id, now=clock.now()))
         raise InputRefused(problems)
-    with database.write() as conn:
+
+    def rename(conn: Connection) -> Batch:
         if not running:
             rename_batch(conn, batch.id, key=key, origin=origin, source=source)
-        extended = get_batch(conn, batch.id)
+        return get_batch(conn, batch.id)
+
+    extended = database.transact(rename)
     emit("batch.extended", batch=batch.id, added=added, replaced=replaced)
     return extended, Difference(kept, added, replaced + running, running, 0)
+
+
+def _store_chunk(
+    conn: Connection,
+    batch_id: int,
+    last: int,
+    new: Sequence[NewJob],
+    changed: Sequence[tuple[int, NewJob]],
+    described: Sequence[tuple[int, Mapping[str, Any] | None]],
+    now: datetime,
+) -> int:
+    """Store what a chunk of rows, the last of them at ``last``, changes of a batch; returns how many are asked again."""
+    set_metadata(conn, described)
+    taken = taken_places(conn, batch_id, [job.seq for job in new])
+    free = last_place(conn, batch_id)
+    placed = []
+    for job in new:
+        if job.seq in taken:
+            # its line belonged to another row once: it comes after all that is there
+            free = max(free, last, job.seq) + 1
+            placed.append(moved_to(job, free))
+        else:
+            placed.append(job)
+    add_jobs(conn, batch_id, placed, now=now)
+    return replace_jobs(conn, batch_id, changed)
+
+
+def _cancel_unlinked(conn: Connection, batch_id: int, now: datetime) -> None:
+    for part in by_batch(Selection(job_ids=frozenset(unlinked(conn, batch_id)))):
+        cancel_some(conn, part, now=now, limit=CHUNK)
 
 
 def named_jobs(

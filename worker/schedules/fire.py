@@ -6,10 +6,10 @@ refused by the next one, a sealed one is taken over with the documents as they w
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
 
 from api_schemas.submissions import Submission
 from worker.clock import Clock
@@ -31,7 +31,7 @@ from worker.schedules.reading import ReadDocument, Reading, Settled, read_docume
 from worker.schedules.spec import asking_of, min_age_of, request_of
 from worker.schedules.telling import promise
 from worker.storage.batches import batch_of_key, refuse_batch
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.firing_changes import note_changes
 from worker.storage.firing_documents import held_documents
 from worker.storage.models import known_models
@@ -75,13 +75,12 @@ def fire(
     Raises DatabaseUnavailable; whoever comes next goes on after the lease.
     """
     token = uuid.uuid4().hex
-    with database.write() as conn:
-        firing = take_firing(conn, firing_id, token=token, now=clock.now(), lease=LEASE)
+    now = clock.now()
+    firing = database.transact(lambda conn: take_firing(conn, firing_id, token=token, now=now, lease=LEASE))
     if firing is None:
         return None
     if firing.state is not FiringState.READING:
-        with database.write() as conn:
-            let_firing_go(conn, firing_id, token=token)
+        database.transact(lambda conn: let_firing_go(conn, firing_id, token=token))
         return None
     try:
         return _fire(database, firing, token, clock=clock, reading=reading, max_attempts=max_attempts)
@@ -89,12 +88,14 @@ def fire(
         return None
     except (InputRefused, ExtraMissing, OSError) as error:
         reason = in_words(error)
-        now = clock.now()
-        with database.write() as conn:
-            if end_firing(conn, firing_id, FiringState.FAILED, token=token, now=now, reason=reason):
-                promise(conn, firing_id, get_schedule(conn, firing.schedule).spec, now=now)
+        database.transact(partial(_fail, firing=firing, token=token, now=clock.now(), reason=reason))
         emit("schedule.failed", schedule=firing.schedule, firing=firing_id, message=reason)
         return replace(firing, state=FiringState.FAILED, reason=reason)
+
+
+def _fail(conn: Connection, firing: Firing, token: str, now: datetime, reason: str) -> None:
+    if end_firing(conn, firing.id, FiringState.FAILED, token=token, now=now, reason=reason):
+        promise(conn, firing.id, get_schedule(conn, firing.schedule).spec, now=now)
 
 
 def _fire(
@@ -153,9 +154,7 @@ def _held(
     for document in documents:
         if clock.monotonic() - kept_at > KEEP_EVERY:
             kept_at = clock.monotonic()
-            with database.write() as conn:
-                if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
-                    raise Lost
+            database.transact(partial(_still_ours, firing=firing, token=token, clock=clock))
         yield document
 
 
@@ -171,16 +170,21 @@ def _key(firing: Firing, attempt: int) -> str:
 def _batch_of_earlier_try(database: Database, firing: Firing, clock: Clock) -> Batch | None:
     """The batch that a try before this one sealed. One that it was still filling takes no more jobs from now on."""
     for attempt in range(1, firing.tries):
-        with database.write() as conn:
-            batch = batch_of_key(conn, _key(firing, attempt))
-            if batch is None or batch.state is BatchState.REFUSED:
-                continue
-            if batch.state is not BatchState.RECEIVING:
-                return batch
-            told = Problem(
-                0, "", "interrupted", "the process that submitted it was interrupted; the firing began again"
-            )
-            refuse_batch(conn, batch.id, [told], now=clock.now())
+        batch = database.transact(partial(_sealed, key=_key(firing, attempt), now=clock.now()))
+        if batch is not None:
+            return batch
+    return None
+
+
+def _sealed(conn: Connection, key: str, now: datetime) -> Batch | None:
+    """The batch of a key if it was sealed; one that is still being received is refused."""
+    batch = batch_of_key(conn, key)
+    if batch is None or batch.state is BatchState.REFUSED:
+        return None
+    if batch.state is not BatchState.RECEIVING:
+        return batch
+    why = "the process that submitted it was interrupted; the firing began again"
+    refuse_batch(conn, batch.id, [Problem(0, "", "interrupted", why)], now=now)
     return None
 
 
@@ -265,19 +269,12 @@ def _note(
                 error_message=entry.message,
             )
         )
-    gone, dropped = diff.gone, diff.dropped
     for start in range(0, len(noted), CHUNK):
-        with database.write() as conn:
-            _still_ours(conn, firing, token, clock)
-            note_documents(
-                conn,
-                diff.schedule.id,
-                firing.id,
-                noted[start : start + CHUNK],
-                known=diff.known,
-                now=clock.now(),
-            )
-            note_changes(conn, firing.id, noted[start : start + CHUNK])
+        chunk = noted[start : start + CHUNK]
+        database.transact(
+            partial(_note_chunk, firing=firing, token=token, diff=diff, chunk=chunk, clock=clock)
+        )
+    gone, dropped = diff.gone, diff.dropped
     tallies = Tallies(
         found=sum(found.values()),
         new=found[Change.NEW],
@@ -292,20 +289,17 @@ def _note(
     expected = None if batch is None else forecast(database, batch.id, clock=clock)
     if expected is not None:
         report["forecast"] = expected.plain
-    with database.write() as conn:
+
+    def run(conn: Connection) -> None:
         _still_ours(conn, firing, token, clock)
         note_gone(conn, diff.schedule.id, firing.id, gone, now=clock.now())
         note_gone(conn, diff.schedule.id, firing.id, dropped, now=clock.now(), change=str(Change.DROPPED))
         note_changes(conn, firing.id, [_missing(diff.known[key], Change.GONE) for key in gone])
         note_changes(conn, firing.id, [_missing(diff.known[key], Change.DROPPED) for key in dropped])
-        run_firing(
-            conn,
-            firing.id,
-            token=token,
-            batch_id=None if batch is None else batch.id,
-            tallies=tallies,
-            report=report,
-        )
+        batch_id = None if batch is None else batch.id
+        run_firing(conn, firing.id, token=token, batch_id=batch_id, tallies=tallies, report=report)
+
+    database.transact(run)
     emit("schedule.fired", schedule=firing.schedule, firing=firing.id, jobs=tallies.asked)
     return replace(
         firing,
@@ -317,10 +311,18 @@ def _note(
     )
 
 
+def _note_chunk(
+    conn: Connection, firing: Firing, token: str, diff: Diff, chunk: Sequence[Noted], clock: Clock
+) -> None:
+    _still_ours(conn, firing, token, clock)
+    note_documents(conn, diff.schedule.id, firing.id, chunk, known=diff.known, now=clock.now())
+    note_changes(conn, firing.id, chunk)
+
+
 def _missing(document: SeenDocument, change: Change) -> Noted:
     return Noted(document.custom_id, document.model, document.path, str(change))
 
 
-def _still_ours(conn: Any, firing: Firing, token: str, clock: Clock) -> None:
+def _still_ours(conn: Connection, firing: Firing, token: str, clock: Clock) -> None:
     if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
         raise Lost

@@ -1,6 +1,7 @@
 """Which schedules are due? Each time comes to one firing, whatever number of ticks and beats look. Reads no document."""
 
 from datetime import datetime
+from functools import partial
 
 from worker.clock import Clock
 from worker.domain.schedules import Firing, FiringState, Schedule
@@ -30,37 +31,41 @@ def open_due(database: Database, *, clock: Clock) -> int:
 
 
 def _open(database: Database, name: str, now: datetime) -> bool:
-    with database.write() as conn:
-        schedule = lock_schedule(conn, name)
-        if schedule is None or schedule.paused_at is not None or schedule.next_at is None:
-            return False
-        spec = schedule.spec
-        found = due(spec.cron, zone_of(spec.tz), next_at=schedule.next_at, now=now, misfire=spec.misfire)
-        if found.next_at == schedule.next_at:
-            return False  # somebody else was faster
-        move_on(conn, schedule.id, next_at=found.next_at)
-        if found.skipped_at is not None:
-            told = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
-            skipped = open_firing(
-                conn,
-                schedule,
-                found.skipped_at,
-                state=FiringState.SKIPPED,
-                now=now,
-                missed=found.missed,
-                reason=told,
-            )
-            if skipped is not None:
-                promise(conn, skipped.id, spec, now=now)
-        if found.fire_at is None:
-            return False
-        firing = _begin(conn, schedule, found.fire_at, now=now, missed=found.missed)
-        if firing is not None and firing.state is FiringState.SKIPPED:
-            promise(conn, firing.id, spec, now=now)
+    firing = database.transact(partial(_open_locked, name=name, now=now))
     if firing is None:
         return False
     emit("schedule.due", schedule=name, fire_at=firing.fire_at.isoformat(), state=str(firing.state))
     return True
+
+
+def _open_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
+    schedule = lock_schedule(conn, name)
+    if schedule is None or schedule.paused_at is not None or schedule.next_at is None:
+        return None
+    spec = schedule.spec
+    found = due(spec.cron, zone_of(spec.tz), next_at=schedule.next_at, now=now, misfire=spec.misfire)
+    if found.next_at == schedule.next_at:
+        return None  # somebody else was faster
+    move_on(conn, schedule.id, next_at=found.next_at)
+    if found.skipped_at is not None:
+        told = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
+        skipped = open_firing(
+            conn,
+            schedule,
+            found.skipped_at,
+            state=FiringState.SKIPPED,
+            now=now,
+            missed=found.missed,
+            reason=told,
+        )
+        if skipped is not None:
+            promise(conn, skipped.id, spec, now=now)
+    if found.fire_at is None:
+        return None
+    firing = _begin(conn, schedule, found.fire_at, now=now, missed=found.missed)
+    if firing is not None and firing.state is FiringState.SKIPPED:
+        promise(conn, firing.id, spec, now=now)
+    return firing
 
 
 def _begin(
@@ -91,18 +96,21 @@ def _begin(
 
 def fire_now(database: Database, name: str, *, clock: Clock) -> Firing:
     """A firing beside those of its times. Raises NotFound; Conflict where an earlier one has not ended."""
-    now = clock.now()
-    with database.write() as conn:
-        schedule = lock_schedule(conn, name)
-        if schedule is None:
-            get_schedule(conn, name)  # which says that there is none
-        assert schedule is not None
-        firing = _begin(conn, schedule, now, now=now, by_hand=True)
-        if firing is not None and firing.state is FiringState.SKIPPED:
-            raise Conflict(f"schedule {name} cannot fire now: {firing.reason}")
+    firing = database.transact(partial(_fire_locked, name=name, now=clock.now()))
     if firing is None:
         raise Conflict(f"schedule {name} fires at this very moment")
     emit("schedule.due", schedule=name, fire_at=firing.fire_at.isoformat(), state=str(firing.state))
+    return firing
+
+
+def _fire_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
+    schedule = lock_schedule(conn, name)
+    if schedule is None:
+        get_schedule(conn, name)  # which says that there is none
+    assert schedule is not None
+    firing = _begin(conn, schedule, now, now=now, by_hand=True)
+    if firing is not None and firing.state is FiringState.SKIPPED:
+        raise Conflict(f"schedule {name} cannot fire now: {firing.reason}")
     return firing
 
 
@@ -118,7 +126,6 @@ def begin_queued(database: Database) -> int:
     begun, seen = 0, set()
     for firing in unfinished:  # by schedule, the oldest first
         if firing.schedule_id not in seen and firing.state is FiringState.QUEUED:
-            with database.write() as conn:
-                begun += let_begin(conn, firing.id)
+            begun += database.transact(partial(let_begin, firing_id=firing.id))
         seen.add(firing.schedule_id)
     return begun

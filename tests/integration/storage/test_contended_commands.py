@@ -1,21 +1,21 @@
 """A command whose transaction met another one begins it again, and nobody hears of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.clocks import FakeClock
-from tests.door import submit_lines
+from tests.contention import each_contended_once
+from tests.door import submit_file, submit_lines
 from tests.integration.storage.conftest import KEY, NOW, Store, new_job
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
-from worker.errors import DatabaseContended, SettingsRefused
+from worker.errors import SettingsRefused
 from worker.hosts.registry import register_new
 from worker.maintenance.actions import cancel_jobs, pause_batch, resume_batch
 from worker.ollama.client import OllamaHost
-from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import read_hosts
 
 CLOCK = FakeClock(NOW)
@@ -82,20 +82,20 @@ def test_a_batch_is_submitted_although_another_transaction_is_in_its_way(
     assert met and store.counts(batch) == {JobState.QUEUED: 1, JobState.WAITING: 1}
 
 
-@contextmanager
-def each_contended_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every transaction that changes something is given up at its end, the first time; gives a list of these times."""
-    write, times, first = Database.write, list[int](), [True]
+def test_a_batch_is_extended_although_another_transaction_is_in_its_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"custom_id": "a", "prompt": "A"}\n{"custom_id": "b", "prompt": "B"}\n')
+    first = submit_file(store.database, rows, models=(KEY,)).batch.id
+    rows.write_text(
+        '{"custom_id": "a", "prompt": "other"}\n{"custom_id": "b", "prompt": "B", "metadata": {"n": 1}}\n'
+        '{"custom_id": "c", "prompt": "C", "after": "a"}\n'
+    )
 
-    @contextmanager
-    def met_once(database: Database) -> Iterator[Connection]:
-        with write(database) as conn:
-            yield conn
-            first[0] = not first[0]
-            if not first[0]:
-                times.append(len(times))
-                raise DatabaseContended("deadlock")
+    with each_contended_once(monkeypatch) as met:
+        receipt = submit_file(store.database, rows, models=(KEY,), on_change="extend")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Database, "write", met_once)
-        yield times
+    assert met and receipt.batch.id == first and receipt.difference is not None
+    assert (receipt.difference.new, receipt.difference.changed) == (1, 1)
+    assert store.counts(first) == {JobState.QUEUED: 2, JobState.WAITING: 1}
