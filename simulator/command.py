@@ -121,16 +121,16 @@ def _faults(file: Path | None) -> tuple[Fault, ...]:
 def _models(
     names: str, load_seconds: float | None, tokens_per_second: float | None
 ) -> tuple[SimulatedModel, ...]:
-    """A demo model under its name, one for embeddings under a name with ``embed`` in it, any other like the first demo model."""
+    """A demo model under its name, one for embeddings under a name with ``embed`` in it, one that reasons under
+    a name with ``r1`` in it, any other like the first demo model."""
     demo = {model.name: model for model in demo_models()}
     models = []
     for name in [part for piece in names.split(",") if (part := piece.strip())]:
         if "embed" in name:
             model = embedding_model(name)
         else:
-            model = demo.get(name) or dataclasses.replace(
-                next(iter(demo.values())), name=name, thinking="tags" if "r1" in name else "none"
-            )
+            like = demo["deepseek-r1:8b" if "r1" in name else "llama3.2:3b"]
+            model = dataclasses.replace(demo.get(name, like), name=name)
         if load_seconds is not None:
             model = dataclasses.replace(model, load_seconds=load_seconds)
         if tokens_per_second is not None:
