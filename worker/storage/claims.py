@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -20,6 +20,7 @@ from worker.domain.jobs import ClaimedJob, JobState, Priority
 from worker.errors import Code
 from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
+from worker.policy.turns import Stretch, Turn, stretches, turn_after
 from worker.replies.contexts import unpack_context
 from worker.storage.conversations import Turns, earlier_turns
 from worker.storage.follows.parents import Earlier, earlier_answers, parts_of
@@ -44,12 +45,6 @@ from worker.storage.transitions import (
 from worker.storage.types import UtcTime
 
 LATEST = datetime.max.replace(tzinfo=UTC)
-TURN = timedelta(seconds=30)
-"""How long one batch is claimed from before the next of the same runner key and priority has its turn: a small batch is
-not stuck behind a giant one, and prompts that begin alike still follow each other."""
-
-Turn = tuple[int | None, datetime | None]
-"""The batch whose turn it is, and since when."""
 
 
 class Pick(Enum):
@@ -233,7 +228,7 @@ def _tiers(conn: Connection, key: str, now: datetime) -> list[_Tier]:
             plain=row.plain,
             dated=row.dated,
             expiring=row.expiring,
-            turn=(row.batch_id, row.batch_at),
+            turn=Turn(row.batch_id, row.batch_at),
             served=row.served,
             stopped=row.stopped,
         )
@@ -328,20 +323,17 @@ def _in_turn(
     *,
     batch_id: int | None,
 ) -> tuple[list[Row[Any]], Turn]:
-    """Jobs of the batch whose turn it is, then of those after it, then of those before it; and whose turn it is now."""
-    pick = _OF_ORDER[order]
-    batch, since = turn
-    if batch_id is not None or order is Order.LONGEST or batch is None:
-        rows = _take(conn, pick, asked, limit)
-    else:
-        over = since is None or now - since >= TURN
-        start = id_range(batch + 1 if over else batch)["low"]
-        rows = _take(conn, pick, asked | {"low": max(start, asked["low"])}, limit)
-        if len(rows) < limit:
-            rows += _take(conn, pick, asked | {"high": start}, limit - len(rows))
-    last = max((row.batch_id for row in rows), default=batch)
-    goes_on = last == batch and since is not None and now - since < TURN
-    return rows, (last, since if goes_on and since is not None else now)
+    """Jobs of the batches in the order that ``policy.turns`` gives, and whose turn it is now."""
+    rows: list[Row[Any]] = []
+    for stretch in (Stretch(),) if batch_id is not None else stretches(turn, order, now):
+        if len(rows) == limit:
+            break
+        bounds = {
+            "low": asked["low"] if stretch.first is None else id_range(stretch.first)["low"],
+            "high": asked["high"] if stretch.end is None else id_range(stretch.end)["low"],
+        }
+        rows += _take(conn, _OF_ORDER[order], asked | bounds, limit - len(rows))
+    return rows, turn_after(turn, {row.batch_id for row in rows}, now)
 
 
 @cache
@@ -366,10 +358,11 @@ def _turn_statements(dialect: str) -> tuple[Any, Any]:
 
 
 def _keep_turn(conn: Connection, tier: _Tier, now: datetime, turn: Turn) -> None:
-    batch, since = turn
     change, make = _turn_statements(conn.dialect.name)
     values = {"key": tier.runner_key, "priority": int(tier.priority)}
-    conn.execute(change if tier.served else make, values | {"at": now, "batch": batch, "since": since})
+    conn.execute(
+        change if tier.served else make, values | {"at": now, "batch": turn.batch, "since": turn.since}
+    )
 
 
 @cache

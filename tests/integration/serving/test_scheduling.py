@@ -17,7 +17,8 @@ from worker.exports.results import result_lines
 from worker.hosts.registry import register
 from worker.observability import events
 from worker.ollama.client import OllamaHost
-from worker.storage.claims import TURN, claim_jobs
+from worker.policy.turns import TURN
+from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
 from worker.storage.paces import read_paces
