@@ -35,7 +35,7 @@ from api_schemas.job_problems import (
 )
 from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
-from api_schemas.options import INT_OPTIONS, given, ignored
+from api_schemas.options import INT_OPTIONS, explicit_options, ignored
 from api_schemas.results import ResultError, ResultLine
 from api_schemas.shapes import GENERATE, LineShape, shape_of
 
@@ -275,7 +275,7 @@ def _finish(
         if name in request:
             request[name] = [one.model_dump(exclude_none=True) for one in request[name]]
     if "options" in request:
-        options = given(request["options"])
+        options = explicit_options(request["options"])
         if options:
             request["options"] = options
             if unread := ignored(options):

@@ -198,7 +198,7 @@ INT_OPTIONS = frozenset(
 """Options that are whole numbers."""
 
 
-def given(options: "Options | None") -> dict[str, object]:
+def explicit_options(options: "Options | None") -> dict[str, object]:
     """The options that were given, in the order of the table; null is not given."""
     if options is None:
         return {}

@@ -61,7 +61,7 @@ class LineShape:
         """The marks as they stand in a line."""
         return tuple(f'"{name}"'.encode() for name in self.marks)
 
-    def asked(self, text: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    def line_fields(self, text: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of the line that a job with this text and request was made of."""
         named = (
             {}

@@ -10,8 +10,8 @@ from simulator.bodies import BadRequest, ChatRequest, read_chat
 from simulator.failures import Failed
 from simulator.generate import (
     check_capability,
+    find_model,
     fits,
-    found,
     parser_for,
     quoted_name,
     template_of,
@@ -40,7 +40,7 @@ async def serve(machine: Machine, disk: Disk, asked: ChatRequest, wording: Wordi
     """Answer in any wording (``/v1/chat/completions`` comes this way too)."""
     if not asked.model:
         raise BadRequest("model is required")
-    model = found(disk, asked.model)
+    model = find_model(disk, asked.model)
     if not asked.messages and asked.keep_alive == 0:
         machine.scheduler.expire(model)
         reply.send(200, JSON, wording.brief("unload"))

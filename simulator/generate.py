@@ -43,7 +43,7 @@ async def serve(
     context: bool = True,
 ) -> None:
     """Answer in any wording (``/v1/completions`` comes this way too)."""
-    model = found(disk, asked.model)
+    model = find_model(disk, asked.model)
     empty = not asked.prompt
     if empty and asked.keep_alive == 0:
         machine.scheduler.expire(model)
@@ -76,7 +76,7 @@ async def serve(
     await answer(machine, job, wording, reply)
 
 
-def found(disk: Disk, sent: str) -> LocalModel:
+def find_model(disk: Disk, sent: str) -> LocalModel:
     """The model of a request.
 
     Raises:

@@ -49,7 +49,7 @@ class Options:
 
     runner: RunnerOptions
     sampling: Sampling
-    given: frozenset[str] = field(default_factory=frozenset)
+    explicit: frozenset[str] = field(default_factory=frozenset)
 
 
 _INTEGERS = frozenset(

@@ -35,14 +35,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """What a template may know of thinking. ``given`` is false where neither client nor server set it."""
+    """What a template may know of thinking. ``explicit`` is false where neither client nor server set it."""
 
     on: bool
-    given: bool
+    explicit: bool
     level: str = ""
 
     def values(self) -> dict[str, Any]:
-        return {"Think": self.on, "ThinkLevel": self.level, "IsThinkSet": self.given}
+        return {"Think": self.on, "ThinkLevel": self.level, "IsThinkSet": self.explicit}
 
 
 def rendered_fill_in(template: Template, prompt: str, suffix: str, think: Think) -> str:

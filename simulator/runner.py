@@ -95,7 +95,7 @@ class _Sequence:
 
     slot: Slot
     prompt: Sequence[int]
-    said: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     reading_until: float = 0.0
     sent: int = 0
     last_piece: str = ""
@@ -196,7 +196,7 @@ class Runner:
     def _free(self, sequence: _Sequence) -> None:
         self._busy -= 1
         self._gpu.busy -= 1
-        self._cache.give_back(sequence.slot, [*sequence.prompt, *sequence.said])
+        self._cache.give_back(sequence.slot, [*sequence.prompt, *sequence.tokens])
         self._free_slots.release()
 
     async def _run(
@@ -231,7 +231,7 @@ class Runner:
             if token == END:
                 reason = "stop"
                 break
-            sequence.said.append(token)
+            sequence.tokens.append(token)
             text = pieces.add(self._voice.vocabulary.piece(token))
             if text is not None and not (pieces.stopped and not text):
                 if self._repeats(sequence, text):

@@ -12,8 +12,6 @@ from tests.repo.docs.pages import ROOT
 
 PACKAGES = ("worker", "api_schemas", "simulator", "caravan")
 
-DEBTS = Path(__file__).with_suffix(".debts")
-
 PHRASES = {
     r"(?<!here )\b(?:is|are) none\b(?! of)": "say what is wrong: is not a valid …, there is no …",
     r"'[^' ]+' is no \w+": "is not a valid …, and what would be",
@@ -143,25 +141,9 @@ def modules() -> Iterator[Path]:
             yield path.relative_to(ROOT)
 
 
-def debts() -> dict[str, int]:
-    """Findings by module, as many as there may still be: a list that only gets shorter."""
-    lines = DEBTS.read_text(encoding="utf-8").splitlines()
-    return {path: int(number) for path, number in (line.split() for line in lines if line)}
-
-
 def findings() -> dict[str, list[Finding]]:
     """The findings of every module that has some."""
     every = {
         str(path): list(in_code((ROOT / path).read_text(encoding="utf-8"), path.stem)) for path in modules()
     }
     return {path: found for path, found in every.items() if found}
-
-
-def write_debts() -> None:
-    """Lower the list to what is left."""
-    left = {path: min(len(found), debts().get(path, len(found))) for path, found in findings().items()}
-    DEBTS.write_text("".join(f"{path} {number}\n" for path, number in left.items()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_debts()

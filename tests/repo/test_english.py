@@ -49,15 +49,8 @@ def test_help_texts_begin_with_a_noun_or_an_imperative_and_are_sentences() -> No
 
 
 def test_docstrings_messages_and_names_of_the_program_are_plain_english() -> None:
-    allowed = english.debts()
-
-    problems = [
-        f"{path}: {len(findings)} findings, {allowed.get(path, 0)} allowed: {findings}"
-        for path, findings in english.findings().items()
-        if len(findings) > allowed.get(path, 0)
-    ]
-
-    assert problems == []
+    assert any(english.modules())
+    assert english.findings() == {}
 
 
 def test_what_needs_to_be_read_twice_is_noticed() -> None:

@@ -52,7 +52,7 @@ def demo(
             address = host_address(ollama_host())
             console.print(f"Demo on the real Ollama at {address}: its smallest local models, a few jobs.")
             place = workplace_of(stack, [Host(host_name(address), address)])
-            lines = real_lines(path, place.seen[0].models)
+            lines = real_lines(path, place.looks[0].models)
             scratch = exits.enter_context(tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8"))
             scratch.writelines(lines)
             scratch.flush()

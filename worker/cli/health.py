@@ -41,7 +41,7 @@ def health(
         print_json(verdict.shown)
     else:
         for finding in verdict.findings:
-            typer.echo(f"{'bad' if finding.bad else 'note':<5} {finding.kind:<9} {finding.told}")
+            typer.echo(f"{'bad' if finding.bad else 'note':<5} {finding.kind:<9} {finding.message}")
             typer.echo(f"{'':<15} → {finding.remedy}")
         if verdict.well:
             typer.echo("all is well")

@@ -459,7 +459,7 @@ def _printed(
         if as_json:
             continue
         level = painted(f"{finding.level:<5}", colour_of(finding.level))
-        show(f"{level} {finding.what:<10} {terminal_safe(finding.told)}")
+        show(f"{level} {finding.what:<10} {terminal_safe(finding.message)}")
         if finding.remedy:
             typer.echo(f"{'':<16} → {finding.remedy}")
     return found

@@ -455,7 +455,7 @@ class RowsOptions:
 class SubmissionOptions:
     """Everything that a submission can say."""
 
-    asked: RowsOptions
+    rows: RowsOptions
     sample: SampleOptions
     batch: BatchOptions
     limits: LimitOptions

@@ -162,7 +162,7 @@ def run_batch(
     quiet_log(settings)
     console = error_console()
     with workplace(settings, urls, slots, say=lambda text: console.print(text, style="dim")) as place:
-        say_unreachable(console, place.seen)
+        say_unreachable(console, place.looks)
         return _worked(place, console, entry, terms)
 
 
@@ -176,7 +176,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     submission, alone = entry.submission, place.stack is not None
     check = models_checked(place, console, pull=submission.pull_missing)
     receipt = take_in(place.database, place.settings, entry, console, check, output=terms.output)
-    names = [look.host.name for look in place.seen]
+    names = [look.host.name for look in place.looks]
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
     if not terms.quiet:
         warn_of_deadline(console, rest(), receipt.batch.deadline)
@@ -219,7 +219,7 @@ def models_checked(place: "Workplace", console: "Console", *, pull: bool = False
     from worker.cli.pulling import puller
     from worker.hosts.registry import models_check
 
-    hosts = [look.host for look in place.seen if look.error is None]
+    hosts = [look.host for look in place.looks if look.error is None]
     return models_check(
         place.models, puller(place.database, place.open_host, hosts, console) if pull else None
     )

@@ -144,7 +144,7 @@ def submission_of(settings: "Settings", options: SubmissionOptions, **more: Any)
         "notices": notices_of(settings, options.notices),
         "max_attempts": settings.max_attempts,
     }
-    return asked_of(options.asked, hours, **terms)
+    return asked_of(options.rows, hours, **terms)
 
 
 def asked_of(options: RowsOptions, hours: HoursOptions | None = None, **terms: Any) -> "Submission":
@@ -216,7 +216,7 @@ def _outputs(
 ) -> "Outputs":
     from worker.cli.outputs import outputs_of
 
-    format_, prompts = options.asked.models.format_, options.asked.prompts
+    format_, prompts = options.rows.models.format_, options.rows.prompts
     return outputs_of(
         settings,
         force=force,

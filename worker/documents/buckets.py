@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.documents.names import document_name
-from worker.documents.sources import MOST_ENTRIES, Found
+from worker.documents.sources import MOST_ENTRIES, DocumentFile
 from worker.errors import DocumentRefused, InputRefused, Problem, in_words
 from worker.extras import require
 
 
-def listed(root: str) -> Iterator[Found]:
+def listed(root: str) -> Iterator[DocumentFile]:
     """Everything under ``root``. Raises InputRefused where it cannot be listed."""
     system, base = _system(root)
     try:
@@ -32,10 +32,10 @@ def listed(root: str) -> Iterator[Found]:
             continue
         url = f"{root.rstrip('/')}/{name}"
         size = int(about.get("size") or 0)
-        yield Found(document_name(url), root, document_name(name), size, _modified(about), url)
+        yield DocumentFile(document_name(url), root, document_name(name), size, _modified(about), url)
 
 
-def fetched(source: Found, most: int) -> bytes:
+def fetched(source: DocumentFile, most: int) -> bytes:
     """The object's bytes. Raises DocumentRefused."""
     if not source.file.startswith(f"{source.root.rstrip('/')}/") or ".." in source.file.split("/"):
         raise DocumentRefused(source.path, "outside_root", f"outside {source.root}")

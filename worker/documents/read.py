@@ -17,7 +17,7 @@ from worker.documents.bounded import Reader
 from worker.documents.extract import is_extracted
 from worker.documents.formats.kinds import HTML, MAIL, OFFICE, PDF, XHTML, ending_of, media_type_of
 from worker.documents.names import document_name
-from worker.documents.sources import Found, is_remote, open_inside
+from worker.documents.sources import DocumentFile, is_remote, open_inside
 from worker.domain.pages import PAGE_BREAK, without_text
 from worker.errors import DocumentRefused
 from worker.extras import require
@@ -107,7 +107,7 @@ def is_table(name: str) -> bool:
 
 
 def read_document(
-    source: Found,
+    source: DocumentFile,
     rules: Rules = Rules(),
     *,
     reader: Reader | None = None,
@@ -125,7 +125,7 @@ def read_document(
 
 
 def _read(
-    source: Found, data: bytes, reader: Reader, rules: Rules
+    source: DocumentFile, data: bytes, reader: Reader, rules: Rules
 ) -> tuple[list[Document], list[tuple[str, bytes]]]:
     """The document, of a workbook each sheet, of an archive none; and the names and bytes of what is attached to it or packed
     in it. Raises DocumentRefused."""
@@ -157,14 +157,14 @@ def _read(
     return [document] if document.text.strip() else [], attached
 
 
-def _extracted(source: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:
+def _extracted(source: DocumentFile, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:
     """What the user's own command makes of it; None where there is none, or it leaves the document to us."""
     if rules.extract is None or not data or not is_extracted(source.name, data):
         return None
     return reader.extract(source.path, data, source.name, rules.extract)
 
 
-def _content(source: Found, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any]:
+def _content(source: DocumentFile, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any]:
     """What the reader makes of it; of a scan that a model is to see, pages without a word."""
     if needed := MODULES.get(media_type_of(source.name)):
         require("documents", f"{source.path}: reading this kind of document", *needed)
@@ -205,7 +205,7 @@ def _sheet(workbook: Document, name: str, text: str) -> Document:
 
 
 def _with_attachments(
-    source: Found, data: bytes, reader: Reader, rules: Rules
+    source: DocumentFile, data: bytes, reader: Reader, rules: Rules
 ) -> Iterator[Document | DocumentRefused]:
     """The document and what is attached to it or packed in it (``mail.eml/report.pdf``), also to messages within it.
 
@@ -242,7 +242,7 @@ def _with_attachments(
         todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 
-def read_images(source: Found, *, reader: Reader | None = None) -> Document:
+def read_images(source: DocumentFile, *, reader: Reader | None = None) -> Document:
     """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused, ExtraMissing."""
     data = _bytes_of(source)
     if ending_of(source.name) in IMAGES:
@@ -267,7 +267,7 @@ def read_images(source: Found, *, reader: Reader | None = None) -> Document:
     )
 
 
-def _picture(source: Found, data: bytes) -> Document:
+def _picture(source: DocumentFile, data: bytes) -> Document:
     """A picture is a document of one page. Raises DocumentRefused."""
     if not data:
         raise DocumentRefused(source.path, "empty", "the file is empty")
@@ -286,7 +286,7 @@ def _picture(source: Found, data: bytes) -> Document:
     )
 
 
-def _renders(source: Found, data: bytes, reader: Reader | None) -> Render:
+def _renders(source: DocumentFile, data: bytes, reader: Reader | None) -> Render:
     """Renders pages of these bytes, which are held until the document is let go. Raises ExtraMissing."""
     require("documents", f"{source.path}: rendering its pages", *IMAGE_MODULES)
 
@@ -298,7 +298,7 @@ def _renders(source: Found, data: bytes, reader: Reader | None) -> Render:
 
 
 def read_rows(
-    source: Found, *, reader: Reader | None = None, encoding: str | None = None
+    source: DocumentFile, *, reader: Reader | None = None, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
     """Each row of a table as a document, its columns in ``metadata``; a bad row as its problem.
 
@@ -310,7 +310,7 @@ def read_rows(
 
 
 def rows_of(
-    source: Found, data: bytes, reader: Reader, *, encoding: str | None = None
+    source: DocumentFile, data: bytes, reader: Reader, *, encoding: str | None = None
 ) -> Iterator[Document | DocumentRefused]:
     """The same of bytes at hand."""
     if source.name.lower().removesuffix(".gz").endswith(PARQUET):
@@ -323,7 +323,7 @@ def rows_of(
 
 
 def read_all(
-    source: Found,
+    source: DocumentFile,
     rules: Rules = Rules(),
     *,
     reader: Reader | None = None,
@@ -341,7 +341,7 @@ def read_all(
         yield refused
 
 
-def _sheet_rows(source: Found, data: bytes, reader: Reader) -> Iterator[Document | DocumentRefused]:
+def _sheet_rows(source: DocumentFile, data: bytes, reader: Reader) -> Iterator[Document | DocumentRefused]:
     """Each row of each sheet, ``book.xlsx/Prices#2``. Raises DocumentRefused, ExtraMissing."""
     require(
         "documents", f"{source.path}: reading this kind of document", *MODULES[media_type_of(source.name)]
@@ -354,7 +354,7 @@ def _sheet_rows(source: Found, data: bytes, reader: Reader) -> Iterator[Document
         yield from (_row(sheet, row) for row in rows)
 
 
-def _row(source: Found, row: Mapping[str, Any]) -> Document | DocumentRefused:
+def _row(source: DocumentFile, row: Mapping[str, Any]) -> Document | DocumentRefused:
     """A row as ``formats.rows.read_rows`` hands it out."""
     place = f"{source.path}#{row['line']}"
     if "refused" in row:
@@ -380,7 +380,7 @@ def _endings(name: str) -> str:
     return "." + ".".join(base.split(".")[1:][-2:])
 
 
-def _bytes_of(source: Found) -> bytes:
+def _bytes_of(source: DocumentFile) -> bytes:
     """Raises DocumentRefused."""
     if is_remote(source.path):
         from worker.documents.buckets import fetched  # fsspec is an extra

@@ -25,7 +25,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DocumentFile:
     """A document that is there, not yet read."""
 
     path: str
@@ -89,7 +89,7 @@ def find_documents(
     *,
     exclude: Sequence[str] = (),
     left_out: LeftOut | None = None,
-) -> Iterator[Found]:
+) -> Iterator[DocumentFile]:
     """The files that match any of ``patterns``, by name, each once.
 
     A pattern is absolute, a URL, or relative to each root; ``*`` and ``?`` stay within one folder, ``**`` is any number
@@ -99,7 +99,7 @@ def find_documents(
     Raises InputRefused: a pattern outside all roots, a root that is not there, more than ``MOST_DOCUMENTS``.
     """
     told = tuple(str(root) for root in roots)
-    found: dict[str, Found] = {}
+    found: dict[str, DocumentFile] = {}
     omitted: dict[str, Reason] = {}
     for root in told:
         mine = [relative for pattern in patterns if (relative := _relative(pattern, root)) is not None]
@@ -145,7 +145,7 @@ def names_document(pattern: str, path: Path) -> bool:
     return matches(_spread(root, relative), os.path.relpath(real, real_root))
 
 
-def open_inside(file: Found) -> int:
+def open_inside(file: DocumentFile) -> int:
     """A file descriptor of the document, opened so that no link on the way can lead outside its root, whatever is
     changed meanwhile. Raises DocumentRefused with ``outside_root`` or ``unreadable``.
     """
@@ -175,7 +175,7 @@ def open_inside(file: Found) -> int:
     return opened
 
 
-def _under(root: str, patterns: Sequence[str]) -> Iterator[Found]:
+def _under(root: str, patterns: Sequence[str]) -> Iterator[DocumentFile]:
     if is_remote(root):
         from worker.documents.buckets import listed  # fsspec is an extra
 
@@ -242,14 +242,14 @@ def _walk(folder: str, real_root: str, budget: list[int]) -> Iterator[str]:
             yield here  # a folder that may not be read is told as a document that cannot be
 
 
-def _file(path: str, root: str, name: str) -> Found:
+def _file(path: str, root: str, name: str) -> DocumentFile:
     try:
         about = Path(path).stat()
         size, mtime = about.st_size, about.st_mtime
     except OSError:
         size, mtime = 0, 0.0
     when = datetime.fromtimestamp(mtime, tz=UTC)
-    return Found(document_name(path), root, document_name(name), size, when, path)
+    return DocumentFile(document_name(path), root, document_name(name), size, when, path)
 
 
 def _relative(pattern: str, root: str) -> str | None:

@@ -34,7 +34,7 @@ class Finding:
     kind: Kind
     about: str
     """What of that kind: a host's name, a path; with ``kind`` it tells one finding from another."""
-    told: str
+    message: str
     remedy: str
     bad: bool = True
     """False for a note: it is worth a look, and nobody has to be woken for it."""

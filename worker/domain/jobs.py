@@ -114,7 +114,7 @@ def asked_digest(job: NewJob) -> bytes:
     """
     asked = hashlib.blake2b(b"" if job.kind == "generate" else f"{job.kind}\0".encode(), digest_size=16)
     asked.update(
-        f"{job.model}\0{job.prompt}\0{request_texts(job.request).asked}".encode("utf-8", "surrogatepass")
+        f"{job.model}\0{job.prompt}\0{request_texts(job.request).canonical}".encode("utf-8", "surrogatepass")
     )
     if job.after is not None:
         asked.update(repr((job.after.parents, job.after.carry, job.after.release)).encode())

@@ -26,7 +26,7 @@ class RequestTexts(NamedTuple):
 
     stored: str
     """As JSON, in the order of its fields."""
-    asked: str
+    canonical: str
     """As JSON with sorted names; empty where nothing was requested."""
     answered: str
     """The same without the fields that no answer depends on, 0 and 0.0 alike."""

@@ -150,7 +150,7 @@ OPEN_FIRINGS = frozenset({FiringState.DUE, FiringState.QUEUED, FiringState.READI
 class Tallies:
     """What a firing found, in documents times models."""
 
-    found: int = 0
+    matches: int = 0
     new: int = 0
     changed: int = 0
     retried: int = 0
@@ -160,7 +160,7 @@ class Tallies:
     unreadable: int = 0
 
     @property
-    def asked(self) -> int:
+    def questions(self) -> int:
         return self.new + self.changed + self.retried
 
 

@@ -83,7 +83,7 @@ def _line(question: Question, chosen: Selection, *, named: bool) -> dict[str, ob
     if named:
         line["model"] = question.model
     line |= {
-        **kind_of(question.kind).shape.asked(question.prompt, question.request),
+        **kind_of(question.kind).shape.line_fields(question.prompt, question.request),
         "priority": _PRIORITIES[question.priority],
     }
     if question.metadata is not None:

@@ -233,9 +233,9 @@ def _check(*templates: Template | None) -> None:
 
 
 def _nothing(
-    asking: Asking, found: int, refused: Sequence[DocumentRefused], left_out: Mapping[Reason, int]
+    asking: Asking, matches: int, refused: Sequence[DocumentRefused], left_out: Mapping[Reason, int]
 ) -> InputRefused:
-    if not found:
+    if not matches:
         told = f"no document matches {', '.join(asking.patterns)} (under {', '.join(asking.roots)})"
         if any(left_out.values()):
             told += f"; left out: {omissions(left_out)}"
@@ -245,7 +245,7 @@ def _nothing(
         problem = Problem(0, "--template", refused[0].code, str(refused[0]))
         return InputRefused([problem], left_out=len(refused) - 1)
     problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
-    told = f"none of the {found:,} files that match holds a document"
+    told = f"none of the {matches:,} files that match holds a document"
     return InputRefused(
         problems or [Problem(0, "--documents", "empty", told)], left_out=max(0, len(refused) - 20)
     )

@@ -60,7 +60,7 @@ class Intake:
     """Reads lines into jobs.
 
     ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
-    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``told``: what
+    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``known``: what
     the hosts say of the models, for the window that a job needs.
     """
 
@@ -72,7 +72,7 @@ class Intake:
         models: tuple[str, ...] = (),
         override: bool = False,
         reject: Reject | None = None,
-        told: Mapping[str, ModelTold] | None = None,
+        known: Mapping[str, ModelTold] | None = None,
     ) -> None:
         self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
         self._asked_of = models
@@ -80,7 +80,7 @@ class Intake:
         self._override = override
         self._max_attempts = max_attempts
         self._reject = reject
-        self._told = told or {}
+        self._known = known or {}
         self._shapes = shapes()
         self._each = max(1, len(models))
         self._places_of_ids = Places()
@@ -230,13 +230,13 @@ class Intake:
         """Whether the models can do what is asked of them, as far as hosts tell."""
         needs, able = kind_of(parsed.kind).needs(parsed.request), True
         for model in self._models_of(parsed) if needs else ():
-            for need in inabilities(needs, model, self._told):
+            for need in inabilities(needs, model, self._known):
                 able = False
                 if self._reject is not None or (model, need) not in self._unable:
                     self._unable.add((model, need))
                     by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
                     place = 0 if by_option else line.line
-                    self._wrong(line, [inability_problem(place, model, need, self._told)])
+                    self._wrong(line, [inability_problem(place, model, need, self._known)])
         return able
 
     def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
@@ -338,7 +338,7 @@ class Intake:
     def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
         request = parsed.request
         kind = kind_of(parsed.kind)
-        told = self._told.get(model, _NOTHING_TOLD)
+        told = self._known.get(model, _NOTHING_TOLD)
         expected = kind.expected(parsed.prompt, request, thinking=told.thinking)
         tokens, answer = expected.prompt, expected.answer
         if "combine" in request:
@@ -407,7 +407,7 @@ def intake_of(
         models=submission.models,
         override=submission.override,
         reject=reject,
-        told=models_told,
+        known=models_told,
     )
 
 

@@ -358,11 +358,11 @@ def asked_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[
     >>> asked_otherwise({"models": ["a"], "columns": ["x"]}, {"models": ("a",), "defaults": {"options": {"seed": 1}}})
     ('options.seed',)
     """
-    one, other = _asked(before), _asked(now)
+    one, other = _request_parts(before), _request_parts(now)
     return tuple(name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name))
 
 
-def _asked(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: value for name, value in recipe.items() if name not in _READING}
     defaults = dict(parts.pop("defaults", {}))
     defaults.pop("priority", None)

@@ -42,7 +42,7 @@ class AtOnce:
 
     host: str
     model: str
-    given: int
+    answers: int
     slots: int
 
 
@@ -127,7 +127,7 @@ def _on_the_cpu(costs: Costs) -> Iterator[str]:
 
 def _at_once(costs: Costs) -> Iterator[str]:
     for one in costs.at_once:
-        answers = "1 answer" if one.given == 1 else f"{one.given} answers"
+        answers = "1 answer" if one.answers == 1 else f"{one.answers} answers"
         yield (
             f"{one.host} gives {answers} of {one.model} at once, its slots are {one.slots}: start Ollama there with "
             f"OLLAMA_NUM_PARALLEL={one.slots}, unless the model or its memory allow no more"

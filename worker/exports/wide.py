@@ -20,7 +20,7 @@ from worker.exports.columns import (
 from worker.exports.results import Progress, counted, line_with, write_as
 from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
 from worker.storage.engine import Database
-from worker.storage.linked import Asked, asked_models, family, iter_inputs
+from worker.storage.linked import BatchModel, asked_models, family, iter_inputs
 from worker.storage.results import ResultRow, with_logprobs
 
 CELLS = (
@@ -43,19 +43,19 @@ class Group:
 
     name: str
     """The model; with ``@`` and the number of the batch where several batches asked it."""
-    asked: Asked
+    source: BatchModel
 
 
-def groups_of(asked: Sequence[Asked], models: Collection[str] | None = None) -> list[Group]:
+def groups_of(sources: Sequence[BatchModel], models: Collection[str] | None = None) -> list[Group]:
     """A group for each, of ``models`` alone where they are given.
 
-    >>> [group.name for group in groups_of([Asked(1, "a"), Asked(2, "a"), Asked(2, "b")])]
+    >>> [group.name for group in groups_of([BatchModel(1, "a"), BatchModel(2, "a"), BatchModel(2, "b")])]
     ['a@1', 'a@2', 'b']
     """
-    times = Counter(one.model for one in asked)
+    times = Counter(one.model for one in sources)
     return [
         Group(one.model if times[one.model] == 1 else f"{one.model}@{one.batch_id}", one)
-        for one in asked
+        for one in sources
         if models is None or one.model in models
     ]
 
@@ -69,7 +69,7 @@ def wide_lines(
     """For each input a line: ``custom_id``, ``metadata``, and under ``models`` a result line for each group that has
     one, without what belongs to the input. ``chosen`` names a batch; those linked to it are looked at too."""
     of, groups = _laid_out(database, chosen)
-    names = {group.asked: group.name for group in groups}
+    names = {group.source: group.name for group in groups}
     for rows in iter_inputs(database, of, replace(chosen, batch_id=None), long=fields.long):
         if "logprobs" in fields.more:
             rows = list(with_logprobs(database, rows))
@@ -79,7 +79,7 @@ def wide_lines(
             line = line_with(row, _lean(fields))
             own = {name: line.pop(name) for name in _OF_INPUT if name in line}
             first = first or own
-            lines[names[Asked(row.batch, row.model)]] = line
+            lines[names[BatchModel(row.batch, row.model)]] = line
         yield {**first, "models": lines}
 
 
@@ -160,10 +160,10 @@ def _table(
         for found in iter_inputs(database, of, replace(chosen, batch_id=None), long=long):
             if "logprobs" in fields.more:
                 found = list(with_logprobs(database, found))
-            by = {Asked(row.batch, row.model): row for row in found}
+            by = {BatchModel(row.batch, row.model): row for row in found}
             yield [
                 *_values(inputs, found[0]),
-                *(_value(cell, by.get(group.asked)) for group, cell in spread),
+                *(_value(cell, by.get(group.source)) for group, cell in spread),
                 *_values(last, found[0]),
             ]
 

@@ -70,7 +70,7 @@ def next_letter(
         return None, Mailed(mailed.bad, mailed.open & ids, at)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     letter = Letter(
-        f"caravan on {place}: {due[0].told[:120]}{more}", _text("Not all is well.", findings, place)
+        f"caravan on {place}: {due[0].message[:120]}{more}", _text("Not all is well.", findings, place)
     )
     return letter, Mailed(True, ids, {**at, **dict.fromkeys(ids, now)})
 
@@ -78,5 +78,9 @@ def next_letter(
 def _text(first: str, findings: Sequence[Finding], place: str) -> str:
     lines = [f"{first} ({place})", ""]
     for finding in findings:
-        lines += [f"{'-' if finding.bad else 'note:'} {finding.told}", f"  what to do: {finding.remedy}", ""]
+        lines += [
+            f"{'-' if finding.bad else 'note:'} {finding.message}",
+            f"  what to do: {finding.remedy}",
+            "",
+        ]
     return "\n".join([*lines, "caravan health says how it is now."]) + "\n"

@@ -41,16 +41,16 @@ class Finding:
 
     level: Level
     what: What
-    told: str
+    message: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """An answer, when it was asked for, and when its first and its last piece came (seconds of one clock)."""
+    """An answer, when its request was sent, and when its first and its last piece came (seconds of one clock)."""
 
     reply: Reply
-    asked: float
+    sent: float
     first: float
     last: float
 
@@ -254,7 +254,7 @@ def _of_streaming(timed: Timed) -> Finding:
     """Held back: what took a second to generate came within a moment."""
     spread = timed.last - timed.first
     # a simulated host may say longer than it took
-    seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.asked)
+    seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.sent)
     if timed.reply.eval_count < ENOUGH_TOKENS or seconds < ENOUGH_SECONDS:
         return Finding("ok", "streaming", "the answer was too quick to tell whether a proxy holds it back")
     if spread < seconds / 2:

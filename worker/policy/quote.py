@@ -40,7 +40,7 @@ class Need:
     """Others' jobs of a higher priority."""
     beside: int = 0
     """Others' jobs of the same priority: batches of one runner key take turns, other keys may come first."""
-    seen: int = 0
+    samples: int = 0
     """Jobs of it that were seen to end; 0 where its pace is a guess."""
 
 
@@ -108,7 +108,7 @@ def quote(needs: Sequence[Need], places: Sequence[Place]) -> Quote:
     At the earliest: everything is as quick as it may be, and others' jobs of the same priority come later. At the
     latest: everything is as slow as it may be, and all of them come first.
 
-    >>> one = Need("m:1", {"gpu": Pace(10.0, 2.0, slots=4)}, jobs=100, seen=10_000)
+    >>> one = Need("m:1", {"gpu": Pace(10.0, 2.0, slots=4)}, jobs=100, samples=10_000)
     >>> quote([one], [Place("gpu")]).expected
     60.0
     """
@@ -130,7 +130,7 @@ def quote(needs: Sequence[Need], places: Sequence[Place]) -> Quote:
 def spread(answers: int) -> float:
     """By which factor a job's mean length may be off, after ``answers`` jobs: lengths vary by about four fifths of their mean.
 
-    >>> [round(spread(seen), 2) for seen in (0, 1, 10, 100, 10_000)]
+    >>> [round(spread(samples), 2) for samples in (0, 1, 10, 100, 10_000)]
     [3.0, 1.9, 1.35, 1.18, 1.11]
     """
     return GUESS if answers <= 0 else 1.1 + 0.8 / math.sqrt(answers)
@@ -142,12 +142,12 @@ def _as_expected(need: Need) -> "_Work":
 
 
 def _at_best(need: Need) -> "_Work":
-    return _Work(need.runner_key, need.before + need.jobs, _scaled(need, 1 / spread(need.seen), best=True))
+    return _Work(need.runner_key, need.before + need.jobs, _scaled(need, 1 / spread(need.samples), best=True))
 
 
 def _at_worst(need: Need) -> "_Work":
     jobs = need.before + need.beside + need.jobs
-    return _Work(need.runner_key, jobs, _scaled(need, spread(need.seen), best=False))
+    return _Work(need.runner_key, jobs, _scaled(need, spread(need.samples), best=False))
 
 
 def _scaled(need: Need, factor: float, *, best: bool) -> dict[str, Pace]:

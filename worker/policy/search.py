@@ -98,27 +98,27 @@ class Term:
 class WordQuery:
     """What is searched for."""
 
-    wanted: tuple[Term, ...]
+    terms: tuple[Term, ...]
     """All of these."""
-    unwanted: tuple[Term, ...] = ()
+    excluded: tuple[Term, ...] = ()
     """None of these."""
 
     def fits(self, *texts: str | None) -> bool:
-        """Whether every wanted term is in one of the texts, and no unwanted one in any."""
+        """Whether every term is in one of the texts, and no excluded term in any."""
         folded = [fold(text) for text in texts if text]
-        return all(any(term.pattern.search(text) for text in folded) for term in self.wanted) and not any(
-            term.pattern.search(text) for term in self.unwanted for text in folded
+        return all(any(term.pattern.search(text) for text in folded) for term in self.terms) and not any(
+            term.pattern.search(text) for term in self.excluded for text in folded
         )
 
 
 def parse(words: str) -> WordQuery:
     """Words, ``"phrases"``, ``-without``, ``begin*``. Raises InputRefused where nothing is left to search for.
 
-    >>> parse('gpu "out of memory" -swap').wanted
+    >>> parse('gpu "out of memory" -swap').terms
     (Term(text='gpu', prefix=False), Term(text='out of memory', prefix=False))
     """
-    wanted: list[Term] = []
-    unwanted: list[Term] = []
+    terms: list[Term] = []
+    excluded: list[Term] = []
     for minus, phrase, word in _ASKED.findall(words.replace("“", '"').replace("”", '"')):
         given = phrase or word
         text = " ".join(fold(given.rstrip("*")).split())
@@ -126,12 +126,12 @@ def parse(words: str) -> WordQuery:
             if given:
                 raise _refused(f"{given!r} has no letter and no digit in it")
             continue
-        (unwanted if minus else wanted).append(Term(text, given.endswith("*")))
-    if not wanted:
+        (excluded if minus else terms).append(Term(text, given.endswith("*")))
+    if not terms:
         raise _refused(
-            "only words that are not wanted were given" if unwanted else "no words to search for were given"
+            "only words that are not wanted were given" if excluded else "no words to search for were given"
         )
-    return WordQuery(tuple(wanted), tuple(unwanted))
+    return WordQuery(tuple(terms), tuple(excluded))
 
 
 def _refused(message: str) -> CaravanError:
@@ -146,7 +146,7 @@ def snippet(
     text = unicodedata.normalize("NFC", text)
     spans = sorted(
         (places[hit.start()], places[hit.end() - 1] + 1)
-        for term in query.wanted
+        for term in query.terms
         for hit in term.pattern.finditer(folded)
     )
     if not spans:

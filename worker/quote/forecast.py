@@ -25,7 +25,7 @@ class Forecast:
     """When the first window closes in which it is worked on."""
     windows: int
     """How many it needs."""
-    told: str
+    message: str
     """For people."""
 
     @property
@@ -37,7 +37,7 @@ class Forecast:
             "done_at": _iso(self.done_at),
             "closes_at": _iso(self.closes_at),
             "windows": self.windows,
-            "told": self.told,
+            "message": self.message,
         }
 
 
@@ -62,19 +62,19 @@ def forecast(database: Database, batch_id: int, *, clock: Clock) -> Forecast | N
 
     opens = None if is_open(windows, now) else opens_at(windows, now)
     begins = "" if opens is None else f"nothing starts before {wall(opens)}; "
-    told = f"window {windows.text}: {begins}"
+    message = f"window {windows.text}: {begins}"
     if opens is None and not is_open(windows, now):
-        return Forecast(False, None, None, None, 0, f"{told}it never opens again, as far as can be seen")
+        return Forecast(False, None, None, None, 0, f"{message}it never opens again, as far as can be seen")
     if not quoted.quote.hosts or quoted.quote.unplaced:
-        return Forecast(None, opens, None, None, 0, f"{told}nothing is known of the hosts' pace yet")
+        return Forecast(None, opens, None, None, 0, f"{message}nothing is known of the hosts' pace yet")
     found = fit(windows, now, quoted.quote.expected)
     if found.is_enough and found.done_at is not None:
-        told += f"done at about {wall(found.done_at)}"
+        message += f"done at about {wall(found.done_at)}"
     elif found.done_at is not None and found.closes_at is not None:
-        told += (
+        message += (
             f"it will not be done when that closes at {wall(found.closes_at)}, "
             f"but at about {wall(found.done_at)}, in {found.windows} windows"
         )
     else:
-        told += "it will not be done in the next two years"
-    return Forecast(found.is_enough, opens, found.done_at, found.closes_at, found.windows, told)
+        message += "it will not be done in the next two years"
+    return Forecast(found.is_enough, opens, found.done_at, found.closes_at, found.windows, message)

@@ -260,7 +260,7 @@ def _quoted(
         before=sum(need.before for need in needs),
         beside=sum(need.beside for need in needs),
         quote=quote(needs, places),
-        guessed=tuple(need.runner_key for need in needs if need.jobs and need.paces and not need.seen),
+        guessed=tuple(need.runner_key for need in needs if need.jobs and need.paces and not need.samples),
     )
 
 
@@ -298,7 +298,7 @@ def _need(
         jobs=sum(n for (key, _), n in own.items() if key in members),
         before=sum(one.eligible for one in waiting if one.priority < until),
         beside=sum(one.eligible for one in waiting if one.priority == until),
-        seen=learned.jobs(group.runner_key),
+        samples=learned.jobs(group.runner_key),
     )
 
 

@@ -276,7 +276,7 @@ def _note(
         )
     gone, dropped = diff.gone, diff.dropped
     tallies = Tallies(
-        found=sum(found.values()),
+        matches=sum(found.values()),
         new=found[Change.NEW],
         changed=found[Change.CHANGED],
         retried=found[Change.RETRIED],
@@ -300,7 +300,7 @@ def _note(
         run_firing(conn, firing.id, token=token, batch_id=batch_id, tallies=tallies, report=report)
 
     database.transact(run)
-    emit("schedule.fired", schedule=firing.schedule, firing=firing.id, jobs=tallies.asked)
+    emit("schedule.fired", schedule=firing.schedule, firing=firing.id, jobs=tallies.questions)
     return replace(
         firing,
         state=FiringState.RUNNING,

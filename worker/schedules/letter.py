@@ -64,7 +64,7 @@ def letter(report: Mapping[str, Any], *, most: int = NAMED) -> str:
     lines += _models(report)
     forecast = report.get("forecast") or {}
     if forecast.get("enough") is False:
-        lines.append(f"the window is too short: {forecast['told']}")
+        lines.append(f"the window is too short: {forecast['message']}")
     window = report.get("window")
     if window and not window["open"]:
         lines.append(

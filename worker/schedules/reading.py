@@ -11,7 +11,7 @@ from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
 from worker.documents.leave_out import LeftOut
 from worker.documents.read import Document, read_all
-from worker.documents.sources import Found, find_documents
+from worker.documents.sources import DocumentFile, find_documents
 from worker.domain.schedules import ScheduleSpec
 from worker.door.document_lines import custom_id_of
 from worker.errors import DocumentRefused, ExtraMissing, InputRefused, Problem
@@ -50,7 +50,7 @@ class Settled:
     since: datetime
     now: datetime
 
-    def is_fresh(self, file: Found) -> bool:
+    def is_fresh(self, file: DocumentFile) -> bool:
         """A file that will change in the future bears the time of another clock, which says nothing."""
         return self.since < file.mtime <= self.now
 
@@ -89,7 +89,7 @@ def read_documents(
                     yield ReadDocument(custom_id_of(one.name), one.path, one)
 
 
-def _read(file: Found, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
+def _read(file: DocumentFile, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:
     """A kind of document that this installation cannot read does not stop the others of the night."""
     try:
         yield from read_all(file, rules_of(spec), reader=reader)

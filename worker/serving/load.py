@@ -19,17 +19,17 @@ class Loaded:
     """A runner that is there, and what ``/api/ps`` said of it, where it lists it."""
 
     seconds: float
-    seen: LoadedModel | None
+    entry: LoadedModel | None
 
     @property
     def window(self) -> int | None:
         """The context length it really has."""
-        return None if self.seen is None else self.seen.context_length
+        return None if self.entry is None else self.entry.context_length
 
     @property
     def memory(self) -> int | None:
         """Bytes that it takes."""
-        return None if self.seen is None or not self.seen.size else self.seen.size
+        return None if self.entry is None or not self.entry.size else self.entry.size
 
 
 def load_runner(

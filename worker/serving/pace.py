@@ -74,17 +74,17 @@ class Paces:
         own = self._own.get(runner_key)
         return None if own is None else own.load
 
-    def slots(self, runner_key: str | None, *, told: int, is_told: bool) -> int:
+    def slots(self, runner_key: str | None, *, limit: int, is_set: bool) -> int:
         """Jobs of the key that are sent at once: as many as were set, fewer where they were seen to wait."""
         own = None if runner_key is None else self._own.get(runner_key)
         known = None if own is None else own.parallel
         if known is None:
-            return told
-        return min(known.slots, told) if is_told else known.slots
+            return limit
+        return min(known.slots, limit) if is_set else known.slots
 
     def add_job(self, runner_key: str, seconds: float) -> None:
         """One job of ``runner_key`` kept a slot for ``seconds``."""
-        own = self._seen(runner_key, new=self.service_seconds(runner_key) is None)
+        own = self._entry(runner_key, new=self.service_seconds(runner_key) is None)
         own.jobs += 1
         weight = max(SERVICE_WEIGHT, 1 / (own.jobs + 2))
         own.service = seconds if own.service is None else own.service + weight * (seconds - own.service)
@@ -92,19 +92,19 @@ class Paces:
     def add_load(self, runner_key: str, seconds: float, memory: int | None = None) -> None:
         """A load of ``runner_key`` took ``seconds``, and the runner takes ``memory`` bytes."""
         own = self._own.get(runner_key)
-        own = self._seen(runner_key, new=own is None or own.load is None)
+        own = self._entry(runner_key, new=own is None or own.load is None)
         own.load = seconds if own.load is None else own.load + LOAD_WEIGHT * (seconds - own.load)
         own.memory = memory or own.memory
 
-    def add_waits(self, runner_key: str, waits: Iterable[Waited], *, told: int, is_told: bool) -> int | None:
+    def add_waits(self, runner_key: str, waits: Iterable[Waited], *, limit: int, is_set: bool) -> int | None:
         """Answers that were given while all its slots were in use. Returns how many slots it has now, where that
         changed."""
         own = self._own.setdefault(runner_key, _Own())
-        known = own.parallel or Parallel(told)
+        known = own.parallel or Parallel(limit)
         own.waits += waits
         if len(own.waits) % SAMPLES:
             return None
-        learned = learn(known, own.waits, most=told if is_told else MOST_UNTOLD)
+        learned = learn(known, own.waits, most=limit if is_set else MOST_UNTOLD)
         if learned == known:
             own.waits = own.waits[-64:]
             return None
@@ -112,7 +112,7 @@ class Paces:
         self._unsaved.add(runner_key)
         return learned.slots
 
-    def _seen(self, runner_key: str, *, new: bool) -> _Own:
+    def _entry(self, runner_key: str, *, new: bool) -> _Own:
         if new:
             self.newly_known = True
         self._unsaved.add(runner_key)
@@ -173,10 +173,10 @@ class Paces:
 
     # -- the database --------------------------------------------------------------------------------------------
 
-    def learn(self, seen: Iterable[PaceSeen]) -> None:
+    def learn(self, paces: Iterable[PaceSeen]) -> None:
         """Take in what the database knows: this host's own from an earlier process, and the other hosts'."""
         self._elsewhere, self._by_key, self._loads_of = [], {}, {}
-        for pace in seen:
+        for pace in paces:
             if pace.host != self._host:
                 self._elsewhere.append(pace)
                 self._by_key.setdefault(pace.runner_key, []).append(pace)
@@ -209,9 +209,9 @@ def _guess(size: int | None, service: float) -> Estimate:
     return Estimate(seconds, service, size, tried=False)
 
 
-def _speeds(seen: list[tuple[str, str, float]]) -> dict[str, float]:
+def _speeds(services: list[tuple[str, str, float]]) -> dict[str, float]:
     by_key: dict[str, list[tuple[str, float]]] = {}
-    for host, key, seconds in seen:
+    for host, key, seconds in services:
         by_key.setdefault(key, []).append((host, seconds))
     ratios: dict[str, list[float]] = {}
     for rows in by_key.values():

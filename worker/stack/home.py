@@ -38,7 +38,7 @@ def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
         try:
             _lock(descriptor)
         except OSError as error:
-            pid, holder = told(descriptor)
+            pid, holder = read_holder(descriptor)
             raise AlreadyRunning(
                 f"{home} is in use by process {pid or 'unknown'} (caravan {holder or 'run'}); wait for it, or set "
                 "CARAVAN_HOME to another folder",
@@ -52,7 +52,7 @@ def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
         os.close(descriptor)
 
 
-def told(descriptor: int) -> tuple[str, str]:
+def read_holder(descriptor: int) -> tuple[str, str]:
     """Process and command of the last holder, as it wrote them into the lock's file."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     pid, _, command = os.read(descriptor, 64).decode(errors="replace").strip("\0\n ").partition(" ")
@@ -82,7 +82,7 @@ def _holder(home: Path) -> tuple[int, str] | None:
     except OSError:
         return None
     try:
-        pid, command = told(descriptor)
+        pid, command = read_holder(descriptor)
         if not pid.isdigit() or not _alive(int(pid)):
             return None  # and the lock is not touched: somebody may be about to take it
         if sys.platform == "win32":

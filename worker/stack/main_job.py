@@ -54,7 +54,7 @@ class Workplace:
     database: Database
     clock: Clock
     open_host: OpenHost
-    seen: Sequence[HostLook]
+    looks: Sequence[HostLook]
     """The hosts that are meant, as they were looked at in the beginning."""
     began_at: datetime
     stack: Embedded | None = None
@@ -63,12 +63,12 @@ class Workplace:
     @property
     def hosts(self) -> list[str]:
         """Names of the hosts that count."""
-        return [look.host.name for look in self.seen] if self.stack is None else self.stack.hosts
+        return [look.host.name for look in self.looks] if self.stack is None else self.stack.hosts
 
     @property
     def models(self) -> set[str]:
         """Models that any of the hosts has."""
-        return {model.name for look in self.seen for model in look.models}
+        return {model.name for look in self.looks for model in look.models}
 
     @property
     def is_served(self) -> bool:
@@ -130,8 +130,8 @@ def workplace(
 def workplace_of(stack: Embedded, hosts: Sequence[Host]) -> Workplace:
     """This process, with these hosts. Raises NoHost where none of them answers."""
     began_at = stack.clock.now()
-    seen = join_hosts(stack, hosts)
-    return Workplace(stack.settings, stack.database, stack.clock, stack.open_host, seen, began_at, stack)
+    looks = join_hosts(stack, hosts)
+    return Workplace(stack.settings, stack.database, stack.clock, stack.open_host, looks, began_at, stack)
 
 
 def elsewhere(settings: Settings, database: Database) -> Workplace:
@@ -141,8 +141,8 @@ def elsewhere(settings: Settings, database: Database) -> Workplace:
     def open_host(host: Host) -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    seen = [HostLook(host, None, (), None) for host in kept_hosts(database)]
-    return Workplace(settings, database, clock, open_host, seen, clock.now())
+    looks = [HostLook(host, None, (), None) for host in kept_hosts(database)]
+    return Workplace(settings, database, clock, open_host, looks, clock.now())
 
 
 def _beside_up(
@@ -150,20 +150,20 @@ def _beside_up(
 ) -> Workplace:
     place = elsewhere(settings, database)
     if places:
-        seen = [
+        looks = [
             register(database, host, open_host=place.open_host, clock=place.clock, reachable_only=True)
             for host in wanted_hosts(database, places, slots)
         ]
     else:
-        seen = look_at_all([look.host for look in place.seen], open_host=place.open_host)
-    if all(look.error is not None for look in seen):
-        addresses = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
+        looks = look_at_all([look.host for look in place.looks], open_host=place.open_host)
+    if all(look.error is not None for look in looks):
+        addresses = "; ".join(f"{look.host.url}: {look.error}" for look in looks)
         raise NoHost(
             f"no host that caravan up serves can be reached ({addresses})"
-            if seen
+            if looks
             else "caravan up serves no host yet: name one, or caravan hosts add NAME URL"
         )
-    return replace(place, seen=seen)
+    return replace(place, looks=looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def work(
     watch = _Watch(place, receipt, wait_hosts)
     if place.stack is not None:
         place.stack.serve(
-            [look.host for look in place.seen],
+            [look.host for look in place.looks],
             batch_id=batch_id,
             follow=lambda report: report.kept and report.added_at >= place.began_at,
         )
@@ -307,19 +307,19 @@ class _Watch:
         return -1.0 if self._lost_at is None else now - self._lost_at
 
     def _expected(
-        self, progress: BatchProgress, seen: Situation, now: float
+        self, progress: BatchProgress, situation: Situation, now: float
     ) -> tuple[Outlook, Sequence[str]]:
         found = outlook(
             progress,
-            running=sum(model.running for model in seen.models),
-            unreachable_since=[host.unreachable_since for host in seen.hosts],
-            now=seen.at,
+            running=sum(model.running for model in situation.models),
+            unreachable_since=[host.unreachable_since for host in situation.hosts],
+            now=situation.at,
             wait_hosts=timedelta(seconds=self._wait_hosts),
         )
         if found is Outlook.GOING and self._lost_for(now) >= self._wait_hosts:
             found = Outlook.NO_HOST
         quiet = now - self._moved_at >= SAY_AFTER
-        return found, why_nothing_moves(seen, seen.at) if quiet else ()
+        return found, why_nothing_moves(situation, situation.at) if quiet else ()
 
 
 class _Pace:

@@ -286,7 +286,7 @@ def claim_suspect(
 
     ``claim_jobs`` passes over such jobs.
     """
-    asked = {
+    values = {
         "token": token,
         "until": lease_until,
         "host": host,
@@ -296,7 +296,7 @@ def claim_suspect(
     }
     for priority in Priority:
         for key in runner_keys:
-            rows = _take(conn, Pick.SUSPECT, asked | {"key": key, "priority": int(priority)}, 1)
+            rows = _take(conn, Pick.SUSPECT, values | {"key": key, "priority": int(priority)}, 1)
             if rows:
                 return _taken(conn, rows, host, token, Order.GROUP, now)
     return []
@@ -316,7 +316,7 @@ def _taken(
 def _in_turn(
     conn: Connection,
     order: Order,
-    asked: dict[str, Any],
+    values: dict[str, Any],
     limit: int,
     now: datetime,
     turn: Turn,
@@ -329,10 +329,10 @@ def _in_turn(
         if len(rows) == limit:
             break
         bounds = {
-            "low": asked["low"] if stretch.first is None else id_range(stretch.first)["low"],
-            "high": asked["high"] if stretch.end is None else id_range(stretch.end)["low"],
+            "low": values["low"] if stretch.first is None else id_range(stretch.first)["low"],
+            "high": values["high"] if stretch.end is None else id_range(stretch.end)["low"],
         }
-        rows += _take(conn, _OF_ORDER[order], asked | bounds, limit - len(rows))
+        rows += _take(conn, _OF_ORDER[order], values | bounds, limit - len(rows))
     return rows, turn_after(turn, {row.batch_id for row in rows}, now)
 
 

@@ -19,7 +19,7 @@ PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BatchModel:
     """A model that a batch asked."""
 
     batch_id: int
@@ -114,7 +114,7 @@ def family(conn: Connection, batch_id: int) -> list[int]:
     return sorted(found)
 
 
-def asked_models(conn: Connection, of: Sequence[int]) -> list[Asked]:
+def asked_models(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
     """Which models these batches asked: by batch, and within one in the order of its input."""
     found = []
     for batch_id in of:
@@ -124,7 +124,7 @@ def asked_models(conn: Connection, of: Sequence[int]) -> list[Asked]:
             .group_by(jobs.c.model)
             .order_by(func.min(jobs.c.id))
         )
-        found += [Asked(batch_id, model) for (model,) in rows]
+        found += [BatchModel(batch_id, model) for (model,) in rows]
     return found
 
 

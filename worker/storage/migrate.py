@@ -127,10 +127,10 @@ def check_schema(database: Database) -> None:
         raise SchemaOutdated(f"{shown(database.url)} {state}; run: caravan db upgrade")
 
 
-def _refuse_newer(database: Database, found: str | None) -> None:
-    if found is not None and found > HEAD:  # revisions are numbered 0001, 0002, …
+def _refuse_newer(database: Database, revision: str | None) -> None:
+    if revision is not None and revision > HEAD:  # revisions are numbered 0001, 0002, …
         raise SchemaOutdated(
-            f"{shown(database.url)} is at revision {found}, of a newer version of caravan; "
+            f"{shown(database.url)} is at revision {revision}, of a newer version of caravan; "
             f"this one knows {HEAD}: install the newer"
         )
 

@@ -308,10 +308,16 @@ def run_firing(
             token_until=None,
             batch_id=batch_id,
             report=report,
-            **asdict(tallies),
+            **_counts(tallies),
         )
     )
     return bool(changed.rowcount)
+
+
+def _counts(tallies: Tallies) -> dict[str, int]:
+    """The columns of the table."""
+    counts = asdict(tallies)
+    return {"found": counts.pop("matches"), **counts}
 
 
 def end_firing(
@@ -388,7 +394,7 @@ def _firing(row: Row[Any]) -> Firing:
             began_at=row.began_at,
             ended_at=row.ended_at,
             tallies=Tallies(
-                found=row.found,
+                matches=row.found,
                 new=row.new,
                 changed=row.changed,
                 retried=row.retried,

@@ -106,10 +106,10 @@ def _tokens(text: Text, most: int) -> set[str]:
 
 
 def candidates(
-    conn: Connection, asked: WordQuery, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
+    conn: Connection, words: WordQuery, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
 ) -> list[int]:
     """Jobs that have every token that is wanted, the newest first, with ids under ``below``."""
-    wanted = dict.fromkeys(one for term in asked.wanted for one in term.tokens)
+    wanted = dict.fromkeys(one for term in words.terms for one in term.tokens)
     given: dict[str, Any] = {"below": below, "limit": limit, "above": 0}
     if batch_id is not None:
         given["above"] = batch_id << SEQ_BITS

@@ -23,7 +23,7 @@ def test_health_names_each_row_that_cannot_be_read(store: Store, tmp_path: Path)
 
     url = store.database.url.render_as_string(hide_password=False)
     facts = gather(Place(url, tmp_path, fleet=False), held=False)
-    named = {finding.about: finding.told for finding in findings(facts, HealthLimits()) if finding.bad}
+    named = {finding.about: finding.message for finding in findings(facts, HealthLimits()) if finding.bad}
 
     assert {f"batches.{odd}", "hosts.gpu-2", "schedules.odd"} <= set(named)
     assert "US/Nowhere" in named[f"batches.{odd}"]

@@ -82,7 +82,7 @@ def test_facts_are_read_of_hosts_and_of_what_waits(place: Place) -> None:
     assert [host.name for host in facts.hosts] == ["gone", "sick", "well"]
     assert all(host.work_since == facts.waiting[0].oldest_at for host in facts.hosts)
     assert ids(verdict) == ["hosts:gone", "hosts:sick", "hosts:well", "jobs:oldest"]
-    assert "no worker serves it" in verdict.findings[2].told
+    assert "no worker serves it" in verdict.findings[2].message
 
 
 def test_a_database_that_is_away_or_of_another_schema_is_a_finding(tmp_path: Path, sqlite_url: str) -> None:
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_or_of_another_schema_is_a_finding(tmp_path: Pat
 
     assert ids(away) == ["database:away"]
     assert ids(newer) == ["database:schema"]
-    assert "9999" in newer.findings[0].told
+    assert "9999" in newer.findings[0].message
 
 
 @pytest.mark.fault(12)

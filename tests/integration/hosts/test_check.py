@@ -55,8 +55,8 @@ def test_a_host_that_is_set_up_well_is_all_right(line: str) -> None:
     assert [finding.what for finding in findings] == [
         *("reach", "models", "model", "streaming", "parallel", "gpu")
     ]
-    assert f"asked {SMALLEST}: the smallest it has, loaded in" in of("model", findings).told
-    assert "it gives 4 answers at once" in of("parallel", findings).told
+    assert f"asked {SMALLEST}: the smallest it has, loaded in" in of("model", findings).message
+    assert "it gives 4 answers at once" in of("parallel", findings).message
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_slots_that_are_not_what_the_host_gives_are_found(gives: int, slots: int
 
     finding = of("parallel", findings)
     assert finding.level == "warn"
-    assert f"it gives {gives} answers at once" in finding.told
+    assert f"it gives {gives} answers at once" in finding.message
     assert finding.remedy.endswith(remedy)
 
 
 def test_a_host_that_gives_more_than_was_asked_of_it_gives_at_least_that() -> None:
     findings, _ = told(settings(num_parallel=9, models=FAST), slots=4)
 
-    assert "it gives at least 8 answers at once" in of("parallel", findings).told
+    assert "it gives at least 8 answers at once" in of("parallel", findings).message
 
 
 def test_a_model_that_is_loaded_is_asked_and_stays_as_it_is() -> None:
@@ -89,7 +89,7 @@ def test_a_model_that_is_loaded_is_asked_and_stays_as_it_is() -> None:
 
         findings = found(Host("gpu-1", one.url, 4))
 
-        assert "asked qwen2.5:7b: it was loaded" in of("model", findings).told
+        assert "asked qwen2.5:7b: it was loaded" in of("model", findings).message
         assert one.state()["loads"] == loads
         assert [model.context_length for model in gpu.loaded()] == [8192]
         gpu.close()
@@ -98,7 +98,7 @@ def test_a_model_that_is_loaded_is_asked_and_stays_as_it_is() -> None:
 def test_the_model_that_was_told_is_asked() -> None:
     findings, _ = told(settings(), slots=4, model="qwen2.5:7B")
 
-    assert "asked qwen2.5:7b: as told" in of("model", findings).told
+    assert "asked qwen2.5:7b: as told" in of("model", findings).message
 
 
 def test_a_model_that_is_not_there_is_named() -> None:
@@ -121,7 +121,7 @@ def test_a_model_that_lies_partly_on_the_cpu_is_found() -> None:
 
     finding = of("gpu", findings)
     assert finding.level == "warn"
-    assert "lies on the CPU" in finding.told or "on the CPU alone" in finding.told
+    assert "lies on the CPU" in finding.message or "on the CPU alone" in finding.message
 
 
 def test_a_proxy_that_holds_answers_back_is_found() -> None:
@@ -131,7 +131,7 @@ def test_a_proxy_that_holds_answers_back_is_found() -> None:
     finding = of("streaming", findings)
     assert finding.level == "warn"
     assert "proxy_buffering off" in finding.remedy
-    assert "not measured" in of("parallel", findings).told
+    assert "not measured" in of("parallel", findings).message
 
 
 def test_a_proxy_that_passes_on_what_comes_is_all_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_proxy_that_passes_on_what_comes_is_all_right(monkeypatch: pytest.Monk
         findings = found(Host("gpu-1", proxy.url, 4, access))
 
     assert {finding.level for finding in findings} == {"ok"}, findings
-    assert of("access", findings).told == "basic auth from env:GPU_AUTH"
+    assert of("access", findings).message == "basic auth from env:GPU_AUTH"
 
 
 # -- what cannot be reached -------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_secret_that_is_not_here_is_named() -> None:
     findings = found(Host("gpu-1", "http://127.0.0.1:1", access=access))
 
     assert findings[-1].level == "bad"
-    assert "env:CARAVAN_TEST_NOT_SET" in findings[-1].told
+    assert "env:CARAVAN_TEST_NOT_SET" in findings[-1].message
 
 
 def test_a_secret_in_clear_and_a_file_that_all_can_read_are_found(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_secret_in_clear_and_a_file_that_all_can_read_are_found(tmp_path: Path
     exposed, clear, _ = check_host(host, open_host=open_host)
 
     assert (exposed.level, exposed.remedy) == ("warn", f"chmod 600 {file}")
-    assert "goes over the network in clear" in clear.told
+    assert "goes over the network in clear" in clear.message
     assert "ssh -N -L 11434:127.0.0.1:11434 gpu.example" in clear.remedy
 
 
@@ -198,7 +198,7 @@ def test_http_spoken_to_tls_is_found_even_where_the_host_only_hangs_up(quick: Ru
     with proxying(quick.url) as proxy:
         (finding,) = found(Host("gpu-1", proxy.url.replace("https://", "http://")))
 
-    assert finding.told == "the host speaks TLS on this port: https://, not http://"
+    assert finding.message == "the host speaks TLS on this port: https://, not http://"
     assert finding.remedy == f"caravan hosts set gpu-1 --url {proxy.url}"
 
 
@@ -206,7 +206,7 @@ def test_a_wrong_path_is_told_to_be_corrected(quick: RunningHost) -> None:
     with proxying(quick.url, tls=False, prefix="/ollama") as proxy:
         (finding,) = found(Host("gpu-1", proxy.url.removesuffix("/ollama")))
 
-    assert "there is no Ollama at this URL" in finding.told
+    assert "there is no Ollama at this URL" in finding.message
     assert "--url URL" in finding.remedy
 
 
@@ -222,7 +222,7 @@ def test_a_proxy_whose_ollama_is_away_is_named(quick: RunningHost) -> None:
     with proxying("http://127.0.0.1:1", tls=False) as proxy:
         (finding,) = found(Host("gpu-1", proxy.url))
 
-    assert "(502 Bad Gateway)" in finding.told
+    assert "(502 Bad Gateway)" in finding.message
     assert "behind that proxy" in finding.remedy
 
 

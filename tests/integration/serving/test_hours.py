@@ -106,13 +106,13 @@ def test_it_is_said_beforehand_whether_the_window_suffices(store: Store) -> None
     assert found is not None
     assert found.enough
     assert found.opens_at == NOW.replace(hour=9)
-    assert "nothing starts before 2026-" in found.told
+    assert "nothing starts before 2026-" in found.message
 
     of_batch(store, batch, parse_windows(["02:00-02:01"], "UTC"))
     short = forecast(store.database, batch, clock=At(NOW))
     assert short is not None
     assert short.enough is False
-    assert "it will not be done when that closes at" in short.told
+    assert "it will not be done when that closes at" in short.message
     assert short.windows > 1
 
 

@@ -232,7 +232,7 @@ def test_defects_are_counted_where_health_shows_them(
 
     with database.read() as conn:
         facts = HealthFacts(clock.now(), fleet=False, held=True, pulses=read_pulses(conn))
-    [message] = [found.told for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
+    [message] = [found.message for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
     assert message.startswith("serving gpu-1 failed 2 times within a day, last ")
     assert message.endswith(": nothing")
     later = replace(facts, now=facts.now + timedelta(days=2))
@@ -254,7 +254,7 @@ def test_a_defect_while_leaving_is_counted_and_the_host_is_given_back_all_the_sa
 
     with database.read() as conn:
         facts = HealthFacts(clock.now(), fleet=False, held=True, pulses=read_pulses(conn))
-    [message] = [found.told for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
+    [message] = [found.message for found in findings(facts, HealthLimits()) if found.about == "defects.gpu-1"]
     assert message.endswith(": at the end")
     assert not being_served(database)
 

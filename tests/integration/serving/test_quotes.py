@@ -59,8 +59,8 @@ def store(migrated_url: str) -> Iterator[Store]:
 
 def asked(store: Store, *lines: dict[str, object]) -> Tally:
     with store.database.read() as conn:
-        told = known_models(conn)
-    return tally(Intake(JobDefaults(), 3, told=told), (json.dumps(line) for line in lines), told)
+        known = known_models(conn)
+    return tally(Intake(JobDefaults(), 3, known=known), (json.dumps(line) for line in lines), known)
 
 
 def learned(store: Store, *seen: PaceSeen) -> None:

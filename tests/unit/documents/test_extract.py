@@ -10,7 +10,7 @@ from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
 from worker.documents.extract import extract
 from worker.documents.read import Document, Rules, read_all
-from worker.documents.sources import Found, find_documents
+from worker.documents.sources import DocumentFile, find_documents
 from worker.errors import DocumentRefused
 
 
@@ -21,7 +21,7 @@ def script(folder: Path, body: str) -> str:
     return f"{shlex.quote(sys.executable)} -S {shlex.quote(str(path))}"
 
 
-def kept(folder: Path, name: str, data: bytes) -> Found:
+def kept(folder: Path, name: str, data: bytes) -> DocumentFile:
     inbox = folder / "inbox"
     inbox.mkdir(exist_ok=True)
     (inbox / name).write_bytes(data)

@@ -15,7 +15,7 @@ from worker.documents import bounded
 from worker.documents.bounded import Reader
 from worker.documents.read import Document, read_all
 from worker.documents.row import LINE_LIMIT, Row
-from worker.documents.sources import Found, find_documents
+from worker.documents.sources import DocumentFile, find_documents
 from worker.documents.tables import open_rows
 from worker.errors import DocumentRefused, InputRefused
 
@@ -37,7 +37,7 @@ def child(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     monkeypatch.setattr(bounded, "_START", CHILD.format(path=sys.path, body=body))
 
 
-def found(folder: Path, name: str, content: bytes) -> Found:
+def found(folder: Path, name: str, content: bytes) -> DocumentFile:
     (folder / name).write_bytes(content)
     [one] = find_documents([str(folder / name)], [str(folder)])
     return one

@@ -13,7 +13,7 @@ from worker.documents.formats.limits import Refused
 from worker.documents.formats.office import read_archive
 from worker.documents.formats.reading import read_bytes
 from worker.documents.read import Document, Rules, read_all
-from worker.documents.sources import Found
+from worker.documents.sources import DocumentFile
 from worker.errors import DocumentRefused
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -59,10 +59,12 @@ def workbook(**sheets: list[list[str]]) -> bytes:
     return packed(**parts)
 
 
-def found(tmp_path: Path, name: str, data: bytes) -> Found:
+def found(tmp_path: Path, name: str, data: bytes) -> DocumentFile:
     path = tmp_path / name
     path.write_bytes(data)
-    return Found(str(path), str(tmp_path), name, len(data), datetime(2026, 1, 1, tzinfo=UTC), str(path))
+    return DocumentFile(
+        str(path), str(tmp_path), name, len(data), datetime(2026, 1, 1, tzinfo=UTC), str(path)
+    )
 
 
 ODT = open_document("text", '<text:h text:outline-level="1">Offer</text:h><text:p>250 EUR</text:p>')

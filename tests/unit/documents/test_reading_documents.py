@@ -11,7 +11,7 @@ import pytest
 from tests.made_documents import docx_of, encrypted, pdf_of
 from worker.documents.bounded import Reader
 from worker.documents.read import Document, read_all, read_document, read_images
-from worker.documents.sources import Found, find_documents
+from worker.documents.sources import DocumentFile, find_documents
 from worker.errors import DocumentRefused
 
 
@@ -22,7 +22,7 @@ def reader() -> Iterator[Reader]:
         yield reader
 
 
-def kept(folder: Path, name: str, data: bytes | str) -> Found:
+def kept(folder: Path, name: str, data: bytes | str) -> DocumentFile:
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
     [found] = find_documents([name], [folder])
     return found

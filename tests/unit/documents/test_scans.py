@@ -9,7 +9,7 @@ import pytest
 from tests.made_documents import pdf_of
 from worker.documents.bounded import Reader
 from worker.documents.read import Document, Rules, Scans, read_all
-from worker.documents.sources import Found, find_documents
+from worker.documents.sources import DocumentFile, find_documents
 from worker.documents.templates import prompt_text
 from worker.door.document_lines import Templates, Window, job_lines
 from worker.errors import DocumentRefused
@@ -24,7 +24,7 @@ def reader() -> Iterator[Reader]:
         yield reader
 
 
-def kept(folder: Path, name: str, data: bytes) -> Found:
+def kept(folder: Path, name: str, data: bytes) -> DocumentFile:
     (folder / name).write_bytes(data)
     [found] = find_documents([name], [folder])
     return found

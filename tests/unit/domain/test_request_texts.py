@@ -23,7 +23,7 @@ def test_a_text_that_was_kept_is_the_text_of_the_request(request: dict[str, Any]
         texts = request_texts(request)
 
         assert texts.stored == json.dumps(request, ensure_ascii=False, separators=(",", ":"))
-        assert texts.asked == (json.dumps(request, sort_keys=True) if request else "")
+        assert texts.canonical == (json.dumps(request, sort_keys=True) if request else "")
 
 
 def test_values_that_python_takes_for_equal_are_told_apart() -> None:

@@ -16,7 +16,7 @@ ONE, TWO = Place("a"), Place("b")
 
 def need(key: str = "m:1", *, jobs: int = 0, hosts: str = "a", pace: Pace | None = None, **more: int) -> Need:
     paces = {host: pace or Pace(10.0, 1.0) for host in hosts}
-    return Need(key, paces, jobs=jobs, **{"seen": MANY, **more})
+    return Need(key, paces, jobs=jobs, **{"samples": MANY, **more})
 
 
 def test_the_examples_in_the_module_hold() -> None:
@@ -61,7 +61,7 @@ def test_a_load_that_saves_less_than_half_of_itself_is_not_made() -> None:
 
 
 def test_a_host_twice_as_fast_does_twice_as_much() -> None:
-    both = Need("m:1", {"a": Pace(0.0, 1.0), "b": Pace(0.0, 2.0)}, jobs=300, seen=MANY)
+    both = Need("m:1", {"a": Pace(0.0, 1.0), "b": Pace(0.0, 2.0)}, jobs=300, samples=MANY)
 
     found = quote([both], [ONE, TWO])
 
@@ -102,7 +102,7 @@ def test_others_jobs_of_another_key_and_the_same_priority_may_come_first_or_last
 def test_the_less_was_seen_the_wider_the_range() -> None:
     ranges = []
     for seen in (0, 4, 100, 10_000):
-        found = quote([need(jobs=1000, seen=seen)], [ONE])
+        found = quote([need(jobs=1000, samples=seen)], [ONE])
         ranges.append(found.high / found.low)
         assert found.low <= found.expected <= found.high
 
@@ -138,7 +138,7 @@ def nights(draw: st.DrawFn) -> tuple[list[Need], list[Place]]:
             jobs=draw(count),
             before=draw(count),
             beside=draw(count),
-            seen=draw(count),
+            samples=draw(count),
         )
         for key in keys
     ]

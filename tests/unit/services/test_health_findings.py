@@ -92,7 +92,7 @@ def test_all_is_well(facts: HealthFacts) -> None:
 )
 def test_what_is_wrong_is_found_and_says_what_helps(facts: HealthFacts, wanted: list[str]) -> None:
     assert ids(facts) == wanted
-    assert all(finding.told and finding.remedy for finding in findings(facts, LIMITS))
+    assert all(finding.message and finding.remedy for finding in findings(facts, LIMITS))
 
 
 def test_an_old_job_is_no_fault_where_no_host_could_take_it_or_nobody_minds() -> None:
@@ -124,7 +124,7 @@ def test_a_failed_operation_on_a_model_is_bad_where_jobs_wait_for_it_and_else_a_
     [note] = findings(replace(FLEET, failed_models=(part,)), LIMITS)
 
     assert (note.id, note.bad) == ("hosts:gpu-1.m", False)
-    assert note.told == "pull of m on gpu-1 failed 3 h 0 min ago: no route"
+    assert note.message == "pull of m on gpu-1 failed 3 h 0 min ago: no route"
     assert ids(replace(FLEET, failed_models=(part,), waiting=(waiting(),))) == ["hosts:gpu-1.m"]
 
 

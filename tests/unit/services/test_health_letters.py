@@ -51,7 +51,7 @@ def test_something_new_is_mailed_with_all_that_is_wrong() -> None:
 
     assert letter is not None and letter.subject == "caravan on here: the disk is full (and 1 more)"
     assert all(
-        finding.told in letter.text and finding.remedy in letter.text for finding in (BEAT, DISK, NOTE)
+        finding.message in letter.text and finding.remedy in letter.text for finding in (BEAT, DISK, NOTE)
     )
 
 

@@ -65,7 +65,7 @@ def test_a_new_process_goes_on_from_what_the_last_one_saw_here() -> None:
     paces.learn([PaceSeen("gpu-1", "a:1", 4.0, 0.1, slots=2, memory=7, jobs=40)])
 
     assert paces.service_seconds("a:1") == 0.1
-    assert paces.slots("a:1", told=4, is_told=True) == 2
+    assert paces.slots("a:1", limit=4, is_set=True) == 2
     assert paces.unsaved() == []
 
 
@@ -82,11 +82,11 @@ def test_only_what_changed_is_written_down() -> None:
 def test_answers_that_wait_for_each_other_teach_that_there_are_fewer_slots() -> None:
     paces = Paces("gpu-1")
 
-    learned = [paces.add_waits("a:1", [Waited(1.5, 2.0)], told=4, is_told=True) for _ in range(8)]
+    learned = [paces.add_waits("a:1", [Waited(1.5, 2.0)], limit=4, is_set=True) for _ in range(8)]
 
     assert learned == [None] * 7 + [1]
-    assert paces.slots("a:1", told=4, is_told=True) == 1
-    assert paces.slots("b:1", told=4, is_told=True) == 4
+    assert paces.slots("a:1", limit=4, is_set=True) == 1
+    assert paces.slots("b:1", limit=4, is_set=True) == 4
     assert paces.unsaved()[0].slots == 1
 
 
@@ -96,9 +96,9 @@ def test_slots_that_nobody_told_grow_until_answers_wait() -> None:
     found = []
 
     for _ in range(400):
-        slots = paces.slots("a:1", told=1, is_told=False)
+        slots = paces.slots("a:1", limit=1, is_set=False)
         wait = max(0.0, 1 - really / slots)
-        learned = paces.add_waits("a:1", [Waited(2.0 * wait, 2.0)], told=1, is_told=False)
+        learned = paces.add_waits("a:1", [Waited(2.0 * wait, 2.0)], limit=1, is_set=False)
         if learned is not None:
             found.append(learned)
 

@@ -98,7 +98,7 @@ def _here(
     with database.read() as conn:
         schedule = get_schedule(conn, name)
     place = workplace_of(stack, wanted_hosts(database, urls, None))
-    say_unreachable(console, place.seen)
+    say_unreachable(console, place.looks)
     problems = models_checked(place, console)(dict.fromkeys(schedule.spec.models, 0))
     if problems:
         raise InputRefused([replace(one, field="--model") for one in problems])
