@@ -256,9 +256,9 @@ def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tz
             if situation.hosts
             else "there are no hosts: caravan hosts add NAME URL"
         )
-    yield from in_the_way(having, {job.runner_key}, now, zone=zone, server=situation.server)
+    yield from in_the_way(situation, having, {job.runner_key}, now, zone=zone)
     for host in having:
-        if not host.serving or any(host_in_the_way(host, {job.runner_key}, now, zone)):
+        if not host.serving or any(host_in_the_way(situation, host, {job.runner_key}, now, zone)):
             continue
         if serves(host.resident, job.runner_key):
             yield f"{host.name} holds it and runs {host.running}{_speed(host)}"
@@ -304,4 +304,4 @@ def _explain_running(job: JobNow, situation: Situation, now: datetime, zone: tzi
         yield "its producer asked to cancel it; the worker hangs up within seconds"
     host = next((host for host in situation.hosts if host.name == job.host), None)
     if host is not None and host.unreachable_since is not None:
-        yield from host_in_the_way(host, {job.runner_key}, now, zone)
+        yield from host_in_the_way(situation, host, {job.runner_key}, now, zone)

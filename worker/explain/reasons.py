@@ -8,7 +8,9 @@ from worker.domain.jobs import JobState
 from worker.domain.model_operations import BRINGS
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
+from worker.explain.obstacles import barred
 from worker.explain.situation import Server, Situation
+from worker.policy.picture import Obstacle
 from worker.storage.host_rows import HostRow
 
 
@@ -115,31 +117,30 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
             yield no_host_has(model.model, situation)
         concerned.update((host.name, host) for host in having)
     wanted = {key for model in situation.models for key in model.runner_keys}
-    yield from in_the_way(list(concerned.values()), wanted, now, zone=zone, server=situation.server)
+    yield from in_the_way(situation, list(concerned.values()), wanted, now, zone=zone)
 
 
 def in_the_way(
+    situation: Situation,
     hosts: Sequence[HostRow],
     keys: Collection[str],
     now: datetime,
     *,
     zone: tzinfo | None = None,
-    server: Server = Server.WORKERS,
 ) -> Iterator[str]:
     """What keeps ``hosts`` from answering jobs of the runner keys ``keys``."""
+    server = situation.server
     unserved = [host for host in hosts if _lacks_server(host, server)]
     if unserved:
         yield f"{_lack_of(server)} {some([host.name for host in unserved])}: {_remedy(unserved, server)}"
     for host in hosts:
         if host not in unserved:
-            yield from host_in_the_way(host, keys, now, zone)
+            yield from host_in_the_way(situation, host, keys, now, zone)
 
 
 def _lacks_server(host: HostRow, server: Server) -> bool:
     """Whether the host would take work now, and no process serves it."""
-    if host.serving or host.unreachable_since is not None:
-        return False
-    if host.draining or host.closed or host.in_quarantine:
+    if host.serving or host.unreachable_since is not None or host.takes_nothing:
         return False
     if server is Server.UP:  # it serves every host that was added, and lets one rest that has nothing to do
         return not host.kept
@@ -176,7 +177,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def host_in_the_way(
-    host: HostRow, keys: Collection[str], now: datetime, zone: tzinfo | None
+    situation: Situation, host: HostRow, keys: Collection[str], now: datetime, zone: tzinfo | None
 ) -> Iterator[str]:
     if host.unreachable_since is not None:
         since = moment(host.unreachable_since, now, zone)
@@ -202,19 +203,22 @@ def host_in_the_way(
         return
     if host.slow_reason is not None:
         yield f"{host.name} is slow: {host.slow_reason}"
-    for block in host.blocks:
-        if any(serves(block.runner_key, key) for key in keys) and block.until > now:
-            times = "once" if block.failures == 1 else f"{block.failures} times"
-            yield (
-                f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
-                f"tried {times}, next try at {until(block.until, now, zone)}"
-            )
-    for key in sorted(host.oversize):
-        if key in keys and host.host.memory is not None:
-            yield (
-                f"{short(key)} takes {host.oversize[key] / 1e9:.1f} GB, and {host.name} has "
-                f"{host.host.memory / 1e9:.1f} GB for models: caravan hosts set {host.name} --memory SIZE"
-            )
+    for runner in barred(situation, host, keys):
+        match runner.obstacle:
+            case Obstacle.STEPS_BACK:
+                block = next(block for block in host.blocks if block.runner_key == runner.runner_key)
+                times = "once" if block.failures == 1 else f"{block.failures} times"
+                yield (
+                    f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
+                    f"tried {times}, next try at {until(block.until, now, zone)}"
+                )
+            case Obstacle.NO_ROOM:
+                yield (
+                    f"{short(runner.queued[0])} takes {(runner.memory or 0) / 1e9:.1f} GB, and {host.name} has "
+                    f"{(host.host.memory or 0) / 1e9:.1f} GB for models: caravan hosts set {host.name} --memory SIZE"
+                )
+            case Obstacle.RESTS | Obstacle.NO_MODEL:
+                pass  # the one is told above; of a host without the model nothing is expected
     if host.intent is not None:
         yield f"{host.name} is loading {short(host.intent)}{for_so_long(host.intent_at, now)}"
     elif host.running and host.resident is not None and not holds(host, keys):

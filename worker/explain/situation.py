@@ -110,6 +110,8 @@ class Situation:
     server: Server = Server.WORKERS
     parts: tuple[ModelPart, ...] = ()
     """What is being done with the models of the hosts, for whomever."""
+    taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Runner key → host → bytes that the runner took there; empty where no host's memory is limited."""
 
     @property
     def counts(self) -> dict[JobState, int]:
@@ -169,10 +171,9 @@ def read_situation(
         hosts = tuple(replace(host, serving=False, running=0, tokens_per_second=0.0) for host in hosts)
     progress = None if batch_id is None else batch_progress(conn, batch_id)
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
-    hosts = _with_oversize(conn, hosts, models)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)
-    found = Situation(now, progress, hosts, models, server=server, parts=parts)
+    found = Situation(now, progress, hosts, models, server=server, parts=parts, taken=_taken(conn, hosts))
     counts = found.counts
     retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
     if batch_id is None:
@@ -222,28 +223,14 @@ def _models(
     )
 
 
-def _with_oversize(
-    conn: Connection, hosts: tuple[HostRow, ...], models: tuple[ModelNow, ...]
-) -> tuple[HostRow, ...]:
-    """The hosts with what waits and is too large for each; as the planner sees it (``policy.picture.can_hold``)."""
+def _taken(conn: Connection, hosts: Collection[HostRow]) -> dict[str, dict[str, int]]:
     if all(host.host.memory is None for host in hosts):
-        return hosts
-    taken: dict[str, int] = {}
+        return {}
+    taken: dict[str, dict[str, int]] = {}
     for pace in read_paces(conn):
-        taken[pace.runner_key] = max(taken.get(pace.runner_key, 0), pace.memory or 0)
-    keys = [(key, model.model) for model in models for key in model.runner_keys]
-    return tuple(
-        replace(
-            host,
-            oversize={
-                key: size
-                for key, model in keys
-                if key not in host.residents
-                and (size := taken.get(key) or host.disk.sizes.get(model, 0)) > (host.host.memory or size)
-            },
-        )
-        for host in hosts
-    )
+        if pace.memory:
+            taken.setdefault(pace.runner_key, {})[pace.host] = pace.memory
+    return taken
 
 
 def _speed(

@@ -5,6 +5,7 @@ Computed once for a choice; every rule reads it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from worker.domain.jobs import Priority
@@ -161,15 +162,35 @@ class Picture:
             yield self.host
 
 
+class Obstacle(StrEnum):
+    """Why a host does not take jobs of a runner key, whatever it would pay."""
+
+    RESTS = "rests"
+    """It takes nothing new: it is drained, outside of its hours, or in quarantine."""
+    STEPS_BACK = "steps back"
+    """The runner failed there lately and is left alone for a while."""
+    NO_MODEL = "no model"
+    """The model is not on its disk."""
+    NO_ROOM = "no room"
+    """The runner alone takes more memory than there is for models."""
+
+
+def obstacle(host: HostFacts, work: Work, now: float) -> Obstacle | None:
+    """The first thing that keeps a host from jobs of a runner key; None where nothing does."""
+    if host.draining:
+        return Obstacle.RESTS
+    if host.blocked.get(work.runner_key, now) > now:
+        return Obstacle.STEPS_BACK
+    if host.models is not None and work.model and work.model not in host.models:
+        return Obstacle.NO_MODEL
+    if work.runner_key in host.resident or host.memory is None or work.memory is None:
+        return None
+    return Obstacle.NO_ROOM if work.memory > host.memory else None
+
+
 def can_hold(host: HostFacts, work: Work, now: float) -> bool:
     """Whether a host has the model (or nobody has looked), room for it, and does not step back from this key."""
-    if host.draining or host.blocked.get(work.runner_key, now) > now:
-        return False
-    if host.models is not None and work.model and work.model not in host.models:
-        return False
-    if work.runner_key in host.resident:
-        return True
-    return host.memory is None or work.memory is None or work.memory <= host.memory
+    return obstacle(host, work, now) is None
 
 
 def rate(host: HostFacts, work: Work) -> float:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from worker.policy.parallel import MOST_UNTOLD, SAMPLES, Parallel, Waited, learn
+from worker.serving.facts import memory_of
 from worker.storage.paces import PaceSeen
 
 LOAD_WEIGHT = 0.5
@@ -140,11 +141,12 @@ class Paces:
         ]
         if own.service is not None:  # exact for this host; for the others their speed makes up the difference
             services = [own.service * self.speed(self._host)]
-        sizes = [seen.memory for seen in others if seen.memory is not None]
         return Estimate(
             load_seconds=fmean(loads) if loads else _guess(size, service).load_seconds,
             service_seconds=fmean(services) if services else service,
-            memory=own.memory or max(sizes, default=size),
+            memory=memory_of(
+                own.memory, (seen.memory for seen in others if seen.memory is not None), size=size
+            ),
             tried=bool(services),
         )
 

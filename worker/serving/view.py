@@ -7,8 +7,8 @@ from datetime import datetime
 from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
-from worker.policy.coalesce import coalesce
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
+from worker.serving.facts import groups_of, host_facts
 from worker.serving.machine import Machine
 from worker.serving.pace import SERVICE_PRIOR, VECTOR_PRIOR, Paces
 from worker.serving.session import HostSession
@@ -158,12 +158,11 @@ def read_snapshot(
     rows = read_hosts(conn, now, kept=kept.hosts)
     mine = next(row for row in rows if row.name == own.name)
     others = [row for row in rows if row.name != own.name]
-    groups = coalesce(
+    groups = groups_of(
         list(dict.fromkeys(waiting.runner_key for waiting in backlog)),
-        resident=list(mine.residents),
-        elsewhere={key for row in others if row.serving for key in (*row.residents, row.intent) if key},
-        blocked=list(mine.blocked),
-        weights={name: model.weights for name, model in own.models.items() if model.weights},
+        mine,
+        others,
+        {name: model.weights for name, model in own.models.items() if model.weights},
     )
     by_key: dict[str, list[Waiting]] = {}
     for waiting in backlog:
@@ -264,22 +263,5 @@ def _other(row: HostRow, paces: Paces, kept: Kept) -> HostFacts:
 
 
 def _facts(row: HostRow, paces: Paces, *, slots: int, resident: Mapping[str, int]) -> HostFacts:
-    return HostFacts(
-        name=row.name,
-        slots=slots,
-        resident=resident,
-        speed=paces.speed(row.name),
-        models_at_once=row.host.models_at_once,
-        memory=row.host.memory,
-        sizes={key: size for key, size in row.residents.items() if size is not None},
-        loading=row.intent,
-        loading_until=None if row.intent_until is None else row.intent_until.timestamp(),
-        loading_starved=row.intent_starved,
-        serving=row.serving,
-        models=row.models if row.looked else None,
-        blocked={key: until.timestamp() for key, until in row.blocked.items()},
-        draining=row.draining or row.closed or row.in_quarantine,
-        loads=paces.loads(row.name),
-        loaded_at=None if row.loaded_at is None else row.loaded_at.timestamp(),
-        loaded_seconds=row.loaded_seconds or 0.0,
-    )
+    speed, loads = paces.speed(row.name), paces.loads(row.name)
+    return host_facts(row, slots=slots, resident=resident, speed=speed, loads=loads)

@@ -86,8 +86,6 @@ class HostRow:
     """All runner keys it has loaded → the bytes each takes, where known."""
     blocks: tuple[Block, ...] = ()
     """Runner keys that are left alone there now, the first to end first."""
-    oversize: Mapping[str, int] = field(default_factory=dict)
-    """Runner keys that wait and take more than it has for models → their bytes, where the reader worked that out."""
     running: int = 0
     """Jobs of all batches that it works on, where the reader counted them."""
     tokens_per_second: float = 0.0
@@ -167,6 +165,11 @@ class HostRow:
     def in_quarantine(self) -> bool:
         """Nothing is sent there now: it answers, and does not generate."""
         return self.quarantined_until is not None and self.quarantined_until > self.at
+
+    @property
+    def takes_nothing(self) -> bool:
+        """It is drained, outside of its hours or in quarantine: it finishes what it runs."""
+        return self.draining or self.closed or self.in_quarantine
 
     @property
     def blocked(self) -> Mapping[str, datetime]:
