@@ -16,7 +16,7 @@ from worker.storage.engine import Connection, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
-from worker.storage.models import ModelTold, known_models
+from worker.storage.models import ModelFacts, known_models
 from worker.storage.tables import metadata
 from worker.storage.words import OURS
 
@@ -103,7 +103,7 @@ def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> No
         {"qwen3:8b": "w"},
     )
     assert (unseen.looked, unseen.models) == (False, frozenset())
-    assert known == {"qwen3:8b": ModelTold(True, 40960), "old:1": ModelTold(False, None)}
+    assert known == {"qwen3:8b": ModelFacts(True, 40960), "old:1": ModelFacts(False, None)}
     database.close()
 
 

@@ -359,7 +359,7 @@ def _do(
         told += f", {changed.running:,} running ones told to stop"
     if changed.left:
         told += f"; {changed.left:,} more follow in the background"
-        told += f" ({seen_with(changed)}), while caravan up, run or control is at work"
+        told += f" ({status_command(changed)}), while caravan up, run or control is at work"
     if act.wakes and paused:
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
     figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
@@ -369,7 +369,7 @@ def _do(
         typer.echo(f"Nothing serves it now: {start}", err=True)
 
 
-def seen_with(changed: "Changed") -> str:
+def status_command(changed: "Changed") -> str:
     """The command that shows how far they have come."""
     return f"caravan status {changed.batches[0]}" if len(changed.batches) == 1 else "caravan status"
 
@@ -409,13 +409,13 @@ def _chosen(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batc
         states=None if request.states is None else frozenset(request.states),
         codes=None if request.codes is None else frozenset(request.codes),
         models=None if request.models is None else frozenset(map(normalise_model, request.models)),
-        metadata=tuple(pair_given(one) for one in request.where or ()),
+        metadata=tuple(parse_pair(one) for one in request.where or ()),
         answers=request.answers,
     )
     return chosen, batch
 
 
-def pair_given(text: str) -> tuple[str, str]:
+def parse_pair(text: str) -> tuple[str, str]:
     """KEY=VALUE of --where. Raises typer.BadParameter."""
     key, found, value = text.partition("=")
     if not found or not key:

@@ -228,7 +228,7 @@ def refuse_idle(command: str, options: Mapping[str, Any]) -> None:
         raise InputRefused(list(problems.values()))
 
 
-def given_to(ctx: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def command_line_values(ctx: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What was typed, by every spelling of its option, or by the name of its argument in capitals. ``values``: of the
     parameters that count; default: all."""
     given: dict[str, Any] = {}

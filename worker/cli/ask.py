@@ -153,7 +153,7 @@ def _answered(
 ) -> dict[str, Any]:
     """Have it answered here, or by whoever serves, and print the answer."""
     from worker.hosts.registry import models_check
-    from worker.hosts.selection import wanted_hosts
+    from worker.hosts.selection import select_hosts
     from worker.stack.embedded import embedded
     from worker.stack.main_job import work_to_the_end, workplace_of
 
@@ -161,7 +161,7 @@ def _answered(
     if not settings.broker_url:
         try:
             with embedded(settings) as stack:
-                place = workplace_of(stack, wanted_hosts(stack.database, places, None))
+                place = workplace_of(stack, select_hosts(stack.database, places, None))
                 whole = _with_model(submission, place.models)
                 receipt = client.take_in([job], whole, check_models=models_check(place.models))
                 work_to_the_end(place, receipt, lambda _: printer.show(_partial(stack)), poll=POLL)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.actions import ConfirmOptions, Matching, pair_given, principal
+from worker.cli.actions import ConfirmOptions, Matching, parse_pair, principal
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
@@ -135,7 +135,7 @@ def delete(
                 codes=frozenset(code) if code else None,
                 models=frozenset(map(normalise_model, model)) if model else None,
                 custom_ids=frozenset(custom_id) if custom_id else None,
-                metadata=tuple(pair_given(one) for one in where or ()),
+                metadata=tuple(parse_pair(one) for one in where or ()),
                 answers=answers.filter,
             )
             for one in named

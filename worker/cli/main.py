@@ -140,13 +140,13 @@ def _prepare(name: str, command: Any, root: Any) -> Any:
     command.params += [param for param in root.params if param.name in EVERYWHERE and not own & {*param.opts}]
 
     def invoke(ctx: Any) -> Any:
-        from worker.cli.applicable import given_to, refuse_idle
-        from worker.cli.settings import said_before
+        from worker.cli.applicable import command_line_values, refuse_idle
+        from worker.cli.settings import hold_common_options
 
         before, behind = ctx.find_root(), {option: ctx.params.pop(option, None) for option in EVERYWHERE}
-        refuse_idle("", given_to(before) | given_to(ctx, behind))
-        refuse_idle(name, given_to(ctx))
-        with said_before(
+        refuse_idle("", command_line_values(before) | command_line_values(ctx, behind))
+        refuse_idle(name, command_line_values(ctx))
+        with hold_common_options(
             verbose=(before.params["verbose"] or 0) + (behind["verbose"] or 0),
             quiet=bool(before.params["quiet"] or behind["quiet"]),
             log_format=behind["log_format"] or before.params["log_format"],

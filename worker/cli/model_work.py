@@ -21,7 +21,7 @@ from worker.domain.hosts import Host
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.hosts.models import begin, hosts_that_have, rows_of, why_it_waits
-from worker.hosts.selection import wanted_hosts
+from worker.hosts.selection import select_hosts
 from worker.settings import Settings
 from worker.stack.embedded import embedded, join_hosts
 from worker.storage.engine import Database
@@ -62,7 +62,7 @@ def carry_out(wish: Wish, carrying: Carrying) -> int:
         return _beside(settings, wish, carrying, console)
     try:
         with embedded(settings, command="models") as stack:
-            hosts = wanted_hosts(stack.database, wish.places, None)
+            hosts = select_hosts(stack.database, wish.places, None)
             looks = join_hosts(stack, hosts)
             operation = _begun(stack.database, wish, [look.host for look in looks])
             try:
@@ -95,7 +95,7 @@ def _beside(settings: Settings, wish: Wish, carrying: Carrying, console: Console
 
 def _known_hosts(database: Database, places: Sequence[str] | None) -> list[Host]:
     """Hosts that somebody serves. Raises SettingsRefused."""
-    hosts = wanted_hosts(database, places, None)
+    hosts = select_hosts(database, places, None)
     with database.read() as conn:
         known = {row.name for row in read_hosts(conn, database.clock().now())}
     missing = [host for host in hosts if host.name not in known]

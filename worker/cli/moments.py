@@ -9,7 +9,7 @@ _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def moment_given(text: str | None, now: datetime, option: str) -> datetime | None:
+def parse_moment(text: str | None, now: datetime, option: str) -> datetime | None:
     """ISO 8601, in local time unless it says otherwise, or how long ago: 90m, 12h, 2d. Raises typer.BadParameter."""
     if text is None:
         return None

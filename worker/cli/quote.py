@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.quote.quote import Machines, Quoted
     from worker.settings import Settings
     from worker.storage.engine import Connection, Database
-    from worker.storage.models import ModelTold
+    from worker.storage.models import ModelFacts
 
 
 @with_groups
@@ -157,9 +157,9 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
     from worker.cli.run import say_unreachable
     from worker.errors import NoHost
     from worker.hosts.registry import look_at_all
-    from worker.hosts.selection import wanted_hosts
+    from worker.hosts.selection import select_hosts
     from worker.ollama.client import OllamaHost
-    from worker.quote.quote import machines_of, machines_seen
+    from worker.quote.quote import machines_of, machines_of_looks
 
     if settings.broker_url and not hosts.host:
         if hosts.slots is not None:
@@ -173,7 +173,7 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
             raise NoHost("no host takes work: caravan hosts list says why")
         return machines
     seen = look_at_all(
-        wanted_hosts(database, hosts.host, hosts.slots),
+        select_hosts(database, hosts.host, hosts.slots),
         open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
     )
     say_unreachable(error_console(), seen)
@@ -181,14 +181,14 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
         places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
         raise NoHost(f"no host can be reached ({places}). Is Ollama running there?")
     with database.read() as conn:
-        return machines_seen(conn, seen, clock.now())
+        return machines_of_looks(conn, seen, clock.now())
 
 
-def _models_of(machines: "Machines") -> "dict[str, ModelTold]":
-    from worker.storage.models import ModelTold
+def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
+    from worker.storage.models import ModelFacts
 
     return {
-        model.name: ModelTold(model.thinking, model.trained_context)
+        model.name: ModelFacts(model.thinking, model.trained_context)
         for models in machines.models.values()
         for model in (models or {}).values()
     }

@@ -52,7 +52,7 @@ def report(
 
     Example: caravan report @last --group-by host --html night.html
     """
-    from worker.cli.moments import moment_given
+    from worker.cli.moments import parse_moment
     from worker.exports.writers import replacing
     from worker.reports.report import make_report
 
@@ -67,8 +67,8 @@ def report(
             batch or (),
             by=by,
             clock=clock,
-            since=moment_given(since, clock.now(), "--since"),
-            until=moment_given(until, clock.now(), "--until"),
+            since=parse_moment(since, clock.now(), "--since"),
+            until=parse_moment(until, clock.now(), "--until"),
             details=html is not None,
         )
     if html is not None:

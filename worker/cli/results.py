@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.actions import Matching, pair_given
+from worker.cli.actions import Matching, parse_pair
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions
 from worker.cli.groups import values_of, with_groups
-from worker.cli.moments import moment_given
+from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
@@ -282,9 +282,9 @@ def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
         states=frozenset(options["state"] or ()) or None,
         codes=frozenset(options["code"] or ()) or None,
         models=frozenset(normalise_model(one) for one in options["model"] or ()) or None,
-        metadata=tuple(dict(pair_given(one) for one in options["where"] or ()).items()),
-        since=moment_given(options["since"], now, "--since"),
-        until=moment_given(options["until"], now, "--until"),
+        metadata=tuple(dict(parse_pair(one) for one in options["where"] or ()).items()),
+        since=parse_moment(options["since"], now, "--since"),
+        until=parse_moment(options["until"], now, "--until"),
         parts="parts" in _names(options["with_"]),
         answers=options["answers"].filter,
     )

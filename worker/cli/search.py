@@ -46,7 +46,7 @@ def search(
     """
     from worker.search import search as service
 
-    fields = fields_given(in_)
+    fields = parse_fields(in_)
     with opened(settings_for()) as database:
         service.catch_up(database, clock=database.clock(), most_seconds=None if catch_up else CATCH_UP)
         batch_id = None
@@ -75,7 +75,7 @@ def quoted_phrase(text: str) -> str:
     return f'{minus}"{bare}"' if " " in bare and '"' not in bare else text
 
 
-def fields_given(text: str) -> "list[Field]":
+def parse_fields(text: str) -> "list[Field]":
     """The fields of --in. Raises typer.BadParameter."""
     from worker.search.search import FIELDS
 

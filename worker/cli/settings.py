@@ -30,7 +30,7 @@ _SAID: ContextVar[CommonOptions | None] = ContextVar("common_options", default=N
 
 
 @contextmanager
-def said_before(
+def hold_common_options(
     *, verbose: int = 0, quiet: bool = False, log_format: str | None = None
 ) -> Iterator[CommonOptions]:
     """Let the options before the command hold until the block ends (``ctx.with_resource``)."""
@@ -53,12 +53,12 @@ def common_options() -> CommonOptions:
 
 def settings_for(**overrides: Any) -> Settings:
     """The settings with what the command line overrides."""
-    return load_settings(**_with_said(overrides))
+    return load_settings(**_with_common_options(overrides))
 
 
 def origins_for(**overrides: Any) -> tuple[Settings, dict[str, str]]:
     """The same, and where each comes from."""
-    settings, origins = settings_with_origins(**_with_said(overrides))
+    settings, origins = settings_with_origins(**_with_common_options(overrides))
     return settings, {
         name: _WRITTEN.get(name, origin) if name in common_options().overrides else origin
         for name, origin in origins.items()
@@ -68,7 +68,7 @@ def origins_for(**overrides: Any) -> tuple[Settings, dict[str, str]]:
 _WRITTEN = {"log_level": "-v or -q", "log_style": "--log-format"}
 
 
-def _with_said(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _with_common_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **common_options().overrides,
         **{name: value for name, value in overrides.items() if value is not None},

@@ -144,10 +144,10 @@ def submission_of(settings: "Settings", options: SubmissionOptions, **more: Any)
         "notices": notices_of(settings, options.notices),
         "max_attempts": settings.max_attempts,
     }
-    return asked_of(options.rows, hours, **terms)
+    return submission_of_rows(options.rows, hours, **terms)
 
 
-def asked_of(options: RowsOptions, hours: HoursOptions | None = None, **terms: Any) -> "Submission":
+def submission_of_rows(options: RowsOptions, hours: HoursOptions | None = None, **terms: Any) -> "Submission":
     """The submission of options that say how rows are asked, and of the ``terms`` of their batch. Raises InputRefused."""
     from api_schemas.jobs import check_defaults
     from api_schemas.submissions import Submission

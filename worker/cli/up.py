@@ -28,7 +28,7 @@ def up(
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
-    from worker.hosts.selection import kept_hosts, wanted_hosts
+    from worker.hosts.selection import kept_hosts, select_hosts
     from worker.observability.logging import configure
     from worker.stack.embedded import embedded
 
@@ -45,7 +45,7 @@ def up(
                 console,
                 [
                     register(stack.database, one, open_host=stack.open_host, clock=stack.clock)
-                    for one in wanted_hosts(stack.database, host, slots)
+                    for one in select_hosts(stack.database, host, slots)
                 ],
             )
         hosts = kept_hosts(stack.database)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from worker.errors import Problem
-from worker.storage.models import ModelTold
+from worker.storage.models import ModelFacts
 
 _WORDS = {
     "thinking": ("think", "cannot reason", "leave --think (think) out"),
@@ -14,7 +14,7 @@ _WORDS = {
 _OTHERS = 3
 
 
-def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelTold]) -> list[str]:
+def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelFacts]) -> list[str]:
     """Those of ``needs`` that no host lists for the model. None where a host lists no capabilities at all."""
     known = models.get(model)
     if known is None or known.capabilities is None:
@@ -22,7 +22,7 @@ def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelTold
     return [need for need in needs if need not in known.capabilities]
 
 
-def inability_problem(line: int, model: str, need: str, models: Mapping[str, ModelTold]) -> Problem:
+def inability_problem(line: int, model: str, need: str, models: Mapping[str, ModelFacts]) -> Problem:
     """What is wrong, and which other models would do."""
     name, cannot, advice = _WORDS[need]
     able = sorted(other for other, told in models.items() if need in (told.capabilities or ()))[:_OTHERS]

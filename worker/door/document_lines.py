@@ -16,7 +16,7 @@ from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template
 from worker.errors import DocumentCode, DocumentRefused, InputRefused, Problem
 from worker.policy.context_window import IMAGE_TOKENS, OVERHEAD, answer_tokens, estimate_tokens
-from worker.storage.models import ModelTold
+from worker.storage.models import ModelFacts
 
 LONGEST_ID = 200
 
@@ -59,7 +59,7 @@ class Templates:
     """The template that makes one answer of those of its parts, checked."""
 
 
-def window_of(models: Sequence[ModelTold], request: Mapping[str, Any], *, long: Long) -> Window | None:
+def window_of(models: Sequence[ModelFacts], request: Mapping[str, Any], *, long: Long) -> Window | None:
     """How much of a document fits: the requested window, else the smallest that the hosts report for the models.
 
     ``request``: options, think and format of its jobs. None: nobody knows, and nothing is too long.

@@ -32,12 +32,12 @@ from worker.kinds.registry import kind_of, shapes
 from worker.policy.context_window import bucket
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
 from worker.storage.ids import MOST_JOBS
-from worker.storage.models import ModelTold
+from worker.storage.models import ModelFacts
 
 PROBLEMS_SHOWN = 20
 EXPECTED_ANSWER = 512
 """Tokens: few answers use all that num_predict allows."""
-_NOTHING_TOLD = ModelTold()
+_UNKNOWN_MODEL = ModelFacts()
 NOTES_SHOWN = 3
 _LOADING = frozenset(RUNNER_OPTIONS)
 
@@ -72,7 +72,7 @@ class Intake:
         models: tuple[str, ...] = (),
         override: bool = False,
         reject: Reject | None = None,
-        known: Mapping[str, ModelTold] | None = None,
+        known: Mapping[str, ModelFacts] | None = None,
     ) -> None:
         self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
         self._asked_of = models
@@ -338,7 +338,7 @@ class Intake:
     def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
         request = parsed.request
         kind = kind_of(parsed.kind)
-        told = self._known.get(model, _NOTHING_TOLD)
+        told = self._known.get(model, _UNKNOWN_MODEL)
         expected = kind.expected(parsed.prompt, request, thinking=told.thinking)
         tokens, answer = expected.prompt, expected.answer
         if "combine" in request:
@@ -380,7 +380,7 @@ class Intake:
         return kind.runner_key(model, request, window=window).text
 
 
-def _room(request: Mapping[str, Any], model: ModelTold) -> int | None:
+def _room(request: Mapping[str, Any], model: ModelFacts) -> int | None:
     """Tokens that a model takes: of the window that was named, and of what it was trained for, the smaller."""
     named = (request.get("options") or {}).get("num_ctx")
     rooms = [room for room in (named, model.trained_context) if isinstance(room, int)]
@@ -394,7 +394,7 @@ MOST_ATTEMPTS = 3
 def intake_of(
     submission: Submission,
     observer: Observer | None = None,
-    models_told: Mapping[str, ModelTold] | None = None,
+    known: Mapping[str, ModelFacts] | None = None,
 ) -> Intake:
     """The reader of a submission's lines. Lines that are wrong go to ``observer`` where the submission skips them; without
     an observer they are left out without a word: the lines are read again."""
@@ -407,7 +407,7 @@ def intake_of(
         models=submission.models,
         override=submission.override,
         reject=reject,
-        known=models_told,
+        known=known,
     )
 
 

@@ -24,7 +24,7 @@ from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance.actions import bound_jobs, retry_jobs
 from worker.storage.batches import batch_of_key, batches_of_lineage, recipe_of
 from worker.storage.engine import Database
-from worker.storage.models import ModelTold, known_models
+from worker.storage.models import ModelFacts, known_models
 from worker.storage.notices import promise_notices
 
 NO_FILES = ("-", "python", "sql")
@@ -106,11 +106,9 @@ def submit(
         receipt = _submit_stream(database, submission, rows, observer, check_models, clock)
     else:
         with database.read() as conn:
-            models_told = known_models(conn)
+            known = known_models(conn)
         lines = rows.open(submission)
-        receipt = _Entry(
-            database, submission, rows, lines, models_told, observer, check_models, clock
-        ).submit()
+        receipt = _Entry(database, submission, rows, lines, known, observer, check_models, clock).submit()
         receipt = replace(
             receipt,
             unsampled=lines.unsampled[-1] if lines.unsampled else 0,
@@ -163,7 +161,7 @@ class _Entry:
     submission: Submission
     rows: RowFile
     input: Input
-    models_told: Mapping[str, ModelTold]
+    known: Mapping[str, ModelFacts]
     observer: Observer
     check_models: CheckModels | None
     clock: Clock
@@ -286,7 +284,7 @@ class _Entry:
         return _with_notes(receipt, stored.reader)
 
     def _extended(self, batch: Batch, difference: Difference, key: str) -> Receipt:
-        reader = intake_of(self.submission, self.observer, self.models_told)
+        reader = intake_of(self.submission, self.observer, self.known)
         batch, _ = extend(
             self.database,
             batch,
@@ -315,7 +313,7 @@ class _Entry:
             receipt.batch,
             self.submission,
             self.input,
-            lambda: intake_of(self.submission, self.observer, self.models_told),
+            lambda: intake_of(self.submission, self.observer, self.known),
             clock=self.clock,
         )
         batch = apply_terms(
@@ -344,7 +342,7 @@ class _Entry:
 
     def _look(self) -> Intake:
         """A reader that hands no wrong line out: the lines are read again."""
-        return intake_of(self.submission, None, self.models_told)
+        return intake_of(self.submission, None, self.known)
 
     def _has_pilot(self, batch: Batch) -> bool:
         with self.database.read() as conn:

@@ -84,8 +84,8 @@ def upload(
         case _:
             return Uploaded(batch, created=False)
     with database.read() as conn:
-        models_told = known_models(conn)
-    intake = intake_of(submission, observer, models_told)
+        known = known_models(conn)
+    intake = intake_of(submission, observer, known)
     chunk: list[NewJob] = []
     with _Storing(database, batch.id, intake, clock, observer) as storing:
         for job in intake.read(lines):

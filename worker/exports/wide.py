@@ -20,7 +20,7 @@ from worker.exports.columns import (
 from worker.exports.results import Progress, counted, line_with, write_as
 from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
 from worker.storage.engine import Database
-from worker.storage.linked import BatchModel, asked_models, family, iter_inputs
+from worker.storage.linked import BatchModel, family, iter_inputs, models_of_batches
 from worker.storage.results import ResultRow, with_logprobs
 
 CELLS = (
@@ -122,7 +122,7 @@ def _laid_out(database: Database, chosen: Selection) -> tuple[list[int], list[Gr
     assert chosen.batch_id is not None
     with database.read() as conn:
         of = family(conn, chosen.batch_id)
-        asked = asked_models(conn, of)
+        asked = models_of_batches(conn, of)
     return of, groups_of(asked, chosen.models)
 
 

@@ -25,7 +25,7 @@ def kept_hosts(database: Database) -> list[Host]:
     return [row.host for row in rows if row.kept and not row.host.draining]
 
 
-def wanted_hosts(database: Database, places: Sequence[str] | None, slots: int | None) -> list[Host]:
+def select_hosts(database: Database, places: Sequence[str] | None, slots: int | None) -> list[Host]:
     """Hosts by URL, or by the name they were added with; where none is named all that were added, else the one at
     OLLAMA_HOST. Raises ValueError for what is neither a name nor a URL.
     """

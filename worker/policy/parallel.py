@@ -7,7 +7,7 @@ reply's total says beyond its parts is that wait (``server/routes.go``: the tota
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_UNTOLD = 8
+MOST_UNSET = 8
 """Slots that are tried at most where nobody told how many there are."""
 SAMPLES = 8
 NOTICED = 0.005

@@ -20,7 +20,7 @@ from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, VECT
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Disk, HostRow, read_hosts
-from worker.storage.models import ModelTold
+from worker.storage.models import ModelFacts
 from worker.storage.paces import PaceSeen, read_paces
 from worker.storage.reports import list_models
 
@@ -100,13 +100,13 @@ class Quoted:
 
 
 def tally(
-    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", known: Mapping[str, ModelTold]
+    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", known: Mapping[str, ModelFacts]
 ) -> Tally:
     """Read the whole input and store nothing. Raises InputRefused with everything that is wrong with it."""
     jobs: Counter[tuple[str, Priority]] = Counter()
     tokens: Counter[str] = Counter()
     prompts: list[str] = []
-    nothing = ModelTold()
+    nothing = ModelFacts()
     for job in intake.read(lines):
         jobs[job.runner_key, job.priority] += 1
         tokens[job.runner_key] += _answer(job, known.get(job.model, nothing))
@@ -122,7 +122,7 @@ def tally(
     return Tally(dict(jobs), answers, dict(intake.models), sharing(prompts).advice)
 
 
-def _answer(job: NewJob, model: ModelTold) -> int:
+def _answer(job: NewJob, model: ModelFacts) -> int:
     expected = kind_of(job.kind).expected(job.prompt, job.request, thinking=model.thinking)
     return min(expected.answer, MOST_TOKENS)
 
@@ -206,7 +206,7 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
     return Machines(reports, models)
 
 
-def machines_seen(conn: Connection, looks: "Sequence[HostLook]", now: datetime) -> Machines:
+def machines_of_looks(conn: Connection, looks: "Sequence[HostLook]", now: datetime) -> Machines:
     """The hosts that were looked at just now and answered; what they hold, as far as the database knows it."""
     known = {report.host.name: report for report in read_hosts(conn, now)}
     reports, models = [], {}

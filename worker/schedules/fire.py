@@ -37,7 +37,7 @@ from worker.storage.firing_documents import held_documents
 from worker.storage.models import known_models
 from worker.storage.schedule_documents import (
     Noted,
-    asked_jobs,
+    jobs_of_firing,
     note_documents,
     note_gone,
     seen_documents,
@@ -245,7 +245,7 @@ def _note(
     jobs = {}
     if batch is not None:
         with database.read() as conn:
-            jobs = asked_jobs(conn, batch.id)
+            jobs = jobs_of_firing(conn, batch.id)
     noted = []
     found: Counter[Change] = Counter()
     for key, entry in diff.entries.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import fmean
 
-from worker.policy.parallel import MOST_UNTOLD, SAMPLES, Parallel, Waited, learn
+from worker.policy.parallel import MOST_UNSET, SAMPLES, Parallel, Waited, learn
 from worker.serving.facts import memory_of
 from worker.storage.paces import PaceSeen
 
@@ -105,7 +105,7 @@ class Paces:
         own.waits += waits
         if len(own.waits) % SAMPLES:
             return None
-        learned = learn(known, own.waits, most=limit if is_set else MOST_UNTOLD)
+        learned = learn(known, own.waits, most=limit if is_set else MOST_UNSET)
         if learned == known:
             own.waits = own.waits[-64:]
             return None

@@ -16,7 +16,7 @@ from worker.errors import AlreadyRunning, DatabaseFailure, DatabaseUnavailable, 
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
 from worker.hosts.registry import HostLook, OpenHost, look_at_all, register
-from worker.hosts.selection import kept_hosts, wanted_hosts
+from worker.hosts.selection import kept_hosts, select_hosts
 from worker.maintenance.actions import bound_jobs
 from worker.maintenance.settle import settle_one_batch
 from worker.ollama.client import OllamaHost
@@ -115,7 +115,7 @@ def workplace(
             if error.command != "up":
                 raise
         else:
-            yield workplace_of(stack, wanted_hosts(stack.database, places, slots))
+            yield workplace_of(stack, select_hosts(stack.database, places, slots))
             return
     if slots is not None and not places:
         message = "caravan up serves here, with the slots its hosts have: caravan hosts set NAME --slots N"
@@ -152,7 +152,7 @@ def _beside_up(
     if places:
         looks = [
             register(database, host, open_host=place.open_host, clock=place.clock, reachable_only=True)
-            for host in wanted_hosts(database, places, slots)
+            for host in select_hosts(database, places, slots)
         ]
     else:
         looks = look_at_all([look.host for look in place.looks], open_host=place.open_host)

@@ -114,7 +114,7 @@ def family(conn: Connection, batch_id: int) -> list[int]:
     return sorted(found)
 
 
-def asked_models(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
+def models_of_batches(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
     """Which models these batches asked: by batch, and within one in the order of its input."""
     found = []
     for batch_id in of:

@@ -9,7 +9,7 @@ from worker.storage.tables import host_models
 
 
 @dataclass(frozen=True, slots=True)
-class ModelTold:
+class ModelFacts:
     """A model, as the hosts that have it tell."""
 
     thinking: bool = False
@@ -19,21 +19,21 @@ class ModelTold:
     """What any of the hosts says that it can; None where one of them does not tell."""
 
 
-def known_models(conn: Connection) -> dict[str, ModelTold]:
+def known_models(conn: Connection) -> dict[str, ModelFacts]:
     """Normalised name → what is known of it, of every host that was ever looked at."""
     m = host_models.c
-    found: dict[str, ModelTold] = {}
+    found: dict[str, ModelFacts] = {}
     rows = conn.execute(select(m.name, m.thinking, m.trained_context, m.capabilities))
     for name, thinking, trained, capabilities in rows:
-        here = ModelTold(bool(thinking), trained, None if capabilities is None else frozenset(capabilities))
+        here = ModelFacts(bool(thinking), trained, None if capabilities is None else frozenset(capabilities))
         found[name] = here if name not in found else _of_both(found[name], here)
     return found
 
 
-def _of_both(first: ModelTold, other: ModelTold) -> ModelTold:
+def _of_both(first: ModelFacts, other: ModelFacts) -> ModelFacts:
     trained = [told.trained_context for told in (first, other) if told.trained_context is not None]
     known = first.capabilities is not None and other.capabilities is not None
-    return ModelTold(
+    return ModelFacts(
         first.thinking or other.thinking,
         min(trained, default=None),
         (first.capabilities or frozenset()) | (other.capabilities or frozenset()) if known else None,

@@ -240,7 +240,7 @@ class FiringJob:
     """Of the document as it was when the job was made."""
 
 
-def asked_jobs(conn: Connection, batch_id: int) -> dict[Key, FiringJob]:
+def jobs_of_firing(conn: Connection, batch_id: int) -> dict[Key, FiringJob]:
     """The jobs of a firing's batch by custom_id and model."""
     query = (
         select(jobs.c.id, jobs.c.custom_id, jobs.c.model, payloads.c.metadata)

@@ -11,7 +11,7 @@ import simulator
 from caravan import AlreadyRunning, BatchProgress, Caravan, InputRefused, NoHost
 from worker.errors import DatabaseUnavailable
 from worker.hosts.registry import register
-from worker.hosts.selection import wanted_hosts
+from worker.hosts.selection import select_hosts
 from worker.stack.embedded import Embedded, embedded
 from worker.stack.home import held_home
 from worker.storage.engine import Database
@@ -41,7 +41,7 @@ def up(caravan: Caravan) -> Iterator[Embedded]:
 
 
 def add(caravan: Caravan, up: Embedded, url: str) -> None:
-    (host,) = wanted_hosts(caravan.database, [url], None)
+    (host,) = select_hosts(caravan.database, [url], None)
     register(caravan.database, host, open_host=up.open_host, clock=caravan.clock)
 
 

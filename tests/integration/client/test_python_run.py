@@ -15,7 +15,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import AlreadyRunning, DatabaseUnavailable, SchemaOutdated
 from worker.hosts.registry import register
-from worker.hosts.selection import wanted_hosts
+from worker.hosts.selection import select_hosts
 from worker.maintenance.actions import pause_batch, resume_batch
 from worker.stack.home import held_home
 from worker.storage.engine import Database
@@ -156,7 +156,7 @@ def test_hosts_are_those_named_else_those_added_else_the_one_at_ollama_host(
     from worker.ollama.client import OllamaHost
 
     def urls(*said: Any) -> list[tuple[str, int]]:
-        return [(one.url, one.slots) for one in wanted_hosts(caravan.database, *said)]
+        return [(one.url, one.slots) for one in select_hosts(caravan.database, *said)]
 
     assert urls(None, None) == [("http://127.0.0.1:11434", 1)]
     monkeypatch.setenv("OLLAMA_HOST", "gpu-7:1234")

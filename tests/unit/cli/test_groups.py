@@ -19,7 +19,7 @@ from worker.cli.options import (
     RowOptions,
     RowsOptions,
 )
-from worker.cli.submissions import asked_of
+from worker.cli.submissions import submission_of_rows
 from worker.clock import local_zone
 
 
@@ -74,7 +74,7 @@ def test_a_deadline_and_hours_go_by_one_clock(
         hours = HoursOptions(window=["22:00-06:00"], tz=zone)
         deadline = DeadlineOptions(by="2036-07-01T08:00")
         rows = RowsOptions(PromptOptions(), RowOptions(), ModelOptions(), RequestOptions(), deadline)
-        windows, submission = windows_of(hours), asked_of(rows, hours)
+        windows, submission = windows_of(hours), submission_of_rows(rows, hours)
     time.tzset()
 
     assert windows is not None

@@ -17,7 +17,7 @@ from tests.unit.cli.test_render import HALFWAY, console, printed
 from worker.cli import loaded, watch
 from worker.cli.main import app
 from worker.cli.render import batch_progress_shown, error_console, output_console, rates
-from worker.cli.settings import common_options, origins_for, said_before, settings_for
+from worker.cli.settings import common_options, hold_common_options, origins_for, settings_for
 from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host, LoadedModel
 from worker.domain.jobs import JobState
@@ -156,7 +156,7 @@ def test_watch_says_speeds_over_the_last_minute() -> None:
 def test_options_before_the_command_hold_for_it_alone(
     given: dict[str, object], level: str, quiet: bool
 ) -> None:
-    with said_before(**given):  # type: ignore[arg-type]
+    with hold_common_options(**given):  # type: ignore[arg-type]
         settings = settings_for()
         assert (settings.log_level, common_options().quiet, error_console().quiet) == (level, quiet, quiet)
         assert ("log_level" in settings.model_fields_set) == bool(given)
@@ -169,7 +169,7 @@ def test_each_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "caravan.toml").write_text("tick_seconds = 3\n", encoding="utf-8")
     monkeypatch.setenv("CARAVAN_HOME", str(tmp_path))
 
-    with said_before(log_format="json"):
+    with hold_common_options(log_format="json"):
         _, origins = origins_for(fail_on_cut=True)
 
     assert origins["home"] == "CARAVAN_HOME"

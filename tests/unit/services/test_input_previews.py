@@ -11,17 +11,17 @@ from api_schemas.submissions import Submission
 from worker.door.intake import Intake, intake_of
 from worker.door.preview import summary, warnings
 from worker.door.rows import open_input
-from worker.storage.models import ModelTold
+from worker.storage.models import ModelFacts
 
 PLAIN = "llama3.2:3b"
 TOLD = {
-    PLAIN: ModelTold(False, 1000, frozenset({"completion"})),
-    "qwen3:8b": ModelTold(True, 40_960, frozenset({"completion", "thinking", "tools", "vision"})),
-    "old:1b": ModelTold(False, 2048, None),
+    PLAIN: ModelFacts(False, 1000, frozenset({"completion"})),
+    "qwen3:8b": ModelFacts(True, 40_960, frozenset({"completion", "thinking", "tools", "vision"})),
+    "old:1b": ModelFacts(False, 2048, None),
 }
 
 
-def read(folder: Path, name: str, text: str, told: Mapping[str, ModelTold] = TOLD, **asked: Any) -> Intake:
+def read(folder: Path, name: str, text: str, told: Mapping[str, ModelFacts] = TOLD, **asked: Any) -> Intake:
     (folder / name).write_text(text)
     submission = Submission(**{"models": (PLAIN,), **asked})
     intake = intake_of(submission, None, told)

@@ -86,7 +86,7 @@ def _here(
     from worker.cli.summary import Shown, show_to_the_end
     from worker.door.submit import Receipt
     from worker.errors import InputRefused
-    from worker.hosts.selection import wanted_hosts
+    from worker.hosts.selection import select_hosts
     from worker.schedules.fire import fire
     from worker.schedules.reading import reading_of
     from worker.schedules.settle import settle
@@ -97,7 +97,7 @@ def _here(
     database, clock = stack.database, stack.clock
     with database.read() as conn:
         schedule = get_schedule(conn, name)
-    place = workplace_of(stack, wanted_hosts(database, urls, None))
+    place = workplace_of(stack, select_hosts(database, urls, None))
     say_unreachable(console, place.looks)
     problems = models_checked(place, console)(dict.fromkeys(schedule.spec.models, 0))
     if problems:

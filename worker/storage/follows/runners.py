@@ -12,7 +12,7 @@ from worker.domain.runners import RunnerKey
 from worker.policy.context_window import bucket
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.links import Link
-from worker.storage.models import ModelTold, known_models
+from worker.storage.models import ModelFacts, known_models
 from worker.storage.slices import slices
 from worker.storage.tables import jobs
 
@@ -55,7 +55,7 @@ def one_runner(conn: Connection, conversations: Sequence[Conversation]) -> None:
 
 
 def _widest(
-    order: Conversation, rows: Mapping[int, Row[Any]], models: Mapping[str, ModelTold]
+    order: Conversation, rows: Mapping[int, Row[Any]], models: Mapping[str, ModelFacts]
 ) -> Mapping[str, int]:
     """By model the largest window that a job of one conversation needs."""
     before: dict[int, int] = {}
@@ -69,7 +69,7 @@ def _widest(
         key = RunnerKey.parse(row.runner_key)
         if key.at_least:
             window = int(dict(key.options).get("num_ctx", 0))
-            trained = models.get(row.model, ModelTold()).trained_context
+            trained = models.get(row.model, ModelFacts()).trained_context
             needed = bucket(earlier + window, trained=trained)
             widest[row.model] = max(widest.get(row.model, 0), needed)
     return widest
