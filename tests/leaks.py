@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ class _Lasting:
 
 
 _lasting = _Lasting()
+
+
+def outlast_tests(pids: Iterable[int]) -> None:
+    """Let processes that a test started belong to a fixture of a wider scope: servers that were started again."""
+    _lasting.children |= frozenset(pids)
 
 
 def _children() -> frozenset[int]:

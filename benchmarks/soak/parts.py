@@ -58,8 +58,13 @@ class Part:
 
     @property
     def running(self) -> bool:
+        return bool(self.pids)
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of its processes that have not ended."""
         self._running = [process for process in self._running if process.poll() is None]
-        return bool(self._running)
+        return [process.pid for process in self._running]
 
     def signal_group(self, number: int) -> None:
         """To every process of it, the old ones too."""

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.soak.servers import PostgresServer, RedisServer, cluster_folder
 from tests.acceptance.conftest import environment, fleet, hosts
+from tests.leaks import outlast_tests
 from worker.storage.migrate import upgrade
 
 __all__ = ["environment", "fleet", "hosts"]
@@ -34,11 +35,12 @@ def _own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres
 
 
 @pytest.fixture
-def own_postgres(_own_postgres: PostgresServer) -> PostgresServer:
-    """A PostgreSQL that the test may crash."""
+def own_postgres(_own_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may crash and start again."""
     if not _own_postgres.part.running:
         _own_postgres.start()
-    return _own_postgres
+    yield _own_postgres
+    outlast_tests(_own_postgres.part.pids)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_a_worker_that_slept_through_its_lease_is_refused_what_another_has_answe
     answered = fleet.results()
     os.killpg(zombie.pid, signal.SIGCONT)
 
-    zombie.wait_for("refused=1")
+    zombie.wait_for("lease.lost")
     assert fleet.results() == answered
     assert {line["host"] for line in answered if line["custom_id"] == "c0"} == {"gpu-2"}
     assert outcomes(fleet, "c0") == [("late", None, False), LOST_ONCE[1]], (
