@@ -21,7 +21,7 @@ from worker.policy.facts import (
     Work,
 )
 from worker.serving.pace import Paces
-from worker.storage.paces import PaceSeen
+from worker.storage.paces import StoredPace
 
 EXCHANGE = 10.0
 """Seconds between two looks at what the other hosts learned."""
@@ -34,7 +34,7 @@ class Planner:
     def __init__(self, night: Night, parameters: Parameters | None = None) -> None:
         self._night, self._parameters = night, parameters or Parameters()
         self._paces = {host.name: Paces(host.name) for host in night.hosts}
-        self._seen: dict[tuple[str, str], PaceSeen] = {}
+        self._seen: dict[tuple[str, str], StoredPace] = {}
         self._learned: dict[str, float] = {}
         self._served: dict[tuple[str, Priority], float] = {}
 

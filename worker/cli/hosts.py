@@ -18,7 +18,7 @@ from worker.domain.hosts import Access, Health, Host
 from worker.errors import NoHost, SettingsRefused
 
 if TYPE_CHECKING:
-    from worker.hosts.check import Finding
+    from worker.hosts.check import HostFinding
     from worker.hosts.registry import HostLook
     from worker.ollama.client import OllamaHost
     from worker.policy.windows import Windows
@@ -433,7 +433,7 @@ def hosts_check(
     raise typer.Exit(_BAD if "bad" in levels else _WARN if "warn" in levels else 0)
 
 
-def _checked(row: "HostRow", model: str | None, settings: "Settings") -> "Iterator[Finding]":
+def _checked(row: "HostRow", model: str | None, settings: "Settings") -> "Iterator[HostFinding]":
     from worker.domain.runners import RunnerKey
     from worker.hosts.check import findings
 
@@ -442,8 +442,8 @@ def _checked(row: "HostRow", model: str | None, settings: "Settings") -> "Iterat
 
 
 def _printed(
-    row: "HostRow", findings: "Iterable[Finding]", *, several: bool, as_json: bool
-) -> "list[Finding]":
+    row: "HostRow", findings: "Iterable[HostFinding]", *, several: bool, as_json: bool
+) -> "list[HostFinding]":
     """What was found of a host, printed for people unless it is to be JSON."""
     from worker.cli.colours import colour_of, painted, show
     from worker.observability.terminal import terminal_safe

@@ -192,7 +192,7 @@ class Firing:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenDocument:
+class KnownDocument:
     """What is remembered of a document and model."""
 
     custom_id: str

@@ -18,8 +18,8 @@ from worker.health.findings import (
     Disk,
     FailedNight,
     HealthFacts,
-    HostSeen,
-    SpoolSeen,
+    HostStatus,
+    SpoolFile,
     Unfired,
 )
 from worker.serving.spool import REJECTED
@@ -127,10 +127,10 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
     )
 
 
-def _host(row: HostRow, waiting: Sequence[Waiting], *, running: int) -> HostSeen:
+def _host(row: HostRow, waiting: Sequence[Waiting], *, running: int) -> HostStatus:
     blocked = {block.model for block in row.blocks}
     work = [one.oldest_at for one in waiting if row.may_have(one.model) and one.model not in blocked]
-    return HostSeen(
+    return HostStatus(
         name=row.name,
         health=row.health,
         reason=row.health_reason,
@@ -155,7 +155,7 @@ def _disks(place: Place) -> Iterator[Disk]:
                 yield Disk(path, shutil.disk_usage(path).free)
 
 
-def _spools(home: Path, now: datetime) -> Iterator[SpoolSeen]:
+def _spools(home: Path, now: datetime) -> Iterator[SpoolFile]:
     with suppress(OSError):
         folder = home / "spool"
         for path in sorted([*folder.glob("*.jsonl"), *folder.glob(f"{REJECTED}/*.jsonl")]):
@@ -164,7 +164,7 @@ def _spools(home: Path, now: datetime) -> Iterator[SpoolSeen]:
                 if status.st_size:
                     written = datetime.fromtimestamp(status.st_mtime, UTC)
                     since = min(written, _first(path) or now)
-                    yield SpoolSeen(path, since, rejected=path.parent.name == REJECTED)
+                    yield SpoolFile(path, since, rejected=path.parent.name == REJECTED)
 
 
 def _first(path: Path) -> datetime | None:

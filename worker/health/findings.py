@@ -31,7 +31,7 @@ _FLEET = (
 
 
 @dataclass(frozen=True, slots=True)
-class HostSeen:
+class HostStatus:
     """A host that was added for good."""
 
     name: str
@@ -60,7 +60,7 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class SpoolSeen:
+class SpoolFile:
     """A spool file with answers that are not stored yet."""
 
     path: Path
@@ -98,7 +98,7 @@ class HealthFacts:
     fault: Finding | None = None
     """Why nothing could be read from the database."""
     pulses: Mapping[str, Pulse] = field(default_factory=dict)
-    hosts: tuple[HostSeen, ...] = ()
+    hosts: tuple[HostStatus, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     held_jobs: int = 0
     unfired: tuple[Unfired, ...] = ()
@@ -106,7 +106,7 @@ class HealthFacts:
     failed_models: tuple[ModelPart, ...] = ()
     """What was last done with a model on a host within ``MODEL_PATIENCE``, and failed."""
     disks: tuple[Disk, ...] = ()
-    spools: tuple[SpoolSeen, ...] = ()
+    spools: tuple[SpoolFile, ...] = ()
     unreadable: tuple[UnreadableRow, ...] = ()
     """Rows that are passed over."""
 
@@ -249,7 +249,7 @@ def _models(facts: HealthFacts) -> Iterator[Finding]:
         yield Finding(Kind.HOSTS, about, message, remedy, bad=part.model in wanted)
 
 
-def _idle(facts: HealthFacts, host: HostSeen) -> Iterator[Finding]:
+def _idle(facts: HealthFacts, host: HostStatus) -> Iterator[Finding]:
     """Liveness by work: a process may be up and take nothing."""
     if host.busy or host.work_since is None or not (facts.fleet or "up" in facts.pulses):
         return  # one that a single run serves has that run's batch only

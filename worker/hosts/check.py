@@ -36,7 +36,7 @@ PROMPT = "Count from 1 to 200, each number on a line of its own."
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HostFinding:
     """One thing that was looked at. ``bad``: the host cannot serve like this; ``warn``: it serves worse than it could."""
 
     level: Level
@@ -57,14 +57,14 @@ class Timed:
 
 def check_host(
     host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
-) -> list[Finding]:
+) -> list[HostFinding]:
     """All that ``findings`` finds."""
     return list(findings(host, open_host=open_host, model=model, resident=resident))
 
 
 def findings(
     host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
-) -> Iterator[Finding]:
+) -> Iterator[HostFinding]:
     """Look at ``host``, one finding after the other as they come. Ends at the first without which no other makes sense.
 
     ``resident`` is what Caravan has loaded there, where known: asked with the same options it is not loaded again.
@@ -75,7 +75,7 @@ def findings(
     try:
         gpu = open_host(wide)
     except SettingsRefused as error:
-        yield Finding(
+        yield HostFinding(
             "bad", "access", str(error), "set it where the host is served, or name another: caravan hosts set"
         )
         return
@@ -87,7 +87,7 @@ def findings(
 
 def _of_host(
     host: Host, gpu: OllamaHost, named: str | None, resident: RunnerKey | None, at_once: int
-) -> Iterator[Finding]:
+) -> Iterator[HostFinding]:
     began = time.monotonic()
     try:
         version = gpu.version()
@@ -96,30 +96,32 @@ def _of_host(
     except HostError as error:
         yield _away(host, error)
         return
-    yield Finding("ok", "reach", f"Ollama {version} at {host.url}, answers in {milliseconds:.0f} ms")
+    yield HostFinding("ok", "reach", f"Ollama {version} at {host.url}, answers in {milliseconds:.0f} ms")
     if not models:
-        yield Finding("bad", "models", "it has no model that generates", "there: ollama pull llama3.2:3b")
+        yield HostFinding("bad", "models", "it has no model that generates", "there: ollama pull llama3.2:3b")
         return
-    yield Finding(
+    yield HostFinding(
         "ok", "models", f"{len(models)} models: {', '.join(sorted(model.name for model in models))}"
     )
     name, why = _chosen(models, loaded, named)
     if name is None:
-        yield Finding("bad", "model", why, f"there: ollama pull {named}")
+        yield HostFinding("bad", "model", why, f"there: ollama pull {named}")
         return
     key = _key(name, loaded, resident)
     try:
         if all(one.name != name for one in loaded):
             seconds = gpu.load(key, keep_alive=KEEP_SECONDS)
             why += f", loaded in {seconds:.1f} s"
-        yield Finding("ok", "model", f"asked {name}: {why}")
+        yield HostFinding("ok", "model", f"asked {name}: {why}")
         timed = _ask(gpu, key)
         flows = _of_streaming(timed)
         yield flows
         if flows.level == "ok":
             yield _of_parallel(host, _ask_together(gpu, key, at_once))
         else:
-            yield Finding("warn", "parallel", "not measured: a proxy holds the answers back", flows.remedy)
+            yield HostFinding(
+                "warn", "parallel", "not measured: a proxy holds the answers back", flows.remedy
+            )
         yield _of_memory(name, gpu.loaded())
     except HostError as error:
         yield _failed(host, name, error)
@@ -128,7 +130,7 @@ def _of_host(
 # -- before it is asked -------------------------------------------------------------------------------------------
 
 
-def _of_access(host: Host) -> Iterator[Finding]:
+def _of_access(host: Host) -> Iterator[HostFinding]:
     access, parts = host.access, urlsplit(host.url)
     named = [f"basic auth from {access.basic_auth}"] if access.basic_auth else []
     named += [f"bearer token from {access.bearer}"] if access.bearer else []
@@ -137,18 +139,18 @@ def _of_access(host: Host) -> Iterator[Finding]:
     for reference in references:
         if reference is not None and is_exposed(reference):
             place = reference.removeprefix("file:")
-            yield Finding(
+            yield HostFinding(
                 "warn", "access", f"every user of this machine can read {place}", f"chmod 600 {place}"
             )
     if named and parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        yield Finding(
+        yield HostFinding(
             "warn",
             "access",
             f"{', '.join(named)} goes over the network in clear",
             "use https:// (--ca-file FILE for an authority of your own), or a tunnel: " + _tunnel(host),
         )
     elif named:
-        yield Finding("ok", "access", ", ".join(named))
+        yield HostFinding("ok", "access", ", ".join(named))
 
 
 def _tunnel(host: Host) -> str:
@@ -161,17 +163,17 @@ def _tunnel(host: Host) -> str:
 # -- reach --------------------------------------------------------------------------------------------------------
 
 
-def _away(host: Host, error: HostError) -> Finding:
+def _away(host: Host, error: HostError) -> HostFinding:
     told, remedy = error.message, ""
     here = urlsplit(host.url).hostname in ("127.0.0.1", "localhost", "::1")
     again = f"caravan hosts set {host.name}"
     match error.status:
         case 401 | 403 | 407:
-            return Finding("bad", "access", told, f"{again} --basic-auth env:NAME, or --bearer file:PATH")
+            return HostFinding("bad", "access", told, f"{again} --basic-auth env:NAME, or --bearer file:PATH")
         case 404 | 405:
-            return Finding("bad", "reach", told, f"{again} --url URL, with the path that leads to Ollama")
+            return HostFinding("bad", "reach", told, f"{again} --url URL, with the path that leads to Ollama")
         case 502 | 503 | 504:
-            return Finding(
+            return HostFinding(
                 "bad", "reach", told, "look at Ollama behind that proxy, and at the address it passes on to"
             )
     cause = error.__cause__
@@ -195,7 +197,7 @@ def _away(host: Host, error: HostError) -> Finding:
         )
     elif error.code is Code.BAD_REPLY:
         remedy = f"something else answers there: {again} --url URL"
-    return Finding("bad", "reach", told, remedy)
+    return HostFinding("bad", "reach", told, remedy)
 
 
 # -- the model that is asked --------------------------------------------------------------------------------------
@@ -250,22 +252,24 @@ def _ask_together(gpu: OllamaHost, key: RunnerKey, at_once: int) -> list[Timed]:
             raise
 
 
-def _of_streaming(timed: Timed) -> Finding:
+def _of_streaming(timed: Timed) -> HostFinding:
     """Held back: what took a second to generate came within a moment."""
     spread = timed.last - timed.first
     # a simulated host may say longer than it took
     seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.sent)
     if timed.reply.eval_count < ENOUGH_TOKENS or seconds < ENOUGH_SECONDS:
-        return Finding("ok", "streaming", "the answer was too quick to tell whether a proxy holds it back")
+        return HostFinding(
+            "ok", "streaming", "the answer was too quick to tell whether a proxy holds it back"
+        )
     if spread < seconds / 2:
-        return Finding(
+        return HostFinding(
             "warn",
             "streaming",
             f"an answer that took {seconds:.1f} s came all at once: a proxy holds it back until it is complete, so a "
             "long one looks like a host that hangs",
             "in the proxy: proxy_buffering off (nginx), flush_interval -1 (Caddy)",
         )
-    return Finding(
+    return HostFinding(
         "ok", "streaming", f"an answer comes as it is made: {timed.reply.chunks} pieces over {spread:.1f} s"
     )
 
@@ -287,10 +291,10 @@ def overlapping(spans: Sequence[tuple[float, float]]) -> int:
     return most
 
 
-def _of_parallel(host: Host, timed: Sequence[Timed]) -> Finding:
+def _of_parallel(host: Host, timed: Sequence[Timed]) -> HostFinding:
     told = [one for one in timed if one.reply.eval_count >= ENOUGH_TOKENS]
     if len(told) < len(timed) or min(one.last - one.first for one in told) < ENOUGH_SECONDS / 2:
-        return Finding("ok", "parallel", "the answers were too quick to tell how many it gives at once")
+        return HostFinding("ok", "parallel", "the answers were too quick to tell how many it gives at once")
     given = overlapping([(one.first, one.last) for one in told])
     least = "at least " if given == len(timed) else ""
     rate = sum(one.reply.eval_count for one in told) / (
@@ -300,23 +304,23 @@ def _of_parallel(host: Host, timed: Sequence[Timed]) -> Finding:
         f"it gives {least}{given} answers at once ({rate:.0f} tokens/s together), its slots are {host.slots}"
     )
     if given < host.slots:
-        return Finding(
+        return HostFinding(
             "warn",
             "parallel",
             words,
             f"start Ollama there with OLLAMA_NUM_PARALLEL={host.slots}, or caravan hosts set {host.name} --slots {given}",
         )
     if given > host.slots:
-        return Finding("warn", "parallel", words, f"caravan hosts set {host.name} --slots {given}")
-    return Finding("ok", "parallel", words)
+        return HostFinding("warn", "parallel", words, f"caravan hosts set {host.name} --slots {given}")
+    return HostFinding("ok", "parallel", words)
 
 
-def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> Finding:
+def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> HostFinding:
     one = next((one for one in loaded if one.name == name), None)
     if one is None or not one.size:
-        return Finding("ok", "gpu", f"{name} is not loaded any more, so where it lay is not known")
+        return HostFinding("ok", "gpu", f"{name} is not loaded any more, so where it lay is not known")
     if one.size_vram >= one.size:
-        return Finding("ok", "gpu", f"{name} lies in the GPU wholly ({one.size / 1e9:.1f} GB)")
+        return HostFinding("ok", "gpu", f"{name} lies in the GPU wholly ({one.size / 1e9:.1f} GB)")
     share = 1 - one.size_vram / one.size
     if not one.size_vram:
         words, remedy = (
@@ -328,10 +332,10 @@ def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> Finding:
         remedy = (
             "a smaller num_ctx, fewer slots (each has a window of its own), a smaller model or quantisation"
         )
-    return Finding("warn", "gpu", words, remedy)
+    return HostFinding("warn", "gpu", words, remedy)
 
 
-def _failed(host: Host, name: str, error: HostError) -> Finding:
+def _failed(host: Host, name: str, error: HostError) -> HostFinding:
     match error.code:
         case Code.LOAD_FAILED | Code.OUT_OF_MEMORY:
             remedy = "read the host's log; try a smaller model: caravan hosts check --model NAME"
@@ -341,4 +345,4 @@ def _failed(host: Host, name: str, error: HostError) -> Finding:
             )
         case _:
             remedy = "read the host's log"
-    return Finding("bad", "model", f"{name} did not answer ({error.code}): {error.message}", remedy)
+    return HostFinding("bad", "model", f"{name} did not answer ({error.code}): {error.message}", remedy)

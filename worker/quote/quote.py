@@ -21,7 +21,7 @@ from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Disk, HostRow, read_hosts
 from worker.storage.models import ModelFacts
-from worker.storage.paces import PaceSeen, read_paces
+from worker.storage.paces import StoredPace, read_paces
 from worker.storage.reports import list_models
 
 if TYPE_CHECKING:  # ``watch`` reads no input
@@ -327,7 +327,7 @@ def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float)
 class _Learned:
     """How fast what is, as far as anybody saw it; of a window that nobody saw, as of the model's others."""
 
-    rows: Sequence[PaceSeen]
+    rows: Sequence[StoredPace]
     paces: Paces = field(default_factory=Paces)
 
     def __post_init__(self) -> None:
@@ -358,7 +358,7 @@ class _Learned:
             load_seen=bool(loads),
         )
 
-    def _rows(self, key: str) -> list[PaceSeen]:
+    def _rows(self, key: str) -> list[StoredPace]:
         exact = [row for row in self.rows if row.runner_key == key]
         if any(row.service_seconds is not None for row in exact):
             return exact

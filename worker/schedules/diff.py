@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.documents.leave_out import LeftOut
-from worker.domain.schedules import Firing, Schedule, SeenDocument
+from worker.domain.schedules import Firing, KnownDocument, Schedule
 from worker.door.document_lines import Window, job_lines
 from worker.door.rows import InputLine
 from worker.errors import DocumentRefused, Problem
@@ -47,7 +47,7 @@ class Diff:
     asking: Asking
     schedule: Schedule
     firing: Firing
-    known: dict[Key, SeenDocument]
+    known: dict[Key, KnownDocument]
     digests: dict[str, frozenset[str]]
     windows: dict[str, Window | None]
     """Model → how much of a document fits."""

@@ -14,7 +14,7 @@ from functools import partial
 from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchState
-from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleSpec, SeenDocument, Tallies
+from worker.domain.schedules import Firing, FiringState, KnownDocument, Schedule, ScheduleSpec, Tallies
 from worker.domain.selection import Selection
 from worker.door.document_lines import window_of
 from worker.door.observer import Observer
@@ -319,7 +319,7 @@ def _note_chunk(
     note_changes(conn, firing.id, chunk)
 
 
-def _missing(document: SeenDocument, change: Change) -> Noted:
+def _missing(document: KnownDocument, change: Change) -> Noted:
     return Noted(document.custom_id, document.model, document.path, str(change))
 
 

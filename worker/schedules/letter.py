@@ -64,7 +64,8 @@ def letter(report: Mapping[str, Any], *, most: int = NAMED) -> str:
     lines += _models(report)
     forecast = report.get("forecast") or {}
     if forecast.get("enough") is False:
-        lines.append(f"the window is too short: {forecast['message']}")
+        # reports that version 0.1 stored early say ``told``
+        lines.append(f"the window is too short: {forecast.get('message') or forecast.get('told')}")
     window = report.get("window")
     if window and not window["open"]:
         lines.append(

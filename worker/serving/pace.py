@@ -8,7 +8,7 @@ from statistics import fmean
 
 from worker.policy.parallel import MOST_UNSET, SAMPLES, Parallel, Waited, learn
 from worker.serving.facts import memory_of
-from worker.storage.paces import PaceSeen
+from worker.storage.paces import StoredPace
 
 LOAD_WEIGHT = 0.5
 """Loads are few, and a warm page cache makes them ten times as fast: the last one counts half."""
@@ -57,8 +57,8 @@ class Paces:
     def __init__(self, host: str = "") -> None:
         self._host = host
         self._own: dict[str, _Own] = {}
-        self._elsewhere: list[PaceSeen] = []
-        self._by_key: dict[str, list[PaceSeen]] = {}
+        self._elsewhere: list[StoredPace] = []
+        self._by_key: dict[str, list[StoredPace]] = {}
         self._loads_of: dict[str, dict[str, float]] = {}
         self._unsaved: set[str] = set()
         self._speeds: dict[str, float] | None = None
@@ -175,7 +175,7 @@ class Paces:
 
     # -- the database --------------------------------------------------------------------------------------------
 
-    def learn(self, paces: Iterable[PaceSeen]) -> None:
+    def learn(self, paces: Iterable[StoredPace]) -> None:
         """Take in what the database knows: this host's own from an earlier process, and the other hosts'."""
         self._elsewhere, self._by_key, self._loads_of = [], {}, {}
         for pace in paces:
@@ -194,14 +194,14 @@ class Paces:
                 )
         self._speeds = None
 
-    def unsaved(self) -> list[PaceSeen]:
+    def unsaved(self) -> list[StoredPace]:
         """What changed since it was last asked for, to be written down."""
         changed, self._unsaved, self.newly_known = sorted(self._unsaved), set(), False
         return [self._as_seen(key, self._own[key]) for key in changed]
 
-    def _as_seen(self, key: str, own: _Own) -> PaceSeen:
+    def _as_seen(self, key: str, own: _Own) -> StoredPace:
         slots = None if own.parallel is None else own.parallel.slots
-        return PaceSeen(self._host, key, own.load, own.service, slots, own.memory, own.jobs)
+        return StoredPace(self._host, key, own.load, own.service, slots, own.memory, own.jobs)
 
 
 @lru_cache(maxsize=1000)

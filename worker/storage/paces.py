@@ -12,7 +12,7 @@ from worker.storage.types import UtcTime
 
 
 @dataclass(frozen=True, slots=True)
-class PaceSeen:
+class StoredPace:
     """Seconds of a load and of a job of ``runner_key`` on ``host``, as far as they were seen there."""
 
     host: str
@@ -36,18 +36,18 @@ _SAVE = text(
 ).bindparams(bindparam("now", type_=UtcTime))
 
 
-def save_paces(conn: Connection, paces: Iterable[PaceSeen], *, now: datetime) -> None:
+def save_paces(conn: Connection, paces: Iterable[StoredPace], *, now: datetime) -> None:
     """Keep what was seen; a host writes its own rows only."""
     rows = [asdict(pace) | {"now": now} for pace in paces]
     if rows:
         conn.execute(_SAVE, rows)
 
 
-def read_paces(conn: Connection) -> list[PaceSeen]:
+def read_paces(conn: Connection) -> list[StoredPace]:
     """All of them: a few for each host."""
     c = paces.c
     return [
-        PaceSeen(*row)
+        StoredPace(*row)
         for row in conn.execute(
             select(
                 c.host, c.runner_key, c.load_seconds, c.service_seconds, c.slots, c.memory, c.jobs

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.schedules import SeenDocument
+from worker.domain.schedules import KnownDocument
 from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
 from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
@@ -35,7 +35,7 @@ class Noted:
     error_message: str | None = None
 
 
-def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, SeenDocument]:
+def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, KnownDocument]:
     """All of a schedule, gone ones too. What was answered since its firing is counted as answered already."""
     fresh = and_(results.c.job_id == _d.asked_job, results.c.state == "succeeded")
     kept = and_(*(schedule_answers.c[name] == _d[name] for name in ("schedule_id", "custom_id", "model")))
@@ -58,9 +58,9 @@ def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, SeenDocument
     return {(row.custom_id, row.model): _seen_document(row) for row in conn.execute(query)}
 
 
-def _seen_document(row: Any) -> SeenDocument:
+def _seen_document(row: Any) -> KnownDocument:
     answered = row.fresh_job is not None
-    return SeenDocument(
+    return KnownDocument(
         custom_id=row.custom_id,
         model=row.model,
         path=row.path,

@@ -11,7 +11,7 @@ from tests.servers.proxy import proxying
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
 from worker.errors import SettingsRefused
-from worker.hosts.check import Finding, check_host
+from worker.hosts.check import HostFinding, check_host
 from worker.ollama.client import Deadlines, OllamaHost
 
 SMALLEST = "llama3.2:3b"
@@ -23,12 +23,12 @@ MODELS = tuple(
 
 def told(
     settings: HostSettings, *, slots: int = 1, model: str | None = None
-) -> tuple[list[Finding], RunningHost]:
+) -> tuple[list[HostFinding], RunningHost]:
     with running(settings) as (one,):
         return found(Host("gpu-1", one.url, slots), model=model), one
 
 
-def found(host: Host, *, model: str | None = None) -> list[Finding]:
+def found(host: Host, *, model: str | None = None) -> list[HostFinding]:
     return check_host(host, open_host=lambda one: OllamaHost.of(one, deadlines=QUICK), model=model)
 
 
@@ -42,7 +42,7 @@ def settings(**changes: object) -> HostSettings:
 FAST = tuple(replace(model, tokens_per_second=600.0) for model in MODELS)
 
 
-def of(what: str, findings: list[Finding]) -> Finding:
+def of(what: str, findings: list[HostFinding]) -> HostFinding:
     (one,) = [finding for finding in findings if finding.what == what]
     return one
 
@@ -104,7 +104,7 @@ def test_the_model_that_was_told_is_asked() -> None:
 def test_a_model_that_is_not_there_is_named() -> None:
     findings, _ = told(settings(), model="llama3.2:1b")
 
-    assert of("model", findings) == Finding(
+    assert of("model", findings) == HostFinding(
         "bad", "model", "it does not have llama3.2:1b", "there: ollama pull llama3.2:1b"
     )
 

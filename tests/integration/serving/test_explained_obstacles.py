@@ -15,7 +15,7 @@ from worker.serving.pace import Paces
 from worker.serving.view import OwnHost, read_snapshot
 from worker.storage.engine import Connection
 from worker.storage.hosts import block_key, quarantine_host, record_probe, record_resident
-from worker.storage.paces import PaceSeen, read_paces, save_paces
+from worker.storage.paces import StoredPace, read_paces, save_paces
 from worker.storage.tables import hosts
 
 LOOSE, EXACT, LARGE = "qwen3:8b num_ctx>=4096", "qwen3:8b num_ctx=4096", "qwen3:8b num_ctx=16384"
@@ -44,7 +44,7 @@ def failed_larger(conn: Connection) -> None:
 
 def too_large(conn: Connection) -> None:
     conn.execute(update(hosts).values(memory=10**9))
-    save_paces(conn, [PaceSeen("gpu-2", EXACT, None, 1.0, None, 5 * 10**9, 1)], now=NOW)
+    save_paces(conn, [StoredPace("gpu-2", EXACT, None, 1.0, None, 5 * 10**9, 1)], now=NOW)
 
 
 def too_large_but_loaded(conn: Connection) -> None:
@@ -54,7 +54,7 @@ def too_large_but_loaded(conn: Connection) -> None:
 
 def smaller_here(conn: Connection) -> None:
     too_large(conn)
-    save_paces(conn, [PaceSeen("gpu-1", EXACT, None, 1.0, None, 10**8, 1)], now=NOW)
+    save_paces(conn, [StoredPace("gpu-1", EXACT, None, 1.0, None, 10**8, 1)], now=NOW)
 
 
 def no_model(conn: Connection) -> None:

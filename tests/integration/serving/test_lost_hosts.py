@@ -26,7 +26,7 @@ from worker.serving.view import HostView
 from worker.storage.claims import take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, block_key, publish_intent, record_probe, record_resident
-from worker.storage.paces import PaceSeen, save_paces
+from worker.storage.paces import StoredPace, save_paces
 from worker.storage.runs import open_run
 
 OLD, NEW = "old:1 num_ctx=4096", "new:1 num_ctx=4096"
@@ -139,7 +139,7 @@ def take_over(conn: Connection, clock: Clock) -> None:
     record_resident(conn, "gpu-1", NEW, now=now)
     block_key(conn, "gpu-1", NEW, until=now - timedelta(seconds=1), reason="x", failures=1)
     open_run(conn, host="gpu-1", runner_key=NEW, reason="longest", now=now)
-    save_paces(conn, [PaceSeen("gpu-1", NEW, 1.0, 1.0, 1, None, 5)], now=now)
+    save_paces(conn, [StoredPace("gpu-1", NEW, 1.0, 1.0, 1, None, 5)], now=now)
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -21,7 +21,7 @@ from worker.storage.claims import take_host
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host, drain_host, record_probe, record_resident, record_unreachable
 from worker.storage.models import known_models
-from worker.storage.paces import PaceSeen, save_paces
+from worker.storage.paces import StoredPace, save_paces
 from worker.storage.runs import close_run, loaded_run, open_run
 
 QWEN, LLAMA = "qwen3:8b num_ctx=4096", "llama3.2:3b num_ctx=4096"
@@ -63,7 +63,7 @@ def asked(store: Store, *lines: dict[str, object]) -> Tally:
     return tally(Intake(JobDefaults(), 3, known=known), (json.dumps(line) for line in lines), known)
 
 
-def learned(store: Store, *seen: PaceSeen) -> None:
+def learned(store: Store, *seen: StoredPace) -> None:
     with store.database.write() as conn:
         save_paces(conn, seen, now=NOW)
 
@@ -101,7 +101,7 @@ def test_texts_of_a_model_that_only_makes_vectors_are_not_guessed_like_answers(s
 
 
 def test_what_was_learned_replaces_the_guess_and_narrows_it(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
 
     found = quote_input(store.database, asked(store, *jobs(20)), clock=At(NOW))
 
@@ -111,7 +111,7 @@ def test_what_was_learned_replaces_the_guess_and_narrows_it(store: Store) -> Non
 
 
 def test_another_window_of_the_model_tells_its_pace_too(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", "qwen3:8b num_ctx=8192", 6.0, 4.0, None, None, 400))
+    learned(store, StoredPace("gpu-1", "qwen3:8b num_ctx=8192", 6.0, 4.0, None, None, 400))
 
     found = quote_input(store.database, asked(store, *jobs(20)), clock=At(NOW))
 
@@ -120,7 +120,7 @@ def test_another_window_of_the_model_tells_its_pace_too(store: Store) -> None:
 
 
 def test_a_slot_that_was_found_not_to_be_there_does_not_count(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, 1, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, 1, None, 400))
 
     found = quote_input(store.database, asked(store, *jobs(20)), clock=At(NOW))
 
@@ -128,7 +128,7 @@ def test_a_slot_that_was_found_not_to_be_there_does_not_count(store: Store) -> N
 
 
 def test_a_runner_that_is_loaded_costs_no_load(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
     with store.database.write() as conn:
         record_resident(conn, "gpu-1", QWEN, now=NOW)
 
@@ -139,7 +139,7 @@ def test_a_runner_that_is_loaded_costs_no_load(store: Store) -> None:
 
 
 def test_what_waits_at_a_higher_or_the_same_priority_counts_and_a_lower_one_does_not(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
     store.submit(*(new_job(seq, runner_key=QWEN, priority=Priority.HIGH) for seq in range(1, 11)))
     store.submit(*(new_job(seq, runner_key=QWEN) for seq in range(1, 6)))
     store.submit(*(new_job(seq, runner_key=QWEN, priority=Priority.BULK) for seq in range(1, 100)))
@@ -173,7 +173,7 @@ def test_jobs_that_are_done_already_are_not_done_again(store: Store) -> None:
 
 
 def test_the_rest_of_a_batch_is_quoted_and_ends_with_it(store: Store) -> None:
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, None, None, 400))
     other = store.submit(*(new_job(seq, runner_key=QWEN) for seq in range(1, 3)))
     batch = store.submit(*(new_job(seq, runner_key=QWEN) for seq in range(1, 11)))
 
@@ -214,7 +214,7 @@ def test_prompts_that_end_alike_are_told_to_begin_alike(store: Store) -> None:
 def test_explain_names_what_costs_a_batch_its_time(store: Store) -> None:
     batch = store.submit(*(new_job(seq, runner_key=QWEN) for seq in range(1, 9)))
     store.submit(*(new_job(seq, runner_key=QWEN, priority=Priority.HIGH) for seq in range(1, 4)))
-    learned(store, PaceSeen("gpu-1", QWEN, 6.0, 4.0, 1, None, 400))
+    learned(store, StoredPace("gpu-1", QWEN, 6.0, 4.0, 1, None, 400))
     with store.database.write() as conn:
         for seconds in (20, 30):
             run = open_run(conn, host="gpu-1", runner_key=QWEN, reason="r", now=store.now)

@@ -10,11 +10,11 @@ from worker.domain.health import Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.jobs import Priority
 from worker.domain.model_operations import ModelPart, ModelVerb, PartState
-from worker.health.findings import Disk, HealthFacts, HostSeen, SpoolSeen, Unfired, findings
+from worker.health.findings import Disk, HealthFacts, HostStatus, SpoolFile, Unfired, findings
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LIMITS = HealthLimits()
-WELL = HostSeen("gpu-1", Health.READY)
+WELL = HostStatus("gpu-1", Health.READY)
 
 
 def ago(**span: float) -> datetime:
@@ -55,7 +55,7 @@ def ids(facts: HealthFacts, limits: HealthLimits = LIMITS) -> list[str]:
         replace(FLEET, hosts=(replace(WELL, work_since=ago(days=1), busy=True),)),
         replace(FLEET, hosts=(replace(WELL, work_since=ago(days=1), last_claim_at=ago(minutes=14)),)),
         replace(FLEET, hosts=(replace(WELL, work_since=ago(minutes=14), last_claim_at=ago(days=1)),)),
-        replace(FLEET, spools=(SpoolSeen(Path("a.jsonl"), ago(minutes=9)),)),
+        replace(FLEET, spools=(SpoolFile(Path("a.jsonl"), ago(minutes=9)),)),
         replace(FLEET, disks=(Disk(Path("/home"), 500_000_000),)),
         replace(FLEET, held_jobs=3),
         replace(FLEET, unfired=(Unfired("nightly", ago(minutes=14)),)),
@@ -87,7 +87,7 @@ def test_all_is_well(facts: HealthFacts) -> None:
         (replace(FLEET, hosts=(replace(WELL, work_since=ago(minutes=16)),)), ["hosts:gpu-1"]),
         (replace(UP, hosts=(replace(WELL, work_since=ago(minutes=16), serving=True),)), ["hosts:gpu-1"]),
         (replace(FLEET, disks=(Disk(Path("/home"), 499_000_000),)), ["disk:/home"]),
-        (replace(FLEET, spools=(SpoolSeen(Path("s/a.jsonl"), ago(minutes=11)),)), ["spool:a.jsonl"]),
+        (replace(FLEET, spools=(SpoolFile(Path("s/a.jsonl"), ago(minutes=11)),)), ["spool:a.jsonl"]),
     ],
 )
 def test_what_is_wrong_is_found_and_says_what_helps(facts: HealthFacts, wanted: list[str]) -> None:

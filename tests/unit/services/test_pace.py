@@ -3,7 +3,7 @@
 from worker.policy.parallel import Waited
 from worker.serving.history import HostHistory
 from worker.serving.pace import SERVICE_PRIOR, Paces
-from worker.storage.paces import PaceSeen
+from worker.storage.paces import StoredPace
 
 
 def test_a_runner_that_nobody_saw_takes_at_least_what_its_model_has_on_disk() -> None:
@@ -39,7 +39,7 @@ def test_what_other_hosts_saw_fills_in_for_what_was_not_seen_here() -> None:
     paces = Paces("gpu-1")
     paces.add_load("a:1", 4.0)
 
-    paces.learn([PaceSeen("gpu-2", "a:1", 10.0, 2.0), PaceSeen("gpu-3", "a:1", None, 2.0)])
+    paces.learn([StoredPace("gpu-2", "a:1", 10.0, 2.0), StoredPace("gpu-3", "a:1", None, 2.0)])
 
     assert paces.estimate("a:1").load_seconds == 7.0
     assert paces.estimate("a:1").service_seconds == 2.0
@@ -52,7 +52,7 @@ def test_a_host_that_takes_twice_as_long_for_the_same_keys_is_known_to_be_slow()
     for key, seconds in (("a:1", 1.0), ("b:1", 10.0)):
         paces.add_job(key, seconds)
 
-    paces.learn([PaceSeen("gpu-2", "a:1", None, 4.0), PaceSeen("gpu-2", "b:1", None, 40.0)])
+    paces.learn([StoredPace("gpu-2", "a:1", None, 4.0), StoredPace("gpu-2", "b:1", None, 40.0)])
 
     assert round(paces.speed("gpu-1") / paces.speed("gpu-2"), 6) == 4.0
     assert round(paces.estimate("a:1").service_seconds / paces.speed("gpu-1"), 6) == 1.0
@@ -62,7 +62,7 @@ def test_a_host_that_takes_twice_as_long_for_the_same_keys_is_known_to_be_slow()
 def test_a_new_process_goes_on_from_what_the_last_one_saw_here() -> None:
     paces = Paces("gpu-1")
 
-    paces.learn([PaceSeen("gpu-1", "a:1", 4.0, 0.1, slots=2, memory=7, jobs=40)])
+    paces.learn([StoredPace("gpu-1", "a:1", 4.0, 0.1, slots=2, memory=7, jobs=40)])
 
     assert paces.service_seconds("a:1") == 0.1
     assert paces.slots("a:1", limit=4, is_set=True) == 2
@@ -74,7 +74,7 @@ def test_only_what_changed_is_written_down() -> None:
     paces.add_job("a:1", 1.0)
     assert paces.newly_known
 
-    assert paces.unsaved() == [PaceSeen("gpu-1", "a:1", None, 1.0, jobs=1)]
+    assert paces.unsaved() == [StoredPace("gpu-1", "a:1", None, 1.0, jobs=1)]
     assert paces.unsaved() == []
     assert not paces.newly_known
 
