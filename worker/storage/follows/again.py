@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
@@ -25,7 +25,7 @@ def wait_again(conn: Connection, job_ids: Collection[int]) -> None:
                 conn.scalars(select(jobs.c.id).where(jobs.c.id.in_({row.parent_id for row in parents})))
             )
             mine = [
-                one for one in mine if any(row.parent_id in there for row in parents if row.job_id == one)
+                job for job in mine if any(row.parent_id in there for row in parents if row.job_id == job)
             ]
             follow(conn, mine)
             conn.execute(update(jobs).where(jobs.c.id.in_(sorted(there))).values(followed=True))
@@ -33,42 +33,33 @@ def wait_again(conn: Connection, job_ids: Collection[int]) -> None:
 
 def failed_for(conn: Connection, parents: Collection[int]) -> list[int]:
     """Jobs of the same batches that failed because one of these had, those that failed because of them, and so on."""
-    found: set[int] = set()
-    todo = sorted(parents)
-    while todo:
-        new: set[int] = set()
-        for ids in slices(todo):
-            new.update(
-                conn.scalars(
-                    select(follows.c.job_id)
-                    .join(jobs, jobs.c.id == follows.c.job_id)
-                    .join(results, results.c.job_id == follows.c.job_id)
-                    .where(
-                        follows.c.parent_id.in_(ids),
-                        jobs.c.state == JobState.FAILED,
-                        results.c.error_code == str(Code.PARENT_FAILED),
-                    )
-                )
-            )
-        todo = sorted(new - found - set(parents))
-        found |= new
-    return sorted(found - set(parents))
+    followers = (
+        select(follows.c.job_id)
+        .join(jobs, jobs.c.id == follows.c.job_id)
+        .join(results, results.c.job_id == follows.c.job_id)
+        .where(jobs.c.state == JobState.FAILED, results.c.error_code == str(Code.PARENT_FAILED))
+    )
+    return _descendants(conn, parents, followers)
 
 
 def going_on_from(conn: Connection, parents: Collection[int]) -> list[int]:
     """Jobs whose requests hold the answers of these, as context or as parts, and those that hold theirs, and so on."""
-    found: set[int] = set()
-    todo = sorted(parents)
-    while todo:
+    followers = (
+        select(follows.c.job_id)
+        .join(jobs, jobs.c.id == follows.c.job_id)
+        .where(or_(follows.c.combines, jobs.c.carries))
+    )
+    return _descendants(conn, parents, followers)
+
+
+def _descendants(conn: Connection, parents: Collection[int], followers: Select[tuple[int]]) -> list[int]:
+    """The followers of these jobs, those of the followers, and so on, without the jobs themselves."""
+    reached = set(parents)
+    latest = sorted(reached)
+    while latest:
         new: set[int] = set()
-        for ids in slices(todo):
-            new.update(
-                conn.scalars(
-                    select(follows.c.job_id)
-                    .join(jobs, jobs.c.id == follows.c.job_id)
-                    .where(follows.c.parent_id.in_(ids), or_(follows.c.combines, jobs.c.carries))
-                )
-            )
-        todo = sorted(new - found - set(parents))
-        found |= new
-    return sorted(found - set(parents))
+        for ids in slices(latest):
+            new.update(conn.scalars(followers.where(follows.c.parent_id.in_(ids))))
+        latest = sorted(new - reached)
+        reached |= new
+    return sorted(reached - set(parents))
