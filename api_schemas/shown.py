@@ -108,7 +108,7 @@ class HostShown(Shown):
     name: str
     url: str
     slots: int
-    slots_told: bool
+    auto_slots: bool
     shared: bool
     models_at_once: int
     memory: int | None

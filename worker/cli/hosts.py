@@ -153,7 +153,7 @@ def hosts_add(
         models_at_once=traits.models or 1,
         memory=None if traits.memory in (None, _FORGET) else memory_bytes(traits.memory or ""),
         shared=bool(traits.shared),
-        slots_told=traits.slots is not None,
+        auto_slots=traits.slots is None,
     )
     windows = windows_of(hours)
     settings = _settings()
@@ -257,7 +257,7 @@ def hosts_list(json_: AsJson = False) -> None:
         table.add_row(
             report.host.name,
             masked(report.host.url),
-            str(report.host.slots) if report.host.slots_told else "auto",
+            "auto" if report.host.auto_slots else str(report.host.slots),
             report.version or "–",
             (report.intent and f"loading {report.intent}") or report.resident or "–",
             Text(terminal_safe(state), style=colour_of(state) or ""),
@@ -574,7 +574,7 @@ def _report_there(settings: "Settings", there: Host, host: Host, *, json_: bool)
 
 
 def _slots(host: Host) -> str:
-    if not host.slots_told:
+    if host.auto_slots:
         return "slots to be found out"
     return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
 

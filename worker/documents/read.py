@@ -89,7 +89,7 @@ class Document:
     """Of its bytes; of a row, of its values."""
     encoding: str | None
     row: bool = False
-    seen_pages: tuple[int, ...] = ()
+    image_pages: tuple[int, ...] = ()
     """Pages that are sent as pictures, from 1; they are rendered when the document is asked."""
     render: Render | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ def _read(
         raise DocumentRefused(source.path, "no_text", message, pages=document.blank_pages)
     if document.blank_pages and rules.scans == "images":
         document = _numbered(
-            replace(document, seen_pages=document.blank_pages, render=_renders(source, data, reader))
+            replace(document, image_pages=document.blank_pages, render=_renders(source, data, reader))
         )
     return [document] if document.text.strip() else [], attached
 
@@ -180,14 +180,14 @@ def _content(source: DocumentFile, data: bytes, reader: Reader, rules: Rules) ->
 def _numbered(document: Document) -> Document:
     """The document with a mark where each picture belongs: a model gets them apart from the text."""
     pages = list(document.pages or [""])
-    for number, page in enumerate(document.seen_pages, start=1):
+    for number, page in enumerate(document.image_pages, start=1):
         pages[page - 1] = f"[page {page}: image {number}]"
     metadata = {name: value for name, value in document.metadata.items() if name != "pages_without_text"}
     return replace(
         document,
         text=PAGE_BREAK.join(pages),
         pages=None if document.pages is None else tuple(pages),
-        metadata={**metadata, "pages_as_images": list(document.seen_pages)},
+        metadata={**metadata, "pages_as_images": list(document.image_pages)},
     )
 
 
@@ -262,7 +262,7 @@ def read_images(source: DocumentFile, *, reader: Reader | None = None) -> Docume
         PDF,
         hashlib.sha256(data).hexdigest(),
         None,
-        seen_pages=tuple(range(1, pages + 1)),
+        image_pages=tuple(range(1, pages + 1)),
         render=render,
     )
 
@@ -281,7 +281,7 @@ def _picture(source: DocumentFile, data: bytes) -> Document:
         media_type,
         digest,
         None,
-        seen_pages=(1,),
+        image_pages=(1,),
         render=lambda pages: (base64.b64encode(data).decode(),),
     )
 

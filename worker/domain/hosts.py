@@ -114,11 +114,11 @@ class Host:
     models_at_once: int = 1
     """How many models it holds side by side (its OLLAMA_MAX_LOADED_MODELS)."""
     memory: int | None = None
-    """Bytes for models, where somebody told."""
+    """Bytes for models, where the operator has set them."""
     shared: bool = False
     """Other people use it too: they get their turn, and what they have loaded is not pushed out."""
-    slots_told: bool = True
-    """Somebody told how many slots there are; else they are found out."""
+    auto_slots: bool = False
+    """The operator has not set ``slots``: the worker measures how many there are."""
     draining: bool = field(default=False, compare=False)
     """It finishes what it runs and takes nothing new. The host is the same one, draining or not."""
 

@@ -107,7 +107,7 @@ class NewJob(NamedTuple):
         return self.after is not None and (self.after.carry or self.after.combines)
 
 
-def asked_digest(job: NewJob) -> bytes:
+def request_digest(job: NewJob) -> bytes:
     """16 bytes that tell one question from another: what a host is asked, and of which model.
 
     Metadata, priority and deadline are not part of it: changing them asks nothing new.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 SMALL = 4096
 """Bytes of a request whose texts are kept; one with images is encoded each time."""
-KEPT = 256
+CACHE_SIZE = 256
 _MARSHAL_VERSION = 2
 """Without references: equal values are equal bytes, and 0, 0.0 and false are not."""
 _NO_PART = frozenset({"keep_alive", "repairs", "stream", "allow_empty"})
@@ -24,35 +24,35 @@ _sorted = json.JSONEncoder(sort_keys=True).encode
 class RequestTexts(NamedTuple):
     """A request in three forms."""
 
-    stored: str
+    json: str
     """As JSON, in the order of its fields."""
     canonical: str
     """As JSON with sorted names; empty where nothing was requested."""
-    answered: str
+    identity: str
     """The same without the fields that no answer depends on, 0 and 0.0 alike."""
 
 
 def request_texts(request: Mapping[str, Any]) -> RequestTexts:
     """The texts of a request, which holds what JSON knows.
 
-    >>> request_texts({"options": {"temperature": 0.0}, "keep_alive": 60}).answered
+    >>> request_texts({"options": {"temperature": 0.0}, "keep_alive": 60}).identity
     '{"options": {"temperature": 0}}'
     """
     data = marshal.dumps(dict(request), _MARSHAL_VERSION)
-    return _kept(data) if len(data) <= SMALL else _texts(request)
+    return _cached_texts(data) if len(data) <= SMALL else _texts(request)
 
 
-@lru_cache(maxsize=KEPT)
-def _kept(data: bytes) -> RequestTexts:
+@lru_cache(maxsize=CACHE_SIZE)
+def _cached_texts(data: bytes) -> RequestTexts:
     return _texts(marshal.loads(data))  # noqa: S302 - made a moment ago by request_texts
 
 
 def _texts(request: Mapping[str, Any]) -> RequestTexts:
-    answered = {name: value for name, value in request.items() if name not in _NO_PART}
-    if answered.get("options"):
-        answered["options"] = {name: _plain(value) for name, value in answered["options"].items()}
+    parts = {name: value for name, value in request.items() if name not in _NO_PART}
+    if parts.get("options"):
+        parts["options"] = {name: _plain(value) for name, value in parts["options"].items()}
     return RequestTexts(
-        _compact(request), _sorted(request) if request else "", _sorted(answered) if answered else ""
+        _compact(request), _sorted(request) if request else "", _sorted(parts) if parts else ""
     )
 
 

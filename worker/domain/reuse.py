@@ -49,6 +49,6 @@ def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any], *, kind:
         _VERSION if kind == "generate" else _VERSION + f"{kind}\0".encode(), digest_size=16
     )
     asked.update(
-        f"{runner_key}\0{prompt}\0{request_texts(request).answered}".encode("utf-8", "surrogatepass")
+        f"{runner_key}\0{prompt}\0{request_texts(request).identity}".encode("utf-8", "surrogatepass")
     )
     return asked.digest()

@@ -203,9 +203,9 @@ def own_lines(
     room = None if window is None else window.prompt
     tokens, pictures = _tokens(line), 0
     if room is not None and long == "split":
-        room, pictures = int(room * FILLED), IMAGE_TOKENS * len(document.seen_pages)
+        room, pictures = int(room * FILLED), IMAGE_TOKENS * len(document.image_pages)
     if room is None or tokens + pictures <= room or not document.text:
-        yield _with_pictures(line, document, document.seen_pages)
+        yield _with_pictures(line, document, document.image_pages)
         return
     if long == "refuse":
         told = (
@@ -243,7 +243,7 @@ def _pictures_of(part: Part, document: Document) -> tuple[int, ...]:
     if part.pages is None:
         return ()
     first, last = part.pages
-    return tuple(page for page in document.seen_pages if first <= page <= last)
+    return tuple(page for page in document.image_pages if first <= page <= last)
 
 
 def _with_pictures(line: dict[str, Any], document: Document, pages: Sequence[int]) -> dict[str, Any]:

@@ -262,7 +262,7 @@ class _Entry:
         """What these rows are asked otherwise than that batch was."""
         with self.database.read() as conn:
             recipe = recipe_of(conn, batch.id)
-        return asked_otherwise(recipe or {}, self.recipe)
+        return request_differences(recipe or {}, self.recipe)
 
     def _new(self, key: str) -> Receipt:
         stored = upload(
@@ -350,10 +350,10 @@ class _Entry:
         return bool(recipe and recipe.get("pilot"))
 
 
-def asked_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+def request_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
     """Which parts of a recipe differ that say what is asked; how rows are read, and their priority, are none of them.
 
-    >>> asked_otherwise({"models": ["a"], "columns": ["x"]}, {"models": ("a",), "defaults": {"options": {"seed": 1}}})
+    >>> request_differences({"models": ["a"], "columns": ["x"]}, {"models": ("a",), "defaults": {"options": {"seed": 1}}})
     ('options.seed',)
     """
     one, other = _request_parts(before), _request_parts(now)

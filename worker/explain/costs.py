@@ -181,7 +181,7 @@ def read_costs(
 
 def _fewer(conn: Connection, models: set[str], now: datetime) -> list[AtOnce]:
     slots = {
-        report.host.name: report.host.slots for report in read_hosts(conn, now) if report.host.slots_told
+        report.host.name: report.host.slots for report in read_hosts(conn, now) if not report.host.auto_slots
     }
     return [
         AtOnce(pace.host, model, pace.slots, slots[pace.host])

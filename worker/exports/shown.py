@@ -186,7 +186,7 @@ def host_shown(row: HostRow) -> HostShown:
         name=host.name,
         url=masked(host.url),
         slots=host.slots,
-        slots_told=host.slots_told,
+        auto_slots=host.auto_slots,
         shared=host.shared,
         models_at_once=host.models_at_once,
         memory=host.memory,

@@ -133,7 +133,7 @@ class Watch:
         try:
             url = stack.enter_context(listening(self._address, self.answer))
         except OSError as error:  # whoever had it may still be about to end
-            emit("health.unheard", address=":".join(map(str, self._address)), message=str(error))
+            emit("health.address_in_use", address=":".join(map(str, self._address)), message=str(error))
             return False
         emit("health.listening", url=url)
         return True
@@ -215,17 +215,17 @@ class Watch:
         try:
             self._teller.mail(letter)
         except NotSent as error:
-            emit("health.untold", channel="mail", message=str(error))
+            emit("health.message_failed", channel="mail", message=str(error))
             return False
         if self._teller.mails:
-            emit("health.told", channel="mail", subject=letter.subject)
+            emit("health.message_sent", channel="mail", subject=letter.subject)
         return True
 
     def _ping(self, verdict: Verdict) -> None:
         try:
             self._teller.ping(well=verdict.well)
         except NotSent as error:
-            emit("health.untold", channel="ping", message=str(error))
+            emit("health.message_failed", channel="ping", message=str(error))
 
 
 def chosen(verdict: Verdict, kinds: frozenset[Kind]) -> Verdict:

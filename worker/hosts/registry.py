@@ -123,7 +123,7 @@ def change(
     Raises NotFound; SettingsRefused for a CA file beside an address without TLS.
     """
 
-    def set_given(conn: Connection) -> Host:
+    def set_options(conn: Connection) -> Host:
         before = get_host(conn, name, lock=access is not None or url is not None)
         changed = before.access if access is None else access(before.access)
         if changed.ca_file is not None and not (url or before.url).startswith("https:"):
@@ -142,7 +142,7 @@ def change(
             shared=shared,
         )
 
-    seen = look_at(database.transact(set_given), open_host=open_host)
+    seen = look_at(database.transact(set_options), open_host=open_host)
     keep_look(database, seen, clock.now())
     return seen
 

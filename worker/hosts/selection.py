@@ -39,6 +39,6 @@ def select_hosts(database: Database, places: Sequence[str] | None, slots: int | 
                     hosts.append(get_host(conn, place))
                 else:
                     address = host_address(place)
-                    new = Host(host_name(address), address, slots_told=False)
+                    new = Host(host_name(address), address, auto_slots=True)
                     hosts.append(known_host(conn, address) or new)
-    return [host if slots is None else replace(host, slots=slots, slots_told=True) for host in hosts]
+    return [host if slots is None else replace(host, slots=slots, auto_slots=False) for host in hosts]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from api_schemas.shapes import LineShape
 from worker.domain.attempts import Outcome
 from worker.domain.hosts import HostModel
-from worker.domain.jobs import ClaimedJob, NewJob, asked_digest
+from worker.domain.jobs import ClaimedJob, NewJob, request_digest
 from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import RunnerKey, runner_key
 from worker.errors import HostError
@@ -90,7 +90,7 @@ class Kind(ABC):
 
     def digest(self, job: NewJob) -> bytes:
         """16 bytes, other for all that asks something else: it distinguishes a changed input from an equal one."""
-        return asked_digest(job)
+        return request_digest(job)
 
     def reuse_key(self, runner_key: str, prompt: str, request: Mapping[str, Any]) -> bytes:
         """16 bytes, equal for jobs of which one may take the other's answer, if the same weights gave it."""

@@ -212,7 +212,7 @@ def _pays(picture: Picture, work: Work, useful: float, priority: Priority, *, he
     if not picture.has_local:
         if not held:
             return useful > 0
-        wanted = any(picture.is_wanted(key) for key in setup.evict)
+        wanted = any(picture.has_demand(key) for key in setup.evict)
         limits = picture.parameters
         return useful >= (limits.payback[priority] if wanted else limits.payback_idle) * price
     if useful < picture.parameters.payback[priority] * price:

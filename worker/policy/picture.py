@@ -151,7 +151,7 @@ class Picture:
         likely = self.parameters.likely_seconds
         return seconds * share * likely / (likely + max(0.0, self.now - last))
 
-    def is_wanted(self, key: str) -> bool:
+    def has_demand(self, key: str) -> bool:
         """Whether people asked for it lately and no other host has it: without it here, the next one waits for a load."""
         last = self.facts.interactive_at.get(key)
         return last is not None and self.now - last < self.parameters.likely_seconds and not self.holders(key)

@@ -24,7 +24,7 @@ class Pace:
     load_seconds: float
     service_seconds: float
     slots: int = 1
-    load_seen: bool = True
+    load_is_guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _at_worst(need: Need) -> "_Work":
 def _scaled(need: Need, factor: float, *, best: bool) -> dict[str, Pace]:
     found = {}
     for host, pace in need.paces.items():
-        load = LOAD_SPREAD if pace.load_seen else GUESS
+        load = GUESS if pace.load_is_guess else LOAD_SPREAD
         found[host] = replace(
             pace,
             service_seconds=pace.service_seconds * factor,

@@ -355,7 +355,7 @@ class _Learned:
             fmean(loads) if loads else LOAD_PRIOR + (size or UNKNOWN_SIZE) / BYTES_PER_SECOND,
             fmean(service) if service else guess / speed,
             slots=at_once,
-            load_seen=bool(loads),
+            load_is_guess=not loads,
         )
 
     def _rows(self, key: str) -> list[StoredPace]:

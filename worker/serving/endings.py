@@ -91,7 +91,7 @@ def _learn(parts: Parts, completion: Completion, result: Result) -> None:
         # nothing was generated, which would tell work from waiting; or not all slots were in use, so that nobody can tell
         # whether there are as many
         return
-    slots = paces.add_waits(key, [_waited(result)], limit=host.slots, is_set=host.slots_told)
+    slots = paces.add_waits(key, [_waited(result)], limit=host.slots, is_set=not host.auto_slots)
     if slots is not None:
         emit("host.slots_learned", host=host.name, runner_key=key, slots=slots)
         if key == parts.machine.used:

@@ -9,7 +9,7 @@ from worker.observability.events import emit_failure
 from worker.serving.claims import Claims
 from worker.serving.session import HostSession
 from worker.serving.slots import Slots
-from worker.storage.claims import Renewed, cancel_requested, mark_asked, renew, renew_host
+from worker.storage.claims import Renewed, cancel_requested, mark_in_slot, renew, renew_host
 from worker.storage.engine import Connection
 from worker.storage.hosts import get_host
 
@@ -57,7 +57,7 @@ class Heartbeat:
         session, running = self._session, self._slots.running
         database = session.context.database
         with database.read() if running <= self._marked else database.write() as conn:
-            mark_asked(conn, token=session.token, job_ids=running - self._marked)
+            mark_in_slot(conn, token=session.token, job_ids=running - self._marked)
             flagged = cancel_requested(conn, token=session.token)
             with suppress(NotFound):  # somebody removed it: the next renewal finds that it is lost
                 if get_host(conn, session.host) != session.context.host:

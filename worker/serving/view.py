@@ -81,7 +81,7 @@ class HostView:
     def slots_of(self, runner_key: str | None) -> int:
         """Jobs of that key that are asked at a time."""
         return self._paces.slots(
-            runner_key, limit=self._context.host.slots, is_set=self._context.host.slots_told
+            runner_key, limit=self._context.host.slots, is_set=not self._context.host.auto_slots
         )
 
     def changed(self) -> bool:

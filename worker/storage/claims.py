@@ -482,7 +482,7 @@ _ASKED = text(
 ).bindparams(bindparam("ids", expanding=True))
 
 
-def mark_asked(conn: Connection, *, token: str, job_ids: Iterable[int]) -> None:
+def mark_in_slot(conn: Connection, *, token: str, job_ids: Iterable[int]) -> None:
     """These jobs of ``token`` are in a slot, not before one: should their worker die, it may have been one of them."""
     ids = sorted(job_ids)
     if ids:

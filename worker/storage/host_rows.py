@@ -269,7 +269,7 @@ def host_of(row: Row[Any]) -> Host:
         models_at_once=row.models_at_once,
         memory=row.memory,
         shared=row.shared,
-        slots_told=row.slots_told,
+        auto_slots=not row.slots_told,
         draining=row.draining_at is not None,
     )
 

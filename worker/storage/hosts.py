@@ -15,8 +15,8 @@ from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, host_models, hosts, residents
 from worker.storage.types import UtcTime, storable
 
-_GIVEN = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
-_SEEN = (
+_SETTINGS = ("url", "slots", "access", "models_at_once", "memory", "shared", "slots_told")
+_LOOK = (
     "version",
     "models",
     "last_seen_at",
@@ -29,12 +29,12 @@ _SEEN = (
     "quarantine_reason",
 )
 _ADD = text(
-    f"INSERT INTO hosts (name, {', '.join(_GIVEN)}, added_at, kept) "
-    f"VALUES (:name, {', '.join(f':{column}' for column in _GIVEN)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
+    f"INSERT INTO hosts (name, {', '.join(_SETTINGS)}, added_at, kept) "
+    f"VALUES (:name, {', '.join(f':{column}' for column in _SETTINGS)}, :now, :kept) ON CONFLICT (name) DO UPDATE SET "
     + ", ".join(
         ["added_at = CASE WHEN hosts.kept THEN hosts.added_at ELSE excluded.added_at END"]
         + ["kept = hosts.kept OR excluded.kept"]
-        + [f"{column} = excluded.{column}" for column in _GIVEN]
+        + [f"{column} = excluded.{column}" for column in _SETTINGS]
     )
 ).bindparams(bindparam("now", type_=UtcTime), bindparam("access", type_=hosts.c.access.type))
 
@@ -53,7 +53,7 @@ def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) 
         "models_at_once": host.models_at_once,
         "memory": host.memory,
         "shared": host.shared,
-        "slots_told": host.slots_told,
+        "slots_told": not host.auto_slots,
     }
     conn.execute(_ADD, {"name": host.name, **values, "now": now, "kept": kept})
 
@@ -61,7 +61,7 @@ def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) 
 def _forget_other_url(conn: Connection, name: str, url: str) -> None:
     """What was seen of the host of that name, if it was at another URL."""
     query = update(hosts).where(hosts.c.name == name, hosts.c.url != url)
-    if conn.execute(query.values(dict.fromkeys(_SEEN))).rowcount:
+    if conn.execute(query.values(dict.fromkeys(_LOOK))).rowcount:
         for table in (host_models, residents):
             conn.execute(delete(table).where(table.c.host == name))
 

@@ -144,7 +144,7 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
         yield (
             base + job.seq,
             job.prompt,
-            request_texts(job.request).stored,
+            request_texts(job.request).json,
             None if job.metadata is None else _encode(job.metadata),
             kind_of(job.kind).digest(job),
             reuse_key_of(job),

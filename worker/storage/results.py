@@ -99,7 +99,7 @@ Long = Literal["prompt", "request", "context"]
 LONG: tuple[Long, ...] = ("prompt", "request", "context")
 LONG_COLUMNS: Mapping[Long, ColumnElement[Any]] = {
     "prompt": payloads.c.prompt,
-    "request": payloads.c.request.label("asked_of_host"),
+    "request": payloads.c.request.label("payload_request"),
     "context": results.c.context.label("packed_context"),
 }
 
@@ -281,7 +281,7 @@ def row_of(row: Row[Any]) -> ResultRow:
         started_at=row.started_at,
         metadata=row.job_metadata,
         prompt=getattr(row, "prompt", None),
-        request=getattr(row, "asked_of_host", None),
+        request=getattr(row, "payload_request", None),
         context=_unpacked(getattr(row, "packed_context", None)),
         **found,
     )

@@ -279,7 +279,7 @@ def test_an_address_that_is_taken_is_tried_again(
         stop.set()
         watch.run(stop)
 
-    assert "health.unheard" in caplog.text
+    assert "health.address_in_use" in caplog.text
 
 
 def test_what_is_set_wrong_is_refused_before_anything_is_to_be_told() -> None:

@@ -28,7 +28,7 @@ from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
-from worker.storage.claims import claim_jobs, mark_asked
+from worker.storage.claims import claim_jobs, mark_in_slot
 from worker.storage.engine import Connection, Database
 from worker.storage.finishes import Finished
 from worker.storage.results import list_attempts
@@ -161,7 +161,7 @@ def test_a_worker_that_dies_within_a_call_costs_each_of_its_jobs_a_loss_and_they
                 now=clock.now(),
                 lease_until=clock.now() + timedelta(seconds=9),
             )
-            mark_asked(conn, token="dead", job_ids=[job.id for job in claimed])
+            mark_in_slot(conn, token="dead", job_ids=[job.id for job in claimed])
         later = OffsetClock(clock.now() + timedelta(seconds=60))
         tick(database, clock=later)
 

@@ -171,7 +171,7 @@ def test_slots_that_were_told_too_many_are_found_out_by_the_waits(
 
 def test_slots_that_nobody_told_are_found_out(database: Database, clock: Clock) -> None:
     with simulator.running(simulated(num_parallel=3, time_scale=0.2)) as (running,):
-        host = add(database, clock, running, slots=1, slots_told=False)
+        host = add(database, clock, running, slots=1, auto_slots=True)
         submit(
             database,
             clock,

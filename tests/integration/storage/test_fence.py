@@ -13,7 +13,7 @@ from worker.errors import Code
 from worker.storage.actions import cancel_some
 from worker.storage.claims import (
     cancel_requested,
-    mark_asked,
+    mark_in_slot,
     release_jobs,
     release_strays,
     renew,
@@ -390,7 +390,7 @@ def test_a_job_that_was_claimed_ahead_does_not_pay_for_the_death_of_its_worker(s
     store.submit(new_job(1), new_job(2), new_job(3))
     jobs = store.claim(lease=1)
     with store.database.write() as conn:
-        mark_asked(conn, token="t1", job_ids=[jobs[0].id])
+        mark_in_slot(conn, token="t1", job_ids=[jobs[0].id])
     store.later(2)
     rescue(store)
 

@@ -207,10 +207,10 @@ def test_pages_become_images_and_an_image_is_one(tmp_path: Path, reader: Reader)
 
     pages = read_images(kept(tmp_path, "a.pdf", pdf_of(["One.", ""])), reader=reader)
     assert pages.render is not None
-    images = pages.render(pages.seen_pages)
+    images = pages.render(pages.image_pages)
     picture = read_images(kept(tmp_path, "a.png", base64.b64decode(images[0])), reader=reader)
 
     sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for image in images]
     assert sizes == [(1240, 1755), (1240, 1755)]
     assert picture.render is not None
-    assert picture.render(picture.seen_pages) == images[:1]
+    assert picture.render(picture.image_pages) == images[:1]

@@ -117,4 +117,4 @@ def test_a_document_that_is_not_asked_is_not_rendered(
     document = read(tmp_path, "a.pdf", pdf_of(["First.", ""]), "images", reader)
 
     assert isinstance(document, Document)
-    assert document.seen_pages == (2,)
+    assert document.image_pages == (2,)

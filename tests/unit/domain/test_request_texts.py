@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.jobs import NewJob, Priority, asked_digest
+from worker.domain.jobs import NewJob, Priority, request_digest
 from worker.domain.request_texts import SMALL, request_texts
 
 JSON = st.recursive(
@@ -22,14 +22,14 @@ def test_a_text_that_was_kept_is_the_text_of_the_request(request: dict[str, Any]
     for _ in range(2):
         texts = request_texts(request)
 
-        assert texts.stored == json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+        assert texts.json == json.dumps(request, ensure_ascii=False, separators=(",", ":"))
         assert texts.canonical == (json.dumps(request, sort_keys=True) if request else "")
 
 
 def test_values_that_python_takes_for_equal_are_told_apart() -> None:
     requests: list[dict[str, Any]] = [{"think": 1}, {"think": True}, {"think": 1.0}]
 
-    assert [request_texts(request).stored for request in requests] == [
+    assert [request_texts(request).json for request in requests] == [
         '{"think":1}',
         '{"think":true}',
         '{"think":1.0}',
@@ -39,7 +39,7 @@ def test_values_that_python_takes_for_equal_are_told_apart() -> None:
 def test_a_large_request_is_not_kept() -> None:
     request = {"images": ["a" * SMALL]}
 
-    assert request_texts(request).stored == json.dumps(request, separators=(",", ":"))
+    assert request_texts(request).json == json.dumps(request, separators=(",", ":"))
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_a_large_request_is_not_kept() -> None:
 def test_the_digest_of_a_question_is_what_stored_batches_have(request_: dict[str, Any], digest: str) -> None:
     job = NewJob(1, "a", "m:1", "m:1 num_ctx>=4096", Priority.NORMAL, "Say it.", request_)
 
-    assert asked_digest(job).hex() == digest
+    assert request_digest(job).hex() == digest
