@@ -1,13 +1,16 @@
-"""What the site needs beyond the pages: links out of the folder, and ``llms.txt``."""
+"""What the site needs beyond the pages: links out of the folder, diagrams as SVG, and ``llms.txt``."""
 
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
+import diagrams
 from mkdocs.structure.files import File, Files
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s:#]+)\)")
+_DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LEGEND = "A row leads from each state with a dot to the state at its arrow."
 _PICTURES = ("benchmarks/scheduling.svg",)
 """Pictures that pages show and that lie elsewhere in the repository."""
 
@@ -21,7 +24,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Name the file where a page links to one that is not on the site."""
+    """Draw the diagrams, and name the file where a page links to one that is not on the site."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def named(match: re.Match[str]) -> str:
@@ -37,7 +40,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return match[0]
         return words if path in words else f"{words} (`{path}`)"
 
-    return _LINK.sub(named, markdown)
+    return _LINK.sub(named, _DIAGRAM.sub(_drawn, markdown))
+
+
+def _drawn(match: re.Match[str]) -> str:
+    picture = f"<div>\n{diagrams.draw(match[1])}\n</div>"
+    return f"{picture}\n\n{_LEGEND}" if match[1].startswith("stateDiagram") else picture
 
 
 def on_post_build(config: Any) -> None:
