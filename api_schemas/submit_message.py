@@ -81,7 +81,7 @@ class SubmitAnswer(BaseModel):
     """False where the batch was there already."""
     problems: list[SubmitProblem] = []
     """At most 20."""
-    left_out: int = 0
+    more_problems: int = 0
     unavailable: str | None = None
     """Why nothing could be stored just now: the same message may be sent again."""
 

@@ -47,13 +47,13 @@ class SubmissionRefused(ValueError):
     """Nothing of the jobs runs; ``problems`` says where and why. The refusal is stored as ``batch``, where there is one."""
 
     def __init__(
-        self, problems: Iterable[SubmitProblem], *, batch: int | None = None, left_out: int = 0
+        self, problems: Iterable[SubmitProblem], *, batch: int | None = None, more_problems: int = 0
     ) -> None:
         self.problems = tuple(problems)
         self.batch = batch
-        self.left_out = left_out
+        self.more_problems = more_problems
         shown = [f"line {one.line}: {one.message}" if one.line else one.message for one in self.problems[:5]]
-        more = len(self.problems) + left_out - len(shown)
+        more = len(self.problems) + more_problems - len(shown)
         super().__init__("; ".join([*shown, *([f"and {more} more"] if more else [])]))
 
 
@@ -160,7 +160,7 @@ def _answer(broker: "Broker", message_id: str, timeout: float) -> SubmitAnswer:
     if answer.unavailable is not None:
         raise ConnectionError(f"the fleet could not store the jobs: {answer.unavailable}")
     if answer.state == "refused":
-        raise SubmissionRefused(answer.problems, batch=answer.batch, left_out=answer.left_out)
+        raise SubmissionRefused(answer.problems, batch=answer.batch, more_problems=answer.more_problems)
     return answer
 
 

@@ -63,14 +63,18 @@ Mistake = tuple[str, str, str]
 class InputRefused(CaravanError):
     """The producer's input cannot be taken; ``problems`` says where and what was expected.
 
-    ``left_out`` counts the problems that are not among them, ``alike`` those of them that are like some of them.
+    ``more_problems`` counts the problems that are not among them, ``alike`` those of them that are like some of them.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], *, left_out: int = 0, alike: Mapping[Mistake, int] | None = None
+        self,
+        problems: Sequence[Problem],
+        *,
+        more_problems: int = 0,
+        alike: Mapping[Mistake, int] | None = None,
     ) -> None:
         self.problems = tuple(problems)
-        self.left_out = left_out
+        self.more_problems = more_problems
         self.alike = dict(alike or {})
         super().__init__("; ".join(str(problem) for problem in self.problems[:5]))
 

@@ -16,7 +16,7 @@ from worker.storage.engine import Connection, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
-from worker.storage.models import ModelFacts, known_models
+from worker.storage.models import ModelFacts, model_facts
 from worker.storage.tables import metadata
 from worker.storage.words import OURS
 
@@ -96,7 +96,7 @@ def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> No
 
     with database.read() as conn:
         seen, unseen = read_hosts(conn, database.clock().now())
-        known = known_models(conn)
+        known = model_facts(conn)
     assert (seen.looked, seen.models, seen.weights) == (
         True,
         frozenset({"qwen3:8b", "old:1"}),

@@ -130,12 +130,12 @@ def db_restore(
     Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
     """
     from worker.clock import SystemClock
-    from worker.stack.home import held_home
+    from worker.stack.home import lock_home
     from worker.storage.backup import bring_up_to_date, restore
     from worker.storage.engine import open_database
 
     settings = settings_for()
-    with held_home(settings.home, command="db restore"):
+    with lock_home(settings.home, command="db restore"):
         bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
         found = open_database(settings.database)
         try:
@@ -161,11 +161,11 @@ def db_copy(
     Example: caravan db copy --to postgresql://caravan:secret@db.internal/caravan
     """
     from worker.domain.urls import masked
-    from worker.stack.home import held_home
+    from worker.stack.home import lock_home
     from worker.stack.moving import move
 
     settings = settings_for()
-    with held_home(settings.home, command="db copy"):
+    with lock_home(settings.home, command="db copy"):
         checked = move(settings, to, report=lambda line: typer.echo(line, err=True))
     _say_checked(checked)
     typer.echo(f"from now on: export CARAVAN_DATABASE_URL={masked(to)}")

@@ -187,17 +187,17 @@ def _window(
         "think": submission.think,
         "format": submission.format,
     }
-    known = _known_models(settings)
+    known = _model_facts(settings)
     models = [known[name] for model in submission.models if (name := normalise_model(model)) in known]
     return window_of(models, request, long=long)
 
 
-def _known_models(settings: "Settings") -> dict[str, Any]:
+def _model_facts(settings: "Settings") -> dict[str, Any]:
     from worker.cli.settings import opened
-    from worker.storage.models import known_models
+    from worker.storage.models import model_facts
 
     with opened(settings) as database, database.read() as conn:
-        return known_models(conn)
+        return model_facts(conn)
 
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:

@@ -25,7 +25,7 @@ def explain(error: CaravanError) -> Iterator[str]:
     match error:
         case InputRefused():
             yield from _grouped(error)
-            others = error.left_out - sum(error.alike.values())
+            others = error.more_problems - sum(error.alike.values())
             if others:
                 yield f"caravan: … and {others:,} more"
             if any(problem.line and not _is_of_the_command(problem) for problem in error.problems):

@@ -73,7 +73,7 @@ def keep_query(settings: "Settings", query: str, url: str | None) -> Path:
     Raises InputRefused, SettingsRefused, ExtraMissing, OSError.
     """
     from worker.documents.encodings import read_text_argument
-    from worker.documents.kept_rows import keep_rows
+    from worker.documents.query_rows import keep_rows
     from worker.storage.external import open_external
 
     place = external_url(url, "--from-sql")

@@ -94,11 +94,11 @@ def notify_test() -> None:
 
 
 def _tried(what: str, send: "Callable[[], None]") -> bool:
-    from worker.notify.bounded import NotSent
+    from worker.notify.bounded import DeliveryError
 
     try:
         send()
-    except NotSent as error:
+    except DeliveryError as error:
         typer.echo(f"{what}: not sent: {error}", err=True)
         return False
     typer.echo(f"{what}: sent")

@@ -141,7 +141,7 @@ def hosts_add(
     from worker.domain.address import host_address
     from worker.domain.hosts import memory_bytes
     from worker.hosts.registry import register_new
-    from worker.storage.hosts import is_kept, known_host
+    from worker.storage.hosts import host_at, is_permanent
 
     if not _NAME.fullmatch(name):
         raise SettingsRefused(f"{name[:100]!r} is no name for a host: letters, digits and . _ : - do")
@@ -159,8 +159,8 @@ def hosts_add(
     settings = _settings()
     with opened(settings) as db:
         with db.read() as conn:
-            twin = known_host(conn, host.url)
-            doubled = twin is not None and twin.name != name and is_kept(conn, twin.name)
+            twin = host_at(conn, host.url)
+            doubled = twin is not None and twin.name != name and is_permanent(conn, twin.name)
         seen = register_new(db, host, open_host=_opener(settings), clock=db.clock(), if_missing=if_missing)
         if isinstance(seen, Host):
             _report_there(settings, seen, host, json_=json_)

@@ -83,7 +83,7 @@ def quote_rows(
     from worker.door.intake import intake_of
     from worker.door.rows import RowFile
     from worker.quote.quote import quote_input, tally
-    from worker.storage.models import known_models
+    from worker.storage.models import model_facts
 
     rows, submission = entry.rows, entry.submission.model_copy(update={"max_attempts": 1})
     assert isinstance(rows, RowFile)
@@ -92,7 +92,7 @@ def quote_rows(
         clock = database.clock()
         machines = _machines(settings, database, clock, hosts)
         with database.read() as conn:
-            told = known_models(conn) | _models_of(machines)
+            told = model_facts(conn) | _models_of(machines)
         name = rows.name or rows.path.name
         with ReadingShown(error_console(), name, lambda: rows.reached[0]):
             asked = tally(intake_of(submission, None, told), lines, told)

@@ -142,7 +142,7 @@ def run(
         wait_hosts=wait_hosts,
     )
     code = run_batch(settings, entry, terms, urls=hosts.host, slots=hosts.slots)
-    raise typer.Exit(FAILED_OR_HELD if entry.left_out and code == 0 else code)
+    raise typer.Exit(FAILED_OR_HELD if entry.unreadable and code == 0 else code)
 
 
 def run_batch(

@@ -51,7 +51,7 @@ class Entry:
     """Rows of a file, or of a batch that is asked again."""
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
-    left_out: int = 0
+    unreadable: int = 0
     """Documents that could not be read."""
 
 
@@ -80,10 +80,10 @@ def entry_of(
         outputs.check(output)
     show, again = options.sample.show, options.again
     if options.documents.documents:
-        rows, submission, left_out = from_documents(
+        rows, submission, unreadable = from_documents(
             settings, submission, options.documents, show=show, output=output, outputs=outputs
         )
-        return Entry(submission, rows, outputs, left_out)
+        return Entry(submission, rows, outputs, unreadable)
     if again.from_ is not None:
         answers = answers_of(again.cut, again.empty, again.prompt_fit)
         chosen = Again(again.from_, tuple(again.state or ()), tuple(again.code or ()), answers)

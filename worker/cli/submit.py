@@ -89,7 +89,7 @@ def _models_checked(
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.hosts.registry import models_check
-    from worker.hosts.selection import kept_hosts
+    from worker.hosts.selection import permanent_hosts
     from worker.storage.host_rows import read_hosts
 
     def check(models: Mapping[str, int]) -> "list[Problem]":
@@ -113,6 +113,6 @@ def _models_checked(
         def open_host(host: "Host") -> OllamaHost:
             return OllamaHost.of(host, deadlines=settings.deadlines)
 
-        puller(database, open_host, kept_hosts(database), console)(models)
+        puller(database, open_host, permanent_hosts(database), console)(models)
 
     return check

@@ -335,7 +335,7 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
         show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
         shown += 1
     if intake.problems:
-        raise InputRefused(intake.problems, left_out=intake.left_out)
+        raise InputRefused(intake.problems, more_problems=intake.more_problems)
     detected = [read_as(lines.encoding)] if lines.encoding else []
     for remark in (*detected, *lines.remarks, *intake.notes, *intake.remarks()):
         typer.echo(remark, err=True)

@@ -28,7 +28,7 @@ def up(
     from worker.cli.render import error_console
     from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
-    from worker.hosts.selection import kept_hosts, select_hosts
+    from worker.hosts.selection import permanent_hosts, select_hosts
     from worker.observability.logging import configure
     from worker.stack.embedded import embedded
 
@@ -48,7 +48,7 @@ def up(
                     for one in select_hosts(stack.database, host, slots)
                 ],
             )
-        hosts = kept_hosts(stack.database)
+        hosts = permanent_hosts(stack.database)
         names = ", ".join(one.name for one in hosts)
         console.print(
             f"caravan up: serving {names or 'no host yet (caravan hosts add NAME URL)'}; "

@@ -40,10 +40,10 @@ def is_served(settings: "Settings", database: "Database", clock: "Clock") -> boo
     if settings.broker_url:
         return False
     from worker.errors import AlreadyRunning
-    from worker.stack.home import held_home
+    from worker.stack.home import lock_home
 
     try:
-        with held_home(settings.home, command="submit"):
+        with lock_home(settings.home, command="submit"):
             return False
     except AlreadyRunning as error:
         return error.command == "up"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from worker.client.progress import OnProgress, shown_progress
+from worker.client.progress import OnProgress, display_progress
 from worker.clock import Clock
 from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.batches import BatchProgress, BatchState
@@ -69,7 +69,7 @@ class BatchHandle:
         longer than ``DATABASE_SECONDS``.
         """
         if progress_bar:
-            with shown_progress(self.name, callback) as shown:
+            with display_progress(self.name, callback) as shown:
                 return self.wait(shown, timeout, poll)
         began = read_at = time.monotonic()
         while True:

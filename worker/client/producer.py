@@ -142,7 +142,7 @@ class Client:
                 )
             except InputRefused as error:
                 raise InputRefused(
-                    [_in_python(one) for one in error.problems], left_out=error.left_out
+                    [_in_python(one) for one in error.problems], more_problems=error.more_problems
                 ) from None
         self.wake()
         if receipt.rejected:

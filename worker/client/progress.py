@@ -14,7 +14,7 @@ WIDTH = 30
 
 
 @contextmanager
-def shown_progress(name: str, callback: OnProgress | None = None) -> Iterator[OnProgress]:
+def display_progress(name: str, callback: OnProgress | None = None) -> Iterator[OnProgress]:
     """A bar for the length of the block, moved by what it yields, which tells ``callback`` too. Off a terminal there is
     one line at the end."""
     terminal = sys.stderr.isatty()

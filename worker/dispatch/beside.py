@@ -18,7 +18,7 @@ _STOP_SECONDS = 60
 
 
 @contextmanager
-def kept_running(commands: Mapping[str, Sequence[str]], *, pause: float = PAUSE) -> Iterator[None]:
+def keep_running(commands: Mapping[str, Sequence[str]], *, pause: float = PAUSE) -> Iterator[None]:
     """Each command, by its name, for as long as the block lasts; in the end they get SIGTERM and are waited for."""
     stop = threading.Event()
     keepers = [

@@ -14,7 +14,7 @@ from celery.beat import Scheduler
 from celery.exceptions import SecurityWarning
 
 from worker.dispatch.app import CHORES_QUEUE, SUBMIT_QUEUE, TICK_QUEUE, host_queue, make_app
-from worker.dispatch.beside import kept_running
+from worker.dispatch.beside import keep_running
 from worker.dispatch.tasks import register_tasks, take_signals
 from worker.errors import DatabaseFailure
 from worker.health.facts import Place
@@ -58,7 +58,7 @@ def run_control(settings: Settings, *, pool: str | None = None) -> int:
     if settings.telling.anybody:
         _watch_of(settings)  # what is set wrong is refused here, not in the log of a child
         pools.append(HEALTH_POOL)
-    with kept_running({name: [sys.executable, "-m", "worker", "control", "--pool", name] for name in pools}):
+    with keep_running({name: [sys.executable, "-m", "worker", "control", "--pool", name] for name in pools}):
         return _work(settings, f"control-{TICK_QUEUE}", [TICK_QUEUE], concurrency=1)
 
 

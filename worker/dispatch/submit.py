@@ -105,15 +105,15 @@ def _submit(
     try:
         rows = input_of(MessageRows(database, message.jobs, message.upload), submission)
     except InputRefused as error:
-        return _refused(database, clock, key, error.problems, left_out=error.left_out)
+        return _refused(database, clock, key, error.problems, more_problems=error.more_problems)
     try:
         receipt = submit(database, submission, RowStream(rows, SOURCE), clock=clock)
     except InputRefused as error:  # the door has stored it
         with database.read() as conn:
             batch = batch_of_key(conn, key)
         if batch is None:
-            return _refused(database, clock, key, error.problems, left_out=error.left_out)
-        return _refusal(key, batch.id, error.problems, error.left_out)
+            return _refused(database, clock, key, error.problems, more_problems=error.more_problems)
+        return _refusal(key, batch.id, error.problems, error.more_problems)
     except Conflict as error:
         return _refused(database, clock, key, [Problem(0, "key", "conflict", str(error))])
     if message.upload is not None:
@@ -132,7 +132,7 @@ def _accepted(batch: Batch, *, created: bool) -> SubmitAnswer:
 
 
 def _refused(
-    database: Database, clock: Clock, key: str, problems: Sequence[Problem], *, left_out: int = 0
+    database: Database, clock: Clock, key: str, problems: Sequence[Problem], *, more_problems: int = 0
 ) -> SubmitAnswer:
     """Store the refusal, unless jobs of that key were accepted before, and answer with it."""
     number = None
@@ -140,9 +140,9 @@ def _refused(
         batch, _ = create_batch(conn, key=key, name=key, source=SOURCE, now=clock.now())
         refuse_batch(conn, batch.id, problems, now=clock.now())
         number = batch.id
-    return _refusal(key, number, problems, left_out)
+    return _refusal(key, number, problems, more_problems)
 
 
-def _refusal(key: str, number: int | None, problems: Sequence[Problem], left_out: int) -> SubmitAnswer:
+def _refusal(key: str, number: int | None, problems: Sequence[Problem], more_problems: int) -> SubmitAnswer:
     shown = [SubmitProblem(line=p.line, field=p.field, code=p.code, message=p.message) for p in problems]
-    return SubmitAnswer(batch=number, key=key, state="refused", problems=shown, left_out=left_out)
+    return SubmitAnswer(batch=number, key=key, state="refused", problems=shown, more_problems=more_problems)

@@ -13,7 +13,7 @@ from worker.documents.patterns import compiled
 
 Reason = Literal["excluded", "litter", "special", "unsettled"]
 """Why a file is left out: somebody excludes it, a program made it for itself, it is no plain file, or was changed just now."""
-LeftOut = Counter[Reason]
+OmissionCounts = Counter[Reason]
 
 _WORDS: Mapping[Reason, str] = {
     "excluded": "excluded",
@@ -101,7 +101,7 @@ def _excluding(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{'/?' if whole else '(?:.*/)?'}{within}", re.DOTALL)
 
 
-def why_left_out(path: str, name: str, exclude: Sequence[str], *, literal: bool) -> Reason | None:
+def omission_reason(path: str, name: str, exclude: Sequence[str], *, literal: bool) -> Reason | None:
     """Why a file is left out, or None. ``literal``: a pattern names this very file, so that it is no litter."""
     if is_excluded(path, name, exclude):
         return "excluded"

@@ -72,7 +72,7 @@ def check_columns(columns: tuple[str, ...], path: Path) -> None:
             message = f"{path}: column {name!r} is there twice ({first[name]} and {at})"
             problems.append(Problem(0, name, "duplicate_column", message))
     if problems:
-        raise InputRefused(problems[:20], left_out=max(0, len(problems) - 20))
+        raise InputRefused(problems[:20], more_problems=max(0, len(problems) - 20))
 
 
 def whole_problem(code: str, message: str) -> Problem:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.documents.leave_out import LeftOut, Reason, why_left_out
+from worker.documents.leave_out import OmissionCounts, Reason, omission_reason
 from worker.documents.names import document_name, spelled, unspelled
 from worker.documents.patterns import MAGIC, compiled, matches
 from worker.errors import DocumentRefused, InputRefused, Problem
@@ -88,7 +88,7 @@ def find_documents(
     roots: Sequence[str | Path],
     *,
     exclude: Sequence[str] = (),
-    left_out: LeftOut | None = None,
+    left_out: OmissionCounts | None = None,
 ) -> Iterator[DocumentFile]:
     """The files that match any of ``patterns``, by name, each once.
 
@@ -107,7 +107,7 @@ def find_documents(
             continue
         for one in _under(root, mine):
             name = unspelled(one.name)
-            reason = why_left_out(one.file, name, exclude, literal=name in mine)
+            reason = omission_reason(one.file, name, exclude, literal=name in mine)
             if reason is not None:
                 omitted[one.path] = reason
                 continue

@@ -182,7 +182,7 @@ def _check_twice(path: Path, names: Sequence[str]) -> None:
             )
             problems.append(Problem(0, name, "duplicate_column", message))
     if problems:
-        raise InputRefused(problems[:20], left_out=max(0, len(problems) - 20))
+        raise InputRefused(problems[:20], more_problems=max(0, len(problems) - 20))
 
 
 def _named(path: Path, sheet: str, names: Sequence[str]) -> str:

@@ -83,9 +83,9 @@ def open_rows(path: Path, rules: ReadingRules = AS_FOUND, *, kind: str | None = 
     none. ExtraMissing where a package is missing that reads it.
     """
     if kind is None and path.suffix == ".rows":
-        from worker.documents.kept_rows import open_kept_rows  # only where a query was kept
+        from worker.documents.query_rows import open_query_rows  # only where a query was kept
 
-        return open_kept_rows(path)
+        return open_query_rows(path)
     encoding = named_encoding(rules.encoding) if rules.encoding else None
     kind = _kind(path, encoding) if kind is None else kind
     if kind == "parquet":

@@ -41,16 +41,16 @@ class Ended:
     """None: as is set for all; zero: for ever."""
 
 
-def kept_for(
+def keep_period(
     keep: timedelta | None, *, default: timedelta | None, older_than: timedelta | None
 ) -> timedelta | None:
     """How long after its end a batch is kept that says ``keep``: as it says, else ``default``, or ``older_than`` where
     somebody gives that. None: for ever.
 
     >>> week, day = timedelta(days=7), timedelta(days=1)
-    >>> kept_for(None, default=week, older_than=None).days, kept_for(day, default=week, older_than=None).days
+    >>> keep_period(None, default=week, older_than=None).days, keep_period(day, default=week, older_than=None).days
     (7, 1)
-    >>> kept_for(timedelta(0), default=week, older_than=day), kept_for(None, default=None, older_than=None)
+    >>> keep_period(timedelta(0), default=week, older_than=day), keep_period(None, default=None, older_than=None)
     (None, None)
     """
     if keep is not None and not keep:

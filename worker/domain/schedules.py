@@ -192,7 +192,7 @@ class Firing:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDocument:
+class ScheduleDocument:
     """What is remembered of a document and model."""
 
     custom_id: str

@@ -11,7 +11,13 @@ from worker.kinds.registry import KINDS
 from worker.storage.engine import Database
 from worker.storage.extend import stored_jobs
 from worker.storage.follows.links import Link, link_jobs, mark_followed
-from worker.storage.follows.runners import Conversation, Question, conversations_of, one_runner, questions_of
+from worker.storage.follows.runners import (
+    Conversation,
+    Question,
+    conversations_of,
+    questions_of,
+    share_runner,
+)
 from worker.storage.ids import job_id
 
 CHUNK = 5000
@@ -106,7 +112,7 @@ def _link(
     for start in range(0, len(links), CHUNK):
         database.transact(partial(link_jobs, links=links[start : start + CHUNK]))
     for conversations in _portions(conversations_of(links)):
-        database.transact(partial(one_runner, conversations=conversations))
+        database.transact(partial(share_runner, conversations=conversations))
     return []
 
 

@@ -26,11 +26,11 @@ from worker.storage.extend import (
     StoredJob,
     add_jobs,
     last_place,
+    places_in_use,
     rename_batch,
     replace_jobs,
     set_metadata,
     stored_jobs,
-    taken_places,
 )
 from worker.storage.follows.links import unlinked
 
@@ -149,7 +149,7 @@ def _store_chunk(
 ) -> int:
     """Store what a chunk of rows, the last of them at ``last``, changes of a batch; returns how many are asked again."""
     set_metadata(conn, described)
-    taken = taken_places(conn, batch_id, [job.seq for job in new])
+    taken = places_in_use(conn, batch_id, [job.seq for job in new])
     free = last_place(conn, batch_id)
     placed = []
     for job in new:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
 from worker.documents.encodings import is_unusual, shown_encoding
-from worker.documents.leave_out import LeftOut, Reason, omissions
+from worker.documents.leave_out import OmissionCounts, Reason, omissions
 from worker.documents.read import Document, Rules, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.templates import Template, prompt_template, prompt_text
@@ -94,7 +94,7 @@ def prepare(
     incomplete: list[Incomplete] = []
     documents = long = found_any = 0
     checked = False
-    left_out: LeftOut = Counter()
+    left_out: OmissionCounts = Counter()
     remarks = Remarks(asking.rules.encoding)
     reading = Reader() if texts is None else CachedReader(texts)
     with _Kept(folder, "documents") as main, reading as reader:
@@ -183,7 +183,7 @@ def shown(
     """Name, system and prompt of the first ``count`` documents (parts, of a long one); nothing is kept. Raises InputRefused."""
     templates = _templates(asking)
     left, refused, found_any = count, [], 0
-    left_out: LeftOut = Counter()
+    left_out: OmissionCounts = Counter()
     with Reader() as reader:
         for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
@@ -243,11 +243,11 @@ def _nothing(
     reasons = {(one.code, one.message) for one in refused}
     if len(reasons) == 1 and refused[0].code == "template_error":  # the same for every document
         problem = Problem(0, "--template", refused[0].code, str(refused[0]))
-        return InputRefused([problem], left_out=len(refused) - 1)
+        return InputRefused([problem], more_problems=len(refused) - 1)
     problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
     told = f"none of the {matches:,} files that match holds a document"
     return InputRefused(
-        problems or [Problem(0, "--documents", "empty", told)], left_out=max(0, len(refused) - 20)
+        problems or [Problem(0, "--documents", "empty", told)], more_problems=max(0, len(refused) - 20)
     )
 
 

@@ -95,7 +95,7 @@ class Intake:
         self.models: dict[str, int] = {}
         """Each model, and the first line that asks it; 0 where it was named for all of them."""
         self.problems: list[Problem] = []
-        self.left_out = 0
+        self.more_problems = 0
         self.alike: Counter[Mistake] = Counter()
         self.accepted = 0
         self.expiring = 0
@@ -119,14 +119,14 @@ class Intake:
         if alike < ALIKE_SHOWN and len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(problem)
             return
-        self.left_out += 1
+        self.more_problems += 1
         if alike:
             self.alike[problem.mistake] += 1
 
     @property
     def refusal(self) -> InputRefused:
         """What is wrong with the input, to be raised."""
-        return InputRefused(self.problems, left_out=self.left_out, alike=self.alike)
+        return InputRefused(self.problems, more_problems=self.more_problems, alike=self.alike)
 
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the input as a whole, once it was read."""

@@ -14,8 +14,8 @@ from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.selection import Selection
 from worker.door.changes import compare, extend, named_jobs
+from worker.door.existing_batch import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
 from worker.door.intake import Intake, intake_of
-from worker.door.known import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
 from worker.door.observer import SILENT, CheckModels, Difference, Observer
 from worker.door.preview import Preview
 from worker.door.rows import Input, RowFile, RowStream
@@ -24,7 +24,7 @@ from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance.actions import bound_jobs, retry_jobs
 from worker.storage.batches import batch_of_key, batches_of_lineage, recipe_of
 from worker.storage.engine import Database
-from worker.storage.models import ModelFacts, known_models
+from worker.storage.models import ModelFacts, model_facts
 from worker.storage.notices import promise_notices
 
 NO_FILES = ("-", "python", "sql")
@@ -106,7 +106,7 @@ def submit(
         receipt = _submit_stream(database, submission, rows, observer, check_models, clock)
     else:
         with database.read() as conn:
-            known = known_models(conn)
+            known = model_facts(conn)
         lines = rows.open(submission)
         receipt = _Entry(database, submission, rows, lines, known, observer, check_models, clock).submit()
         receipt = replace(

@@ -27,7 +27,7 @@ from worker.storage.engine import Connection, Database
 from worker.storage.extend import stored_jobs
 from worker.storage.ids import place_of
 from worker.storage.jobs import insert_jobs
-from worker.storage.models import known_models
+from worker.storage.models import model_facts
 from worker.storage.operations import open_operation
 
 CHUNK = 5000
@@ -84,7 +84,7 @@ def upload(
         case _:
             return Uploaded(batch, created=False)
     with database.read() as conn:
-        known = known_models(conn)
+        known = model_facts(conn)
     intake = intake_of(submission, observer, known)
     chunk: list[NewJob] = []
     with _Storing(database, batch.id, intake, clock, observer) as storing:
@@ -127,7 +127,7 @@ def _refuse(database: Database, batch: Batch, intake: Intake, clock: Clock, *, k
     """Nothing of the batch can run any more, and its stored lines are deleted. ``keep``: the batch itself stays, and the
     service deletes what is left after ``DROPPING``."""
     operation = database.transact(lambda conn: refuse_batch(conn, batch.id, intake.problems, now=clock.now()))
-    emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.left_out)
+    emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.more_problems)
     with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
         if operation is not None:
             run_operation(database, operation.id, clock=clock, most_seconds=DROPPING if keep else None)

@@ -27,7 +27,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Other:
+class Rival:
     """Jobs of another batch that come before a batch's, or take turns with them."""
 
     batch_id: int
@@ -56,7 +56,7 @@ class Costs:
     spent: Sequence[Spent] = ()
     loading: Sequence[Loading] = ()
     at_once: Sequence[AtOnce] = ()
-    others: Sequence[Other] = ()
+    rivals: Sequence[Rival] = ()
     loaded: Mapping[str, Sequence[LoadedModel]] = field(default_factory=dict)
     """Host → what it has loaded, where it was asked just now."""
 
@@ -64,7 +64,7 @@ class Costs:
 def what_costs_time(costs: Costs) -> list[str]:
     """In sentences, each with its remedy; empty where nothing is worth a change."""
     return [
-        *_others(costs),
+        *_rivals(costs),
         *_loading(costs),
         *_on_the_cpu(costs),
         *_at_once(costs),
@@ -77,9 +77,9 @@ def what_costs_time(costs: Costs) -> list[str]:
     ]
 
 
-def _others(costs: Costs) -> Iterator[str]:
+def _rivals(costs: Costs) -> Iterator[str]:
     for before in (True, False):
-        those = [other for other in costs.others if other.before is before]
+        those = [other for other in costs.rivals if other.before is before]
         if not those:
             continue
         named = ", ".join(
@@ -174,7 +174,7 @@ def read_costs(
         spent=time_spent(conn, batch_id),
         loading=loading_since(conn, batch.created_at, until=batch.finished_at or now),
         at_once=_fewer(conn, models, now) if going else (),
-        others=_other_batches(conn, batch, everything, priority) if mine else (),
+        rivals=_read_rivals(conn, batch, everything, priority) if mine else (),
         loaded={host: [one for one in there if one.name in models] for host, there in (loaded or {}).items()},
     )
 
@@ -192,9 +192,9 @@ def _fewer(conn: Connection, models: set[str], now: datetime) -> list[AtOnce]:
     ]
 
 
-def _other_batches(
+def _read_rivals(
     conn: Connection, batch: Batch, everything: Sequence[OpenJobs], priority: Priority
-) -> list[Other]:
+) -> list[Rival]:
     jobs: dict[tuple[int, bool], int] = {}
     for one in everything:
         if one.batch_id != batch.id and one.eligible and one.priority <= priority:
@@ -202,6 +202,6 @@ def _other_batches(
             jobs[place] = jobs.get(place, 0) + one.eligible
     largest = sorted(jobs.items(), key=lambda item: (-item[1], item[0]))
     return [
-        Other(other, get_batch(conn, other).name, n, before)
+        Rival(other, get_batch(conn, other).name, n, before)
         for (other, before), n in largest[: 2 * MOST_NAMED]
     ]

@@ -35,7 +35,7 @@ def barred(situation: Situation, host: HostRow, keys: Collection[str]) -> Iterat
     for group in groups_of(sorted(keys), host, others, host.weights):
         key = group.runner_key
         model = key.split(" ", 1)[0]
-        taken = situation.taken.get(key, {})
+        taken = situation.memory_use.get(key, {})
         memory = memory_of(taken.get(host.name), taken.values(), size=host.disk.sizes.get(model))
         found = obstacle(facts, Work(key, {}, model=model, memory=memory), situation.at.timestamp())
         if found is not None:

@@ -110,7 +110,7 @@ class Situation:
     server: Server = Server.WORKERS
     parts: tuple[ModelPart, ...] = ()
     """What is being done with the models of the hosts, for whomever."""
-    taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    memory_use: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Runner key → host → bytes that the runner took there; empty where no host's memory is limited."""
 
     @property
@@ -173,7 +173,9 @@ def read_situation(
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)
-    found = Situation(now, progress, hosts, models, server=server, parts=parts, taken=_taken(conn, hosts))
+    found = Situation(
+        now, progress, hosts, models, server=server, parts=parts, memory_use=_memory_use(conn, hosts)
+    )
     counts = found.counts
     retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
     if batch_id is None:
@@ -223,14 +225,14 @@ def _models(
     )
 
 
-def _taken(conn: Connection, hosts: Collection[HostRow]) -> dict[str, dict[str, int]]:
+def _memory_use(conn: Connection, hosts: Collection[HostRow]) -> dict[str, dict[str, int]]:
     if all(host.host.memory is None for host in hosts):
         return {}
-    taken: dict[str, dict[str, int]] = {}
+    memory_use: dict[str, dict[str, int]] = {}
     for pace in read_paces(conn):
         if pace.memory:
-            taken.setdefault(pace.runner_key, {})[pace.host] = pace.memory
-    return taken
+            memory_use.setdefault(pace.runner_key, {})[pace.host] = pace.memory
+    return memory_use
 
 
 def _speed(

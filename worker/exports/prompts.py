@@ -13,7 +13,7 @@ from worker.storage.results import ResultRow
 CHUNK = 200
 
 
-def sent_prompts(database: Database, rows: Iterable[ResultRow]) -> Iterator[ResultRow]:
+def fill_templates(database: Database, rows: Iterable[ResultRow]) -> Iterator[ResultRow]:
     """The same rows; the template of a combination is filled, unless its parts or their answers are not there any more."""
     iterator = iter(rows)
     while chunk := tuple(itertools.islice(iterator, CHUNK)):

@@ -17,7 +17,7 @@ from worker.exports.columns import (
     error_of,
     table_columns,
 )
-from worker.exports.prompts import sent_prompts
+from worker.exports.prompts import fill_templates
 from worker.exports.workbook import write_workbook
 from worker.exports.writers import (
     AS_USUAL,
@@ -111,7 +111,7 @@ def result_lines(
     rows = iter_results(
         database, batch_id, states=states, chosen=chosen, long=fields.long, logprobs=fields.logprobs
     )
-    for row in sent_prompts(database, rows) if "prompt" in fields.long else rows:
+    for row in fill_templates(database, rows) if "prompt" in fields.long else rows:
         yield line_with(row, fields)
 
 
@@ -316,5 +316,5 @@ def _rows(
         long=fields.long,
         logprobs=logprobs,
     )
-    for row in sent_prompts(database, rows) if prompts or "prompt" in fields.long else rows:
+    for row in fill_templates(database, rows) if prompts or "prompt" in fields.long else rows:
         yield [value(row) for value in values]

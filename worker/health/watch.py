@@ -17,7 +17,7 @@ from worker.errors import DatabaseFailure, SettingsRefused, in_words
 from worker.health.facts import Place, gather
 from worker.health.findings import findings
 from worker.health.letters import Letter, Mailed, next_letter
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.listener import listen_address, listening
 from worker.notify.mail import MailServer, mail_addresses, mail_server, send_mail
 from worker.notify.ping import ping, ping_url
@@ -78,18 +78,18 @@ class Teller:
         return self._to
 
     def mail(self, letter: Letter) -> None:
-        """Raises NotSent."""
+        """Raises DeliveryError."""
         if self._server is None:
             return
         try:
             secret = self._server.secret
             password = None if secret is None else resolved(secret)
         except SettingsRefused as error:
-            raise NotSent(str(error)) from error
+            raise DeliveryError(str(error)) from error
         send_mail(self._server, self._to, subject=letter.subject, text=letter.text, password=password)
 
     def ping(self, *, well: bool) -> None:
-        """Raises NotSent."""
+        """Raises DeliveryError."""
         if self._ping is not None:
             ping(self._ping, well=well)
 
@@ -214,7 +214,7 @@ class Watch:
     def _mail(self, letter: Letter) -> bool:
         try:
             self._teller.mail(letter)
-        except NotSent as error:
+        except DeliveryError as error:
             emit("health.message_failed", channel="mail", message=str(error))
             return False
         if self._teller.mails:
@@ -224,7 +224,7 @@ class Watch:
     def _ping(self, verdict: Verdict) -> None:
         try:
             self._teller.ping(well=verdict.well)
-        except NotSent as error:
+        except DeliveryError as error:
             emit("health.message_failed", channel="ping", message=str(error))
 
 

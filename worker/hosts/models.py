@@ -13,7 +13,7 @@ from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import lock_fleet
 from worker.storage.model_operations import begin_models, jobs_of_model
-from worker.storage.reports import KnownModel, list_models
+from worker.storage.reports import DiskModel, list_models
 
 _LONGEST_NAME = 600
 _NAME = re.compile(r"[a-z0-9_][a-z0-9._/:-]*")
@@ -24,7 +24,7 @@ class FleetModel:
     """A model, as each host that has it tells."""
 
     name: str
-    hosts: tuple[KnownModel, ...]
+    hosts: tuple[DiskModel, ...]
     loaded: frozenset[str]
     """Hosts that have it loaded, as far as those who serve them know."""
 
@@ -38,7 +38,7 @@ def fleet_models(conn: Connection, rows: Sequence[HostRow]) -> list[FleetModel]:
     """The models of these hosts by name, as they were last looked at."""
     names = {row.name for row in rows}
     held = {(row.name, RunnerKey.parse(key).model) for row in rows for key in row.residents}
-    by_name: dict[str, list[KnownModel]] = {}
+    by_name: dict[str, list[DiskModel]] = {}
     for known in list_models(conn):
         if known.host in names:
             by_name.setdefault(known.name, []).append(known)

@@ -11,7 +11,7 @@ from worker.domain.hosts import Access, Host, HostModel
 from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
 from worker.storage.engine import Connection, Database
-from worker.storage.hosts import add_host, get_host, is_kept, record_probe, record_unreachable, set_host
+from worker.storage.hosts import add_host, get_host, is_permanent, record_probe, record_unreachable, set_host
 
 OpenHost = Callable[[Host], OllamaHost]
 MOST_AT_ONCE = 32
@@ -61,7 +61,7 @@ def register(
     look = look_at(host, open_host=open_host)
 
     def add(conn: Connection) -> None:
-        if look.error is None or not reachable_only or is_kept(conn, host.name):
+        if look.error is None or not reachable_only or is_permanent(conn, host.name):
             add_host(conn, host, now=clock.now())
 
     database.transact(add)
@@ -78,7 +78,7 @@ def register_new(
     """
 
     def add(conn: Connection) -> Host | None:
-        if not is_kept(conn, host.name):
+        if not is_permanent(conn, host.name):
             add_host(conn, host, now=clock.now())
             return None
         before = get_host(conn, host.name)

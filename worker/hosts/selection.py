@@ -8,7 +8,7 @@ from worker.domain.address import host_address, host_name
 from worker.domain.hosts import Host
 from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
-from worker.storage.hosts import get_host, known_host
+from worker.storage.hosts import get_host, host_at
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 
@@ -18,7 +18,7 @@ def ollama_host() -> str:
     return os.environ.get("OLLAMA_HOST", "").strip() or DEFAULT_HOST  # noqa: TID251 - Ollama's variable
 
 
-def kept_hosts(database: Database) -> list[Host]:
+def permanent_hosts(database: Database) -> list[Host]:
     """The hosts that were added for good and take work."""
     with database.read() as conn:
         rows = read_hosts(conn, database.clock().now())
@@ -30,7 +30,7 @@ def select_hosts(database: Database, places: Sequence[str] | None, slots: int | 
     OLLAMA_HOST. Raises ValueError for what is neither a name nor a URL.
     """
     places = [places] if isinstance(places, str) else places
-    hosts = [] if places else kept_hosts(database)
+    hosts = [] if places else permanent_hosts(database)
     if not hosts:
         with database.read() as conn:
             names = {row.host.name for row in read_hosts(conn, database.clock().now())}
@@ -40,5 +40,5 @@ def select_hosts(database: Database, places: Sequence[str] | None, slots: int | 
                 else:
                     address = host_address(place)
                     new = Host(host_name(address), address, auto_slots=True)
-                    hosts.append(known_host(conn, address) or new)
+                    hosts.append(host_at(conn, address) or new)
     return [host if slots is None else replace(host, slots=slots, auto_slots=False) for host in hosts]

@@ -38,7 +38,7 @@ def settle_batches(database: Database, clock: Clock) -> Counts:
     return {"finished": len(finished)}
 
 
-def settle_one_batch(database: Database, clock: Clock, *, batch_id: int, hosts: Collection[str]) -> None:
+def settle_batch(database: Database, clock: Clock, *, batch_id: int, hosts: Collection[str]) -> None:
     """What a command does at the end of its batch: park what none of its ``hosts`` can do, and finish what has ended."""
     fold(database, clock)
     settle_batches(database, clock)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
-class NotSent(Exception):
+class DeliveryError(Exception):
     """A mail or a ping did not get out; the text says why, without any secret."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO
 
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 
 SECONDS = 60.0
 KEPT = 2000
@@ -18,7 +18,7 @@ KEPT = 2000
 
 def run_command(command: str, body: bytes, *, about: Mapping[str, str]) -> None:
     """Run ``command`` in a shell, ``about`` in its environment. It has a minute; its own output is what it says when it
-    fails. Raises NotSent."""
+    fails. Raises DeliveryError."""
     tail = bytearray()
     process = subprocess.Popen(  # noqa: S602 - the command is the producer's own, as in cron
         command,
@@ -45,10 +45,12 @@ def run_command(command: str, body: bytes, *, about: Mapping[str, str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # what the shell started goes with it
         process.kill()
         process.wait()
-        raise NotSent(f"the command did not end within {SECONDS:.0f} s")
+        raise DeliveryError(f"the command did not end within {SECONDS:.0f} s")
     if process.returncode:
         words = " ".join(bytes(tail).decode("utf-8", "replace").split())
-        raise NotSent(f"the command ended with {process.returncode}{': ' if words else ''}{words[-300:]}")
+        raise DeliveryError(
+            f"the command ended with {process.returncode}{': ' if words else ''}{words[-300:]}"
+        )
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -12,7 +12,7 @@ from email.utils import formatdate, make_msgid
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.errors import SettingsRefused, in_words
-from worker.notify.bounded import NotSent, at_most
+from worker.notify.bounded import DeliveryError, at_most
 
 SECONDS = 10.0
 """Of each step with the server."""
@@ -100,7 +100,7 @@ def mail_addresses(text: str) -> tuple[str, ...]:
 def send_mail(
     server: MailServer, to: Sequence[str], *, subject: str, text: str, password: str | None = None
 ) -> None:
-    """Send one mail to all of ``to``. ``password`` is what the reference in the URL stands for. Raises NotSent."""
+    """Send one mail to all of ``to``. ``password`` is what the reference in the URL stands for. Raises DeliveryError."""
     letter = EmailMessage()
     letter["From"], letter["To"] = server.sender, ", ".join(to)
     letter["Subject"] = " ".join(subject.split())[:200]
@@ -114,7 +114,7 @@ def send_mail(
         for secret in (password, server.password):
             if secret:
                 told = told.replace(secret, "***")
-        raise NotSent(f"{server.host}:{server.port}: {told[:300]}") from error
+        raise DeliveryError(f"{server.host}:{server.port}: {told[:300]}") from error
 
 
 def _converse(server: MailServer, letter: EmailMessage, password: str | None) -> None:

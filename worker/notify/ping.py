@@ -6,7 +6,7 @@ from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
 
 from worker.errors import SettingsRefused, in_words
-from worker.notify.bounded import NotSent, at_most
+from worker.notify.bounded import DeliveryError, at_most
 
 SECONDS = 10.0
 
@@ -33,7 +33,7 @@ def ping_url(url: str) -> str:
 
 
 def ping(url: str, *, well: bool) -> None:
-    """Tell ``url`` how it is. No redirects, no proxies of the environment. Raises NotSent."""
+    """Tell ``url`` how it is. No redirects, no proxies of the environment. Raises DeliveryError."""
     parts = urlsplit(url)
     path = parts.path if well else parts.path.rstrip("/") + "/fail"
     host = parts.hostname or ""
@@ -50,6 +50,6 @@ def ping(url: str, *, well: bool) -> None:
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         told = in_words(error)
-        raise NotSent(f"{host}: {told[:200]}") from error
+        raise DeliveryError(f"{host}: {told[:200]}") from error
     if not 200 <= status < 300:
-        raise NotSent(f"{host}: answered {status}")
+        raise DeliveryError(f"{host}: answered {status}")

@@ -12,14 +12,14 @@ from datetime import datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from worker.errors import SettingsRefused, in_words
-from worker.notify.bounded import NotSent, at_most
+from worker.notify.bounded import DeliveryError, at_most
 
 SECONDS = 20.0
 """Of the whole conversation: what the standard takes for an answer that comes too late."""
 _PREFIX = "whsec_"
 
 
-class Gone(NotSent):
+class Gone(DeliveryError):
     """The receiver says 410: nothing more is wanted there."""
 
 
@@ -70,7 +70,7 @@ def signature(key: bytes, *, message_id: str, at: datetime, body: bytes) -> str:
 
 
 def post(url: str, body: bytes, *, message_id: str, at: datetime, key: bytes | None) -> None:
-    """Send one message. No redirects, no proxies of the environment; any 2xx is an acceptance. Raises NotSent, Gone."""
+    """Send one message. No redirects, no proxies of the environment; any 2xx is an acceptance. Raises DeliveryError, Gone."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
@@ -96,8 +96,8 @@ def post(url: str, body: bytes, *, message_id: str, at: datetime, key: bytes | N
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         told = in_words(error)
-        raise NotSent(f"{host}: {told[:200]}") from error
+        raise DeliveryError(f"{host}: {told[:200]}") from error
     if status == http.client.GONE:
         raise Gone(f"{host}: answered 410: nothing more is wanted there")
     if not 200 <= status < 300:
-        raise NotSent(f"{host}: answered {status}")
+        raise DeliveryError(f"{host}: answered {status}")

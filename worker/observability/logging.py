@@ -54,12 +54,12 @@ class Repeats(logging.Filter):
         fields = getattr(record, "fields", None) or {}
         what = fields.get("code") or fields.get("message")
         key = (record.getMessage(), fields.get("host"), str(what))
-        last, left_out = self._last.get(key, (float("-inf"), 0))
+        last, dropped = self._last.get(key, (float("-inf"), 0))
         if record.created - last < REPEAT_SECONDS:
-            self._last[key] = (last, left_out + 1)
+            self._last[key] = (last, dropped + 1)
             return False
-        if left_out:
-            record.fields = {**fields, "more_like_it": left_out}
+        if dropped:
+            record.fields = {**fields, "more_like_it": dropped}
         self._last[key] = (record.created, 0)
         return True
 

@@ -39,7 +39,7 @@ class Step(StrEnum):
 
     MEND = "mend"
     """Unload what fell silent, or leave the host alone: the slots are dry."""
-    LOOK_FOR_OTHERS = "look for others"
+    CHECK_SHARING = "check sharing"
     """See whether somebody else has come to a shared host on which bulk jobs run."""
     FIND_WORK = "find work"
     """Ask ``policy.choose``, and run jobs or load a model as it says."""
@@ -119,7 +119,7 @@ class Situation:
     """An operation on a model goes on here, or waits for the jobs that run."""
     dry_at: float = 0.0
     """When the slots were dry last."""
-    looked_for_others_at: float = float("-inf")
+    sharing_check_at: float = float("-inf")
     admitted_at: float = float("-inf")
     """When it was last tried to let something in; later than ``now`` where that rests for a while."""
     admit_every: float = 0.5
@@ -152,7 +152,7 @@ def begin(now: float, *, slots: int, linger: float, shared: bool, admit_every: f
         linger=linger,
         shared=shared,
         dry_at=now,
-        looked_for_others_at=now,
+        sharing_check_at=now,
         admit_every=admit_every,
     )
 
@@ -179,8 +179,8 @@ def next_step(now: Situation) -> Step | End:
         return End(now.ending)
     if now.broken and now.dry and Step.MEND not in now.tried:
         return Step.MEND
-    if _looks_for_others(now):
-        return Step.LOOK_FOR_OTHERS
+    if _checks_sharing(now):
+        return Step.CHECK_SHARING
     if not now.moved:
         if _looks_for_work(now):
             return Step.FIND_WORK
@@ -195,7 +195,7 @@ def wants_jobs(now: Situation) -> bool:
     """Whether jobs should be claimed: short ones before a slot idles, long ones when one is free."""
     if now.broken or (now.handed.alone and now.unfinished):
         return False
-    if now.unfinished and (now.gives_way or runs_dry_for_others(now)):
+    if now.unfinished and (now.gives_way or drains_to_share(now)):
         return False
     if now.handed.grouped and now.unfinished <= GROUPS_AHEAD * now.limit:
         return not now.fresh
@@ -209,7 +209,7 @@ def claims_ahead(job_seconds: float | None) -> bool:
     return job_seconds is not None and job_seconds < AHEAD_BELOW
 
 
-def runs_dry_for_others(now: Situation) -> bool:
+def drains_to_share(now: Situation) -> bool:
     """Whether the slots of a shared host run dry, so that a stranger's request that waits in it gets in."""
     return must_run_dry(now.shared, dry_at=now.dry_at, now=now.now, bulk=now.handed.bulk)
 
@@ -275,7 +275,7 @@ def hand_over(
 
 def look_due(now: Situation, looked_at: float) -> bool:
     """Whether the host is looked at again, now that its slots are dry."""
-    if runs_dry_for_others(now):
+    if drains_to_share(now):
         return True
     return now.now - looked_at > (SHARED_PROBE_EVERY if now.shared else PROBE_EVERY)
 
@@ -301,13 +301,13 @@ def _looks_for_work(now: Situation) -> bool:
     return now.now - now.looked_for_work_at >= LOOK_AGAIN * now.admit_every
 
 
-def _looks_for_others(now: Situation) -> bool:
+def _checks_sharing(now: Situation) -> bool:
     """Bulk jobs run on a host that people use too."""
-    if Step.LOOK_FOR_OTHERS in now.tried or now.gives_way:
+    if Step.CHECK_SHARING in now.tried or now.gives_way:
         return False
     if not (now.shared and now.handed.bulk and now.unfinished):
         return False
-    return now.now - now.looked_for_others_at >= SHARED_PROBE_EVERY
+    return now.now - now.sharing_check_at >= SHARED_PROBE_EVERY
 
 
 def _admits(now: Situation) -> bool:

@@ -24,6 +24,6 @@ def must_run_dry(shared: bool, *, dry_at: float, now: float, bulk: bool = False)
     return shared and now - dry_at >= (DRY_EVERY_OF_BULK if bulk else DRY_EVERY)
 
 
-def others_are_at_work(shared: bool, used_at: Iterable[float], *, now: float) -> bool:
+def has_foreign_use(shared: bool, used_at: Iterable[float], *, now: float) -> bool:
     """Whether somebody else's model is in use; ``used_at``: when each of them was last seen to have been used."""
     return shared and any(now - at < IN_USE for at in used_at)

@@ -114,7 +114,7 @@ def tally(
             prompts.append(job.prompt)
     intake.check_whole()
     if intake.problems:
-        raise InputRefused(intake.problems, left_out=intake.left_out)
+        raise InputRefused(intake.problems, more_problems=intake.more_problems)
     by_key: Counter[str] = Counter()
     for (key, _), n in jobs.items():
         by_key[key] += n

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from worker.clock import Clock
 from worker.domain.notices import Addressee, Channel, Means, Message, News, Notice, NoticeState
 from worker.errors import NotFound, SettingsRefused
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.command import run_command
 from worker.notify.mail import mail_addresses, mail_server, send_mail
 from worker.notify.webhook import Gone, post, webhook_key, webhook_url
@@ -153,7 +153,7 @@ def _deliver(database: Database, notice: Notice, *, clock: Clock, means: Means) 
         return True
     try:
         _send(notice, message, now=clock.now(), means=means)
-    except (NotSent, SettingsRefused) as error:
+    except (DeliveryError, SettingsRefused) as error:
         tries = notice.tries + 1
         wait = None if isinstance(error, Gone) else next_wait(tries)
         state = NoticeState.GIVEN_UP if wait is None else NoticeState.WAITING
@@ -192,7 +192,7 @@ def _send(notice: Notice, message: Message, *, now: datetime, means: Means) -> N
             post(to.target, body(message, at=now), message_id=notice.message_id, at=now, key=key)
         case Channel.MAIL:
             if not means.telling.smtp_url:
-                raise NotSent("CARAVAN_SMTP_URL is not set where notices are sent")
+                raise DeliveryError("CARAVAN_SMTP_URL is not set where notices are sent")
             server = mail_server(means.telling.smtp_url)
             password = None if server.secret is None else resolved(server.secret)
             send_mail(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from worker.documents.names import spelled, unspelled
 from worker.domain.schedules import Schedule
 from worker.storage.engine import Database
-from worker.storage.schedule_documents import Answered, kept_answers
+from worker.storage.schedule_documents import Answered, list_answers
 
 _UNSAFE = re.compile(r"[^\w.\-]+")
 
@@ -42,7 +42,7 @@ def write_answers(database: Database, schedule: Schedule) -> Written:
     after: tuple[str, str] | None = None
     while True:
         with database.read() as conn:
-            page = list(kept_answers(conn, schedule.id, after=after))
+            page = list(list_answers(conn, schedule.id, after=after))
         if not page:
             return written
         after = page[-1].custom_id, page[-1].model

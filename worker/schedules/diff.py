@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.documents.leave_out import LeftOut
-from worker.domain.schedules import Firing, KnownDocument, Schedule
+from worker.documents.leave_out import OmissionCounts
+from worker.domain.schedules import Firing, Schedule, ScheduleDocument
 from worker.door.document_lines import Window, job_lines
 from worker.door.rows import InputLine
 from worker.errors import DocumentRefused, Problem
@@ -47,7 +47,7 @@ class Diff:
     asking: Asking
     schedule: Schedule
     firing: Firing
-    known: dict[Key, KnownDocument]
+    known: dict[Key, ScheduleDocument]
     digests: dict[str, frozenset[str]]
     windows: dict[str, Window | None]
     """Model → how much of a document fits."""
@@ -57,7 +57,7 @@ class Diff:
     lines: dict[int, Key] = field(default_factory=dict)
     moved: Counter[str] = field(default_factory=Counter)
     """Model → answers that other weights gave than those it has now."""
-    left_out: LeftOut = field(default_factory=Counter)
+    left_out: OmissionCounts = field(default_factory=Counter)
     """Files that match the patterns and are no documents."""
     unsettled: list[str] = field(default_factory=list)
     """Files that wait for the next firing: nothing in them is asked or gone."""

@@ -14,7 +14,7 @@ from functools import partial
 from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchState
-from worker.domain.schedules import Firing, FiringState, KnownDocument, Schedule, ScheduleSpec, Tallies
+from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleDocument, ScheduleSpec, Tallies
 from worker.domain.selection import Selection
 from worker.door.document_lines import window_of
 from worker.door.observer import Observer
@@ -34,13 +34,13 @@ from worker.storage.batches import batch_of_key, refuse_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.firing_changes import note_changes
 from worker.storage.firing_documents import held_documents
-from worker.storage.models import known_models
+from worker.storage.models import model_facts
 from worker.storage.schedule_documents import (
     Noted,
     jobs_of_firing,
+    list_documents,
     note_documents,
     note_gone,
-    seen_documents,
 )
 from worker.storage.schedules import (
     end_firing,
@@ -105,9 +105,9 @@ def _fire(
         schedule = get_schedule(conn, firing.schedule)
     take_late_answers(database, schedule)
     with database.read() as conn:
-        known = seen_documents(conn, schedule.id)
+        known = list_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
-        told = known_models(conn)
+        told = model_facts(conn)
     _let_go_of_held(database, schedule, told, clock)
     asking = asking_of(schedule.spec)
     batch = _batch_of_earlier_try(database, firing, clock)
@@ -319,7 +319,7 @@ def _note_chunk(
     note_changes(conn, firing.id, chunk)
 
 
-def _missing(document: KnownDocument, change: Change) -> Noted:
+def _missing(document: ScheduleDocument, change: Change) -> Noted:
     return Noted(document.custom_id, document.model, document.path, str(change))
 
 

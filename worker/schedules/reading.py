@@ -9,7 +9,7 @@ from typing import Protocol
 
 from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
-from worker.documents.leave_out import LeftOut
+from worker.documents.leave_out import OmissionCounts
 from worker.documents.read import Document, read_all
 from worker.documents.sources import DocumentFile, find_documents
 from worker.domain.schedules import ScheduleSpec
@@ -39,7 +39,7 @@ class Reading(Protocol):
     """Reads the documents of a schedule, in the order of their names."""
 
     def __call__(
-        self, spec: ScheduleSpec, *, left_out: LeftOut | None = None, settled: "Settled | None" = None
+        self, spec: ScheduleSpec, *, left_out: OmissionCounts | None = None, settled: "Settled | None" = None
     ) -> Iterator[ReadDocument]: ...
 
 
@@ -58,7 +58,7 @@ class Settled:
 def read_documents(
     spec: ScheduleSpec,
     *,
-    left_out: LeftOut | None = None,
+    left_out: OmissionCounts | None = None,
     settled: Settled | None = None,
     texts: TextCache | None = None,
     commands: bool = True,

@@ -16,12 +16,12 @@ from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Database
 from worker.storage.firing_documents import (
+    count_reuse,
     failed_documents,
     failure_counts,
     flawed_answers,
     held_documents,
     reused_answers,
-    taken_answers,
 )
 from worker.storage.follows.parents import part_counts
 from worker.storage.results import model_figures
@@ -109,7 +109,7 @@ def _of_batch(
         flawed = answer_counts(conn, batch_id)
         named = flawed_answers(conn, batch_id, limit=LISTED) if flawed else []
         windows = stored_windows(batch_windows(conn, batch_id))
-        taken = taken_answers(conn, firing)
+        taken = count_reuse(conn, firing)
     tokens = sum(one.output_tokens for one in figures)
     if tokens < firing.report.get("output_tokens", 0) or batch.pruned_at is not None:
         return {}, batch.finished_at  # pruned: what was kept when it ended stands

@@ -37,7 +37,7 @@ class Claims:
         """Take up to ``limit`` jobs of the ``runner_keys`` that the decision's runner serves; those that may take a
         stored answer, and have one by now, are not among them. Raises DatabaseFailure."""
         while claimed := self._claim(decision, runner_keys, limit=limit):
-            unanswered = [job for job in claimed if job.id not in self._reuse.taken]
+            unanswered = [job for job in claimed if job.id not in self._reuse.hits]
             if len(unanswered) < len(claimed):
                 self._reuse.look_ahead({job.model for job in claimed})
             if unanswered:

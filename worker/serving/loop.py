@@ -22,7 +22,7 @@ from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.parts import Parts, open_parts
 from worker.serving.session import ServingContext
-from worker.serving.steps import admit, find_work, look_for_others, mend
+from worker.serving.steps import admit, check_sharing, find_work, mend
 from worker.storage.claims import leave_host, take_host
 from worker.storage.hosts import get_host, quarantine_of
 from worker.storage.pulses import count_defect
@@ -131,8 +131,8 @@ def _loop(parts: Parts) -> str:
             case Step.MEND:
                 if not mend(parts):
                     return "in quarantine"
-            case Step.LOOK_FOR_OTHERS:
-                now = look_for_others(parts, now)
+            case Step.CHECK_SHARING:
+                now = check_sharing(parts, now)
             case Step.FIND_WORK:
                 now = find_work(parts, now)
             case Step.ADMIT:

@@ -62,7 +62,7 @@ class Paces:
         self._loads_of: dict[str, dict[str, float]] = {}
         self._unsaved: set[str] = set()
         self._speeds: dict[str, float] | None = None
-        self.newly_known = False
+        self.has_news = False
         """A key was seen for the first time: worth telling the other hosts at once."""
 
     def service_seconds(self, runner_key: str | None) -> float | None:
@@ -115,7 +115,7 @@ class Paces:
 
     def _entry(self, runner_key: str, *, new: bool) -> _Own:
         if new:
-            self.newly_known = True
+            self.has_news = True
         self._unsaved.add(runner_key)
         self._speeds = None
         return self._own.setdefault(runner_key, _Own())
@@ -196,7 +196,7 @@ class Paces:
 
     def unsaved(self) -> list[StoredPace]:
         """What changed since it was last asked for, to be written down."""
-        changed, self._unsaved, self.newly_known = sorted(self._unsaved), set(), False
+        changed, self._unsaved, self.has_news = sorted(self._unsaved), set(), False
         return [self._as_seen(key, self._own[key]) for key in changed]
 
     def _as_seen(self, key: str, own: _Own) -> StoredPace:

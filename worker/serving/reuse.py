@@ -33,7 +33,7 @@ class Reuse:
         self._looked_at = float("-inf")
         self._ahead = 0
         """Jobs to be looked at again before the next claim."""
-        self.taken: frozenset[int] = frozenset()
+        self.hits: frozenset[int] = frozenset()
         """Of the jobs that were claimed last, those that have their answer."""
         self._keys: dict[int, bytes] = {}
         """Job in our hands → what it asks."""
@@ -64,13 +64,13 @@ class Reuse:
         return total
 
     def answer_claimed(self, conn: Connection, jobs: Sequence[ClaimedJob]) -> None:
-        """Within the transaction of their claim: answer those that have an answer by now. ``taken`` names them."""
-        self.taken = frozenset()
+        """Within the transaction of their claim: answer those that have an answer by now. ``hits`` names them."""
+        self.hits = frozenset()
         if any(job.reuse_key is not None for job in jobs):
-            self.taken = reuse_claimed(
+            self.hits = reuse_claimed(
                 conn, jobs, self._digests(), now=self._context.clock.now(), cut=self._cut
             )
-            self._ahead = max(AHEAD, self._ahead) if self.taken else 0
+            self._ahead = max(AHEAD, self._ahead) if self.hits else 0
 
     def track(self, jobs: Sequence[ClaimedJob]) -> None:
         """These wait for a slot, or have one."""
@@ -117,7 +117,7 @@ class Reuse:
                 cut=self._cut,
                 batch_id=self._context.batch_id,
             )
-        return looked.jobs, looked.taken
+        return looked.jobs, looked.hits
 
     def _digests(self) -> dict[str, str]:
         """Of the weights that this host answers with."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
 from worker.policy.reloads import KEPT
-from worker.policy.sharing import others_are_at_work
+from worker.policy.sharing import has_foreign_use
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Strangers:
 
     def are_at_work(self, *, shared: bool, now: float) -> bool:
         """Whether one of them was in use lately, on a host that is shared."""
-        return others_are_at_work(shared, self._used_at.values(), now=now)
+        return has_foreign_use(shared, self._used_at.values(), now=now)
 
     @property
     def names(self) -> list[str]:

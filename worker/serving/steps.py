@@ -20,9 +20,9 @@ from worker.policy.serving import (
     action,
     admission,
     claim_limit,
+    drains_to_share,
     hand_over,
     look_due,
-    runs_dry_for_others,
     share_limit,
     suspect_first,
 )
@@ -40,10 +40,10 @@ def mend(parts: Parts) -> bool:
         return True
 
 
-def look_for_others(parts: Parts, now: Situation) -> Situation:
+def check_sharing(parts: Parts, now: Situation) -> Situation:
     """Bulk jobs run on a host that people use too. Once somebody else does, nothing new is started: what runs goes to its
     end, what has no slot yet goes back, and with dry slots the host is left to them."""
-    now = replace(now, looked_for_others_at=now.now)
+    now = replace(now, sharing_check_at=now.now)
     if not parts.machine.look_for_strangers():
         return now
     parts.claims.give_back()
@@ -93,7 +93,7 @@ def _without_database(parts: Parts, now: Situation, error: DatabaseFailure) -> S
 def _look_again(parts: Parts, now: Situation) -> bool:
     """Nothing runs: the time to see what the host has become. False where it cannot be used now."""
     due = look_due(now, parts.machine.last_look.at)
-    if runs_dry_for_others(now):
+    if drains_to_share(now):
         # A request that waits for another model gets in only if none of ours follows at once.
         parts.context.stop.wait(LET_IN)
     if due and (error := parts.machine.look()) is not None:

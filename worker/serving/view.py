@@ -12,10 +12,10 @@ from worker.serving.facts import groups_of, host_facts
 from worker.serving.machine import Machine
 from worker.serving.pace import SERVICE_PRIOR, VECTOR_PRIOR, Paces
 from worker.serving.session import HostSession
-from worker.storage.backlog import KeptBacklog, read_backlog, read_due, served_at
+from worker.storage.backlog import BacklogCache, read_backlog, read_due, served_at
 from worker.storage.changes import Marks, read_marks
 from worker.storage.engine import Connection
-from worker.storage.host_rows import HostRow, KeptHosts, read_hosts
+from worker.storage.host_rows import HostCache, HostRow, read_hosts
 from worker.storage.paces import read_paces, save_paces
 
 PACES_EVERY = 10.0
@@ -48,7 +48,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptWork:
+class RunnerWork:
     """The work of a runner, and what it was made of."""
 
     rows: Sequence[Waiting]
@@ -57,12 +57,12 @@ class KeptWork:
 
 
 @dataclass
-class Kept:
+class SnapshotCache:
     """What the last snapshot was made of: what did not change since is taken into the next as it is."""
 
-    backlog: KeptBacklog = field(default_factory=dict)
-    hosts: KeptHosts = field(default_factory=KeptHosts)
-    work: dict[str, KeptWork] = field(default_factory=dict)
+    backlog: BacklogCache = field(default_factory=dict)
+    hosts: HostCache = field(default_factory=HostCache)
+    work: dict[str, RunnerWork] = field(default_factory=dict)
     others: dict[str, tuple[HostRow, tuple[object, ...], HostFacts]] = field(default_factory=dict)
     """Another host → its row, its speed and loads, and its facts."""
 
@@ -76,7 +76,7 @@ class HostView:
         self._paces_at = self._dated_until = float("-inf")
         self._dated: dict[str, list[tuple[datetime, int]]] = {}
         self._marks: Marks | None = None
-        self._kept = Kept()
+        self._cache = SnapshotCache()
 
     def slots_of(self, runner_key: str | None) -> int:
         """Jobs of that key that are asked at a time."""
@@ -111,7 +111,7 @@ class HostView:
             now=self._context.clock.now(),
             dated=self._count_dated(conn),
             batch_id=self._context.batch_id,
-            kept=self._kept,
+            cache=self._cache,
         )
 
     def _count_dated(self, conn: Connection) -> dict[str, list[tuple[datetime, int]]]:
@@ -132,7 +132,7 @@ class HostView:
     def exchange_paces(self) -> None:
         """Tell the others how fast this host is, and hear it of them. Raises DatabaseFailure, HostLost."""
         now = self._context.clock.monotonic()
-        if now - self._paces_at < PACES_EVERY and not self._paces.newly_known:
+        if now - self._paces_at < PACES_EVERY and not self._paces.has_news:
             return
         self.keep_paces()
         with self._context.database.read() as conn:
@@ -149,13 +149,13 @@ def read_snapshot(
     dated: Dated,
     batch_id: int | None = None,
     parameters: Parameters | None = None,
-    kept: Kept | None = None,
+    cache: SnapshotCache | None = None,
 ) -> Snapshot:
-    """The facts as they stand now; under the fleet's lock where a load is to be decided. ``kept`` is brought up to date."""
-    kept = Kept() if kept is None else kept
+    """The facts as they stand now; under the fleet's lock where a load is to be decided. ``cache`` is brought up to date."""
+    cache = SnapshotCache() if cache is None else cache
     served = served_at(conn)
-    backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served, kept=kept.backlog)
-    rows = read_hosts(conn, now, kept=kept.hosts)
+    backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served, cache=cache.backlog)
+    rows = read_hosts(conn, now, cache=cache.hosts)
     mine = next(row for row in rows if row.name == own.name)
     others = [row for row in rows if row.name != own.name]
     groups = groups_of(
@@ -167,19 +167,19 @@ def read_snapshot(
     by_key: dict[str, list[Waiting]] = {}
     for waiting in backlog:
         by_key.setdefault(waiting.runner_key, []).append(waiting)
-    before, kept.work = kept.work, {}
+    before, cache.work = cache.work, {}
     for group in groups:
         queued = by_key[group.members[0]]
         if len(group.members) > 1:
             queued = [row for member in group.members for row in by_key[member]]
         due = sorted(entry for member in group.members for entry in dated.get(member, ())) if dated else []
         known = before.get(group.runner_key)
-        kept.work[group.runner_key] = _work(group.runner_key, queued, due, paces, own.models, known)
+        cache.work[group.runner_key] = _work(group.runner_key, queued, due, paces, own.models, known)
     last = {key: at.timestamp() for (key, priority), at in served.items() if priority == Priority.INTERACTIVE}
     facts = Facts(
         host=_mine(mine, own, paces),
-        others=[_other(row, paces, kept) for row in others],
-        work=[known.work for known in kept.work.values()],
+        others=[_other(row, paces, cache) for row in others],
+        work=[known.work for known in cache.work.values()],
         now=now.timestamp(),
         interactive_at=last,
         parameters=parameters or Parameters(),
@@ -199,8 +199,8 @@ def _work(
     due: Sequence[tuple[datetime, int]],
     paces: Paces,
     models: Mapping[str, HostModel],
-    before: KeptWork | None,
-) -> KeptWork:
+    before: RunnerWork | None,
+) -> RunnerWork:
     """``before`` itself where nothing changed of what it was made of."""
     model = key.split(" ", 1)[0]
     known = models.get(model)
@@ -228,7 +228,7 @@ def _work(
         tried=estimate.tried,
         group=max(row.group for row in rows),
     )
-    return KeptWork(rows, figures, work)
+    return RunnerWork(rows, figures, work)
 
 
 def _combine(first: Tier, second: Tier) -> Tier:
@@ -247,9 +247,9 @@ def _mine(row: HostRow, own: OwnHost, paces: Paces) -> HostFacts:
     return _facts(row, paces, slots=own.slots, resident=resident)
 
 
-def _other(row: HostRow, paces: Paces, kept: Kept) -> HostFacts:
+def _other(row: HostRow, paces: Paces, cache: SnapshotCache) -> HostFacts:
     """Another host: what it uses is taken to fill its slots, since nobody counts its calls."""
-    before = kept.others.get(row.name)
+    before = cache.others.get(row.name)
     if (
         before is not None
         and before[0] is row
@@ -258,7 +258,7 @@ def _other(row: HostRow, paces: Paces, kept: Kept) -> HostFacts:
         return before[2]
     busy = {key: (row.slots if key == row.resident and row.serving else 0) for key in row.residents}
     facts = _facts(row, paces, slots=row.slots, resident=busy)
-    kept.others[row.name] = (row, (facts.speed, facts.loads), facts)
+    cache.others[row.name] = (row, (facts.speed, facts.loads), facts)
     return facts
 
 

@@ -39,7 +39,7 @@ from worker.serving.session import ServingContext
 from worker.serving.spool import Spool, spool_path
 from worker.serving.watchdog import StopSignal, Watchdog
 from worker.settings import Settings
-from worker.stack.home import held_home
+from worker.stack.home import lock_home
 from worker.storage.backup import bring_up_to_date
 from worker.storage.changes import Changes
 from worker.storage.claims import rescue_holder
@@ -50,7 +50,7 @@ from worker.storage.hosts import (
     add_host,
     forget_passing_host,
     get_host,
-    is_kept,
+    is_permanent,
     record_unreachable,
 )
 from worker.storage.pulses import forget_pulse
@@ -423,7 +423,7 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
 
     Raises AlreadyRunning, DatabaseUnavailable.
     """
-    with held_home(settings.home, command=command):
+    with lock_home(settings.home, command=command):
         bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
         kind = network_folder(settings.home)
         if kind is not None and not settings.database_url:
@@ -464,11 +464,11 @@ def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:
     """
     looks = look_at_all(hosts, open_host=stack.open_host)
     with stack.database.write() as conn:
-        kept = {look.host.name for look in looks if is_kept(conn, look.host.name)}
+        permanent = {look.host.name for look in looks if is_permanent(conn, look.host.name)}
         if any(look.error is None for look in looks):
             for look in looks:
-                if look.host.name not in kept:
-                    add_host(conn, look.host, now=stack.clock.now(), kept=False)
+                if look.host.name not in permanent:
+                    add_host(conn, look.host, now=stack.clock.now(), permanent=False)
                     stack.passing.append(look.host.name)
     for look in looks:
         keep_look(stack.database, look, stack.clock.now())

@@ -25,7 +25,7 @@ else:
 
 
 @contextmanager
-def held_home(home: Path, *, command: str = "run") -> Iterator[Path]:
+def lock_home(home: Path, *, command: str = "run") -> Iterator[Path]:
     """Hold ``home``, made with mode 0700 where it is missing. Raises AlreadyRunning while another process holds it.
 
     ``command`` is shown to processes that come meanwhile: beside an ``up``, a ``run`` joins instead of being refused. The

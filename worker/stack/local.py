@@ -6,7 +6,7 @@ from typing import Unpack
 
 from worker.client import BatchHandle, Client, Fields, Jobs, OnProgress, submission_of
 from worker.client.fields import shows_fields
-from worker.client.progress import shown_progress
+from worker.client.progress import display_progress
 from worker.errors import SettingsRefused
 from worker.hosts.registry import models_check
 from worker.stack.main_job import work_to_the_end, workplace
@@ -51,7 +51,7 @@ class Caravan(Client):
             )
         submission = submission_of(**fields)
         shown = (
-            shown_progress(submission.name or "batch", callback) if progress_bar else nullcontext(callback)
+            display_progress(submission.name or "batch", callback) if progress_bar else nullcontext(callback)
         )
         with shown as on_progress, workplace(self.settings, hosts, slots) as place:
             receipt = self.take_in(jobs, submission, check_models=models_check(place.models))

@@ -16,9 +16,9 @@ from worker.errors import AlreadyRunning, DatabaseFailure, DatabaseUnavailable, 
 from worker.explain import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
 from worker.hosts.registry import HostLook, OpenHost, look_at_all, register
-from worker.hosts.selection import kept_hosts, select_hosts
+from worker.hosts.selection import permanent_hosts, select_hosts
 from worker.maintenance.actions import bound_jobs
-from worker.maintenance.settle import settle_one_batch
+from worker.maintenance.settle import settle_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
 from worker.settings import Settings
@@ -141,7 +141,7 @@ def elsewhere(settings: Settings, database: Database) -> Workplace:
     def open_host(host: Host) -> OllamaHost:
         return OllamaHost.of(host, deadlines=settings.deadlines)
 
-    looks = [HostLook(host, None, (), None) for host in kept_hosts(database)]
+    looks = [HostLook(host, None, (), None) for host in permanent_hosts(database)]
     return Workplace(settings, database, clock, open_host, looks, clock.now())
 
 
@@ -207,7 +207,7 @@ def work(
     if place.stack is not None:
         hosts = set(place.stack.hosts)
         with suppress(DatabaseFailure):  # the work is done; whoever serves next settles the batch
-            settle_one_batch(place.database, place.clock, batch_id=batch_id, hosts=hosts)
+            settle_batch(place.database, place.clock, batch_id=batch_id, hosts=hosts)
 
 
 def work_to_the_end(

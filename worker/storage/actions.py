@@ -32,8 +32,8 @@ from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.again import failed_for, going_on_from, wait_again
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
-from worker.storage.kept import return_to_answers
-from worker.storage.models import ModelFacts, known_models
+from worker.storage.models import ModelFacts, model_facts
+from worker.storage.old_answers import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.selection import matching
@@ -259,7 +259,7 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     The digest stays as it is: it tells what the input asked, and the input did not change.
     """
     models = {row.id: row.model for row in rows}
-    told, nothing = known_models(conn), ModelFacts()
+    told, nothing = model_facts(conn), ModelFacts()
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
     by_chance: list[int] = []

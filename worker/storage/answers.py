@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import AnswerCounts
 from worker.domain.runners import RunnerKey
 from worker.policy.answers import Room, room_for
-from worker.storage.models import known_models
+from worker.storage.models import model_facts
 from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
 _SUMS = (
@@ -72,7 +72,7 @@ def room_needed(conn: Connection, batch_id: int) -> Room:
     """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again."""
     cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
     too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
-    known = known_models(conn) if too_long else {}
+    known = model_facts(conn) if too_long else {}
     trained = [
         told.trained_context for row in too_long if (told := known.get(row.model)) and told.trained_context
     ]

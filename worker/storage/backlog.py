@@ -61,7 +61,7 @@ _BATCH_TOTALS = text(_totals(" AND batch_id = :batch"))
 
 
 _Figures = tuple[str, datetime, int, int, datetime | None]
-KeptBacklog = dict[tuple[str, int], tuple[_Figures, Waiting]]
+BacklogCache = dict[tuple[str, int], tuple[_Figures, Waiting]]
 """(Runner key, priority) → what it was made of at the last read, and what was made."""
 
 
@@ -71,13 +71,13 @@ def read_backlog(
     now: datetime,
     batch_id: int | None = None,
     served: Mapping[tuple[str, int], datetime] | None = None,
-    kept: KeptBacklog | None = None,
+    cache: BacklogCache | None = None,
 ) -> list[Waiting]:
     """Queued work by runner key and priority, of one batch where ``batch_id`` is given. Jobs of a batch that is being
     cancelled or deleted do not count.
 
     Rows that exist count for at least one job, whatever the totals say. ``served`` is what ``served_at`` gives, where the
-    caller has read it already. ``kept`` is brought up to date: what did not change is the same object as before.
+    caller has read it already. ``cache`` is brought up to date: what did not change is the same object as before.
     """
     rows = conn.execute(_BACKLOG, {"now": now, **id_range(batch_id)}).all()
     if rows and rows[0].stopped:
@@ -96,15 +96,15 @@ def read_backlog(
     counted = conn.execute(_TOTALS) if batch_id is None else conn.execute(_BATCH_TOTALS, {"batch": batch_id})
     totals = {(key, priority): int(n) for key, priority, n in counted.all()}
     last = served_at(conn) if served is None else served
-    before = {} if kept is None else dict(kept)
-    current: KeptBacklog = {}
+    before = {} if cache is None else dict(cache)
+    current: BacklogCache = {}
     for of, (model, since, alike) in sorted(firsts.items()):
         figures = (model, min(since, now), alike, totals.get(of, 1), last.get(of))
         entry = before.get(of)
         current[of] = (figures, _waiting(of, figures)) if entry is None or entry[0] != figures else entry
-    if kept is not None:
-        kept.clear()
-        kept.update(current)
+    if cache is not None:
+        cache.clear()
+        cache.update(current)
     return [waiting for _, waiting in current.values()]
 
 

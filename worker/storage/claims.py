@@ -25,7 +25,7 @@ from worker.replies.contexts import unpack_context
 from worker.storage.conversations import Turns, earlier_turns
 from worker.storage.follows.parents import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
-from worker.storage.kept import return_to_answers
+from worker.storage.old_answers import return_to_answers
 from worker.storage.operations import free_ranges
 from worker.storage.picking import change_picked
 from worker.storage.rows import among, members

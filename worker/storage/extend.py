@@ -55,7 +55,7 @@ def stored_jobs(
     return found
 
 
-def taken_places(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozenset[int]:
+def places_in_use(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozenset[int]:
     """Which of these places in a batch a job has already."""
     base = job_id(batch_id, 0)
     found: set[int] = set()

@@ -19,7 +19,7 @@ from worker.errors import Code
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.settling import settle_after
-from worker.storage.kept import answered_before, forget_question
+from worker.storage.old_answers import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
 from worker.storage.rows import among, insert_statement, json_value, members, time_value, write_rows

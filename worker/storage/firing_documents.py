@@ -199,7 +199,7 @@ def held_documents(conn: Connection, schedule_id: int) -> list[HeldDocuments]:
     ]
 
 
-def taken_answers(conn: Connection, firing: Firing) -> int:
+def count_reuse(conn: Connection, firing: Firing) -> int:
     """Documents of a firing whose answers were stored before, so that no host was asked."""
     return int(
         conn.scalar(

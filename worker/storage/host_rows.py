@@ -182,7 +182,7 @@ class HostRow:
 
 
 @dataclass
-class KeptHosts:
+class HostCache:
     """What a reader knows of the hosts from its last read. A fleet has many, and few change from one read to the next."""
 
     disks: dict[str, Disk] = field(default_factory=dict)
@@ -190,22 +190,22 @@ class KeptHosts:
     """Host → what its row was made of, and the row."""
 
 
-def read_hosts(conn: Connection, now: datetime, *, kept: KeptHosts | None = None) -> list[HostRow]:
-    """All hosts by name. ``kept`` is brought up to date: only of hosts that were looked at since is a model read, and a
+def read_hosts(conn: Connection, now: datetime, *, cache: HostCache | None = None) -> list[HostRow]:
+    """All hosts by name. ``cache`` is brought up to date: only of hosts that were looked at since is a model read, and a
     host of which nothing changed is the same object as before, with the time and the last claim of then."""
     held, blocked = _runners(conn, now)
     rows = conn.execute(_HOSTS).all()
-    kept = KeptHosts() if kept is None else kept
-    _renew(conn, rows, kept.disks)
+    cache = HostCache() if cache is None else cache
+    _renew(conn, rows, cache.disks)
     found = []
     for row in rows:
         serving = row.serving_until is not None and row.serving_until > now
         residents, blocks = held.get(row.name, {}), tuple(blocked.get(row.name, ()))
         figures = (_lasting(row), serving, residents, blocks)
-        before = kept.rows.get(row.name)
+        before = cache.rows.get(row.name)
         if before is None or before[0] != figures or not _lasts(before[1]):
-            disk = kept.disks[row.name]
-            before = kept.rows[row.name] = (figures, _host_row(row, now, disk, serving, residents, blocks))
+            disk = cache.disks[row.name]
+            before = cache.rows[row.name] = (figures, _host_row(row, now, disk, serving, residents, blocks))
         found.append(before[1])
     return found
 

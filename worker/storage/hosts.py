@@ -39,10 +39,10 @@ _ADD = text(
 ).bindparams(bindparam("now", type_=UtcTime), bindparam("access", type_=hosts.c.access.type))
 
 
-def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) -> None:
+def add_host(conn: Connection, host: Host, *, now: datetime, permanent: bool = True) -> None:
     """Add a host, or replace the settings of the host of that name. What was seen at another URL is forgotten.
 
-    One that is not ``kept`` was named by a single run, and other commands do not take it for theirs. Whether it is
+    One that is not ``permanent`` was named by a single run, and other commands do not take it for theirs. Whether it is
     draining stays: see ``drain_host``.
     """
     _forget_other_url(conn, host.name, host.url)
@@ -55,7 +55,7 @@ def add_host(conn: Connection, host: Host, *, now: datetime, kept: bool = True) 
         "shared": host.shared,
         "slots_told": not host.auto_slots,
     }
-    conn.execute(_ADD, {"name": host.name, **values, "now": now, "kept": kept})
+    conn.execute(_ADD, {"name": host.name, **values, "now": now, "kept": permanent})
 
 
 def _forget_other_url(conn: Connection, name: str, url: str) -> None:
@@ -66,7 +66,7 @@ def _forget_other_url(conn: Connection, name: str, url: str) -> None:
             conn.execute(delete(table).where(table.c.host == name))
 
 
-def is_kept(conn: Connection, name: str) -> bool:
+def is_permanent(conn: Connection, name: str) -> bool:
     """Whether a host of that name was added for good."""
     return bool(conn.scalar(select(hosts.c.kept).where(hosts.c.name == name)))
 
@@ -194,7 +194,7 @@ def get_host(conn: Connection, name: str, *, lock: bool = False) -> Host:
     return host_of(row)
 
 
-def known_host(conn: Connection, url: str) -> Host | None:
+def host_at(conn: Connection, url: str) -> Host | None:
     """The host at ``url`` (as ``host_address`` gives it): one that was added for good before one of a single run, and the
     one that was added first. None for none.
     """

@@ -19,7 +19,7 @@ from worker.errors import Conflict, NotFound
 from worker.kinds.registry import kind_of
 from worker.storage.deltas import Change, add_changes
 from worker.storage.ids import id_range, job_id
-from worker.storage.kept import return_to_answers
+from worker.storage.old_answers import return_to_answers
 from worker.storage.reuse import NEW
 from worker.storage.tables import batches, jobs
 from worker.storage.transitions import EXPIRE, HOLD, PROMOTE_DUE, move_picked

@@ -30,12 +30,12 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
-from worker.domain.keeping import Ended, kept_for
+from worker.domain.keeping import Ended, keep_period
 from worker.domain.selection import Selection
 from worker.storage.answers import flaws_of
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
-from worker.storage.kept import return_to_answers
+from worker.storage.old_answers import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_documents import unanswer
@@ -96,7 +96,7 @@ def due_batches(
     older_than: timedelta | None = None,
     limit: int | None = None,
 ) -> list[Ended]:
-    """Ended batches whose texts have been kept for long enough (``kept_for``), the oldest first; at most ``limit`` of those
+    """Ended batches whose texts have been kept for long enough (``keep_period``), the oldest first; at most ``limit`` of those
     that say the same of keeping them.
 
     Reads what is due and no other batch that ended: for each different time that batches are kept, a range of an index.
@@ -104,7 +104,7 @@ def due_batches(
     found: list[Ended] = []
     for ended, over in _ENDINGS:
         for keep in _keeps(conn, over):
-            kept = kept_for(keep, default=default, older_than=older_than)
+            kept = keep_period(keep, default=default, older_than=older_than)
             if kept is None:
                 continue
             said = (

@@ -19,7 +19,7 @@ class ModelFacts:
     """What any of the hosts says that it can; None where one of them does not tell."""
 
 
-def known_models(conn: Connection) -> dict[str, ModelFacts]:
+def model_facts(conn: Connection) -> dict[str, ModelFacts]:
     """Normalised name → what is known of it, of every host that was ever looked at."""
     m = host_models.c
     found: dict[str, ModelFacts] = {}

@@ -315,7 +315,7 @@ def jobs_ahead(conn: Connection, job: JobNow) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
+class DiskModel:
     """A model that a host has on disk."""
 
     host: str
@@ -329,7 +329,7 @@ class KnownModel:
     capabilities: tuple[str, ...] | None = None
 
 
-def list_models(conn: Connection) -> list[KnownModel]:
+def list_models(conn: Connection) -> list[DiskModel]:
     """What each host was last seen to have, by model and host."""
     m = host_models.c
     query = select(
@@ -337,7 +337,7 @@ def list_models(conn: Connection) -> list[KnownModel]:
         *(m.quantization, m.parameters, m.capabilities),
     )
     found = [
-        KnownModel(
+        DiskModel(
             **{**row, "capabilities": None if row["capabilities"] is None else tuple(row["capabilities"])}
         )
         for row in conn.execute(query).mappings()

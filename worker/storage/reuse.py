@@ -123,7 +123,7 @@ class Looked:
     """Jobs that were looked at, and those of them that have an answer now."""
 
     jobs: int
-    taken: int
+    hits: int
 
 
 def wants_reuse(conn: Connection, models: Collection[str], *, batch_id: int | None = None) -> bool:

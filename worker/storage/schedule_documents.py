@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.schedules import KnownDocument
+from worker.domain.schedules import ScheduleDocument
 from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
 from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
@@ -35,7 +35,7 @@ class Noted:
     error_message: str | None = None
 
 
-def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, KnownDocument]:
+def list_documents(conn: Connection, schedule_id: int) -> dict[Key, ScheduleDocument]:
     """All of a schedule, gone ones too. What was answered since its firing is counted as answered already."""
     fresh = and_(results.c.job_id == _d.asked_job, results.c.state == "succeeded")
     kept = and_(*(schedule_answers.c[name] == _d[name] for name in ("schedule_id", "custom_id", "model")))
@@ -55,12 +55,12 @@ def seen_documents(conn: Connection, schedule_id: int) -> dict[Key, KnownDocumen
         )
         .where(_d.schedule_id == schedule_id)
     )
-    return {(row.custom_id, row.model): _seen_document(row) for row in conn.execute(query)}
+    return {(row.custom_id, row.model): _document(row) for row in conn.execute(query)}
 
 
-def _seen_document(row: Any) -> KnownDocument:
+def _document(row: Any) -> ScheduleDocument:
     answered = row.fresh_job is not None
-    return KnownDocument(
+    return ScheduleDocument(
         custom_id=row.custom_id,
         model=row.model,
         path=row.path,
@@ -433,7 +433,7 @@ class Answered:
     prompt_fit: str | None
 
 
-def kept_answers(
+def list_answers(
     conn: Connection, schedule_id: int, *, after: Key | None = None, limit: int = 200
 ) -> Iterator[Answered]:
     """Some of the latest answers of the documents that are there, by custom_id and model."""

@@ -13,7 +13,7 @@ from worker.errors import DatabaseUnavailable
 from worker.hosts.registry import register
 from worker.hosts.selection import select_hosts
 from worker.stack.embedded import Embedded, embedded
-from worker.stack.home import held_home
+from worker.stack.home import lock_home
 from worker.storage.engine import Database
 
 MODEL = "llama3.2:3b"
@@ -84,7 +84,7 @@ def test_an_up_without_a_host_that_answers_takes_nothing_in(caravan: Caravan, up
 
 def test_when_up_is_gone_for_long_enough_it_says_so(caravan: Caravan, host: simulator.RunningHost) -> None:
     with ExitStack() as held:
-        held.enter_context(held_home(caravan.settings.home, command="up"))
+        held.enter_context(lock_home(caravan.settings.home, command="up"))
 
         def end(_: BatchProgress) -> None:
             held.close()
@@ -99,7 +99,7 @@ def test_when_up_is_gone_for_long_enough_it_says_so(caravan: Caravan, host: simu
 
 def test_beside_another_run_it_is_refused_by_name(caravan: Caravan, host: simulator.RunningHost) -> None:
     with (
-        held_home(caravan.settings.home, command="run"),
+        lock_home(caravan.settings.home, command="run"),
         pytest.raises(AlreadyRunning, match=r"\(caravan run\)"),
     ):
         caravan.run(["x"], hosts=[host.url], model=MODEL)

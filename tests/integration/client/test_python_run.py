@@ -17,7 +17,7 @@ from worker.errors import AlreadyRunning, DatabaseUnavailable, SchemaOutdated
 from worker.hosts.registry import register
 from worker.hosts.selection import select_hosts
 from worker.maintenance.actions import pause_batch, resume_batch
-from worker.stack.home import held_home
+from worker.stack.home import lock_home
 from worker.storage.engine import Database
 from worker.storage.hosts import record_unreachable
 
@@ -146,7 +146,7 @@ def test_where_a_fleet_serves_nothing_runs_here(tmp_path: Path) -> None:
 
 
 def test_a_home_that_another_run_serves_is_not_served_twice(caravan: Caravan) -> None:
-    with held_home(caravan.settings.home, command="run"), pytest.raises(AlreadyRunning, match="caravan run"):
+    with lock_home(caravan.settings.home, command="run"), pytest.raises(AlreadyRunning, match="caravan run"):
         caravan.run(["x"], hosts=[GONE], model=MODEL)
 
 

@@ -68,7 +68,7 @@ def test_facts_are_read_of_hosts_and_of_what_waits(place: Place) -> None:
     now = database.clock().now()
     with database.write() as conn:
         for name in ("well", "gone", "sick", "once"):
-            add_host(conn, Host(name, f"http://{name}:11434"), now=now, kept=name != "once")
+            add_host(conn, Host(name, f"http://{name}:11434"), now=now, permanent=name != "once")
         record_unreachable(conn, "gone", message="refused", now=now - timedelta(hours=1))
         quarantine_host(conn, "sick", until=now + timedelta(minutes=5), reason="silent")
         batch, _ = create_batch(conn, key="k", name="b", source=None, now=now)
@@ -295,11 +295,11 @@ def test_a_mail_server_that_is_there_for_batches_alone_gets_no_mail_of_health() 
 
 def test_a_password_that_is_not_here_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from worker.health.letters import Letter
-    from worker.notify.bounded import NotSent
+    from worker.notify.bounded import DeliveryError
 
     teller = Teller(Telling("smtp://me@127.0.0.1:1/?from=a@b.c&password=env:NOT_HERE", "a@b.c"))
 
-    with pytest.raises(NotSent, match="env:NOT_HERE"):
+    with pytest.raises(DeliveryError, match="env:NOT_HERE"):
         teller.mail(Letter("s", "t"))
 
 

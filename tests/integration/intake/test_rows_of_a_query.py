@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner, Result
 
 from worker.cli.main import app
-from worker.documents.kept_rows import keep_rows
+from worker.documents.query_rows import keep_rows
 from worker.documents.tables import open_rows
 from worker.errors import InputRefused
 from worker.storage.external import open_external

@@ -20,7 +20,7 @@ from worker.storage.batches import get_batch
 from worker.storage.claims import take_host
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host, drain_host, record_probe, record_resident, record_unreachable
-from worker.storage.models import known_models
+from worker.storage.models import model_facts
 from worker.storage.paces import StoredPace, save_paces
 from worker.storage.runs import close_run, loaded_run, open_run
 
@@ -59,7 +59,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 
 def asked(store: Store, *lines: dict[str, object]) -> Tally:
     with store.database.read() as conn:
-        known = known_models(conn)
+        known = model_facts(conn)
     return tally(Intake(JobDefaults(), 3, known=known), (json.dumps(line) for line in lines), known)
 
 

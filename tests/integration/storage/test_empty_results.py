@@ -115,4 +115,4 @@ def test_an_empty_answer_is_reused_only_where_it_would_be_a_success(
     with store.database.write() as conn:
         looked = reuse_waiting(conn, "qwen3:8b", "d1", now=store.now, limit=10)
 
-    assert looked.taken == int(taken)
+    assert looked.hits == int(taken)

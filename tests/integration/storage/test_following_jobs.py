@@ -27,7 +27,7 @@ from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection
 from worker.storage.follows.links import Link, link_jobs, mark_followed
 from worker.storage.follows.parents import parents_of
-from worker.storage.follows.runners import conversations_of, one_runner
+from worker.storage.follows.runners import conversations_of, share_runner
 from worker.storage.ids import job_id, place_of
 from worker.storage.jobs import expire_due, insert_jobs
 from worker.storage.results import get_result
@@ -52,7 +52,7 @@ def chain(store: Store, *jobs: NewJob) -> int:
             for parent in job.after.parents
         ]
         link_jobs(conn, links)
-        one_runner(conn, list(conversations_of(links)))
+        share_runner(conn, list(conversations_of(links)))
         mark_followed(conn, batch.id)
         seal_batch(conn, batch.id, jobs=len(jobs), now=store.now)
         promote_sealed(conn, limit=100_000, now=store.now)
@@ -321,7 +321,7 @@ def test_conversations_are_given_their_runners_in_a_few_statements(store: Store,
     event.listen(store.database._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     with store.database.write() as conn:
-        one_runner(conn, list(conversations_of(links)))
+        share_runner(conn, list(conversations_of(links)))
 
     assert len([one for one in statements if not one.startswith("BEGIN")]) <= 5
     with store.database.read() as conn:

@@ -11,7 +11,7 @@ from worker.domain.jobs import JobState
 from worker.errors import Conflict, NotFound
 from worker.storage.claims import leave_host, renew_host, rescue_holder, take_host
 from worker.storage.finishes import finish_jobs
-from worker.storage.host_rows import KeptHosts, read_hosts
+from worker.storage.host_rows import HostCache, read_hosts
 from worker.storage.hosts import (
     add_host,
     block_key,
@@ -52,20 +52,20 @@ def test_a_reader_that_comes_again_reads_the_models_of_hosts_that_were_looked_at
     def had(name: str, weights: str | None = None) -> list[HostModel]:
         return [HostModel(name, "d", False, 4096, weights=weights)]
 
-    kept = KeptHosts()
+    cache = HostCache()
     sent: list[str] = []
     event.listen(store.database._engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
     with store.database.write() as conn:
         add_host(conn, Host("gpu-3", "http://gpu-3:11434"), now=NOW)
         record_probe(conn, "gpu-1", version="0.30.1", models=had("m1:8b", "w1"), now=NOW)
         record_probe(conn, "gpu-3", version="0.30.1", models=had("m3:8b"), now=NOW)
-        first, unseen, _ = read_hosts(conn, NOW, kept=kept)
+        first, unseen, _ = read_hosts(conn, NOW, cache=cache)
         record_probe(conn, "gpu-1", version="0.30.1", models=had("m2:8b"), now=NOW + timedelta(seconds=1))
         sent.clear()
-        second, _, third = read_hosts(conn, NOW, kept=kept)
+        second, _, third = read_hosts(conn, NOW, cache=cache)
         again = [statement for statement in sent if "host_models" in statement]
         sent.clear()
-        read_hosts(conn, NOW, kept=kept)
+        read_hosts(conn, NOW, cache=cache)
 
     assert (first.looked, first.models, first.weights) == (True, frozenset({"m1:8b"}), {"m1:8b": "w1"})
     assert (unseen.looked, unseen.may_have("m3:8b")) == (False, True)

@@ -13,8 +13,8 @@ from worker.storage.hosts import (
     add_host,
     drain_host,
     get_host,
+    host_at,
     host_history,
-    known_host,
     record_unreachable,
     remove_host,
     resume_host,
@@ -41,18 +41,18 @@ def test_what_is_told_of_a_host_comes_back(store: Store) -> None:
 
         assert get_host(conn, "gpu-7") == HOST
         assert [report.host for report in read_hosts(conn, NOW) if report.host.name == "gpu-7"] == [HOST]
-        assert known_host(conn, HOST.url) == HOST
-        assert known_host(conn, "https://gpu.example") is None
+        assert host_at(conn, HOST.url) == HOST
+        assert host_at(conn, "https://gpu.example") is None
 
 
 def test_a_host_that_was_added_for_good_is_found_before_one_of_a_run_at_the_same_address(
     store: Store,
 ) -> None:
     with store.database.write() as conn:
-        add_host(conn, replace(HOST, name="gpu.example"), now=NOW, kept=False)
+        add_host(conn, replace(HOST, name="gpu.example"), now=NOW, permanent=False)
         add_host(conn, HOST, now=NOW + timedelta(hours=1))
 
-        assert known_host(conn, HOST.url) == HOST
+        assert host_at(conn, HOST.url) == HOST
 
 
 def test_one_thing_is_changed_and_the_rest_stays(store: Store) -> None:

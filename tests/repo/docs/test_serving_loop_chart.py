@@ -22,7 +22,7 @@ EFFECTS: dict[Step, list[dict[str, Any]]] = {
         {"paused": True},
     ],
     Step.ADMIT: [{"admitted_at": 100.0}, {"admitted_at": 100.0, "moved": True}, {"intends": True}],
-    Step.LOOK_FOR_OTHERS: [{"looked_for_others_at": 100.0}, {"gives_way": True}],
+    Step.CHECK_SHARING: [{"sharing_check_at": 100.0}, {"gives_way": True}],
     Step.MEND: [{}, {"broken": False}],
     Step.COLLECT: [{}],
 }
@@ -43,7 +43,7 @@ def situations() -> Iterator[Situation]:
             broken=broken,
             intends=intends,
             idle_since=100.0 - seconds,
-            looked_for_others_at=100.0 - seconds,
+            sharing_check_at=100.0 - seconds,
             admitted_at=100.0 - seconds,
             job_seconds=0.1 if seconds else None,
         )

@@ -24,7 +24,7 @@ from worker.domain.jobs import JobState
 from worker.errors import Code, HostError
 from worker.explain.situation import ModelNow, Situation
 from worker.stack import home as home_lock
-from worker.stack.home import held_home
+from worker.stack.home import lock_home
 from worker.storage.engine import open_database
 from worker.storage.host_rows import HostRow
 from worker.storage.migrate import HEAD, upgrade
@@ -253,7 +253,7 @@ def test_info_names_the_schema_and_the_process_that_holds_the_home(tmp_path: Pat
     import os
 
     home = tmp_path / "home"
-    with held_home(home):
+    with lock_home(home):
         upgrade(f"sqlite:///{home / 'caravan.db'}")
 
         found = json.loads(said_by("info", "--json"))

@@ -113,7 +113,7 @@ def test_without_a_key_the_same_call_has_the_same_one(fleet: Fleet) -> None:
 def test_a_refusal_is_raised_with_its_lines(fleet: Fleet) -> None:
     problem = {"line": 2, "field": "promt", "code": "unknown_field", "message": "promt: unknown field"}
     fleet.answer = SubmitAnswer.model_validate(
-        {"batch": 8, "state": "refused", "problems": [problem], "left_out": 4}
+        {"batch": 8, "state": "refused", "problems": [problem], "more_problems": 4}
     )
 
     with pytest.raises(SubmissionRefused, match=r"line 2: promt: unknown field; and 4 more") as caught:

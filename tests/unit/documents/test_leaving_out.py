@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.documents.leave_out import LeftOut, is_excluded, is_litter
+from worker.documents.leave_out import OmissionCounts, is_excluded, is_litter
 from worker.documents.sources import find_documents
 from worker.errors import InputRefused
 
@@ -21,7 +21,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def names(inbox: Path, *exclude: str, pattern: str = "**") -> tuple[list[str], dict[str, int]]:
-    left_out: LeftOut = Counter()
+    left_out: OmissionCounts = Counter()
     found = find_documents([pattern], [inbox], exclude=exclude, left_out=left_out)
     return [one.name for one in found], {str(reason): n for reason, n in left_out.items()}
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.waiting import wait_until
 from worker.notify import command
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.command import run_command
 
 
@@ -18,7 +18,7 @@ def test_a_command_gets_the_message_on_its_input_and_what_it_is_about_in_its_env
 
 
 def test_a_command_that_fails_says_how() -> None:
-    with pytest.raises(NotSent, match="ended with 3: no such door"):
+    with pytest.raises(DeliveryError, match="ended with 3: no such door"):
         run_command("echo no such door; exit 3", b"{}", about={})
 
 
@@ -33,7 +33,7 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(
     import psutil
 
     monkeypatch.setattr(command, "SECONDS", 0.5)
-    with pytest.raises(NotSent, match="did not end"):
+    with pytest.raises(DeliveryError, match="did not end"):
         run_command(f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60'; true", b"", about={})
 
     pid = int((tmp_path / "pid").read_text())
@@ -45,7 +45,7 @@ def test_a_command_that_prints_without_end_takes_no_memory_and_its_last_words_ar
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(NotSent, match=r"ended with 3: .*last words"):
+    with pytest.raises(DeliveryError, match=r"ended with 3: .*last words"):
         run_command("head -c 200000000 /dev/zero | tr '\\0' x; echo; echo last words; exit 3", b"", about={})
 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"

@@ -7,7 +7,7 @@ import trustme
 from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import mail
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.mail import mail_addresses, mail_server, send_mail
 
 
@@ -61,7 +61,7 @@ def test_nothing_is_said_to_a_server_that_cannot_be_trusted(tls: tuple[ssl.SSLCo
     with mail_server_here(tls=context, login=("me", "s3cret")) as box:
         server = mail_server(f"smtp://me:s3cret@localhost:{box.port}/?from=c@example.org")
 
-        with pytest.raises(NotSent, match="certificate"):
+        with pytest.raises(DeliveryError, match="certificate"):
             send_mail(server, ["a@example.org"], subject="s", text="t")
 
     assert box.mails == []
@@ -71,7 +71,7 @@ def test_without_starttls_nothing_is_said_in_the_clear() -> None:
     with mail_server_here(login=("me", "s3cret")) as box:
         server = mail_server(f"smtp://me:s3cret@127.0.0.1:{box.port}/?from=c@example.org")
 
-        with pytest.raises(NotSent, match="no STARTTLS"):
+        with pytest.raises(DeliveryError, match="no STARTTLS"):
             send_mail(server, ["a@example.org"], subject="s", text="t")
 
     assert box.mails == []
@@ -83,7 +83,7 @@ def test_a_password_that_the_server_echoes_is_not_told() -> None:
             f"smtp://me@127.0.0.1:{box.port}/?from=c@example.org&starttls=never&password=env:X"
         )
 
-        with pytest.raises(NotSent) as refused:
+        with pytest.raises(DeliveryError) as refused:
             send_mail(server, ["a@example.org"], subject="s", text="t", password="wr0ng-one")
 
     assert "wr0ng-one" not in str(refused.value)
@@ -94,7 +94,7 @@ def test_a_server_that_refuses_the_mail_is_an_error_with_its_words() -> None:
     with mail_server_here(refuse="552 mailbox full") as box:
         server = mail_server(f"smtp://127.0.0.1:{box.port}/?from=c@example.org&starttls=never")
 
-        with pytest.raises(NotSent, match="mailbox full"):
+        with pytest.raises(DeliveryError, match="mailbox full"):
             send_mail(server, ["a@example.org"], subject="s", text="t")
 
 
@@ -103,7 +103,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with mail_server_here(silent=True) as box:
         server = mail_server(f"smtp://127.0.0.1:{box.port}/?from=c@example.org&starttls=never")
 
-        with pytest.raises(NotSent):
+        with pytest.raises(DeliveryError):
             send_mail(server, ["a@example.org"], subject="s", text="t")
 
 

@@ -4,7 +4,7 @@ from tests.servers.pinged import pinged_here
 from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import ping as pinging
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.ping import ping, ping_url
 
 
@@ -19,7 +19,7 @@ def test_well_is_the_address_itself_and_not_well_is_fail_behind_it() -> None:
 
 def test_a_redirect_is_not_followed() -> None:
     with pinged_here() as other, pinged_here(status=302, headers={"Location": f"{other.url}/x"}) as seen:
-        with pytest.raises(NotSent, match="302"):
+        with pytest.raises(DeliveryError, match="302"):
             ping(f"{seen.url}/uuid", well=True)
 
     assert other.paths == []
@@ -35,7 +35,7 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
 
 def test_an_address_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pinging, "SECONDS", 0.2)
-    with mail_server_here(silent=True) as silent, pytest.raises(NotSent):
+    with mail_server_here(silent=True) as silent, pytest.raises(DeliveryError):
         ping(f"http://127.0.0.1:{silent.port}/uuid", well=True)
 
 

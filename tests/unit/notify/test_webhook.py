@@ -7,7 +7,7 @@ from tests.servers.pinged import pinged_here
 from tests.servers.smtp import mail_server_here
 from worker.errors import SettingsRefused
 from worker.notify import webhook
-from worker.notify.bounded import NotSent
+from worker.notify.bounded import DeliveryError
 from worker.notify.webhook import Gone, post, signature, webhook_key, webhook_url
 
 AT = datetime(2021, 2, 25, 14, 55, 30, tzinfo=UTC)
@@ -46,9 +46,9 @@ def test_without_a_key_a_message_is_not_signed() -> None:
     assert "webhook-signature" not in seen.posts[0][0]
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, NotSent), (302, NotSent), (410, Gone)])
+@pytest.mark.parametrize(("status", "error"), [(500, DeliveryError), (302, DeliveryError), (410, Gone)])
 def test_only_a_2xx_is_an_acceptance_and_a_redirect_is_not_followed(
-    status: int, error: type[NotSent]
+    status: int, error: type[DeliveryError]
 ) -> None:
     with pinged_here(status=status, headers={"Location": "/other"}) as seen:
         with pytest.raises(error, match=str(status)):
@@ -59,7 +59,7 @@ def test_only_a_2xx_is_an_acceptance_and_a_redirect_is_not_followed(
 
 def test_a_receiver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "SECONDS", 0.2)
-    with mail_server_here(silent=True) as silent, pytest.raises(NotSent):
+    with mail_server_here(silent=True) as silent, pytest.raises(DeliveryError):
         post(f"http://127.0.0.1:{silent.port}/", b"{}", message_id="m", at=AT, key=None)
 
 

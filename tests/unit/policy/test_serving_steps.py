@@ -127,20 +127,20 @@ def test_the_next_step(case: str, situation: Situation, step: Step | End) -> Non
     assert next_step(situation) == step
 
 
-SHARED = replace(BUSY, shared=True, dry_at=100.0, looked_for_others_at=100.0, unfinished=1)
+SHARED = replace(BUSY, shared=True, dry_at=100.0, sharing_check_at=100.0, unfinished=1)
 
 
 @pytest.mark.parametrize(
     ("case", "changes", "step"),
     [
         ("bulk runs, and it was looked just now", {"handed": BULK}, Step.FIND_WORK),
-        ("bulk runs for a while", {"handed": BULK, "now": 100.0 + SHARED_PROBE_EVERY}, Step.LOOK_FOR_OTHERS),
-        ("the same, looked for", {"handed": BULK, "now": 105.0, "tried": {Step.LOOK_FOR_OTHERS}}, Step.FIND_WORK),
+        ("bulk runs for a while", {"handed": BULK, "now": 100.0 + SHARED_PROBE_EVERY}, Step.CHECK_SHARING),
+        ("the same, looked for", {"handed": BULK, "now": 105.0, "tried": {Step.CHECK_SHARING}}, Step.FIND_WORK),
         ("normal jobs run for as long", {"now": 100.0 + SHARED_PROBE_EVERY}, Step.FIND_WORK),
         ("somebody came, and a job still runs", {"handed": BULK, "gives_way": True}, Step.COLLECT),
         ("somebody came, and nothing runs", {"handed": BULK, "gives_way": True, "unfinished": 0}, Step.FIND_WORK),
         ("bulk runs for so long that the slots run dry", {"now": 100.0 + DRY_EVERY_OF_BULK, "handed": BULK,
-                                                          "looked_for_others_at": 114.0}, Step.COLLECT),
+                                                          "sharing_check_at": 114.0}, Step.COLLECT),
         ("normal jobs run for so long", {"now": 100.0 + DRY_EVERY_OF_BULK}, Step.FIND_WORK),
         ("normal jobs run until the slots run dry", {"now": 100.0 + DRY_EVERY}, Step.COLLECT),
         ("the host is nobody else's", {"now": 100.0 + DRY_EVERY, "shared": False}, Step.FIND_WORK),

@@ -72,11 +72,11 @@ def test_a_new_process_goes_on_from_what_the_last_one_saw_here() -> None:
 def test_only_what_changed_is_written_down() -> None:
     paces = Paces("gpu-1")
     paces.add_job("a:1", 1.0)
-    assert paces.newly_known
+    assert paces.has_news
 
     assert paces.unsaved() == [StoredPace("gpu-1", "a:1", None, 1.0, jobs=1)]
     assert paces.unsaved() == []
-    assert not paces.newly_known
+    assert not paces.has_news
 
 
 def test_answers_that_wait_for_each_other_teach_that_there_are_fewer_slots() -> None:

@@ -2,7 +2,7 @@
 
 from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import Priority
-from worker.explain.costs import AtOnce, Costs, Other, what_costs_time
+from worker.explain.costs import AtOnce, Costs, Rival, what_costs_time
 from worker.storage.costs import Loading, Spent
 
 QUICK = Spent("qwen3:8b", 100, 500.0, 20.0, 450.0, 30_000, 0, 90_000)
@@ -33,15 +33,15 @@ def test_one_load_is_never_too_much() -> None:
 
 
 def test_those_whose_jobs_come_first_are_named_and_those_who_share_the_turn() -> None:
-    others = [
-        Other(3, "nightly", 8000, before=True),
-        Other(4, "reviews", 10, before=False),
-        Other(5, "b", 9, before=False),
-        Other(6, "c", 8, before=False),
-        Other(8, "d", 7, before=False),
+    rivals = [
+        Rival(3, "nightly", 8000, before=True),
+        Rival(4, "reviews", 10, before=False),
+        Rival(5, "b", 9, before=False),
+        Rival(6, "c", 8, before=False),
+        Rival(8, "d", 7, before=False),
     ]
 
-    first, second = what_costs_time(Costs(7, others=others))
+    first, second = what_costs_time(Costs(7, rivals=rivals))
 
     assert first == (
         "jobs of others come before it: 8,000 of batch 3 (nightly); caravan edit 7 --priority high"
@@ -53,10 +53,10 @@ def test_those_whose_jobs_come_first_are_named_and_those_who_share_the_turn() ->
 
 
 def test_what_cannot_be_more_urgent_is_not_told_to_be() -> None:
-    others = [Other(4, "reviews", 10, before=False)]
+    rivals = [Rival(4, "reviews", 10, before=False)]
 
-    (high,) = what_costs_time(Costs(7, Priority.HIGH, others=others))
-    (interactive,) = what_costs_time(Costs(7, Priority.INTERACTIVE, others=others))
+    (high,) = what_costs_time(Costs(7, Priority.HIGH, rivals=rivals))
+    (interactive,) = what_costs_time(Costs(7, Priority.INTERACTIVE, rivals=rivals))
 
     assert high.endswith("caravan edit 7 --priority interactive")
     assert interactive.endswith("10 of batch 4 (reviews)")

@@ -12,7 +12,7 @@ from worker.domain.runners import RunnerKey
 from worker.policy.context_window import bucket
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.links import Link
-from worker.storage.models import ModelFacts, known_models
+from worker.storage.models import ModelFacts, model_facts
 from worker.storage.slices import slices
 from worker.storage.tables import jobs
 
@@ -38,12 +38,12 @@ Conversation = Sequence[tuple[int, int]]
 its children."""
 
 
-def one_runner(conn: Connection, conversations: Sequence[Conversation]) -> None:
+def share_runner(conn: Connection, conversations: Sequence[Conversation]) -> None:
     """Jobs that go on from each other's context need a window for all of it, and one runner: the largest that one of
     them needs, where the producer named none. Few statements, however many conversations there are."""
     if not conversations:
         return
-    models, rows = known_models(conn), _keys(conn, [job for order in conversations for job, _ in order])
+    models, rows = model_facts(conn), _keys(conn, [job for order in conversations for job, _ in order])
     moved: dict[str, list[Row[Any]]] = defaultdict(list)
     for order in conversations:
         widest = _widest(order, rows, models)

@@ -18,7 +18,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.errors import Code
 from worker.policy.follow import Parent, Verdict, verdict
-from worker.storage.kept import answered_before, return_to_answers
+from worker.storage.old_answers import answered_before, return_to_answers
 from worker.storage.slices import slices
 from worker.storage.tables import batches, follows, fresh_results, jobs, results
 from worker.storage.transitions import CANCEL, FAIL_FOLLOWER, PROMOTE, move

@@ -21,7 +21,7 @@ ENDING = ".rows"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRows:
+class QueryRows:
     """The rows of such a file; each iteration reads it again."""
 
     path: Path
@@ -46,10 +46,10 @@ class KeptRows:
                 yield Row(number, dict(zip(self.columns, json.loads(line), strict=True)), None)
 
 
-def open_kept_rows(path: Path) -> KeptRows:
+def open_query_rows(path: Path) -> QueryRows:
     """Raises OSError."""
     with path.open("rb") as file:
-        return KeptRows(path, tuple(json.loads(file.readline())))
+        return QueryRows(path, tuple(json.loads(file.readline())))
 
 
 def keep_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], folder: Path, *, name: str) -> Path:

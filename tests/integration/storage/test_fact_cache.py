@@ -8,22 +8,22 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import Priority
 from worker.policy.windows import parse_windows
 from worker.serving.pace import Paces
-from worker.serving.view import Kept, OwnHost, Snapshot, read_snapshot
+from worker.serving.view import OwnHost, Snapshot, SnapshotCache, read_snapshot
 from worker.storage.engine import Connection
-from worker.storage.host_rows import KeptHosts, read_hosts
+from worker.storage.host_rows import HostCache, read_hosts
 from worker.storage.hosts import add_host, block_key, record_resident, record_unreachable, set_host
 from worker.storage.windows import set_host_windows
 
 OTHER = f"{KEY} num_ctx=8192"
 
 
-def snapshot(store: Store, paces: Paces, now: datetime, kept: Kept | None) -> Snapshot:
+def snapshot(store: Store, paces: Paces, now: datetime, cache: SnapshotCache | None) -> Snapshot:
     with store.database.read() as conn:
-        return read_snapshot(conn, OwnHost("gpu-1", {}, 1, {}), paces=paces, now=now, dated={}, kept=kept)
+        return read_snapshot(conn, OwnHost("gpu-1", {}, 1, {}), paces=paces, now=now, dated={}, cache=cache)
 
 
 def test_facts_with_what_was_kept_are_those_of_a_new_reader_after_each_change(store: Store) -> None:
-    kept, paces, now = Kept(), Paces("gpu-1"), NOW
+    cache, paces, now = SnapshotCache(), Paces("gpu-1"), NOW
     with store.database.write() as conn:
         add_host(conn, Host("gpu-2", "http://gpu-2:11434", slots=2), now=NOW)
         add_host(conn, Host("gpu-3", "http://gpu-3:11434"), now=NOW)
@@ -48,14 +48,14 @@ def test_facts_with_what_was_kept_are_those_of_a_new_reader_after_each_change(st
         change()
         now += timedelta(seconds=15)
 
-        assert snapshot(store, paces, now, kept) == snapshot(store, paces, now, None)
-    assert snapshot(store, paces, now, kept).facts.work
+        assert snapshot(store, paces, now, cache) == snapshot(store, paces, now, None)
+    assert snapshot(store, paces, now, cache).facts.work
 
 
 def test_a_host_of_which_nothing_changed_is_the_same_object_and_one_that_time_changes_is_not(
     store: Store,
 ) -> None:
-    kept = KeptHosts()
+    cache = HostCache()
     with store.database.write() as conn:
         for name in ("gpu-7", "gpu-8", "gpu-9"):
             add_host(conn, Host(name, f"http://{name}:11434"), now=NOW)
@@ -65,7 +65,7 @@ def test_a_host_of_which_nothing_changed_is_the_same_object_and_one_that_time_ch
         record_unreachable(conn, "gpu-9", message="away", now=NOW)
 
     with store.database.read() as conn:
-        before = {row.name: row for row in read_hosts(conn, NOW, kept=kept)}
-        after = {row.name: row for row in read_hosts(conn, NOW + timedelta(hours=1), kept=kept)}
+        before = {row.name: row for row in read_hosts(conn, NOW, cache=cache)}
+        after = {row.name: row for row in read_hosts(conn, NOW + timedelta(hours=1), cache=cache)}
 
     assert [name for name in before if after[name] is before[name] and name > "gpu-6"] == ["gpu-7"]
