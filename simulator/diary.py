@@ -17,6 +17,8 @@ class Diary:
     """What one host generates. Without a path nothing is written."""
 
     def __init__(self, path: Path | None = None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._life = f"{os.getpid()}-"
         self._count = 0

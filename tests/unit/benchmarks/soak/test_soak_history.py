@@ -84,7 +84,7 @@ def test_waste_is_all_but_the_answer_that_was_stored() -> None:
 
 
 def test_a_diary_tells_whole_answers_from_those_that_were_not(tmp_path: Path) -> None:
-    path = tmp_path / "gpu-1.jsonl"
+    path = tmp_path / "new" / "gpu-1.jsonl"
     settings = simulator.HostSettings(
         "gpu-1",
         simulator.demo_models(),
