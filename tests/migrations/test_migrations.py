@@ -1,23 +1,27 @@
 """The migrations and the tables say the same, on both databases, whoever upgrades first."""
 
 import json
+import struct
 import subprocess
 import sys
+import zlib
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import LargeBinary, bindparam, inspect, text
 
 from worker.domain.hosts import Host, HostModel
+from worker.storage.batches import create_batch
 from worker.storage.engine import Connection, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
 from worker.storage.models import ModelFacts, model_facts
 from worker.storage.tables import metadata
+from worker.storage.types import UtcTime
 from worker.storage.words import OURS
 
 
@@ -126,6 +130,43 @@ def test_what_a_worker_of_the_version_before_saw_holds_until_a_newer_one_has_loo
 
         assert [before, beside, models(conn)] == [frozenset({name}) for name in ("old:1", "new:1", "old:1")]
     database.close()
+
+
+def test_contexts_that_were_stored_deflated_are_readable_after_the_upgrade(migrated_url: str) -> None:
+    database = open_database(migrated_url)
+    words = struct.pack("<3H", 7, 65_535, 0)
+    stored = [(2, words), (0, b"[4294967296, 1]"), (0, b"[-1]"), (1, b"")]
+    with database.write() as conn:
+        command.downgrade(config_of(conn), "0034")
+        batch, _ = create_batch(conn, key="k", name="night", source=None, now=database.clock().now())
+        for number, (width, body) in enumerate(stored, start=1):
+            values = {"id": number, "batch": batch.id, "name": f"c{number}", "at": database.clock().now()}
+            packed = bytes([width]) + zlib.compress(body, wbits=-15)
+            conn.execute(_JOB, values)
+            conn.execute(_RESULT, {**values, "context": packed})
+
+    upgrade(migrated_url)
+
+    with database.read() as conn:
+        query = "SELECT job_id, context_length, CAST(tokens AS text) FROM report_contexts ORDER BY job_id"
+        readable = [(row[0], row[1], json.loads(row[2])) for row in conn.execute(text(query))]
+    assert readable == [(1, 3, [7, 65_535, 0]), (2, 2, [2**32, 1]), (4, 0, [])]
+    with database.write() as conn:
+        command.downgrade(config_of(conn), "0034")
+    upgrade(migrated_url)
+    with database.read() as conn:
+        assert [(row[0], row[1], json.loads(row[2])) for row in conn.execute(text(query))] == readable
+    database.close()
+
+
+_JOB = text(
+    "INSERT INTO jobs (id, batch_id, custom_id, model, state, priority, runner_key, prefix_group, estimate, submitted_at, "
+    "finished_at, attempt, max_attempts) VALUES (:id, :batch, :name, 'm', 'succeeded', 2, 'm', 0, 1, :at, :at, 1, 3)"
+).bindparams(bindparam("at", type_=UtcTime))
+_RESULT = text(
+    "INSERT INTO results (job_id, batch_id, custom_id, model, state, host, answer, attempts, finished_at, context) "
+    "VALUES (:id, :batch, :name, 'm', 'succeeded', 'gpu-1', '', 1, :at, :context)"
+).bindparams(bindparam("at", type_=UtcTime), bindparam("context", type_=LargeBinary()))
 
 
 def test_a_downgrade_leaves_nothing_behind(migrated_url: str) -> None:

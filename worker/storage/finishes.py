@@ -321,14 +321,15 @@ def _result(
     )
     if result is None:
         return (*head, storable(partial) if partial else None, False, *_NO_REPLY)
+    context = None if result.context is None else pack_context(result.context)
     return (
         *head,
         storable(result.answer),
         result.empty,
         None if result.reasoning is None else storable(result.reasoning),
         None if result.done_reason is None else storable(result.done_reason)[:30],
-        None if result.context is None else pack_context(result.context),
-        None if result.context is None else len(result.context),
+        context,
+        None if context is None or result.context is None else len(result.context),
         json_value(result.parsed),
         json_value(result.logprobs),
         json_value(list(result.tool_calls) or None),

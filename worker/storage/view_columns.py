@@ -178,6 +178,15 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "window_tokens": ("integer", "its context window, `num_ctx`; null where the host chose it"),
         "failed_seconds": ("number", "seconds until the load failed; null where it did not"),
     },
+    "report_contexts": {
+        "job_id": ("integer", "the job, as in `report_results`"),
+        "batch": ("integer", "number of its batch"),
+        "custom_id": ("text", "as given, or line-N"),
+        "model": ("text", "the model that was asked"),
+        "digest": ("text", "of the weights that answered: the tokens mean something to these only"),
+        "context_length": ("integer", "number of tokens"),
+        "tokens": ("json", "list of the tokens of the prompt and the answer, as the host returned them"),
+    },
     "report_numbers": {
         "number": ("integer", "order in which results came to be seen, from 1"),
         "job_id": ("integer", "the job, as in `report_results`"),

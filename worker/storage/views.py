@@ -36,6 +36,22 @@ _WINDOW = {
 }
 _DAY = {"sqlite": "substr({0}, 1, 10)", "postgresql": "CAST({0} AT TIME ZONE 'UTC' AS date)"}
 
+# ``worker.replies.contexts`` says how they are stored. The list of SQLite counts a JSON array of as many zeros.
+_TOKENS = {
+    "sqlite": (
+        "(SELECT json_group_array(CAST(hex(substr(t.bytes, 2 + key * t.width, t.width)) AS integer)) FROM json_each("
+        "'[' || rtrim(replace(hex(zeroblob((length(t.bytes) - 1) / t.width)), '00', '0,'), ',') || ']'))"
+    ),
+    "postgresql": (
+        "array_to_json(CAST(string_to_array(rtrim(regexp_replace(encode(substring(t.bytes FROM 2), 'hex'), "
+        "'(.{' || 2 * t.width || '})', '\\1,', 'g'), ','), ',') AS bigint[]))"
+    ),
+}
+_WIDTH = {
+    "sqlite": "CAST(hex(substr(context, 1, 1)) AS integer) / 2",
+    "postgresql": "CAST(encode(substring(context FROM 1 FOR 1), 'hex') AS integer) / 2",
+}
+
 _FIGURE = {"sqlite": "json_extract(f.report, '$.{0}')", "postgresql": "(f.report ->> '{0}')"}
 _OF_DAYS = ("results", "succeeded", "failed", "cut", "empty", "unfit", "prompt_tokens", "output_tokens")
 _FLAWS = {"cut": "cut", "empty": "empty", "unfit": "prompt_fit = 'no'"}
@@ -165,6 +181,14 @@ SELECT r.id AS run, r.host, r.runner_key, r.reason, r.started_at, r.load_seconds
        CASE WHEN r.load_seconds IS NULL AND r.error IS NOT NULL THEN {seconds("r.ended_at", "r.started_at")}
        END AS failed_seconds
 FROM runs r""",
+        "report_contexts": f"""
+SELECT t.job_id, t.batch_id AS batch, t.custom_id, t.model, t.digest, t.context_length,
+       {json(_TOKENS[dialect])} AS tokens
+FROM (
+  SELECT job_id, batch_id, custom_id, model, digest, context_length, context AS bytes, {_WIDTH[dialect]} AS width
+  FROM results
+  WHERE context IS NOT NULL
+) t""",
         "report_numbers": """
 SELECT number, job_id, batch_id AS batch
 FROM numbered_results""",

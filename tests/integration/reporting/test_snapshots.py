@@ -16,7 +16,7 @@ from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.cli.main import app
 from worker.errors import Conflict
 from worker.storage import snapshots
-from worker.storage.snapshots import snapshot
+from worker.storage.snapshots import LEFT_OUT, snapshot
 from worker.storage.view_columns import COLUMNS
 
 
@@ -49,6 +49,8 @@ def test_a_snapshot_has_every_view_with_its_columns(store: Store, tmp_path: Path
 
     assert written["report_results"] == 4
     for view, columns in COLUMNS.items():
+        if view in LEFT_OUT:
+            continue
         names = [row[1] for row in rows_of(file, f"PRAGMA table_info('{view}')")]
         with store.database.read() as conn:
             count = conn.scalar(text(f"SELECT count(*) FROM {view}"))

@@ -135,18 +135,25 @@ def test_a_count_that_proves_nothing_leaves_it_unknown_whether_the_prompt_fitted
 @given(
     st.lists(st.integers(0, 200_000), max_size=300)
     | st.lists(st.integers(0, 2**32 - 1), max_size=50)
-    | st.lists(st.integers(), max_size=20)
+    | st.lists(st.integers(0, 10**18 - 1), max_size=20)
 )
 def test_a_context_comes_back_as_the_list_that_went_in(tokens: list[int]) -> None:
-    assert unpack_context(pack_context(tokens)) == tokens
+    assert unpack_context(pack_context(tokens) or b"") == tokens
 
 
-@pytest.mark.parametrize("edge", [0, 255, 256, 65_535, 65_536, 2**24 - 1, 2**24, 2**32 - 1, 2**32, -1])
+@pytest.mark.parametrize("edge", [0, 999_999, 1_000_000, 2**24, 2**32 - 1, 10**18 - 1])
 def test_every_width_of_an_id_comes_back(edge: int) -> None:
-    assert unpack_context(pack_context([edge, 0, 1])) == [edge, 0, 1]
+    assert unpack_context(pack_context([edge, 0, 1]) or b"") == [edge, 0, 1]
 
 
-@pytest.mark.parametrize("packed", [b"", b"\x01", b"\x01nonsense", b"\x09" + pack_context([1, 2])[1:]])
+@pytest.mark.parametrize("token", [-1, 10**18])
+def test_a_context_with_what_is_no_token_is_not_kept(token: int) -> None:
+    assert pack_context([7, token]) is None
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"\x03\x15\x16\x44", b"\x06\x15", b"\x06\xab\xcd\xef", b"\x07\x15\x16\x44", b"\xff"]
+)
 def test_bytes_that_are_no_context_are_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match="not a packed context"):
         unpack_context(packed)
