@@ -16,6 +16,8 @@ from api_schemas.generate import GenerateFields
 PriorityName = Literal["interactive", "high", "normal", "bulk"]
 MOST_PARENTS = 10_000
 """That one job waits for."""
+LONGEST_ID = 200
+"""Characters of a custom_id."""
 PRIORITIES: dict[str, int] = {"interactive": 0, "high": 1, "normal": 2, "bulk": 3}
 
 
@@ -64,7 +66,7 @@ def _after(value: object) -> object:
         raise PydanticCustomError("after", "{problem}", {"problem": told})
     for one in many:
         number = isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**63
-        name = isinstance(one, str) and bool(one.strip()) and len(one) <= 200
+        name = isinstance(one, str) and bool(one.strip()) and len(one) <= LONGEST_ID
         if not number and not name:
             raise PydanticCustomError("after", "{problem}", {"problem": expected})
     return value
@@ -87,7 +89,7 @@ After = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": 200},
+                {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
                 {"type": "integer", "minimum": 1},
                 {
                     "type": "array",
@@ -99,7 +101,7 @@ After = Annotated[
         }
     ),
 ]
-CustomId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+CustomId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"\S")]
 
 
 class CaravanFields(BaseModel):

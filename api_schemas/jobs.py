@@ -106,15 +106,15 @@ class ParsedLine(NamedTuple):
 
     line: int
     custom_id: str
-    model: str
-    """As written, without white space around it."""
     prompt: str
     """The readable text of what is asked."""
+    metadata: dict[str, Any] | None
+    model: str
+    """As written, without white space around it."""
     priority: int
     """0 interactive, 1 high, 2 normal, 3 bulk."""
     deadline: datetime | None
     """UTC."""
-    metadata: dict[str, Any] | None
     request: dict[str, Any]
     """All other fields of the request, defaults filled in; what was null is not in it."""
     notes: tuple[str, ...] = ()
@@ -301,11 +301,11 @@ def _finish(
     return ParsedLine(
         line,
         fields["custom_id"] or f"line-{line}",
-        model,
         shape.text(fields, request),
+        fields["metadata"],
+        model,
         PRIORITIES[fields["priority"] or defaults.priority or "normal"],
         deadline,
-        fields["metadata"],
         request,
         notes,
         deadline is not None and bool(defaults.expires if expires is None else expires),

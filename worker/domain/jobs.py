@@ -1,13 +1,12 @@
 """What a job is, and the states that it may be in."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from worker.domain.request_texts import request_texts
+from worker.domain.request_texts import digest, request_texts
 
 
 class Priority(IntEnum):
@@ -112,13 +111,9 @@ def request_digest(job: NewJob) -> bytes:
 
     Metadata, priority and deadline are not part of it: changing them asks nothing new.
     """
-    asked = hashlib.blake2b(b"" if job.kind == "generate" else f"{job.kind}\0".encode(), digest_size=16)
-    asked.update(
-        f"{job.model}\0{job.prompt}\0{request_texts(job.request).canonical}".encode("utf-8", "surrogatepass")
-    )
-    if job.after is not None:
-        asked.update(repr((job.after.parents, job.after.carry, job.after.release)).encode())
-    return asked.digest()
+    kind = "" if job.kind == "generate" else f"{job.kind}\0"
+    after = "" if job.after is None else repr((job.after.parents, job.after.carry, job.after.release))
+    return digest(f"{kind}{job.model}\0{job.prompt}\0{request_texts(job.request).canonical}{after}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Most jobs of an input ask the same apart from their prompt, so the texts of the last small requests are kept.
 """
 
+import hashlib
 import json
 import marshal
 from collections.abc import Mapping
@@ -38,8 +39,18 @@ def request_texts(request: Mapping[str, Any]) -> RequestTexts:
     >>> request_texts({"options": {"temperature": 0.0}, "keep_alive": 60}).identity
     '{"options": {"temperature": 0}}'
     """
-    data = marshal.dumps(dict(request), _MARSHAL_VERSION)
-    return _cached_texts(data) if len(data) <= SMALL else _texts(request)
+    before, texts = _last[0]
+    if before is not request:
+        data = marshal.dumps(dict(request), _MARSHAL_VERSION)
+        if len(data) > SMALL:
+            return _texts(request)
+        texts = _cached_texts(data)
+        _last[0] = request, texts
+    return texts
+
+
+_last: list[tuple[Mapping[str, Any] | None, RequestTexts]] = [(None, RequestTexts("", "", ""))]
+"""The request that was asked for last, with its texts: rows that say the same share it, and follow each other."""
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -54,6 +65,11 @@ def _texts(request: Mapping[str, Any]) -> RequestTexts:
     return RequestTexts(
         _compact(request), _sorted(request) if request else "", _sorted(parts) if parts else ""
     )
+
+
+def digest(question: str) -> bytes:
+    """16 bytes that tell one question from another."""
+    return hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _plain(value: Any) -> Any:

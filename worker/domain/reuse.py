@@ -4,16 +4,15 @@ When the same was asked of the same weights, and asking again would say the same
 given. A producer may ask for any stored answer all the same.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from worker.domain.request_texts import request_texts
+from worker.domain.request_texts import digest, request_texts
 
 Reuse = Literal[True, "any"]
 """What a producer asks for: answers that would come out the same again, or any."""
 
-_VERSION = b"1\0"
+_VERSION = "1\0"
 """Raised where what is sent for a request changes, so that no answer to what was sent before is taken for it."""
 
 
@@ -45,10 +44,5 @@ def reuse_key(runner_key: str, prompt: str, request: Mapping[str, Any], *, kind:
     All that is asked is in it: the kind, the model, its load-time options and window (``runner_key``, as at intake), the prompt
     and every field of the request.
     """
-    asked = hashlib.blake2b(
-        _VERSION if kind == "generate" else _VERSION + f"{kind}\0".encode(), digest_size=16
-    )
-    asked.update(
-        f"{runner_key}\0{prompt}\0{request_texts(request).identity}".encode("utf-8", "surrogatepass")
-    )
-    return asked.digest()
+    named = "" if kind == "generate" else f"{kind}\0"
+    return digest(f"{_VERSION}{named}{runner_key}\0{prompt}\0{request_texts(request).identity}")

@@ -4,43 +4,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any
 
-from api_schemas.jobs import (
-    IGNORED_FIELDS,
-    NO_DEFAULTS,
-    JobDefaults,
-    LineProblem,
-    ParsedLine,
-    overridden,
-    read_job_line,
-)
+from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine
+from api_schemas.line_reader import LineReader
 from api_schemas.submissions import Submission
 from worker.documents.row import QUIRKS
-from worker.domain.jobs import After, NewJob, Priority
-from worker.domain.reuse import may_reuse
-from worker.domain.runners import RUNNER_OPTIONS, normalise_model
-from worker.door.abilities import inabilities, inability_problem
+from worker.domain.jobs import After, NewJob
+from worker.domain.runners import normalise_model
+from worker.door.abilities import inability_problem
 from worker.door.combine import template_problem
 from worker.door.observer import Observer
 from worker.door.places import Places
 from worker.door.preview import Preview
 from worker.door.rows import InputLine
+from worker.door.terms import EXPECTED_ANSWER, ModelTerms, SharedTerms, Terms
 from worker.errors import ALIKE_SHOWN, InputRefused, Mistake, Problem
-from worker.kinds.base import Kind
-from worker.kinds.registry import kind_of, shapes
-from worker.policy.context_window import bucket
+from worker.kinds.registry import shapes
+from worker.policy.context_window import bucket, estimate_tokens
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelFacts
 
 PROBLEMS_SHOWN = 20
-EXPECTED_ANSWER = 512
-"""Tokens: few answers use all that num_predict allows."""
-_UNKNOWN_MODEL = ModelFacts()
 NOTES_SHOWN = 3
-_LOADING = frozenset(RUNNER_OPTIONS)
-
 _SPANS = "--quote none reads each line as a row"
 Reject = Callable[[Problem, InputLine], None]
 
@@ -74,14 +60,15 @@ class Intake:
         reject: Reject | None = None,
         known: Mapping[str, ModelFacts] | None = None,
     ) -> None:
-        self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
+        self._defaults = defaults
+        self._reader = LineReader(defaults, shapes(), override=override)
         self._asked_of = models
         self._by_command = frozenset(map(normalise_model, models))
         self._override = override
         self._max_attempts = max_attempts
         self._reject = reject
         self._known = known or {}
-        self._shapes = shapes()
+        self._terms = SharedTerms(models, defaults.model, self._known)
         self._each = max(1, len(models))
         self._places_of_ids = Places()
         """The place of each job since ``forget_names``."""
@@ -90,8 +77,6 @@ class Intake:
         self._templates: set[str] = set()
         self.following: list[Following] = []
         """The jobs that wait for others."""
-        self._names: dict[str, str] = {}
-        self._keys: dict[tuple[str, str, int], str] = {}
         self.models: dict[str, int] = {}
         """Each model, and the first line that asks it; 0 where it was named for all of them."""
         self.problems: list[Problem] = []
@@ -176,68 +161,72 @@ class Intake:
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
         each = self._each
-        ahead = self._good(lines, each)
+        ahead = self._good(lines)
         first = list(islice(ahead, SAMPLE))
-        prefixes = Prefixes(common_start([parsed.prompt for _, parsed in first]))
-        for line, parsed in chain(first, ahead):
-            if parsed.notes or line.notes:
-                self.noted += 1
-                if len(self.notes) < NOTES_SHOWN:
-                    self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
-            for name in (*parsed.ignored, *line.quirks):
-                self._place(name, line.line)
-            if line.lines > 1:
-                self._place("spans", line.line)
-                self._longest = max(self._longest, line.lines)
-            self.preview.rows += 1
-            if line.empty:
-                self.preview.add_empty(line.line, line.empty)
+        prefixes = Prefixes(common_start([parsed.prompt for _, parsed, _ in first]))
+        for line, parsed, terms in chain(first, ahead):
+            self._note(line, parsed)
             # by its line, so that a pilot and what goes on from it are stored in the order of the input
             base = (line.line - 1) * each + 1
-            group = prefixes.group(
-                base, parsed.prompt, parsed.request.get("system"), parsed.request.get("template")
-            )
-            for nth, model in enumerate(self._models_of(parsed)):
-                self.models.setdefault(model, 0 if model in self._by_command else line.line)
+            request = parsed.request
+            group = prefixes.group(base, parsed.prompt, request.get("system"), request.get("template"))
+            self._by_default |= terms.by_default
+            for seq, model in enumerate(terms.models, start=base):
+                if model.name not in self.models:
+                    self.models[model.name] = 0 if model.name in self._by_command else line.line
                 self.accepted += 1
-                job = self._job(base + nth, model, parsed, group)
-                self.expiring += job.expires
-                self._reusing += job.reuse
-                self._by_default |= parsed.model == self._defaults.model
-                if job.after is not None:
-                    self.following.append(Following(job.custom_id, model, line.line, job.seq, job.after))
-                yield job
+                self.expiring += parsed.expires
+                self._reusing += terms.reuse
+                if terms.after is not None:
+                    job = Following(parsed.custom_id, model.name, line.line, seq, terms.after)
+                    self.following.append(job)
+                yield self._job(seq, line.line, model, parsed, terms, group)
+
+    def _note(self, line: InputLine, parsed: ParsedLine) -> None:
+        """Count what is odd about a line that is taken."""
+        self.preview.rows += 1
+        if parsed.notes or line.notes:
+            self.noted += 1
+            if len(self.notes) < NOTES_SHOWN:
+                self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
+        for name in (*parsed.ignored, *line.quirks):
+            self._place(name, line.line)
+        if line.lines > 1:
+            self._place("spans", line.line)
+            self._longest = max(self._longest, line.lines)
+        if line.empty:
+            self.preview.add_empty(line.line, line.empty)
 
     def _good(
-        self, lines: Iterable[bytes | str | InputLine], each: int
-    ) -> Iterator[tuple[InputLine, ParsedLine]]:
+        self, lines: Iterable[bytes | str | InputLine]
+    ) -> Iterator[tuple[InputLine, ParsedLine, Terms]]:
         """The lines that are jobs."""
+        most = MOST_JOBS // self._each
         for number, given in enumerate(lines, start=1):
             line = given if isinstance(given, InputLine) else InputLine(number, given)
             if line.raw is not None and not line.raw.strip():
                 continue
-            if line.line * each > MOST_JOBS:
-                told = f"a batch takes at most {MOST_JOBS // each:,} lines; split the input"
+            if line.line > most:
+                told = f"a batch takes at most {most:,} lines; split the input"
                 self.refuse(Problem(line.line, "", "too_large", told))
                 return
             parsed = self._parsed(line)
-            if parsed is None or not self._is_able(line, parsed):
+            if parsed is None:
                 continue
-            if self._is_new(line, parsed, each) and self._renders(line, parsed):
-                yield line, parsed
+            terms = self._terms.of(parsed)
+            if terms.lacks:
+                self._refuse_unable(line, terms)
+            elif self._is_new(line, parsed, terms) and self._renders(line, parsed):
+                yield line, parsed, terms
 
-    def _is_able(self, line: InputLine, parsed: ParsedLine) -> bool:
-        """Whether the models can do what is asked of them, as far as hosts tell."""
-        needs, able = kind_of(parsed.kind).needs(parsed.request), True
-        for model in self._models_of(parsed) if needs else ():
-            for need in inabilities(needs, model, self._known):
-                able = False
-                if self._reject is not None or (model, need) not in self._unable:
-                    self._unable.add((model, need))
-                    by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
-                    place = 0 if by_option else line.line
-                    self._wrong(line, [inability_problem(place, model, need, self._known)])
-        return able
+    def _refuse_unable(self, line: InputLine, terms: Terms) -> None:
+        """Models cannot do what is asked of them; said once of each where the whole input is refused."""
+        for model, need in terms.lacks:
+            if self._reject is not None or (model, need) not in self._unable:
+                self._unable.add((model, need))
+                by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
+                place = 0 if by_option else line.line
+                self._wrong(line, [inability_problem(place, model, need, self._known)])
 
     def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
         """Whether a prompt that is made of answers is a template; a file has few of them, many times."""
@@ -250,9 +239,9 @@ class Intake:
         self._wrong(line, [problem])
         return False
 
-    def _is_new(self, line: InputLine, parsed: ParsedLine, each: int) -> bool:
-        for seq, model in enumerate(self._models_of(parsed), start=(line.line - 1) * each + 1):
-            first = self._places_of_ids.setdefault(parsed.custom_id, model, seq)
+    def _is_new(self, line: InputLine, parsed: ParsedLine, terms: Terms) -> bool:
+        for seq, model in enumerate(terms.models, start=(line.line - 1) * self._each + 1):
+            first = self._places_of_ids.setdefault(parsed.custom_id, model.name, seq)
             if first != seq:
                 self._wrong(line, [self._duplicate(line.line, parsed.custom_id, first)])
                 return False
@@ -261,7 +250,7 @@ class Intake:
         return True
 
     def _duplicate(self, line: int, custom_id: str, first: int) -> Problem:
-        stands = (first - 1) // self._each + 1
+        stands = self._line_of(first)
         message = f"custom_id {custom_id!r} stands on line {stands} already; it must be unique per model"
         return Problem(line, "custom_id", "duplicate_custom_id", message)
 
@@ -308,11 +297,11 @@ class Intake:
             if line.problem is not None:
                 self._wrong(line, [line.problem])
             return None
-        parsed = read_job_line(line.raw, line=line.line, defaults=self._defaults, shapes=self._shapes)
+        parsed = self._reader.read(line.raw, line.line)
         if isinstance(parsed, list):
             self._wrong(line, [_problem(problem) for problem in parsed])
             return None
-        return overridden(parsed, self._defaults, shapes=self._shapes) if self._override else parsed
+        return parsed
 
     def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
         if self._reject is None:
@@ -323,68 +312,32 @@ class Intake:
         told = "; ".join(problem.message for problem in problems)
         self._reject(replace(problems[0], message=told), line)
 
-    def _models_of(self, parsed: ParsedLine) -> Iterable[str]:
-        if len(self._asked_of) > 1 and parsed.model == self._defaults.model:
-            return dict.fromkeys(map(self._name, self._asked_of))
-        return (self._name(parsed.model),)
-
-    def _name(self, written: str) -> str:
-        """The normalised name; a file names few models, many times."""
-        known = self._names.get(written)
-        if known is None:
-            known = self._names[written] = normalise_model(written)
-        return known
-
-    def _job(self, seq: int, model: str, parsed: ParsedLine, group: int) -> NewJob:
-        request = parsed.request
-        kind = kind_of(parsed.kind)
-        told = self._known.get(model, _UNKNOWN_MODEL)
-        expected = kind.expected(parsed.prompt, request, thinking=told.thinking)
-        tokens, answer = expected.prompt, expected.answer
-        if "combine" in request:
-            tokens += EXPECTED_ANSWER * len(parsed.after)
-        window = bucket(tokens + answer, trained=told.trained_context)
-        self.preview.add_prompt(self._line_of(seq), model, tokens, _room(request, told))
+    def _job(
+        self, seq: int, line: int, model: ModelTerms, parsed: ParsedLine, terms: Terms, group: int
+    ) -> NewJob:
+        # of a text that is apart; any other is part of the request
+        tokens = model.tokens + (estimate_tokens(parsed.prompt) if terms.kind.shape.apart else 0)
+        window = bucket(tokens + model.answer, trained=model.trained)
+        runner_key = model.runner_keys.get(window) or self._terms.runner_key(terms, model, window)
+        self.preview.add_prompt(line, model.name, tokens, model.room)
         return NewJob(
-            seq=seq,
-            custom_id=parsed.custom_id,
-            model=model,
-            runner_key=self._key(kind, model, request, window),
-            priority=Priority(parsed.priority),
-            prompt=parsed.prompt,
-            request=request,
-            metadata=parsed.metadata,
-            deadline=parsed.deadline,
-            expires=parsed.expires,
-            max_attempts=self._max_attempts,
-            prefix_group=group,
-            estimate=tokens + min(answer, EXPECTED_ANSWER),
-            reuse=not parsed.carry
-            and "combine" not in request
-            and may_reuse(parsed.reuse, repeatable=kind.is_repeatable(request)),
-            after=After(parsed.after, parsed.carry, parsed.release, "combine" in request)
-            if parsed.after
-            else None,
-            kind=parsed.kind,
+            seq,
+            parsed.custom_id,
+            model.name,
+            runner_key,
+            terms.priority,
+            parsed.prompt,
+            parsed.request,
+            parsed.metadata,
+            parsed.deadline,
+            self._max_attempts,
+            group,
+            tokens + min(model.answer, EXPECTED_ANSWER),
+            parsed.expires,
+            terms.reuse,
+            terms.after,
+            terms.kind.name,
         )
-
-    def _key(self, kind: Kind, model: str, request: Mapping[str, Any], window: int) -> str:
-        """The runner key's text; most jobs of an input name no option of loading, and few windows."""
-        if request.get("shift") is None and _LOADING.isdisjoint(request.get("options") or ()):
-            known = self._keys.get((kind.name, model, window))
-            if known is None:
-                known = self._keys[kind.name, model, window] = kind.runner_key(
-                    model, request, window=window
-                ).text
-            return known
-        return kind.runner_key(model, request, window=window).text
-
-
-def _room(request: Mapping[str, Any], model: ModelFacts) -> int | None:
-    """Tokens that a model takes: of the window that was named, and of what it was trained for, the smaller."""
-    named = (request.get("options") or {}).get("num_ctx")
-    rooms = [room for room in (named, model.trained_context) if isinstance(room, int)]
-    return min(rooms, default=None)
 
 
 MOST_ATTEMPTS = 3

@@ -13,10 +13,10 @@ from worker.domain.batches import BatchOrigin, BatchState
 from worker.domain.jobs import JobState, NewJob
 from worker.errors import Conflict
 from worker.kinds.registry import kind_of
-from worker.storage.deltas import Change, add_changes
+from worker.storage.deltas import add_changes
 from worker.storage.follows.links import follow
 from worker.storage.ids import job_id
-from worker.storage.jobs import insert_rows, lock_batch, reuse_key_of
+from worker.storage.jobs import count_new, insert_rows, lock_batch, reuse_key_of
 from worker.storage.operations import refuse_while_operating
 from worker.storage.picking import in_batch
 from worker.storage.reuse import NEW
@@ -95,10 +95,7 @@ def add_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: dat
         return
     _open_again(conn, batch_id)
     insert_rows(conn, batch_id, new, now)
-    changes: Counter[Change] = Counter()
-    for job in new:
-        changes[batch_id, job.runner_key, int(job.priority), str(job.first_state)] += 1
-    add_changes(conn, changes)
+    count_new(conn, batch_id, new)
     conn.execute(update(batches).where(batches.c.id == batch_id).values(jobs=batches.c.jobs + len(new)))
 
 

@@ -1,7 +1,7 @@
 """Jobs that no worker holds: inserted, promoted, expired, held."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from functools import lru_cache
@@ -76,9 +76,16 @@ def insert_jobs(conn: Connection, batch_id: int, new: Sequence[NewJob], *, now: 
         if not _is_duplicate(error):
             raise
         raise Conflict(_duplicate(conn, batch_id, new)) from error
-    changes: Counter[Change] = Counter()
-    for job in new:
-        changes[batch_id, job.runner_key, int(job.priority), str(job.first_state)] += 1
+    count_new(conn, batch_id, new)
+
+
+def count_new(conn: Connection, batch_id: int, new: Iterable[NewJob]) -> None:
+    """Count jobs that were inserted."""
+    alike = Counter((job.runner_key, job.priority, job.after is None) for job in new)
+    changes: dict[Change, int] = {
+        (batch_id, key, int(priority), str(JobState.SCHEDULED if free else JobState.WAITING)): count
+        for (key, priority, free), count in alike.items()
+    }
     add_changes(conn, changes)
 
 
@@ -98,42 +105,35 @@ def lock_batch(conn: Connection, batch_id: int) -> BatchState:
 
 def insert_rows(conn: Connection, batch_id: int, new: Sequence[NewJob], now: datetime) -> None:
     """The rows alone: no counts, no state of the batch looked at."""
-    if conn.dialect.name == "postgresql":
-        _copy(conn, "jobs", _JOB_COLUMNS, _job_rows(batch_id, new, now))
-        _copy(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
-        return
-    at = utc_text(now)
-    _insert_many(
-        conn,
-        "jobs",
-        _JOB_COLUMNS,
-        (
-            (*row[:9], at, None if row[10] is None else utc_text(row[10]), *row[11:])
-            for row in _job_rows(batch_id, new, now)
-        ),
-    )
-    _insert_many(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
+    server = conn.dialect.name == "postgresql"
+    write = _copy if server else _insert_many
+    write(conn, "jobs", _JOB_COLUMNS, _job_rows(batch_id, new, now, _as_it_is if server else utc_text))
+    write(conn, "payloads", _PAYLOAD_COLUMNS, _payload_rows(batch_id, new))
 
 
-def _job_rows(batch_id: int, new: Iterable[NewJob], now: datetime) -> Iterator[tuple[Any, ...]]:
-    base = job_id(batch_id, 0)
+def _job_rows(
+    batch_id: int, new: Iterable[NewJob], now: datetime, time: Callable[[datetime], Any]
+) -> Iterator[tuple[Any, ...]]:
+    """``time`` makes of a time what the driver takes."""
+    base, at = job_id(batch_id, 0), time(now)
     for job in new:
+        after = job.after
         yield (
             base + job.seq,
             batch_id,
             job.custom_id,
             job.model,
-            str(job.first_state),
+            "scheduled" if after is None else "waiting",
             int(job.priority),
             job.runner_key,
             base + (job.prefix_group or job.seq),
             job.estimate,
-            now,
-            job.deadline,
+            at,
+            None if job.deadline is None else time(job.deadline),
             job.expires,
             job.max_attempts,
             NEW if job.reuse else None,
-            job.carries,
+            after is not None and after.carry,
             job.kind,
         )
 
@@ -151,12 +151,16 @@ def _payload_rows(batch_id: int, new: Iterable[NewJob]) -> Iterator[tuple[Any, .
         )
 
 
+def _as_it_is(time: datetime) -> datetime:
+    return time
+
+
 def reuse_key_of(job: NewJob) -> bytes | None:
     """What it asks; None where that depends on the answers of others."""
     return None if job.depends else kind_of(job.kind).reuse_key(job.runner_key, job.prompt, job.request)
 
 
-def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def _copy(conn: Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """COPY through the driver: about three times as fast as executemany."""
     cursor = conn.connection.cursor()
     with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:

@@ -21,7 +21,7 @@ reproducible = settings(derandomize=True, deadline=None, database=None, max_exam
 def test_the_shortest_line_is_a_job_with_a_name_and_normal_priority() -> None:
     parsed = read(b'{"model": "qwen3:8b", "prompt": "Hi"}\n')
 
-    assert parsed == ParsedLine(7, "line-7", "qwen3:8b", "Hi", 2, None, None, {}, ())
+    assert parsed == ParsedLine(7, "line-7", "Hi", None, "qwen3:8b", 2, None, {}, ())
 
 
 def test_every_field_of_a_line_finds_its_place() -> None:
@@ -105,7 +105,7 @@ def test_null_is_the_same_as_leaving_a_field_out() -> None:
         )
     )
 
-    assert parsed == ParsedLine(7, "line-7", "qwen3:8b", "Hi", 2, None, None, {}, ())
+    assert parsed == ParsedLine(7, "line-7", "Hi", None, "qwen3:8b", 2, None, {}, ())
 
 
 def test_defaults_fill_gaps_only_and_options_one_by_one() -> None:
