@@ -15,7 +15,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import caravan
 from tests.processes import CARAVAN, Processes
-from worker.cli.ask import split_reasoning
+from worker.cli.ask import _Printer, split_reasoning
 
 Environment = dict[str, str]
 
@@ -122,6 +122,22 @@ def test_beside_up_the_models_are_those_that_the_database_knows(
     assert up.wait() == 0
     assert answered.stdout.strip()
     assert (refused.returncode, "no host has the model 'b:1'" in refused.stderr) == (2, True)
+
+
+def test_an_answer_that_stops_says_in_words_what_it_waits_for_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printer = _Printer(shown=True)
+
+    printer.show("The sky")
+    for seconds in (3, 4):
+        printer.show_waiting([f"gpu-1 cannot be reached since 14:02:10 ({seconds} s): connection refused"])
+    printer.show_waiting([])
+    printer.show("Because")
+
+    written = capsys.readouterr()
+    assert written.out == "The sky\n\n\nBecause"
+    assert written.err == "waiting: gpu-1 cannot be reached since 14:02:10 (3 s): connection refused\n"
 
 
 def test_reasoning_is_told_from_the_answer_while_both_are_written() -> None:

@@ -3,23 +3,30 @@
 import json
 import sys
 import uuid
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
-from worker.errors import AlreadyRunning, InputRefused, NotFound, Problem
+from worker.errors import AlreadyRunning, InputRefused, NoHost, NotFound, Problem
 
 if TYPE_CHECKING:
     from api_schemas.submissions import Submission
     from worker.client import Client
+    from worker.door.submit import Receipt
     from worker.settings import Settings
     from worker.stack.embedded import Embedded
+    from worker.stack.main_job import Workplace
     from worker.storage.engine import Database
 
 KEY = "ask-"
 """How the keys of these batches begin."""
+WAIT_HOSTS = 120.0
+"""Seconds for which hosts that are all away are waited for."""
 POLL = 0.05
 """Seconds between two looks at what the host has written."""
 NAME = 40
@@ -75,7 +82,7 @@ def ask(
     from worker.client import Client
 
     settings = settings_for()
-    quiet_log(settings)
+    quiet_log(settings, "error")  # why nothing comes is said in words
     with Client() as client:
         before, known = _last_conversation(client.database) if continue_ else ([], None)
         messages = [*before, {"role": "user", "content": _content(question, file or [])}]
@@ -151,29 +158,51 @@ def _answered(
     *,
     shown: bool,
 ) -> dict[str, Any]:
-    """Have it answered here, or by whoever serves, and print the answer."""
+    """Have it answered here, or by whoever serves, and print the answer. Raises NoHost where no host can."""
     from worker.hosts.registry import models_check
     from worker.hosts.selection import select_hosts
     from worker.stack.embedded import embedded
-    from worker.stack.main_job import work_to_the_end, workplace_of
+    from worker.stack.main_job import elsewhere, workplace_of
 
     printer = _Printer(shown=shown)
+
+    def answered(place: "Workplace", models: set[str]) -> dict[str, Any]:
+        whole = _with_model(submission, models)
+        receipt = client.take_in([job], whole, check_models=models_check(models))
+        _wait(place, receipt, printer)
+        return printer.finish(next(client.handle(receipt.batch).results()))
+
     if not settings.broker_url:
         try:
             with embedded(settings) as stack:
                 place = workplace_of(stack, select_hosts(stack.database, places, None))
-                whole = _with_model(submission, place.models)
-                receipt = client.take_in([job], whole, check_models=models_check(place.models))
-                work_to_the_end(place, receipt, lambda _: printer.show(_partial(stack)), poll=POLL)
-                return printer.finish(next(client.handle(receipt.batch).results()))
+                return answered(place, place.models)
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
-    models = _known(client)
-    receipt = client.take_in([job], _with_model(submission, models), check_models=models_check(models))
-    batch = client.handle(receipt.batch)
-    batch.wait(poll=POLL)
-    return printer.finish(next(batch.results()))
+    return answered(elsewhere(settings, client.database), _known(client))
+
+
+def _wait(place: "Workplace", receipt: "Receipt", printer: "_Printer") -> None:
+    """Print what is written, and why nothing is, until the question is answered. Raises NoHost, KeyboardInterrupt."""
+    from worker.policy.outlook import Outlook
+    from worker.stack.main_job import work
+
+    with closing(work(place, receipt, wait_hosts=WAIT_HOSTS, poll=POLL)) as looks:
+        try:
+            for look in looks:
+                if place.stack is not None:
+                    printer.show(_partial(place.stack))
+                printer.show_waiting(look.reasons)
+        except KeyboardInterrupt:
+            place.stop()
+            raise
+    if look.outlook is Outlook.NO_HOST:
+        batch = receipt.batch.id
+        raise NoHost(
+            f"no host can answer: {'; '.join(look.reasons)}. The question is kept as batch {batch}: "
+            f"caravan up answers it once a host is back, caravan cancel {batch} drops it"
+        )
 
 
 def _partial(stack: "Embedded") -> str:
@@ -212,6 +241,7 @@ class _Printer:
         self._shown = shown
         self._reasons = shown and not common_options().quiet and sys.stderr.isatty()
         self._reasoning = self._answer = ""
+        self._waiting: list[str] = []
 
     def show(self, partial: str) -> None:
         """Print what came since the last time."""
@@ -225,6 +255,17 @@ class _Printer:
         if answer and not self._answer and self._reasoning:
             sys.stderr.write("\n\n")
         self._put(answer)
+
+    def show_waiting(self, reasons: Sequence[str]) -> None:
+        """Say why nothing is written, once while the reasons last."""
+        lasting = [without_spans(reason) for reason in reasons]
+        if lasting and lasting != self._waiting and not common_options().quiet:
+            if self._shown and self._answer and not self._answer.endswith("\n"):
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+            for reason in reasons:
+                typer.echo(f"waiting: {reason}", err=True)
+        self._waiting = lasting
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Print the rest of it."""

@@ -240,22 +240,21 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
     less = f"; left out: {omitted}" if omitted else ""
     console.print(f"{count:,} {'document' if count == 1 else 'documents'} read{less}", highlight=False)
     for incomplete in prepared.incomplete[:10]:
-        console.print(str(incomplete), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(str(incomplete), style="yellow", markup=False, highlight=False)
     if prepared.incomplete:
         told = (
             f"{len(prepared.incomplete):,} asked without pages that have no text (metadata: pages_without_text); "
             "--scans images shows these pages to a vision model"
         )
-        console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(told, style="yellow", markup=False, highlight=False)
     for remark in prepared.remarks:
-        console.print(remark, style="yellow", highlight=False, soft_wrap=True)
+        console.print(remark, style="yellow", highlight=False)
     for one in prepared.refused[:10]:
-        console.print(f"left out: {one} ({one.code})", style="yellow", soft_wrap=True)
+        console.print(f"left out: {one} ({one.code})", style="yellow")
     if prepared.refused:
         console.print(
             f"{len(prepared.refused):,} left out; they are in {rejects}",
             style="yellow",
             highlight=False,
-            soft_wrap=True,
         )
     sys.stderr.flush()

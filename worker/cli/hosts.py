@@ -1,8 +1,8 @@
 """``caravan hosts``: add, change, check, drain and remove the Ollama servers of this database."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, assert_never
 
@@ -15,10 +15,9 @@ from worker.cli.hours import HoursOptions, windows_of
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.streams import print_json
 from worker.domain.hosts import Access, Health, Host
-from worker.errors import NoHost, SettingsRefused
+from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
-    from worker.hosts.check import HostFinding
     from worker.hosts.registry import HostLook
     from worker.ollama.client import OllamaHost
     from worker.policy.windows import Windows
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _FORGET = "none"
-_WARN, _BAD = 3, 4
-"""Exit codes of ``check``: it serves worse than it could; it cannot serve."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
@@ -402,67 +399,9 @@ def hosts_check(
 
     Example: caravan hosts check gpu-1
     """
-    from concurrent.futures import ThreadPoolExecutor
+    from worker.cli.host_checks import print_checks
 
-    from worker.cli.settings import opened
-    from worker.hosts.registry import MOST_AT_ONCE
-    from worker.storage.host_rows import read_hosts
-    from worker.storage.hosts import get_host
-
-    settings = _settings()
-    with opened(settings) as db, db.read() as conn:
-        rows = read_hosts(conn, db.clock().now())
-        if name is not None:
-            get_host(conn, name)  # names the nearest where there is none of this name
-            rows = [row for row in rows if row.name == name]
-    if not rows:
-        raise NoHost("no hosts yet: caravan hosts add NAME URL")
-    checks = [(row, _checked(row, model, settings)) for row in rows]
-    if len(rows) == 1:  # each finding is printed when it is there
-        found = [_printed(*checks[0], several=False, as_json=json_)]
-    else:
-        with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
-            done = [(row, threads.submit(list, check)) for row, check in checks]
-            found = [_printed(row, check.result(), several=True, as_json=json_) for row, check in done]
-    if json_:
-        listed = [
-            {"host": row.name, **asdict(one)} for row, some in zip(rows, found, strict=True) for one in some
-        ]
-        print_json(listed)
-    levels = {finding.level for some in found for finding in some}
-    raise typer.Exit(_BAD if "bad" in levels else _WARN if "warn" in levels else 0)
-
-
-def _checked(row: "HostRow", model: str | None, settings: "Settings") -> "Iterator[HostFinding]":
-    from worker.domain.runners import RunnerKey
-    from worker.hosts.check import findings
-
-    resident = None if row.resident is None else RunnerKey.parse(row.resident)
-    return findings(row.host, open_host=_opener(settings), model=model, resident=resident)
-
-
-def _printed(
-    row: "HostRow", findings: "Iterable[HostFinding]", *, several: bool, as_json: bool
-) -> "list[HostFinding]":
-    """What was found of a host, printed for people unless it is to be JSON."""
-    from worker.cli.colours import colour_of, painted, show
-    from worker.observability.terminal import terminal_safe
-
-    if row.serving:
-        told = f"{row.name} is being served now: what is measured is what is left beside that work"
-        typer.echo(told, err=True)
-    if several and not as_json:
-        typer.echo(f"{row.name}:")
-    found = []
-    for finding in findings:
-        found.append(finding)
-        if as_json:
-            continue
-        level = painted(f"{finding.level:<5}", colour_of(finding.level))
-        show(f"{level} {finding.what:<10} {terminal_safe(finding.message)}")
-        if finding.remedy:
-            typer.echo(f"{'':<16} → {finding.remedy}")
-    return found
+    raise typer.Exit(print_checks(_settings(), name, model, as_json=json_))
 
 
 # -- what several of them need --------------------------------------------------------------------------------------

@@ -65,4 +65,4 @@ def say_forecast(database: "Database", clock: "Clock", batch_id: int, console: "
 
     found = forecast(database, batch_id, clock=clock)
     if found is not None:
-        console.print(found.message, style=None if found.enough else "yellow", soft_wrap=True)
+        console.print(found.message, style=None if found.enough else "yellow")

@@ -1,5 +1,6 @@
 """A table of plain lines, without what a short command would have to import for a drawn one."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from worker.observability.terminal import terminal_safe
@@ -80,3 +81,15 @@ def _cut(text: str, width: int) -> str:
     while cells(text) >= width:
         text = text[:-1]
     return f"{text}…"
+
+
+_SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")
+
+
+def without_spans(reason: str) -> str:
+    """A reason without what changes by the second, to see whether it is still the same.
+
+    >>> without_spans("gpu-1 cannot be reached since 14:02:10 (3 min): connection refused")
+    'gpu-1 cannot be reached since 14:02:10: connection refused'
+    """
+    return _SPAN.sub("", reason)

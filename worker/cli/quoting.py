@@ -21,11 +21,11 @@ def print_quote(quoted: Quoted, deadline: datetime | None, *, sampling: str | No
     """For people, on standard output. ``sampling``: the command that would know better."""
     console = output_console()
     for line in _head(quoted):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     if quoted.hosts and quoted.jobs:
         console.print(_table(quoted))
     for line in summary(quoted, deadline, sampling=sampling):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
 def _head(quoted: Quoted) -> Iterator[str]:
@@ -139,4 +139,4 @@ def warn_of_deadline(console: Console, quoted: Quoted, deadline: datetime | None
     late = not quoted.meets(deadline)
     guess = " (a guess: nobody has seen these models at work here)" if quoted.guessed else ""
     told = whether_in_time(quoted, deadline) + guess
-    console.print(told, style="yellow" if late else None, soft_wrap=True)
+    console.print(told, style="yellow" if late else None)

@@ -43,7 +43,7 @@ class ReadingShown:
     def _show(self) -> None:
         if not self._console.is_terminal:
             while not self._ended.wait(QUIET_SECONDS):
-                self._console.print(self._line, soft_wrap=True)
+                self._console.print(self._line)
         elif not self._ended.wait(AFTER_SECONDS):
             with block_drawn(self._console) as block:
                 block.draw(self._text)

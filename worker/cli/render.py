@@ -1,6 +1,5 @@
 """What a person sees: progress while it runs, the summary when it is done. Plain lines where there is no terminal."""
 
-import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.block import Block, block_drawn
-from worker.cli.plain import cells
+from worker.cli.plain import cells, without_spans
 from worker.cli.settings import common_options
 from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
@@ -56,12 +55,17 @@ def error_console() -> Console:
 
     Silent under ``caravan -q``.
     """
-    return SafeConsole(file=drawing(sys.stderr), quiet=common_options().quiet)
+    return _unfolded(SafeConsole(file=drawing(sys.stderr), quiet=common_options().quiet))
 
 
 def output_console() -> Console:
-    """Standard output, for what was asked for. Off a terminal no line is folded: a script reads it."""
-    console = SafeConsole(file=drawing(sys.stdout))
+    """Standard output, for what was asked for."""
+    return _unfolded(SafeConsole(file=drawing(sys.stdout)))
+
+
+def _unfolded(console: Console) -> Console:
+    """Off a terminal no line is folded: a script reads it. On one, text is folded between words; what is printed with
+    ``soft_wrap`` is left to the terminal, for commands that people copy."""
     if not console.is_terminal:
         console.width = 10_000
     return console
@@ -278,18 +282,6 @@ class _Bar:
         yield Text.assemble(*bar, text, no_wrap=True, overflow="ellipsis")
 
 
-_SPAN = re.compile(r" \((?:in )?(?:\d+ (?:s|min|h|d)|now)\)")
-
-
-def without_spans(reason: str) -> str:
-    """A reason without what changes by the second, to see whether it is still the same.
-
-    >>> without_spans("gpu-1 cannot be reached since 14:02:10 (3 min): connection refused")
-    'gpu-1 cannot be reached since 14:02:10: connection refused'
-    """
-    return _SPAN.sub("", reason)
-
-
 MOST_HOSTS = 8
 MOST_REASONS = 6
 
@@ -344,7 +336,8 @@ def host_does(host: HostRow, now: datetime) -> str:
     if host.unreachable_since is not None:
         return "cannot be reached"
     if host.intent is not None:
-        return f"loading {host.intent}"
+        busy = host.resident is not None and host.running > 0
+        return f"{host.resident}, then {host.intent}" if busy else f"loading {host.intent}"
     if host.quarantined_until is not None and host.quarantined_until > now:
         return f"in quarantine: {host.quarantine_reason}"
     if host.closed and not host.draining:
@@ -427,8 +420,8 @@ def summary_tables(
         if progress.counts.get(state):
             states.add_row(str(state), f"{progress.counts[state]:,}")
     if seconds is not None:
-        states.caption = f"in {duration(seconds)}"
-    models = Table(box=_box(plain), title="models", title_justify="left")
+        states.caption, states.caption_justify = f"in {duration(seconds)}", "left"
+    models = Table(box=_box(plain))
     models.add_column("model", overflow="fold")
     rare = [name for name in ("empty", "unfit") if any(getattr(row.answers, name) for row in figures)]
     for name in ("jobs", "failed", "cut", *rare, "prompt tok", "output tok", "tok/s each"):

@@ -75,12 +75,12 @@ def _with_common_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def quiet_log(settings: Settings) -> None:
+def quiet_log(settings: Settings, level: str = "warning") -> None:
     """The log of a command that a person looks at: only what is wrong, unless they asked for more."""
     from worker.observability.logging import configure
 
     asked = "log_level" in settings.model_fields_set
-    configure(settings.log_level if asked else "warning", style=settings.log_style, repeats=asked)
+    configure(settings.log_level if asked else level, style=settings.log_style, repeats=asked)
 
 
 @contextmanager

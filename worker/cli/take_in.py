@@ -48,7 +48,7 @@ def take_in(
         if isinstance(entry.rows, RowFile):
             row_file = entry.rows
             if common_options().verbose:
-                console.print(in_force(submission), style="dim", soft_wrap=True)
+                console.print(in_force(submission), style="dim")
         else:
             row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
         rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
@@ -93,13 +93,13 @@ def _rows_again(
 
 def _say_notes(console: Console, submitted: Receipt, rejects: Path) -> None:
     if submitted.preview is not None and submitted.preview.rows:
-        console.print(summary(submitted.preview, unsampled=submitted.unsampled), style="dim", soft_wrap=True)
+        console.print(summary(submitted.preview, unsampled=submitted.unsampled), style="dim")
         for warning in warnings(submitted.preview):
-            console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            console.print(warning, style="yellow", markup=False, highlight=False)
     if submitted.encoding is not None:
-        console.print(read_as(submitted.encoding), style="yellow", highlight=False, soft_wrap=True)
+        console.print(read_as(submitted.encoding), style="yellow", highlight=False)
     for remark in submitted.remarks:
-        console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(remark, style="yellow", markup=False, highlight=False)
     for note in submitted.notes:
         console.print(note, style="yellow")
     if submitted.noted > len(submitted.notes):
@@ -115,14 +115,12 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
         console.print(
             f"A new batch: batch {before.id} ({before.name}) asked these rows with another "
             f"{listed_parts(arrived.otherwise)}. --extend asks them again in that batch.",
-            soft_wrap=True,
         )
     if arrived.only is not None:
         outside = arrived.batch.jobs - len(arrived.only)
         console.print(
             f"{outside:,} more of batch {arrived.batch.id} ({arrived.batch.name}) lie outside --limit or --sample; "
             "they are neither asked nor written now. The same command without it takes them all.",
-            soft_wrap=True,
         )
         if arrived.outside_running:
             console.print(

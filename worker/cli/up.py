@@ -53,7 +53,6 @@ def up(
         console.print(
             f"caravan up: serving {names or 'no host yet (caravan hosts add NAME URL)'}; "
             f"home {settings.home}. Ctrl-C stops: running calls may end.",
-            soft_wrap=True,
         )
         stack.serve(hosts, follow=lambda report: report.kept)
         stopped.wait()

@@ -16,6 +16,7 @@ from rich.text import Text
 from worker.cli.block import block_drawn
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
+from worker.cli.plain import without_spans
 from worker.cli.render import (
     Rates,
     beneath,
@@ -25,7 +26,6 @@ from worker.cli.render import (
     progress_line,
     rates,
     without_eta,
-    without_spans,
 )
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import print_json, reader_gone

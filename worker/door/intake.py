@@ -319,7 +319,7 @@ class Intake:
         tokens = model.tokens + (estimate_tokens(parsed.prompt) if terms.kind.shape.apart else 0)
         window = bucket(tokens + model.answer, trained=model.trained)
         runner_key = model.runner_keys.get(window) or self._terms.runner_key(terms, model, window)
-        self.preview.add_prompt(line, model.name, tokens, model.room)
+        self.preview.add_prompt(line, model.name, tokens - terms.kind.overhead, model.room)
         return NewJob(
             seq,
             parsed.custom_id,

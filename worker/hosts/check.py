@@ -4,7 +4,7 @@ The host is asked a few short questions of its own: the model that is loaded ans
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -55,6 +55,9 @@ class Timed:
     last: float
 
 
+OnLoad = Callable[[RunnerKey], None]
+
+
 def check_host(
     host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
 ) -> list[HostFinding]:
@@ -63,12 +66,17 @@ def check_host(
 
 
 def findings(
-    host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
+    host: Host,
+    *,
+    open_host: OpenHost,
+    model: str | None = None,
+    resident: RunnerKey | None = None,
+    on_load: OnLoad = lambda _: None,
 ) -> Iterator[HostFinding]:
     """Look at ``host``, one finding after the other as they come. Ends at the first without which no other makes sense.
 
     ``resident`` is what Caravan has loaded there, where known: asked with the same options it is not loaded again.
-    Never raises for what the host does.
+    ``on_load`` gets what the check loads. Never raises for what the host does.
     """
     yield from _of_access(host)
     wide = replace(host, slots=max(AT_ONCE, host.slots + 1))
@@ -80,13 +88,18 @@ def findings(
         )
         return
     try:
-        yield from _of_host(host, gpu, model, resident, wide.slots)
+        yield from _of_host(host, gpu, model, resident, wide.slots, on_load)
     finally:
         gpu.close()
 
 
 def _of_host(
-    host: Host, gpu: OllamaHost, named: str | None, resident: RunnerKey | None, at_once: int
+    host: Host,
+    gpu: OllamaHost,
+    named: str | None,
+    resident: RunnerKey | None,
+    at_once: int,
+    on_load: OnLoad,
 ) -> Iterator[HostFinding]:
     began = time.monotonic()
     try:
@@ -112,6 +125,7 @@ def _of_host(
         if all(one.name != name for one in loaded):
             seconds = gpu.load(key, keep_alive=KEEP_SECONDS)
             why += f", loaded in {seconds:.1f} s"
+            on_load(key)
         yield HostFinding("ok", "model", f"asked {name}: {why}")
         timed = _ask(gpu, key)
         flows = _of_streaming(timed)

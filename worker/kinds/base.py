@@ -17,7 +17,7 @@ from worker.domain.jobs import ClaimedJob, NewJob, request_digest
 from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import RunnerKey, runner_key
 from worker.errors import HostError
-from worker.policy.context_window import bucket
+from worker.policy.context_window import OVERHEAD, bucket
 from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.stream import Reader
@@ -69,6 +69,8 @@ class Kind(ABC):
     is shown, and found by a search."""
     capability: str = "completion"
     """What ``/api/show`` has to list of a model."""
+    overhead: int = OVERHEAD
+    """Tokens that ``expected`` adds to those of a prompt, for what the model's template puts around it."""
     jobs_a_call: int = 1
     """Jobs that one call may carry."""
     tokens_a_call: int | None = None

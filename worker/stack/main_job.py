@@ -38,6 +38,8 @@ MOST_SECONDS = 3.0
 FEW = 8
 """Jobs; with no more that are open the end is near, and is not to be missed. So it is with as many as end, at the pace so
 far, within twice ``MOST_SECONDS``."""
+EARLY_SECONDS = 10.0
+"""For so long each look reads what is there: somebody has just begun, and wants to see that it moves."""
 SAY_AFTER = 3.0
 """Seconds without a running job after which it is said why."""
 DATABASE_SECONDS = 30.0
@@ -257,11 +259,12 @@ class _Watch:
         last, away = self.last, None
         progress, seen, reasons, found = last.progress, last.situation, last.reasons, last.outlook
         try:
-            if self._progress_pace.is_due(now, changed=self._changed, soon=self._near_end(progress, now)):
+            if self._progress_pace.is_due(now, changed=self._changed, soon=self._is_worth_it(progress, now)):
                 with self._progress_pace.reading():
                     progress = self._place.read(self._receipt.batch.id)
                 self._changed, self._read_at = False, now
-            if seen is None or self._situation_pace.is_due(now, soon=not progress.open):
+            early = now - self._began < EARLY_SECONDS
+            if seen is None or self._situation_pace.is_due(now, soon=early or not progress.open):
                 seen = self._situation(now)
                 found, reasons = self._expected(progress, seen, now)
         except DatabaseUnavailable as error:  # the workers ride it out
@@ -282,7 +285,10 @@ class _Watch:
         self.last = Look(progress, found, now - self._began, seen, reasons, away)
         return self.last
 
-    def _near_end(self, progress: BatchProgress, now: float) -> bool:
+    def _is_worth_it(self, progress: BatchProgress, now: float) -> bool:
+        """The work has only begun, or its end is near."""
+        if now - self._began < EARLY_SECONDS:
+            return True
         pace = (progress.done - self._done_before) / max(now - self._began, LOOK_SECONDS)
         return progress.open <= max(FEW, 2 * MOST_SECONDS * pace)
 

@@ -278,6 +278,14 @@ def record_resident(conn: Connection, name: str, runner_key: str | None, *, now:
     record_residents(conn, name, {} if runner_key is None else {runner_key: None}, runner_key, now=now)
 
 
+def record_idle_load(conn: Connection, name: str, runner_key: str, *, now: datetime) -> None:
+    """Somebody who does not serve the host has loaded this there; kept only while nobody serves it."""
+    h = hosts.c
+    free = h.serving_until.is_(None) | (h.serving_until <= bindparam("now", now, type_=UtcTime))
+    if conn.execute(update(hosts).where(h.name == name, free).values(resident=runner_key)).rowcount:
+        record_resident(conn, name, runner_key, now=now)
+
+
 def record_residents(
     conn: Connection, name: str, held: Mapping[str, int | None], used: str | None, *, now: datetime
 ) -> None:

@@ -221,6 +221,16 @@ def test_a_check_says_what_is_well_and_what_to_do(host: RunningHost) -> None:
     assert [row["what"] for row in rows][:3] == ["reach", "models", "model"]
 
 
+def test_what_a_check_loaded_is_listed(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+    assert listed()[0]["resident"] is None
+
+    caravan("hosts", "check", "gpu-1", "--model", "qwen2.5:7b")
+
+    assert str(listed()[0]["resident"]).split()[0] == "qwen2.5:7b"
+    assert "qwen2.5:7b" in caravan("hosts", "list").stdout
+
+
 def test_a_check_without_a_name_looks_at_all_hosts_and_ends_with_the_worst(host: RunningHost) -> None:
     assert caravan("hosts", "check").exit_code == 4
     caravan("hosts", "add", "gpu-1", host.url)

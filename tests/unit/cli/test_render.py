@@ -8,7 +8,15 @@ import pytest
 from rich.console import Console
 
 from worker.cli.plain import cells
-from worker.cli.render import batch_progress_shown, progress_line, rates, summary_tables
+from worker.cli.render import (
+    SafeConsole,
+    _unfolded,
+    batch_progress_shown,
+    host_does,
+    progress_line,
+    rates,
+    summary_tables,
+)
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host
@@ -113,3 +121,22 @@ def test_a_summary_keeps_to_the_terminal_however_long_the_names(width: int) -> N
     assert all(cells(line) <= width for line in lines)
     (figures_line,) = [line for line in lines if "hf.co/" in line]
     assert figures_line.split()[1:4] == ["912", "3", "12"]
+
+
+def test_a_host_that_ends_its_run_before_it_loads_is_not_said_to_load_yet() -> None:
+    host = HostRow(Host("gpu-1", "http://gpu-1:11434"), resident="a:1", intent="b:1")
+
+    assert host_does(replace(host, running=1), NOW) == "a:1, then b:1"
+    assert host_does(host, NOW) == "loading b:1"
+
+
+def test_off_a_terminal_nothing_is_folded_and_on_one_between_words() -> None:
+    line = "word " * 60
+
+    piped = io.StringIO()
+    _unfolded(SafeConsole(file=piped)).print(line)
+    shown = io.StringIO()
+    _unfolded(SafeConsole(file=shown, force_terminal=True, width=42)).print(line)
+
+    assert piped.getvalue().count("\n") == 1
+    assert all(row.split() == ["word"] * 8 for row in shown.getvalue().splitlines()[:-1])

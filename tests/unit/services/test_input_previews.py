@@ -40,7 +40,7 @@ def test_rows_empty_cells_and_the_longest_prompt_are_counted_in_the_one_reading(
 
     assert preview.empty == {"title": (1, 3), "price": (2, 3)}
     assert summary(preview) == (
-        "3 rows; the longest prompt has about 71 tokens (line 4); llama3.2:3b takes 1,000."
+        "3 rows; the longest prompt has about 7 tokens (line 4); llama3.2:3b takes 1,000."
     )
     assert warnings(preview) == ["Empty cells: 2 in price (first line 3), 1 in title (first line 3)."]
 
@@ -52,7 +52,7 @@ def test_prompts_over_the_window_are_warned_of_for_each_model(tmp_path: Path) ->
 
     assert summary(intake.preview).endswith("llama3.2:3b takes 1,000, qwen3:8b takes 40,960.")
     assert warnings(intake.preview) == [
-        "2 prompts are probably longer than the 1,000 tokens that llama3.2:3b takes; the longest has about 1,564 (line 2)."
+        "2 prompts are probably longer than the 1,000 tokens that llama3.2:3b takes; the longest has about 1,500 (line 2)."
     ]
 
 

@@ -26,6 +26,7 @@ class Embed(Kind):
     name = "embed"
     shape = EMBED
     capability = "embedding"
+    overhead = MARKS
     jobs_a_call = TEXTS_A_CALL
     tokens_a_call = TOKENS_A_CALL
 
