@@ -39,7 +39,7 @@ FEW = 8
 """Jobs; with no more that are open the end is near, and is not to be missed. So it is with as many as end, at the pace so
 far, within twice ``MOST_SECONDS``."""
 EARLY_SECONDS = 10.0
-"""For so long each look reads what is there: somebody has just begun, and wants to see that it moves."""
+"""For so long each look reads the database again: a person who has just begun wants to see that it moves."""
 SAY_AFTER = 3.0
 """Seconds without a running job after which it is said why."""
 DATABASE_SECONDS = 30.0
