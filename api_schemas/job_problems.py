@@ -122,22 +122,22 @@ def _expectation(kind: str, item: Mapping[str, Any]) -> tuple[str, str]:
     if kind in _TYPES:
         expected = _TYPES[kind]
         if item["loc"][-1] == "stop" and isinstance(value, str):
-            expected += f", such as [{shown(value)}]"
+            expected += f", such as [{preview(value)}]"
         return "wrong_type", f"expected {expected}, got {described(value)}"
     for bound, words in _BOUNDS.items():
         if kind == bound:
             limit = next(iter(context.values()))
             return (
                 "out_of_range",
-                f"expected {words} {int(limit):,}, got {shown(value)}",
+                f"expected {words} {int(limit):,}, got {preview(value)}",
             )
     match kind:
         case "finite_number":
-            return "out_of_range", f"expected a finite number, got {shown(value)}"
+            return "out_of_range", f"expected a finite number, got {preview(value)}"
         case "literal_error":
             return (
                 "invalid_value",
-                f"expected {context.get('expected')}, got {shown(value)}",
+                f"expected {context.get('expected')}, got {preview(value)}",
             )
         case "string_too_short":
             return "blank", "empty"
@@ -151,7 +151,7 @@ def _expectation(kind: str, item: Mapping[str, Any]) -> tuple[str, str]:
         case "string_pattern_mismatch":
             return (
                 "invalid_value",
-                f"expected the form {context.get('pattern')}, got {shown(value)}",
+                f"expected the form {context.get('pattern')}, got {preview(value)}",
             )
         case "too_long":
             return (
@@ -224,21 +224,21 @@ def _unknown(location: tuple[str, ...], fields: tuple[str, ...]) -> str:
     return f"{field}: unknown field; the fields are {', '.join(fields)}; your own data belongs into metadata"
 
 
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The one of ``known`` that ``name`` was probably meant to be, or None.
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The one of ``names`` that ``name`` was probably meant to be, or None.
 
     >>> nearest("num_ctxt", ("num_ctx", "num_keep"))
     'num_ctx'
     """
     wanted = name[:60].lower().replace("-", "_").strip()
-    squeezed = {one.replace("_", ""): one for one in known}
+    squeezed = {one.replace("_", ""): one for one in names}
     if wanted.replace("_", "") in squeezed:
         return squeezed[wanted.replace("_", "")]
-    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.7)
     return close[0] if close else None
 
 
-def shown(value: object) -> str:
+def preview(value: object) -> str:
     """``value`` as JSON, cut to what fits into a message."""
     return _short(json.dumps(value, ensure_ascii=False, default=str))
 
@@ -250,12 +250,12 @@ def described(value: object) -> str:
     ('"4096" (a text)', 'a list', 'true')
     """
     if isinstance(value, str):
-        return f"{shown(value)} (a text)"
+        return f"{preview(value)} (a text)"
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
-    return shown(value)
+    return preview(value)
 
 
 def _short(text: str) -> str:

@@ -54,7 +54,7 @@ class Job:
     """A request, checked, with what is needed to answer it."""
 
     model: LocalModel
-    sent_name: str
+    request_name: str
     options: Options
     keep_alive: float | None
     shift: bool
@@ -239,6 +239,6 @@ def _debug_info(job: Job, clock: Clock, prompt: str) -> bytes:
     info = {"rendered_template": prompt} | ({"image_count": job.images} if job.images else {})
     empty = '"response":""' if job.with_context else '"message":{"role":"","content":""}'
     return (
-        f'{{"model":{gojson.string(job.sent_name)},"created_at":"{clock.stamp()}",{empty},'
+        f'{{"model":{gojson.string(job.request_name)},"created_at":"{clock.stamp()}",{empty},'
         f'"done":false,"_debug_info":{gojson.dumps(info)}}}'
     ).encode()

@@ -32,7 +32,7 @@ class Fields:
     """The fields of a request type: its Go name and, for each key, the Go type and a check."""
 
     type_name: str
-    known: Mapping[str, tuple[str, Callable[[Any], bool]]]
+    types: Mapping[str, tuple[str, Callable[[Any], bool]]]
     lowered: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,8 +67,8 @@ _OPTIONS = ("map[string]interface {}", _is_object)
 _OWN = ("", _anything)  # a type with a reader of its own
 
 
-def _fields(type_name: str, known: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> Fields:
-    return Fields(type_name, known, {name.lower(): name for name in known})
+def _fields(type_name: str, types: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> Fields:
+    return Fields(type_name, types, {name.lower(): name for name in types})
 
 
 GENERATE = _fields(
@@ -138,7 +138,7 @@ def read_fields(body: bytes, fields: Fields) -> dict[str, Any]:
         if one is None:
             del found[name]
             continue
-        go_type, fits = fields.known[name]
+        go_type, fits = fields.types[name]
         if not fits(one):
             raise BadRequest(_cannot(fields.type_name, name, one, go_type))
     return found

@@ -32,42 +32,42 @@ async def chat(machine: Machine, disk: Disk, body: bytes, reply: Reply) -> None:
     Raises:
         BadRequest, Failed: it is refused; nothing was sent yet.
     """
-    asked = read_chat(body)
-    await serve(machine, disk, asked, ChatWording(asked.model, machine.clock), reply)
+    request = read_chat(body)
+    await serve(machine, disk, request, ChatWording(request.model, machine.clock), reply)
 
 
-async def serve(machine: Machine, disk: Disk, asked: ChatRequest, wording: Wording, reply: Reply) -> None:
+async def serve(machine: Machine, disk: Disk, request: ChatRequest, wording: Wording, reply: Reply) -> None:
     """Answer in any wording (``/v1/chat/completions`` comes this way too)."""
-    if not asked.model:
+    if not request.model:
         raise BadRequest("model is required")
-    model = find_model(disk, asked.model)
-    if not asked.messages and asked.keep_alive == 0:
+    model = find_model(disk, request.model)
+    if not request.messages and request.keep_alive == 0:
         machine.scheduler.expire(model)
         reply.send(200, JSON, wording.brief("unload"))
         return
-    think = think_of(asked.think, model, asked.model)
-    check_capability(model, "completion", f"{quoted_name(asked.model)} does not support chat")
-    if asked.tools:
+    think = think_of(request.think, model, request.model)
+    check_capability(model, "completion", f"{quoted_name(request.model)} does not support chat")
+    if request.tools:
         check_capability(model, "tools", f"{model.name.full} does not support tools")
-    messages = _messages(model, asked)
+    messages = _messages(model, request)
     job = Job(
         model,
-        asked.model,
-        options_of(machine, model, asked.options),
-        asked.keep_alive,
-        shift=asked.shift is not False,
-        truncate=asked.truncate,
-        stream=asked.stream,
-        format=asked.format,
-        logprobs=asked.top_logprobs if asked.logprobs else None,
+        request.model,
+        options_of(machine, model, request.options),
+        request.keep_alive,
+        shift=request.shift is not False,
+        truncate=request.truncate,
+        stream=request.stream,
+        format=request.format,
+        logprobs=request.top_logprobs if request.logprobs else None,
         images=sum(message.images for message in messages),
         prompt_text="\n".join(message.content for message in messages),
-        empty=not asked.messages,
-        debug_render_only=asked.debug_render_only,
+        empty=not request.messages,
+        debug_render_only=request.debug_render_only,
         with_context=False,
-        render=lambda runner: _prompt(machine, model, messages, asked, think, runner),
+        render=lambda runner: _prompt(machine, model, messages, request, think, runner),
         parser=lambda prompt: parser_for(model, think, prompt),
-        calls=_calls(model, asked),
+        calls=_calls(model, request),
     )
     await answer(machine, job, wording, reply)
 

@@ -48,20 +48,20 @@ class Embeddings:
     load: float
 
 
-async def embed(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
+async def embed(host: "Host", body: Mapping[str, Any], reply: Reply) -> None:
     """``POST /api/embed``.
 
     Raises:
         BadRequest, Failed: it is refused.
     """
-    texts = sent.get("input") or ""
+    texts = body.get("input") or ""
     fault = host.faults.strike(
-        _short_name(sent), "\n".join(map(str, texts)) if isinstance(texts, list) else str(texts)
+        _short_name(body), "\n".join(map(str, texts)) if isinstance(texts, list) else str(texts)
     )
     if fault is not None and await _acted_out(host, fault, reply):
         return
-    found = await embeddings_of(host, sent)
-    answer: dict[str, Any] = {"model": sent.get("model"), "embeddings": found.vectors}
+    found = await embeddings_of(host, body)
+    answer: dict[str, Any] = {"model": body.get("model"), "embeddings": found.vectors}
     if found.vectors:
         answer |= {
             "total_duration": max(1, int(found.total * 1e9)),
@@ -71,20 +71,20 @@ async def embed(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     reply.send(200, JSON, gojson.dumps(answer).encode())
 
 
-async def embeddings_of(host: "Host", sent: Mapping[str, Any]) -> Embeddings:
+async def embeddings_of(host: "Host", body: Mapping[str, Any]) -> Embeddings:
     """Load the model and embed its input; an empty input only loads.
 
     Raises:
         BadRequest, Failed: it is refused.
     """
-    model = _model(host, str(sent.get("model") or ""))
-    inputs = _inputs(sent.get("input", sent.get("prompt")))
+    model = _model(host, str(body.get("model") or ""))
+    inputs = _inputs(body.get("input", body.get("prompt")))
     try:
-        keep_alive = keep_alive_seconds(sent.get("keep_alive"))
+        keep_alive = keep_alive_seconds(body.get("keep_alive"))
     except BadDuration as error:
         raise BadRequest(str(error)) from None
     began = host.clock.now()
-    options = options_of(host, model, sent.get("options"))
+    options = options_of(host, model, body.get("options"))
     try:
         loaded = await host.scheduler.grant(model, options.runner, keep_alive=keep_alive, shift=True)
     except QueueFull:
@@ -98,24 +98,24 @@ async def embeddings_of(host: "Host", sent: Mapping[str, Any]) -> Embeddings:
             return Embeddings([], 0, 0.0, 0.0)
         if host.settings.line == "H" and "embedding" not in model.capabilities:
             raise Failed(501, UNSUPPORTED)
-        cut = sent.get("truncate") is not False
+        cut = body.get("truncate") is not False
         window = loaded.runner.window.size
         encoded = [_fitting(_tokens(model, loaded.runner, text), window, cut=cut) for text in inputs]
         tokens = sum(map(len, encoded))
         host.counters.embed_calls += 1
         host.counters.embedded += len(inputs)
         await loaded.runner.process.work(tokens / model.model.prompt_tokens_per_second)
-        size = _size(sent.get("dimensions"), model.model.embedding_length)
+        size = _size(body.get("dimensions"), model.model.embedding_length)
         vectors = [_vector(model, one, size) for one in encoded]
         return Embeddings(vectors, tokens, host.clock.now() - began, granted - began)
     finally:
         host.scheduler.release(loaded)
 
 
-def _inputs(sent: Any) -> list[str]:
-    if sent is None or sent == "":
+def _inputs(value: Any) -> list[str]:
+    if value is None or value == "":
         return []
-    inputs = [sent] if isinstance(sent, str) else sent
+    inputs = [value] if isinstance(value, str) else value
     if not (isinstance(inputs, list) and all(isinstance(one, str) for one in inputs)):
         raise BadRequest("invalid input type")
     return inputs
@@ -140,9 +140,9 @@ def _size(dimensions: Any, whole: int) -> int:
     return dimensions if isinstance(dimensions, int) and 0 < dimensions < whole else whole
 
 
-def _short_name(sent: Mapping[str, Any]) -> str:
+def _short_name(body: Mapping[str, Any]) -> str:
     try:
-        return parse_name(str(sent.get("model") or "")).short
+        return parse_name(str(body.get("model") or "")).short
     except BadName:
         return ""
 
@@ -167,13 +167,13 @@ async def _acted_out(host: "Host", fault: Fault, reply: Reply) -> bool:
     return await acted_out_instead(fault, reply, lambda text, status: error_body(text))
 
 
-def _model(host: "Host", sent: str) -> LocalModel:
+def _model(host: "Host", name: str) -> LocalModel:
     try:
-        return host.disk.get(parse_name(sent))
+        return host.disk.get(parse_name(name))
     except BadName as error:
         raise BadRequest(str(error)) from None
     except NotFound:
-        raise BadRequest(f'model "{sent}" not found, try pulling it first', 404) from None
+        raise BadRequest(f'model "{name}" not found, try pulling it first', 404) from None
 
 
 def _vector(model: LocalModel, tokens: Sequence[int], size: int) -> list[float]:

@@ -57,13 +57,13 @@ async def dispatch(host: "Host", request: Request, reply: Reply) -> None:
 
 
 @lru_cache(maxsize=256)
-def is_trusted(sent: str, bind: str) -> bool:
+def is_trusted(header: str, bind: str) -> bool:
     """Whether a ``Host`` header may reach a server bound to ``bind`` (``allowedHostsMiddleware``).
 
     >>> is_trusted("localhost:11434", "127.0.0.1"), is_trusted("evil.example", "127.0.0.1")
     (True, False)
     """
-    name = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
+    name = header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
     if not name or not _is_local_address(bind, loopback_only=True):
         return True
     if name in ("localhost", socket.gethostname()) or name.endswith((".localhost", ".local", ".internal")):

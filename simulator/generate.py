@@ -29,73 +29,73 @@ async def generate(machine: Machine, disk: Disk, body: bytes, reply: Reply) -> N
     Raises:
         BadRequest, Failed: it is refused; nothing was sent yet.
     """
-    asked = read_generate(body)
-    await serve(machine, disk, asked, GenerateWording(asked.model, machine.clock), reply)
+    request = read_generate(body)
+    await serve(machine, disk, request, GenerateWording(request.model, machine.clock), reply)
 
 
 async def serve(
     machine: Machine,
     disk: Disk,
-    asked: GenerateRequest,
+    request: GenerateRequest,
     wording: Wording,
     reply: Reply,
     *,
     context: bool = True,
 ) -> None:
     """Answer in any wording (``/v1/completions`` comes this way too)."""
-    model = find_model(disk, asked.model)
-    empty = not asked.prompt
-    if empty and asked.keep_alive == 0:
+    model = find_model(disk, request.model)
+    empty = not request.prompt
+    if empty and request.keep_alive == 0:
         machine.scheduler.expire(model)
         reply.send(200, JSON, wording.brief("unload"))
         return
-    if asked.raw and (asked.template or asked.system or asked.context):
+    if request.raw and (request.template or request.system or request.context):
         raise BadRequest("raw mode does not support template, system, or context")
-    think = think_of(asked.think, model, asked.model)
-    check_capability(model, "completion", f"{quoted_name(asked.model)} does not support generate")
-    if asked.suffix:
+    think = think_of(request.think, model, request.model)
+    check_capability(model, "completion", f"{quoted_name(request.model)} does not support generate")
+    if request.suffix:
         check_capability(model, "insert", f"{model.name.full} does not support insert")
     job = Job(
         model,
-        asked.model,
-        options_of(machine, model, asked.options),
-        asked.keep_alive,
-        shift=asked.shift is not False or machine.settings.is_older_than_truncate,
-        truncate=asked.truncate or machine.settings.is_older_than_truncate,
-        stream=asked.stream,
-        format=asked.format,
-        logprobs=asked.top_logprobs if asked.logprobs else None,
-        images=asked.images,
-        prompt_text=asked.prompt,
+        request.model,
+        options_of(machine, model, request.options),
+        request.keep_alive,
+        shift=request.shift is not False or machine.settings.is_older_than_truncate,
+        truncate=request.truncate or machine.settings.is_older_than_truncate,
+        stream=request.stream,
+        format=request.format,
+        logprobs=request.top_logprobs if request.logprobs else None,
+        images=request.images,
+        prompt_text=request.prompt,
         empty=empty,
-        debug_render_only=asked.debug_render_only,
-        with_context=context and not asked.raw,
-        render=lambda runner: _prompt(machine, model, asked, think, runner),
+        debug_render_only=request.debug_render_only,
+        with_context=context and not request.raw,
+        render=lambda runner: _prompt(machine, model, request, think, runner),
         parser=lambda prompt: parser_for(model, think, prompt),
     )
     await answer(machine, job, wording, reply)
 
 
-def find_model(disk: Disk, sent: str) -> LocalModel:
+def find_model(disk: Disk, name: str) -> LocalModel:
     """The model of a request.
 
     Raises:
         BadRequest: the name is not valid (400), nothing has it (404), or it is a cloud model (403).
     """
-    if not sent:
+    if not name:
         raise BadRequest("model '' not found", 404)
     try:
-        bare, in_the_cloud = without_source(sent)
+        bare, in_the_cloud = without_source(name)
         if in_the_cloud:
             raise BadRequest(CLOUD_OFF, 403)
         return disk.get(parse_name(bare))
     except BadName as error:
         raise BadRequest(str(error)) from None
     except NotFound:
-        raise BadRequest(f"model '{sent}' not found", 404) from None
+        raise BadRequest(f"model '{name}' not found", 404) from None
 
 
-def think_of(think: Asked | None, model: LocalModel, sent: str) -> Think:
+def think_of(think: Asked | None, model: LocalModel, name: str) -> Think:
     """Whether the model is to think: what was asked for, else on where it can.
 
     Raises:
@@ -104,13 +104,13 @@ def think_of(think: Asked | None, model: LocalModel, sent: str) -> Think:
     can = "thinking" in model.capabilities
     if think is not None:
         if think.on and not can:
-            raise BadRequest(f"{quoted_name(sent)} does not support thinking")
+            raise BadRequest(f"{quoted_name(name)} does not support thinking")
         return Think(think.on, True, think.level)
     return Think(can, can, "medium" if can else "")
 
 
-def quoted_name(sent: str) -> str:
-    return f'"{sent}"'
+def quoted_name(name: str) -> str:
+    return f'"{name}"'
 
 
 def check_capability(model: LocalModel, capability: str, text: str) -> None:

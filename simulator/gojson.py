@@ -102,11 +102,11 @@ def kind(value: object) -> str:
             return "object"
 
 
-def folded(value: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The keys of an object that Go would match to the fields ``known`` (lower-cased name → name)."""
+def folded(value: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """The keys of an object that Go would match to the fields ``fields`` (lower-cased name → name)."""
     found: dict[str, Any] = {}
     for key, one in value.items():
-        name = known.get(key) or known.get(key.lower())
+        name = fields.get(key) or fields.get(key.lower())
         if name is not None:
             found[name] = one
     return found

@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 QUANTIZATIONS = ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0")
 
 
-def copy(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
+def copy(host: "Host", body: Mapping[str, Any], reply: Reply) -> None:
     """``POST /api/copy``.
 
     Raises:
         BadRequest: a name is bad (400) or the source is missing (404).
     """
-    source = named(sent.get("source"), lambda text: f'source "{text}" is invalid')
-    destination = named(sent.get("destination"), lambda text: f'destination "{text}" is invalid')
+    source = named(body.get("source"), lambda text: f'source "{text}" is invalid')
+    destination = named(body.get("destination"), lambda text: f'destination "{text}" is invalid')
     try:
         host.disk.add(destination, host.disk.get(source), host.clock.wall_ns())
     except NotFound:
-        raise BadRequest(f'model "{sent.get("source")}" not found', 404) from None
+        raise BadRequest(f'model "{body.get("source")}" not found', 404) from None
     reply.send(200, None, b"")
 
 
-def delete(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
+def delete(host: "Host", body: Mapping[str, Any], reply: Reply) -> None:
     """``DELETE /api/delete``; a model in memory stays there.
 
     Raises:
         BadRequest: no name (400), a bad one (400), or one that is not here (404).
     """
-    text = sent.get("model") or sent.get("name")
+    text = body.get("model") or body.get("name")
     if not text:
         raise BadRequest("model is required")
     name = named(text, lambda text: f'name "{text}" is invalid')
@@ -55,32 +55,32 @@ def delete(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     reply.send(200, None, b"")
 
 
-def create(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
+def create(host: "Host", body: Mapping[str, Any], reply: Reply) -> None:
     """``POST /api/create`` from a model that is here. A parameter that no model has is stored like any other.
 
     Raises:
         BadRequest: a bad name.
     """
-    name = named(sent.get("model") or sent.get("name"), lambda text: "invalid model name")
-    if not sent.get("from"):
-        _refuse(sent, reply, 400, "neither 'from' or 'files' was specified")
+    name = named(body.get("model") or body.get("name"), lambda text: "invalid model name")
+    if not body.get("from"):
+        _refuse(body, reply, 400, "neither 'from' or 'files' was specified")
         return
-    source = named(sent.get("from"), lambda text: "invalid model name")
-    quantization = str(sent.get("quantize") or "").upper()
+    source = named(body.get("from"), lambda text: "invalid model name")
+    quantization = str(body.get("quantize") or "").upper()
     try:
         base = host.disk.get(source)
     except NotFound:
-        _refuse(sent, reply, 500, f"pull model manifest: {why_not_there(host.settings, source)}")
+        _refuse(body, reply, 500, f"pull model manifest: {why_not_there(host.settings, source)}")
         return
     if quantization and quantization not in QUANTIZATIONS:
         problem = (
             f"unsupported quantization type {quantization} - supported types are {', '.join(QUANTIZATIONS)}"
         )
-        _refuse(sent, reply, 500, problem)
+        _refuse(body, reply, 500, problem)
         return
     here = host.disk.digests()
-    parameters = {**base.parameters, **(sent.get("parameters") or {})}
-    model = changed(base, sent, quantization)
+    parameters = {**base.parameters, **(body.get("parameters") or {})}
+    model = changed(base, body, quantization)
     made = host.disk.add(
         name, base, host.clock.wall_ns(), model=model, parameters=parameters, parent=base.name.short
     )
@@ -91,7 +91,7 @@ def create(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
         for layer in made.layers[:-1]
     ]
     statuses += [{"status": "writing manifest"}, {"status": "success"}]
-    if sent.get("stream") is False:
+    if body.get("stream") is False:
         reply.send(200, PLAIN_JSON, gojson.dumps(statuses[-1]).encode())
         return
     reply.start(200, NDJSON)
@@ -100,9 +100,9 @@ def create(host: "Host", sent: Mapping[str, Any], reply: Reply) -> None:
     reply.finish()
 
 
-def _refuse(sent: Mapping[str, Any], reply: Reply, status: int, text: str) -> None:
+def _refuse(body: Mapping[str, Any], reply: Reply, status: int, text: str) -> None:
     """An error before any line: in a body of its own, sent as the lines would have been."""
-    if sent.get("stream") is False:
+    if body.get("stream") is False:
         reply.send(status, PLAIN_JSON, error_body(text))
         return
     reply.start(status, PLAIN_JSON)
@@ -110,17 +110,17 @@ def _refuse(sent: Mapping[str, Any], reply: Reply, status: int, text: str) -> No
     reply.finish()
 
 
-def changed(base: LocalModel, sent: Mapping[str, Any], quantization: str) -> SimulatedModel:
+def changed(base: LocalModel, body: Mapping[str, Any], quantization: str) -> SimulatedModel:
     """The model that a request makes of another: its weights, and what was sent in place of the rest."""
     changes: dict[str, Any] = {"weights": base.blob}
-    if sent.get("template"):
-        changes |= {"template": sent["template"], "untemplated": False}
-    if sent.get("system"):
-        changes["system"] = sent["system"]
-    if licence := sent.get("license"):
+    if body.get("template"):
+        changes |= {"template": body["template"], "untemplated": False}
+    if body.get("system"):
+        changes["system"] = body["system"]
+    if licence := body.get("license"):
         changes["license"] = licence if isinstance(licence, str) else "\n".join(licence)
-    if sent.get("messages"):
-        changes["messages"] = tuple((one["role"], one["content"]) for one in sent["messages"])
+    if body.get("messages"):
+        changes["messages"] = tuple((one["role"], one["content"]) for one in body["messages"])
     if quantization:
         changes |= {"quantization": quantization, "weights": f"{base.blob}-{quantization.lower()}"}
     return replace(base.model, **changes)

@@ -155,21 +155,24 @@ class Runner:
         """
         return self._voice.vocabulary.decode(tokens)
 
-    async def complete(self, asked: Completion, say: Callable[[Piece], None]) -> Ending | None:
+    async def complete(self, completion: Completion, say: Callable[[Piece], None]) -> Ending | None:
         """Answer a prompt, handing each piece to ``say``; None when the answer was given up as repetition.
 
         Raises:
             PromptTooLong: truncation is off and the prompt does not fit.
             RunnerBroke: the process died, before or while it spoke.
         """
-        limit = self.window.answer_limit(asked.sampling.num_predict)
+        limit = self.window.answer_limit(completion.sampling.num_predict)
         await self._free_slots.acquire()
         try:
             if self.process.dead:
                 raise RunnerBroke(spoke=False)
-            whole = [START, *self.encode(asked.prompt)]
+            whole = [START, *self.encode(completion.prompt)]
             prompt = self.window.fit(
-                whole, num_keep=asked.sampling.num_keep, truncate=asked.truncate, shift=asked.shift
+                whole,
+                num_keep=completion.sampling.num_keep,
+                truncate=completion.truncate,
+                shift=completion.shift,
             )
         except BaseException:
             self._free_slots.release()
@@ -179,7 +182,7 @@ class Runner:
         self._busy += 1
         self._gpu.busy += 1
         try:
-            return await self._run(asked, cached, limit, sequence, say)
+            return await self._run(completion, cached, limit, sequence, say)
         except RunnerDied:
             raise RunnerBroke(spoke=sequence.sent > 0) from None
         finally:
@@ -201,7 +204,7 @@ class Runner:
 
     async def _run(
         self,
-        asked: Completion,
+        completion: Completion,
         cached: int,
         limit: int,
         sequence: _Sequence,
@@ -215,10 +218,10 @@ class Runner:
         await process.until(sequence.reading_until)
         first_at = clock.now()
         due = process.time()
-        pieces = Pieces(asked.sampling.stop)
-        room = self.window.room(len(prompt), shift=asked.shift)
+        pieces = Pieces(completion.sampling.stop)
+        room = self.window.room(len(prompt), shift=completion.shift)
         reason = "length"
-        tokens = self._voice.say(prompt, asked.sampling, asked.grammar)
+        tokens = self._voice.say(prompt, completion.sampling, completion.grammar)
         count = 0
         speaking = 0.0
         for token in tokens:
@@ -236,17 +239,17 @@ class Runner:
             if text is not None and not (pieces.stopped and not text):
                 if self._repeats(sequence, text):
                     return None
-                await self._send(asked, sequence, text, token, say)
+                await self._send(completion, sequence, text, token, say)
             if pieces.stopped:
                 reason = "stop"
                 break
             if count >= limit or count >= room:
                 break
-            if asked.breathe is not None and count % BREATH_TOKENS == 0:
-                await asked.breathe()
+            if completion.breathe is not None and count % BREATH_TOKENS == 0:
+                await completion.breathe()
         held = "" if pieces.stopped else pieces.flush()
         if held:
-            await self._send(asked, sequence, held, None, say)
+            await self._send(completion, sequence, held, None, say)
         # Waits too short for a timer were left out: what they would have taken counts all the same.
         return Ending(
             reason,
@@ -258,19 +261,19 @@ class Runner:
 
     async def _send(
         self,
-        asked: Completion,
+        completion: Completion,
         sequence: _Sequence,
         text: str,
         token: int | None,
         say: Callable[[Piece], None],
     ) -> None:
-        if asked.interrupt is not None:
-            await asked.interrupt(sequence.sent)
+        if completion.interrupt is not None:
+            await completion.interrupt(sequence.sent)
         sequence.sent += 1
-        if asked.top_logprobs is None or token is None:
+        if completion.top_logprobs is None or token is None:
             say(Piece(text))
         else:
-            say(Piece(text, (self._logprob(token, asked.top_logprobs),)))
+            say(Piece(text, (self._logprob(token, completion.top_logprobs),)))
 
     def _repeats(self, sequence: _Sequence, text: str) -> bool:
         trimmed = text.strip()

@@ -114,7 +114,7 @@ class _Run:
                 case Action(pipe):
                     value = self._pipe(pipe, dot)
                     if not pipe.variables:
-                        self._out.append(shown(value))
+                        self._out.append(printed(value))
                 case Branch("range", pipe, body, otherwise):
                     self._range(pipe, body, otherwise, dot)
                 case Branch(word, pipe, body, otherwise):
@@ -201,7 +201,7 @@ def _true(value: Any) -> bool:
     return bool(value) and value is not _MISSING
 
 
-def shown(value: Any) -> str:
+def printed(value: Any) -> str:
     """A value as Go's ``%v`` shows it."""
     match value:
         case None | _Missing():
@@ -211,11 +211,11 @@ def shown(value: Any) -> str:
         case str():
             return value
         case list() | tuple():
-            return "[" + " ".join(shown(one) for one in value) + "]"
+            return "[" + " ".join(printed(item) for item in value) + "]"
         case Mapping() if type(value) is not dict:
             return str(value)  # a value with a text of its own
         case Mapping():
-            return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
+            return "map[" + " ".join(f"{key}:{printed(value[key])}" for key in sorted(value)) + "]"
         case _:
             return str(value)
 
@@ -247,7 +247,7 @@ _FUNCTIONS: Mapping[str, Any] = {
     "len": len,
     "index": _index,
     "slice": _slice,
-    "print": lambda *values: "".join(shown(one) for one in values),
+    "print": lambda *values: "".join(printed(item) for item in values),
     "json": lambda value: gojson.dumps(value),
     "currentDate": lambda *_: "2026-01-02",
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator import gojson
 from simulator.bodies import BadRequest
-from simulator.template import parse, shown
+from simulator.template import parse, printed
 from simulator.template_nodes import Branch, Node, Text
 from simulator.thinking import overlap
 from simulator.thinking_tags import mentions
@@ -21,7 +21,7 @@ _SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Shown(dict[str, Any]):
-    """A value that a template may go into, and that is JSON where it is shown whole."""
+    """A value that a template may go into, and that is JSON where it is printed whole."""
 
     def __str__(self) -> str:
         return gojson.dumps(self)
@@ -31,7 +31,9 @@ class Struct(dict[str, Any]):
     """A value that a template may go into, and that Go shows whole as ``{first second}``."""
 
     def __str__(self) -> str:
-        return "{" + " ".join(shown(value) if value is not None else "<nil>" for value in self.values()) + "}"
+        return (
+            "{" + " ".join(printed(value) if value is not None else "<nil>" for value in self.values()) + "}"
+        )
 
 
 def as_template_values(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ class Problem:
         return f"{place}{self.message}"
 
 
-ALIKE_SHOWN = 5
+MOST_ALIKE = 5
 """Lines of which one and the same mistake is kept; of the others only how many they are."""
 Mistake = tuple[str, str, str]
 """Field, code and message of a problem, wherever it stands."""

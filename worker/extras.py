@@ -29,7 +29,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 }
 """Extra → the modules it brings, and the distribution of each. A test compares it with ``pyproject.toml``."""
 
-OTHERS: Mapping[str, Mapping[str, str]] = {
+OPTIONAL_PACKAGES: Mapping[str, Mapping[str, str]] = {
     "numpy": {"numpy": "numpy"},
     "pandas": {"pandas": "pandas"},
 }
@@ -48,7 +48,7 @@ def require(extra: str, purpose: str, *modules: str) -> None:
 
 def missing_from(extra: str, *modules: str) -> list[str]:
     """The distributions of ``extra`` that are not installed; of ``modules`` only, where any are named."""
-    brought = OTHERS[extra] if extra in OTHERS else EXTRAS[extra]
+    brought = OPTIONAL_PACKAGES[extra] if extra in OPTIONAL_PACKAGES else EXTRAS[extra]
     return [brought[module] for module in modules or brought if not _installed(module)]
 
 
@@ -58,7 +58,7 @@ def advice(extra: str) -> str:
     >>> advice("parquet")
     "Install it with: pip install 'caravan-ollama[parquet]'"
     """
-    if extra in OTHERS:
+    if extra in OPTIONAL_PACKAGES:
         return f"Install it with: pip install {extra}"
     return f"Install it with: pip install '{DISTRIBUTION}[{extra}]'"
 

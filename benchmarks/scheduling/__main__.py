@@ -45,12 +45,12 @@ def main() -> int:
     told = f"a decision at {KEYS} runner keys and {HOSTS} hosts: {1000 * seconds:.1f} ms, at most {1000 * LIMIT:g}"
     kept = [*promises(found), (told, seconds <= LIMIT)]
     print()
-    for promise, is_permanent in kept:
-        print(f"{'kept' if is_permanent else 'NOT KEPT'}: {promise}")
+    for promise, holds in kept:
+        print(f"{'kept' if holds else 'NOT KEPT'}: {promise}")
     if not asked.quick and set(names) == set(WORKLOADS):
         command = f"python -m benchmarks.scheduling --seeds {asked.seeds} --first-seed {asked.first_seed}"
         promised = "\n".join(
-            f"- {promise}: {'kept' if is_permanent else '**not kept**'}" for promise, is_permanent in kept
+            f"- {promise}: {'kept' if holds else '**not kept**'}" for promise, holds in kept
         )
         about = (
             f"`{command}`; T/LB is the night's length in times the lower bound, means over {len(seeds)} seeds, urgent "
@@ -60,7 +60,7 @@ def main() -> int:
         head = f"## Scheduling, simulated\n\n{about}\n\n![T/LB and urgent p99 by policy](scheduling.svg)"
         write_results(RESULTS, f"{head}\n\n{promised}\n\n{text}")
         PICTURE.write_text(picture(found), encoding="utf-8")
-    return 1 if asked.check and not all(is_permanent for _, is_permanent in kept) else 0
+    return 1 if asked.check and not all(holds for _, holds in kept) else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
-from worker.cli.options import ASKED
+from worker.cli.options import MODEL
 from worker.cli.settings import common_options, opened, settings_for
 from worker.cli.streams import print_json
 from worker.cli.submissions import options_of
@@ -223,7 +223,7 @@ def edit(
     target: Target = None,
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="Priority of the jobs.", rich_help_panel=ASKED),
+        typer.Option("--priority", help="Priority of the jobs.", rich_help_panel=MODEL),
     ] = None,
     job: Jobs = None,
     state: States = None,

@@ -30,7 +30,7 @@ Reference = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
-SHOWN = 50
+MOST_LINES = 50
 """Batches of a table where no limit is given."""
 ALL = 2**31
 NARROW = 110
@@ -62,7 +62,7 @@ def status(
     with opened(settings_for()) as database, database.read() as conn:
         if batch is None:
             states = frozenset(state) if state else None
-            shown, more = _progresses(conn, limit or (ALL if json_ else SHOWN), states)
+            shown, more = _progresses(conn, limit or (ALL if json_ else MOST_LINES), states)
             _print_batches(shown, as_json=json_, of_some=states is not None)
             if more:
                 remedy = (

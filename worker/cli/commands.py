@@ -95,5 +95,5 @@ COMMON = frozenset(
 RARE = frozenset({"Rows of another batch, with --from"})
 """Panels that only ``--help-all`` shows."""
 
-ASKED_BY_SHELL = "_CARAVAN_COMPLETE"
+COMPLETION_VARIABLE = "_CARAVAN_COMPLETE"
 """The variable that a shell sets to be told what may stand at its cursor: ``complete_bash``, and so on."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.cli.commands import ASKED_BY_SHELL, COMMANDS
+from worker.cli.commands import COMMANDS, COMPLETION_VARIABLE
 from worker.observability.terminal import terminal_safe
 
 Item = tuple[str, str]
@@ -196,7 +196,7 @@ def _of_the_command(root: Any, words: Sequence[str], incomplete: str) -> list[It
         def get_completion_args(self) -> tuple[list[str], str]:
             return list(words), incomplete
 
-    found = Offers(root, {}, "caravan", ASKED_BY_SHELL).get_completions(list(words), incomplete)
+    found = Offers(root, {}, "caravan", COMPLETION_VARIABLE).get_completions(list(words), incomplete)
     return [(str(item.value), str(item.help or "")) for item in found if item.type == "plain"]
 
 
@@ -272,7 +272,7 @@ _FORMATS: Mapping[str, Callable[[Sequence[Item], str, Mapping[str, str]], tuple[
 
 def answer_the_shell(root: Any) -> int | None:
     """Print what the shell that started this process asks for, and return the exit code; None where none does."""
-    instruction = os.environ.get(ASKED_BY_SHELL)  # noqa: TID251 - the shell's own protocol, no setting
+    instruction = os.environ.get(COMPLETION_VARIABLE)  # noqa: TID251 - the shell's own protocol, no setting
     reply = None if not instruction else answer(root, instruction, os.environ)  # noqa: TID251
     if reply is None:
         return None

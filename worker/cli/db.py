@@ -51,7 +51,7 @@ def db_check(
 
     Exit code 1 where a promise is broken. Example: caravan db check
     """
-    from worker.storage.check import SHOWN, check_database
+    from worker.storage.check import MOST_EXAMPLES, check_database
 
     with opened(settings_for()) as found:
         checked = check_database(found, now=found.clock().now())
@@ -78,8 +78,8 @@ def db_check(
         typer.echo(f"{one.promise:<{wide}}  {one.rows:>11,} rows  {verdict}")
         for place in one.places:
             typer.echo(f"    {place}")
-        if one.broken > SHOWN:
-            typer.echo(f"    … and {one.broken - SHOWN:,} more")
+        if one.broken > MOST_EXAMPLES:
+            typer.echo(f"    … and {one.broken - MOST_EXAMPLES:,} more")
     if broken:
         sys.stdout.flush()
         typer.echo(f"{len(broken)} of {len(checked)} promises are broken", err=True)

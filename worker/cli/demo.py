@@ -30,7 +30,7 @@ def demo(
     from worker.cli.run import models_checked
     from worker.cli.settings import quiet_log
     from worker.cli.submissions import Entry
-    from worker.cli.summary import Shown, show_to_the_end, sum_up
+    from worker.cli.summary import RunView, show_to_the_end, sum_up
     from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
@@ -67,7 +67,7 @@ def demo(
         key = f"demo-{stack.clock.now().astimezone(UTC):%Y%m%dT%H%M%S.%f}"
         submission = Submission(name="demo", key=key, max_attempts=settings.max_attempts)
         check = models_checked(place, console)
-        shown = Shown(
+        shown = RunView(
             place, take_in(stack.database, settings, Entry(submission, RowFile(path)), console, check)
         )
         try:

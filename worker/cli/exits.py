@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
-from worker.errors import ALIKE_SHOWN, CaravanError, InputRefused, Mistake, NoHost, Problem
+from worker.errors import MOST_ALIKE, CaravanError, InputRefused, Mistake, NoHost, Problem
 
 FAILED_OR_HELD = 3
 TOO_LATE = 5
@@ -54,7 +54,7 @@ def _place(numbers: Sequence[int], others: int = 0) -> str:
     """
     if len(numbers) < 2:
         return "".join(f"line {number}: " for number in numbers)
-    shown = [str(number) for number in numbers[:ALIKE_SHOWN]]
+    shown = [str(number) for number in numbers[:MOST_ALIKE]]
     others += len(numbers) - len(shown)
     last = f"{others:,} more" if others else shown.pop()
     return f"lines {', '.join(shown)} and {last}: "

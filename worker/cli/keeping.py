@@ -31,7 +31,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it is about; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
-SHOWN = 10
+MOST_LINES = 10
 EVERY_BATCH = 1_000_000
 
 
@@ -196,10 +196,10 @@ def _batches(n: int) -> str:
 
 
 def _list(due: Any) -> None:
-    for one in due[:SHOWN]:
+    for one in due[:MOST_LINES]:
         typer.echo(f"  batch {one.batch_id} ({one.name}), ended {one.ended_at.astimezone():%Y-%m-%d %H:%M}")
-    if len(due) > SHOWN:
-        typer.echo(f"  … and {len(due) - SHOWN:,} more")
+    if len(due) > MOST_LINES:
+        typer.echo(f"  … and {len(due) - MOST_LINES:,} more")
 
 
 def _room(database: "Database", size: int) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from worker.cli.commands import ASKED_BY_SHELL, COMMANDS, GROUPS
+from worker.cli.commands import COMMANDS, COMPLETION_VARIABLE, GROUPS
 from worker.cli.lean import spare_types
 from worker.cli.usage import no_command, usage_line
 from worker.errors import CaravanError
@@ -68,7 +68,7 @@ class Commands(TyperGroup):
         """Run a command line. A usage error is one line too."""
         if not extra.pop("standalone_mode", True):
             return super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
-        if ASKED_BY_SHELL in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
+        if COMPLETION_VARIABLE in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
             from worker.cli.completion import answer_the_shell
 
             if (reply := answer_the_shell(self)) is not None:
@@ -155,7 +155,7 @@ def _prepare(name: str, command: Any, root: Any) -> Any:
 
     command.invoke = invoke
     _draw_help(command)
-    if ASKED_BY_SHELL in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
+    if COMPLETION_VARIABLE in os.environ:  # noqa: TID251 - the shell's own protocol, no setting
         from worker.cli.completion import complete_with_values
 
         complete_with_values(name, command)

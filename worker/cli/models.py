@@ -27,7 +27,7 @@ OnHosts = Annotated[
         "--host", metavar="NAME", help="Only this host; repeat for more. Default: all that were added."
     ),
 ]
-SHOWN = 20
+MOST_LINES = 20
 """Operations of a list where no limit is given."""
 
 models = typer.Typer(
@@ -382,7 +382,7 @@ def _carry_out(
 @models.command("operations")
 def models_operations(
     operation: Annotated[int | None, typer.Argument(metavar="OPERATION", help="Only this one.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = SHOWN,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = MOST_LINES,
     json_: AsJson = False,
 ) -> None:
     """List what is done with models, the newest first.

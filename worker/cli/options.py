@@ -13,10 +13,10 @@ from worker.cli.hours import HoursOptions
 from worker.domain.jobs import JobState
 
 INPUT = "Input"
-ASKED = "Model"
+MODEL = "Model"
 AGAIN = "Rows of another batch, with --from"
 BATCH = "Batch"
-TOLD = "Notices"
+NOTICES = "Notices"
 
 AnyFile = Annotated[
     Path | None,
@@ -175,7 +175,7 @@ class ModelOptions:
             "--model",
             metavar="MODEL",
             help="Model to ask; repeat to ask each row of several.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = None
     set_: Annotated[
@@ -184,13 +184,13 @@ class ModelOptions:
             "--set",
             metavar="NAME=VALUE",
             help="Option of the model, e.g. num_ctx=8192; repeat.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = None
     think: Annotated[
         bool | None,
         typer.Option(
-            "--think/--no-think", help="Let models reason. Default: those that can.", rich_help_panel=ASKED
+            "--think/--no-think", help="Let models reason. Default: those that can.", rich_help_panel=MODEL
         ),
     ] = None
     format_: Annotated[
@@ -199,7 +199,7 @@ class ModelOptions:
             "--format",
             metavar="json|SCHEMA.json",
             help="Format that answers must have.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = None
     allow_empty: Annotated[
@@ -207,12 +207,12 @@ class ModelOptions:
         typer.Option(
             "--allow-empty",
             help="Accept an answer without text; default: it fails as empty_answer.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = False
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="Priority of the jobs. Default: normal.", rich_help_panel=ASKED),
+        typer.Option("--priority", help="Priority of the jobs. Default: normal.", rich_help_panel=MODEL),
     ] = None
 
 
@@ -228,7 +228,7 @@ class RequestOptions:
             max=10,
             metavar="N",
             help="Tries for an answer that does not fit its format. Default: 2.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = None
     keep_alive: Annotated[
@@ -237,7 +237,7 @@ class RequestOptions:
             "--keep-alive",
             metavar="TIME",
             help="Time that the model stays loaded after its last job.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = None
     truncate: Annotated[
@@ -245,13 +245,13 @@ class RequestOptions:
         typer.Option(
             "--truncate",
             help="Let hosts cut what does not fit the window. Default: it fails.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = False
     override: Annotated[
         bool,
         typer.Option(
-            "--override", help="Replace what rows say themselves, not only fill gaps.", rich_help_panel=ASKED
+            "--override", help="Replace what rows say themselves, not only fill gaps.", rich_help_panel=MODEL
         ),
     ] = False
 
@@ -323,14 +323,14 @@ class BatchOptions:
         bool, typer.Option("--retry-failed", help="Ask jobs again that failed before.", rich_help_panel=BATCH)
     ] = False
     pull_missing: Annotated[
-        bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=ASKED)
+        bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=MODEL)
     ] = False
     reuse: Annotated[
         bool,
         typer.Option(
             "--reuse",
             help="Take stored answers to the same requests, where temperature is 0 or a seed set.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = False
     reuse_any: Annotated[
@@ -338,7 +338,7 @@ class BatchOptions:
         typer.Option(
             "--reuse-any",
             help="Take stored answers to all the same requests; also --reuse=any.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = False
     fail_on_cut: Annotated[
@@ -356,7 +356,7 @@ class NoticeOptions:
         typer.Option(
             "--notify",
             help="Notify always, or only of failures; a schedule: of new ones.",
-            rich_help_panel=TOLD,
+            rich_help_panel=NOTICES,
         ),
     ] = "always"
     mail_to: Annotated[
@@ -365,7 +365,7 @@ class NoticeOptions:
             "--mail-to",
             metavar="ADDRESS",
             help="Mail a summary there when the batch ends; repeat.",
-            rich_help_panel=TOLD,
+            rich_help_panel=NOTICES,
         ),
     ] = None
     webhook: Annotated[
@@ -374,7 +374,7 @@ class NoticeOptions:
             "--webhook",
             metavar="URL",
             help="Post a summary there when the batch ends; repeat.",
-            rich_help_panel=TOLD,
+            rich_help_panel=NOTICES,
         ),
     ] = None
     webhook_key: Annotated[
@@ -383,7 +383,7 @@ class NoticeOptions:
             "--webhook-key",
             metavar="env:NAME|file:PATH",
             help="Signing key for --webhook.",
-            rich_help_panel=TOLD,
+            rich_help_panel=NOTICES,
         ),
     ] = None
     notify_command: Annotated[
@@ -392,7 +392,7 @@ class NoticeOptions:
             "--notify-command",
             metavar="COMMAND",
             help="Shell command to run when the batch ends; it gets a JSON summary on stdin.",
-            rich_help_panel=TOLD,
+            rich_help_panel=NOTICES,
         ),
     ] = None
 

@@ -78,7 +78,7 @@ def quote_rows(
 ) -> int:
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli import quoting
-    from worker.cli.reading import ReadingShown
+    from worker.cli.reading import ReadingProgress
     from worker.cli.render import error_console
     from worker.door.intake import intake_of
     from worker.door.rows import RowFile
@@ -94,7 +94,7 @@ def quote_rows(
         with database.read() as conn:
             told = model_facts(conn) | _models_of(machines)
         name = rows.name or rows.path.name
-        with ReadingShown(error_console(), name, lambda: rows.reached[0]):
+        with ReadingProgress(error_console(), name, lambda: rows.reached[0]):
             asked = tally(intake_of(submission, None, told), lines, told)
         if not submission.pull_missing:
             _check_models(asked.models, machines)

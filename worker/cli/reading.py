@@ -14,7 +14,7 @@ AFTER_SECONDS = 0.2
 EVERY_SECONDS = 0.25
 
 
-class ReadingShown:
+class ReadingProgress:
     """A line at the foot of a terminal, elsewhere a line every ten seconds, until the block ends or ``end`` is called."""
 
     def __init__(self, console: Console, name: str, rows: Callable[[], int]) -> None:
@@ -24,7 +24,7 @@ class ReadingShown:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._show, name="reading", daemon=True)
 
-    def __enter__(self) -> "ReadingShown":
+    def __enter__(self) -> "ReadingProgress":
         if not self._console.quiet:
             self._thread.start()
         return self

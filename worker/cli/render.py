@@ -117,15 +117,15 @@ class Rates:
     """At the earliest and at the latest, where that is known."""
 
 
-def rates(*, done: int, left: int, tokens: int, seconds: float) -> Rates:
+def rates(*, ended: int, unfinished: int, tokens: int, seconds: float) -> Rates:
     """Rates over ``seconds``; no ETA before anything is done.
 
-    >>> rates(done=10, left=30, tokens=500, seconds=5).eta_seconds
+    >>> rates(ended=10, unfinished=30, tokens=500, seconds=5).eta_seconds
     15.0
     """
     if seconds <= 0:
         return Rates(0.0, 0.0, None)
-    return Rates(done / seconds, tokens / seconds, left * seconds / done if done else None)
+    return Rates(ended / seconds, tokens / seconds, unfinished * seconds / ended if ended else None)
 
 
 def without_eta(rates: Rates) -> Rates:

@@ -62,7 +62,7 @@ def report(
         outputs.check(html)
     with opened(settings) as database:
         clock = database.clock()
-        made = make_report(
+        report = make_report(
             database,
             batch or (),
             by=by,
@@ -75,35 +75,35 @@ def report(
         from worker.cli.report_page import page
 
         with written(outputs, html), replacing(html) as out:
-            out.write(page(made, price=price).encode())
+            out.write(page(report, price=price).encode())
     if json_:
         from worker.exports.shown import report_shown
 
-        print_json(report_shown(made, price))
+        print_json(report_shown(report, price))
         return
-    if not made.figures.lines:
+    if not report.figures.lines:
         typer.echo("nothing has been answered yet")
     else:
-        _print(made, price)
+        _print(report, price)
     if html is not None:
         typer.echo(f"the page: {html}", err=True)
 
 
-def _print(made: "Report", price: float | None) -> None:
+def _print(report: "Report", price: float | None) -> None:
     from rich.text import Text
 
     from worker.cli.render import output_console
 
     console = output_console()
     width = console.width if console.is_terminal else None
-    head, *rows = table(made, width=width)
+    head, *rows = table(report, width=width)
     console.print(Text(head, style="bold"), soft_wrap=True)
     for row in rows:
         console.print(Text(row), soft_wrap=True)
-    for told in remarks(made, price):
+    for told in remarks(report, price):
         console.print(Text(told), soft_wrap=True)
     if width is not None:
-        hours = filled_hours(made)
+        hours = filled_hours(report)
         console.print(Text("\noutput tokens per hour (UTC)", style="bold"))
         picture = columns(
             [tokens for _, tokens in hours],
@@ -114,14 +114,14 @@ def _print(made: "Report", price: float | None) -> None:
             console.print(Text(line, style="cyan"), soft_wrap=True)
 
 
-def table(made: "Report", *, width: int | None) -> list[str]:
+def table(report: "Report", *, width: int | None) -> list[str]:
     """The lines of the table; those of a narrow terminal leave some columns out."""
     from worker.cli.render import duration
 
     wide = width is None or width >= _WIDE
-    total = made.figures.total
+    total = report.figures.total
     flaws = [name for name in ("cut", "empty", "unfit") if getattr(total, name) or (wide and name == "cut")]
-    names = [str(made.by), "jobs", "failed", *flaws]
+    names = [str(report.by), "jobs", "failed", *flaws]
     names += (
         ["prompt tok", "output tok", "tok/s", "busy", "loading"] if wide else ["output tok", "tok/s", "busy"]
     )
@@ -139,26 +139,26 @@ def table(made: "Report", *, width: int | None) -> list[str]:
             jobs += [f"{line.output_tokens:,}", speed, busy]
         return [*jobs, share(line.load_share), share(line.idle_share), energy(line.kwh)]
 
-    shown = [cells(line) for line in made.figures.lines]
+    shown = [cells(line) for line in report.figures.lines]
     if len(shown) != 1:
-        shown.append(cells(made.figures.total))
+        shown.append(cells(report.figures.total))
     return lines(names, shown, right=names[1:], width=width)
 
 
-def remarks(made: "Report", price: float | None) -> list[str]:
+def remarks(report: "Report", price: float | None) -> list[str]:
     """What stands beneath the figures."""
     told = []
-    if made.failures:
-        told.append("failed: " + ", ".join(f"{n:,} {code}" for code, n in list(made.failures.items())[:6]))
-    kwh = made.figures.total.kwh
+    if report.failures:
+        told.append("failed: " + ", ".join(f"{n:,} {code}" for code, n in list(report.failures.items())[:6]))
+    kwh = report.figures.total.kwh
     if price is not None and kwh is not None:
         told.append(f"energy: {energy(kwh)} kWh at {price:g} = {kwh * price:,.2f}")
-    if made.figures.unknown_power and (price is not None or any(line.kwh for line in made.figures.lines)):
-        first = made.figures.unknown_power[0]
+    if report.figures.unknown_power and (price is not None or any(line.kwh for line in report.figures.lines)):
+        first = report.figures.unknown_power[0]
         told.append(
-            f"no watts told for {', '.join(made.figures.unknown_power)}: caravan hosts set {first} --watts N"
+            f"no watts told for {', '.join(report.figures.unknown_power)}: caravan hosts set {first} --watts N"
         )
-    told += [schedule_remark(one) for one in made.schedule_lines]
+    told += [schedule_remark(one) for one in report.schedule_lines]
     return told
 
 
@@ -179,13 +179,13 @@ def schedule_remark(line: Mapping[str, Any]) -> str:
     return f"schedule {line['schedule']}: {last}{': ' if counts else ''}{counts}; {when}"
 
 
-def filled_hours(made: "Report") -> list[tuple[datetime, int]]:
+def filled_hours(report: "Report") -> list[tuple[datetime, int]]:
     """Each hour from the first to the last with its output tokens."""
     from datetime import UTC, timedelta
 
     found = {
         datetime.strptime(line.key, "%Y-%m-%d %H:%M").replace(tzinfo=UTC): line.output_tokens
-        for line in made.hours.lines
+        for line in report.hours.lines
     }
     if not found:
         return []

@@ -26,7 +26,7 @@ _SCHEDULE_HEAD = (
 )
 
 
-def page(made: "Report", *, price: float | None = None) -> str:
+def page(report: "Report", *, price: float | None = None) -> str:
     """The whole page. Names come from outside: the template escapes every value."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -35,41 +35,41 @@ def page(made: "Report", *, price: float | None = None) -> str:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["format_number"] = "{:,}".format
-    return environment.get_template("report_page.html.j2").render(_values(made, price)).strip() + "\n"
+    return environment.get_template("report_page.html.j2").render(_values(report, price)).strip() + "\n"
 
 
-def _values(made: "Report", price: float | None) -> dict[str, Any]:
-    of = ", ".join(f"{number} ({name})" for number, name in made.batches.items()) or "all work"
-    limits = (("since", made.since), ("until", made.until))
+def _values(report: "Report", price: float | None) -> dict[str, Any]:
+    of = ", ".join(f"{number} ({name})" for number, name in report.batches.items()) or "all work"
+    limits = (("since", report.since), ("until", report.until))
     span = (f"{word} {at:%Y-%m-%d %H:%M}" for word, at in limits if at is not None)
-    unit, columns = _over_time(made)
+    unit, columns = _over_time(report)
     lengths = (("prompt", "prompts"), ("output", "answers, reasoning included"))
     return {
-        "title": f"Caravan: {'batch ' if made.batches else ''}{of}",
-        "about": ", ".join((f"as of {made.at:%Y-%m-%d %H:%M} UTC", *span)),
-        "tiles": _tiles(made, price),
-        "remarks": remarks(made, price),
+        "title": f"Caravan: {'batch ' if report.batches else ''}{of}",
+        "about": ", ".join((f"as of {report.at:%Y-%m-%d %H:%M} UTC", *span)),
+        "tiles": _tiles(report, price),
+        "remarks": remarks(report, price),
         "unit": unit,
         "columns": columns,
-        "hosts": _hosts(made.hosts.lines),
-        "idle": any(line.idle_seconds is not None for line in made.hosts.lines),
-        "models": _bars([(line.key, line.output_tokens, _model(line)) for line in made.models.lines]),
-        "failures": _bars([(code, n, f"{n:,}") for code, n in made.failures.items()]),
-        "lengths": [(name, _lengths(made.lengths.get(key, {}))) for key, name in lengths],
-        "by": str(made.by),
-        "head": (str(made.by), *_HEAD),
-        "lines": [_cells(line) for line in made.figures.lines],
-        "total": _cells(made.figures.total),
-        "chosen": bool(made.batches),
+        "hosts": _hosts(report.hosts.lines),
+        "idle": any(line.idle_seconds is not None for line in report.hosts.lines),
+        "models": _bars([(line.key, line.output_tokens, _model(line)) for line in report.models.lines]),
+        "failures": _bars([(code, n, f"{n:,}") for code, n in report.failures.items()]),
+        "lengths": [(name, _lengths(report.lengths.get(key, {}))) for key, name in lengths],
+        "by": str(report.by),
+        "head": (str(report.by), *_HEAD),
+        "lines": [_cells(line) for line in report.figures.lines],
+        "total": _cells(report.figures.total),
+        "chosen": bool(report.batches),
         "batch_head": _BATCH_HEAD,
-        "batches": [_batch(line) for line in made.batch_lines],
+        "batches": [_batch(line) for line in report.batch_lines],
         "schedule_head": _SCHEDULE_HEAD,
-        "schedules": [_schedule(line) for line in made.schedule_lines],
+        "schedules": [_schedule(line) for line in report.schedule_lines],
     }
 
 
-def _tiles(made: "Report", price: float | None) -> list[tuple[str, str]]:
-    total = made.figures.total
+def _tiles(report: "Report", price: float | None) -> list[tuple[str, str]]:
+    total = report.figures.total
     speed = "–" if total.tokens_per_second is None else f"{total.tokens_per_second:,.1f}"
     tiles = [
         (f"{total.results:,}", f"jobs, {total.failed:,} failed"),
@@ -88,8 +88,8 @@ def _tiles(made: "Report", price: float | None) -> list[tuple[str, str]]:
     return tiles
 
 
-def _over_time(made: "Report") -> tuple[str, list[dict[str, Any]]]:
-    hours = filled_hours(made)
+def _over_time(report: "Report") -> tuple[str, list[dict[str, Any]]]:
+    hours = filled_hours(report)
     if len(hours) < _DAYS_FROM:
         return "hour", _columns([(f"{hour:%m-%d %H:%M}", tokens) for hour, tokens in hours])
     days: dict[str, int] = {}

@@ -169,7 +169,7 @@ def run_batch(
 def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunTerms") -> int:
     from worker.cli.exits import finished_code
     from worker.cli.quoting import rest_of, warn_of_deadline
-    from worker.cli.summary import Shown, interrupted, show_to_the_end, sum_up, write_output
+    from worker.cli.summary import RunView, interrupted, show_to_the_end, sum_up, write_output
     from worker.cli.take_in import pilot_of, take_in, tell
     from worker.policy.outlook import Outlook
 
@@ -180,7 +180,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
     if not terms.quiet:
         warn_of_deadline(console, rest(), receipt.batch.deadline)
-    shown = Shown(place, receipt, rest, pilot_of(submission, receipt))
+    shown = RunView(place, receipt, rest, pilot_of(submission, receipt))
     started = time.monotonic()
     try:
         look = show_to_the_end(shown, console, wait_hosts=terms.wait_hosts)

@@ -12,7 +12,7 @@ from worker.storage.batches import find_batch
 if TYPE_CHECKING:
     from worker.search.search import Field, SearchResult
 
-SHOWN_ID = 60
+ID_WIDTH = 60
 CATCH_UP = 1.0
 """Seconds that a search takes in what came since, before it looks."""
 
@@ -89,7 +89,7 @@ def parse_fields(text: str) -> "list[Field]":
 def _print(result: "SearchResult") -> None:
     for hit in result.hits:
         text = hit.text
-        name = text.custom_id if len(text.custom_id) <= SHOWN_ID else text.custom_id[: SHOWN_ID - 1] + "…"
+        name = text.custom_id if len(text.custom_id) <= ID_WIDTH else text.custom_id[: ID_WIDTH - 1] + "…"
         typer.echo(f"{text.job_id}  {text.batch_id}:{name}  {text.model}  {text.state}")
         typer.echo(f"  {hit.field}: {hit.snippet}")
     n = len(result.hits)

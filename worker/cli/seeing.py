@@ -35,7 +35,7 @@ Reference = Annotated[
     str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
 ]
 
-SHOWN = 50
+DEFAULT_LIMIT = 50
 """Jobs of a table where no limit is given."""
 PAGE = 1000
 """Jobs that are read at a time."""
@@ -73,7 +73,7 @@ def jobs(
         if json_:
             _print_jobs_json(_pages(conn, found.id, state, code, answers.filter), limit)
             return
-        shown = limit or SHOWN
+        shown = limit or DEFAULT_LIMIT
         listed = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
     more, listed = len(listed) > shown, listed[:shown]
     if not listed:

@@ -26,7 +26,7 @@ class CommonOptions:
     verbose: bool = False
 
 
-_SAID: ContextVar[CommonOptions | None] = ContextVar("common_options", default=None)
+_COMMON_OPTIONS: ContextVar[CommonOptions | None] = ContextVar("common_options", default=None)
 
 
 @contextmanager
@@ -39,16 +39,16 @@ def hold_common_options(
     options = CommonOptions(
         {name: value for name, value in overrides.items() if value is not None}, quiet, verbose > 0
     )
-    token = _SAID.set(options)
+    token = _COMMON_OPTIONS.set(options)
     try:
         yield options
     finally:
-        _SAID.reset(token)
+        _COMMON_OPTIONS.reset(token)
 
 
 def common_options() -> CommonOptions:
     """What stands before the command that runs now."""
-    return _SAID.get() or CommonOptions()
+    return _COMMON_OPTIONS.get() or CommonOptions()
 
 
 def settings_for(**overrides: Any) -> Settings:

@@ -47,7 +47,7 @@ DRAW_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RunView:
     """A batch that is worked on while a person looks on."""
 
     place: Workplace
@@ -67,19 +67,19 @@ class Shown:
         return 0 if self.place.stack is None else self.place.stack.output_tokens
 
 
-def show_to_the_end(shown: Shown, console: Console, *, wait_hosts: float) -> Look:
+def show_to_the_end(view: RunView, console: Console, *, wait_hosts: float) -> Look:
     """Work on the batch and show how far it is, until nothing of it can change by itself any more; the last look at it.
     Raises KeyboardInterrupt."""
-    with closing(work(shown.place, shown.receipt, wait_hosts=wait_hosts)) as looks:
-        return _show(shown, looks, console)
+    with closing(work(view.place, view.receipt, wait_hosts=wait_hosts)) as looks:
+        return _show(view, looks, console)
 
 
-def _show(shown: Shown, looks: Iterator[Look], console: Console) -> Look:
+def _show(view: RunView, looks: Iterator[Look], console: Console) -> Look:
     look = next(looks)
     first = look.progress
     if first.open and first.done:
         console.print(f"Going on where it stopped: {progress_line(first)}")
-    eta = None if shown.rest is None else Eta(shown.rest)
+    eta = None if view.rest is None else Eta(view.rest)
     drawn: Look | None = None
     with batch_progress_shown(console, first) if first.open else nullcontext() as show:
         for look in looks:
@@ -88,15 +88,15 @@ def _show(shown: Shown, looks: Iterator[Look], console: Console) -> Look:
             drawn = look
             if look.away is not None:  # the workers ride it out, and so does the bar
                 why = f"the database is away or its disk is full; work waits: {look.away}"
-                show(look.progress, rates(done=0, left=0, tokens=0, seconds=0), reasons=[why])
+                show(look.progress, rates(ended=0, unfinished=0, tokens=0, seconds=0), reasons=[why])
                 continue
             rate = rates(
-                done=look.progress.done - first.done,
-                left=look.progress.open,
-                tokens=shown.output_tokens,
+                ended=look.progress.done - first.done,
+                unfinished=look.progress.open,
+                tokens=view.output_tokens,
                 seconds=look.seconds,
             )
-            if shown.place.stack is None and look.situation is not None:
+            if view.place.stack is None and look.situation is not None:
                 rate = replace(rate, tokens_per_second=look.situation.tokens_per_second)
             if eta is not None and look.progress.open:
                 rate = eta.into(rate)
@@ -113,13 +113,13 @@ def is_news(look: Look, drawn: Look | None) -> bool:
     return look.progress is not drawn.progress or look.situation is not drawn.situation
 
 
-def interrupted(shown: Shown, seconds: float) -> Look:
+def interrupted(view: RunView, seconds: float) -> Look:
     """How things stand once somebody has ended the work."""
-    progress = patiently(lambda: shown.place.read(shown.batch.id))
+    progress = patiently(lambda: view.place.read(view.batch.id))
     return Look(progress, Outlook.GOING, seconds)
 
 
-def write_output(shown: Shown, look: Look, terms: RunTerms, console: Console) -> bool:
+def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -> bool:
     """Write the results where they were asked for, once the batch has come to its end; whether that was done.
 
     A file is there only when it is complete: after an interruption, and where no host can serve the rest, the command
@@ -129,11 +129,11 @@ def write_output(shown: Shown, look: Look, terms: RunTerms, console: Console) ->
     if output is None:
         return True
     wide = " --wide" if terms.wide else ""
-    later = f"caravan results {shown.batch.id}{wide} -o {shlex.quote(str(output))}"
-    arrived = shown.receipt
+    later = f"caravan results {view.batch.id}{wide} -o {shlex.quote(str(output))}"
+    arrived = view.receipt
     writer = ResultWriter(
-        shown.place.database,
-        Selection(shown.batch.id, job_ids=arrived.only),
+        view.place.database,
+        Selection(view.batch.id, job_ids=arrived.only),
         wide=terms.wide,
         form=terms.form,
         columns=arrived.columns,
@@ -153,7 +153,7 @@ def write_output(shown: Shown, look: Look, terms: RunTerms, console: Console) ->
             patiently(lambda: writer.lines(out))
         return True
     try:
-        with written(terms.outputs or outputs_of(shown.place.settings), output, later=later):
+        with written(terms.outputs or outputs_of(view.place.settings), output, later=later):
             lines = patiently(lambda: writer.file(output))
     except (OSError, InputRefused) as error:
         _say_unwritten(output, error, later)
@@ -173,7 +173,7 @@ def _say_unwritten(output: Path, error: OSError | InputRefused, later: str) -> N
 
 
 def sum_up(
-    shown: Shown,
+    view: RunView,
     look: Look,
     console: Console,
     *,
@@ -185,9 +185,9 @@ def sum_up(
     """Print the summary and return the exit code. ``counted``: loads as simulated hosts counted them; ``written``: the
     results are where they were asked for."""
     if as_json:
-        patiently(lambda: _print_json(shown, look))
+        patiently(lambda: _print_json(view, look))
     else:
-        patiently(lambda: _summarise(shown, look, console, counted, show_answer, written))
+        patiently(lambda: _summarise(view, look, console, counted, show_answer, written))
     match look.outlook:
         case Outlook.NO_HOST:
             code = say_rest(console, look)
@@ -210,12 +210,12 @@ def say_rest(console: Console, look: Look) -> int:
     return 4 if no_host else FAILED_OR_HELD
 
 
-def _print_json(shown: Shown, look: Look) -> None:
+def _print_json(view: RunView, look: Look) -> None:
     from api_schemas.shown import RunShown  # shapes of JSON, which few runs print
     from worker.exports.shown import batch_shown
 
     progress = look.progress
-    with shown.place.database.read() as conn:
+    with view.place.database.read() as conn:
         loads, load_seconds = loads_since(conn, progress.batch.created_at)
         flaws = answer_counts(conn, progress.batch.id)
     print_json(
@@ -227,7 +227,7 @@ def _print_json(shown: Shown, look: Look) -> None:
             load_seconds=round(load_seconds, 3),
             ended=str(look.outlook),
             reasons=list(look.reasons),
-            database=masked(shown.place.settings.database),
+            database=masked(view.place.settings.database),
         )
     )
 
@@ -243,7 +243,7 @@ def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
 
 
 def _summarise(
-    shown: Shown,
+    view: RunView,
     look: Look,
     console: Console,
     counted: int | None,
@@ -251,11 +251,11 @@ def _summarise(
     written: bool,
 ) -> None:
     batch = look.progress.batch
-    with shown.place.database.read() as conn:
+    with view.place.database.read() as conn:
         figures = model_figures(conn, batch.id)
         flaws, room = answer_counts(conn, batch.id), room_needed(conn, batch.id)
         loads, load_seconds = loads_since(conn, batch.created_at)
-        naive = _first_come(conn, batch, len(shown.place.hosts), loads)
+        naive = _first_come(conn, batch, len(view.place.hosts), loads)
         failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
         messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
     for table in summary_tables(look.progress, figures, look.seconds, plain=not console.is_terminal):
@@ -274,10 +274,10 @@ def _summarise(
     for line in (*advice(flaws, batch.id, room), *unknown, *drift):
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if show_answer:
-        _show_one(shown, console)
-        _where(shown.place.settings, console, batch)
+        _show_one(view, console)
+        _where(view.place.settings, console, batch)
         return
-    for step in next_steps(look.progress, failures, room, stored=written, pilot=shown.pilot):
+    for step in next_steps(look.progress, failures, room, stored=written, pilot=view.pilot):
         console.print(step, soft_wrap=True)
 
 
@@ -301,12 +301,12 @@ def next_steps(
         yield pilot
 
 
-def _show_one(shown: Shown, console: Console) -> None:
+def _show_one(view: RunView, console: Console) -> None:
     """One answer, its reasoning folded to a line."""
     from worker.exports.results import result_lines
 
     best: dict[str, Any] | None = None
-    for line in result_lines(shown.place.database, shown.batch.id):
+    for line in result_lines(view.place.database, view.batch.id):
         if line["answer"] and (best is None or (line["reasoning"] and not best["reasoning"])):
             best = line
             if line["reasoning"]:

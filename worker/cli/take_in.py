@@ -10,12 +10,12 @@ from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
-from worker.cli.reading import ReadingShown
+from worker.cli.reading import ReadingProgress
 from worker.cli.settings import common_options
 from worker.cli.streams import machine_output
 from worker.cli.submissions import Entry
 from worker.clock import Clock
-from worker.documents.encodings import shown_encoding
+from worker.documents.encodings import encoding_label
 from worker.domain.batches import Batch
 from worker.door.again import Again, write_again
 from worker.door.intake import intake_of
@@ -53,7 +53,7 @@ def take_in(
             row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
         rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
         name = row_file.name or row_file.path.name
-        with ReadingShown(console, name, lambda: row_file.reached[0]) as reading:
+        with ReadingProgress(console, name, lambda: row_file.reached[0]) as reading:
             receipt = submit(
                 database,
                 submission,
@@ -218,7 +218,7 @@ def _rejects(
         outputs.remember(path)
 
 
-def _after(reading: ReadingShown, check: CheckModels) -> CheckModels:
+def _after(reading: ReadingProgress, check: CheckModels) -> CheckModels:
     """The check once nothing is drawn any more: it may show how far a model is pulled."""
 
     def check_models(models: Mapping[str, int]) -> list[Problem]:
@@ -231,7 +231,7 @@ def _after(reading: ReadingShown, check: CheckModels) -> CheckModels:
 class _AtTerminal(Observer):
     """Asks whoever sits at a terminal, and keeps lines that are left out in a file."""
 
-    def __init__(self, console: Console, rejects: _Rejects, reading: ReadingShown) -> None:
+    def __init__(self, console: Console, rejects: _Rejects, reading: ReadingProgress) -> None:
         self._console = console
         self._rejects = rejects
         self._reading = reading
@@ -312,7 +312,7 @@ def in_force(submission: Submission) -> str:
 
 def read_as(encoding: str) -> str:
     """What is said of an encoding that nobody named."""
-    return f"read as {shown_encoding(encoding)}, which was found out; --encoding names another"
+    return f"read as {encoding_label(encoding)}, which was found out; --encoding names another"
 
 
 def show_prompt(name: str, system: str | None, prompt: str) -> None:

@@ -24,12 +24,12 @@ FAMILIAR = {"--format": "--as"}
 """What other tools call an option of ours."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like ``word``."""
-    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The word of ``words`` that looks most like ``word``."""
+    return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
 
 
-def no_command(word: str, known: Sequence[str], path: str = "caravan") -> str:
+def no_command(word: str, commands: Sequence[str], path: str = "caravan") -> str:
     """The message for a command that is not there.
 
     >>> no_command("rnu", ["run", "status"])
@@ -37,7 +37,7 @@ def no_command(word: str, known: Sequence[str], path: str = "caravan") -> str:
     >>> no_command("ps", ["run", "status"])
     "there is no command 'ps'; did you mean caravan hosts ps?"
     """
-    match = (ELSEWHERE.get(word) if path == "caravan" else None) or nearest(word, known)
+    match = (ELSEWHERE.get(word) if path == "caravan" else None) or nearest(word, commands)
     remedy = f"did you mean {path} {match}?" if match else f"{path} --help lists them"
     return f"there is no command {word!r}; {remedy}"
 

@@ -114,7 +114,7 @@ class _Pace:
             self._looks.popleft()
         since, first = self._looks[0]
         left = total - done - now.counts.get(JobState.HELD, 0)
-        found = rates(done=done - first, left=left, tokens=0, seconds=(now.at - since).total_seconds())
+        found = rates(ended=done - first, unfinished=left, tokens=0, seconds=(now.at - since).total_seconds())
         return Rates(found.jobs_per_second, now.tokens_per_second, found.eta_seconds)
 
 

@@ -10,7 +10,7 @@ from api_schemas.jobs import FIELDS
 from api_schemas.python_values import job_fields, json_text, plain_value
 from api_schemas.shapes import shape_of
 from worker.documents.job_lines import job_values
-from worker.door.intake import PROBLEMS_SHOWN
+from worker.door.intake import MOST_PROBLEMS
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
 
@@ -54,7 +54,7 @@ def write_lines(jobs: Jobs, out: IO[bytes], *, rows: bool) -> Written:
             if rows and not columns.keys() >= fields.keys() and len(columns) < MOST_COLUMNS:
                 columns |= dict.fromkeys(map(str, fields))
         out.write(line + b"\n")
-        if len(problems) == PROBLEMS_SHOWN:
+        if len(problems) == MOST_PROBLEMS:
             break
     return Written(number, problems, tuple(columns))
 

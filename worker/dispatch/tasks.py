@@ -32,7 +32,7 @@ from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
 from worker.serving.history import HostHistory
-from worker.serving.loop import CHANGED, LEASES_LOST, TAKEN, serve_host
+from worker.serving.loop import CHANGED, LEASES_LOST, SERVED_ELSEWHERE, serve_host
 from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.session import ServingContext
@@ -250,7 +250,7 @@ def _serve(app: Celery, resources: Resources, name: str) -> bool:
         ended.set()
     if reason in (CHANGED, LEASES_LOST) and not stopped:
         wake_hosts(app, [name])
-    return reason in (NO_WORK, TAKEN)
+    return reason in (NO_WORK, SERVED_ELSEWHERE)
 
 
 @contextmanager

@@ -135,10 +135,10 @@ def named_encoding(name: str) -> str:
     raise InputRefused([Problem(0, "", "unknown_encoding", f"--encoding: no encoding {name!r}; {hint}")])
 
 
-def shown_encoding(encoding: str) -> str:
+def encoding_label(encoding: str) -> str:
     """An encoding's name as ``--encoding`` takes it, and for which language it is.
 
-    >>> shown_encoding("cp949"), shown_encoding("euc_jp"), shown_encoding("utf-16")
+    >>> encoding_label("cp949"), encoding_label("euc_jp"), encoding_label("utf-16")
     ('cp949 (Korean)', 'euc-jp (Japanese)', 'utf-16')
     """
     name = encoding.replace("_", "-")
@@ -241,7 +241,7 @@ def _refuse_accidental_utf8(opened: _Opened) -> None:
     other = ambiguous_utf8(_sample(opened))
     if other is not None:
         raise _Doubt(
-            f"few characters beyond ASCII, which may be UTF-8 or {shown_encoding(other)}; say --encoding "
+            f"few characters beyond ASCII, which may be UTF-8 or {encoding_label(other)}; say --encoding "
             f"utf-8 or {other.replace('_', '-')}"
         )
 
@@ -253,7 +253,7 @@ class Bad:
         self.line, self.position, self.byte, self.beyond_ascii = line, position, byte, beyond_ascii
 
     def message(self, what: str, candidates: Sequence[str] = ()) -> str:
-        names = [shown_encoding(name) for name in candidates[:4]]
+        names = [encoding_label(name) for name in candidates[:4]]
         hint = f"it may be {' or '.join(names)}; " if names else ""
         return (
             f"{what}: byte 0x{self.byte:02x} at {self.position:,} of the file; {hint}"
@@ -309,13 +309,13 @@ def _refuse_mixed(block: bytes, text: str, encoding: str, line: int) -> None:
     if within is not None:
         at = line + block.count(b"\n", 0, within.start())
         message = (
-            f"line {at} is UTF-8, and lines elsewhere are {shown_encoding(encoding)}: two files put together? "
+            f"line {at} is UTF-8, and lines elsewhere are {encoding_label(encoding)}: two files put together? "
             "Save all of it in one encoding, or say --encoding"
         )
         raise _Doubt(message, line=at)
     if implausible(text[:SAMPLE], encoding):
         message = (
-            f"from line {line} it is no longer text in {shown_encoding(encoding)}, as what stands before it; say --encoding, "
+            f"from line {line} it is no longer text in {encoding_label(encoding)}, as what stands before it; say --encoding, "
             "or save all of it in one encoding"
         )
         raise _Doubt(message, line=line)

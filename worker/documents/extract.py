@@ -20,7 +20,7 @@ SECONDS = 600.0
 MEMORY = 16 * 1024 * 1024 * 1024
 """Bytes of data that each of its processes may hold; address space is not counted, of which GPUs reserve a great deal."""
 MOST_OUTPUT = 64 * 1024 * 1024
-LEFT_TO_US = 77
+EXIT_PASS = 77
 """The exit code by which a command leaves a document to the readers of Caravan, as tests use it for "skipped"."""
 _LAST_WORDS = 2000
 _BLOCK = 1 << 16
@@ -53,7 +53,7 @@ def extract(
         copy = Path(folder, f"document{kinds.ending_of(name)}")
         copy.write_bytes(data)
         code, output, words = _run(_line(command, copy, memory), path, seconds, most)
-    if code == LEFT_TO_US:
+    if code == EXIT_PASS:
         return None
     if code:
         ended = f"by signal {-code}" if code < 0 else f"with {code}"

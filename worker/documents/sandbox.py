@@ -29,7 +29,7 @@ BITS_LIMIT = 4096
 
 SPELLED_LIMIT = 16 * TEXT_LIMIT
 """Characters of a list with all that is in it, where a filter may write it out; it need not be printed whole."""
-MADE_LIMIT = 64 * TEXT_LIMIT
+OUTPUT_LIMIT = 64 * TEXT_LIMIT
 """Characters of all texts that one rendering makes on its way."""
 _WRAPPED_LIMIT = 10**9
 """A word that is longer than the line is copied once for each line."""
@@ -133,8 +133,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._made += len(value)
         elif isinstance(value, list | tuple):
             self._made += 8 * len(value)
-        if self._made > MADE_LIMIT:
-            raise SecurityError(f"makes more than {MADE_LIMIT:,} characters in all, on its way to the prompt")
+        if self._made > OUTPUT_LIMIT:
+            raise SecurityError(
+                f"makes more than {OUTPUT_LIMIT:,} characters in all, on its way to the prompt"
+            )
         return value
 
     def _join(self, values: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:

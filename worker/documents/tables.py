@@ -71,11 +71,11 @@ class ReadingRules:
         return idle
 
 
-AS_FOUND = ReadingRules()
+DEFAULT_RULES = ReadingRules()
 """Everything is found out."""
 
 
-def open_rows(path: Path, rules: ReadingRules = AS_FOUND, *, kind: str | None = None) -> Rows:
+def open_rows(path: Path, rules: ReadingRules = DEFAULT_RULES, *, kind: str | None = None) -> Rows:
     """The rows of ``path``, whose ending says what it is unless ``kind`` does. gzip is unpacked, except of Parquet and of
     spreadsheets.
 

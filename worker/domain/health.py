@@ -8,7 +8,7 @@ from typing import Any
 
 DEFECTS = "defects "
 """What the names of pulses begin with under which defects of a serving loop are counted, one for each host."""
-DEFECTS_KEPT = timedelta(days=1)
+DEFECT_RETENTION = timedelta(days=1)
 """Older defects are not counted any more."""
 
 

@@ -11,7 +11,7 @@ _WORDS = {
     "tools": ("tools", "calls no tools", "leave the tools out"),
 }
 """Capability → the field that asks for it, what a model does not do that lacks it, and what helps."""
-_OTHERS = 3
+_MOST_NAMES = 3
 
 
 def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelFacts]) -> list[str]:
@@ -25,7 +25,7 @@ def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelFact
 def inability_problem(line: int, model: str, need: str, models: Mapping[str, ModelFacts]) -> Problem:
     """What is wrong, and which other models would do."""
     name, cannot, advice = _WORDS[need]
-    able = sorted(other for other, told in models.items() if need in (told.capabilities or ()))[:_OTHERS]
+    able = sorted(other for other, told in models.items() if need in (told.capabilities or ()))[:_MOST_NAMES]
     others = f", or ask one that does: {', '.join(able)}" if able else ""
     message = f"{model} {cannot}, as its hosts say; {advice}{others}"
     return Problem(line, name, "unsupported", message)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from worker.documents.bounded import Reader
 from worker.documents.cache import CachedReader, TextCache
-from worker.documents.encodings import is_unusual, shown_encoding
+from worker.documents.encodings import encoding_label, is_unusual
 from worker.documents.leave_out import OmissionCounts, Reason, omissions
 from worker.documents.read import Document, Rules, is_table, read_all
 from worker.documents.sources import find_documents
@@ -23,7 +23,7 @@ from worker.domain.pages import without_text
 from worker.door.document_lines import Long, Templates, Window, combine_template, job_lines, own_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
 
-_NOTES_SHOWN = 3
+_MOST_NOTES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +157,22 @@ class Remarks:
             self._encodings[encoding] = count + 1, first
         for note in document.notes:
             self._noted += 1
-            if len(self._notes) < _NOTES_SHOWN:
+            if len(self._notes) < _MOST_NOTES:
                 self._notes.append(f"{document.name}: {note}")
 
     def lines(self) -> tuple[str, ...]:
         found = [
-            f"{first} was read as {shown_encoding(encoding)}; --encoding names another"
+            f"{first} was read as {encoding_label(encoding)}; --encoding names another"
             if count == 1
-            else f"{count:,} documents were read as {shown_encoding(encoding)}, the first is {first}; --encoding names another"
+            else f"{count:,} documents were read as {encoding_label(encoding)}, the first is {first}; --encoding names another"
             for encoding, (count, first) in self._encodings.items()
         ]
         more = self._noted - len(self._notes)
         noted = (*found, *self._notes, *([f"and {more:,} more such documents"] if more else []))
-        refused = len(self._refused) - _NOTES_SHOWN
+        refused = len(self._refused) - _MOST_NOTES
         return (
             *noted,
-            *self._refused[:_NOTES_SHOWN],
+            *self._refused[:_MOST_NOTES],
             *([f"and {refused:,} more left out"] if refused > 0 else []),
         )
 

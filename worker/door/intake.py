@@ -18,15 +18,15 @@ from worker.door.places import Places
 from worker.door.preview import Preview
 from worker.door.rows import InputLine
 from worker.door.terms import EXPECTED_ANSWER, ModelTerms, SharedTerms, Terms
-from worker.errors import ALIKE_SHOWN, InputRefused, Mistake, Problem
+from worker.errors import MOST_ALIKE, InputRefused, Mistake, Problem
 from worker.kinds.registry import shapes
 from worker.policy.context_window import bucket, estimate_tokens
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelFacts
 
-PROBLEMS_SHOWN = 20
-NOTES_SHOWN = 3
+MOST_PROBLEMS = 20
+MOST_NOTES = 3
 _SPANS = "--quote none reads each line as a row"
 Reject = Callable[[Problem, InputLine], None]
 
@@ -46,7 +46,7 @@ class Intake:
     """Reads lines into jobs.
 
     ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
-    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``known``: what
+    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``model_facts``: what
     the hosts say of the models, for the window that a job needs.
     """
 
@@ -58,7 +58,7 @@ class Intake:
         models: tuple[str, ...] = (),
         override: bool = False,
         reject: Reject | None = None,
-        known: Mapping[str, ModelFacts] | None = None,
+        model_facts: Mapping[str, ModelFacts] | None = None,
     ) -> None:
         self._defaults = defaults
         self._reader = LineReader(defaults, shapes(), override=override)
@@ -67,8 +67,8 @@ class Intake:
         self._override = override
         self._max_attempts = max_attempts
         self._reject = reject
-        self._known = known or {}
-        self._terms = SharedTerms(models, defaults.model, self._known)
+        self._model_facts = model_facts or {}
+        self._terms = SharedTerms(models, defaults.model, self._model_facts)
         self._each = max(1, len(models))
         self._places_of_ids = Places()
         """The place of each job since ``forget_names``."""
@@ -101,7 +101,7 @@ class Intake:
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
         alike = sum(other.mistake == problem.mistake for other in self.problems)
-        if alike < ALIKE_SHOWN and len(self.problems) < PROBLEMS_SHOWN:
+        if alike < MOST_ALIKE and len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
             return
         self.more_problems += 1
@@ -187,7 +187,7 @@ class Intake:
         self.preview.rows += 1
         if parsed.notes or line.notes:
             self.noted += 1
-            if len(self.notes) < NOTES_SHOWN:
+            if len(self.notes) < MOST_NOTES:
                 self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
         for name in (*parsed.ignored, *line.quirks):
             self._place(name, line.line)
@@ -226,7 +226,7 @@ class Intake:
                 self._unable.add((model, need))
                 by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
                 place = 0 if by_option else line.line
-                self._wrong(line, [inability_problem(place, model, need, self._known)])
+                self._wrong(line, [inability_problem(place, model, need, self._model_facts)])
 
     def _renders(self, line: InputLine, parsed: ParsedLine) -> bool:
         """Whether a prompt that is made of answers is a template; a file has few of them, many times."""
@@ -347,7 +347,7 @@ MOST_ATTEMPTS = 3
 def intake_of(
     submission: Submission,
     observer: Observer | None = None,
-    known: Mapping[str, ModelFacts] | None = None,
+    model_facts: Mapping[str, ModelFacts] | None = None,
 ) -> Intake:
     """The reader of a submission's lines. Lines that are wrong go to ``observer`` where the submission skips them; without
     an observer they are left out without a word: the lines are read again."""
@@ -360,7 +360,7 @@ def intake_of(
         models=submission.models,
         override=submission.override,
         reject=reject,
-        known=known,
+        model_facts=model_facts,
     )
 
 

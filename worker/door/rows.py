@@ -38,7 +38,7 @@ class InputLine(NamedTuple):
     line: int
     raw: bytes | str | None
     problem: Problem | None = None
-    shown: bytes | str | dict[str, Any] | None = None
+    original: bytes | str | dict[str, Any] | None = None
     """As the producer wrote it, for a file of rejects."""
     lines: int = 1
     """How many lines of the file it spans."""
@@ -231,7 +231,7 @@ class Input:
         plain = submission.is_plain
         for row in rows:
             if row.problem is not None:
-                yield InputLine(row.line, None, row.problem, shown=row.raw)
+                yield InputLine(row.line, None, row.problem, original=row.raw)
             elif plain and row.values is None:
                 yield self._plain(row)
             else:
@@ -252,13 +252,13 @@ class Input:
                     return InputLine(
                         row.line,
                         json.dumps(with_image_files(job, self.folder), ensure_ascii=False),
-                        shown=row.raw,
+                        original=row.raw,
                     )
             except NotJson:
                 pass  # read_job_line says what is wrong with it
             except NoImage as error:
-                return InputLine(row.line, None, _no_image(row, error), shown=row.raw)
-        return InputLine(row.line, raw, shown=row.raw)
+                return InputLine(row.line, None, _no_image(row, error), original=row.raw)
+        return InputLine(row.line, raw, original=row.raw)
 
     def _made(self, row: Row) -> InputLine:
         values = row.values
@@ -270,22 +270,22 @@ class Input:
             try:
                 values = load_json(raw)
             except NotJson:
-                return InputLine(row.line, raw, shown=raw)  # read_job_line says what is wrong with it
+                return InputLine(row.line, raw, original=raw)  # read_job_line says what is wrong with it
             if not isinstance(values, dict):
-                return InputLine(row.line, raw, shown=raw)
+                return InputLine(row.line, raw, original=raw)
             if b"\\u" in raw:  # it may hold half a pair, which no database keeps
                 repair = Repair()
                 try:
                     values, notes = repair.object(values), repair.notes()
                 except NotJson:
-                    return InputLine(row.line, raw, shown=raw)
+                    return InputLine(row.line, raw, original=raw)
         prompt, system = (
             self._rendered(self.template, values, row.line, vector=self.submission.embed),
             self._rendered(self.system, values, row.line, blank=True),
         )
         for rendered in (prompt, system):
             if isinstance(rendered, Problem):
-                return InputLine(row.line, None, rendered, shown=values)
+                return InputLine(row.line, None, rendered, original=values)
         job = job_values(
             values,
             prompt=prompt,  # type: ignore[arg-type]
@@ -303,17 +303,17 @@ class Input:
         try:
             job = with_image_files(job, self.folder)
         except NoImage as error:
-            return InputLine(row.line, None, _no_image(row, error), shown=values)
+            return InputLine(row.line, None, _no_image(row, error), original=values)
         if self.submission.id_column is not None and not job.get("custom_id"):
             message = (
                 f"--id: column {self.submission.id_column!r} is empty here; every row needs an id of its own"
             )
             problem = Problem(row.line, self.submission.id_column, "missing", message)
-            return InputLine(row.line, None, problem, shown=values)
+            return InputLine(row.line, None, problem, original=values)
         return InputLine(
             row.line,
             json.dumps(job, ensure_ascii=False),
-            shown=values,
+            original=values,
             lines=row.lines,
             quirks=(*row.quirks, "fields") if self._hides_fields(row, values) else row.quirks,
             notes=notes,

@@ -161,7 +161,7 @@ class _Entry:
     submission: Submission
     rows: RowFile
     input: Input
-    known: Mapping[str, ModelFacts]
+    model_facts: Mapping[str, ModelFacts]
     observer: Observer
     check_models: CheckModels | None
     clock: Clock
@@ -284,7 +284,7 @@ class _Entry:
         return _with_notes(receipt, stored.reader)
 
     def _extended(self, batch: Batch, difference: Difference, key: str) -> Receipt:
-        reader = intake_of(self.submission, self.observer, self.known)
+        reader = intake_of(self.submission, self.observer, self.model_facts)
         batch, _ = extend(
             self.database,
             batch,
@@ -313,7 +313,7 @@ class _Entry:
             receipt.batch,
             self.submission,
             self.input,
-            lambda: intake_of(self.submission, self.observer, self.known),
+            lambda: intake_of(self.submission, self.observer, self.model_facts),
             clock=self.clock,
         )
         batch = apply_terms(
@@ -342,7 +342,7 @@ class _Entry:
 
     def _look(self) -> Intake:
         """A reader that hands no wrong line out: the lines are read again."""
-        return intake_of(self.submission, None, self.known)
+        return intake_of(self.submission, None, self.model_facts)
 
     def _has_pilot(self, batch: Batch) -> bool:
         with self.database.read() as conn:

@@ -82,5 +82,5 @@ class RejectsFile:
 
 
 def _shown(line: "InputLine") -> str | dict[str, Any] | None:
-    shown = line.raw if line.shown is None else line.shown
+    shown = line.raw if line.original is None else line.original
     return shown.decode("utf-8", "replace") if isinstance(shown, bytes) else shown

@@ -31,7 +31,7 @@ from worker.exports.writers import (
     write_parquet,
 )
 from worker.maintenance.number import number_all
-from worker.replies.vectors import shown_vector
+from worker.replies.vectors import vector_values
 from worker.storage.arrivals import PAGE, read_arrivals
 from worker.storage.engine import Database
 from worker.storage.results import ResultRow, iter_results, with_logprobs
@@ -79,7 +79,7 @@ def result_line(row: ResultRow) -> dict[str, Any]:
     if row.logprobs is not None:
         line["logprobs"] = row.logprobs
     if row.embedding is not None:
-        line["embedding"] = shown_vector(row.embedding)
+        line["embedding"] = vector_values(row.embedding)
     return line
 
 

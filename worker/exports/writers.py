@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, assert_never
 
 from worker.errors import InputRefused, Problem
 from worker.extras import require
-from worker.replies.vectors import shown_vector, unpack_vector
+from worker.replies.vectors import unpack_vector, vector_values
 
 if TYPE_CHECKING:
     pass  # which reads templates; a command that writes need not
@@ -327,7 +327,7 @@ def plain_text(value: Any) -> str | None:
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case bytes():
-            return json.dumps(shown_vector(value))
+            return json.dumps(vector_values(value))
         case float() if math.isfinite(value):
             return plain_number(value)
         case _:

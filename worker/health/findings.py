@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from worker.domain.backlog import Waiting
-from worker.domain.health import DEFECTS, DEFECTS_KEPT, Finding, HealthLimits, Kind, Pulse
+from worker.domain.health import DEFECT_RETENTION, DEFECTS, Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.model_operations import ModelPart
 from worker.errors import UnreadableRow
@@ -169,7 +169,7 @@ def _services(facts: HealthFacts) -> Iterator[Finding]:
 def _defects(facts: HealthFacts) -> Iterator[Finding]:
     """Defects that ended a pass over a host; it is served again, and what it had generated is stored."""
     for name, pulse in sorted(facts.pulses.items()):
-        if not name.startswith(DEFECTS) or facts.now - pulse.at >= DEFECTS_KEPT:
+        if not name.startswith(DEFECTS) or facts.now - pulse.at >= DEFECT_RETENTION:
             continue
         host = name.removeprefix(DEFECTS)
         count = pulse.detail.get("count", 1)

@@ -44,7 +44,7 @@ class Verdict:
         return not any(finding.bad for finding in self.findings)
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """As ``/healthz`` and ``caravan health --json`` say it."""
         found = [asdict(finding) for finding in self.findings]
         return {"well": self.well, "at": self.at.isoformat(), "findings": found}
@@ -145,7 +145,7 @@ class Watch:
             if self._latest is None or now - self._latest[0] > FRESH:
                 self._latest = (now, self._look())
             verdict = self._latest[1]
-        return verdict.well, verdict.shown
+        return verdict.well, verdict.plain
 
     def once(self) -> Verdict:
         """Look once, and tell what is to be told. Never raises for what it finds, nor for whom it cannot reach."""

@@ -33,8 +33,10 @@ AS_JSON = "As JSON."
 class Turns(Protocol):
     """How a kind goes on from what the model said."""
 
-    def constrained(self, body: Mapping[str, Any], reply: Reply, *, draft: str, left: int) -> dict[str, Any]:
-        """The second of two calls, after a free one that wrote ``draft`` and has ``left`` tokens to its answer."""
+    def constrained(
+        self, body: Mapping[str, Any], reply: Reply, *, draft: str, budget: int
+    ) -> dict[str, Any]:
+        """The second of two calls, after a free one that wrote ``draft`` and has ``budget`` tokens to its answer."""
         ...
 
     def correction(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
@@ -81,8 +83,8 @@ def ask_structured(
         if found.problem is None:
             return _structured(conversation, found, reasoning)
         draft = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
-        left = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
-        sent = turns.constrained(body, free, draft=draft, left=left)
+        budget = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
+        body = turns.constrained(body, free, draft=draft, budget=budget)
     else:
         sent = at_once(body)
     reply = conversation.ask(sent)

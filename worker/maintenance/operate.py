@@ -51,7 +51,7 @@ LONGEST_PASS = 5.0
 """Seconds of one pass of the service, shared by the operations that go on."""
 WAIT_RUNNING = 15.0
 """Seconds that running jobs have to stop, before they are deleted all the same."""
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 """How long an operation is on record after its end."""
 MOST_FORGOTTEN = 1000
 """Records that one pass deletes."""
@@ -85,7 +85,7 @@ def operate(database: Database, clock: Clock) -> Counts:
 
     changed = each(waiting, work, name=lambda operation: f"{operation.verb} of batch {operation.batch_id}")
     with database.write() as conn:
-        forget_operations(conn, before=clock.now() - KEPT, limit=MOST_FORGOTTEN)
+        forget_operations(conn, before=clock.now() - RETENTION, limit=MOST_FORGOTTEN)
         end_parts_of_gone_hosts(conn, now=clock.now())
     return {"changed": changed}
 

@@ -12,7 +12,7 @@ from typing import IO
 from worker.notify.bounded import DeliveryError
 
 SECONDS = 60.0
-KEPT = 2000
+TAIL_SIZE = 2000
 """Bytes of its output, the last ones."""
 
 
@@ -64,7 +64,7 @@ def _read_end(out: IO[bytes], tail: bytearray) -> None:
     with out, suppress(OSError, ValueError):
         while block := out.read1(1 << 16):  # type: ignore[attr-defined]  # a buffered reader
             tail += block
-            del tail[:-KEPT]
+            del tail[:-TAIL_SIZE]
 
 
 def _write(into: IO[bytes], body: bytes) -> None:

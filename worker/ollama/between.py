@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _EXPIRED = {10}
-_OTHER_NAME = {62, 63, 64}
+_NAME_MISMATCH = {62, 63, 64}
 """``X509_V_ERR_CERT_HAS_EXPIRED``, ``…_HOSTNAME_MISMATCH``, ``…_EMAIL_MISMATCH``, ``…_IP_ADDRESS_MISMATCH``."""
 _NO_TLS = {
     "WRONG_VERSION_NUMBER",
@@ -44,7 +44,7 @@ def _certificate(error: ssl.SSLCertVerificationError) -> str:
     words = "".join(sign for sign in words if sign.isprintable())[:200].rstrip(".")
     if code in _EXPIRED:
         return "the certificate of the host has expired"
-    if code in _OTHER_NAME:
+    if code in _NAME_MISMATCH:
         return f"the certificate of the host is for another name ({words})"
     return f"the certificate of the host is not trusted ({words}): --ca-file FILE names who signed it"
 

@@ -58,12 +58,12 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
     ]
 
 
-def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
+def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
     """What the host can work with by itself.
 
     Left out are models that it would pass on to a cloud (prompts would leave the house), models that say they
     can do nothing of what the kinds of requests need, and what is no model's name. Raises HostError too for more than
-    ``MOST_MODELS``. ``known`` keeps by digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
+    ``MOST_MODELS``. ``cache`` keeps by digest what ``/api/show`` said; servers from 0.30 on say it in ``/api/tags``.
     """
     entries = [
         entry
@@ -79,12 +79,12 @@ def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
         name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
         digest = digest if _is_name(digest) else ""
         seen.add(digest)
-        told = known.get(digest) or _details_of(entry)
-        if told is None or (told.weights is None and digest not in known and alike[_kind(entry)] > 1):
+        told = cache.get(digest) or _details_of(entry)
+        if told is None or (told.weights is None and digest not in cache and alike[_kind(entry)] > 1):
             # asked too where another model could be the same one under another name
             told = _shown(ask, name) or told
             if digest and told is not None:
-                known[digest] = told
+                cache[digest] = told
         told = told or ModelDetails()
         if told.generates:
             size = _positive(entry.get("size")) or 0
@@ -102,8 +102,8 @@ def read_models(ask: Ask, known: dict[str, ModelDetails]) -> list[HostModel]:
                     told.capabilities,
                 )
             )
-    for digest in set(known) - seen:
-        known.pop(digest, None)
+    for digest in set(cache) - seen:
+        cache.pop(digest, None)
     return found
 
 

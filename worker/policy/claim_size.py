@@ -6,7 +6,7 @@ from worker.domain.jobs import Priority
 from worker.policy.facts import Order, RunJobs, Work
 from worker.policy.picture import Picture
 
-WAVES_LEFT = 3
+LAST_WAVES = 3
 """From when so many jobs a slot are left, the longest go first."""
 
 
@@ -21,7 +21,7 @@ def claim(
     slots = picture.host.slots
     rest = work.jobs if priorities is None else sum(work.tiers[one].jobs for one in priorities)
     servers = 1 + len(picture.servers(work.runner_key))
-    order = Order.LONGEST if rest <= WAVES_LEFT * slots * servers and work.group <= 1 else Order.GROUP
+    order = Order.LONGEST if rest <= LAST_WAVES * slots * servers and work.group <= 1 else Order.GROUP
     whole = work.group > 1
     alike = min(math.ceil(slots * work.group), picture.parameters.claim_most)
     if not work.tried:

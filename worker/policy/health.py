@@ -96,6 +96,6 @@ class Speeds:
         return f"{runner_key}: {known.recent:.1f} tokens/s lately, {known.usual:.1f} as a rule"
 
     @property
-    def known(self) -> Mapping[str, tuple[float, float]]:
+    def speeds(self) -> Mapping[str, tuple[float, float]]:
         """Runner key → tokens per second lately, and as a rule."""
         return {key: (speed.recent, speed.usual) for key, speed in self._speeds.items()}

@@ -29,10 +29,10 @@ def next_errand(parts: Sequence[ModelPart], *, now: datetime, closed: bool) -> M
 
 
 def between_jobs(
-    parts: Sequence[ModelPart], *, now: datetime, closed: bool, taken: Collection[str] = ()
+    parts: Sequence[ModelPart], *, now: datetime, closed: bool, busy: Collection[str] = ()
 ) -> list[ModelPart]:
-    """The parts that are done between two jobs; ``taken`` are the models that an errand under way touches."""
-    touched, found = set(taken), []
+    """The parts that are done between two jobs; ``busy`` are the models that an errand under way touches."""
+    touched, found = set(busy), []
     for part in parts:
         if part.verb not in BESIDE_JOBS and not part.names & touched and is_due(part, now=now, closed=closed):
             found.append(part)

@@ -30,8 +30,8 @@ class Parallel:
     too_many: int | None = None
 
 
-def learn(known: Parallel, waits: Sequence[Waited], *, most: int) -> Parallel:
-    """What ``waits`` teach: answers given while all ``known.slots`` were in use; at least ``SAMPLES`` of them.
+def learn(before: Parallel, waits: Sequence[Waited], *, most: int) -> Parallel:
+    """What ``waits`` teach: answers given while all ``before.slots`` were in use; at least ``SAMPLES`` of them.
 
     Fewer where they waited for each other, one more where none did, up to ``most``.
 
@@ -40,15 +40,15 @@ def learn(known: Parallel, waits: Sequence[Waited], *, most: int) -> Parallel:
     >>> learn(Parallel(1), [Waited(0.0, 4.0)] * 8, most=8)
     Parallel(slots=2, too_many=None)
     """
-    if len(waits) < max(SAMPLES, 2 * known.slots):
-        return known
+    if len(waits) < max(SAMPLES, 2 * before.slots):
+        return before
     wait, total = sum(one.wait for one in waits), sum(one.total for one in waits)
     if total <= 0:
-        return known
+        return before
     share = wait / total
-    if wait / len(waits) > NOTICED and share > 0.5 / known.slots:
-        slots = max(1, min(known.slots - 1, round(known.slots * (1 - share))))
-        return Parallel(slots, slots + 1) if known.slots > 1 else known
-    if known.slots < most and (known.too_many is None or known.slots + 1 < known.too_many):
-        return Parallel(known.slots + 1, known.too_many)
-    return known
+    if wait / len(waits) > NOTICED and share > 0.5 / before.slots:
+        slots = max(1, min(before.slots - 1, round(before.slots * (1 - share))))
+        return Parallel(slots, slots + 1) if before.slots > 1 else before
+    if before.slots < most and (before.too_many is None or before.slots + 1 < before.too_many):
+        return Parallel(before.slots + 1, before.too_many)
+    return before

@@ -11,7 +11,7 @@ from functools import cached_property
 from worker.domain.jobs import Priority
 from worker.policy.facts import Facts, HostFacts, Parameters, Work
 
-KNOWN_ELSEWHERE = 0.3
+ELSEWHERE_SHARE = 0.3
 """What a resident runner is worth, of its load, where another host holds it too."""
 DRAIN = 0.7
 """Share of a job's length until the last of some that run has ended, about."""
@@ -142,7 +142,7 @@ class Picture:
         work = self.work.get(key)
         seconds = load_seconds(host, work) if work is not None else host.loads.get(key, 20.0)
         elsewhere = any(other is not host for other in self._all_holders(key))
-        share = KNOWN_ELSEWHERE if elsewhere else 1.0
+        share = ELSEWHERE_SHARE if elsewhere else 1.0
         if work is not None and work.tiers:
             return seconds * share
         last = self.facts.interactive_at.get(key)

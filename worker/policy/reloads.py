@@ -11,7 +11,7 @@ LEAST = 1.0
 """Seconds. A shorter wait is no load that anybody would notice."""
 TIMES_USUAL = 3
 SHARE_OF_LOAD = 0.7
-KEPT = 15
+MOST_WAITS = 15
 """Waits that the usual one is taken from."""
 
 

@@ -172,7 +172,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DocumentHistory:
     """What is remembered of a document and model."""
 
     fingerprint: bytes | None
@@ -188,7 +188,7 @@ class Known:
 
 
 def change(
-    known: Known | None,
+    history: DocumentHistory | None,
     current: bytes,
     *,
     digests: frozenset[str] = frozenset(),
@@ -200,19 +200,19 @@ def change(
     ``digests``: the weights that hosts have under the model's name now; none known, or the ones of the answer among
     them, is no change.
     """
-    if known is None or known.fingerprint is None:
+    if history is None or history.fingerprint is None:
         return Change.NEW
-    if current == known.answered:
-        moved = on_model_change == "rerun" and model_moved(known.digest, digests)
-        again = ask_cut_again and known.flawed
+    if current == history.answered:
+        moved = on_model_change == "rerun" and model_moved(history.digest, digests)
+        again = ask_cut_again and history.flawed
         if not moved and not again:
             return Change.REUSED
-        if known.pending:
+        if history.pending:
             return Change.PENDING
         return Change.CHANGED if moved else Change.RETRIED
-    if current != known.fingerprint:
+    if current != history.fingerprint:
         return Change.CHANGED
-    return Change.PENDING if known.pending else Change.RETRIED
+    return Change.PENDING if history.pending else Change.RETRIED
 
 
 def model_moved(answered: str | None, digests: frozenset[str]) -> bool:

@@ -21,7 +21,7 @@ PAIRED = (
 _WORD = f"[^\\W_{PAIRED}]"
 _RUN = re.compile(f"[{PAIRED}]+|{_WORD}+")
 _PAIRS = re.compile(f"[{PAIRED}]")
-_ASKED = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+_TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
 
 
 class _Folds(dict[int, str]):
@@ -119,7 +119,7 @@ def parse(words: str) -> WordQuery:
     """
     terms: list[Term] = []
     excluded: list[Term] = []
-    for minus, phrase, word in _ASKED.findall(words.replace("“", '"').replace("”", '"')):
+    for minus, phrase, word in _TERM.findall(words.replace("“", '"').replace("”", '"')):
         given = phrase or word
         text = " ".join(fold(given.rstrip("*")).split())
         if not _RUN.search(text):

@@ -44,8 +44,8 @@ def stretches(turn: Turn, order: Order, now: datetime) -> Sequence[Stretch]:
     return Stretch(first=first), Stretch(end=first)
 
 
-def turn_after(turn: Turn, taken: Collection[int], now: datetime) -> Turn:
-    """Whose turn it is once a claim took jobs of the batches ``taken``: the last of them, whose turn begins now unless it had
+def turn_after(turn: Turn, batches: Collection[int], now: datetime) -> Turn:
+    """Whose turn it is once a claim took jobs of the batches ``batches``: the last of them, whose turn begins now unless it had
     it already."""
-    last = max(taken, default=turn.batch)
+    last = max(batches, default=turn.batch)
     return turn if last == turn.batch and turn.goes_on(now) else Turn(last, now)

@@ -100,7 +100,7 @@ class Quoted:
 
 
 def tally(
-    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", known: Mapping[str, ModelFacts]
+    intake: "Intake", lines: "Iterable[bytes | str | InputLine]", model_facts: Mapping[str, ModelFacts]
 ) -> Tally:
     """Read the whole input and store nothing. Raises InputRefused with everything that is wrong with it."""
     jobs: Counter[tuple[str, Priority]] = Counter()
@@ -109,7 +109,7 @@ def tally(
     nothing = ModelFacts()
     for job in intake.read(lines):
         jobs[job.runner_key, job.priority] += 1
-        tokens[job.runner_key] += _answer(job, known.get(job.model, nothing))
+        tokens[job.runner_key] += _answer(job, model_facts.get(job.model, nothing))
         if len(prompts) < SAMPLE:
             prompts.append(job.prompt)
     intake.check_whole()

@@ -17,7 +17,7 @@ DEEPEST = 100
 """Levels of a value: beyond, checking it against a schema would run out of stack."""
 _FENCE = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_MOST_SAID = 300
+_MOST_CHARACTERS = 300
 
 
 class Unfit(ValueError):
@@ -121,12 +121,12 @@ def _problem(value: Any, schema: str) -> str | None:
     except RecursionError:
         return "the schema refers to itself without end, or the answer is nested too deep for it"
     except (Unresolvable, re.error) as defect:
-        return f"the schema cannot be applied: {str(defect)[:_MOST_SAID]}"
+        return f"the schema cannot be applied: {str(defect)[:_MOST_CHARACTERS]}"
     if error is None:
         return None
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
     place = f"at {where.removeprefix('.')}: " if where else ""
-    return f"{place}{error.message}"[:_MOST_SAID]
+    return f"{place}{error.message}"[:_MOST_CHARACTERS]
 
 
 @lru_cache(maxsize=64)

@@ -33,10 +33,10 @@ def unpack_vector(vector: bytes) -> list[float]:
     return numbers.tolist()
 
 
-def shown_vector(vector: bytes) -> list[float]:
+def vector_values(vector: bytes) -> list[float]:
     """The numbers as text needs them: with as few digits as tell each float32 from the next.
 
-    >>> shown_vector(pack_vector([0.1, -2 / 3]))
+    >>> vector_values(pack_vector([0.1, -2 / 3]))
     [0.1, -0.6666667]
     """
     exact = array("f", unpack_vector(vector))

@@ -13,7 +13,7 @@ from worker.domain.schedules import Firing, Schedule, ScheduleDocument
 from worker.door.document_lines import Window, job_lines
 from worker.door.rows import InputLine
 from worker.errors import DocumentRefused, Problem
-from worker.policy.schedules import Change, Known, change, fingerprint, model_moved
+from worker.policy.schedules import Change, DocumentHistory, change, fingerprint, model_moved
 from worker.schedules.reading import ReadDocument
 from worker.schedules.spec import Asking
 from worker.storage.schedule_documents import Key, Noted
@@ -47,7 +47,7 @@ class Diff:
     asking: Asking
     schedule: Schedule
     firing: Firing
-    known: dict[Key, ScheduleDocument]
+    history: dict[Key, ScheduleDocument]
     digests: dict[str, frozenset[str]]
     windows: dict[str, Window | None]
     """Model → how much of a document fits."""
@@ -94,14 +94,14 @@ class Diff:
             )
         sha256 = document.document.sha256
         print_ = fingerprint(sha256, model, self.asking.plain)
-        seen = self.known.get((document.custom_id, model))
+        seen = self.history.get((document.custom_id, model))
         if seen is not None and seen.firing_id == self.firing.id and seen.change != Change.FAILED:
             found = Change(seen.change)  # this firing noted it already, before somebody died
         else:
             found = change(
                 None
                 if seen is None
-                else Known(
+                else DocumentHistory(
                     seen.fingerprint, seen.answered, seen.digest, pending=seen.pending, flawed=seen.flawed
                 ),
                 print_,
@@ -158,7 +158,7 @@ class Diff:
     def _missing(self) -> list[Key]:
         return [
             key
-            for key, seen in self.known.items()
+            for key, seen in self.history.items()
             if key not in self.entries
             and (not seen.gone or seen.firing_id == self.firing.id)
             and not any(_is_of(key[0], file) for file in self.unsettled)
@@ -167,7 +167,7 @@ class Diff:
     @property
     def added(self) -> list[str]:
         """Models that the schedule asks for the first time, while it asked others before."""
-        asked = {model for _, model in self.known}
+        asked = {model for _, model in self.history}
         return [model for model in self.schedule.spec.models if asked and model not in asked]
 
 

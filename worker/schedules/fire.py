@@ -294,8 +294,8 @@ def _note(
         _still_ours(conn, firing, token, clock)
         note_gone(conn, diff.schedule.id, firing.id, gone, now=clock.now())
         note_gone(conn, diff.schedule.id, firing.id, dropped, now=clock.now(), change=str(Change.DROPPED))
-        note_changes(conn, firing.id, [_missing(diff.known[key], Change.GONE) for key in gone])
-        note_changes(conn, firing.id, [_missing(diff.known[key], Change.DROPPED) for key in dropped])
+        note_changes(conn, firing.id, [_missing(diff.history[key], Change.GONE) for key in gone])
+        note_changes(conn, firing.id, [_missing(diff.history[key], Change.DROPPED) for key in dropped])
         batch_id = None if batch is None else batch.id
         run_firing(conn, firing.id, token=token, batch_id=batch_id, tallies=tallies, report=report)
 
@@ -315,7 +315,7 @@ def _note_chunk(
     conn: Connection, firing: Firing, token: str, diff: Diff, chunk: Sequence[Noted], clock: Clock
 ) -> None:
     _still_ours(conn, firing, token, clock)
-    note_documents(conn, diff.schedule.id, firing.id, chunk, known=diff.known, now=clock.now())
+    note_documents(conn, diff.schedule.id, firing.id, chunk, existing=diff.history, now=clock.now())
     note_changes(conn, firing.id, chunk)
 
 

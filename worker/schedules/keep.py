@@ -117,10 +117,10 @@ def matching(spec: ScheduleSpec) -> tuple[int, int]:
     return len(files), sum(files)
 
 
-def matches_shown(files: int, tables: int, models: int, roots: Sequence[str]) -> str:
+def matches_line(files: int, tables: int, models: int, roots: Sequence[str]) -> str:
     """What is said of them: a report counts documents times models, of which a table has one a row.
 
-    >>> matches_shown(14, 2, 2, ["/in"])
+    >>> matches_line(14, 2, 2, ["/in"])
     '14 files match under /in (each row of 2 tables is a document); each document is asked of 2 models'
     """
     shown = f"{files:,} {'file matches' if files == 1 else 'files match'} under {', '.join(roots)}"

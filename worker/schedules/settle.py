@@ -81,7 +81,7 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
         "problems": list(written.problems),
     }
     _write_summary(schedule, taken, report)
-    kept = {**taken.report, **{name: report[name] for name in _KEPT if name in report}}
+    kept = {**taken.report, **{name: report[name] for name in _DIFF_FIELDS if name in report}}
     now = clock.now()
     with database.write() as conn:
         ended = end_firing(conn, firing.id, state, token=token, now=now, report=kept, reason=reason)
@@ -110,7 +110,7 @@ def _stuck(batch: Batch, counts: Mapping[JobState, int]) -> str | None:
     return f"{jobs} held, and nothing else is left to do: caravan explain {batch.id}"
 
 
-_KEPT = (
+_DIFF_FIELDS = (
     "models",
     "answered",
     "taken",

@@ -167,7 +167,7 @@ class Care:
     def _work_between_jobs(self) -> None:
         taken = self._errand.part.names if self._errand is not None else ()
         now = self._session.context.clock.now()
-        for part in between_jobs(self._parts, now=now, closed=self._closed, taken=taken):
+        for part in between_jobs(self._parts, now=now, closed=self._closed, busy=taken):
             try:
                 match part.verb:
                     case ModelVerb.REMOVE:

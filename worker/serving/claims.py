@@ -139,7 +139,7 @@ class Claims:
         try:
             jobs = self._context.database.transact(
                 lambda conn: release_strays(
-                    conn, token=self._session.token, held=self.held(), now=self._context.clock.now()
+                    conn, token=self._session.token, keep=self.held(), now=self._context.clock.now()
                 )
             )
         except BaseException:

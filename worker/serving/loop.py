@@ -27,7 +27,7 @@ from worker.storage.claims import leave_host, take_host
 from worker.storage.hosts import get_host, quarantine_of
 from worker.storage.pulses import count_defect
 
-TAKEN = "served by another worker"
+SERVED_ELSEWHERE = "served by another worker"
 CHANGED = "host changed"
 LEASES_LOST = "leases lost"
 """Why a pass ended."""
@@ -68,7 +68,7 @@ def serve_host(
             return PassResult(host.name, 0, 0, "in quarantine")
         leased_until = now + timedelta(seconds=context.timings.lease)
         if not take_host(conn, host=host.name, token=token, now=now, until=leased_until):
-            return PassResult(host.name, 0, 0, TAKEN)
+            return PassResult(host.name, 0, 0, SERVED_ELSEWHERE)
         if get_host(conn, host.name) != host:
             leave_host(conn, host=host.name, token=token, now=now)
             return PassResult(host.name, 0, 0, CHANGED)
@@ -87,7 +87,7 @@ def _serve(parts: Parts) -> str:
             return _loop(parts)
         except HostLost:
             _drain(parts)
-            return TAKEN
+            return SERVED_ELSEWHERE
         except Exception as error:
             emit("serving.failed", host=parts.session.host, message=in_words(error)[:300])
             _drain(parts, learn=False)
@@ -168,7 +168,7 @@ def _ending(parts: Parts) -> str | None:
     """Why the pass ends although there may be work; None where it goes on."""
     session = parts.session
     if session.lost.is_set():
-        return TAKEN
+        return SERVED_ELSEWHERE
     if parts.context.stop.is_set():
         return "stopped"
     if session.changed.is_set():
@@ -192,7 +192,7 @@ def _wait(parts: Parts) -> float:
 def _end(parts: Parts, reason: str) -> str:
     _drain(parts)
     if parts.session.lost.is_set():
-        return TAKEN
+        return SERVED_ELSEWHERE
     _apply_keep_alive(parts)
     return reason
 

@@ -11,7 +11,7 @@ from worker.observability.events import emit
 from worker.serving.machine import Machine
 from worker.serving.session import HostSession
 from worker.storage.engine import Connection
-from worker.storage.reuse import NEW, SEEN, reuse_claimed, reuse_waiting, wants_reuse
+from worker.storage.reuse import LOOKED_UP, NEW, reuse_claimed, reuse_waiting, wants_reuse
 
 CHUNK = 2000
 """Jobs in one transaction."""
@@ -99,7 +99,7 @@ class Reuse:
         digests, limit, total = self._digests(), self._ahead, 0
         for model in sorted(models):
             if model in digests:
-                total += self._chunk(model, digests[model], mark=SEEN, limit=limit)[1]
+                total += self._chunk(model, digests[model], mark=LOOKED_UP, limit=limit)[1]
         self._ahead = min(MOST_AHEAD, 2 * limit) if 2 * total > limit else 0
         if total:
             emit("job.reused", host=self._context.host.name, jobs=total)

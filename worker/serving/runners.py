@@ -7,7 +7,7 @@ from datetime import datetime
 
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
-from worker.policy.reloads import KEPT
+from worker.policy.reloads import MOST_WAITS
 from worker.policy.sharing import has_foreign_use
 
 
@@ -22,7 +22,7 @@ class Runner:
     memory: int | None = None
     used_at: float = float("-inf")
     """When it answered last, on the process's monotonic clock."""
-    waits: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_WAITS))
     """Seconds that the last jobs waited for it, without those jobs that loaded it."""
 
     @property

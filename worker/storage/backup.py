@@ -22,7 +22,7 @@ from worker.storage.engine import Database, database_url, open_database, sqlite_
 from worker.storage.migrate import HEAD, check_schema, renew_report_views, revision, upgrade
 from worker.storage.snapshots import unwritable
 
-KEPT = 3
+MOST_COPIES = 3
 """Automatic backups that stay; older ones go."""
 
 
@@ -124,7 +124,7 @@ def before_upgrade(database: Path, folder: Path, *, revision: str, now: datetime
     file = folder / f"caravan-{revision}-{now:%Y%m%dT%H%M%SZ}.db"
     with _written(file) as part:
         _snapshot(database, part)
-    for old in sorted(folder.glob("caravan-*.db"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+    for old in sorted(folder.glob("caravan-*.db"), key=lambda path: path.stat().st_mtime)[:-MOST_COPIES]:
         old.unlink(missing_ok=True)
     return file
 

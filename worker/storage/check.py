@@ -17,7 +17,7 @@ from worker.storage.types import UtcTime
 
 GRACE = timedelta(minutes=2)
 """A lease that ran out longer ago than this should have been rescued."""
-SHOWN = 5
+MOST_EXAMPLES = 5
 """Places that are named of each broken invariant."""
 
 
@@ -205,7 +205,7 @@ def _checked(conn: Connection, invariant: Invariant, counts: Mapping[str, int], 
     broken = 0
     for row in conn.execution_options(yield_per=1000).execute(statement, values):
         broken += 1
-        if len(places) < SHOWN:
+        if len(places) < MOST_EXAMPLES:
             places.append(str(row[0]))
     return Checked(invariant.name, invariant.promise, counts[invariant.rows], broken, places)
 
@@ -213,6 +213,6 @@ def _checked(conn: Connection, invariant: Invariant, counts: Mapping[str, int], 
 def _of_the_file(conn: Connection) -> Iterator[Checked]:
     said = [str(row[0]) for row in conn.execute(text("PRAGMA quick_check(5)"))]
     wrong = [] if said == ["ok"] else said
-    yield Checked("file", "the file is whole", 1, len(wrong), wrong[:SHOWN])
+    yield Checked("file", "the file is whole", 1, len(wrong), wrong[:MOST_EXAMPLES])
     orphans = [f"{row[0]} row {row[1]} → {row[2]}" for row in conn.execute(text("PRAGMA foreign_key_check"))]
-    yield Checked("references", "what refers to a row finds it", 1, len(orphans), orphans[:SHOWN])
+    yield Checked("references", "what refers to a row finds it", 1, len(orphans), orphans[:MOST_EXAMPLES])

@@ -477,7 +477,7 @@ def renew(conn: Connection, *, token: str, job_ids: Iterable[int], lease_until: 
     return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1] is not None))
 
 
-_ASKED = text(
+_MARK = text(
     "UPDATE jobs SET asked = true WHERE id IN :ids AND lease_token = :token AND NOT asked"
 ).bindparams(bindparam("ids", expanding=True))
 
@@ -486,7 +486,7 @@ def mark_in_slot(conn: Connection, *, token: str, job_ids: Iterable[int]) -> Non
     """These jobs of ``token`` are in a slot, not before one: should their worker die, it may have been one of them."""
     ids = sorted(job_ids)
     if ids:
-        conn.execute(_ASKED, {"ids": ids, "token": token})
+        conn.execute(_MARK, {"ids": ids, "token": token})
 
 
 def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
@@ -523,13 +523,13 @@ def _return_cancelled(conn: Connection, job_ids: Sequence[int]) -> None:
         return_to_answers(conn, jobs.c.id.in_(job_ids))
 
 
-def release_strays(conn: Connection, *, token: str, held: Iterable[int], now: datetime) -> int:
-    """Give back the jobs that bear ``token`` and are not among those ``held``; returns how many.
+def release_strays(conn: Connection, *, token: str, keep: Iterable[int], now: datetime) -> int:
+    """Give back the jobs that bear ``token`` and are not among those of ``keep``; returns how many.
 
     For a worker that could not hear how its last claim or release ended. Only the thread that claims may call it.
     """
     rows = conn.execute(select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_token == token))
-    return release_jobs(conn, token=token, job_ids={row[0] for row in rows} - set(held), now=now)
+    return release_jobs(conn, token=token, job_ids={row[0] for row in rows} - set(keep), now=now)
 
 
 # -- what a dead worker left ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from worker.storage.engine import Database
 from worker.storage.tables import fleet, hosts, jobs, metadata, pulses, results
 
 CHUNK = 2000
-_LEFT_OUT = frozenset({fleet.name, pulses.name})
+_SKIP = frozenset({fleet.name, pulses.name})
 """The row of ``fleet`` is in every database; who was alive is not what is moved."""
 
 Progress = Callable[[str, int], None]
@@ -25,7 +25,7 @@ Progress = Callable[[str, int], None]
 
 def copied_tables() -> list[Table]:
     """What is copied, each after those that it refers to."""
-    return [table for table in metadata.sorted_tables if table.name not in _LEFT_OUT]
+    return [table for table in metadata.sorted_tables if table.name not in _SKIP]
 
 
 def is_empty(conn: Connection) -> bool:

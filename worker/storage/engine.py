@@ -248,7 +248,7 @@ def open_database(
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
     else:
-        require("fleet", f"{shown(parsed)}: a PostgreSQL database", "psycopg")
+        require("fleet", f"{safe_url(parsed)}: a PostgreSQL database", "psycopg")
         engine = create_engine(
             parsed,
             pool_size=pool_size,
@@ -303,7 +303,7 @@ def translated(url: URL) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable(f"{shown(url)}: all connections of this process are in use") from error
+        raise DatabaseUnavailable(f"{safe_url(url)}: all connections of this process are in use") from error
     except Exception as error:
         failure = _failure(error, url)
         if failure is None:
@@ -358,9 +358,9 @@ def _failure(error: Exception, url: URL) -> DatabaseFailure | None:
     if not kinds:
         return None
     reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-    message = f"{shown(url)}: {reason}"
+    message = f"{safe_url(url)}: {reason}"
     if kinds & _OUTDATED or ("Error" in kinds and reason.startswith(_OUTDATED_SQLITE)):
-        return SchemaOutdated(f"{shown(url)} has not been set up for this version: run caravan db upgrade")
+        return SchemaOutdated(f"{safe_url(url)} has not been set up for this version: run caravan db upgrade")
     code, state = _sqlite_code(cause), getattr(cause, "sqlstate", None)
     if code in _CONTENDED_SQLITE or state in _CONTENDED_STATES:
         return DatabaseContended(message, _AGAIN)
@@ -410,7 +410,7 @@ def _sqlite_code(cause: object) -> int | None:
     return None if code is None else code & 0xFF  # without what extends it
 
 
-def shown(url: URL) -> str:
+def safe_url(url: URL) -> str:
     """``url`` for people: a path of a SQLite file, any other without its secrets."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"

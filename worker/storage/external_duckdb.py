@@ -104,12 +104,12 @@ class DuckFile:
 
 
 @contextmanager
-def duckdb_errors(option: str, shown: str) -> Iterator[None]:
+def duckdb_errors(option: str, url: str) -> Iterator[None]:
     """What DuckDB says, as a refusal that names the option and the file."""
     try:
         yield
     except duckdb.Error as error:
-        raise _refused(option, f"{shown}: {str(error).strip().splitlines()[0]}") from error
+        raise _refused(option, f"{url}: {str(error).strip().splitlines()[0]}") from error
 
 
 def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:

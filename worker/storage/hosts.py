@@ -287,15 +287,15 @@ def record_idle_load(conn: Connection, name: str, runner_key: str, *, now: datet
 
 
 def record_residents(
-    conn: Connection, name: str, held: Mapping[str, int | None], used: str | None, *, now: datetime
+    conn: Connection, name: str, runners: Mapping[str, int | None], used: str | None, *, now: datetime
 ) -> None:
     """The host holds these runners now (→ the bytes each takes, where known) and uses ``used``."""
     conn.execute(update(hosts).where(hosts.c.name == name).values(resident=used))
     conn.execute(
-        delete(residents).where(residents.c.host == name, residents.c.runner_key.not_in(sorted(held)))
+        delete(residents).where(residents.c.host == name, residents.c.runner_key.not_in(sorted(runners)))
     )
-    if held:
-        rows = [{"host": name, "key": key, "memory": memory, "now": now} for key, memory in held.items()]
+    if runners:
+        rows = [{"host": name, "key": key, "memory": memory, "now": now} for key, memory in runners.items()]
         conn.execute(_HOLDS, rows)
 
 

@@ -245,7 +245,11 @@ def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
     if conn.scalar(select(exists().where(in_batch(batch_id)))):
         return False
     conn.execute(delete(rejects).where(rejects.c.batch_id == batch_id))
-    made = batches.c.key.regexp_match("^run-[0-9a-f]{32}") if conn.dialect.name == "postgresql" else _MADE
+    made = (
+        batches.c.key.regexp_match("^run-[0-9a-f]{32}")
+        if conn.dialect.name == "postgresql"
+        else _AUTOMATIC_KEY
+    )
     marked = conn.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.pruned_at.is_(None))
@@ -259,7 +263,7 @@ def close_pruned(conn: Connection, batch_id: int, *, now: datetime) -> bool:
     return bool(marked.rowcount)
 
 
-_MADE = batches.c.key.op("GLOB")("run-" + "[0-9a-f]" * 32 + "*")
+_AUTOMATIC_KEY = batches.c.key.op("GLOB")("run-" + "[0-9a-f]" * 32 + "*")
 
 
 def end_running(conn: Connection, batch_id: int, job_ids: Sequence[int], *, now: datetime) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
 from worker.observability.events import emit
-from worker.storage.engine import Database, open_database, shown
+from worker.storage.engine import Database, open_database, safe_url
 from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
 from worker.storage.view_upkeep import create_views, renew_views, views_are_current
 
@@ -124,13 +124,13 @@ def check_schema(database: Database) -> None:
         state = (
             f"is at revision {found}, this version needs {HEAD}" if found else "has no tables of Caravan yet"
         )
-        raise SchemaOutdated(f"{shown(database.url)} {state}; run: caravan db upgrade")
+        raise SchemaOutdated(f"{safe_url(database.url)} {state}; run: caravan db upgrade")
 
 
 def _refuse_newer(database: Database, revision: str | None) -> None:
     if revision is not None and revision > HEAD:  # revisions are numbered 0001, 0002, …
         raise SchemaOutdated(
-            f"{shown(database.url)} is at revision {revision}, of a newer version of caravan; "
+            f"{safe_url(database.url)} is at revision {revision}, of a newer version of caravan; "
             f"this one knows {HEAD}: install the newer"
         )
 

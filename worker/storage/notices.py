@@ -13,7 +13,7 @@ from worker.storage.tables import batches, firings, notices, operations
 from worker.storage.types import UtcTime
 from worker.storage.unreadable import readable, reading_row, unreadable
 
-TAKEN = timedelta(minutes=2)
+LEASE = timedelta(minutes=2)
 """How long one who took a notice may be about it, before somebody else tries."""
 
 
@@ -130,7 +130,7 @@ def take_notice(conn: Connection, notice: Notice, *, now: datetime) -> bool:
             notices.c.state == str(NoticeState.WAITING),
             notices.c.next_at == notice.next_at,
         )
-        .values(next_at=now + TAKEN, tries=notices.c.tries + 1)
+        .values(next_at=now + LEASE, tries=notices.c.tries + 1)
     )
     return bool(taken.rowcount)
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.health import DEFECTS, DEFECTS_KEPT, Pulse
+from worker.domain.health import DEFECT_RETENTION, DEFECTS, Pulse
 from worker.errors import in_words
 from worker.storage.tables import pulses
 from worker.storage.types import UtcTime
@@ -73,6 +73,6 @@ def probe(conn: Connection, *, now: datetime) -> None:
 def count_defect(conn: Connection, host: str, *, error: Exception, now: datetime) -> None:
     """A thread that serves ``host`` failed with a defect of ours. ``caravan health`` shows how many there were."""
     before = questions(conn, DEFECTS + host).get(DEFECTS + host)
-    count = int(before.detail.get("count", 0)) if before and now - before.at < DEFECTS_KEPT else 0
+    count = int(before.detail.get("count", 0)) if before and now - before.at < DEFECT_RETENTION else 0
     detail = {"count": count + 1, "error": in_words(error)[:300]}
     record_pulse(conn, DEFECTS + host, now=now, detail=detail)

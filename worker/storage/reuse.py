@@ -19,7 +19,7 @@ from worker.storage.tables import jobs
 from worker.storage.transitions import REUSE, REUSE_CLAIMED, count_picked, move, write_state
 from worker.storage.types import UtcTime
 
-NEW, SEEN = 1, 2
+NEW, LOOKED_UP = 1, 2
 """``jobs.reuse``: nobody has looked for an answer yet; there was none. NULL: none is to be taken."""
 
 _COPIED = (
@@ -145,7 +145,7 @@ def reuse_waiting(
 ) -> Looked:
     """Answer up to ``limit`` queued jobs of ``model`` that bear ``mark`` from what its weights ``digest`` said before.
 
-    Those without such an answer are marked ``SEEN``. ``cut`` is false where a cut answer would be a failure.
+    Those without such an answer are marked ``LOOKED_UP``. ``cut`` is false where a cut answer would be a failure.
     """
     asked = {"model": model, "mark": mark, "limit": limit, **id_range(batch_id)}
     rows = conn.execute(_PICK[conn.dialect.name], asked).all()
@@ -154,7 +154,7 @@ def reuse_waiting(
         taken.update(_take(conn, ids, digest, now=now, cut=cut))
     if mark == NEW:
         for ids in slices([row.id for row in rows if row.id not in taken]):
-            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=SEEN))
+            conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(reuse=LOOKED_UP))
     move(conn, REUSE, [row for row in rows if row.id in taken], now=now)
     return Looked(len(rows), len(taken))
 

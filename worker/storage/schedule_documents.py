@@ -102,12 +102,12 @@ def note_documents(
     firing_id: int,
     noted: Sequence[Noted],
     *,
-    known: Collection[Key],
+    existing: Collection[Key],
     now: datetime,
 ) -> None:
     """Remember what a firing found. What is asked again keeps its latest answer until there is a newer one."""
-    new = [one for one in noted if (one.custom_id, one.model) not in known]
-    old = [one for one in noted if (one.custom_id, one.model) in known]
+    new = [one for one in noted if (one.custom_id, one.model) not in existing]
+    old = [one for one in noted if (one.custom_id, one.model) in existing]
     if new:
         conn.execute(
             insert(schedule_documents),

@@ -93,7 +93,7 @@ _ORDER = {
     "report_schedules": "schedule",
     "report_documents": "schedule, path, custom_id, model",
 }
-_OF_ONE = {
+_BATCH_FILTERS = {
     **dict.fromkeys(OF_BATCH, "WHERE batch = :batch"),
     "report_documents": "WHERE job_id IN (SELECT job_id FROM report_results WHERE batch = :batch)",
 }
@@ -164,7 +164,7 @@ def _rows(conn: Connection, view: str, types: Mapping[str, str], batch_id: int |
     shown = ", ".join(
         f"CAST({name} AS TEXT) AS {name}" if kind == "json" else name for name, kind in types.items()
     )
-    where = "" if batch_id is None else _OF_ONE.get(view, "")
+    where = "" if batch_id is None else _BATCH_FILTERS.get(view, "")
     read = [_READ.get(kind, _as_it_is) for kind in types.values()]
     # not from the view: its JSON would have its keys in another order than they were given
     query = views(conn.dialect.name, stored_json=True)[view]

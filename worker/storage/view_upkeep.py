@@ -41,7 +41,7 @@ def views_away(conn: Connection, *, back: bool = True) -> Iterator[None]:
         if back:
             _put_up(conn, ours, theirs)
         return
-    kept = conn.execute(text(_OTHER_VIEWS).bindparams(_name_list(conn))).all()
+    kept = conn.execute(text(_FOREIGN_VIEWS).bindparams(_name_list(conn))).all()
     for name in (*_names(conn), *(row.name for row in kept)):
         conn.execute(text(f"DROP VIEW IF EXISTS {_quoted(name)}"))
     yield
@@ -60,7 +60,9 @@ def create_views(conn: Connection) -> None:
             _run(conn, f"COMMENT ON VIEW {name} IS '{marks[name]}'")
 
 
-_OTHER_VIEWS = "SELECT name, sql FROM sqlite_master WHERE type = 'view' AND name NOT IN :names ORDER BY rowid"
+_FOREIGN_VIEWS = (
+    "SELECT name, sql FROM sqlite_master WHERE type = 'view' AND name NOT IN :names ORDER BY rowid"
+)
 """A change of a table fails in SQLite while any view is broken, and one built on a report view is, without that."""
 
 

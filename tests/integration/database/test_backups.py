@@ -17,7 +17,7 @@ from worker.settings import load_settings
 from worker.stack import moving
 from worker.stack.moving import move
 from worker.storage import copy
-from worker.storage.backup import KEPT, back_up, bring_up_to_date, restore
+from worker.storage.backup import MOST_COPIES, back_up, bring_up_to_date, restore
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
 from worker.storage.migrate import HEAD, revision
@@ -155,7 +155,7 @@ def test_a_file_is_saved_before_its_schema_is_upgraded_and_the_last_three_stay(
 
     backups = tmp_path / "backups"
     database = open_database(sqlite_url)
-    for turn in range(KEPT + 2):
+    for turn in range(MOST_COPIES + 2):
         with database.write() as conn:
             config = Config()
             config.set_main_option("script_location", str(scripts()))
@@ -166,7 +166,7 @@ def test_a_file_is_saved_before_its_schema_is_upgraded_and_the_last_three_stay(
 
     assert revision(sqlite_url) == HEAD
     saved = sorted(backups.iterdir())
-    assert len(saved) == KEPT
+    assert len(saved) == MOST_COPIES
     assert all(revision(f"sqlite:///{one}") == "0003" for one in saved)
     assert "database.backed_up" in caplog.text
     database.close()

@@ -20,5 +20,5 @@ def fill_nights(database: Database, *, now: datetime, model: str = "qwen3:8b") -
             Noted("a.txt", model, "/in/a.txt", "new", sha256="0" * 64, fingerprint=b"0" * 16),
             Noted("b.pdf", model, "/in/b.pdf", "failed", error_code="encrypted", error_message="a password"),
         ]
-        note_documents(conn, schedule.id, firing.id, noted, known=(), now=now)
+        note_documents(conn, schedule.id, firing.id, noted, existing=(), now=now)
         note_changes(conn, firing.id, noted)

@@ -60,7 +60,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 def asked(store: Store, *lines: dict[str, object]) -> Tally:
     with store.database.read() as conn:
         known = model_facts(conn)
-    return tally(Intake(JobDefaults(), 3, known=known), (json.dumps(line) for line in lines), known)
+    return tally(Intake(JobDefaults(), 3, model_facts=known), (json.dumps(line) for line in lines), known)
 
 
 def learned(store: Store, *seen: StoredPace) -> None:

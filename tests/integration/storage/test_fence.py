@@ -68,7 +68,7 @@ def test_nobody_gives_back_what_another_worker_runs(store: Store) -> None:
 
     with store.database.write() as conn:
         assert release_jobs(conn, token="another's", job_ids=[job.id], now=store.now) == 0
-        assert release_strays(conn, token="another's", held=[], now=store.now) == 0
+        assert release_strays(conn, token="another's", keep=[], now=store.now) == 0
 
     assert store.counts() == {JobState.RUNNING: 1}
 
@@ -303,7 +303,7 @@ def test_a_job_that_bears_the_token_and_is_in_nobodys_hands_is_not_renewed_and_c
 
     with store.database.write() as conn:
         renewed = renew(conn, token="t1", job_ids=[held.id], lease_until=store.now + timedelta(seconds=90))
-        given_back = release_strays(conn, token="t1", held=[held.id], now=store.now)
+        given_back = release_strays(conn, token="t1", keep=[held.id], now=store.now)
 
     assert renewed.job_ids == {held.id}
     assert given_back == 1

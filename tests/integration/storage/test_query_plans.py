@@ -50,7 +50,7 @@ ASKED: dict[str, Callable[[Connection], object]] = {
     "backlog of a batch": lambda conn: read_backlog(conn, now=NOW, batch_id=2),
     "renew": lambda conn: renew(conn, token="t1", job_ids=[1, 2], lease_until=UNTIL),
     "cancel flags": lambda conn: cancel_requested(conn, token="t1"),
-    "strays": lambda conn: release_strays(conn, token="t1", held=[], now=NOW),
+    "strays": lambda conn: release_strays(conn, token="t1", keep=[], now=NOW),
     "followers": lambda conn: settle_followers(conn, now=NOW, limit=5),
     "rescue": lambda conn: rescue_stale(conn, now=UNTIL + timedelta(seconds=1), limit=5),
     "promote due": lambda conn: promote_due(conn, now=NOW, limit=5),

@@ -410,4 +410,4 @@ def test_the_age_of_a_deletion_counts_for_those_that_still_run(store: Store) -> 
     )
 
     assert gone.jobs == 3 and states(store, batch) == {}
-    assert timedelta(0) < operate.KEPT
+    assert timedelta(0) < operate.RETENTION

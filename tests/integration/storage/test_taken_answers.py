@@ -15,7 +15,7 @@ from worker.storage.check import check_database
 from worker.storage.extend import replace_jobs
 from worker.storage.keeping import forget_jobs
 from worker.storage.results import get_result, stored_context
-from worker.storage.reuse import NEW, SEEN, Looked, reuse_claimed, reuse_waiting, wants_reuse
+from worker.storage.reuse import LOOKED_UP, NEW, Looked, reuse_claimed, reuse_waiting, wants_reuse
 from worker.storage.rollups import number_results
 
 MODEL = "qwen3:8b"
@@ -70,7 +70,7 @@ def test_other_weights_have_other_answers(store: Store) -> None:
     store.submit(asking(1))
 
     assert look(store, "d2") == Looked(1, 0)
-    assert look(store, "d1", mark=SEEN) == Looked(1, 1)
+    assert look(store, "d1", mark=LOOKED_UP) == Looked(1, 1)
 
 
 def test_what_was_looked_at_in_vain_is_not_looked_at_again(store: Store) -> None:

@@ -105,7 +105,7 @@ def limits() -> list[Limit]:
         ),
         Limit(
             "all texts while a template is rendered",
-            f"{sandbox.MADE_LIMIT // 2**20} million characters (2²⁰ each)",
+            f"{sandbox.OUTPUT_LIMIT // 2**20} million characters (2²⁰ each)",
             FIXED,
             ROW,
         ),
@@ -136,7 +136,7 @@ def limits() -> list[Limit]:
             "the line is refused by its number (`invalid_json`)",
         ),
         Limit("problems reported for one line", f"{MOST_PROBLEMS}", FIXED, "the first ones are reported"),
-        Limit("problems reported for one input", f"{intake.PROBLEMS_SHOWN}", FIXED, "the rest is counted"),
+        Limit("problems reported for one input", f"{intake.MOST_PROBLEMS}", FIXED, "the rest is counted"),
         Limit("jobs of a batch", f"{MOST_JOBS:,}", "split the input", FILE),
         Limit(
             "jobs of one Celery message",

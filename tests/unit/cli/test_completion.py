@@ -11,7 +11,7 @@ import pytest
 import typer
 from sqlalchemy import insert
 
-from worker.cli.commands import ASKED_BY_SHELL, COMMANDS
+from worker.cli.commands import COMMANDS, COMPLETION_VARIABLE
 from worker.cli.completion import ARGUMENTS, answer, kind_of_option
 from worker.cli.main import app
 from worker.storage.engine import open_database, sqlite_url
@@ -50,7 +50,7 @@ def fill(url: str) -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with a database, and a shell that asks."""
     monkeypatch.setenv("CARAVAN_HOME", str(tmp_path))
-    monkeypatch.setenv(ASKED_BY_SHELL, "complete_bash")
+    monkeypatch.setenv(COMPLETION_VARIABLE, "complete_bash")
     fill(sqlite_url(tmp_path / "caravan.db"))
     return tmp_path
 

@@ -17,7 +17,7 @@ from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
 from worker.cli.plain import cells
 from worker.cli.render import batch_progress_shown, rates
-from worker.cli.summary import Shown, _show, is_news, next_steps
+from worker.cli.summary import RunView, _show, is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.door.submit import Receipt
@@ -84,7 +84,7 @@ def test_log_lines_stand_whole_above_the_display(width: int, log: Callable[..., 
             show(HALFWAY, RATES, situation=a_situation())
             drawn = len(screen.rows)
             log("job.failed", custom_id="SKU-00040", code="unsupported", message="x" * 100)
-            show(HALFWAY, rates(done=913, left=87, tokens=91_300, seconds=61), situation=a_situation())
+            show(HALFWAY, rates(ended=913, unfinished=87, tokens=91_300, seconds=61), situation=a_situation())
             rows = list(screen.rows)
     finally:
         logger.handlers[:] = before
@@ -103,7 +103,7 @@ def test_a_terminal_that_becomes_narrower_keeps_no_stale_copy() -> None:
         show(HALFWAY, RATES, situation=a_situation())
         screen.become(60)
         on.width = 60
-        show(HALFWAY, rates(done=913, left=87, tokens=1, seconds=61), situation=a_situation())
+        show(HALFWAY, rates(ended=913, unfinished=87, tokens=1, seconds=61), situation=a_situation())
 
         assert sum("912/1,000" in row for row in screen.rows) == 1
         assert sum("gpu-00" in row for row in screen.rows) == 1
@@ -115,7 +115,7 @@ def test_the_bar_gives_way_and_never_the_time_that_is_left(width: int) -> None:
     many = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 5_000_000, JobState.QUEUED: 15_000_000})
 
     with batch_progress_shown(on, many) as show:
-        show(many, rates(done=100, left=9_000, tokens=5_658_000, seconds=1))
+        show(many, rates(ended=100, unfinished=9_000, tokens=5_658_000, seconds=1))
         (line,) = [row for row in screen.rows if "ETA" in row]
 
     assert line.rstrip().endswith("ETA 1 min 30 s")
@@ -241,7 +241,7 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
 def test_a_full_disk_is_a_line_of_the_display_until_there_is_room_again() -> None:
     on, screen = a_console(80)
     full = DatabaseUnavailable("caravan.db: database or disk is full; make room")
-    shown = Shown(cast(Workplace, SimpleNamespace(stack=None)), Receipt(HALFWAY.batch, created=False))
+    shown = RunView(cast(Workplace, SimpleNamespace(stack=None)), Receipt(HALFWAY.batch, created=False))
 
     def looks() -> Iterator[Look]:
         yield Look(HALFWAY, Outlook.GOING, 0.0, a_situation())

@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.unit.cli.test_display import a_console
 from tests.waiting import wait_until
 from worker.cli import reading
-from worker.cli.reading import ReadingShown
+from worker.cli.reading import ReadingProgress
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def test_a_terminal_shows_the_row_that_is_read_and_forgets_it_at_the_end() -> No
     console, screen = a_console(80)
     row = 1_200
 
-    with ReadingShown(console, "products.csv", lambda: row) as shown:
+    with ReadingProgress(console, "products.csv", lambda: row) as shown:
         wait_until(
             lambda: "Reading products.csv: 1,200 rows" in "".join(screen.rows), description="it is shown"
         )
@@ -39,7 +39,7 @@ def test_elsewhere_it_is_a_line_now_and_then() -> None:
 
     written = io.StringIO()
 
-    with ReadingShown(Console(file=written, width=200), "products.csv", lambda: 7):
+    with ReadingProgress(Console(file=written, width=200), "products.csv", lambda: 7):
         wait_until(
             lambda: "Reading products.csv: 7 rows\n" in written.getvalue(), description="a line is printed"
         )
@@ -49,7 +49,7 @@ def test_a_quiet_console_shows_nothing() -> None:
 
     written = io.StringIO()
 
-    with ReadingShown(Console(file=written, quiet=True), "products.csv", lambda: 7):
+    with ReadingProgress(Console(file=written, quiet=True), "products.csv", lambda: 7):
         pass
 
     assert written.getvalue() == ""

@@ -58,7 +58,7 @@ def test_a_bar_shows_how_many_how_fast_and_how_long_within_the_terminals_width(w
     on = console(terminal=True, width=width)
 
     with batch_progress_shown(on, HALFWAY) as show:
-        show(HALFWAY, rates(done=912, left=88, tokens=91_200, seconds=60))
+        show(HALFWAY, rates(ended=912, unfinished=88, tokens=91_200, seconds=60))
 
     text = printed(on)
     assert "912/1,000" in text
@@ -69,13 +69,13 @@ def test_without_a_terminal_progress_is_quiet_at_first() -> None:
     on = console(terminal=False)
 
     with batch_progress_shown(on, HALFWAY) as show:
-        show(HALFWAY, rates(done=912, left=88, tokens=91_200, seconds=60))
+        show(HALFWAY, rates(ended=912, unfinished=88, tokens=91_200, seconds=60))
 
     assert printed(on) == ""
 
 
 def test_progress_is_said_in_a_line() -> None:
-    line = progress_line(HALFWAY, rates(done=912, left=88, tokens=0, seconds=60))
+    line = progress_line(HALFWAY, rates(ended=912, unfinished=88, tokens=0, seconds=60))
 
     assert line == (
         "batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, about 5 s left"

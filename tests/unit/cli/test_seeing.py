@@ -30,7 +30,7 @@ from worker.storage.host_rows import HostRow
 from worker.storage.migrate import HEAD, upgrade
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
-RATES = rates(done=912, left=88, tokens=91_200, seconds=60)
+RATES = rates(ended=912, unfinished=88, tokens=91_200, seconds=60)
 
 
 def a_host(name: str, **fields: Any) -> HostRow:

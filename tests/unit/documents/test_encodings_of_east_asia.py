@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.documents.east_asian_texts import ALPHABETS, WORDS, WRITTEN, lines
-from worker.documents.encodings import decoded, find_encoding, shown_encoding
+from worker.documents.encodings import decoded, encoding_label, find_encoding
 from worker.documents.likelihood import likeliest
 from worker.documents.tables import open_rows
 from worker.errors import InputRefused
@@ -147,4 +147,4 @@ def test_a_sample_that_ends_within_a_character_is_weighed_all_the_same() -> None
 
 def test_an_encoding_is_shown_as_the_option_takes_it() -> None:
     for name in ENCODINGS:
-        assert "".encode(shown_encoding(name).split(" ")[0]) == b""
+        assert "".encode(encoding_label(name).split(" ")[0]) == b""

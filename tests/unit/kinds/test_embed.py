@@ -20,7 +20,7 @@ from worker.kinds.embed.kind import TEXTS_A_CALL, TOKENS_A_CALL
 from worker.kinds.embed.reply import shares
 from worker.kinds.registry import kind_of, shapes, together
 from worker.replies.stream import Reader
-from worker.replies.vectors import shown_vector, unpack_vector
+from worker.replies.vectors import unpack_vector, vector_values
 
 T = TypeVar("T")
 TOO_LONG = HostError(Code.CONTEXT_OVERFLOW, "the input length exceeds the context length")
@@ -263,4 +263,4 @@ def test_a_vector_as_text_is_the_same_vector(values: list[float]) -> None:
     packed = pack_vector(values)
 
     assert unpack_vector(packed) == values
-    assert pack_vector(shown_vector(packed)) == packed
+    assert pack_vector(vector_values(packed)) == packed

@@ -27,7 +27,7 @@ def test_a_later_part_waits_for_an_earlier_one_on_its_model() -> None:
     assert next_errand([removal, pull, copy], now=NOW, closed=False) is None
     assert next_errand([pull, removal], now=NOW, closed=False) == pull
     assert between_jobs([pull, removal], now=NOW, closed=False) == []
-    assert between_jobs([removal], now=NOW, closed=False, taken=pull.names) == []
+    assert between_jobs([removal], now=NOW, closed=False, busy=pull.names) == []
 
 
 def test_a_part_waits_for_its_time_and_for_the_hours_of_its_host() -> None:

@@ -12,8 +12,8 @@ from worker.errors import InputRefused
 from worker.policy.schedules import (
     LATE,
     Change,
+    DocumentHistory,
     Due,
-    Known,
     change,
     check_cron,
     due,
@@ -147,21 +147,21 @@ ONE, OTHER = fingerprint("aa", "m", {"prompt": "x"}), fingerprint("aa", "m", {"p
     ("known", "expected"),
     [
         (None, Change.NEW),
-        (Known(None), Change.NEW),
-        (Known(ONE, ONE), Change.REUSED),
-        (Known(OTHER, OTHER), Change.CHANGED),
-        (Known(ONE, None), Change.RETRIED),
-        (Known(ONE, OTHER), Change.RETRIED),
-        (Known(ONE, None, pending=True), Change.PENDING),
-        (Known(OTHER, ONE), Change.REUSED),
+        (DocumentHistory(None), Change.NEW),
+        (DocumentHistory(ONE, ONE), Change.REUSED),
+        (DocumentHistory(OTHER, OTHER), Change.CHANGED),
+        (DocumentHistory(ONE, None), Change.RETRIED),
+        (DocumentHistory(ONE, OTHER), Change.RETRIED),
+        (DocumentHistory(ONE, None, pending=True), Change.PENDING),
+        (DocumentHistory(OTHER, ONE), Change.REUSED),
     ],
 )
-def test_what_is_asked_of_a_document(known: Known | None, expected: Change) -> None:
+def test_what_is_asked_of_a_document(known: DocumentHistory | None, expected: Change) -> None:
     assert change(known, ONE) is expected
 
 
 def test_other_weights_under_the_same_name_are_asked_again_only_where_that_is_wanted() -> None:
-    known, now = Known(ONE, ONE, "sha256:old"), frozenset({"sha256:new"})
+    known, now = DocumentHistory(ONE, ONE, "sha256:old"), frozenset({"sha256:new"})
 
     assert change(known, ONE, digests=now) is Change.REUSED
     assert change(known, ONE, digests=now, on_model_change="rerun") is Change.CHANGED
@@ -169,12 +169,15 @@ def test_other_weights_under_the_same_name_are_asked_again_only_where_that_is_wa
 
 
 def test_a_flawed_answer_is_asked_again_only_where_that_is_wanted() -> None:
-    flawed = Known(ONE, ONE, flawed=True)
+    flawed = DocumentHistory(ONE, ONE, flawed=True)
 
     assert change(flawed, ONE) is Change.REUSED
     assert change(flawed, ONE, ask_cut_again=True) is Change.RETRIED
-    assert change(Known(ONE, ONE, flawed=True, pending=True), ONE, ask_cut_again=True) is Change.PENDING
-    assert change(Known(ONE, ONE), ONE, ask_cut_again=True) is Change.REUSED
+    assert (
+        change(DocumentHistory(ONE, ONE, flawed=True, pending=True), ONE, ask_cut_again=True)
+        is Change.PENDING
+    )
+    assert change(DocumentHistory(ONE, ONE), ONE, ask_cut_again=True) is Change.REUSED
 
 
 def test_a_fingerprint_tells_documents_models_and_what_is_asked_apart() -> None:

@@ -431,7 +431,7 @@ def test_a_skipped_line_is_kept_as_it_was_written(tmp_path: Path) -> None:
 
     with RejectsFile(path) as rejects:
         rejects.add(_problem(3), InputLine(3, b'{"prompt": " \xe5\xa4\xa9\xff"}'))
-        rejects.add(_problem(5), InputLine(5, None, None, shown={"name": "天", "n": 1}))
+        rejects.add(_problem(5), InputLine(5, None, None, original={"name": "天", "n": 1}))
         assert not path.exists()
 
     assert rejects.count == 2

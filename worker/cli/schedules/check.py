@@ -17,7 +17,7 @@ def check_schedule(database: "Database", spec: "ScheduleSpec", *, fleet: bool, t
     that cannot be read, a template that fails, a folder that cannot be written."""
     from worker.errors import InputRefused
     from worker.schedules.check import check_hours, check_models, check_outputs, check_prompts
-    from worker.schedules.keep import matches_shown, matching
+    from worker.schedules.keep import matches_line, matching
     from worker.schedules.spec import check_roots
 
     warnings = check_models(database, spec, open_host=_open_host)
@@ -35,7 +35,7 @@ def check_schedule(database: "Database", spec: "ScheduleSpec", *, fleet: bool, t
         return [*warnings, "the documents are not on this machine, so it is not said how many match"]
     if not files:
         return [*warnings, f"nothing matches yet: {', '.join(spec.documents)}"]
-    typer.echo(matches_shown(files, tables, len(spec.models), spec.roots), err=True)
+    typer.echo(matches_line(files, tables, len(spec.models), spec.roots), err=True)
     return [*warnings, *check_prompts(spec)]
 
 

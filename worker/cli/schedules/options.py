@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from worker.cli.hours import WHEN
-from worker.cli.options import ASKED, INPUT
+from worker.cli.options import INPUT, MODEL
 
 ANSWERS = "Answers"
 
@@ -77,7 +77,7 @@ class NightOptions:
         typer.Option(
             "--on-model-change",
             help="Keep answers of weights that no host has any more, or ask again.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = "keep"
     ask_cut_again: Annotated[
@@ -85,7 +85,7 @@ class NightOptions:
         typer.Option(
             "--ask-cut-again",
             help="Ask again where an answer was cut, is empty, or saw part of the prompt.",
-            rich_help_panel=ASKED,
+            rich_help_panel=MODEL,
         ),
     ] = False
 

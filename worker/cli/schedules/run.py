@@ -83,7 +83,7 @@ def _here(
 ) -> int:
     """Read, ask and answer in this process."""
     from worker.cli.run import models_checked, say_unreachable
-    from worker.cli.summary import Shown, show_to_the_end
+    from worker.cli.summary import RunView, show_to_the_end
     from worker.door.submit import Receipt
     from worker.errors import InputRefused
     from worker.hosts.selection import select_hosts
@@ -115,7 +115,7 @@ def _here(
             if not wait:
                 return _print_result(database, firing.id, clock, FAILED_OR_HELD, as_json=as_json)
         try:
-            shown = Shown(place, Receipt(batch, created=False))
+            shown = RunView(place, Receipt(batch, created=False))
             look = show_to_the_end(shown, console, wait_hosts=WAIT_HOSTS)
         except KeyboardInterrupt:
             place.stop(console.print)
@@ -163,7 +163,7 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
 def _by_others(settings: "Settings", console: "Console", name: str, *, wait: bool, as_json: bool) -> int:
     """Fire it for whoever serves; with ``wait`` look on until it has ended."""
     from worker.cli.settings import opened
-    from worker.cli.summary import Shown, show_to_the_end
+    from worker.cli.summary import RunView, show_to_the_end
     from worker.door.submit import Receipt
     from worker.policy.outlook import Outlook
     from worker.schedules.open import fire_now
@@ -188,7 +188,7 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
                 place = elsewhere(settings, database)
                 if (closed := _closed(database, firing, clock)) is not None:
                     console.print(closed, style="yellow")
-                shown = Shown(place, Receipt(batch, created=False))
+                shown = RunView(place, Receipt(batch, created=False))
                 look = show_to_the_end(shown, console, wait_hosts=WAIT_HOSTS)
                 code = _code_of(look, console)
                 if look.outlook is Outlook.DONE and look.progress.done == look.progress.total:

@@ -10,7 +10,7 @@ from worker.documents.formats.package import Package, Relation
 from worker.documents.formats.styles import Styles, child, toggle, value
 from worker.documents.formats.symbols import symbol
 
-_LEFT_OUT = frozenset({"w:del", "w:moveFrom", "w:delText", "w:instrText", "w:delInstrText", "w:annotationRef", "w:rPr",
+_HIDDEN_TAGS = frozenset({"w:del", "w:moveFrom", "w:delText", "w:instrText", "w:delInstrText", "w:annotationRef", "w:rPr",
                        "w:pPr", "w:sectPr", "w:sdtPr", "w:sdtEndPr", "w:tcPr", "w:trPr", "w:tblPr", "w:tblGrid",
                        "w:smartTagPr", "w:customXmlPr", "w:fldData", "w:rt"})  # fmt: skip
 """What a page does not show: deleted text, instructions of fields, properties."""
@@ -25,7 +25,7 @@ _SUPPORTED = frozenset({"wps", "wpg", "wpc", "wpi", "wp14", "w14", "w15", "w16",
 class _Field:
     """A field that has begun: what comes before ``separate`` is its instruction."""
 
-    shown: bool = False
+    visible: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Story:
                     self.sections.append(element)
                 case "mc:AlternateContent":
                     yield from self._block_elements(self._alternative(element))
-                case tag if tag not in _LEFT_OUT:
+                case tag if tag not in _HIDDEN_TAGS:
                     yield from self._block_elements(element)
 
     def _paragraph(self, element: ET.Element) -> tuple[str, list[str], bool]:
@@ -156,7 +156,7 @@ class Story:
         for inner in element:
             if inner.tag == tag:
                 yield inner
-            elif inner.tag not in _LEFT_OUT and inner.tag not in ("w:p", "w:tbl"):
+            elif inner.tag not in _HIDDEN_TAGS and inner.tag not in ("w:p", "w:tbl"):
                 yield from self._parts(inner, tag)
 
     def _inline(self, parent: ET.Element, hidden: bool) -> Iterator[str]:
@@ -169,7 +169,7 @@ class Story:
                     self._only_fields(element)
             elif tag == "w:fldChar":
                 yield self._field(element)
-            elif tag in _LEFT_OUT:
+            elif tag in _HIDDEN_TAGS:
                 continue
             elif tag == "mc:AlternateContent":
                 yield from self._inline(self._alternative(element), hidden)
@@ -200,7 +200,7 @@ class Story:
 
     @property
     def _visible(self) -> bool:
-        return all(one.shown for one in self.fields)
+        return all(one.visible for one in self.fields)
 
     def _hidden(self, run: ET.Element, of_paragraph: bool) -> bool:
         properties = run.find("w:rPr")
@@ -222,7 +222,7 @@ class Story:
                 self.fields.append(_Field())
                 return shown
             case "separate" if self.fields:
-                self.fields[-1].shown = True
+                self.fields[-1].visible = True
             case "end" if self.fields:
                 self.fields.pop()
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.documents.formats.charsets import declared_label, decode_page, label_of
 from worker.documents.formats.limits import Content, Refused, content
-from worker.documents.formats.shown import HIDDEN, End, Event, Start, marks_content, shown_text
+from worker.documents.formats.visible_text import HIDDEN, End, Event, Start, marks_content, visible_text
 
 _LATE = 64 * 1024
 """Bytes in which a parser looks for a ``meta``: the prescan of 1,024 bytes reaches no further one, and reads scripts as tags."""
@@ -77,7 +77,7 @@ def _ended(text: str) -> str:
 def _xml_content(root: ET.Element, name: str | None) -> Content:
     metadata = _Metadata()
     marked = any(marks_content(*_named(element)) for element in root.iter())
-    shown = shown_text(metadata.watch(_xml_events(root)), content_only=marked)
+    shown = visible_text(metadata.watch(_xml_events(root)), content_only=marked)
     return content(shown, metadata=metadata.values, encoding=name)
 
 
@@ -93,7 +93,7 @@ def page_content(text: str, encoding: str | None) -> Content:
     metadata = _Metadata()
     page = LexborHTMLParser(text)
     root, marked = page.root, page.css_first(_MARKED) is not None
-    shown = "" if root is None else shown_text(metadata.watch(_html_events(root)), content_only=marked)
+    shown = "" if root is None else visible_text(metadata.watch(_html_events(root)), content_only=marked)
     return content(shown, metadata=metadata.values, encoding=encoding)
 
 

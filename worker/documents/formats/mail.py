@@ -19,7 +19,7 @@ DEEPEST = 20
 """Parts within parts of one message."""
 _WORD = re.compile(r"\w+")
 _SOME_WORDS = 12
-_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 _PROTOCOL = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature",
                        "message/delivery-status", "text/rfc822-headers", "message/disposition-notification",
                        "application/pgp-encrypted"})  # fmt: skip
@@ -40,7 +40,7 @@ def read_mail(data: bytes, encoding: str | None) -> Content:
     parts.take(message, 0)
     metadata: dict[str, Any] = {}
     lines = []
-    for name in _SHOWN:
+    for name in _HEADERS:
         value = _header(message, name)
         if value:
             lines.append(f"{name}: {value}")

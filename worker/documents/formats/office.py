@@ -15,7 +15,7 @@ from worker.documents.leave_out import is_litter
 MOST_FILES = 2_000
 MOST_ARCHIVED = MOST_UNPACKED // 2
 """Bytes of all files of an archive: they leave the child in base64."""
-_TOLD = ("title", "authors", "subject", "keywords", "language", "created_at", "modified_at")
+_METADATA = ("title", "authors", "subject", "keywords", "language", "created_at", "modified_at")
 
 
 def read_office(data: bytes, media_type: str) -> Content:
@@ -80,7 +80,7 @@ def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:
 
 
 def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
-    return {name: properties[name] for name in _TOLD if properties.get(name)}
+    return {name: properties[name] for name in _METADATA if properties.get(name)}
 
 
 def read_archive(data: bytes) -> Content:

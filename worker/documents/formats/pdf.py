@@ -16,7 +16,7 @@ from worker.documents.formats.limits import (
     clean,
     content,
 )
-from worker.documents.formats.pdf_forms import flattened, shown_on_top
+from worker.documents.formats.pdf_forms import flattened, topmost
 from worker.documents.formats.pdf_layout import (
     SizedLine,
     column_text,
@@ -118,7 +118,7 @@ def _page_text(pdf: Any, number: int) -> tuple[str, list[SizedLine]]:
     own = _tidy(words.get_text_bounded())
     sized = [SizedLine(_tidy(line.text), line.size) for line in sized_lines(words)] if own else []
     columns = column_text(words)
-    top = shown_on_top(pdf, page, words)
+    top = topmost(pdf, page, words)
     words.close()
     page.close()
     parts = [own]

@@ -57,7 +57,7 @@ def flattened(pdf: Any, number: int, *, without: frozenset[int] | None = None) -
     return pdf[number]
 
 
-def shown_on_top(pdf: Any, page: Any, words: Any) -> Top:
+def topmost(pdf: Any, page: Any, words: Any) -> Top:
     """The fields and annotations of a page; hidden ones show nothing."""
     from pypdfium2 import raw
 

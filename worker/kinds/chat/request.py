@@ -14,7 +14,9 @@ from worker.policy.context_window import IMAGE_TOKENS, OVERHEAD, estimate_tokens
 PATH = "/api/chat"
 _A_MESSAGE = 8
 """Tokens of a template around each message, about."""
-_NOT_SENT = frozenset({"keep_alive", "stream", "repairs", "allow_empty", "tool_choice", "tools", "messages"})
+_LOCAL_FIELDS = frozenset(
+    {"keep_alive", "stream", "repairs", "allow_empty", "tool_choice", "tools", "messages"}
+)
 
 
 def wire_body(
@@ -36,7 +38,7 @@ def wire_body(
         body["tools"] = tools
         if (wanted := forced(tools, choice)) is not None:
             body["format"] = wanted
-    body.update((name, value) for name, value in request.items() if name not in _NOT_SENT)
+    body.update((name, value) for name, value in request.items() if name not in _LOCAL_FIELDS)
     return explicit(body, host_model, window=window, num_ctx=num_ctx)
 
 
@@ -101,14 +103,16 @@ def forced_call(tools: Sequence[Mapping[str, Any]], choice: Any, value: Any) -> 
 class MessageTurns:
     """Goes on by further messages; see ``kinds.structured.Turns``."""
 
-    def constrained(self, body: Mapping[str, Any], reply: Reply, *, draft: str, left: int) -> dict[str, Any]:
+    def constrained(
+        self, body: Mapping[str, Any], reply: Reply, *, draft: str, budget: int
+    ) -> dict[str, Any]:
         """What the model thought and said becomes its turn."""
         turns = (
             [{"role": "assistant", "content": draft}, {"role": "user", "content": AS_JSON}] if draft else []
         )
         return at_once(body) | {
             "messages": [*body["messages"], *turns],
-            "options": {**body["options"], "num_predict": left},
+            "options": {**body["options"], "num_predict": budget},
         }
 
     def correction(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:

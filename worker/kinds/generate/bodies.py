@@ -10,13 +10,15 @@ from worker.kinds.structured import AS_JSON, at_once
 class ContextTurns:
     """See ``kinds.structured.Turns``."""
 
-    def constrained(self, body: Mapping[str, Any], reply: Reply, *, draft: str, left: int) -> dict[str, Any]:
+    def constrained(
+        self, body: Mapping[str, Any], reply: Reply, *, draft: str, budget: int
+    ) -> dict[str, Any]:
         """Images are not in a context, only marks for them; and a host may send none. The question is asked once more
         then, with what the model wrote about it."""
         if reply.context and not body.get("images"):
-            return _carried_on(body, reply.context, AS_JSON, left)
+            return _carried_on(body, reply.context, AS_JSON, budget)
         prompt = f"{body['prompt']}\n\n{draft}\n\n{AS_JSON}" if draft else body["prompt"]
-        return at_once(body) | {"prompt": prompt, "options": {**body["options"], "num_predict": left}}
+        return at_once(body) | {"prompt": prompt, "options": {**body["options"], "num_predict": budget}}
 
     def correction(self, body: Mapping[str, Any], reply: Reply, *, message: str) -> dict[str, Any] | None:
         """Tells the model by its own context what is wrong."""

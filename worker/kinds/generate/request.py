@@ -24,11 +24,11 @@ def wire_request(
     ``keep_alive`` stays out: it is applied per run, a job's own 0 would reload the model for the next job.
     """
     body: dict[str, Any] = {"model": model, "prompt": prompt}
-    body.update((name, value) for name, value in request.items() if name not in _NOT_SENT)
+    body.update((name, value) for name, value in request.items() if name not in _LOCAL_FIELDS)
     return explicit(body, host_model, window=window, num_ctx=num_ctx)
 
 
-_NOT_SENT = frozenset({"keep_alive", "stream", "context_digest", "repairs", "combine", "allow_empty"})
+_LOCAL_FIELDS = frozenset({"keep_alive", "stream", "context_digest", "repairs", "combine", "allow_empty"})
 
 
 def context_problem(request: Mapping[str, Any], host_model: HostModel | None) -> str | None:

@@ -40,10 +40,10 @@ _CONTENT = frozenset({"main", "article"})
 _KEEPS_SPACE = frozenset({"pre", "textarea", "listing", "plaintext", "xmp"})
 _VALUES = frozenset({"", "text", "search", "url", "tel", "email", "number", "date", "time", "datetime-local",
                      "month", "week", "submit", "button", "reset"})  # fmt: skip
-_KEPT = str.maketrans({"\n": "\x01", " ": "\x02", "\t": "\x03"})
+_PROTECT = str.maketrans({"\n": "\x01", " ": "\x02", "\t": "\x03"})
 """Spaces that stand as they are, while all others are joined."""
-_GIVEN_BACK = str.maketrans({"\x01": "\n", "\x02": " ", "\x03": "\t"})
-_NOT_SHOWN = str.maketrans(dict.fromkeys("\x01\x02\x03\x04\xad\ufeff", ""))
+_RESTORE = str.maketrans({"\x01": "\n", "\x02": " ", "\x03": "\t"})
+_INVISIBLE = str.maketrans(dict.fromkeys("\x01\x02\x03\x04\xad\ufeff", ""))
 _NONE = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\s*(?:!\s*important\s*)?(?:;|$)",
     re.I,
@@ -67,7 +67,7 @@ def is_hidden(event: Start) -> bool:
     )
 
 
-def shown_text(events: Iterator[Event], *, content_only: bool = False) -> str:
+def visible_text(events: Iterator[Event], *, content_only: bool = False) -> str:
     """The visible text as Markdown has it: a blank line between blocks, ``a | b`` for cells, ``#`` before headings, ``-`` before
     items, ``[words](target)`` for links; of a picture ``[image: its words]``. ``content_only``: without the navigation and
     the footer of a page that says which part is its content.
@@ -115,7 +115,7 @@ class _Page:
         elif tag == "a":
             self._links.append((len(self._parts), _target(event.attributes)))
         elif tag == "img":
-            words = " ".join(event.attributes.get("alt", "").translate(_NOT_SHOWN).split())
+            words = " ".join(event.attributes.get("alt", "").translate(_INVISIBLE).split())
             self._add(f" [image: {words}] " if words else "")
         elif tag == "input":
             self._input(event.attributes)
@@ -153,8 +153,8 @@ class _Page:
         hidden, pre = self._open[-1][1:] if self._open else (False, False)
         if hidden:
             return
-        text = text.translate(_NOT_SHOWN)
-        self._add(text.translate(_KEPT) if pre else re.sub(r"[ \t\n\f\r]+", " ", text))
+        text = text.translate(_INVISIBLE)
+        self._add(text.translate(_PROTECT) if pre else re.sub(r"[ \t\n\f\r]+", " ", text))
 
     def finish(self) -> str:
         text = "".join(self._parts).replace("\xa0", " ")
@@ -163,7 +163,7 @@ class _Page:
         text = re.sub(r"\t+(?=\n|\Z)", "", text).replace("\t", " | ")
         text = re.sub(r"\n{3,}", "\n\n", text)
         text = re.sub(r"\x04\s*", "", text)
-        return text.strip("\n ").translate(_GIVEN_BACK).strip("\n") + "\n"
+        return text.strip("\n ").translate(_RESTORE).strip("\n") + "\n"
 
     def _link(self, start: int, target: str) -> None:
         """The words of a link with its target, where it leads elsewhere and they do not say so themselves."""
@@ -209,7 +209,7 @@ def _target(attributes: Mapping[str, str]) -> str:
     >>> _target({"href": "a.html"}), _target({"href": "#top"}), _target({"href": "javascript:x()"})
     ('a.html', '', '')
     """
-    target = re.sub(r"\s", "", attributes.get("href", "").translate(_NOT_SHOWN))
+    target = re.sub(r"\s", "", attributes.get("href", "").translate(_INVISIBLE))
     return "" if target.lower().startswith(("#", "javascript:", "data:")) else target[:MOST_TARGET]
 
 
