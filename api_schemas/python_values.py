@@ -36,7 +36,7 @@ def json_text(value: Any) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """What JSON does not know: numpy's values, dates, pydantic models, other mappings and sequences."""
+    """A value of numpy, a date, a pydantic model, a mapping or a sequence, as JSON knows it. Raises TypeError for others."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "isoformat"):

@@ -75,7 +75,8 @@ def submit(
     Idempotent: with the same ``key`` it is one batch, however often it is submitted. Without one the key is a hash of the
     jobs and of what is said beside them.
     Raises SubmissionRefused with the problems by line; TimeoutError where nobody answers; ConnectionError where the
-    broker cannot be reached, or the fleet's database is away. After both the same call may be made again.
+    broker cannot be reached, or the fleet's database is away. After both the same call may be made again. Raises ValueError
+    without a broker, TypeError for one job instead of several, RuntimeError where ``caravan control`` failed at the message.
     """
     said = _submission(model, fields)
     broker = _broker(broker_url or os.environ.get("CARAVAN_BROKER_URL", ""))  # noqa: TID251 - settings need the application
@@ -199,7 +200,7 @@ class Broker:
 
     def wait(self, message_id: str, timeout: float) -> dict[str, Any] | None:
         """The answer; None where there is none within ``timeout`` seconds. A broker that is away for less is waited for.
-        Raises RedisError."""
+        Raises RedisError; RuntimeError where the task failed."""
         key, until = f"{_PREFIX}celery-task-meta-{message_id}", time.monotonic() + timeout
         pause, longest = _LOOKS
         while True:

@@ -249,7 +249,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 def settings_with_origins(
     environ: Mapping[str, str] | None = None, **overrides: Any
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings, and where each was said: a variable, an option, a line of the file, or ``default``."""
+    """The settings, and where each was said: a variable, an option, a line of the file, or ``default``. Raises
+    SettingsRefused."""
     environ = os.environ if environ is None else environ
     found: dict[str, Any] = {}
     origin: dict[str, str] = {}

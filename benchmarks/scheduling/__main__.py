@@ -49,9 +49,7 @@ def main() -> int:
         print(f"{'kept' if holds else 'NOT KEPT'}: {promise}")
     if not asked.quick and set(names) == set(WORKLOADS):
         command = f"python -m benchmarks.scheduling --seeds {asked.seeds} --first-seed {asked.first_seed}"
-        promised = "\n".join(
-            f"- {promise}: {'kept' if holds else '**not kept**'}" for promise, holds in kept
-        )
+        promised = "\n".join(f"- {promise}: {'kept' if holds else '**not kept**'}" for promise, holds in kept)
         about = (
             f"`{command}`; T/LB is the night's length in times the lower bound, means over {len(seeds)} seeds, urgent "
             "percentiles over all of them, submission to end; loads/LB counts the loads that any schedule of the same "

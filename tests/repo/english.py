@@ -54,6 +54,9 @@ RIDDLES = frozenset(
 )
 """No help text of an option begins with these: it begins with a noun or an imperative."""
 
+BUGS = frozenset({"AssertionError", "NotImplementedError"})
+"""Raised for a defect of ours; no caller is prepared for it."""
+
 Finding = tuple[int, str, str]
 """Line, text, and what to write instead."""
 
@@ -101,6 +104,8 @@ def in_code(source: str, module: str = "") -> Iterator[Finding]:
             first = (ast.get_docstring(node) or "").partition("\n")[0]
             if first.endswith("?"):
                 findings.append((node.body[0].lineno, first, "say what it is, or what it does"))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            findings += [(node.lineno, node.name, f"say that it raises {name}") for name in _unsaid(node)]
         findings += [
             (line, name, "a noun or a verb as name")
             for line, name in _names(node)
@@ -122,6 +127,29 @@ def _names(node: ast.AST) -> Iterator[tuple[int, str]]:
         for field in node.body:
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 yield field.lineno, field.target.id
+
+
+def _unsaid(function: ast.FunctionDef) -> set[str]:
+    """The exceptions that a function raises by name and does not catch, and that its docstring does not name."""
+    text = ast.get_docstring(function)
+    if text is None or text.rpartition("\n")[2].startswith("Example: caravan "):  # the help of a command
+        return set()
+    nodes = list(_own(function))
+    raised = {
+        node.exc.func for node in nodes if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+    }
+    names = {name.id for name in raised if isinstance(name, ast.Name) and name.id[0].isupper()}
+    caught = [node.type for node in nodes if isinstance(node, ast.ExceptHandler) and node.type is not None]
+    names -= {part.id for kind in caught for part in ast.walk(kind) if isinstance(part, ast.Name)}
+    return {name for name in names if not re.search(rf"\b{name}\b", text)} - BUGS
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """What is within a node, without the functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield child
+            yield from _own(child)
 
 
 def help_problem(text: str) -> str | None:

@@ -68,5 +68,8 @@ def asked(told: str) -> str:
     ]
     page = "# Being told\n\nWhat is stored is deleted, what was lost is asked, and the rest is copied and named anew.\n"
     assert len(list(english.in_page(page))) == 3
+    silent = 'def find(name: str) -> int:\n    """The number of a batch."""\n    raise NotFound(name)\n'
+    assert [text for *_, text in english.in_code(silent)] == ["say that it raises NotFound"]
+    assert list(english.in_code(silent.replace("batch.", "batch. Raises NotFound."))) == []
     assert english.help_problem("Of that chance.")
     assert english.help_problem("Random seed for --sample.") is None

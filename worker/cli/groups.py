@@ -10,7 +10,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def with_groups(command: Command) -> Command:
     """A command as Typer sees it: each parameter that is a dataclass, and each field that is one, becomes the options that
-    are its fields."""
+    are its fields. Raises TypeError where two groups have the same option."""
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():

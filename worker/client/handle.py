@@ -62,7 +62,7 @@ class BatchHandle:
         *,
         progress_bar: bool = False,
     ) -> BatchProgress:
-        """Wait until nothing of it can change by itself any more: all ended or held, or it is paused and nothing runs.
+        """Wait until no job can change by itself: all have ended or are held, or the batch is paused and none runs.
 
         ``callback`` gets the progress every ``poll`` seconds; an exception of it ends the wait. ``progress_bar`` shows how far
         it is on standard error. Raises TimeoutError after ``timeout`` seconds, DatabaseFailure when the database fails for
@@ -116,10 +116,10 @@ class BatchHandle:
         )
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
         series = [
-            pandas.Series([_cell(column.kind, value) for value in held], dtype=_DTYPES[column.kind])
-            for column, held in zip(columns, values, strict=True)
+            pandas.Series([_cell(column.kind, value) for value in cells], dtype=_DTYPES[column.kind])
+            for column, cells in zip(columns, values, strict=True)
         ]
-        return pandas.DataFrame({column.name: held for column, held in zip(columns, series, strict=True)})
+        return pandas.DataFrame({column.name: cells for column, cells in zip(columns, series, strict=True)})
 
     def embeddings(self) -> "tuple[list[str], numpy.ndarray[Any, Any]]":
         """The vectors of a batch of texts: each ``custom_id``, and beside it a row of float32 numbers, in the order of the input.
@@ -142,9 +142,9 @@ class BatchHandle:
         return [custom_id for custom_id, _ in found], numbers.reshape(len(found), -1 if found else 0)
 
     def cancel(self) -> int:
-        """Cancel what has not ended; returns how many jobs. Those that run stop within seconds.
+        """Cancel the jobs that have not ended; returns how many. Those that run stop within seconds.
 
-        Raises Conflict where nothing is left.
+        Raises Conflict where all jobs have ended.
         """
         done = cancel_jobs(self._place.database, Selection(batch_id=self.id), clock=self._place.clock)
         return done.jobs + done.running

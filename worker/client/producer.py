@@ -51,7 +51,7 @@ class Client:
         broker_url: str | None = None,
         **settings: Any,
     ) -> None:
-        _see_known(settings)
+        _check_names(settings)
         self.settings: Settings = load_settings(
             home=home, database_url=database_url, broker_url=broker_url, **settings
         )
@@ -85,26 +85,28 @@ class Client:
 
     @shows_fields
     def submit(self, jobs: Jobs, **fields: Unpack[Fields]) -> BatchHandle:
-        """Store the jobs as a batch, and wake the workers of a fleet.
+        """Store the jobs as a batch, wake the workers of a fleet, and return without waiting for answers.
 
-        What is given by name fills gaps of the jobs; of several ``model`` each job that names none is asked.
-        ``format``: ``"json"``, a JSON Schema or a pydantic class; ``repairs``: further tries for what
-        does not fit it. With ``prompt``, a Jinja2 text, or ``template``, its
-        file or its text, the jobs are rows: their fields are its variables and become metadata, ``system`` may hold them
-        too, and ``id_column`` names the one that holds the ``custom_id``.
+        ``jobs`` are dictionaries with the fields of a job line, pydantic models of them, bare prompts, or a DataFrame. An
+        iterable is read once. ``fields`` are those of a submission; a job's own field wins over the same one here.
 
-        The same jobs given again in the same way are the same batch, and with ``limit`` (only the first so many) the
-        beginning of it; with ``key`` those of that key are, whatever they say. Jobs that changed since a batch of this
-        ``name`` go into it with ``extend``, and ``new`` makes a batch of its own of any. ``retry_failed`` asks again
-        what failed before. More than ``max_failures`` (a number, or ``"5%"``) pause the batch. ``reuse`` takes stored answers
-        to the same requests, where temperature is 0 or a seed is set; ``"any"`` also elsewhere. ``keep`` (``"30d"``,
-        ``"forever"``) is how long the batch is kept once it has ended. The other fields are those of a submission:
-        ``chat`` and ``embed``, ``sample`` and ``seed``, ``window``, ``blackout`` and ``tz``, ``fail_on_cut``, ``override``,
-        ``keep_alive``, ``truncate``, and ``on_bad_line="skip"``, which leaves out jobs that are wrong and warns.
+        - ``model``: one or several; a job that names no model is asked of each.
+        - ``prompt`` (Jinja2 text) or ``template`` (its file or text): the jobs are rows. Their columns are the variables and
+          become metadata; ``system`` may use them too, and ``id_column`` names the column with the ``custom_id``.
+        - ``format``: ``"json"``, a JSON Schema or a pydantic class; ``repairs``: further tries for what does not fit it.
+        - ``limit``, or ``sample`` and ``seed``: how many of the jobs to ask.
+        - ``max_failures``: a number or ``"5%"``; more failures pause the batch.
+        - ``reuse``: take stored answers to the same requests, where temperature is 0 or a seed is set; ``"any"``: always.
+        - ``keep``: how long the batch is kept after its end, such as ``"30d"`` or ``"forever"``.
+        - ``on_bad_line="skip"``: leave out jobs that are wrong, and warn, instead of refusing all of them.
 
-        Raises InputRefused with every problem (at most 20 are kept), by the job's place from 1; Conflict where the batch
-        was cancelled, or the jobs changed and nobody said what to do; DatabaseUnavailable, after which the same call goes
-        on where it stopped.
+        The same jobs, given in the same way, are the same batch. A ``key`` names the batch instead, whatever the jobs are.
+        Where jobs changed since a batch of this ``name``, ``extend`` takes the change into that batch and ``new`` makes
+        another one. ``retry_failed`` asks failed jobs again.
+
+        Raises InputRefused with at most 20 problems, each with the job's place from 1; Conflict where the batch was
+        cancelled, or the jobs changed and neither ``extend`` nor ``new`` is set; DatabaseUnavailable, after which the same
+        call continues where it stopped.
         """
         receipt = self.take_in(jobs, submission_of(**fields))
         return self.handle(receipt.batch)
@@ -112,7 +114,7 @@ class Client:
     def take_in(
         self, jobs: Jobs, submission: Submission, *, check_models: CheckModels | None = None
     ) -> Receipt:
-        """``submit`` for whoever serves, too: ``check_models`` as ``door.submit`` takes it."""
+        """``submit``, which also checks the models; ``check_models`` as ``door.submit`` takes it. Raises InputRefused."""
         submission = submission.model_copy(update={"max_attempts": self.settings.max_attempts})
         key = submission.key
         if key is not None and (not key or storable(key) != key):
@@ -156,7 +158,7 @@ class Client:
             return self.handle(find_batch(conn, str(reference)))
 
     def batches(self, limit: int = 50) -> list[BatchHandle]:
-        """The newest first."""
+        """At most ``limit`` batches, the newest first."""
         with self.database.read() as conn:
             return [self.handle(batch) for batch in list_batches(conn, limit)]
 
@@ -274,7 +276,7 @@ def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[In
         yield line._replace(raw=None, problem=bad[line.line]) if line.line in bad else line
 
 
-def _see_known(settings: Mapping[str, Any]) -> None:
+def _check_names(settings: Mapping[str, Any]) -> None:
     """Raises SettingsRefused for an unknown name."""
     for name in settings:
         if name not in Settings.model_fields:

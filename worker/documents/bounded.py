@@ -83,7 +83,8 @@ class Reader:
         return cast(list[str], self._ask(path, {"do": "render", "dpi": dpi, "pages": list(pages)}, data))
 
     def rows(self, path: str, copy: Path, name: str, encoding: str | None) -> Iterator[dict[str, Any]]:
-        """See ``formats.rows.read_rows``. The bound of time is for each chunk of rows. Raises DocumentRefused."""
+        """See ``formats.rows.read_rows``. The bound of time is for each chunk of rows. Raises
+        DocumentRefused; RuntimeError where another document was read before the last row of this one."""
         self._send(path, {"do": "rows", "path": str(copy), "name": name, "encoding": encoding}, b"")
         process, self._unread = self._process, True
         try:

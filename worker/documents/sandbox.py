@@ -80,7 +80,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=argument) if _is_code(value) else value
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Every call a template makes."""
+        """Every call a template makes. Raises SecurityError for what cannot be called."""
         self._step()
         if not callable(obj):
             raise SecurityError(

@@ -89,7 +89,8 @@ def extend(
 ) -> tuple[Batch, Difference]:
     """Add what is new, ask again what changed, in chunks; interrupted, the same command goes on.
 
-    The key is changed last: until then the batch answers to the old one. Raises Conflict.
+    The key is changed last: until then the batch answers to the old one. Raises Conflict; InputRefused where jobs that
+    others follow are gone by now.
     """
     kept = added = replaced = running = 0
     for chunk, there in beside(database, batch.id, intake.read(lines)):

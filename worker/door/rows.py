@@ -126,7 +126,7 @@ def input_of(
     rows: Rows, submission: Submission, *, by_document: bool = False, folder: Path | None = None
 ) -> "Input":
     """Rows and the submission checked against each other, before any row is read; ``folder`` has the images that they name.
-    Raises as ``open_input`` does."""
+    Raises InputRefused, as ``open_input`` does."""
     _check_defaults(submission)
     template = None
     if submission.prompt is not None:

@@ -84,16 +84,16 @@ def ask_structured(
             return _structured(conversation, found, reasoning)
         draft = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
         budget = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
-        body = turns.constrained(body, free, draft=draft, budget=budget)
+        call = turns.constrained(body, free, draft=draft, budget=budget)
     else:
-        sent = at_once(body)
-    reply = conversation.ask(sent)
+        call = at_once(body)
+    reply = conversation.ask(call)
     for nth in range(1, repairs + 1):
         found = _look(reply, wanted, families)
         if found.problem is None:
             break
         told = f"That does not fit: {found.problem}. Again, as JSON alone."
-        again = (None if found.cut else turns.correction(sent, reply, message=told)) or by_chance(sent, nth)
+        again = (None if found.cut else turns.correction(call, reply, message=told)) or by_chance(call, nth)
         if again is None:
             break
         try:

@@ -101,7 +101,7 @@ def failed_part(part: ModelPart, error: HostError, *, moved: bool, now: datetime
 
 
 def run_errand(gpu: OllamaHost, part: ModelPart, *, call: Call, hear: models.Hear) -> None:
-    """Have the host do it. Raises HostError."""
+    """Have the host do it. Raises HostError; ValueError for a verb that is no errand."""
     insecure = bool(part.arguments.get("insecure"))
     match part.verb:
         case ModelVerb.PULL:

@@ -23,7 +23,8 @@ EVERY = 50_000
 
 
 def move(settings: Settings, to: str, *, report: Callable[[str], None]) -> Sequence[Checked]:
-    """Copy all of the home's database to ``to``; what a check finds there. Raises Conflict, DatabaseUnavailable.
+    """Copy all of the home's database to ``to``; what a check finds there. Raises Conflict, DatabaseUnavailable,
+    SettingsRefused.
 
     Killed midway it goes on where it stopped, for the target remembers whose copy it holds a part of.
     """

@@ -299,6 +299,7 @@ def translated(url: URL) -> Iterator[None]:
     """Turn errors about the database itself into our own, cause kept, password masked; a defect stays what it is.
 
     What COPY and the drivers' executemany raise has not passed SQLAlchemy, so the drivers' own errors are read too.
+    Raises DatabaseUnavailable, SchemaOutdated, DatabaseRefused.
     """
     try:
         yield

@@ -85,7 +85,7 @@ class _Parts:
         return "\n\n".join(text.strip("\n") for text in self._texts if text.strip())
 
     def take(self, part: Message, depth: int, *, related: bool = False) -> None:
-        """Sort a part, and those within it, in their order."""
+        """Sort a part, and those within it, in their order. Raises Refused for one that is encrypted, or too many of them."""
         self._count += 1
         if depth > DEEPEST or self._count > MOST_PARTS:
             raise Refused("too_large", f"more than {MOST_PARTS:,} parts, or parts nested too deeply")
