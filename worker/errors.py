@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from worker.records import record
+
 
 class CaravanError(Exception):
     """Root of everything raised on purpose."""
@@ -225,7 +227,7 @@ class Code(StrEnum):
 Fault = Literal["job", "host", "runner", "caravan", "producer"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CodeFacts:
     """One row of the table in ``docs/reference/errors.md``.
 

@@ -3,7 +3,7 @@
 import getpass
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -22,6 +22,7 @@ from worker.domain.jobs import JobState, Priority
 from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
 from worker.errors import NotFound
+from worker.records import record
 from worker.storage.batches import find_batch, get_batch
 from worker.storage.ids import SEQ_BITS
 
@@ -70,7 +71,7 @@ MOMENT = 0.5
 """Seconds that a command works on the rows itself; the others follow in the background."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActionRequest:
     """What was asked for, as it was typed."""
 
@@ -87,7 +88,7 @@ class ActionRequest:
     answers: AnswerFilter = ANY_ANSWER
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Act:
     """A command over jobs. ``count`` says how many it is about, ``change`` does it."""
 
@@ -103,7 +104,7 @@ class Act:
     """Jobs in other states are not looked through for words."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConfirmOptions:
     """Whether and how an action goes ahead."""
 

@@ -1,7 +1,6 @@
 """Options that choose jobs by their stored answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, cast
 
@@ -9,6 +8,7 @@ import typer
 
 from worker.domain.answers import AnswerFilter
 from worker.domain.replies import PromptFit
+from worker.records import record
 
 
 class FitName(StrEnum):
@@ -19,7 +19,7 @@ class FitName(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnswerOptions:
     """Jobs by their stored answers."""
 

@@ -6,14 +6,14 @@ read, with the same code, ``cannot_apply``. Options that allow something (``--fo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """``option`` has no effect without one of ``needs``, or beside one of ``excludes``; ``why`` completes the sentence.
 

@@ -1,9 +1,9 @@
 """Which commands are there? Each with the group of the help it stands in, its module and its help in one line."""
 
-from dataclasses import dataclass
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A command, or a group of commands."""
 

@@ -1,13 +1,13 @@
 """``--documents`` of ``run`` and ``submit``: documents instead of FILE."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ UNKNOWN_WINDOW = 8192
 """Tokens, where --long split is asked and no host has told of the model yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DocumentRules:
     """How documents are read."""
 
@@ -98,7 +98,7 @@ class DocumentRules:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DocumentOptions:
     """Documents, instead of a file of rows."""
 

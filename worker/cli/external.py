@@ -1,10 +1,11 @@
 """External databases on the command line: where they are, rows of a query, results into a table."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from worker.records import record
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -19,7 +20,7 @@ SqlUrl = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueryOptions:
     """Rows of a query, instead of those of a file."""
 
@@ -35,7 +36,7 @@ class QueryOptions:
     sql_url: SqlUrl = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TableOptions:
     """A table of an external database."""
 

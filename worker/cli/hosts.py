@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, assert_never
 
@@ -16,6 +16,7 @@ from worker.cli.hours import HoursOptions, windows_of
 from worker.cli.streams import print_json
 from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
+from worker.records import record
 
 if TYPE_CHECKING:
     from worker.hosts.registry import HostLook
@@ -41,7 +42,7 @@ NoWindow = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostTraits:
     """What a host can do."""
 
@@ -82,7 +83,7 @@ class HostTraits:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AccessOptions:
     """How requests to a host are let in."""
 

@@ -1,9 +1,10 @@
 """Options that say in which hours something may work: a schedule, a batch, a host."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from worker.records import record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 WHEN = "When"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HoursOptions:
     """The hours in which something may work."""
 

@@ -1,12 +1,13 @@
 """The options that all commands share which change the models of hosts."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from worker.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Carrying:
     """On which hosts an operation is carried out, when, and how it is looked on."""
 

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import typer
@@ -22,6 +21,7 @@ from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb,
 from worker.errors import AlreadyRunning, DatabaseFailure, NoHost, SettingsRefused
 from worker.hosts.models import begin, hosts_that_have, rows_of, why_it_waits
 from worker.hosts.selection import select_hosts
+from worker.records import record
 from worker.settings import Settings
 from worker.stack.embedded import embedded, join_hosts
 from worker.storage.engine import Database
@@ -33,7 +33,7 @@ NO_BATCH = 0
 """No batch has this number: hosts are served for their models alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """What is to be done, with which models, where."""
 

@@ -1,6 +1,5 @@
 """The options of commands that submit something, each declared once, in groups that commands share."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ from worker.cli.documents import DocumentOptions
 from worker.cli.external import QueryOptions
 from worker.cli.hours import HoursOptions
 from worker.domain.jobs import JobState
+from worker.records import record
 
 INPUT = "Input"
 MODEL = "Model"
@@ -27,7 +27,7 @@ AnyFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PromptOptions:
     """How a row becomes a prompt."""
 
@@ -57,7 +57,7 @@ class PromptOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowOptions:
     """How rows are read, and how many of them."""
 
@@ -136,7 +136,7 @@ class RowOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SampleOptions:
     """A few of the rows, to look at."""
 
@@ -165,7 +165,7 @@ class SampleOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelOptions:
     """Which models are asked, and how."""
 
@@ -216,7 +216,7 @@ class ModelOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestOptions:
     """What else is asked of the rows of a file."""
 
@@ -256,7 +256,7 @@ class RequestOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeadlineOptions:
     """By when it is wanted."""
 
@@ -278,7 +278,7 @@ class DeadlineOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LimitOptions:
     """When a batch stops by itself, and how long it is kept."""
 
@@ -302,7 +302,7 @@ class LimitOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchOptions:
     """Which batch it is, and what a repeated command means."""
 
@@ -347,7 +347,7 @@ class BatchOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoticeOptions:
     """Who is notified when it is over."""
 
@@ -397,7 +397,7 @@ class NoticeOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgainOptions:
     """Rows of a batch, instead of those of a file."""
 
@@ -440,7 +440,7 @@ class AgainOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowsOptions:
     """Rows, and how they are asked."""
 
@@ -451,7 +451,7 @@ class RowsOptions:
     deadline: DeadlineOptions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubmissionOptions:
     """Everything that a submission can say."""
 

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.explain.situation import ModelNow, Situation
 from worker.observability.terminal import terminal_safe
+from worker.records import record
 from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
@@ -106,7 +107,7 @@ def size(n: int) -> str:
     return f"{value:.1f} TB"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rates:
     """Since the start: finished jobs and generated tokens per second, and the seconds the rest will take."""
 

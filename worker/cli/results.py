@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from worker.cli.submissions import character
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
+from worker.records import record
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks of ``--follow``."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultChoice:
     """Which results are written."""
 
@@ -63,7 +64,7 @@ class ResultChoice:
     matching: Matching = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultForm:
     """What is written of them, and where."""
 

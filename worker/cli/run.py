@@ -1,7 +1,6 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from worker.cli.groups import with_groups
 from worker.cli.options import AnyFile, AsJson, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
+from worker.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OUTPUT = "Output"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostOptions:
     """Which hosts serve."""
 
@@ -52,7 +52,7 @@ class HostOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutputOptions:
     """Where the results of a run go."""
 

@@ -5,17 +5,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from worker.records import record
 from worker.settings import Settings, load_settings, settings_with_origins
 from worker.storage.engine import Database, database_url, open_database
 from worker.storage.folders import network_folder
 from worker.storage.migrate import check_schema, is_current
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommonOptions:
     """What stands before the command: ``caravan -q --log-format json CMD``."""
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from worker.cli.options import NoticeOptions, PromptOptions, RowsOptions, Submis
 from worker.clock import SystemClock
 from worker.errors import InputRefused, Problem
 from worker.exports.writers import AS_USUAL, CsvForm
+from worker.records import record
 
 if TYPE_CHECKING:
     from api_schemas.submissions import NoticeTarget, Submission
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunTerms:
     """How a command waits for its submission, and where its results go."""
 
@@ -42,7 +43,7 @@ class RunTerms:
     """No summary: the caller reports the outcome."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """What a command submits."""
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
 from worker.quote.quote import Quoted
+from worker.records import record
 from worker.settings import Settings
 from worker.stack.main_job import Look, Workplace, patiently, work
 from worker.storage.answers import answer_counts, room_needed
@@ -46,7 +47,7 @@ DRAW_SECONDS = 1.0
 """Between two pictures of the same figures, in which only the time that is left changes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunView:
     """A batch that is worked on while a person looks on."""
 

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from api_schemas.jobs import FIELDS
@@ -13,6 +12,7 @@ from worker.documents.job_lines import job_values
 from worker.door.intake import MOST_PROBLEMS
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
+from worker.records import record
 
 Jobs = Iterable[Any]
 """Dictionaries with the fields of a job line, pydantic models of them, bare prompts, or a DataFrame. Where a template
@@ -23,7 +23,7 @@ MOST_COLUMNS = 1000
 """Names of columns that are kept of rows which each have others."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Written:
     """Jobs that were written as lines."""
 

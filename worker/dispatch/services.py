@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -18,6 +17,7 @@ from worker.maintenance.service import Counts, Service
 from worker.maintenance.settle import fold, settle_batches
 from worker.maintenance.windows import turn_windows
 from worker.maintenance.withdraw import withdraw_again
+from worker.records import record
 from worker.settings import Settings
 from worker.storage.engine import Database
 
@@ -65,7 +65,7 @@ def batch_services(
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FleetServices:
     """Chores for everybody: search, notices and schedules. The last two run in threads of their own."""
 

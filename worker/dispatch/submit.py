@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from worker.door.rows import RowStream, input_of
 from worker.door.submit import submit
 from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
 from worker.observability.events import emit_failure
+from worker.records import record
 from worker.storage.batches import batch_of_key, create_batch, refuse_batch
 from worker.storage.engine import Database
 from worker.storage.submission_parts import drop_parts, iter_parts, keep_part, part_numbers
@@ -25,7 +25,7 @@ ABANDONED = timedelta(days=1)
 """Parts of a producer that never sent the last of them are dropped after that."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MessageRows:
     """The rows of a message or of all parts of an upload; each iteration reads them again."""
 

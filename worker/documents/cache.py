@@ -12,7 +12,6 @@ import secrets
 import shlex
 import shutil
 import zlib
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, cast
 
 from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import ending_of
+from worker.records import record
 
 READERS = 3
 """Raised where a reader of ours makes another text of the same bytes."""
@@ -38,7 +38,7 @@ def readers_version() -> str:
     return ", ".join(found)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextCache:
     """A folder of texts. Whatever is wrong with it, the document is read as if there were none."""
 

@@ -6,13 +6,13 @@ import io
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from worker.documents.encodings import open_bytes
 from worker.documents.lines import bounded, undecodable
 from worker.documents.row import LINE_LIMIT, Row, Rows, check_columns, whole_problem
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED = 64 * 1024
@@ -56,7 +56,7 @@ class _Physical:
         return "".join(self._row).rstrip("\r\n").encode(errors="replace")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Csv:
     path: Path
     encoding: str

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+
+from worker.records import record
 
 SAMPLE = 64 * 1024
 """Bytes that are weighed."""
@@ -45,7 +46,7 @@ _SYMBOLS = "※★☆●○◎■□◆◇▲△▼▽→←↑↓〒＋－−×
 _FULLWIDTH = re.compile(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reading:
     """What one encoding makes of some bytes."""
 

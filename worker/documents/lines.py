@@ -3,13 +3,13 @@
 import codecs
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, AnyStr
 
 from worker.documents.encodings import find_encoding, first_bad, open_bytes
 from worker.documents.row import LINE_LIMIT, Row, Rows
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 _SKIPPED = 1024 * 1024
 
@@ -36,7 +36,7 @@ def open_lines(path: Path, encoding: str | None) -> Rows:
         return _Lines(path, "utf-8")  # most lines are right: each that is not is named by itself
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Lines:
     """JSONL: what a line holds is read elsewhere; here it only becomes UTF-8."""
 
@@ -100,7 +100,7 @@ def open_text(path: Path, encoding: str) -> Rows:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Text:
     """Plain text: a table with the one column ``prompt``. Blank lines are passed over."""
 

@@ -7,7 +7,6 @@ its values are made.
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from worker.documents.arrow_values import plain_column
 from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import LINE_LIMIT, Row, check_columns
 from worker.errors import InputRefused, Problem, in_words
+from worker.records import record
 
 BATCH_ROWS = 512
 BATCH_BYTES = 16 * 1024 * 1024
@@ -29,7 +29,7 @@ PAGES_BYTES = 1024 * 1024
 """A column is read in pieces of this size, and not a whole row group of it at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParquetRows:
     """Rows of one Parquet file."""
 

@@ -8,7 +8,6 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 
 from worker.documents.row import LINE_LIMIT, Row, check_columns
 from worker.errors import Problem
+from worker.records import record
 
 ENDING = ".rows"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueryRows:
     """The rows of such a file; each iteration reads it again."""
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from worker.documents.sources import DocumentFile, is_remote, open_inside
 from worker.domain.pages import PAGE_BREAK, without_text
 from worker.errors import DocumentRefused
 from worker.extras import require
+from worker.records import record
 
 MOST_BYTES = 128 * 1024 * 1024
 """Of one document."""
@@ -54,7 +55,7 @@ Scans = Literal["refuse", "skip", "images"]
 """What is done with pages without text: their document is refused, they are left out by name, or a model sees them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """How documents are read."""
 
@@ -73,7 +74,7 @@ Render = Callable[[Sequence[int]], tuple[str, ...]]
 """Pages, from 1, as the base64 of pictures. Raises DocumentRefused."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """A document as it was read."""
 

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from worker.documents.leave_out import OmissionCounts, Reason, omission_reason
 from worker.documents.names import document_name, spelled, unspelled
 from worker.documents.patterns import MAGIC, compiled, matches
 from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.records import record
 
 MOST_DOCUMENTS = 200_000
 MOST_ENTRIES = 2_000_000
@@ -24,7 +24,7 @@ DEEPEST = 64
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DocumentFile:
     """A document that is there, not yet read."""
 

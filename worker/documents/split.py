@@ -8,13 +8,13 @@ import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from worker.domain.pages import PAGE_BREAK
 from worker.policy.context_window import estimate_tokens, tokens_of, weight
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """One stretch of a document; all parts one after another are its text."""
 

@@ -7,7 +7,6 @@ its last result. Rows are counted as the spreadsheet counts them, so that a mess
 import datetime as dt
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import Row, Rows, check_columns, whole_problem
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 DIGITS = 15
 """Significant digits of a number that a spreadsheet shows: 0.1 + 0.2 is 0.3 there."""
@@ -23,7 +23,7 @@ _WHOLE = Decimal(10) ** 21
 """Whole numbers below this are written out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SheetRows:
     """Rows of one sheet, which is held in memory: a spreadsheet cannot be read in parts."""
 

@@ -7,7 +7,6 @@ the whole file (no header, bytes of no known encoding) is raised.
 import codecs
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from worker.documents.lines import open_lines, open_text
 from worker.documents.row import Quote, Rows, whole_problem
 from worker.errors import InputRefused
 from worker.extras import require
+from worker.records import record
 
 ENDINGS: Mapping[str, str] = {
     ".jsonl": "jsonl",
@@ -43,7 +43,7 @@ KINDS: Mapping[str, str] = {
 """Each kind of file, in words."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadingRules:
     """What somebody said about how a file is to be read; None: it is found out."""
 

@@ -6,11 +6,11 @@ variable's. A mistake in the template is refused before anything is read, one th
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import InputRefused, Problem, in_words
+from worker.records import record
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -24,7 +24,7 @@ _ROW = "row"
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Use:
     """One place where a template takes a column."""
 
@@ -37,7 +37,7 @@ class Use:
     """A condition asks for it, so that an empty cell will do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Template:
     """A checked template. Rendering is not for several threads at once."""
 

@@ -1,13 +1,13 @@
 """What is wrong with answers that hosts gave all the same: how many there are of each kind, and which are meant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.replies import PromptFit
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnswerCounts:
     """Stored answers that somebody should look at. One answer may count in several fields."""
 
@@ -25,7 +25,7 @@ class AnswerCounts:
         return bool(self.cut or self.empty or self.unfit)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnswerFilter:
     """Which jobs are meant by their stored answers: every condition that is set has to hold."""
 

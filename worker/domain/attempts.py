@@ -1,20 +1,20 @@
 """How one try of a job on one host ended."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.replies import Result
 from worker.errors import Code
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Succeeded:
     """A ``done:true`` record came; the result is stored."""
 
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failed:
     """Trying again would not help, or the attempts are used up."""
 
@@ -25,7 +25,7 @@ class Failed:
     """The text that was generated all the same (``cut`` with ``--fail-on-cut``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retried:
     """The job goes back and is eligible again at ``at``; ``charged`` counts it against ``max_attempts``."""
 
@@ -40,7 +40,7 @@ class Retried:
     """The host or its runner died or fell silent: nobody is charged, but it is remembered of the job."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Held:
     """Parked for an operator."""
 
@@ -48,7 +48,7 @@ class Held:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancelled:
     """Its producer asked for that while it ran."""
 
@@ -58,7 +58,7 @@ class Cancelled:
 Outcome = Succeeded | Failed | Retried | Held | Cancelled
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finish:
     """An outcome on its way to the database, with the fence it has to pass."""
 

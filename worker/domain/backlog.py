@@ -1,12 +1,12 @@
 """The work that waits, per runner key and priority."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.jobs import Priority
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiting:
     """Queued jobs of one runner key at one priority."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.operations import Operation, Verb
+from worker.records import record
 
 
 class BatchState(StrEnum):
@@ -21,7 +22,7 @@ class BatchState(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Batch:
     """Jobs submitted together and reported together."""
 
@@ -46,7 +47,7 @@ class Batch:
     """When the last of its jobs was gone; what they were counted as is still known."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchOrigin:
     """Where a batch comes from, and when it has to stop by itself."""
 
@@ -119,7 +120,7 @@ class BatchProgress:
         return f"{self.batch.state}, {self.operation.progress}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forgiven:
     """Outcomes that a batch's brakes do not look at any more, since somebody let it go on after them."""
 
@@ -149,7 +150,7 @@ class Forgiven:
         return cls(int(failed), int(outcomes))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tally:
     """What a batch's brakes go by."""
 

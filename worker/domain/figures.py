@@ -1,10 +1,11 @@
 """What was spent: a cell per batch, hour, model and host, the loads, and what a host draws."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from worker.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Cell:
     """What the results of one batch, hour, model and host come to. Seconds of a GPU: slots of a host share them."""
 
@@ -25,7 +26,7 @@ class Cell:
     gpu_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Load:
     """A load that succeeded, and how long what it loaded stayed (``ended_at`` None: it is there still)."""
 
@@ -36,7 +37,7 @@ class Load:
     ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Power:
     """Power of a host in watts: at work or loading, and idle where it is known."""
 

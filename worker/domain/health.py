@@ -1,10 +1,11 @@
 """Findings about an installation, since when, and who is notified."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from worker.records import record
 
 DEFECTS = "defects "
 """What the names of pulses begin with under which defects of a serving loop are counted, one for each host."""
@@ -27,7 +28,7 @@ class Kind(StrEnum):
     SERVICES = "services"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One thing that is not as it should be."""
 
@@ -44,7 +45,7 @@ class Finding:
         return f"{self.kind}:{self.about}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pulse:
     """A sign of life, and what went with it."""
 
@@ -53,7 +54,7 @@ class Pulse:
     detail: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HealthLimits:
     """From when on something is wrong."""
 
@@ -63,7 +64,7 @@ class HealthLimits:
     """None: a job may wait for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Telling:
     """The addressees of the settings; may be empty."""
 

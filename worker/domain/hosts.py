@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from worker.errors import SettingsRefused
+from worker.records import record
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "transfer-encoding"})
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i)?b?|b)?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Access:
     """What a host, or the proxy before it, wants to see first. No value is here, only where it stands.
 
@@ -103,7 +104,7 @@ def memory_bytes(text: str) -> int:
     return size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """One Ollama server. ``slots`` is how many requests it serves at a time for a loaded model."""
 
@@ -123,7 +124,7 @@ class Host:
     """It finishes what it runs and takes nothing new. The host is the same one, draining or not."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostModel:
     """A model that a host has on disk, as ``/api/tags`` and ``/api/show`` tell."""
 
@@ -149,7 +150,7 @@ class HostModel:
         return self.capabilities is not None and "completion" not in self.capabilities
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoadedModel:
     """A line of ``/api/ps``: a model that is loaded, with the window it really has."""
 
@@ -178,7 +179,7 @@ class Health(StrEnum):
     READY = "ready"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """What a host did between two loads."""
 

@@ -1,12 +1,12 @@
 """What a job is, and the states that it may be in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 from worker.domain.request_texts import digest, request_texts
+from worker.records import record
 
 
 class Priority(IntEnum):
@@ -40,7 +40,7 @@ class JobState(StrEnum):
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class After:
     """The jobs that a job waits for."""
 
@@ -54,7 +54,7 @@ class After:
     """Its prompt is made of their answers, which are for nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """An answer that another job's prompt is made of."""
 
@@ -116,7 +116,7 @@ def request_digest(job: NewJob) -> bytes:
     return digest(f"{kind}{job.model}\0{job.prompt}\0{request_texts(job.request).canonical}{after}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClaimedJob:
     """A job in a worker's hands, until its lease ends."""
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from worker.records import record
 
 _UNITS: Mapping[str, timedelta] = {
     "s": timedelta(seconds=1),
@@ -30,7 +31,7 @@ def parse_keep(text: str) -> timedelta:
     return int(found.group(1)) * _UNITS[found.group(2)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """A batch that is over, and what was said of keeping it."""
 

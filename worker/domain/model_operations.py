@@ -1,10 +1,12 @@
 """An operation on models: what was decided, and how far each host has come with each model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from worker.records import record
 
 
 class ModelVerb(StrEnum):
@@ -49,7 +51,7 @@ class PartState(StrEnum):
 OPEN_PARTS = frozenset({PartState.WAITING, PartState.WORKING})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelPart:
     """What an operation does with one model on one host."""
 
@@ -108,7 +110,7 @@ class ModelPart:
         return f"{_WORDS[self.verb]} {self.model} on {self.host}{share}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelOperation:
     """A decision about models; its parts follow, each on its host."""
 

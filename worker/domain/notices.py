@@ -1,7 +1,7 @@
 """Addressees and messages for the end of a batch or a firing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from worker.domain.answers import AnswerCounts
 from worker.domain.health import Telling
 from worker.domain.jobs import JobState
+from worker.records import record
 
 When = Literal["always", "failure"]
 """``failure``: only where a job failed, expired or was cancelled, or the batch was."""
@@ -32,7 +33,7 @@ class NoticeState(StrEnum):
     GIVEN_UP = "given_up"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Addressee:
     """An addressee: a URL, a mail address or a command."""
 
@@ -43,7 +44,7 @@ class Addressee:
     """Where the key that signs a webhook stands: ``env:NAME`` or ``file:PATH``."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Means:
     """What is needed to get a notice out."""
 
@@ -54,7 +55,7 @@ class Means:
     """Whether commands may be run here."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notice:
     """Somebody is to be told of a batch or of a firing, one of them, or was."""
 
@@ -70,7 +71,7 @@ class Notice:
     firing_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class News:
     """What came of a batch."""
 
@@ -107,7 +108,7 @@ class News:
         return f"batch.{self.state}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """A message about a batch or a firing."""
 

@@ -1,12 +1,13 @@
 """An operation: what was decided about many jobs of a batch, and how far its rows have followed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from worker.domain.selection import Selection
+from worker.records import record
 
 
 class Verb(StrEnum):
@@ -36,7 +37,7 @@ _WORDS: Mapping[Verb, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operation:
     """A decision about jobs of one batch; the rows follow in chunks, whoever takes the next step."""
 

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from unicodedata import category
+
+from worker.records import record
 
 PromptFit = Literal["yes", "no", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """What a host sent for one request to a model that speaks, put together from its chunks, before any interpretation.
 
@@ -36,7 +37,7 @@ class Reply:
     """``created_at`` of the last record, in UTC with microseconds; None where the host sent no such time."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """What a producer gets. Durations are kept in nanoseconds as sent and given in seconds beside them."""
 

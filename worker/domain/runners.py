@@ -1,8 +1,10 @@
 """What must be equal for two jobs to follow each other on a host without a reload."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+from worker.records import record
 
 RUNNER_OPTIONS = (
     "num_ctx",
@@ -33,7 +35,7 @@ def normalise_model(name: str) -> str:
     return name if ":" in tail else f"{name}:latest"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerKey:
     """A model and the load-time options that a host must have loaded to serve a job at once.
 

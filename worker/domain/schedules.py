@@ -1,10 +1,12 @@
 """What is processed when: schedules, their firings, and the documents that each has seen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
+
+from worker.records import record
 
 Misfire = Literal["run", "skip"]
 """A firing that nobody began in time: begun all the same, once, or passed over."""
@@ -17,7 +19,7 @@ AnswerForm = Literal["md", "json"]
 SPEC_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScheduleSpec:
     """What was said of a schedule. Paths are absolute."""
 
@@ -108,7 +110,7 @@ class ScheduleSpec:
         return cls(**said)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Schedule:
     """A schedule as it stands."""
 
@@ -146,7 +148,7 @@ class FiringState(StrEnum):
 OPEN_FIRINGS = frozenset({FiringState.DUE, FiringState.QUEUED, FiringState.READING, FiringState.RUNNING})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tallies:
     """What a firing found, in documents times models."""
 
@@ -164,7 +166,7 @@ class Tallies:
         return self.new + self.changed + self.retried
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Firing:
     """One firing of a schedule."""
 
@@ -191,7 +193,7 @@ class Firing:
     """Why it was skipped, or failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScheduleDocument:
     """What is remembered of a document and model."""
 

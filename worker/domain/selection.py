@@ -1,15 +1,16 @@
 """The one value that says which jobs are meant, by every action and every export."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Selection:
     """Which jobs an action or an export means: every condition that is given has to hold; None leaves one open.
 

@@ -1,9 +1,9 @@
 """How long leases last, how often things are looked at. All are settings, so that tests run them at a tenth."""
 
-from dataclasses import dataclass
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timings:
     """Seconds, all of them."""
 

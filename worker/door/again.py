@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
@@ -12,11 +11,12 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.selection import Selection
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import kind_of
+from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.linked import Question, iter_questions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Again:
     """Which rows of which batch are asked again."""
 

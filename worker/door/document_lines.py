@@ -7,7 +7,6 @@ they are too many for one prompt.
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.documents.encodings import is_unusual
@@ -16,6 +15,7 @@ from worker.documents.split import Part, split
 from worker.documents.templates import Template, prompt_template
 from worker.errors import DocumentCode, DocumentRefused, InputRefused, Problem
 from worker.policy.context_window import IMAGE_TOKENS, OVERHEAD, answer_tokens, estimate_tokens
+from worker.records import record
 from worker.storage.models import ModelFacts
 
 LONGEST_ID = 200
@@ -36,7 +36,7 @@ FEWEST_COMBINED = 4
 """Answers of parts in one prompt, at least."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """How much room there is for a prompt."""
 
@@ -49,7 +49,7 @@ class Window:
         return self.tokens - self.answer - OVERHEAD
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Templates:
     """What a document is asked."""
 

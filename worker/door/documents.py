@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,11 +22,12 @@ from worker.documents.templates import Template, prompt_template, prompt_text
 from worker.domain.pages import without_text
 from worker.door.document_lines import Long, Templates, Window, combine_template, job_lines, own_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
+from worker.records import record
 
 _MOST_NOTES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asking:
     """Which documents are asked what."""
 
@@ -45,7 +46,7 @@ class Asking:
     """Patterns of files to leave out (``worker.documents.leave_out``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Incomplete:
     """A document of which some pages have no text."""
 
@@ -58,7 +59,7 @@ class Incomplete:
         return f"{self.name}: asked {without_text(self.pages, self.of)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """Documents as files of job lines."""
 

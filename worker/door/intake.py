@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 
 from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine
@@ -22,6 +22,7 @@ from worker.errors import MOST_ALIKE, InputRefused, Mistake, Problem
 from worker.kinds.registry import shapes
 from worker.policy.context_window import bucket, estimate_tokens
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
+from worker.records import record
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelFacts
 
@@ -31,7 +32,7 @@ _SPANS = "--quote none reads each line as a row"
 Reject = Callable[[Problem, InputLine], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Following:
     """A job that waits for others, as its line says."""
 

@@ -1,11 +1,11 @@
 """Observers of a submission: they get its progress, and decide what only a person can."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from worker.domain.batches import Batch
 from worker.errors import Problem
+from worker.records import record
 
 if TYPE_CHECKING:
     from worker.door.rows import InputLine
@@ -16,7 +16,7 @@ CheckModels = Callable[[Mapping[str, int]], list[Problem]]
 Choice = Literal["extend", "new"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """Rows beside the batch that was made of them before: jobs, by (custom_id, model)."""
 

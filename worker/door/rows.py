@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from worker.documents.tables import ReadingRules, open_rows
 from worker.documents.templates import Template, is_blank, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
+from worker.records import record
 
 _ASKING = frozenset({"prompt", "options", "think", "keep_alive", "raw"})
 """Fields of a job line that nobody calls a column of data."""
@@ -50,7 +51,7 @@ class InputLine(NamedTuple):
     """Columns that the prompt takes and that are empty here."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowFile:
     """Rows in a file, which is read as often as they are needed."""
 
@@ -77,7 +78,7 @@ class RowFile:
         return key if self.parent is None else f"{key}-of-{self.parent}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowStream:
     """Job lines that can be read once; their submission needs a key."""
 
@@ -174,7 +175,7 @@ def _plain(problem: Any) -> tuple[int, str, str, str]:
     return problem.line, problem.field, problem.code, problem.message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Input:
     """An input under a submission; each iteration reads it again from its beginning."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from worker.door.rows import Input, RowFile, RowStream
 from worker.door.upload import upload
 from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance.actions import bound_jobs, retry_jobs
+from worker.records import record
 from worker.storage.batches import batch_of_key, batches_of_lineage, recipe_of
 from worker.storage.engine import Database
 from worker.storage.models import ModelFacts, model_facts
@@ -46,7 +47,7 @@ _READING = frozenset(
 """Parts of a stored recipe that say how rows are read, not what they are asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Receipt:
     """A batch that was taken in, and how."""
 
@@ -153,7 +154,7 @@ def _submit_stream(
     return _with_notes(Receipt(stored.batch, stored.created), stored.reader)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     """One submission of a file of rows."""
 

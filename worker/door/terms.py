@@ -1,7 +1,7 @@
 """What lines that say the same have in common, worked out once: the models, what they cannot do, the tokens, the runner keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from api_schemas.jobs import ParsedLine
@@ -11,6 +11,7 @@ from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.door.abilities import inabilities
 from worker.kinds.base import Kind
 from worker.kinds.registry import kind_of
+from worker.records import record
 from worker.storage.models import ModelFacts
 
 EXPECTED_ANSWER = 512
@@ -20,7 +21,7 @@ _UNKNOWN_MODEL = ModelFacts()
 _LOADING = frozenset(RUNNER_OPTIONS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelTerms:
     """A model that lines ask."""
 
@@ -36,7 +37,7 @@ class ModelTerms:
     """By window."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """What lines with the same ``request`` (the very object, see ``LineReader``) have in common."""
 

@@ -7,7 +7,6 @@ The same key is the same batch for ever: an interrupted upload goes on where it 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 
 from api_schemas.submissions import Submission
 from worker.clock import Clock
@@ -21,6 +20,7 @@ from worker.errors import Conflict, DatabaseFailure, NoHost, SettingsRefused
 from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
+from worker.records import record
 from worker.storage.batches import batch_of_key, create_batch, forget_refused, refuse_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
@@ -37,7 +37,7 @@ DROPPING = 2.0
 """Seconds that whoever submits spends on dropping the lines of a refused batch; the service drops the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Uploaded:
     """A batch that was stored. ``created`` is false where its key was known already."""
 

@@ -1,7 +1,7 @@
 """What costs a batch its time? Each cost that is worth a change, with the change."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from worker.domain.batches import Batch, BatchState
@@ -9,6 +9,7 @@ from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import Priority
 from worker.domain.runners import RunnerKey
 from worker.explain.reasons import span
+from worker.records import record
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.batches import get_batch
 from worker.storage.costs import Loading, Spent, loading_since, time_spent
@@ -26,7 +27,7 @@ MOSTLY = 0.5
 MOST_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rival:
     """Jobs of another batch that come before a batch's, or take turns with them."""
 
@@ -36,7 +37,7 @@ class Rival:
     before: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AtOnce:
     """A host that gives fewer answers at once than it has slots."""
 
@@ -46,7 +47,7 @@ class AtOnce:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Costs:
     """All that is looked at."""
 

@@ -1,7 +1,7 @@
 """Explains where a job or a batch stands, what it waits for, and what helps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from worker.clock import Clock
@@ -26,6 +26,7 @@ from worker.explain.reasons import (
 from worker.explain.situation import Server, Situation, read_situation
 from worker.policy.answers import ROOMY, room_for
 from worker.policy.retry import is_suspect
+from worker.records import record
 from worker.replies.vectors import BYTES as VECTOR_BYTES
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
@@ -41,7 +42,7 @@ from worker.storage.reports import (
 from worker.storage.results import AttemptRow, ResultRow, get_result, list_attempts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Explained:
     """Where a job or a batch stands, as a list of sentences, and the attempts of a job."""
 

@@ -7,16 +7,16 @@ queued, who explains a batch knows the runner keys of that batch.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from worker.explain.situation import Situation
 from worker.policy.facts import Work
 from worker.policy.picture import Obstacle, obstacle
+from worker.records import record
 from worker.serving.facts import groups_of, host_facts, memory_of
 from worker.storage.host_rows import HostRow
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Barred:
     """A runner that the host does not load, or does not use."""
 

@@ -1,7 +1,7 @@
 """How does everything stand now? One cheap read for whoever looks on: a batch's progress, and what each host does."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.model_operations import ModelPart
 from worker.domain.runners import RunnerKey
 from worker.policy.windows import is_open, opens_at, stored_windows
+from worker.records import record
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Block, HostRow, read_hosts
@@ -47,7 +48,7 @@ class Server(StrEnum):
     UNKNOWN = "processes of other machines, perhaps"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelNow:
     """The jobs of one model."""
 
@@ -80,7 +81,7 @@ class ModelNow:
         return sum(self.counts.values()) - self.done - self.running - self.held
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchHours:
     """The window of a batch."""
 
@@ -91,7 +92,7 @@ class BatchHours:
     """When a closed one opens; None: not in the next two years."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Situation:
     """What the database said at one moment, of one batch or (``progress`` is None) of all."""
 

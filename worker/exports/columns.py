@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, InputRefused, Problem
 from worker.exports.writers import Column, Kind, Say
+from worker.records import record
 from worker.storage.batches import recipe_of
 from worker.storage.engine import Database
 from worker.storage.results import (
@@ -48,7 +49,7 @@ TIMING = frozenset(
 """Columns that say how long it took: in Parquet always, in tables that people read where they are asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Which fields of a result line, or columns of a table."""
 
@@ -101,7 +102,7 @@ def error_of(row: ResultRow) -> dict[str, str] | None:
             return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultColumn:
     """A column of a table of results, and where its values come from: texts, numbers, times; of an input, any JSON."""
 

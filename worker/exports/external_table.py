@@ -1,7 +1,7 @@
 """Results into a table of an external database: each once, by its number, however often the command runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from worker.domain.selection import Selection
@@ -10,6 +10,7 @@ from worker.exports.columns import PROMPT, USUAL_FIELDS, Fields, ResultColumn, c
 from worker.exports.results import Progress
 from worker.exports.writers import Kind, column_value
 from worker.maintenance.number import number_all
+from worker.records import record
 from worker.storage.arrivals import arrival_numbers, read_numbered
 from worker.storage.engine import Database
 from worker.storage.external import NUMBER, ExternalDatabase, takes
@@ -20,7 +21,7 @@ LOOK = 5000
 """Numbers that are compared with those of the table at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Appended:
     """What a command did to a table."""
 

@@ -1,7 +1,6 @@
 """Results in the order of the input, long or wide, as a file or on standard output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -16,10 +15,11 @@ from worker.exports.results import (
 )
 from worker.exports.wide import wide_lines, write_wide_csv, write_wide_file
 from worker.exports.writers import AS_USUAL, CsvForm, Say
+from worker.records import record
 from worker.storage.engine import Database
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultWriter:
     """Writes the results that are ``chosen``."""
 

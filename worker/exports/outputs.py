@@ -11,18 +11,19 @@ import sqlite3
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from worker.errors import InputRefused, Problem
 from worker.exports.writers import is_stream
+from worker.records import record
 
 _SQLITE = b"SQLite format 3\0"
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite puts beside a database."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outputs:
     """The files of one command: what it reads, and what it may replace."""
 

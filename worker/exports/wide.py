@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,6 +19,7 @@ from worker.exports.columns import (
 )
 from worker.exports.results import Progress, counted, line_with, write_as
 from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
+from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.linked import BatchModel, family, iter_inputs, models_of_batches
 from worker.storage.results import ResultRow, with_logprobs
@@ -37,7 +38,7 @@ CELLS = (
 _OF_INPUT = ("custom_id", "metadata", "prompt")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """A group of columns: a model as one batch asked it."""
 

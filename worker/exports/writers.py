@@ -17,7 +17,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, assert_never
 
 from worker.errors import InputRefused, Problem
 from worker.extras import require
+from worker.records import record
 from worker.replies.vectors import unpack_vector, vector_values
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ begin with ``-`` stays as it is."""
 _PLAIN_NAME = re.compile(r"[\w .]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutputKind:
     """What a file holds, as its name says."""
 
@@ -73,7 +74,7 @@ class OutputKind:
     """With gzip. Parquet compresses by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Column:
     """A column of a table; ``kind`` is its type in Parquet."""
 
@@ -89,7 +90,7 @@ Say = Callable[[str], object]
 """Is told, in whole sentences, what a reader of a file should know."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CsvForm:
     """How a table is written as text."""
 

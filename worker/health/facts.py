@@ -4,7 +4,6 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from worker.health.findings import (
     SpoolFile,
     Unfired,
 )
+from worker.records import record
 from worker.serving.spool import REJECTED
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
@@ -41,7 +41,7 @@ _HEAD = 4096
 _ENDED_AT = re.compile(r'"ended_at": "([^"]+)"')
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where an installation is."""
 

@@ -1,7 +1,7 @@
 """Facts about an installation → what is wrong with it, and what helps. No I/O: a table of cases tests it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from worker.domain.health import DEFECT_RETENTION, DEFECTS, Finding, HealthLimit
 from worker.domain.hosts import Health
 from worker.domain.model_operations import ModelPart
 from worker.errors import UnreadableRow
+from worker.records import record
 
 LATE = 5
 """A process that says it works every so many seconds is missed after five times as long."""
@@ -30,7 +31,7 @@ _FLEET = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostStatus:
     """A host that was added for good."""
 
@@ -50,7 +51,7 @@ class HostStatus:
     """When the oldest work that it could do became eligible; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Disk:
     """A file system that something of ours lies on."""
 
@@ -59,7 +60,7 @@ class Disk:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpoolFile:
     """A spool file with answers that are not stored yet."""
 
@@ -69,7 +70,7 @@ class SpoolFile:
     """They cannot be stored for a reason of their own, and nobody tries again by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unfired:
     """A schedule whose time has come, and nothing of that firing has been asked yet."""
 
@@ -77,7 +78,7 @@ class Unfired:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FailedNight:
     """A schedule whose last firing failed."""
 
@@ -86,7 +87,7 @@ class FailedNight:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HealthFacts:
     """What was seen of an installation at one moment."""
 

@@ -1,11 +1,12 @@
 """Decides which mails about findings to send: each finding once an hour at most, and once that all is well again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from worker.domain.health import Finding
+from worker.records import record
 
 AGAIN = timedelta(hours=1)
 """The same findings are mailed no more often, however often they come and go."""
@@ -13,7 +14,7 @@ REMIND = timedelta(hours=24)
 """A finding that lasts is mailed again once a day."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mailed:
     """What was mailed, as ``pulses`` keeps it."""
 
@@ -43,7 +44,7 @@ class Mailed:
         return Mailed(self.bad or other.bad, self.open | other.open, {**self.at, **other.at})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Letter:
     """A mail to be sent."""
 

@@ -7,7 +7,7 @@ import platform
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from worker.notify.mail import MailServer, mail_addresses, mail_server, send_mai
 from worker.notify.ping import ping, ping_url
 from worker.observability.events import emit
 from worker.ollama.secrets import resolved
+from worker.records import record
 from worker.storage.engine import open_database
 from worker.storage.pulses import read_pulses, take_turn
 
@@ -32,7 +33,7 @@ FRESH = 2.0
 _WATCH = "health"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """How it is, at one moment."""
 

@@ -6,7 +6,7 @@ The host is asked a few short questions of its own: the model that is loaded ans
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from worker.ollama.between import SPEAKS_TLS, speaks_tls
 from worker.ollama.client import Call, OllamaHost
 from worker.ollama.failures import is_dropped, is_refused
 from worker.ollama.secrets import is_exposed
+from worker.records import record
 
 Level = Literal["ok", "warn", "bad"]
 What = Literal["reach", "access", "models", "model", "streaming", "parallel", "gpu"]
@@ -35,7 +36,7 @@ KEEP_SECONDS = 300.0
 PROMPT = "Count from 1 to 200, each number on a line of its own."
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostFinding:
     """One thing that was looked at. ``bad``: the host cannot serve like this; ``warn``: it serves worse than it could."""
 
@@ -45,7 +46,7 @@ class HostFinding:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timed:
     """An answer, when its request was sent, and when its first and its last piece came (seconds of one clock)."""
 

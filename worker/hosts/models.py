@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from worker.clock import Clock
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Conflict, NotFound, SettingsRefused
+from worker.records import record
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import lock_fleet
@@ -19,7 +19,7 @@ _LONGEST_NAME = 600
 _NAME = re.compile(r"[a-z0-9_][a-z0-9._/:-]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FleetModel:
     """A model, as each host that has it tells."""
 

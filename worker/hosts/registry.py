@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -10,6 +9,7 @@ from worker.clock import Clock
 from worker.domain.hosts import Access, Host, HostModel
 from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
+from worker.records import record
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, get_host, is_permanent, record_probe, record_unreachable, set_host
 
@@ -18,7 +18,7 @@ MOST_AT_ONCE = 32
 """Hosts that are looked at together."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostLook:
     """What a look at a host found; ``error`` where it could not be reached."""
 

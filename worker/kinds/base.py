@@ -6,7 +6,7 @@ them by name. A kind is pure: it builds requests and reads replies, and whoever 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from worker.domain.reuse import is_repeatable, reuse_key
 from worker.domain.runners import RunnerKey, runner_key
 from worker.errors import HostError
 from worker.policy.context_window import OVERHEAD, bucket
+from worker.records import record
 from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.stream import Reader
@@ -31,7 +32,7 @@ class Ask(Protocol):
     def __call__(self, path: str, body: Mapping[str, Any], reader: Reader[T]) -> T: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where jobs are asked: what is known of the host's model and of its runner, and what is taken for an answer."""
 
@@ -46,7 +47,7 @@ class Place:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expected:
     """Tokens that a job is expected to take."""
 

@@ -10,11 +10,12 @@ another seed, and not at all where no chance is in it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
+from worker.records import record
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.prompt_fit import fit_of
 from worker.replies.reasoning import split_reasoning
@@ -44,7 +45,7 @@ class Turns(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Structured:
     """What came, and what is wrong with it where it does not fit."""
 
@@ -105,7 +106,7 @@ def ask_structured(
     return _structured(conversation, _look(reply, wanted, families), reasoning)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Fit:
     value: Any
     problem: str | None

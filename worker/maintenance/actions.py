@@ -1,7 +1,6 @@
 """What an operator does to a batch or some of its jobs, looped over in chunks: nobody waits long for a lock."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from worker.maintenance.operate import WAIT_RUNNING, advance, report, run_operat
 from worker.maintenance.promote import promote_batches
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
+from worker.records import record
 from worker.storage import actions, pauses
 from worker.storage.actions import HELD, OPEN, Step, by_batch, each_batch, retried_states
 from worker.storage.batches import cancel_batch
@@ -30,7 +30,7 @@ BY_HAND = "by hand"
 """The reason of a pause that somebody asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changed:
     """What an action came to."""
 

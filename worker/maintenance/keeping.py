@@ -5,7 +5,6 @@ between.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -18,6 +17,7 @@ from worker.maintenance.actions import begin
 from worker.maintenance.number import number_all
 from worker.maintenance.operate import WAIT_RUNNING, Rest, pause, run_operation
 from worker.observability.events import emit
+from worker.records import record
 from worker.storage import keeping as storage
 from worker.storage.actions import each_batch
 from worker.storage.batches import cancel_batch, get_batch
@@ -46,7 +46,7 @@ LONGEST_PASS = 2.0
 """Seconds that one pass of the chores may prune."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gone:
     """What is no longer there."""
 
@@ -57,7 +57,7 @@ class Gone:
     """Batches that are due and had to wait for the next pass."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToPrune:
     """Batches whose texts are to go."""
 

@@ -1,11 +1,11 @@
 """A periodic service: its name, one pass of it, and how often it is due."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.clock import Clock
 from worker.errors import DatabaseContended, DatabaseUnavailable, PassIncomplete, in_words
+from worker.records import record
 from worker.storage.engine import Database, retry_contended
 
 Counts = Mapping[str, int]
@@ -15,7 +15,7 @@ RunOnce = Callable[[Database, Clock], Counts]
 """One pass. It makes transactions of its own, each short, and is idempotent: any process may run it at any time."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Service:
     """One periodic duty."""
 

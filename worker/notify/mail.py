@@ -6,13 +6,14 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.errors import SettingsRefused, in_words
 from worker.notify.bounded import DeliveryError, at_most
+from worker.records import record
 
 SECONDS = 10.0
 """Of each step with the server."""
@@ -22,7 +23,7 @@ _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+")
 _EXPECTED = "expected smtp://USER@HOST:587/?from=caravan@example.org&password=env:NAME, or smtps://…"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MailServer:
     """An SMTP server and how it is spoken to."""
 

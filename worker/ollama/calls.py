@@ -4,17 +4,17 @@ import contextlib
 import http.client
 import socket
 import threading
-from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.errors import Code
 from worker.ollama.limits import Patience
+from worker.records import record
 
 _TAIL_SECONDS = 1.0
 """How long the end of a body may take after the last record; the connection is given up then, the reply is not."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """Why the request was ended from this side."""
 

@@ -1,11 +1,10 @@
 """Time limits of a host."""
 
-from dataclasses import dataclass
-
 from worker.errors import Code
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deadlines:
     """Seconds. ``load`` stands above the server's own OLLAMA_LOAD_TIMEOUT (5 minutes), so that the server gives up first
     and says why. ``first_byte`` has to cover the evaluation of a long prompt on a slow host.
@@ -29,7 +28,7 @@ MOST_MODELS = 2_000
 """Of one host. Each may cost a request of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patience:
     """The deadlines of one request, and the code that each of them ends it with."""
 

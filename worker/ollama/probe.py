@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +11,14 @@ from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
 from worker.kinds.registry import KINDS
 from worker.ollama.limits import MOST_MODELS
+from worker.records import record
 from worker.replies.wording import bad_reply, one_line
 
 Ask = Callable[[str, Mapping[str, object] | None], dict[str, Any]]
 """A path, and what to send to it (None: a GET) → the JSON object that came back."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelDetails:
     """What a host says a model can do. One that says nothing may be able to generate."""
 

@@ -7,12 +7,13 @@ import base64
 import os
 import ssl
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from worker.domain.hosts import Access
 from worker.errors import SettingsRefused
 from worker.observability.events import emit
+from worker.records import record
 
 _MOST_BYTES = 64 * 1024
 _HIDDEN = "***"
@@ -20,7 +21,7 @@ _SHORTEST = 4
 """A shorter secret is not looked for in messages: it would replace ordinary words."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Credentials:
     """What a session sends with every request. The values do not show where it is printed."""
 

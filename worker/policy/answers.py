@@ -1,9 +1,8 @@
 """What summaries say about answers that somebody should look at."""
 
-from dataclasses import dataclass
-
 from worker.domain.answers import AnswerCounts
 from worker.policy.context_window import NUM_PREDICT, bucket
+from worker.records import record
 
 MARGIN = 4
 """A quarter more than estimated: a second refusal would cost more than the room."""
@@ -11,7 +10,7 @@ ROOMY = 16_384
 """A window for prompts of which nothing is known but that they were too long, in tokens."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Room:
     """What Caravan proposes for jobs of a batch that had too little room, in tokens."""
 

@@ -6,17 +6,17 @@ is decided: eight windows of a model are one load, not eight.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from worker.domain.runners import RunnerKey, concrete
+from worker.records import record
 
 MOST_GROWTH = 4
 """A job rides on a window at most so many times larger than it needs, unless that is loaded already: the memory for a
 window grows with it, and one long document must not push a model's short jobs onto the CPU."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """Queued runner keys that one runner serves."""
 

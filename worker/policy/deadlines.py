@@ -6,14 +6,14 @@ promoted: it would only take others with it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from worker.policy.claim_size import claim
 from worker.policy.facts import Decision, HostFacts, LoadRunner, Work
 from worker.policy.picture import Picture, can_hold, load_seconds, rate
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dated:
     """The jobs of a key that are to be done by ``at``, as far as they can be."""
 
@@ -53,7 +53,7 @@ def _load(picture: Picture, dated: Dated, why: str) -> LoadRunner:
     return LoadRunner(dated.work.runner_key, told, picture.setup(dated.work).evict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Able:
     """The hosts that could do a key's work: (seconds until it runs there, jobs per second) of each."""
 

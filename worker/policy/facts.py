@@ -4,13 +4,14 @@ All times are seconds on one clock, whichever its origin. Nothing here knows a d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from worker.domain.jobs import Priority
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tier:
     """Queued jobs of one runner key at one priority."""
 
@@ -22,7 +23,7 @@ class Tier:
     """When any of this key and priority was last claimed, by any host."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Due:
     """``jobs`` that are to be done by ``at``."""
 
@@ -30,7 +31,7 @@ class Due:
     jobs: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Work:
     """What waits for one runner key, and what is known of that key."""
 
@@ -56,7 +57,7 @@ class Work:
         return sum(tier.jobs for tier in self.tiers.values())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostFacts:
     """A host as a choice sees it."""
 
@@ -104,7 +105,7 @@ class Order(StrEnum):
     """The longest first: where little is left, what is started last decides when all is done."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunJobs:
     """Claim up to ``jobs`` of ``runner_key``, which is resident; of ``priorities`` alone where that is given."""
 
@@ -117,7 +118,7 @@ class RunJobs:
     """They belong together: claim them all, though each of them takes long."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoadRunner:
     """Run dry, unload ``evict`` and load ``runner_key``."""
 
@@ -127,7 +128,7 @@ class LoadRunner:
     starved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wait:
     """Nothing to do here now."""
 
@@ -137,7 +138,7 @@ class Wait:
 Decision = RunJobs | LoadRunner | Wait
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameters:
     """The policy's numbers; what they were tuned on is in docs/explanation/scheduling.md."""
 
@@ -182,7 +183,7 @@ class Parameters:
     """A resident runner without work is worth keeping if work for it is likely within this time."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Facts:
     """All that a choice depends on."""
 

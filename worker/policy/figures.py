@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.figures import Cell, Load, Power
+from worker.records import record
 
 HOUR = timedelta(hours=1)
 _JOULES = 3_600_000.0
@@ -67,7 +68,7 @@ class Line:
         return self.idle_seconds / whole if whole > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Part:
     """Some seconds of loading that belong to a batch, in an hour."""
 
@@ -77,7 +78,7 @@ class _Part:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Figures:
     """A report: its lines in their order, and what they come to together."""
 

@@ -1,13 +1,13 @@
 """Decides whether a job that waits for others may begin."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.domain.jobs import FINAL, JobState
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parent:
     """A job that another waits for."""
 

@@ -5,7 +5,8 @@ reply's total says beyond its parts is that wait (``server/routes.go``: the tota
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from worker.records import record
 
 MOST_UNSET = 8
 """Slots that are tried at most where nobody told how many there are."""
@@ -14,7 +15,7 @@ NOTICED = 0.005
 """Seconds. Shorter waits than this are a busy machine's, and change nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waited:
     """One answer: seconds that its request waited inside the host, and seconds it took there in all."""
 
@@ -22,7 +23,7 @@ class Waited:
     total: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parallel:
     """``slots`` in use for a runner key. From ``too_many`` on, requests were seen to wait."""
 

@@ -4,12 +4,12 @@ Computed once for a choice; every rule reads it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from worker.domain.jobs import Priority
 from worker.policy.facts import Facts, HostFacts, Parameters, Work
+from worker.records import record
 
 ELSEWHERE_SHARE = 0.3
 """What a resident runner is worth, of its load, where another host holds it too."""
@@ -17,7 +17,7 @@ DRAIN = 0.7
 """Share of a job's length until the last of some that run has ended, about."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetUp:
     """What it takes until a host can run a key."""
 

@@ -5,8 +5,9 @@ Recorded: a prompt of 907 tokens that follows one with the same document is eval
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from worker.records import record
 
 SAMPLE = 200
 """Number of prompts that show what all prompts of an input have in common."""
@@ -53,7 +54,7 @@ class Prefixes:
         return first
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sharing:
     """What the prompts of an input have in common with their likes."""
 

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from worker.records import record
+
 PAYS = 0.5
 """A host joins another one's work where that saves this many times its load; the policy's ``payback_idle``."""
 GUESS = 3.0
@@ -17,7 +19,7 @@ LOAD_SPREAD = 1.5
 """A load that was seen: a warm page cache makes the next one shorter, a cold one longer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pace:
     """How fast a runner key is on a host, in seconds; ``service_seconds`` is how long a job keeps its slot."""
 
@@ -27,7 +29,7 @@ class Pace:
     load_is_guess: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Need:
     """Jobs of one runner key: those that are quoted, and others' that are in their way."""
 
@@ -44,7 +46,7 @@ class Need:
     """Jobs of it that were seen to end; 0 where its pace is a guess."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """A host that may take work, and the runner keys it has loaded."""
 
@@ -52,7 +54,7 @@ class Place:
     resident: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """Jobs of a runner key that a host does; ``until`` is when it is done with them, seconds from now."""
 
@@ -65,7 +67,7 @@ class Part:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostQuote:
     """What one host does, in an order that it might have."""
 
@@ -85,7 +87,7 @@ class HostQuote:
         return self.parts[-1].until if self.parts else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quote:
     """When the quoted jobs are done, in seconds from now: expected, at the earliest, at the latest."""
 
@@ -162,7 +164,7 @@ def _scaled(need: Need, factor: float, *, best: bool) -> dict[str, Pace]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Work:
     """All jobs of a runner key that count in one view of the night."""
 

@@ -8,7 +8,6 @@ that begins with a star in minutes or hours keeps its pace through a change.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -19,6 +18,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from worker.errors import InputRefused, Problem
+from worker.records import record
 
 Misfire = Literal["run", "skip"]
 Overlap = Literal["refuse", "queue", "allow"]
@@ -31,7 +31,7 @@ UNSETTLED = timedelta(minutes=1)
 """At the times of a schedule, a file that was changed within this time may still be written. By hand, now means now."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Due:
     """What a look at a schedule came to."""
 
@@ -171,7 +171,7 @@ class Change(StrEnum):
         return self in (Change.NEW, Change.CHANGED, Change.RETRIED)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DocumentHistory:
     """What is remembered of a document and model."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from worker.errors import CaravanError, InputRefused, Problem
+from worker.records import record
 
 LONGEST = 40
 """Characters of a word that are kept as its token."""
@@ -94,7 +95,7 @@ class Term:
         return re.compile(found)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WordQuery:
     """What is searched for."""
 

@@ -5,12 +5,13 @@ module decides when the look is worth it, whom to let in beside full slots, when
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from worker.domain.jobs import Priority
 from worker.policy.facts import Decision, LoadRunner, RunJobs, Wait
 from worker.policy.sharing import must_run_dry
+from worker.records import record
 
 AHEAD_BELOW = 0.5
 """Seconds. Shorter jobs are claimed ahead of free slots; a longer one waits where any host may take it."""
@@ -61,14 +62,14 @@ class Action(StrEnum):
     REST = "rest"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """The pass ends, for this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandedOver:
     """The jobs that the slots were given last."""
 
@@ -82,7 +83,7 @@ class HandedOver:
     """All of them are of the lowest priority."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Situation:
     """All that the loop of one host knows at one moment. Times are seconds on one monotonic clock."""
 

@@ -5,15 +5,15 @@ that begin alike still follow each other. Batches are numbered as they came.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.policy.facts import Order
+from worker.records import record
 
 TURN = timedelta(seconds=30)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Turn:
     """The batch whose turn it is, and since when; None: nothing has been claimed yet."""
 
@@ -25,7 +25,7 @@ class Turn:
         return self.since is not None and now - self.since < TURN
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stretch:
     """Batches that are claimed from in the order of their numbers: from ``first`` on, and before ``end``; None: no bound."""
 

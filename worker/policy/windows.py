@@ -7,7 +7,6 @@ midnight. Through a change of clocks the wall decides: an hour that comes twice 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from worker.errors import InputRefused, Problem, in_words
 from worker.policy.schedules import zone_of
+from worker.records import record
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ALL = frozenset(range(7))
@@ -23,7 +23,7 @@ AHEAD = 800
 """Days that are looked ahead for a change."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hours:
     """From one time of the day to another, on the days on which it begins. Equal times: the whole day."""
 
@@ -39,7 +39,7 @@ class Hours:
         return f"{days}{self.start:%H:%M}-{end}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Windows:
     """Open while any of ``hours`` is and the date is none of ``blackout``."""
 
@@ -199,7 +199,7 @@ def _shift(day: date, zone: ZoneInfo) -> datetime | None:
     return high.replace(microsecond=0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fit:
     """How work of a known length lies in the windows."""
 

@@ -1,6 +1,5 @@
 """Estimates beforehand whether the hours of a batch are long enough, from the known pace of the hosts."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,11 +7,12 @@ from worker.clock import Clock
 from worker.policy.schedules import zone_of
 from worker.policy.windows import fit, is_open, opens_at, stored_windows
 from worker.quote.quote import quote_batch
+from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.windows import batch_windows
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forecast:
     """What is to be expected of a batch that may not work at all hours."""
 

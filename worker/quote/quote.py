@@ -16,6 +16,7 @@ from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
 from worker.policy.prefix import SAMPLE, sharing
 from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
+from worker.records import record
 from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, VECTOR_PRIOR, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
@@ -37,7 +38,7 @@ MOST_TOKENS = 512
 """Few answers use all that num_predict allows."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tally:
     """An input, read and not stored."""
 
@@ -55,7 +56,7 @@ class Tally:
         return sum(self.jobs.values())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Machines:
     """The hosts that count, and what each has: None where nobody has looked."""
 
@@ -63,7 +64,7 @@ class Machines:
     models: Mapping[str, Mapping[str, HostModel] | None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quoted:
     """When some jobs will be done, as far as is known at ``at``."""
 

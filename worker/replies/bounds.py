@@ -1,9 +1,9 @@
 """Bounds on what a host sends."""
 
-from dataclasses import dataclass
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bounds:
     """Bytes, and levels of JSON. A host is not trusted: it may be something else behind the URL, or broken."""
 

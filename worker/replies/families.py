@@ -5,10 +5,12 @@ older than the model, send them within the text. ``CARAVAN_REASONING_TAGS`` adds
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Marks:
     """One way to mark reasoning. Marks are compared without regard to upper and lower case."""
 

@@ -5,7 +5,8 @@
 """
 
 import re
-from dataclasses import dataclass
+
+from worker.records import record
 
 _CHANNELS = "analysis|commentary|final"
 _HEAD = re.compile(
@@ -26,7 +27,7 @@ _WITHOUT_TOKENS = re.compile(
 """Where the special tokens were dropped on the way, the names of roles and channels are left."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Channels:
     """``answer`` is None where the reply ended before the final channel."""
 

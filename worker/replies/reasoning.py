@@ -29,17 +29,17 @@ itself (``thinking/parser.go``).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from worker.domain.replies import is_blank
+from worker.records import record
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.harmony import read_channels
 
 _QUOTES = "`'\"“”‘’「」『』"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Split:
     """``open``: the reply ended inside the reasoning, so ``answer`` is empty."""
 

@@ -1,10 +1,11 @@
 """What it means that a host could not pull, push or create a model. The texts are Ollama's and its registry's own."""
 
 import re
-from dataclasses import dataclass
+
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What to make of a failure."""
 

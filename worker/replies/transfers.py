@@ -1,9 +1,9 @@
 """Lines of progress that a host sends while it pulls, pushes or creates a model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from worker.errors import Code, HostError
+from worker.records import record
 from worker.replies.bounds import Bounds
 from worker.replies.stream import parse_object
 from worker.replies.wording import bad_reply, from_error_value, one_line
@@ -12,7 +12,7 @@ _MOST_LAYERS = 1000
 _LONGEST_STEP = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Transfer:
     """What a host does now, and the bytes of all layers that are known of."""
 

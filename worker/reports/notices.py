@@ -4,7 +4,7 @@ Sent at least once: a notice is taken for two minutes, sent, and then settled; w
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from worker.clock import Clock
@@ -17,6 +17,7 @@ from worker.notify.webhook import Gone, post, webhook_key, webhook_url
 from worker.observability.events import emit
 from worker.ollama.secrets import resolved
 from worker.policy.notices import headline, letter, next_wait
+from worker.records import record
 from worker.schedules.report import message_of_firing
 from worker.storage.answers import answer_counts
 from worker.storage.batches import get_batch
@@ -30,7 +31,7 @@ AT_ONCE = 20
 """Notices that are looked at in one pass."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivered:
     """What one pass did."""
 

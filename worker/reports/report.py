@@ -1,13 +1,14 @@
 """What did the work come to? Tokens, seconds of GPUs, loads, kWh, read from what was counted as results came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from worker.clock import Clock
 from worker.maintenance.number import number_all
 from worker.policy.figures import By, Figures, figures
+from worker.records import record
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
 from worker.storage.figures import batch_names, cells, failures, lengths, loads, powers
@@ -16,7 +17,7 @@ from worker.storage.overview import batch_lines, schedule_lines
 __all__ = ["By", "Report", "make_report"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """Figures by what was asked for, and the pictures' further data where ``details`` were asked for."""
 

@@ -1,7 +1,6 @@
 """The documents of a schedule, each read, or with what is wrong with it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from worker.documents.sources import DocumentFile, find_documents
 from worker.domain.schedules import ScheduleSpec
 from worker.door.document_lines import custom_id_of
 from worker.errors import DocumentRefused, ExtraMissing, InputRefused, Problem
+from worker.records import record
 from worker.schedules.rows import identified
 from worker.schedules.spec import rules_of
 
@@ -22,7 +22,7 @@ WRITTEN = (".answer.md", ".answer.json")
 """How files end that we wrote ourselves: they are no documents."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadDocument:
     """A document, or why it has no text."""
 
@@ -43,7 +43,7 @@ class Reading(Protocol):
     ) -> Iterator[ReadDocument]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settled:
     """Which files somebody may still be writing: those that changed between ``since`` and ``now``."""
 

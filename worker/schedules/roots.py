@@ -7,11 +7,11 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from worker.clock import Clock
+from worker.records import record
 from worker.schedules.check import unwritable
 from worker.storage.engine import Database
 from worker.storage.pulses import forget_pulse, questions, record_pulse
@@ -21,7 +21,7 @@ FORGOTTEN = timedelta(minutes=10)
 """After which an asker is taken to have given up."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What somebody who reads documents found."""
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +21,7 @@ from worker.door.document_lines import Long, Templates, combine_template
 from worker.errors import InputRefused, Problem
 from worker.policy.schedules import check_cron
 from worker.policy.windows import parse_windows
+from worker.records import record
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAGIC = re.compile(r"[*?\[]")
@@ -37,7 +38,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asking:
     """What every document of a firing is asked."""
 

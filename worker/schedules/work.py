@@ -1,11 +1,10 @@
 """The chores of schedules, by anyone: read what is due, end what is over."""
 
-from dataclasses import dataclass
-
 from worker.clock import Clock
 from worker.domain.schedules import Firing, FiringState
 from worker.errors import PassIncomplete
 from worker.maintenance.service import collecting, each
+from worker.records import record
 from worker.schedules.fire import fire
 from worker.schedules.late import settle_late
 from worker.schedules.open import begin_queued
@@ -16,7 +15,7 @@ from worker.storage.engine import Database
 from worker.storage.schedules import open_firings
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Worked:
     """What one pass did."""
 

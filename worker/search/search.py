@@ -1,7 +1,7 @@
 """Finds jobs by what was asked and answered, and keeps what they are found by up to date."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from worker.clock import Clock
@@ -9,6 +9,7 @@ from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.maintenance.number import number_all
 from worker.policy.search import WordQuery, parse, snippet
+from worker.records import record
 from worker.storage import search as storage
 from worker.storage.engine import Database
 from worker.storage.search import HIGHEST, Progress, Text
@@ -30,7 +31,7 @@ Field = Literal["prompt", "answer"]
 FIELDS: tuple[Field, ...] = ("prompt", "answer")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hit:
     """A job whose texts hold what was asked for."""
 
@@ -40,7 +41,7 @@ class Hit:
     snippet: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SearchResult:
     """What a search came to."""
 

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from worker.clock import Clock
@@ -19,6 +19,7 @@ from worker.kinds.speech import Unanswered
 from worker.ollama.client import Call
 from worker.policy.context_window import bucket, widened
 from worker.policy.retry import after_failure, most_attempts
+from worker.records import record
 from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.stream import Reader
@@ -34,7 +35,7 @@ class Ask(Protocol):
     def __call__(self, path: str, body: Mapping[str, Any], reader: Reader[T], call: Call) -> T: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ending:
     """How an attempt ended, on its way to the database, and the failure the host has to answer for."""
 

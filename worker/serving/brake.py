@@ -6,13 +6,13 @@ than its producer allowed. A batch that somebody resumed is judged again, by wha
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.domain.batches import BatchState, Tally
 from worker.errors import InputRefused, Problem
 from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
+from worker.records import record
 from worker.storage.engine import Connection, Database
 from worker.storage.pauses import (
     batch_tally,
@@ -32,7 +32,7 @@ MOST = 20_000
 _LIMIT = re.compile(r"(\d{1,8})|(\d{1,3}(?:\.\d{1,3})?)%")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MaxFailures:
     """How many failures a batch may have: a number, or a share of its outcomes."""
 
@@ -65,7 +65,7 @@ def parse_max_failures(text: str) -> MaxFailures:
     raise InputRefused([Problem(0, "--max-failures", "invalid_value", told)])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Braked:
     """A batch that was paused just now."""
 

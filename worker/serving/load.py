@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from worker.domain.hosts import LoadedModel
 from worker.domain.runners import RunnerKey
@@ -10,11 +9,12 @@ from worker.domain.timings import Timings
 from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
 from worker.policy.keep_alive import PRELOAD_SECONDS
+from worker.records import record
 
 LOOK_EVERY = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loaded:
     """A runner that is there, and what ``/api/ps`` said of it, where it lists it."""
 

@@ -6,7 +6,7 @@ no lock between a claim and a finish. Messages never carry work: whoever calls :
 
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -15,6 +15,7 @@ from worker.observability.events import emit, emit_failure
 from worker.policy.choose import choose
 from worker.policy.facts import RunJobs
 from worker.policy.serving import End, Situation, Step, after_step, begin, next_step
+from worker.records import record
 from worker.serving.endings import collect, take
 from worker.serving.heartbeat import Heartbeat
 from worker.serving.history import HostHistory
@@ -33,7 +34,7 @@ LEASES_LOST = "leases lost"
 """Why a pass ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PassResult:
     """What one pass over a host did."""
 

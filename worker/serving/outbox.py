@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
 from worker.errors import DatabaseFailure, DatabaseRefused, DatabaseUnavailable, in_words
 from worker.observability.events import emit, emit_failure
+from worker.records import record
 from worker.serving.spool import REJECTED, Spool, spool_path
 from worker.storage.engine import Connection, Database
 from worker.storage.finishes import Finished, finish_jobs
@@ -208,7 +208,7 @@ def store_spools(database: Database, home: Path, *, clock: Clock, but: Collectio
     return accepted
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetriedSpools:
     """What came of the answers that were set aside: how many were stored, how many are no longer wanted since their jobs
     went on without them, how many still cannot be stored, and the files that hold these two."""

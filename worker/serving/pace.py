@@ -7,6 +7,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from worker.policy.parallel import MOST_UNSET, SAMPLES, Parallel, Waited, learn
+from worker.records import record
 from worker.serving.facts import memory_of
 from worker.storage.paces import StoredPace
 
@@ -22,7 +23,7 @@ VECTOR_PRIOR = 0.05
 """Seconds of a text whose vector is wanted: many go in a call, and none is answered in words."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Estimate:
     """What to expect of a runner key on a host of mean speed."""
 

@@ -1,11 +1,11 @@
 """Puts the parts together that serve a host during one pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from worker.domain.jobs import ClaimedJob
 from worker.errors import CODES, Code, HostError
 from worker.ollama.client import Call
+from worker.records import record
 from worker.serving.attempt import Ending, attempt_jobs
 from worker.serving.care import Care
 from worker.serving.claims import Claims
@@ -20,7 +20,7 @@ from worker.serving.view import HostView, Snapshot
 from worker.storage.engine import Connection
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parts:
     """What the steps of the loop work with."""
 

@@ -9,6 +9,7 @@ from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
 from worker.policy.reloads import MOST_WAITS
 from worker.policy.sharing import has_foreign_use
+from worker.records import record
 
 
 @dataclass
@@ -43,7 +44,7 @@ def without_room(runners: Mapping[str, Runner], loaded: str, memory: int | None)
     return leaving
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look:
     """What the last look at the host found."""
 

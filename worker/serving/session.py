@@ -3,19 +3,20 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.timings import Timings
 from worker.errors import HostLost
 from worker.ollama.client import OllamaHost
+from worker.records import record
 from worker.replies.families import FAMILIES, Marks
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import hold_host, lock_fleet
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServingContext:
     """What one pass over a host works with: the host, the way to it, the database, and what the caller wants."""
 

@@ -12,6 +12,7 @@ from worker.errors import Code
 from worker.kinds.registry import together
 from worker.ollama.client import Call
 from worker.policy.streams import next_job
+from worker.records import record
 from worker.serving.attempt import Ending
 
 Attempt = Callable[[Sequence[ClaimedJob], str, Call], Sequence[Ending]]
@@ -23,7 +24,7 @@ OVERCOMMIT = 1
 """Slots more than there are, for interactive jobs alone: theirs is then the next answer, whatever runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completion:
     """How a job ended, on which runner, and how many calls ran when its own began, itself included."""
 

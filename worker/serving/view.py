@@ -8,6 +8,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
+from worker.records import record
 from worker.serving.facts import groups_of, host_facts
 from worker.serving.machine import Machine
 from worker.serving.pace import SERVICE_PRIOR, VECTOR_PRIOR, Paces
@@ -28,7 +29,7 @@ Dated = Mapping[str, Sequence[tuple[datetime, int]]]
 """Runner key → (deadline, jobs), as ``read_due`` gives it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OwnHost:
     """What a host knows of itself better than the database does."""
 
@@ -39,7 +40,7 @@ class OwnHost:
     models: Mapping[str, HostModel]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """The facts, and which of the queued runner keys each runner serves."""
 
@@ -47,7 +48,7 @@ class Snapshot:
     members: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerWork:
     """The work of a runner, and what it was made of."""
 

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import simulator
 from worker.domain.hosts import Host, HostModel
 from worker.errors import NoHost
+from worker.records import record
 
 TIME_SCALE = 0.05
 REAL_MODELS = 2
 REAL_JOBS = 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DemoHosts:
     """The simulated hosts while they run."""
 

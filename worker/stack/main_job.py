@@ -4,7 +4,7 @@ holds this home. Commands and Python do it alike, and show each look in their ow
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from worker.maintenance.actions import bound_jobs
 from worker.maintenance.settle import settle_batch
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
+from worker.records import record
 from worker.settings import Settings
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.stack.home import holder, server_of
@@ -48,7 +49,7 @@ DATABASE_SECONDS = 30.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workplace:
     """Where a batch is worked on."""
 
@@ -168,7 +169,7 @@ def _beside_up(
     return replace(place, looks=looks)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look:
     """How things stand with a batch that is worked on."""
 

@@ -6,7 +6,7 @@ waits for a job. A job that is claimed, or ends, meanwhile is seen as it is then
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -27,6 +27,7 @@ from worker.domain.jobs import FINAL, JobState, Priority
 from worker.domain.selection import Selection
 from worker.errors import Conflict
 from worker.kinds.registry import kind_of
+from worker.records import record
 from worker.storage.counts import batch_counts, pruned_by_state
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.again import failed_for, going_on_from, wait_again
@@ -52,7 +53,7 @@ _GOING_ON = frozenset({JobState.SUCCEEDED, JobState.SCHEDULED, JobState.QUEUED})
 """Jobs that hold the answer of another, and wait for its new one. One that runs has it already."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """What a chunk came to."""
 

@@ -1,18 +1,17 @@
 """What is still to be done, of which batch, with which runner key and how urgent? From the counts: no job is looked at."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import func, select, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState, Priority
+from worker.records import record
 from worker.storage.tables import count_deltas, counts, operations
 
 _ELIGIBLE = (JobState.QUEUED, JobState.RUNNING)
 _STATES = tuple(str(state) for state in (*_ELIGIBLE, JobState.SCHEDULED, JobState.WAITING))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpenJobs:
     """Jobs of a batch with one runner key and priority that can still change by themselves."""
 

@@ -4,13 +4,13 @@ One read transaction (repeatable read on PostgreSQL), so a fleet at work is seen
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.errors import CODES
+from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.migrate import HEAD
 from worker.storage.types import UtcTime
@@ -21,7 +21,7 @@ MOST_EXAMPLES = 5
 """Places that are named of each broken invariant."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invariant:
     """What has to hold of every row of a table."""
 
@@ -33,7 +33,7 @@ class Invariant:
     """A query whose rows say, in one column, where it does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checked:
     """One invariant as it was found."""
 

@@ -7,7 +7,6 @@ PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there i
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
@@ -21,6 +20,7 @@ from worker.errors import Code
 from worker.policy.facts import Order
 from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
 from worker.policy.turns import Stretch, Turn, stretches, turn_after
+from worker.records import record
 from worker.replies.contexts import unpack_context
 from worker.storage.conversations import Turns, earlier_turns
 from worker.storage.follows.parents import Earlier, earlier_answers, parts_of
@@ -165,7 +165,7 @@ def claim_jobs(
     return _taken(conn, rows, host, token, order, now)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Tier:
     """What is queued of a runner key and priority, before any of it is locked."""
 
@@ -445,7 +445,7 @@ def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlie
     return {**request, "context": unpack_context(found.context), "context_digest": found.digest}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Renewed:
     """Jobs that are still ours, and those of them whose producer wants them cancelled."""
 
@@ -535,7 +535,7 @@ def release_strays(conn: Connection, *, token: str, keep: Iterable[int], now: da
 # -- what a dead worker left ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rescued:
     """Jobs whose leases were ended, by their new state."""
 

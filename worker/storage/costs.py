@@ -1,12 +1,12 @@
 """What did a batch's time go into? Read from its latest results and from the runs of its hosts."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text
 from sqlalchemy.engine import Connection
 
+from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.tables import runs
 from worker.storage.types import UtcTime
@@ -15,7 +15,7 @@ LOOKED_AT = 500
 """Results, the last ones in the input's order: their texts are measured, and some are long."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spent:
     """What the latest answers of one model in a batch took, in all."""
 
@@ -59,7 +59,7 @@ def time_spent(conn: Connection, batch_id: int) -> list[Spent]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loading:
     """What loads took of a host's time."""
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from worker.domain.batches import BatchOrigin, BatchState
 from worker.domain.jobs import JobState, NewJob
 from worker.errors import Conflict
 from worker.kinds.registry import kind_of
+from worker.records import record
 from worker.storage.deltas import add_changes
 from worker.storage.follows.links import follow
 from worker.storage.ids import job_id
@@ -27,7 +27,7 @@ from worker.storage.transitions import REPLACE, by_id, count_move
 from worker.storage.types import storable
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredJob:
     """A job that a batch has: its id, the digest of what was asked (none in rows of old), its state and its metadata."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter, itemgetter
@@ -16,6 +16,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.replies import Result
 from worker.errors import Code
+from worker.records import record
 from worker.replies.contexts import pack_context
 from worker.storage.deltas import Change, add_changes
 from worker.storage.follows.settling import settle_after
@@ -39,7 +40,7 @@ from worker.storage.transitions import (
 from worker.storage.types import UtcTime, storable
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished:
     """Jobs whose outcome was stored, and jobs whose fence refused it."""
 

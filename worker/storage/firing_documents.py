@@ -1,6 +1,5 @@
 """What became of the documents of one firing: which failed, which answers somebody should look at, what is held."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
 from worker.domain.schedules import Firing
+from worker.records import record
 from worker.storage.tables import (
     batches,
     firings,
@@ -23,7 +23,7 @@ _d = schedule_documents.c
 _NO_ANSWER = ("failed", "cancelled", "expired")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FailedDocument:
     """A document and model without an answer, and why."""
 
@@ -172,7 +172,7 @@ def reused_answers(conn: Connection, firing: Firing) -> tuple[AnswerCounts, list
     return counts, batches
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeldDocuments:
     """Documents whose jobs are held, by batch, model and reason."""
 

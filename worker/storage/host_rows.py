@@ -14,12 +14,13 @@ from worker.domain.hosts import Access, Health, Host
 from worker.domain.runners import RunnerKey
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
+from worker.records import record
 from worker.storage.tables import blocks, host_models, hosts, residents
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Disk:
     """What a host has on disk, as the look at ``seen_at`` found it."""
 
@@ -32,7 +33,7 @@ class Disk:
     """Model → its bytes on disk, where the host tells."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """A runner key that failed on a host and is left alone there until ``until``."""
 

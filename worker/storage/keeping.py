@@ -6,7 +6,7 @@ a job. Only jobs that have ended go, so no claim, lease or count of open work is
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.keeping import Ended, keep_period
 from worker.domain.selection import Selection
+from worker.records import record
 from worker.storage.answers import flaws_of
 from worker.storage.engine import Database
 from worker.storage.jobs import lock_batch
@@ -58,7 +59,7 @@ _OF_A_JOB = tuple(
 """Tables whose rows belong to one job, besides its result."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forgotten:
     """What a chunk came to."""
 
@@ -296,7 +297,7 @@ def unfinished_of(conn: Connection, batch_id: int, *, limit: int) -> list[int]:
 # -- room in the file -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Room:
     """What an SQLite file could give back, in bytes."""
 

@@ -1,7 +1,6 @@
 """Batches that ask the rows of another batch again, and the results of one input in all of them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -9,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
+from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.results import LONG_COLUMNS, Long, ResultRow, result_rows, row_of
@@ -18,7 +18,7 @@ from worker.storage.tables import batches, follows, jobs, payloads
 PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchModel:
     """A model that a batch asked."""
 
@@ -26,7 +26,7 @@ class BatchModel:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """What a job asked, as its producer gave it."""
 
@@ -46,7 +46,7 @@ class Question:
         return any(one.release for one in self.after)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Followed:
     """A job that another waited for."""
 

@@ -1,14 +1,13 @@
 """The models of all hosts, as the hosts describe them."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from worker.records import record
 from worker.storage.tables import host_models
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelFacts:
     """A model, as the hosts that have it tell."""
 

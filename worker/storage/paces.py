@@ -1,17 +1,18 @@
 """How fast each runner key is on each host, for the other hosts and the next process to know."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Connection
 
+from worker.records import record
 from worker.storage.tables import paces
 from worker.storage.types import UtcTime
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredPace:
     """Seconds of a load and of a job of ``runner_key`` on ``host``, as far as they were seen there."""
 

@@ -5,7 +5,6 @@ now from the end of the table.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
@@ -14,6 +13,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
 from worker.errors import NotFound
+from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.selection import answer_terms
 from worker.storage.tables import batches, count_deltas, counts, host_models, jobs, results
@@ -45,7 +45,7 @@ def running_by_host(conn: Connection) -> dict[str, int]:
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """What one host answered with one model since a moment ago."""
 
@@ -123,7 +123,7 @@ def failures_by_code(conn: Connection, batch_id: int, *, most: int = 5) -> dict[
     return {code: int(n) for code, n in rows}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeldGroup:
     """Held jobs of one reason; ``jobs`` counts those that were looked at."""
 
@@ -168,7 +168,7 @@ def pause_of(conn: Connection, batch_id: int) -> tuple[str | None, str | None]:
     return (None, None) if row is None else (row.pause_code, row.pause_reason)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobLine:
     """A job as a list shows it."""
 
@@ -238,7 +238,7 @@ def list_jobs(
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobNow:
     """Where one job stands."""
 
@@ -314,7 +314,7 @@ def jobs_ahead(conn: Connection, job: JobNow) -> int:
     return int(ahead or 0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DiskModel:
     """A model that a host has on disk."""
 

@@ -1,7 +1,7 @@
 """What came of each job, in the order of the input, in pages: constant memory however large the batch."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from worker.domain.answers import AnswerCounts
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import NotFound
+from worker.records import record
 from worker.replies.contexts import unpack_context
 from worker.replies.vectors import BYTES as VECTOR_BYTES
 from worker.storage.engine import Database
@@ -22,7 +23,7 @@ from worker.storage.tables import attempts, jobs, payloads, results
 PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultRow:
     """A job and its result, if it has one yet."""
 
@@ -73,7 +74,7 @@ class ResultRow:
     """The vector of a text, as ``replies.vectors`` packs it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelFigures:
     """What one model did in a batch; ``eval_seconds`` is the time its hosts generated."""
 
@@ -291,7 +292,7 @@ def _unpacked(context: bytes | None) -> tuple[int, ...] | None:
     return None if context is None else tuple(unpack_context(context))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptRow:
     """One try of a job on one host."""
 

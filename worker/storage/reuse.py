@@ -5,13 +5,13 @@ its claim's transaction. An answer is copied as it is at that moment, so that no
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Date, bindparam, select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import ClaimedJob, JobState
+from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.operations import OPERATING
 from worker.storage.slices import slices
@@ -118,7 +118,7 @@ def want_reuse(conn: Connection, job_ids: Sequence[int]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Looked:
     """Jobs that were looked at, and those of them that have an answer now."""
 

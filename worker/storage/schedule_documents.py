@@ -1,7 +1,6 @@
 """What each schedule has seen of its documents, and their answers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, or_
 from sqlalchemy.engine import Connection
 
 from worker.domain.schedules import ScheduleDocument
+from worker.records import record
 from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
 from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 """custom_id and model."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Noted:
     """What a firing found of a document and model, to be remembered."""
 
@@ -231,7 +231,7 @@ def note_gone(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FiringJob:
     """A job of a firing's batch."""
 
@@ -412,7 +412,7 @@ def _place(row: Any) -> dict[str, Any]:
     return {"of_id": row.custom_id, "of_model": row.model, "of_job": row.id}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """The latest answer of a document and model, for a file."""
 

@@ -4,7 +4,6 @@ A cursor over the numbers of results says how far the index is: numbers are seen
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.selection import Selection
 from worker.policy.search import WordQuery, tokens
+from worker.records import record
 from worker.storage.ids import SEQ_BITS
 from worker.storage.selection import matching
 from worker.storage.tables import (
@@ -31,7 +31,7 @@ from worker.storage.words import VECTOR
 HIGHEST = (1 << 62) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A job with what it asked and what was answered."""
 
@@ -46,7 +46,7 @@ class Text:
     answer: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """How far the index is."""
 

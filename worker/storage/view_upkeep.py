@@ -4,7 +4,6 @@ somebody built on them."""
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, text
@@ -12,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from worker.errors import Conflict
+from worker.records import record
 from worker.storage.views import views
 
 
@@ -104,7 +104,7 @@ def _name_list(conn: Connection) -> BindParameter[Any]:
 # -- PostgreSQL -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _View:
     """A view that is taken down for a while."""
 

@@ -1,12 +1,12 @@
 """The options of ``caravan schedule`` in groups."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
 
 from worker.cli.hours import WHEN
 from worker.cli.options import INPUT, MODEL
+from worker.records import record
 
 ANSWERS = "Answers"
 
@@ -16,7 +16,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite an existing schedule of this name.")]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FiringOptions:
     """When a schedule fires."""
 
@@ -44,7 +44,7 @@ class FiringOptions:
     ] = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NightOptions:
     """Which documents are asked, and which of them again."""
 
@@ -90,7 +90,7 @@ class NightOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnswerFileOptions:
     """Where answers are written."""
 
@@ -107,7 +107,7 @@ class AnswerFileOptions:
     ] = "md"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PutOptions:
     """What is done with the schedule."""
 

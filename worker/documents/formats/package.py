@@ -9,10 +9,10 @@ import posixpath
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache
 
 from worker.documents.formats.limits import MOST_UNPACKED, Refused
+from worker.records import record
 
 _OFFICE = "http://schemas.openxmlformats.org/"
 _STRICT = "http://purl.oclc.org/ooxml/"
@@ -41,7 +41,7 @@ _PREFIXES = {
 """Namespaces and the prefixes that the readers write; the strict ones have the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Relation:
     """What a part refers to."""
 

@@ -7,9 +7,10 @@ import ctypes
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from worker.records import record
 
 LARGER = 1.15
 """Times the size of most letters: from there on a line is a heading."""
@@ -28,7 +29,7 @@ Rectangle = tuple[float, float, float, float]
 """Left, bottom, right, top, in points."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SizedLine:
     """A line of a page and the size of its letters, in half points."""
 

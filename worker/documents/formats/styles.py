@@ -2,14 +2,15 @@
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from worker.documents.formats.numbering import whole
+from worker.records import record
 
 _OFF = frozenset({"0", "false", "off"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Style:
     """What a style says itself; None where it leaves that to the style it is based on."""
 
@@ -21,7 +22,7 @@ class Style:
     level: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Styles:
     """The styles of a document by id."""
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from worker.documents.formats.limits import check_size
+from worker.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """An element begins."""
 
@@ -15,7 +15,7 @@ class Start:
     attributes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """An element ends."""
 

@@ -8,13 +8,14 @@ stays in the text.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
 from worker.kinds.chat.request import MessageTurns, parameters
 from worker.kinds.structured import Send, Structured, by_chance
+from worker.records import record
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.prompt_fit import fit_of
 from worker.replies.read import read_reply
@@ -107,7 +108,7 @@ def _problem(result: Result, tools: Sequence[Mapping[str, Any]], tokens: int) ->
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextCalls:
     """Calls that were left in a text, and the text without them."""
 

@@ -1,19 +1,20 @@
 """The reply of ``POST /api/embed`` → a vector and a share of what it took for each text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
 
 from worker.domain.replies import Result
+from worker.records import record
 from worker.replies.bounds import Bounds
 from worker.replies.stream import ObjectReader
 from worker.replies.timings import seconds
 from worker.replies.wording import bad_reply
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Vectors:
     """Of each text its numbers; tokens and nanoseconds of all together."""
 

@@ -1,13 +1,13 @@
 """Which job waits for which, and whose end is therefore news."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState
+from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.picking import change_picked
 from worker.storage.slices import slices
@@ -15,7 +15,7 @@ from worker.storage.tables import follows, jobs
 from worker.storage.transitions import FOLLOW, move
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Link:
     """A job by its number, and one that it waits for."""
 

@@ -2,20 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.jobs import JobState, Part
+from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.picking import in_batch
 from worker.storage.slices import slices
 from worker.storage.tables import follows, jobs, payloads, results
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Earlier:
     """The answer that a job goes on from."""
 
@@ -80,7 +80,7 @@ def combining_requests(conn: Connection, job_ids: Collection[int]) -> dict[int, 
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Before:
     """A job that another waits for, as it is now."""
 

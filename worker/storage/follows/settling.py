@@ -7,7 +7,6 @@ its own transaction, so that a slot goes on with its conversation; rows that som
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.errors import Code
 from worker.policy.follow import Parent, Verdict, verdict
+from worker.records import record
 from worker.storage.old_answers import answered_before, return_to_answers
 from worker.storage.slices import slices
 from worker.storage.tables import batches, follows, fresh_results, jobs, results
@@ -25,7 +25,7 @@ from worker.storage.transitions import CANCEL, FAIL_FOLLOWER, PROMOTE, move
 from worker.storage.types import storable
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settled:
     """What became of jobs that waited."""
 
