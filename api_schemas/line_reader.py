@@ -25,7 +25,7 @@ _MARSHAL_VERSION = 2
 """Without references: equal values are equal bytes, and 0, 0.0 and false are not."""
 
 
-class _Known(NamedTuple):
+class _Cached(NamedTuple):
     """What lines say that were validated."""
 
     rest: tuple[Any, ...]
@@ -50,7 +50,7 @@ class LineReader:
         self._defaults = NO_DEFAULTS if defaults == NO_DEFAULTS else defaults
         self._shapes, self._override = shapes, override
         self._texts = tuple(name for shape in shapes for name in shape.apart)
-        self._known: dict[bytes, _Known] = {}
+        self._cache: dict[bytes, _Cached] = {}
 
     def read(self, raw: bytes | str, line: int) -> ParsedLine | list[LineProblem]:
         """The job on line ``line`` (from 1), or everything that is wrong with it."""
@@ -65,7 +65,7 @@ class LineReader:
         if own is None:
             return self._validated(raw, line)
         key = marshal.dumps(value, _MARSHAL_VERSION)
-        known = self._known.get(key)
+        known = self._cache.get(key)
         if known is not None:
             names = known.names + (0 if own[3] is None else _names(own[3]))
             if data.count(b":") <= names or most_names(data) <= names or repeated_name(data) is None:
@@ -73,9 +73,9 @@ class LineReader:
         parsed = self._validated(raw, line)
         # whether a job may follow others depends on its name
         if not isinstance(parsed, list) and not parsed.after and len(key) <= LONGEST_REST:
-            if len(self._known) >= MOST_KEPT:
-                self._known.clear()
-            self._known[key] = _Known(parsed[len(own) :], _names(value))
+            if len(self._cache) >= MOST_KEPT:
+                self._cache.clear()
+            self._cache[key] = _Cached(parsed[len(own) :], _names(value))
         return parsed
 
     def _take_own(

@@ -30,7 +30,7 @@ class PromptCache:
 
     slots: list[Slot]
     line: Line
-    _kept: deque[Sequence[int]] = field(default_factory=lambda: deque(maxlen=HOST_CACHE_PROMPTS))
+    _prompts: deque[Sequence[int]] = field(default_factory=lambda: deque(maxlen=HOST_CACHE_PROMPTS))
 
     def take(self, prompt: Sequence[int]) -> tuple[Slot, int]:
         """A free slot and how many tokens of ``prompt`` need not be evaluated again."""
@@ -43,10 +43,10 @@ class PromptCache:
                     best, shared = slot, common
         assert best is not None, "the semaphore lets in no more sequences than there are slots"
         if self.line == "H":
-            for kept in self._kept:
+            for kept in self._prompts:
                 shared = max(shared, common_prefix(kept, prompt))
-            if best.tokens and best.tokens not in self._kept:
-                self._kept.append(best.tokens)
+            if best.tokens and best.tokens not in self._prompts:
+                self._prompts.append(best.tokens)
         best.busy = True
         return best, max(0, min(shared, len(prompt) - 1))
 

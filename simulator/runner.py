@@ -97,7 +97,7 @@ class _Sequence:
     prompt: Sequence[int]
     tokens: list[int] = field(default_factory=list)
     reading_until: float = 0.0
-    sent: int = 0
+    pieces: int = 0
     last_piece: str = ""
     repeats: int = 0
 
@@ -184,7 +184,7 @@ class Runner:
         try:
             return await self._run(completion, cached, limit, sequence, say)
         except RunnerDied:
-            raise RunnerBroke(spoke=sequence.sent > 0) from None
+            raise RunnerBroke(spoke=sequence.pieces > 0) from None
         finally:
             self._leave(sequence)
 
@@ -268,8 +268,8 @@ class Runner:
         say: Callable[[Piece], None],
     ) -> None:
         if completion.interrupt is not None:
-            await completion.interrupt(sequence.sent)
-        sequence.sent += 1
+            await completion.interrupt(sequence.pieces)
+        sequence.pieces += 1
         if completion.top_logprobs is None or token is None:
             say(Piece(text))
         else:

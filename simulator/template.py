@@ -220,8 +220,8 @@ def printed(value: Any) -> str:
             return str(value)
 
 
-def _equal(first: Any, *others: Any) -> bool:
-    return any(first == one and isinstance(first, bool) == isinstance(one, bool) for one in others)
+def _equal(first: Any, *rest: Any) -> bool:
+    return any(first == item and isinstance(first, bool) == isinstance(item, bool) for item in rest)
 
 
 def _index(value: Any, *keys: Any) -> Any:

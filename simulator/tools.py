@@ -20,7 +20,7 @@ from simulator.thinking_tags import mentions
 _SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-class Shown(dict[str, Any]):
+class GoMap(dict[str, Any]):
     """A value that a template may go into, and that is JSON where it is printed whole."""
 
     def __str__(self) -> str:
@@ -51,16 +51,16 @@ def _function(function: Mapping[str, Any]) -> Struct:
         Defs=sent.get("$defs"),
         Items=sent.get("items"),
         Required=sent.get("required") or [],
-        Properties=Shown(properties),
+        Properties=GoMap(properties),
     )
     return Struct(
         Name=function.get("name", ""), Description=function.get("description", ""), Parameters=parameters
     )
 
 
-def _property(sent: Mapping[str, Any]) -> dict[str, Any]:
+def _property(schema: Mapping[str, Any]) -> dict[str, Any]:
     known = ("anyOf", "type", "items", "description", "enum", "properties", "required")
-    return {name: sent[name] for name in known if sent.get(name)}
+    return {name: schema[name] for name in known if schema.get(name)}
 
 
 def calls_as_template_values(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def calls_as_template_values(calls: Sequence[Mapping[str, Any]]) -> list[dict[st
         arguments = function.get("arguments")
         if isinstance(arguments, str):
             raise BadRequest("Value looks like object, but can't find closing '}' symbol")
-        found.append({"Function": {"Name": function.get("name", ""), "Arguments": Shown(arguments or {})}})
+        found.append({"Function": {"Name": function.get("name", ""), "Arguments": GoMap(arguments or {})}})
     return found
 
 

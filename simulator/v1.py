@@ -38,49 +38,49 @@ class Unreadable(BadRequest):
 
 async def chat_completions(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/chat/completions``."""
-    sent = _read(request.body)
+    body = _read(request.body)
     asked = ChatRequest(
-        model=str(sent.get("model") or ""),
-        messages=tuple(_plain_message(one) for one in sent.get("messages") or ()),
-        stream=bool(sent.get("stream")),
-        format=_format(sent.get("response_format")),
-        options=_options(sent),
-        think=_think(sent),
-        tools=tuple(one for one in sent.get("tools") or () if isinstance(one, dict)),
-        logprobs=bool(sent.get("logprobs")),
-        top_logprobs=int(sent.get("top_logprobs") or 0),
+        model=str(body.get("model") or ""),
+        messages=tuple(_plain_message(one) for one in body.get("messages") or ()),
+        stream=bool(body.get("stream")),
+        format=_format(body.get("response_format")),
+        options=_options(body),
+        think=_think(body),
+        tools=tuple(one for one in body.get("tools") or () if isinstance(one, dict)),
+        logprobs=bool(body.get("logprobs")),
+        top_logprobs=int(body.get("top_logprobs") or 0),
     )
     if not asked.messages:
         raise Unreadable("[] is too short - 'messages'")
-    wording = _OpenAIWording(host, asked.model, sent, chat=True)
+    wording = _OpenAIWording(host, asked.model, body, chat=True)
     await chat.serve(host, host.disk, asked, wording, reply)
 
 
 async def completions(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/completions``."""
-    sent = _read(request.body)
+    body = _read(request.body)
     asked = GenerateRequest(
-        model=str(sent.get("model") or ""),
-        prompt=str(sent.get("prompt") or ""),
-        suffix=str(sent.get("suffix") or ""),
-        stream=bool(sent.get("stream")),
-        options=_options(sent),
+        model=str(body.get("model") or ""),
+        prompt=str(body.get("prompt") or ""),
+        suffix=str(body.get("suffix") or ""),
+        stream=bool(body.get("stream")),
+        options=_options(body),
     )
-    wording = _OpenAIWording(host, asked.model, sent, chat=False)
+    wording = _OpenAIWording(host, asked.model, body, chat=False)
     await generate_endpoint.serve(host, host.disk, asked, wording, reply, context=False)
 
 
 async def embeddings(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/embeddings``."""
-    sent = _read(request.body)
-    found = await embeddings_of(host, sent)
-    packed = sent.get("encoding_format") == "base64"
+    body = _read(request.body)
+    found = await embeddings_of(host, body)
+    packed = body.get("encoding_format") == "base64"
     data = [
         {"object": "embedding", "embedding": _packed(one) if packed else one, "index": place}
         for place, one in enumerate(found.vectors)
     ]
     usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
-    _send(reply, {"object": "list", "data": data, "model": sent.get("model"), "usage": usage})
+    _send(reply, {"object": "list", "data": data, "model": body.get("model"), "usage": usage})
 
 
 def _packed(vector: Sequence[float]) -> str:
@@ -128,13 +128,13 @@ class _OpenAIWording:
     stream_type = EVENTS
     whole_type = PLAIN_JSON
 
-    def __init__(self, host: "Host", model: str, sent: Mapping[str, Any], *, chat: bool) -> None:
+    def __init__(self, host: "Host", model: str, body: Mapping[str, Any], *, chat: bool) -> None:
         self._model = model
         self._chat = chat
         self._line = host.settings.line
         self._created = host.clock.wall_ns() // 1_000_000_000
         self._number = zlib.crc32(f"{host.counters.requests}/{host.settings.seed}".encode()) % 999
-        self._usage = bool((sent.get("stream_options") or {}).get("include_usage"))
+        self._usage = bool((body.get("stream_options") or {}).get("include_usage"))
         self._first = True
         self._called = False
         self.quiet = chat
@@ -233,23 +233,23 @@ def _usage(final: Final) -> dict[str, int]:
 
 def _read(body: bytes) -> dict[str, Any]:
     try:
-        sent = gojson.loads(body)
+        value = gojson.loads(body)
     except gojson.BadJson as error:
         raise BadRequest(str(error)) from None
-    if not isinstance(sent, dict):
-        raise BadRequest(f"json: cannot unmarshal {gojson.kind(sent)} into Go value of type openai.Request")
-    return sent
+    if not isinstance(value, dict):
+        raise BadRequest(f"json: cannot unmarshal {gojson.kind(value)} into Go value of type openai.Request")
+    return value
 
 
-def _options(sent: Mapping[str, Any]) -> dict[str, Any]:
+def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     """Temperature and top_p are 1.0 here where nothing is said; no num_ctx, no keep_alive, no top_k."""
-    if isinstance(sent.get("temperature"), str):
+    if isinstance(body.get("temperature"), str):
         raise Unreadable(
             "json: cannot unmarshal string into Go struct field ChatCompletionRequest.temperature of type float64"
         )
     options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
-    options |= {ours: sent[theirs] for theirs, ours in _OPTIONS.items() if sent.get(theirs) is not None}
-    stop = sent.get("stop")
+    options |= {ours: body[theirs] for theirs, ours in _OPTIONS.items() if body.get(theirs) is not None}
+    stop = body.get("stop")
     if stop is not None:
         options["stop"] = [stop] if isinstance(stop, str) else stop
     return options
@@ -267,8 +267,8 @@ def _format(value: Any) -> Any:
             return None
 
 
-def _think(sent: Mapping[str, Any]) -> Think | None:
-    effort = sent.get("reasoning_effort") or (sent.get("reasoning") or {}).get("effort")
+def _think(body: Mapping[str, Any]) -> Think | None:
+    effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
     if effort is None:
         return None
     return Think(False) if effort == "none" else Think(True, str(effort))

@@ -304,7 +304,7 @@ def _file(settings: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsRefused(f"{path}: {error}") from error
     for name in values:
-        _known(name, f"{name} in {path}")
+        _check_name(name, f"{name} in {path}")
     return values
 
 
@@ -333,7 +333,7 @@ def _of_kubernetes(variable: str, value: str) -> bool:
     return not variable.endswith("_PORT") or "_SERVICE_" in variable or "_TCP" in variable or "://" in value
 
 
-def _known(name: str, written: str) -> None:
+def _check_name(name: str, written: str) -> None:
     """Raises SettingsRefused for a name of the settings file that is no setting."""
     if name not in Settings.model_fields:
         raise SettingsRefused(f"unknown setting {written}{_suggestion(name, cutoff=0.6)}")

@@ -89,7 +89,7 @@ class Planner:
         work = [self._work(sim, group.runner_key, group.members, paces) for group in groups]
         facts = Facts(
             host=self._host(sim, host, host, paces),
-            others=[self._host(sim, other, host, paces) for other in sim.hosts if other is not host],
+            peers=[self._host(sim, other, host, paces) for other in sim.hosts if other is not host],
             work=work,
             now=sim.now,
             interactive_at={

@@ -127,7 +127,7 @@ def test_beside_up_the_models_are_those_that_the_database_knows(
 def test_an_answer_that_stops_says_in_words_what_it_waits_for_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    printer = _Printer(shown=True)
+    printer = _Printer(prints=True)
 
     printer.show("The sky")
     for seconds in (3, 4):

@@ -68,6 +68,12 @@ def asked(told: str) -> str:
     ]
     page = "# Being told\n\nWhat is stored is deleted, what was lost is asked, and the rest is copied and named anew.\n"
     assert len(list(english.in_page(page))) == 3
+    names = "def keep(slots_told: int, rows: int) -> None: ...\nclass KeptRows: ...\ndef one_line() -> None: ...\n"
+    assert [text for _, text, _ in english.in_code(names, "known_hosts")] == [
+        "known_hosts",
+        "slots_told",
+        "KeptRows",
+    ]
     silent = 'def find(name: str) -> int:\n    """The number of a batch."""\n    raise NotFound(name)\n'
     assert [text for *_, text in english.in_code(silent)] == ["say that it raises NotFound"]
     assert list(english.in_code(silent.replace("batch.", "batch. Raises NotFound."))) == []

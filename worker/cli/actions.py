@@ -309,7 +309,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
         resumed = actions.resume_batch(
             database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
         )
-        return replace(resumed, jobs=jobs - resumed.left, batches=(chosen.batch_id,))
+        return replace(resumed, jobs=jobs - resumed.remaining, batches=(chosen.batch_id,))
 
     act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished")
     _do(act, ActionRequest(yes, dry_run, json_, batch))
@@ -339,7 +339,7 @@ def _do(
             told = about if jobs == 0 else f"would {act.name} {about}"
             if jobs == 0 and nothing is not None:
                 told += nothing(database, chosen)
-            figures = {"jobs": jobs, "running": 0, "left": 0, "dry_run": request.dry_run}
+            figures = {"jobs": jobs, "running": 0, "remaining": 0, "dry_run": request.dry_run}
             _tell(act, request, batch, figures, told)
             return
         confirm(
@@ -358,12 +358,17 @@ def _do(
     told += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
         told += f", {changed.running:,} running ones told to stop"
-    if changed.left:
-        told += f"; {changed.left:,} more follow in the background"
+    if changed.remaining:
+        told += f"; {changed.remaining:,} more follow in the background"
         told += f" ({status_command(changed)}), while caravan up, run or control is at work"
     if act.wakes and paused:
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
-    figures = {"jobs": changed.jobs, "running": changed.running, "left": changed.left, "dry_run": False}
+    figures = {
+        "jobs": changed.jobs,
+        "running": changed.running,
+        "remaining": changed.remaining,
+        "dry_run": False,
+    }
     _tell(act, request, batch, figures, told)
     if not served and not paused and not common_options().quiet:
         start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"

@@ -34,7 +34,7 @@ class Rule:
         if self.needs and not _any(self.needs, options):
             return f"{name} {self.why}; it has no effect without {_listed(self.needs)}"
         beside = next((one for one in self.excludes if _is_given(one, options)), None)
-        return None if beside is None else f"{name} has no effect beside {_shown(beside)}: {self.why}"
+        return None if beside is None else f"{name} has no effect beside {_label(beside)}: {self.why}"
 
 
 def _is_given(place: str, options: Mapping[str, Any]) -> bool:
@@ -48,17 +48,17 @@ def _any(places: Sequence[str], options: Mapping[str, Any]) -> bool:
     return any(_is_given(one, options) for one in places)
 
 
-def _shown(place: str) -> str:
+def _label(place: str) -> str:
     """A place as it is typed.
 
-    >>> _shown("--long=split"), _shown("-o=*.csv"), _shown("FILE")
+    >>> _label("--long=split"), _label("-o=*.csv"), _label("FILE")
     ('--long split', '-o *.csv', 'FILE')
     """
     return place.replace("=", " ", 1).replace("[!-]*", "FILE")
 
 
 def _listed(places: Sequence[str]) -> str:
-    shown = list(dict.fromkeys(map(_shown, places)))
+    shown = list(dict.fromkeys(map(_label, places)))
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
 
 

@@ -95,7 +95,7 @@ def ask(
             ]
         job = {"custom_id": "ask", "messages": messages}
         submission = _submission(model or known, " ".join(question), set_ or [], think)
-        result = _answered(settings, client, job, submission, host, shown=not json_)
+        result = _answered(settings, client, job, submission, host, prints=not json_)
     if json_:
         typer.echo(json.dumps(result, ensure_ascii=False))
     if result["state"] != "succeeded":
@@ -156,7 +156,7 @@ def _answered(
     submission: "Submission",
     places: list[str] | None,
     *,
-    shown: bool,
+    prints: bool,
 ) -> dict[str, Any]:
     """Have it answered here, or by whoever serves, and print the answer. Raises NoHost where no host can."""
     from worker.hosts.registry import models_check
@@ -164,7 +164,7 @@ def _answered(
     from worker.stack.embedded import embedded
     from worker.stack.main_job import elsewhere, workplace_of
 
-    printer = _Printer(shown=shown)
+    printer = _Printer(prints=prints)
 
     def answered(place: "Workplace", models: set[str]) -> dict[str, Any]:
         whole = _with_model(submission, models)
@@ -180,7 +180,7 @@ def _answered(
         except AlreadyRunning as error:
             if error.command != "up":
                 raise
-    return answered(elsewhere(settings, client.database), _known(client))
+    return answered(elsewhere(settings, client.database), _models(client))
 
 
 def _wait(place: "Workplace", receipt: "Receipt", printer: "_Printer") -> None:
@@ -211,7 +211,7 @@ def _partial(stack: "Embedded") -> str:
     return next((text for text in texts if text), "")
 
 
-def _known(client: "Client") -> set[str]:
+def _models(client: "Client") -> set[str]:
     """Models of the hosts as the database knows them: this machine may not reach the hosts of others."""
     from worker.storage.host_rows import read_hosts
 
@@ -237,15 +237,15 @@ def _with_model(submission: "Submission", models: set[str]) -> "Submission":
 class _Printer:
     """Prints the answer as it grows; reasoning goes to standard error, where somebody looks at it."""
 
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._reasons = shown and not common_options().quiet and sys.stderr.isatty()
+    def __init__(self, *, prints: bool) -> None:
+        self._prints = prints
+        self._reasons = prints and not common_options().quiet and sys.stderr.isatty()
         self._reasoning = self._answer = ""
         self._waiting: list[str] = []
 
     def show(self, partial: str) -> None:
         """Print what came since the last time."""
-        if not self._shown or not partial:
+        if not self._prints or not partial:
             return
         reasoning, answer = split_reasoning(partial)
         if self._reasons and reasoning.startswith(self._reasoning):
@@ -260,7 +260,7 @@ class _Printer:
         """Say why nothing is written, once while the reasons last."""
         lasting = [without_spans(reason) for reason in reasons]
         if lasting and lasting != self._waiting and not common_options().quiet:
-            if self._shown and self._answer and not self._answer.endswith("\n"):
+            if self._prints and self._answer and not self._answer.endswith("\n"):
                 sys.stdout.write("\n")
                 sys.stdout.flush()
             for reason in reasons:
@@ -270,7 +270,7 @@ class _Printer:
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Print the rest of it."""
         answer = result.get("answer") or ""
-        if self._shown and answer:
+        if self._prints and answer:
             self._put(answer)
             if not answer.endswith("\n"):
                 sys.stdout.write("\n")

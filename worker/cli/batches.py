@@ -163,13 +163,13 @@ def _progresses(
     return [batch_progress(conn, one.id) for one in listed[:limit]], len(listed) > limit
 
 
-def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
+def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
     if as_json:
         from worker.exports.shown import batch_shown
 
-        print_json([batch_shown(progress) for progress in shown])
+        print_json([batch_shown(progress) for progress in batches])
         return
-    if not shown:
+    if not batches:
         typer.echo(
             "no batches in that state"
             if of_some
@@ -179,7 +179,7 @@ def _print_batches(shown: list[BatchProgress], *, as_json: bool, of_some: bool =
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     narrow = width is not None and width < NARROW
     rows = []
-    for progress in shown:
+    for progress in batches:
         counts, batch = progress.counts, progress.batch
         numbers = (
             progress.total,

@@ -202,10 +202,10 @@ def _model_facts(settings: "Settings") -> dict[str, Any]:
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:
     from worker.cli.take_in import show_prompt
-    from worker.door.documents import Remarks, shown
+    from worker.door.documents import Remarks, first_prompts
 
     remarks = Remarks(asking.rules.encoding)
-    for name, system, prompt in shown(asking, window, count, remarks):
+    for name, system, prompt in first_prompts(asking, window, count, remarks):
         show_prompt(name, system, prompt)
     for remark in remarks.lines():
         typer.echo(remark, err=True)

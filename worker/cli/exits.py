@@ -44,7 +44,7 @@ def _grouped(error: InputRefused) -> Iterator[str]:
         yield f"caravan: {_place(sorted(numbers - {0}), error.alike.get(mistake, 0))}{message}"
 
 
-def _place(numbers: Sequence[int], others: int = 0) -> str:
+def _place(numbers: Sequence[int], more: int = 0) -> str:
     """Where a mistake stands: in these lines and in so many others.
 
     >>> _place([]), _place([7]), _place([2, 3, 9]), _place([2, 3, 4, 5, 6], 1200)
@@ -55,8 +55,8 @@ def _place(numbers: Sequence[int], others: int = 0) -> str:
     if len(numbers) < 2:
         return "".join(f"line {number}: " for number in numbers)
     shown = [str(number) for number in numbers[:MOST_ALIKE]]
-    others += len(numbers) - len(shown)
-    last = f"{others:,} more" if others else shown.pop()
+    more += len(numbers) - len(shown)
+    last = f"{more:,} more" if more else shown.pop()
     return f"lines {', '.join(shown)} and {last}: "
 
 

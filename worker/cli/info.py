@@ -37,16 +37,16 @@ def info(json_: AsJson = False) -> None:
     table.show_header = False
     for name, value in found.items():
         if name != "settings":
-            table.add_row(name.replace("_", " "), _shown(value))
+            table.add_row(name.replace("_", " "), _cell(value))
     console.print(table)
     console.print()
     table = plain_table("setting", "value", "from")
     for name, setting in found["settings"].items():
-        table.add_row(name, _shown(setting["value"]), setting["from"])
+        table.add_row(name, _cell(setting["value"]), setting["from"])
     console.print(table)
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     match value:
         case None | "" | []:
             return "–"

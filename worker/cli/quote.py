@@ -194,7 +194,7 @@ def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
     }
 
 
-def _check_models(models_wanted: "Mapping[str, int]", machines: "Machines") -> None:
+def _check_models(requested: "Mapping[str, int]", machines: "Machines") -> None:
     from worker.errors import InputRefused
     from worker.hosts.registry import missing_models
 
@@ -203,7 +203,7 @@ def _check_models(models_wanted: "Mapping[str, int]", machines: "Machines") -> N
         if models is None:
             return  # nobody has looked at that one: it may have anything
         have |= set(models)
-    problems = missing_models(models_wanted, have)
+    problems = missing_models(requested, have)
     if problems:
         raise InputRefused(problems)
 

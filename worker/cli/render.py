@@ -198,7 +198,7 @@ class Show(Protocol):
 
 
 @contextmanager
-def batch_progress_shown(console: Console, progress: BatchProgress) -> Iterator[Show]:
+def batch_progress_bar(console: Console, progress: BatchProgress) -> Iterator[Show]:
     """A bar on a terminal, with what hosts do and the reasons beneath it; else a line every ten seconds, and one each
     time the reasons change. On a quiet console nothing is shown."""
     if console.quiet:

@@ -15,7 +15,7 @@ from rich.text import Text
 from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.outputs import outputs_of, written
-from worker.cli.render import batch_progress_shown, duration, progress_line, rates, summary_tables
+from worker.cli.render import batch_progress_bar, duration, progress_line, rates, summary_tables
 from worker.cli.streams import machine_output, print_json
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
@@ -82,7 +82,7 @@ def _show(view: RunView, looks: Iterator[Look], console: Console) -> Look:
         console.print(f"Going on where it stopped: {progress_line(first)}")
     eta = None if view.rest is None else Eta(view.rest)
     drawn: Look | None = None
-    with batch_progress_shown(console, first) if first.open else nullcontext() as show:
+    with batch_progress_bar(console, first) if first.open else nullcontext() as show:
         for look in looks:
             if show is None or not is_news(look, drawn):
                 continue

@@ -104,7 +104,7 @@ class _Csv:
                 raise InputRefused([whole_problem("empty", f"{self.path}: a header and no row")])
 
     def _wrong_count(self, line: int, cells: list[str]) -> Problem:
-        expected, sign = len(self.columns), _shown(self.delimiter)
+        expected, sign = len(self.columns), _delimiter_name(self.delimiter)
         message = f"{_fields(len(cells))}, the header has {expected}"
         if len(cells) > expected:
             hint = f"a text with {sign} in it stands in quotes"
@@ -139,7 +139,7 @@ def _fields(count: int) -> str:
     return f"{count} field" if count == 1 else f"{count} fields"
 
 
-def _shown(delimiter: str) -> str:
+def _delimiter_name(delimiter: str) -> str:
     return "a tab" if delimiter == "\t" else repr(delimiter)
 
 

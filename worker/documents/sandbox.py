@@ -57,7 +57,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters["attr"] = self.getitem  # which never finds a method
         self.filters["_counted"] = self._counted
         self.filters["_value"] = _value
-        self.filters["_joined"] = lambda parts: self._kept(_joined(parts))
+        self.filters["_joined"] = lambda parts: self._bounded(_joined(parts))
 
     def begin(self) -> None:
         self._steps = self._made = 0
@@ -94,7 +94,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             _forecast(method.__name__, (owner, *args))
             self._work((owner, *args))
-        return self._kept(super().call(context, obj, *args, **kwargs))
+        return self._bounded(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         match operator:
@@ -114,7 +114,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 if isinstance(left, str):
                     _not_wide(left)
                     self._work((right,))
-        return self._kept(super().call_binop(context, operator, left, right))
+        return self._bounded(super().call_binop(context, operator, left, right))
 
     def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
         for value in values:
@@ -126,7 +126,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if self._steps > STEP_LIMIT:
             raise SecurityError(f"more than {STEP_LIMIT:,} rounds of loops and calls")
 
-    def _kept(self, value: Any) -> Any:
+    def _bounded(self, value: Any) -> Any:
         """``value``, after a look how large it is, and how much was made before it: a template may keep all of that."""
         if isinstance(value, str):
             _within(len(value))
@@ -166,7 +166,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._work(values)
             if name == "urlize":  # a microsecond a character
                 self._step(max((len(value) for value in values if isinstance(value, str)), default=0) // 2)
-            return self._kept(function(*args, **kwargs))
+            return self._bounded(function(*args, **kwargs))
 
         return measured
 

@@ -35,7 +35,7 @@ class SheetRows:
     """Where each of the columns stands in a row."""
     header: int
     """The row of the header, from 1."""
-    others: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
     """The sheets behind it, where nobody said which is meant."""
 
     @property
@@ -88,7 +88,7 @@ def open_spreadsheet(path: Path, sheet: str | None) -> Rows:
         for at, name in enumerate(names, start=1):
             first = book.get_sheet_by_name(name)
             if first.start is not None:
-                return _opened(path, first, others=tuple(names[at:]))
+                return _opened(path, first, remaining=tuple(names[at:]))
     except PasswordError as error:
         raise _refused(path, "is protected by a password; save it without one", "unreadable") from error
     except (CalamineError, OSError, ValueError) as error:
@@ -97,7 +97,7 @@ def open_spreadsheet(path: Path, sheet: str | None) -> Rows:
     raise _refused(path, "no sheet of it holds anything", "empty")
 
 
-def _opened(path: Path, sheet: Any, *, others: tuple[str, ...] = ()) -> SheetRows:
+def _opened(path: Path, sheet: Any, *, remaining: tuple[str, ...] = ()) -> SheetRows:
     header, cells = next(
         (
             (number, cells)
@@ -113,7 +113,7 @@ def _opened(path: Path, sheet: Any, *, others: tuple[str, ...] = ()) -> SheetRow
     _check_twice(path, names)
     columns = tuple(names[at] for at in places)
     check_columns(columns, path)
-    rows = SheetRows(path, sheet, columns, places, header, others)
+    rows = SheetRows(path, sheet, columns, places, header, remaining)
     if not any(True for _ in rows):
         raise _refused(path, f"the sheet {sheet.name!r} has a header and no row", "empty")
     return rows

@@ -40,19 +40,19 @@ def host_address(text: str) -> str:
     else:
         scheme = scheme.lower()
         if scheme not in _PORTS:
-            raise SettingsRefused(f"{_shown(text)} begins with {scheme}://; {_EXPECTED}")
+            raise SettingsRefused(f"{_quoted(text)} begins with {scheme}://; {_EXPECTED}")
         default = _PORTS[scheme]
     place, slash, path = rest.partition("/")
     if "@" in place:
         raise SettingsRefused(
-            f"{_shown(text)} holds credentials, which would be stored in clear; leave them out and name where they stand: "
+            f"{_quoted(text)} holds credentials, which would be stored in clear; leave them out and name where they stand: "
             "caravan hosts add NAME URL --basic-auth env:NAME (its value USER:PASSWORD) or --basic-auth file:PATH"
         )
     host, port = _parted(place, text)
     host = _EVERYWHERE.get(host, host)
     number = default if port is None else _port(port, text)
     if _PATH.fullmatch(slash + path) is None or "?" in place or "#" in place:
-        raise SettingsRefused(f"{_shown(text)} has a query, a fragment or a space; {_EXPECTED}")
+        raise SettingsRefused(f"{_quoted(text)} has a query, a fragment or a space; {_EXPECTED}")
     end = "" if number == _PORTS[scheme] else f":{number}"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}{end}{(slash + path).rstrip('/')}"
 
@@ -83,26 +83,26 @@ def _parted(place: str, text: str) -> tuple[str, str | None]:
         host, _, port = place.partition(":")
         if not host or _HOST.fullmatch(host):
             return host.lower(), port or None
-    raise SettingsRefused(f"{_shown(text)} is no address; {_EXPECTED}")
+    raise SettingsRefused(f"{_quoted(text)} is no address; {_EXPECTED}")
 
 
 def _address_6(host: str, text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host.replace("%25", "%"))).replace("%", "%25")
     except ValueError:
-        raise SettingsRefused(f"{_shown(text)} holds no IPv6 address; {_EXPECTED}") from None
+        raise SettingsRefused(f"{_quoted(text)} holds no IPv6 address; {_EXPECTED}") from None
 
 
 def _port(port: str, text: str) -> int:
     if port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
         return int(port)
-    raise SettingsRefused(f"{_shown(text)}: {port[:20]!r} is no port; expected a number from 1 to 65535")
+    raise SettingsRefused(f"{_quoted(text)}: {port[:20]!r} is no port; expected a number from 1 to 65535")
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     """``text`` without credentials, safe to print.
 
-    >>> _shown("https://me:secret@gpu-1/x")
+    >>> _quoted("https://me:secret@gpu-1/x")
     "'https://***@gpu-1/x'"
     """
     scheme, found, rest = text.partition("://")

@@ -98,7 +98,7 @@ def prepare(
     left_out: OmissionCounts = Counter()
     remarks = Remarks(asking.rules.encoding)
     reading = Reader() if texts is None else CachedReader(texts)
-    with _Kept(folder, "documents") as main, reading as reader:
+    with _DocumentFiles(folder, "documents") as main, reading as reader:
         for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
             if not checked and not is_table(found.name):
@@ -178,7 +178,7 @@ class Remarks:
         )
 
 
-def shown(
+def first_prompts(
     asking: Asking, window: Window | None, count: int, remarks: Remarks | None = None
 ) -> Iterator[tuple[str, str | None, str]]:
     """Name, system and prompt of the first ``count`` documents (parts, of a long one); nothing is kept. Raises InputRefused."""
@@ -252,7 +252,7 @@ def _nothing(
     )
 
 
-class _Kept:
+class _DocumentFiles:
     """A file of job lines that gets the name of its hash."""
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -263,7 +263,7 @@ class _Kept:
         self._partial: Path | None = None
         self.lines = 0
 
-    def __enter__(self) -> "_Kept":
+    def __enter__(self) -> "_DocumentFiles":
         self._file = tempfile.NamedTemporaryFile(
             "wb", dir=self._folder, prefix=f"{self._kind}-", suffix=".part", delete=False
         )

@@ -202,9 +202,9 @@ class Input:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of how the file is read."""
-        if not isinstance(self.rows, SheetRows) or not self.rows.others:
+        if not isinstance(self.rows, SheetRows) or not self.rows.remaining:
             return ()
-        others = ", ".join(map(repr, self.rows.others[:5]))
+        others = ", ".join(map(repr, self.rows.remaining[:5]))
         return (f"read from the sheet {self.rows.sheet.name!r}; --sheet names another: {others}",)
 
     @property
@@ -236,7 +236,7 @@ class Input:
             elif plain and row.values is None:
                 yield self._plain(row)
             else:
-                yield self._made(row)
+                yield self._line(row)
 
     def _counted(self) -> Iterator[Row]:
         for row in self.rows:
@@ -261,7 +261,7 @@ class Input:
                 return InputLine(row.line, None, _no_image(row, error), original=row.raw)
         return InputLine(row.line, raw, original=row.raw)
 
-    def _made(self, row: Row) -> InputLine:
+    def _line(self, row: Row) -> InputLine:
         values = row.values
         notes: tuple[str, ...] = ()
         if values is None:

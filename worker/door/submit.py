@@ -250,7 +250,7 @@ class _Entry:
             check_terms(self.database, same, self.submission)
         if not settled or by_key or not self._has_pilot(same):
             running = self._bound(same)
-            return self._bounded(self._known(self._new(key)), running)
+            return self._bounded(self._existing(self._new(key)), running)
         difference = compare(self.database, same, self.input, self._look(), self.check_models)
         running = self._bound(same)
         return self._bounded(self._extended(same, difference, key), running)
@@ -306,7 +306,7 @@ class _Entry:
             reader,
         )
 
-    def _known(self, receipt: Receipt) -> Receipt:
+    def _existing(self, receipt: Receipt) -> Receipt:
         if receipt.created:
             return receipt
         reader = apply_to_rows(

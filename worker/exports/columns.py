@@ -232,12 +232,14 @@ def column(
     return ResultColumn(Column(name, kind, size), value)
 
 
-def _renamed(columns: Sequence[ResultColumn], taken: Collection[str], prefix: str) -> Iterator[ResultColumn]:
-    """The columns, those with a name that is ``taken``, or with none, under another one."""
-    names = {*taken, *(one.column.name for one in columns if one.column.name not in taken)}
+def _renamed(
+    columns: Sequence[ResultColumn], reserved: Collection[str], prefix: str
+) -> Iterator[ResultColumn]:
+    """The columns, those with a name that is ``reserved``, or with none, under another one."""
+    names = {*reserved, *(one.column.name for one in columns if one.column.name not in reserved)}
     for one in columns:
         name = one.column.name
-        if name in taken or not name:
+        if name in reserved or not name:
             while name in names or not name:
                 name = f"{prefix}{name}"
             names.add(name)

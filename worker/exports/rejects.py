@@ -67,7 +67,7 @@ class RejectsFile:
             "field": problem.field,
             "code": problem.code,
             "message": problem.message,
-            "input": _shown(line),
+            "input": _input(line),
         }
         self._out.write(json.dumps(plain, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
         self.count += 1
@@ -81,6 +81,6 @@ class RejectsFile:
             self._exits.__exit__(kind, error, trace)
 
 
-def _shown(line: "InputLine") -> str | dict[str, Any] | None:
+def _input(line: "InputLine") -> str | dict[str, Any] | None:
     shown = line.raw if line.original is None else line.original
     return shown.decode("utf-8", "replace") if isinstance(shown, bytes) else shown

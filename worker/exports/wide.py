@@ -146,12 +146,12 @@ def _table(
     cells = [column(name, *made[name]) for name in CELLS if name not in less]
     beyond = [one for one in table_columns(database, of[0], fields=fields) if one.column.name in _BEYOND]
     cells += [one for one in beyond if one.column.name in fields.more]
-    taken = {one.column.name for one in (*inputs, *last)}
+    names = {one.column.name for one in (*inputs, *last)}
     spread = [(group, cell) for group in groups for cell in cells if cell.column.name == "answer"]
     spread += [(group, cell) for group in groups for cell in cells if cell.column.name != "answer"]
     columns = [one.column for one in inputs]
     columns += [
-        Column(_free(f"{cell.column.name}_{group.name}", taken), cell.column.kind) for group, cell in spread
+        Column(_free(f"{cell.column.name}_{group.name}", names), cell.column.kind) for group, cell in spread
     ]
     columns += [one.column for one in last]
     prompts = any(one.value is PROMPT for one in inputs)
@@ -182,8 +182,8 @@ def _value(cell: ResultColumn, row: ResultRow | None) -> Any:
     return None if row is None else cell.value(row)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
+def _free(name: str, names: set[str]) -> str:
+    while name in names:
         name += "_"
-    taken.add(name)
+    names.add(name)
     return name

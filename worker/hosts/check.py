@@ -51,7 +51,7 @@ class Timed:
     """An answer, when its request was sent, and when its first and its last piece came (seconds of one clock)."""
 
     reply: Reply
-    sent: float
+    begin: float
     first: float
     last: float
 
@@ -271,7 +271,7 @@ def _of_streaming(timed: Timed) -> HostFinding:
     """Held back: what took a second to generate came within a moment."""
     spread = timed.last - timed.first
     # a simulated host may say longer than it took
-    seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.sent)
+    seconds = min(timed.reply.eval_duration / 1e9, timed.last - timed.begin)
     if timed.reply.eval_count < ENOUGH_TOKENS or seconds < ENOUGH_SECONDS:
         return HostFinding(
             "ok", "streaming", "the answer was too quick to tell whether a proxy holds it back"

@@ -39,7 +39,7 @@ class Changed:
     """Running jobs that were asked to stop; their workers hang up within seconds."""
     batches: tuple[int, ...] = ()
     """Those whose jobs were changed."""
-    left: int = 0
+    remaining: int = 0
     """Jobs that follow in the background."""
 
 
@@ -159,7 +159,7 @@ def retry_jobs(
     changed = _operate(
         database, Verb.RETRY, chosen, states, clock, principal, most_seconds, arguments=arguments
     )
-    if not changed.left:
+    if not changed.remaining:
         promote_batches(database, changed.batches, clock)
     return changed
 

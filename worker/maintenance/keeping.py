@@ -53,7 +53,7 @@ class Gone:
     jobs: int = 0
     batches: tuple[int, ...] = ()
     """Those of which nothing is there any more."""
-    left: int = 0
+    remaining: int = 0
     """Batches that are due and had to wait for the next pass."""
 
 
@@ -137,7 +137,7 @@ def prune_due(database: Database, *, clock: Clock, default: timedelta | None, re
         return 0
     ids = [batch.batch_id for batch in due]
     gone = prune(database, ids, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
-    if not gone.left:
+    if not gone.remaining:
         give_room_back(database, clock=clock, rest=rest, most_seconds=LONGEST_PASS)
     return gone.jobs
 

@@ -82,7 +82,7 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
         told = cache.get(digest) or _details_of(entry)
         if told is None or (told.weights is None and digest not in cache and alike[_kind(entry)] > 1):
             # asked too where another model could be the same one under another name
-            told = _shown(ask, name) or told
+            told = _show(ask, name) or told
             if digest and told is not None:
                 cache[digest] = told
         told = told or ModelDetails()
@@ -122,7 +122,7 @@ def _can_work(capabilities: list[Any]) -> bool:
     return any(kind.capability in capabilities for kind in KINDS.values())
 
 
-def _shown(ask: Ask, name: str) -> ModelDetails | None:
+def _show(ask: Ask, name: str) -> ModelDetails | None:
     """What ``/api/show`` says; None where it fails for this model alone: deleted meanwhile, or damaged."""
     try:
         answer = ask("/api/show", {"model": name})

@@ -68,8 +68,8 @@ def _starved(picture: Picture) -> Decision | None:
         if work.runner_key in host.resident:
             jobs = min(host.slots, work.tiers[priority].jobs)
             return RunJobs(work.runner_key, jobs, reason, (priority,))
-        loading = sum(1 for other in facts.others if other.loading is not None and other.loading_starved)
-        if not picture.holders(work.runner_key) and loading < max(1, (1 + len(facts.others)) / 2):
+        loading = sum(1 for other in facts.peers if other.loading is not None and other.loading_starved)
+        if not picture.holders(work.runner_key) and loading < max(1, (1 + len(facts.peers)) / 2):
             return LoadRunner(work.runner_key, reason, picture.setup(work).evict, starved=True)
     return None
 
@@ -95,7 +95,7 @@ def _interactive(picture: Picture) -> Decision | None:
         ):  # its slots run dry for it already: to begin anew elsewhere takes longer
             return LoadRunner(work.runner_key, told, setup.evict)
         soonest = _soonest_elsewhere(picture, work, jobs)
-        if any(other.loading == work.runner_key for other in picture.facts.others):
+        if any(other.loading == work.runner_key for other in picture.facts.peers):
             soonest *= UNDER_WAY
         if setup.seconds + work.service_seconds / host.speed >= soonest:
             continue
@@ -127,7 +127,7 @@ def _cheaper_elsewhere(picture: Picture, work: Work) -> bool:
 
     mine = picture.setup(work)
     own = (price(mine.seconds, mine.regret), picture.host.name)
-    for other in picture.facts.others:
+    for other in picture.facts.peers:
         if not other.serving or other.loading is not None or not can_hold(other, work, picture.now):
             continue
         theirs = picture.setup(work, other)
@@ -222,12 +222,12 @@ def _pays(picture: Picture, work: Work, useful: float, priority: Priority, *, he
         and other.loading is None
         and can_hold(other, work, picture.now)
         and picture.dry_in(other) <= setup.seconds
-        for other in picture.facts.others
+        for other in picture.facts.peers
     )
 
 
 def _urgency(picture: Picture, work: Work, jobs: int) -> tuple[float, int, float, int, str]:
     """Which of the keys that nobody holds is loaded first."""
-    capable = 1 + sum(1 for other in picture.facts.others if can_hold(other, work, picture.now))
+    capable = 1 + sum(1 for other in picture.facts.peers if can_hold(other, work, picture.now))
     oldest = min(tier.oldest_at for tier in work.tiers.values())
     return _first_due(work), capable, oldest, -jobs, work.runner_key

@@ -88,7 +88,7 @@ def _able(hosts: Sequence[HostFacts], work: Work, now: float) -> _Able:
 
 def _dated(picture: Picture) -> list[Dated]:
     """Every key's deadlines that lie ahead and can be met, the earliest first."""
-    hosts = [picture.host, *(other for other in picture.facts.others if other.serving)]
+    hosts = [picture.host, *(other for other in picture.facts.peers if other.serving)]
     found: list[Dated] = []
     for work in picture.facts.work:
         if not work.due or not (able := _able(hosts, work, picture.now)).each:
@@ -123,7 +123,7 @@ def _dated_of(picture: Picture, work: Work, at: float, jobs: int, seconds: float
 
 def _critical(picture: Picture, dated: list[Dated]) -> list[Dated]:
     """Those that would be late, and those that take more than their share of the fleet's time until then."""
-    speed = picture.host.speed + sum(other.speed for other in picture.facts.others if other.serving)
+    speed = picture.host.speed + sum(other.speed for other in picture.facts.peers if other.serving)
     seconds: dict[str, float] = {}
     total, latest = 0.0, float("-inf")
     for one in dated:
@@ -156,7 +156,7 @@ def _somebody_undated(picture: Picture, work: Work) -> bool:
         and other.loading is None
         and can_hold(other, work, picture.now)
         and not any(held in picture.work and picture.work[held].due for held in other.resident)
-        for other in picture.facts.others
+        for other in picture.facts.peers
     )
 
 

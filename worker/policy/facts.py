@@ -188,7 +188,7 @@ class Facts:
     """All that a choice depends on."""
 
     host: HostFacts
-    others: Sequence[HostFacts]
+    peers: Sequence[HostFacts]
     work: Sequence[Work]
     now: float
     interactive_at: Mapping[str, float] = field(default_factory=dict)

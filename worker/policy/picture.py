@@ -38,7 +38,7 @@ class Picture:
         self.work = {work.runner_key: work for work in facts.work}
         self._holders: dict[str, list[HostFacts]] = {}
         self._servers: dict[str, list[HostFacts]] = {}
-        for other in facts.others:
+        for other in facts.peers:
             if not other.serving:
                 continue
             held = set(other.resident)

@@ -151,8 +151,8 @@ def quote_input(
                 own[place] -= taken
                 done -= taken
     with database.read() as conn:
-        others = [one for one in open_jobs(conn) if one.batch_id != besides]
-        found = _quoted(conn, +own, others, now, machines=machines, answers=counts.answers)
+        rivals = [one for one in open_jobs(conn) if one.batch_id != besides]
+        found = _quoted(conn, +own, rivals, now, machines=machines, answers=counts.answers)
     return replace(found, advice=counts.advice)
 
 
@@ -173,9 +173,9 @@ def quote_batch(
     for one in everything:
         if batch_id is None or one.batch_id == batch_id:
             own[one.runner_key, one.priority] += one.jobs if batch_id is not None else one.eligible
-    others = [] if alone or batch_id is None else [one for one in everything if one.batch_id != batch_id]
+    rivals = [] if alone or batch_id is None else [one for one in everything if one.batch_id != batch_id]
     machines = machines_of(conn, now, among=among)
-    return _quoted(conn, +own, others, now, machines=machines)
+    return _quoted(conn, +own, rivals, now, machines=machines)
 
 
 def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | None = None) -> Machines:
@@ -239,7 +239,7 @@ def machines_of_looks(conn: Connection, looks: "Sequence[HostLook]", now: dateti
 def _quoted(
     conn: Connection,
     own: Mapping[tuple[str, Priority], int],
-    others: Sequence[OpenJobs],
+    rivals: Sequence[OpenJobs],
     now: datetime,
     *,
     machines: Machines | None = None,
@@ -248,7 +248,7 @@ def _quoted(
     machines = machines or machines_of(conn, now)
     learned = _Learned(read_paces(conn))
     least = max((priority for _, priority in own), default=Priority.BULK)
-    ahead = [one for one in others if one.eligible and one.priority <= least]
+    ahead = [one for one in rivals if one.eligible and one.priority <= least]
     groups = _grouped(machines, [*(key for key, _ in own), *(one.runner_key for one in ahead)])
     needs = [_need(group, own, ahead, least, machines, learned, answers or {}) for group in groups]
     places = [

@@ -203,12 +203,12 @@ def differences(before: ScheduleSpec | None, after: ScheduleSpec) -> list[str]:
     lines = []
     for name in dict.fromkeys((*new, *old)):
         if old.get(name) != new.get(name):
-            lines += [f"- {name}: {_shown(old[name])}"] if name in old else []
-            lines += [f"+ {name}: {_shown(new[name])}"] if name in new else []
+            lines += [f"- {name}: {_value(old[name])}"] if name in old else []
+            lines += [f"+ {name}: {_value(new[name])}"] if name in new else []
     return lines
 
 
-def _shown(value: Any) -> str:
+def _value(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -39,14 +39,14 @@ def host_facts(
 
 
 def groups_of(
-    queued: Sequence[str], row: HostRow, others: Collection[HostRow], weights: Mapping[str, str]
+    queued: Sequence[str], row: HostRow, peers: Collection[HostRow], weights: Mapping[str, str]
 ) -> list[Group]:
     """The queued runner keys by the runner that would serve them on the host of ``row``."""
     return coalesce(
         queued,
         resident=list(row.residents),
         elsewhere={
-            key for other in others if other.serving for key in (*other.residents, other.intent) if key
+            key for other in peers if other.serving for key in (*other.residents, other.intent) if key
         },
         blocked=list(row.blocked),
         weights=weights,

@@ -41,7 +41,7 @@ def load_runner(
     no room lets the server pick its own victim (``server/sched.go findRunnerToUnload``: the shortest keep_alive, not
     the oldest). Raises HostError when the load fails.
     """
-    for other in _others(gpu.loaded(), {key.model, *keep}):
+    for other in _to_unload(gpu.loaded(), {key.model, *keep}):
         unload_runner(gpu, other.name, host=host, timings=timings)
     seconds = gpu.load(key, keep_alive=PRELOAD_SECONDS)
     return Loaded(seconds, next((model for model in gpu.loaded() if model.name == key.model), None))
@@ -56,7 +56,7 @@ def unload_runner(gpu: OllamaHost, model: str, *, host: str, timings: Timings) -
     return gone
 
 
-def _others(loaded: list[LoadedModel], keep: Collection[str]) -> list[LoadedModel]:
+def _to_unload(loaded: list[LoadedModel], keep: Collection[str]) -> list[LoadedModel]:
     return [other for other in loaded if other.name not in keep]
 
 

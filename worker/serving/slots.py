@@ -44,7 +44,7 @@ class RunningCall:
     runner_key: str
     call: Call
     at_once: int
-    given_up: set[int] = field(default_factory=set)
+    unwanted: set[int] = field(default_factory=set)
     """Jobs of the call that nobody wants any more. Their outcomes are refused when they are stored."""
 
     @property
@@ -112,8 +112,8 @@ class SlotQueue:
         calls = []
         for started in self.running:
             mine = {job.id for job in started.jobs}
-            started.given_up.update(mine.intersection(job_ids))
-            if started.given_up == mine:
+            started.unwanted.update(mine.intersection(job_ids))
+            if started.unwanted == mine:
                 calls.append(started.call)
         return calls
 

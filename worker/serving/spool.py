@@ -215,7 +215,7 @@ def _from_json(plain: dict[str, Any]) -> Finish:
     fields = plain.pop("outcome")
     if fields.get("result") is not None:
         context = fields["result"].pop("context")
-        known = _known(Result, fields["result"])
+        known = _fields_of(Result, fields["result"])
         known["tool_calls"] = tuple(known.get("tool_calls", ()))
         if known.get("embedding") is not None:
             known["embedding"] = base64.b64decode(known["embedding"])
@@ -225,13 +225,13 @@ def _from_json(plain: dict[str, Any]) -> Finish:
         fields["code"] = Code(fields["code"]) if fields["code"] in known_codes else Code.INTERNAL
     if "at" in fields:
         fields["at"] = datetime.fromisoformat(fields["at"])
-    outcome: Outcome = kind(**_known(kind, fields))
+    outcome: Outcome = kind(**_fields_of(kind, fields))
     for name in ("started_at", "ended_at"):
         plain[name] = datetime.fromisoformat(plain[name])
-    return Finish(**_known(Finish, plain), outcome=outcome)
+    return Finish(**_fields_of(Finish, plain), outcome=outcome)
 
 
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what only a newer version knows: its text must not be thrown away for that."""
     names = {field.name for field in fields_of(kind)}
     return {name: value for name, value in values.items() if name in names}

@@ -64,7 +64,7 @@ class SnapshotCache:
     backlog: BacklogCache = field(default_factory=dict)
     hosts: HostCache = field(default_factory=HostCache)
     work: dict[str, RunnerWork] = field(default_factory=dict)
-    others: dict[str, tuple[HostRow, tuple[object, ...], HostFacts]] = field(default_factory=dict)
+    peers: dict[str, tuple[HostRow, tuple[object, ...], HostFacts]] = field(default_factory=dict)
     """Another host → its row, its speed and loads, and its facts."""
 
 
@@ -158,11 +158,11 @@ def read_snapshot(
     backlog = read_backlog(conn, now=now, batch_id=batch_id, served=served, cache=cache.backlog)
     rows = read_hosts(conn, now, cache=cache.hosts)
     mine = next(row for row in rows if row.name == own.name)
-    others = [row for row in rows if row.name != own.name]
+    peers = [row for row in rows if row.name != own.name]
     groups = groups_of(
         list(dict.fromkeys(waiting.runner_key for waiting in backlog)),
         mine,
-        others,
+        peers,
         {name: model.weights for name, model in own.models.items() if model.weights},
     )
     by_key: dict[str, list[Waiting]] = {}
@@ -179,7 +179,7 @@ def read_snapshot(
     last = {key: at.timestamp() for (key, priority), at in served.items() if priority == Priority.INTERACTIVE}
     facts = Facts(
         host=_mine(mine, own, paces),
-        others=[_other(row, paces, cache) for row in others],
+        peers=[_other(row, paces, cache) for row in peers],
         work=[known.work for known in cache.work.values()],
         now=now.timestamp(),
         interactive_at=last,
@@ -250,7 +250,7 @@ def _mine(row: HostRow, own: OwnHost, paces: Paces) -> HostFacts:
 
 def _other(row: HostRow, paces: Paces, cache: SnapshotCache) -> HostFacts:
     """Another host: what it uses is taken to fill its slots, since nobody counts its calls."""
-    before = cache.others.get(row.name)
+    before = cache.peers.get(row.name)
     if (
         before is not None
         and before[0] is row
@@ -259,7 +259,7 @@ def _other(row: HostRow, paces: Paces, cache: SnapshotCache) -> HostFacts:
         return before[2]
     busy = {key: (row.slots if key == row.resident and row.serving else 0) for key in row.residents}
     facts = _facts(row, paces, slots=row.slots, resident=busy)
-    cache.others[row.name] = (row, (facts.speed, facts.loads), facts)
+    cache.peers[row.name] = (row, (facts.speed, facts.loads), facts)
     return facts
 
 

@@ -106,7 +106,7 @@ class Embedded:
     moved: threading.Event = field(default_factory=threading.Event)
     """The database changed since the last pass of the chores looked."""
     served: dict[str, Served] = field(default_factory=dict)
-    left: list[Served] = field(default_factory=list)
+    former: list[Served] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
     """Hosts that this command registered for itself alone."""
     batch_id: int | None = None
@@ -131,7 +131,7 @@ class Embedded:
     @property
     def output_tokens(self) -> int:
         """Tokens generated since the start, as stored."""
-        return sum(served.outbox.output_tokens for served in (*tuple(self.served.values()), *self.left))
+        return sum(served.outbox.output_tokens for served in (*tuple(self.served.values()), *self.former))
 
     @property
     def refusal(self) -> DatabaseUnavailable | None:
@@ -242,7 +242,7 @@ class Embedded:
     def threads(self) -> Iterator[threading.Thread]:
         """Every thread that the stack started, running or not: those of the services first, since they start others."""
         yield from tuple(self.maintenance)
-        for served in (*tuple(self.served.values()), *tuple(self.left)):
+        for served in (*tuple(self.served.values()), *tuple(self.former)):
             if served.thread is not None:
                 yield served.thread
         if self.fleet_chores is not None:
@@ -252,7 +252,7 @@ class Embedded:
 
     def forget_passing(self) -> None:
         """Remove the hosts that this command registered for itself and never served, or that do not answer."""
-        served = {*self.served, *(one.host.name for one in self.left)}
+        served = {*self.served, *(one.host.name for one in self.former)}
         with self.database.write() as conn:
             for name in self.passing:
                 forget_passing_host(conn, name, served=name in served, now=self.clock.now())
@@ -269,7 +269,7 @@ class Embedded:
         self.ask_to_stop()
         if not self.aborted:
             self.join(self.settings.stop_grace_seconds)
-        for served in (*tuple(self.served.values()), *self.left):
+        for served in (*tuple(self.served.values()), *self.former):
             served.gpu.close()
         self.join(CUT_SECONDS)
         self.watchdog.close()
@@ -292,7 +292,7 @@ class Embedded:
         """Cut all running calls: for a second Ctrl-C."""
         self.aborted = True
         self.ask_to_stop()
-        for served in (*tuple(self.served.values()), *self.left):
+        for served in (*tuple(self.served.values()), *self.former):
             served.gpu.close()
 
     def _begin(self, host: Host) -> None:
@@ -405,7 +405,7 @@ class Embedded:
         for name, host in wanted.items():
             if name not in self.served and not any(
                 gone.host.name == name and gone.thread is not None and gone.thread.is_alive()
-                for gone in self.left
+                for gone in self.former
             ):
                 emit("host.joined", host=name)
                 self._begin(host)
@@ -414,7 +414,7 @@ class Embedded:
     def _retire(self, name: str) -> None:
         served = self.served.pop(name)
         served.end()
-        self.left.append(served)
+        self.former.append(served)
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def claim_jobs(
         turns, key=lambda kept: (kept[0].runner_key, kept[0].priority)
     ):  # in one order: no deadlock
         _keep_turn(conn, tier, now, turn)
-    return _taken(conn, rows, host, token, order, now)
+    return _claimed_jobs(conn, rows, host, token, order, now)
 
 
 @record
@@ -298,11 +298,11 @@ def claim_suspect(
         for key in runner_keys:
             rows = _take(conn, Pick.SUSPECT, values | {"key": key, "priority": int(priority)}, 1)
             if rows:
-                return _taken(conn, rows, host, token, Order.GROUP, now)
+                return _claimed_jobs(conn, rows, host, token, Order.GROUP, now)
     return []
 
 
-def _taken(
+def _claimed_jobs(
     conn: Connection, rows: Sequence[Row[Any]], host: str, token: str, order: Order, now: datetime
 ) -> list[ClaimedJob]:
     if not rows:

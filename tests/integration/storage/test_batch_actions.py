@@ -350,7 +350,7 @@ def test_a_retry_of_very_many_jobs_goes_in_chunks(store: Store, monkeypatch: pyt
 
     done = retry_jobs(store.database, Selection(batch), clock=CLOCK)
 
-    assert (done.jobs, done.left) == (49, 0)
+    assert (done.jobs, done.remaining) == (49, 0)
     assert store.counts() == {JobState.QUEUED: 50}
     told_truly(store)
 

@@ -121,7 +121,7 @@ def test_what_somebody_began_is_continued_by_the_service(store: Store, verb: str
     batch = make(store)
 
     changed = begin(store, batch)
-    assert changed.left and stands(store, batch) == words
+    assert changed.remaining and stands(store, batch) == words
     operation = goes_on(store, batch)
     assert operation is not None and operation.verb is Verb(verb)
 
@@ -231,7 +231,7 @@ def test_jobs_that_are_named_one_by_one_go_in_chunks_too(store: Store) -> None:
 
     done = cancel_jobs(store.database, Selection(job_ids=ids), clock=CLOCK)
 
-    assert (done.jobs, done.left, set(done.batches)) == (36, 0, {batch, other})
+    assert (done.jobs, done.remaining, set(done.batches)) == (36, 0, {batch, other})
     assert states(store, batch) == {"cancelled": 35, "queued": 25} and broken(store) == []
 
 
@@ -248,7 +248,7 @@ def test_a_second_operation_waits_for_the_first_and_the_same_one_goes_on_with_it
         retry_jobs(store.database, some(batch), clock=CLOCK, options={"seed": 1})
     again = retry_jobs(store.database, some(batch), clock=CLOCK)
 
-    assert (again.jobs, again.left) == (30, 0)
+    assert (again.jobs, again.remaining) == (30, 0)
     assert len(rows(store, "SELECT id FROM operations")) == 1
 
 
@@ -344,7 +344,7 @@ def test_a_small_action_is_done_at_once_and_leaves_no_record(store: Store) -> No
 
     done = prioritise_jobs(store.database, Selection(batch), Priority.HIGH, clock=CLOCK, most_seconds=0)
 
-    assert (done.jobs, done.left) == (5, 0)
+    assert (done.jobs, done.remaining) == (5, 0)
     assert rows(store, "SELECT * FROM operations") == []
 
 

@@ -85,7 +85,7 @@ def test_what_is_kept_of_an_input_is_bounded() -> None:
     for n in range(3 * MOST_KEPT):
         assert read(reader, _raw(options={"seed": n})).request == {"options": {"seed": n}}
 
-    assert len(reader._known) <= MOST_KEPT
+    assert len(reader._cache) <= MOST_KEPT
 
 
 def test_what_is_given_for_all_lines_is_kept_with_them() -> None:

@@ -16,7 +16,7 @@ from tests.unit.cli.test_render import HALFWAY
 from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
 from worker.cli.plain import cells
-from worker.cli.render import batch_progress_shown, rates
+from worker.cli.render import batch_progress_bar, rates
 from worker.cli.summary import RunView, _show, is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
@@ -80,7 +80,7 @@ def test_log_lines_stand_whole_above_the_display(width: int, log: Callable[..., 
     logger = logging.getLogger("caravan")
     before, logger.handlers[:] = list(logger.handlers), [handler]
     try:
-        with batch_progress_shown(on, HALFWAY) as show:
+        with batch_progress_bar(on, HALFWAY) as show:
             show(HALFWAY, RATES, situation=a_situation())
             drawn = len(screen.rows)
             log("job.failed", custom_id="SKU-00040", code="unsupported", message="x" * 100)
@@ -99,7 +99,7 @@ def test_log_lines_stand_whole_above_the_display(width: int, log: Callable[..., 
 def test_a_terminal_that_becomes_narrower_keeps_no_stale_copy() -> None:
     on, screen = a_console(120)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, RATES, situation=a_situation())
         screen.become(60)
         on.width = 60
@@ -114,7 +114,7 @@ def test_the_bar_gives_way_and_never_the_time_that_is_left(width: int) -> None:
     on, screen = a_console(width)
     many = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 5_000_000, JobState.QUEUED: 15_000_000})
 
-    with batch_progress_shown(on, many) as show:
+    with batch_progress_bar(on, many) as show:
         show(many, rates(ended=100, unfinished=9_000, tokens=5_658_000, seconds=1))
         (line,) = [row for row in screen.rows if "ETA" in row]
 
@@ -227,7 +227,7 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
 ) -> None:
     written = io.StringIO()
     monkeypatch.setattr("worker.cli.render.QUIET_SECONDS", 0.0)
-    with batch_progress_shown(Console(file=written, width=200), HALFWAY) as show:
+    with batch_progress_bar(Console(file=written, width=200), HALFWAY) as show:
         show(HALFWAY, RATES)
         for _ in range(3):
             show(HALFWAY, RATES, reasons=["gpu-1 cannot be reached since 05:03 (2 min)"])

@@ -11,7 +11,7 @@ from worker.cli.plain import cells
 from worker.cli.render import (
     SafeConsole,
     _unfolded,
-    batch_progress_shown,
+    batch_progress_bar,
     host_does,
     progress_line,
     rates,
@@ -57,7 +57,7 @@ def printed(on: Console) -> str:
 def test_a_bar_shows_how_many_how_fast_and_how_long_within_the_terminals_width(width: int) -> None:
     on = console(terminal=True, width=width)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, rates(ended=912, unfinished=88, tokens=91_200, seconds=60))
 
     text = printed(on)
@@ -68,7 +68,7 @@ def test_a_bar_shows_how_many_how_fast_and_how_long_within_the_terminals_width(w
 def test_without_a_terminal_progress_is_quiet_at_first() -> None:
     on = console(terminal=False)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, rates(ended=912, unfinished=88, tokens=91_200, seconds=60))
 
     assert printed(on) == ""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tests.unit.cli.test_render import HALFWAY, console, printed
 from worker.cli import loaded, watch
 from worker.cli.main import app
-from worker.cli.render import batch_progress_shown, error_console, output_console, rates
+from worker.cli.render import batch_progress_bar, error_console, output_console, rates
 from worker.cli.settings import common_options, hold_common_options, origins_for, settings_for
 from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host, LoadedModel
@@ -64,7 +64,7 @@ REASON = "gpu-1 cannot be reached since 14:02:10 (3 min): connection refused"
 def test_beneath_the_bar_stands_what_hosts_do_within_the_width(width: int) -> None:
     on = console(terminal=True, width=width)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, RATES, situation=a_situation(20), reasons=[REASON])
 
     text = printed(on)
@@ -82,7 +82,7 @@ def test_what_hosts_do_stays_while_only_the_counts_are_read(
 ) -> None:
     on = console(terminal=True)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, RATES, situation=a_situation())
         show(HALFWAY, RATES)
 
@@ -92,7 +92,7 @@ def test_what_hosts_do_stays_while_only_the_counts_are_read(
 def test_without_a_terminal_a_reason_is_said_once_until_it_changes() -> None:
     on = console(terminal=False)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         for reason in (REASON, REASON.replace("3 min", "4 min"), REASON.replace("gpu-1", "gpu-2")):
             show(HALFWAY, RATES, reasons=[reason])
         show(HALFWAY, RATES)
@@ -106,7 +106,7 @@ def test_without_a_terminal_a_reason_is_said_once_until_it_changes() -> None:
 def test_a_quiet_console_shows_no_progress() -> None:
     on = Console(file=io.StringIO(), force_terminal=True, quiet=True)
 
-    with batch_progress_shown(on, HALFWAY) as show:
+    with batch_progress_bar(on, HALFWAY) as show:
         show(HALFWAY, RATES, situation=a_situation(), reasons=[REASON])
 
     assert printed(on) == ""

@@ -34,6 +34,6 @@ def work(
 
 
 def decide(
-    *waiting: Work, on: HostFacts | None = None, others: tuple[HostFacts, ...] = (), **more: Any
+    *waiting: Work, on: HostFacts | None = None, peers: tuple[HostFacts, ...] = (), **more: Any
 ) -> Decision:
-    return choose(Facts(host=on or host(), others=others, work=waiting, now=NOW, **more))
+    return choose(Facts(host=on or host(), peers=peers, work=waiting, now=NOW, **more))

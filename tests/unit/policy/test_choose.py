@@ -85,7 +85,7 @@ def test_not_more_than_half_of_the_fleet_loads_for_the_starved() -> None:
         work("a:1", 500, load_seconds=5),
         starved,
         on=host("gpu-1", "a:1"),
-        others=(*loading, busy("gpu-4", "y:1")),
+        peers=(*loading, busy("gpu-4", "y:1")),
     )
 
     assert isinstance(decision, RunJobs)
@@ -118,7 +118,7 @@ def test_an_interactive_job_is_left_to_the_host_that_holds_it() -> None:
         work("a:1", 500),
         work("b:1", 1, Priority.INTERACTIVE),
         on=busy("gpu-1", "a:1"),
-        others=(busy("gpu-2", "b:1"),),
+        peers=(busy("gpu-2", "b:1"),),
     )
 
     assert isinstance(decision, RunJobs)
@@ -128,8 +128,8 @@ def test_an_interactive_job_goes_to_the_host_that_gives_up_least() -> None:
     urgent, bulk = work("b:1", 1, Priority.INTERACTIVE), work("a:1", 500)
     idle = host("gpu-2")
 
-    assert isinstance(decide(bulk, urgent, on=busy("gpu-1", "a:1"), others=(idle,)), RunJobs)
-    assert isinstance(decide(bulk, urgent, on=idle, others=(busy("gpu-1", "a:1"),)), LoadRunner)
+    assert isinstance(decide(bulk, urgent, on=busy("gpu-1", "a:1"), peers=(idle,)), RunJobs)
+    assert isinstance(decide(bulk, urgent, on=idle, peers=(busy("gpu-1", "a:1"),)), LoadRunner)
 
 
 # -- deadlines ----------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_a_host_without_dated_work_takes_it_rather_than_one_that_has_some() -> N
     mine = work("a:1", 100, due=[Due(NOW + 500, 100)], load_seconds=10)
     other = work("b:1", 100, due=[Due(NOW + 120, 100)], load_seconds=10)
 
-    decision = decide(mine, other, on=host("gpu-1", "a:1"), others=(host("gpu-2"),))
+    decision = decide(mine, other, on=host("gpu-1", "a:1"), peers=(host("gpu-2"),))
 
     assert isinstance(decision, RunJobs)
     assert decision.runner_key == "a:1"
@@ -229,7 +229,7 @@ def test_the_key_with_the_most_work_is_loaded_first_among_equals() -> None:
 def test_a_key_that_only_this_host_can_hold_is_loaded_before_one_that_others_can() -> None:
     other = host("gpu-2", resident={"x:1": 2}, models=frozenset({"b:1", "x:1"}))
 
-    decision = decide(work("a:1", 3), work("b:1", 900), on=host("gpu-1"), others=(other,))
+    decision = decide(work("a:1", 3), work("b:1", 900), on=host("gpu-1"), peers=(other,))
 
     assert isinstance(decision, LoadRunner)
     assert decision.runner_key == "a:1"
@@ -238,21 +238,21 @@ def test_a_key_that_only_this_host_can_hold_is_loaded_before_one_that_others_can
 def test_a_key_that_another_serving_host_holds_or_loads_is_left_to_it() -> None:
     holder, loader = busy("gpu-2", "b:1"), host("gpu-3", loading="c:1")
 
-    decision = decide(work("a:1", 1), work("b:1", 9), work("c:1", 9), others=(holder, loader))
+    decision = decide(work("a:1", 1), work("b:1", 9), work("c:1", 9), peers=(holder, loader))
 
     assert isinstance(decision, LoadRunner)
     assert decision.runner_key == "a:1"
 
 
 def test_a_key_held_by_a_host_that_nobody_serves_is_free_to_load() -> None:
-    assert isinstance(decide(work("b:1", 9), others=(host("gpu-2", "b:1", serving=False),)), LoadRunner)
+    assert isinstance(decide(work("b:1", 9), peers=(host("gpu-2", "b:1", serving=False),)), LoadRunner)
 
 
 def test_an_idle_host_joins_a_key_whose_rest_outlasts_a_load() -> None:
     holder = busy("gpu-2", "b:1")
 
-    assert isinstance(decide(work("b:1", 1000, load_seconds=10), others=(holder,)), LoadRunner)
-    assert isinstance(decide(work("b:1", 10, load_seconds=10), others=(holder,)), Wait)
+    assert isinstance(decide(work("b:1", 1000, load_seconds=10), peers=(holder,)), LoadRunner)
+    assert isinstance(decide(work("b:1", 10, load_seconds=10), peers=(holder,)), Wait)
 
 
 def test_the_least_valuable_runner_makes_room() -> None:
@@ -315,7 +315,7 @@ def test_whole_prefix_groups_are_claimed() -> None:
 
 def test_the_end_of_a_backlog_is_shared_between_the_hosts_that_serve_it() -> None:
     decision = decide(
-        work("a:1", 20, service_seconds=0.01), on=host("gpu-1", "a:1"), others=(busy("gpu-2", "a:1"),)
+        work("a:1", 20, service_seconds=0.01), on=host("gpu-1", "a:1"), peers=(busy("gpu-2", "a:1"),)
     )
 
     assert isinstance(decision, RunJobs)

@@ -101,7 +101,7 @@ def test_an_idle_host_refuses_work_only_where_another_holds_it(state: Facts) -> 
         if can_hold(state.host, work, NOW):
             assert any(
                 other.serving and (work.runner_key in other.resident or work.runner_key == other.loading)
-                for other in state.others
+                for other in state.peers
             )
 
 

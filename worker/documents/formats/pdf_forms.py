@@ -93,7 +93,7 @@ def topmost(pdf: Any, page: Any, words: Any) -> Top:
 
 
 def _field_line(
-    form: Any, annotation: Any, place: Rectangle, others: list[Rectangle], words: Any, top: Top
+    form: Any, annotation: Any, place: Rectangle, neighbours: list[Rectangle], words: Any, top: Top
 ) -> str:
     from pypdfium2 import raw
 
@@ -104,7 +104,9 @@ def _field_line(
         checked = bool(raw.FPDFAnnot_IsChecked(form, annotation))
         top.filled |= checked
         export = _string(lambda *buffer: raw.FPDFAnnot_GetFormFieldExportValue(form, annotation, *buffer))
-        label = _text_right(place, others, words) or tooltip or _text_left(place, others, words) or name
+        label = (
+            _text_right(place, neighbours, words) or tooltip or _text_left(place, neighbours, words) or name
+        )
         if kind == _RADIO and export and export not in label:
             label = f"{label}: {export}"
         return f"[{'x' if checked else ' '}] {label}"
@@ -112,7 +114,7 @@ def _field_line(
     if not value.strip():
         return ""
     top.filled = True
-    label = tooltip or _text_left(place, others, words) or name
+    label = tooltip or _text_left(place, neighbours, words) or name
     return f"{label.rstrip(' :')}: {value}" if label else value
 
 
@@ -138,16 +140,20 @@ def _value(form: Any, annotation: Any, kind: int) -> str:
     return "*" * len(value) if hidden else value
 
 
-def _text_left(place: Rectangle, others: list[Rectangle], words: Any) -> str:
+def _text_left(place: Rectangle, neighbours: list[Rectangle], words: Any) -> str:
     """What stands on the same line before a field, behind the field before it."""
     left, bottom, _, top = place
-    start = max((other[2] for other in others if other[2] <= left and _same_line(other, place)), default=0.0)
+    start = max(
+        (other[2] for other in neighbours if other[2] <= left and _same_line(other, place)), default=0.0
+    )
     return _one_line(words.get_text_bounded(start, bottom, left, top))[-_LABEL:]
 
 
-def _text_right(place: Rectangle, others: list[Rectangle], words: Any) -> str:
+def _text_right(place: Rectangle, neighbours: list[Rectangle], words: Any) -> str:
     _, bottom, right, top = place
-    end = min((other[0] for other in others if other[0] >= right and _same_line(other, place)), default=1e5)
+    end = min(
+        (other[0] for other in neighbours if other[0] >= right and _same_line(other, place)), default=1e5
+    )
     return _one_line(words.get_text_bounded(right, bottom, end, top))[:_LABEL]
 
 
