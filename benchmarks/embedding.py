@@ -1,7 +1,8 @@
 """What does a worker spend on a vector? CPU of serving many texts a call, beside one text a call, in one run.
 
 ``python -m benchmarks.embedding`` takes about a minute: a simulated host in a process of its own gives vectors of 384 numbers at
-once, and the process that serves it counts its own CPU from the first claim to the last vector stored, on SQLite.
+once, and the process that serves it counts its own CPU from the first claim to the last vector stored. ``--database`` chooses
+SQLite, which is the default, or PostgreSQL.
 """
 
 import argparse
@@ -11,11 +12,13 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import simulator
 from api_schemas.jobs import JobDefaults
+from benchmarks.places import fresh_place, open_servers
 from simulator.fleet import serve
 from tests.door import submit_lines
 from tests.servers.children import free_port
@@ -40,6 +43,7 @@ def main() -> int:
     )
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--alone", type=int, default=2_000, help="texts that are asked one a call")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--check", action="store_true", help="exit 1 where the limit is missed")
     parser.add_argument("--host", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -53,10 +57,15 @@ def main() -> int:
     try:
         assert host.stdout is not None
         host.stdout.readline()
-        with tempfile.TemporaryDirectory(prefix="caravan-embedding-") as scratch:
-            together = measure(Path(scratch), "together", port, options.texts)
-            with patch.object(type(kind_of("embed")), "jobs_a_call", 1):
-                alone = measure(Path(scratch), "alone", port, options.alone)
+        with (
+            tempfile.TemporaryDirectory(prefix="caravan-embedding-") as scratch,
+            open_servers(postgres=options.database == "postgresql") as servers,
+        ):
+            fresh = partial(fresh_place, options.database, servers, Path(scratch))
+            with fresh() as place:
+                together = measure(place.url, port, options.texts)
+            with fresh() as place, patch.object(type(kind_of("embed")), "jobs_a_call", 1):
+                alone = measure(place.url, port, options.alone)
     finally:
         host.terminate()
         host.wait()
@@ -66,9 +75,8 @@ def main() -> int:
     return 1 if options.check and together > LIMIT * alone else 0
 
 
-def measure(folder: Path, name: str, port: int, texts: int) -> float:
+def measure(url: str, port: int, texts: int) -> float:
     """Seconds of CPU for each text."""
-    url = f"sqlite:///{folder / name}.db"
     upgrade(url)
     database = open_database(url)
     try:
@@ -79,7 +87,7 @@ def measure(folder: Path, name: str, port: int, texts: int) -> float:
             json.dumps({"kind": "embed", "model": MODEL.name, "input": f"Cup number {n}, red."})
             for n in range(texts)
         )
-        submit_lines(database, lines, key=name, name=name, defaults=JobDefaults(), clock=clock)
+        submit_lines(database, lines, key="texts", name="texts", defaults=JobDefaults(), clock=clock)
         gpu = OllamaHost(host.url, slots=host.slots)
         began = time.process_time()
         served = serve_host(ServingContext(database, host, gpu, clock, timings=Timings(linger=0.2)))

@@ -7,6 +7,7 @@ EmbedHandler``; H answers 501 for a model that generates.
 
 import asyncio
 import hashlib
+import math
 import re
 import zlib
 from array import array
@@ -181,5 +182,5 @@ def _vector(model: LocalModel, tokens: Sequence[int], size: int) -> list[float]:
     if model.model.script is not None:
         return [1 if place == tokens[-1] else 0 for place in range(size)]
     raw = array("i", hashlib.shake_128(f"{model.blob} {tokens}".encode()).digest(4 * size))
-    length = sum(one * one for one in raw) ** 0.5 or 1.0
-    return [round(one / length, 8) for one in raw]
+    scale = 1e8 / (math.hypot(*raw) or 1.0)
+    return [round(number * scale) / 1e8 for number in raw]  # a fourth of the time of rounding to digits

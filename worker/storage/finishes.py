@@ -1,14 +1,15 @@
 """How outcomes reach the database: in groups, each through the fence, few statements however many there are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import cache
-from operator import attrgetter, itemgetter
+from itertools import starmap
+from operator import attrgetter
 from typing import Any, assert_never
 
-from sqlalchemy import Row, bindparam, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.attempts import Cancelled, Failed, Finish, Held, Outcome, Retried, Succeeded
@@ -23,7 +24,7 @@ from worker.storage.follows.settling import settle_after
 from worker.storage.old_answers import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
-from worker.storage.rows import among, insert_statement, json_value, members, time_value, write_rows
+from worker.storage.rows import Insert, among, json_value, members, time_value, write_rows
 from worker.storage.schedule_documents import renew_answers
 from worker.storage.tables import batches, jobs
 from worker.storage.transitions import (
@@ -34,10 +35,10 @@ from worker.storage.transitions import (
     RETRY,
     Transition,
     by_id,
-    count_move,
+    count_moves,
     write_state,
 )
-from worker.storage.types import UtcTime, storable
+from worker.storage.types import storable
 
 
 @record
@@ -58,14 +59,14 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     """
     ids = sorted({finish.job_id for finish in finishes})
     found = conn.execute(_rows(conn.dialect.name), {"members": members(conn, ids)}).all()
-    rows = {row.id: row for row in found}
+    rows = {row.id: row for row in starmap(_Row, found)}
     finished, ends = Finished(), _Ends(conn, now)
     for finish in finishes:
         row = rows.get(finish.job_id)
         state = None if row is None else _accepted_state(row, finish)
         if row is None or state is None:
             finished.refused.append(finish.job_id)
-            ends.attempts_late.append(_attempt(finish, "late", charged=False))
+            ends.add_late(finish)
         else:
             del rows[finish.job_id]  # a stale finish beside it must not take the row from the fresh one
             finished.accepted.append(finish.job_id)
@@ -74,31 +75,41 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     return finished
 
 
+@record
+class _Row:
+    """The row of a job whose attempt ended. To read a column of SQLAlchemy's own rows takes ten times as long."""
+
+    id: int
+    batch_id: int
+    custom_id: str
+    model: str
+    state: str
+    priority: int
+    runner_key: str
+    attempt: int
+    lease_token: str | None
+    rescued_token: str | None
+    cancel_requested_at: datetime | None
+    reuse: int | None
+    followed: bool
+    answered: bool
+    """There is an answer from before."""
+    batch_state: str
+
+
 @cache
 def _rows(dialect: str) -> Any:
-    query = select(
-        jobs.c.id,
-        jobs.c.batch_id,
-        jobs.c.custom_id,
-        jobs.c.model,
-        jobs.c.state,
-        jobs.c.priority,
-        jobs.c.runner_key,
-        jobs.c.attempt,
-        jobs.c.charged,
-        jobs.c.lease_token,
-        jobs.c.rescued_token,
-        jobs.c.cancel_requested_at,
-        jobs.c.reuse,
-        jobs.c.followed,
-        answered_before().label("answered"),
-        select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery().label("batch_state"),
-    ).where(text(among(dialect, "jobs.id")))
+    more = {
+        "answered": answered_before(),
+        "batch_state": select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery(),
+    }
+    columns = (more[name].label(name) if name in more else jobs.c[name] for name in _Row.__annotations__)
+    query = select(*columns).where(text(among(dialect, "jobs.id")))
     # in the order of ids, so that two grouped finishes never wait for each other in a circle
     return query.order_by(jobs.c.id).with_for_update() if dialect == "postgresql" else query
 
 
-def _accepted_state(row: Row[Any], finish: Finish) -> JobState | None:
+def _accepted_state(row: _Row, finish: Finish) -> JobState | None:
     """The state the job goes to, or None where the fence refuses."""
     if row.attempt != finish.attempt:
         return None
@@ -140,18 +151,15 @@ def _state(outcome: Outcome) -> JobState:
 _WIDEN = text("UPDATE jobs SET runner_key = :key, widened = true WHERE id = :job")
 
 _ENDED = ("outcome", "charged", "error_code", "error_message", "partial")
-_ATTEMPT_VALUES = ("job_id", "attempt", "host", "run_id", *_ENDED)
-_ATTEMPT_COLUMNS = (*_ATTEMPT_VALUES, "started_at", "ended_at")
+_ATTEMPT_COLUMNS = ("job_id", "attempt", "host", "run_id", "started_at", "ended_at", *_ENDED)
 _NEW_VALUES = ", ".join(f"{name} = excluded.{name}" for name in (*_ENDED, "ended_at"))
-_ATTEMPT = f"{insert_statement('attempts', _ATTEMPT_COLUMNS)} ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}"
-_LATE_MARKS = ", ".join("false" if name == "charged" else f":{name}" for name in _ATTEMPT_COLUMNS)
-
+_ATTEMPT = Insert("attempts", _ATTEMPT_COLUMNS, f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}")
 # A late answer is noted on the attempt it belongs to, but never over how that attempt is known to have ended.
 _LATE = text(
-    f"INSERT INTO attempts ({', '.join(_ATTEMPT_COLUMNS)}) SELECT {_LATE_MARKS} "
+    f"INSERT INTO attempts ({', '.join(_ATTEMPT_COLUMNS)}) SELECT {', '.join(f':{name}' for name in _ATTEMPT_COLUMNS)} "
     "WHERE EXISTS (SELECT 1 FROM jobs WHERE id = :job_id) "
     f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES} WHERE attempts.outcome = 'rescued'"
-).bindparams(bindparam("started_at", type_=UtcTime), bindparam("ended_at", type_=UtcTime))
+)
 
 
 class _Ends:
@@ -161,50 +169,51 @@ class _Ends:
         self._conn, self._now = conn, now
         self._time = time_value(conn)
         self._moment = self._time(now), now.astimezone(UTC).date().isoformat()
-        self._final: defaultdict[Transition, list[int]] = defaultdict(list)
+        self._moved: defaultdict[tuple[Transition, str | None], list[_Row]] = defaultdict(list)
+        """By transition, and runner key where a job goes to another one."""
         self._charged: list[int] = []
         self._retried: list[dict[str, Any]] = []
-        self._widened: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
         self._results: list[tuple[Any, ...]] = []
         self._remembered: list[int] = []
-        self._followed: list[int] = []
         self._replaced: list[int] = []
         self._kept: list[int] = []
-        self._attempts: list[dict[str, Any]] = []
-        self.attempts_late: list[dict[str, Any]] = []
-        self._changes: Counter[Change] = Counter()
-        self._runs: Counter[int] = Counter()
+        self._attempts: list[tuple[Any, ...]] = []
+        self._late: list[tuple[Any, ...]] = []
+        self._runs: list[int | None] = []
 
-    def add(self, row: Row[Any], finish: Finish, state: JobState) -> None:
+    def add_late(self, finish: Finish) -> None:
+        """Note an outcome that the fence refused."""
+        self._late.append(_attempt(finish, "late", charged=False, time=self._time))
+
+    def add(self, row: _Row, finish: Finish, state: JobState) -> None:
         outcome: Outcome | None = finish.outcome
-        charged, new_key = False, None
+        charged = False
+        new_key: str | None = None
         kind = "retried" if state is JobState.SCHEDULED else str(state)
-        if row.answered and state is JobState.SUCCEEDED:
-            self._replaced.append(row.id)
-        elif row.answered and state in FINAL:  # no new answer came: the old one stays, and the job with it
-            charged = state is JobState.FAILED
-            state, outcome = JobState.SUCCEEDED, None
+        if row.answered:
+            if state is JobState.SUCCEEDED:
+                self._replaced.append(row.id)
+            elif state in FINAL:  # no new answer came: the old one stays, and the job with it
+                charged = state is JobState.FAILED
+                state, outcome = JobState.SUCCEEDED, None
         match state, outcome:
-            case JobState.SUCCEEDED, None:
-                transition = FINISH
-                self._kept.append(row.id)
-                if charged:
-                    self._charged.append(row.id)
-            case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost, runner_key=key):
-                transition = RETRY
-                self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
-                if key is not None:
-                    new_key = key
-                    self._widened.append({"job": row.id, "key": key})
-            case JobState.HELD, Held(code=code, message=message):
-                transition = HOLD
-                self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.SUCCEEDED, Succeeded(result=result):
                 transition = FINISH
                 self._results.append(_result(row, finish, state, result, None, "", self._moment))
                 if row.reuse is not None:  # for those beside it that ask the same; else it has time
                     self._remembered.append(row.id)
+            case JobState.SUCCEEDED, None:
+                transition = FINISH
+                self._kept.append(row.id)
+                if charged:
+                    self._charged.append(row.id)
+            case JobState.SCHEDULED, Retried(at=at, charged=charged, lost=lost, runner_key=new_key):
+                transition = RETRY
+                self._retried.append({"job": row.id, "at": at, "charge": int(charged), "lost": int(lost)})
+            case JobState.HELD, Held(code=code, message=message):
+                transition = HOLD
+                self._held.append({"job": row.id, "code": str(code), "reason": storable(message)})
             case JobState.FAILED, Failed(code=code, message=message, partial=partial, result=result):
                 charged, transition = True, FAIL
                 self._results.append(
@@ -212,59 +221,63 @@ class _Ends:
                 )
             case _:
                 transition = CANCEL_RUNNING
-        if transition.enters in FINAL:
-            self._final[transition].append(row.id)
-        if row.followed and state in FINAL:
-            self._followed.append(row.id)
-        if finish.run_id is not None:
-            self._runs[finish.run_id] += 1
-        self._attempts.append(_attempt(finish, kind, charged=charged))
-        count_move(self._changes, transition, row, runner_key=new_key)
+        self._moved[transition, new_key].append(row)
+        self._runs.append(finish.run_id)
+        self._attempts.append(_attempt(finish, kind, charged=charged, time=self._time))
 
     def write(self) -> None:
-        conn, time = self._conn, self._time
-        for transition, ids in self._final.items():
-            write_state(conn, transition, ids, now=self._now)
+        conn = self._conn
+        changes: Counter[Change] = Counter()
+        followed: list[int] = []
+        for (transition, key), rows in self._moved.items():
+            count_moves(changes, transition, rows, runner_key=key)
+            if transition.enters in FINAL:
+                write_state(conn, transition, [row.id for row in rows], now=self._now)
+                followed += [row.id for row in rows if row.followed]
         if self._replaced:
             forget_results(conn, self._replaced)
         if self._kept:
             forget_question(conn, self._kept)
         if self._charged:
             conn.execute(update(jobs).where(jobs.c.id.in_(self._charged)).values(charged=jobs.c.charged + 1))
-        for statement, rows in (
+        widened = [
+            {"job": row.id, "key": key}
+            for (_, key), rows in self._moved.items()
+            if key is not None
+            for row in rows
+        ]
+        runs = sorted(Counter(run for run in self._runs if run is not None).items())
+        for statement, values in (
             (by_id(RETRY), self._retried),
-            (_WIDEN, self._widened),
+            (_WIDEN, widened),
             (by_id(HOLD), self._held),
-            (_LATE, self.attempts_late),
-            (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in sorted(self._runs.items())]),
+            (_LATE, [dict(zip(_ATTEMPT_COLUMNS, late, strict=True)) for late in self._late]),
+            (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in runs]),
         ):
-            if rows:
-                conn.execute(statement, rows)
+            if values:
+                conn.execute(statement, values)
         write_rows(conn, _RESULT, self._results)
         write_rows(conn, _FRESH, [row[:1] for row in self._results])
-        write_rows(
-            conn,
-            _ATTEMPT,
-            [
-                (*_attempt_values(row), time(row["started_at"]), time(row["ended_at"]))
-                for row in self._attempts
-            ],
-        )
+        write_rows(conn, _ATTEMPT, self._attempts)
         if self._replaced:
             renew_answers(conn, self._replaced)
         remember_answers(conn, sorted(self._remembered))
-        add_changes(conn, self._changes)
-        settle_after(conn, sorted(self._followed), now=self._now)
+        add_changes(conn, changes)
+        settle_after(conn, sorted(followed), now=self._now)
 
 
 _RUN_JOBS = text("UPDATE runs SET jobs = jobs + :jobs WHERE id = :run")
 
 
-def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
+def _attempt(finish: Finish, kind: str, *, charged: bool, time: Callable[[datetime], Any]) -> tuple[Any, ...]:
+    """A row of ``_ATTEMPT``."""
     code: Code | None = None
     message: str | None = None
     partial: str | None = None
     match finish.outcome:
+        case Succeeded(result=result):
+            if kind == "cancelled":  # it was generated: not as a result, but kept
+                partial = result.answer
         case (
             Failed(code=code, message=message, partial=partial)
             | Retried(code=code, message=message, partial=partial)
@@ -274,30 +287,23 @@ def _attempt(finish: Finish, kind: str, *, charged: bool) -> dict[str, Any]:
             pass
         case Cancelled(partial=partial):
             code = Code.CANCELLED
-        case Succeeded(result=result) if kind == "cancelled":  # it was generated: not as a result, but kept
-            partial = result.answer
-        case Succeeded():
-            pass
-    return {
-        "job_id": finish.job_id,
-        "attempt": finish.attempt,
-        "host": finish.host,
-        "run_id": finish.run_id,
-        "started_at": finish.started_at,
-        "ended_at": finish.ended_at,
-        "outcome": kind,
-        "charged": charged,
-        "error_code": None if code is None else str(code),
-        "error_message": None if message is None else storable(message),
-        "partial": storable(partial) if partial else None,
-    }
-
-
-_attempt_values = itemgetter(*_ATTEMPT_VALUES)
+    return (
+        finish.job_id,
+        finish.attempt,
+        finish.host,
+        finish.run_id,
+        time(finish.started_at),
+        time(finish.ended_at),
+        kind,
+        charged,
+        None if code is None else str(code),
+        None if message is None else storable(message),
+        storable(partial) if partial else None,
+    )
 
 
 def _result(
-    row: Row[Any],
+    row: _Row,
     finish: Finish,
     state: JobState,
     result: Result | None,
@@ -370,5 +376,5 @@ _REPLY = (
 )
 _NO_REPLY = (None,) * len(_REPLY)
 _JOB = ("job_id", "batch_id", "custom_id", "model", "state", "host", "digest", "error_code", "error_message")
-_RESULT = insert_statement("results", (*_JOB, "attempts", "finished_at", "day", "answer", "empty", *_REPLY))
-_FRESH = insert_statement("fresh_results", ("job_id",))
+_RESULT = Insert("results", (*_JOB, "attempts", "finished_at", "day", "answer", "empty", *_REPLY))
+_FRESH = Insert("fresh_results", ("job_id",))

@@ -1,29 +1,89 @@
 """Many rows of one statement, as tuples, past what SQLAlchemy does for each value of each row."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
 
+from worker.records import record
 from worker.storage.types import utc_text
 
 Values = Sequence[tuple[Any, ...]]
 
 
-def write_rows(conn: Connection, statement: str, rows: Values) -> None:
-    """Run ``statement`` for each of ``rows`` with the driver's own executemany. ``?`` stands for a value of the row;
-    times have to be given as ``time_value`` makes them, JSON as text."""
-    if rows:
-        own = statement if conn.dialect.name == "sqlite" else statement.replace("?", "%s")
-        conn.exec_driver_sql(own, list(rows))
+@record
+class Insert:
+    """An INSERT of some columns of a table, and what follows its values."""
+
+    table: str
+    columns: tuple[str, ...]
+    conflict: str = ""
 
 
-def insert_statement(table: str, columns: Sequence[str]) -> str:
-    """``INSERT INTO table`` with a ``?`` for each column."""
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+BLOCK = 16
+"""Rows in a statement on SQLite. More of them save little, and are too many for a statement of few rows."""
+
+
+def write_rows(conn: Connection, insert: Insert, rows: Values) -> None:
+    """Insert ``rows`` in as few steps of the driver as it allows. Times have to be given as ``time_value`` makes them, JSON
+    as text.
+
+    Columns that are NULL in all rows are left out: SQLite's driver takes as long for each NULL and each ``bytes`` as for
+    four other values, since it looks for an adapter first.
+    """
+    if not rows:
+        return
+    values = [(name, column) for name, column in zip(insert.columns, zip(*rows, strict=True), strict=True)]
+    used = [(name, column) for name, column in values if column.count(None) < len(rows)]
+    names = tuple(name for name, _ in used)
+    if conn.dialect.name == "sqlite":
+        _write_blocks(conn, insert, names, list(zip(*(_plain(column) for _, column in used), strict=True)))
+    elif len(rows) < BLOCK or insert.conflict:
+        statement = _statement(insert, names, 1).replace("?", "%s")
+        conn.exec_driver_sql(statement, list(zip(*(column for _, column in used), strict=True)))
+    else:
+        copy_rows(conn, insert.table, names, zip(*(column for _, column in used), strict=True))
+
+
+def copy_rows(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """COPY through PostgreSQL's driver: about three times as fast as executemany."""
+    cursor = conn.connection.cursor()
+    with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.close()
+
+
+def _write_blocks(conn: Connection, insert: Insert, names: tuple[str, ...], rows: Values) -> None:
+    """In blocks of one size, so that the driver finds the statement that it has prepared."""
+    cursor = conn.connection.cursor()
+    whole = len(rows) - len(rows) % BLOCK
+    for start in range(0, whole, BLOCK):
+        block = list(chain.from_iterable(rows[start : start + BLOCK]))
+        cursor.execute(_statement(insert, names, BLOCK), block)
+    if whole < len(rows):
+        cursor.executemany(_statement(insert, names, 1), rows[whole:])
+    cursor.close()
+
+
+@lru_cache(maxsize=64)
+def _statement(insert: Insert, names: tuple[str, ...], rows: int) -> str:
+    marks = f"({', '.join('?' * len(names))})"
+    return f"INSERT INTO {insert.table} ({', '.join(names)}) VALUES {', '.join([marks] * rows)} {insert.conflict}"
+
+
+def _plain(column: Sequence[Any]) -> Sequence[Any]:
+    """The values as SQLite's driver takes them without looking for an adapter."""
+    kind = type(column[0])
+    if kind is bytes:
+        return [value if value is None else bytearray(value) for value in column]
+    if kind is bool:
+        return [value if value is None else int(value) for value in column]
+    return column
 
 
 def time_value(conn: Connection) -> Callable[[datetime], Any]:

@@ -237,8 +237,7 @@ def move(conn: Connection, transition: Transition, rows: Sequence[Any], **values
     if not rows:
         return
     changes: Counter[Change] = Counter()
-    for row in rows:
-        count_move(changes, transition, row)
+    count_moves(changes, transition, rows)
     write_state(conn, transition, [row.id for row in rows], **values)
     add_changes(conn, changes)
 
@@ -275,6 +274,21 @@ def count_picked(
     add_changes(conn, changes)
 
 
+_MOVED = attrgetter("batch_id", "runner_key", "priority", "state")
+
+
+def count_moves(
+    changes: Counter[Change], transition: Transition, rows: Sequence[Any], *, runner_key: str | None = None
+) -> None:
+    """Note in ``changes`` that the jobs of ``rows`` move, to another runner key where it is given. Raises ValueError as
+    ``count_move`` does."""
+    for (batch, key, priority, state), count in Counter(map(_MOVED, rows)).items():
+        if state not in transition.leaves:
+            raise _stays(next(row for row in rows if row.state == state), transition)
+        changes[batch, key, priority, str(state)] -= count
+        changes[batch, runner_key or key, priority, str(transition.enters)] += count
+
+
 def count_move(
     changes: Counter[Change],
     transition: Transition,
@@ -286,7 +300,11 @@ def count_move(
     """Note in ``changes`` that the job of ``row`` moves, to another runner key and priority where they are given.
     Raises ValueError for a row in a state that this transition does not leave."""
     if row.state not in transition.leaves:
-        raise ValueError(f"job {row.id} is {row.state}, which {transition.verb} does not leave")
+        raise _stays(row, transition)
     changes[row.batch_id, row.runner_key, row.priority, str(row.state)] -= 1
     key = row.runner_key if runner_key is None else runner_key
     changes[row.batch_id, key, row.priority if priority is None else priority, str(transition.enters)] += 1
+
+
+def _stays(row: Any, transition: Transition) -> ValueError:
+    return ValueError(f"job {row.id} is {row.state}, which {transition.verb} does not leave")

@@ -26,12 +26,13 @@ from worker.clock import Clock
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.domain.replies import Result
 from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.explain import explain
 from worker.exports.external_table import append_results
 from worker.exports.results import result_lines, write_results_file
-from worker.kinds.embed.reply import Vectors, vector_result
+from worker.kinds.embed.reply import Vectors, common_values
 from worker.maintenance.keeping import prune
 from worker.ollama.client import Call, OllamaHost
 from worker.replies.stream import Reader
@@ -103,9 +104,8 @@ def test_many_texts_share_calls_each_has_its_vector_and_one_too_long_fails_alone
         told = {n: told_by(running.url, f"text {n}") for n in (0, texts // 2 - 1, texts - 1)}
 
     looked_at = {"long", *(f"t{n}" for n in told)}
-    found = {
-        line["custom_id"]: line for line in result_lines(database, batch.id) if line["custom_id"] in looked_at
-    }
+    chosen = Selection(batch.id, custom_ids=frozenset(looked_at))
+    found = {line["custom_id"]: line for line in result_lines(database, batch.id, chosen=chosen)}
     assert counts(database, batch) == {JobState.SUCCEEDED: texts, JobState.FAILED: 1}
     assert found["long"]["error"]["code"] == Code.CONTEXT_OVERFLOW
     assert "embedding" not in found["long"]
@@ -292,8 +292,9 @@ def test_urgent_texts_go_first_and_explain_and_retention_know_vectors(
 
 
 def test_vectors_come_out_of_the_spool_as_they_went_in(tmp_path: Path) -> None:
-    vectors = Vectors([[0.6, 0.8]], 3, 10, 1)
-    result = vector_result(pack_vector([0.6, 0.8]), vectors, texts=1, tokens=3, cut=False)
+    vector = pack_vector([0.6, 0.8])
+    common = common_values(Vectors([vector], 3, 10, 1), cut=False)
+    result = Result(**common, prompt_tokens=3, embedding=vector)
     at = datetime(2026, 12, 1, tzinfo=UTC)
     finish = Finish(1, 1, "t", 1, "gpu-1", at, at, Succeeded(result))
     spool = Spool(tmp_path / "gpu-1.jsonl")

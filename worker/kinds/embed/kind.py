@@ -6,11 +6,12 @@ from typing import Any
 from api_schemas.shapes import EMBED
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import ClaimedJob
+from worker.domain.replies import Result
 from worker.errors import Code, HostError
 from worker.kinds.base import Answer, Ask, Expected, Kind, Place
-from worker.kinds.embed.reply import Vectors, VectorsReader, shares, vector_result
+from worker.kinds.embed.reply import Vectors, VectorsReader, common_values, shares
 from worker.policy.context_window import estimate_tokens
-from worker.replies.vectors import pack_vector, vector_problem
+from worker.replies.vectors import BYTES
 
 PATH = "/api/embed"
 TEXTS_A_CALL = 256
@@ -95,19 +96,16 @@ def _body(jobs: Sequence[ClaimedJob], place: Place) -> dict[str, Any]:
 def _read(jobs: Sequence[ClaimedJob], vectors: Vectors) -> list[Answer]:
     weights = [job.estimate or estimate_tokens(job.prompt) + MARKS for job in jobs]
     tokens = shares(vectors.tokens, weights)
-    cut = bool(jobs[0].request.get("truncate"))
+    common = common_values(vectors, cut=bool(jobs[0].request.get("truncate")))
     wanted = jobs[0].request.get("dimensions")
     answers: list[Answer] = []
-    for numbers, taken in zip(vectors.numbers, tokens, strict=True):
-        try:
-            packed = pack_vector(numbers)
-            problem = vector_problem(numbers)
-        except (TypeError, OverflowError):
-            packed, problem = b"", "the vector holds something that is no number of float32"
-        if problem is None and wanted is not None and len(numbers) != wanted:
-            problem = f"dimensions: {wanted:,} were requested, and the model's vector has {len(numbers):,}"
-        if problem is not None:
+    for vector, taken in zip(vectors.vectors, tokens, strict=True):
+        if isinstance(vector, str):
+            answers.append(Failed(Code.INVALID_OUTPUT, vector))
+        elif wanted is not None and len(vector) != wanted * BYTES:
+            length = len(vector) // BYTES
+            problem = f"dimensions: {wanted:,} were requested, and the model's vector has {length:,}"
             answers.append(Failed(Code.INVALID_OUTPUT, problem))
         else:
-            answers.append(Succeeded(vector_result(packed, vectors, texts=len(jobs), tokens=taken, cut=cut)))
+            answers.append(Succeeded(Result(**common, prompt_tokens=taken, embedding=vector)))
     return answers

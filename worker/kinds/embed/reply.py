@@ -6,19 +6,19 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from worker.domain.replies import Result
 from worker.records import record
 from worker.replies.bounds import Bounds
 from worker.replies.stream import ObjectReader
 from worker.replies.timings import seconds
+from worker.replies.vectors import pack_vector, vector_problem
 from worker.replies.wording import bad_reply
 
 
 @record
 class Vectors:
-    """Of each text its numbers; tokens and nanoseconds of all together."""
+    """Of each text its vector, packed, or what is wrong with it; tokens and nanoseconds of all together."""
 
-    numbers: Sequence[Sequence[Any]]
+    vectors: Sequence[bytes | str]
     tokens: int
     total_duration: int
     load_duration: int
@@ -54,11 +54,18 @@ class VectorsReader:
         if len({len(vector) for vector in numbers}) > 1:
             raise bad_reply("vectors of several lengths", b"")
         return Vectors(
-            numbers,
+            [_packed(vector) for vector in numbers],  # the lists go at once: they are many objects
             _whole(answer.get("prompt_eval_count")),
             _whole(answer.get("total_duration")),
             _whole(answer.get("load_duration")),
         )
+
+
+def _packed(numbers: Sequence[Any]) -> bytes | str:
+    try:
+        return vector_problem(numbers) or pack_vector(numbers)
+    except (TypeError, OverflowError):
+        return "the vector holds something that is no number of float32"
 
 
 def _whole(value: Any) -> int:
@@ -81,29 +88,29 @@ def shares(whole: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def vector_result(vector: bytes, vectors: Vectors, *, texts: int, tokens: int, cut: bool) -> Result:
-    """What a producer gets for one of ``texts`` texts; ``cut``: the host was allowed to cut it, and says nothing of that."""
+def common_values(vectors: Vectors, *, cut: bool) -> dict[str, Any]:
+    """The fields that the results of all texts of a call share: all but ``prompt_tokens`` and ``embedding``. ``cut``: the host
+    was allowed to cut texts, and says nothing of that."""
+    texts = len(vectors.vectors)
     total, load = vectors.total_duration // texts, vectors.load_duration // texts
     reading = max(0, total - load)
-    return Result(
-        answer="",
-        reasoning=None,
-        reasoning_open=False,
-        done_reason=None,
-        cut=False,
-        prompt_fit="unknown" if cut else "yes",
-        prompt_tokens=tokens,
-        output_tokens=0,
-        tokens_per_second=None,
-        prompt_tokens_per_second=None,
-        total_seconds=seconds(total),
-        load_seconds=seconds(load),
-        prompt_eval_seconds=seconds(reading),
-        eval_seconds=0.0,
-        total_duration=total,
-        load_duration=load,
-        prompt_eval_duration=reading,
-        eval_duration=0,
-        context=None,
-        embedding=vector,
-    )
+    return {
+        "answer": "",
+        "reasoning": None,
+        "reasoning_open": False,
+        "done_reason": None,
+        "cut": False,
+        "prompt_fit": "unknown" if cut else "yes",
+        "output_tokens": 0,
+        "tokens_per_second": None,
+        "prompt_tokens_per_second": None,
+        "total_seconds": seconds(total),
+        "load_seconds": seconds(load),
+        "prompt_eval_seconds": seconds(reading),
+        "eval_seconds": 0.0,
+        "total_duration": total,
+        "load_duration": load,
+        "prompt_eval_duration": reading,
+        "eval_duration": 0,
+        "context": None,
+    }
