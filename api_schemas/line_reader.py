@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from api_schemas.job_line import LONGEST_ID
 from api_schemas.jobs import NO_DEFAULTS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
-from api_schemas.json_text import most_names, repeated_name
+from api_schemas.json_text import repeated_name
 from api_schemas.shapes import GENERATE, LineShape
 
 LONGEST = 64 * 1024
@@ -30,8 +30,8 @@ class _Cached(NamedTuple):
 
     rest: tuple[Any, ...]
     """Of ParsedLine, beyond its own fields."""
-    names: int
-    """How many names its objects hold, but for those of its metadata."""
+    texts: int
+    """Names and texts in it."""
 
 
 class LineReader:
@@ -59,50 +59,48 @@ class LineReader:
         try:
             data = raw.encode() if isinstance(raw, str) else raw
             value = from_json(data, allow_inf_nan=False)
-            own = self._take_own(value, line)
-        except (ValueError, AttributeError):  # not JSON, or no object: _validated says what
-            own = None
-        if own is None:
+            own, texts = self._take_own(value, line)
+        except (ValueError, AttributeError):  # not JSON, no object, or odd: _validated says what
             return self._validated(raw, line)
         key = marshal.dumps(value, _MARSHAL_VERSION)
         known = self._cache.get(key)
-        if known is not None:
-            names = known.names + (0 if own[3] is None else _names(own[3]))
-            if data.count(b":") <= names or most_names(data) <= names or repeated_name(data) is None:
-                return ParsedLine(*own, *known.rest)
+        # more texts than there are in its values: a name may stand twice
+        if known and (_texts_of(data) == known.texts + texts or repeated_name(data) is None):
+            return ParsedLine(*own, *known.rest)
         parsed = self._validated(raw, line)
         # whether a job may follow others depends on its name
         if not isinstance(parsed, list) and not parsed.after and len(key) <= LONGEST_REST:
             if len(self._cache) >= MOST_KEPT:
                 self._cache.clear()
-            self._cache[key] = _Cached(parsed[len(own) :], _names(value))
+            self._cache[key] = _Cached(parsed[len(own) :], _texts(value))
         return parsed
 
     def _take_own(
         self, value: dict[str, Any], line: int
-    ) -> tuple[int, str, str, dict[str, Any] | None] | None:
-        """What is a line's own, as ParsedLine begins with it, taken out of ``value``; None where it has to be validated.
-        Raises ValueError."""
-        custom_id, metadata = value.get("custom_id"), value.get("metadata")
-        text = None
+    ) -> tuple[tuple[int, str, str, dict[str, Any] | None], int]:
+        """What is a line's own, as ParsedLine begins with it, taken out of ``value``, and how many texts it has.
+        Raises ValueError where it has to be validated."""
+        custom_id, metadata, text, texts = value.get("custom_id"), value.get("metadata"), None, 1
         for name in self._texts:
             text = value.get(name)
             if text is not None:
                 value[name] = None
                 break
         if type(text) is not str or not text or text.isspace() or "\0" in text:
-            return None
+            raise ValueError("text")
         if custom_id is not None:
             if type(custom_id) is not str or not 0 < len(custom_id) <= LONGEST_ID:
-                return None
+                raise ValueError("custom_id")
             if custom_id.isspace() or "\0" in custom_id:
-                return None
+                raise ValueError("custom_id")
             value["custom_id"] = None
+            texts = 2
         if metadata is not None:
             if type(metadata) is not dict or "\\u0000" in json.dumps(metadata, allow_nan=False):
-                return None
+                raise ValueError("metadata")
             value["metadata"] = None
-        return line, custom_id or f"line-{line}", text, metadata
+            texts += _texts(metadata)
+        return (line, custom_id or f"line-{line}", text, metadata), texts
 
     def _validated(self, raw: bytes | str, line: int) -> ParsedLine | list[LineProblem]:
         parsed = read_job_line(raw, line=line, defaults=self._defaults, shapes=self._shapes)
@@ -111,8 +109,21 @@ class LineReader:
         return parsed
 
 
-def _names(value: Any) -> int:
-    """How many names the objects in ``value`` hold."""
+def _texts(value: Any) -> int:
+    """How many texts, names among them, ``value`` holds."""
+    if isinstance(value, str):
+        return 1
     if isinstance(value, dict):
-        return len(value) + sum(_names(inner) for inner in value.values() if isinstance(inner, dict | list))
-    return sum(_names(inner) for inner in value if isinstance(inner, dict | list))
+        return len(value) + sum(map(_texts, value.values()))
+    return sum(map(_texts, value)) if isinstance(value, list) else 0
+
+
+def _texts_of(data: bytes) -> int | None:
+    r"""How many texts, names among them, a line of JSON holds; None where that takes a closer look.
+
+    >>> _texts_of(rb'{"a": "\"b\""}'), _texts_of(rb'{"a": "b\\"}')
+    (2, None)
+    """
+    if b"\\" not in data:
+        return data.count(b'"') // 2
+    return None if b"\\\\" in data else (data.count(b'"') - data.count(b'\\"')) // 2

@@ -1,13 +1,16 @@
 """Which job stands on which line of an input, in little memory: an input may have millions."""
 
 from array import array
+from itertools import chain
 
 _FIRST = 1024
+_RECENT = 12_288
+"""More than are read while a chunk is stored, after which they are forgotten."""
 
 
 class Places:
     """The place of each (custom_id, model): 12 bytes a slot, of which two thirds are used at most, where a dictionary of the
-    ids takes 200 bytes for each.
+    ids takes 200 bytes for each. A dictionary, which is faster, has those of the last lines.
 
     Ids are distinguished by 64 bits of hash, which differ in every process: among ten million ids two are taken for one with
     a chance of one in 300,000, and the second is refused then; submitted again, both are taken.
@@ -18,33 +21,47 @@ class Places:
     """
 
     def __init__(self) -> None:
+        self._recent: dict[int, int] = {}
         self._hashes, self._places = _empty(_FIRST)
         self._used = 0
 
     def setdefault(self, custom_id: str, model: str, place: int) -> int:
         """The place of a job, which is ``place`` (from 1) where it has none yet."""
         key = hash((custom_id, model))
-        slot = self._slot(key)
-        if self._places[slot]:
-            return self._places[slot]
-        self._hashes[slot], self._places[slot] = key, place
-        self._used += 1
-        if self._used * 3 > len(self._places) * 2:
-            self._grow()
+        first = self._recent.get(key) or (self._places[self._slot(key)] if self._used else 0)
+        if first:
+            return first
+        if len(self._recent) == _RECENT:
+            self._pack()
+        self._recent[key] = place
         return place
 
     def get(self, custom_id: str, model: str) -> int | None:
         """The place of a job, or None."""
-        return self._places[self._slot(hash((custom_id, model)))] or None
+        key = hash((custom_id, model))
+        return self._recent.get(key) or self._places[self._slot(key)] or None
 
     def forget(self, last: int) -> None:
         """Forget all places up to ``last``."""
-        kept = [(key, place) for key, place in zip(self._hashes, self._places, strict=True) if place > last]
-        self._hashes, self._places = _empty(len(self._places))
-        self._used = len(kept)
+        packed = zip(self._hashes, self._places, strict=True) if self._used else ()
+        kept = [item for item in chain(packed, self._recent.items()) if item[1] > last]
+        self._recent = {}
+        self._hashes, self._places = _empty(_FIRST)
+        self._used = 0
         for key, place in kept:
+            if len(self._recent) == _RECENT:
+                self._pack()
+            self._recent[key] = place
+
+    def _pack(self) -> None:
+        """Put the recent ones where they take less memory."""
+        self._used += len(self._recent)
+        while self._used * 3 > len(self._places) * 2:
+            self._grow()
+        for key, place in self._recent.items():
             slot = self._slot(key)
             self._hashes[slot], self._places[slot] = key, place
+        self._recent = {}
 
     def _slot(self, key: int) -> int:
         """Where ``key`` is, or belongs."""

@@ -231,10 +231,11 @@ class Input:
             )
         plain = submission.is_plain
         for row in rows:
+            raw = row.raw
             if row.problem is not None:
-                yield InputLine(row.line, None, row.problem, original=row.raw)
-            elif plain and row.values is None:
-                yield self._plain(row)
+                yield InputLine(row.line, None, row.problem, raw)
+            elif plain and raw is not None:
+                yield self._with_images(row, raw) if names_files(raw) else InputLine(row.line, raw, None, raw)
             else:
                 yield self._line(row)
 
@@ -243,23 +244,18 @@ class Input:
             self.reached[0] = row.line
             yield row
 
-    def _plain(self, row: Row) -> InputLine:
-        """A job line as it stands, but for the images that it names by their files."""
-        raw = row.raw or b""
-        if names_files(raw):
-            try:
-                job = load_json(raw)
-                if isinstance(job, dict):
-                    return InputLine(
-                        row.line,
-                        json.dumps(with_image_files(job, self.folder), ensure_ascii=False),
-                        original=row.raw,
-                    )
-            except NotJson:
-                pass  # read_job_line says what is wrong with it
-            except NoImage as error:
-                return InputLine(row.line, None, _no_image(row, error), original=row.raw)
-        return InputLine(row.line, raw, original=row.raw)
+    def _with_images(self, row: Row, raw: bytes) -> InputLine:
+        """A job line with the images that it names by their files."""
+        try:
+            job = load_json(raw)
+            if isinstance(job, dict):
+                made = json.dumps(with_image_files(job, self.folder), ensure_ascii=False)
+                return InputLine(row.line, made, original=raw)
+        except NotJson:
+            pass  # read_job_line says what is wrong with it
+        except NoImage as error:
+            return InputLine(row.line, None, _no_image(row, error), original=raw)
+        return InputLine(row.line, raw, original=raw)
 
     def _line(self, row: Row) -> InputLine:
         values = row.values

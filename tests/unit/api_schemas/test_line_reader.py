@@ -19,7 +19,7 @@ own = st.fixed_dictionaries(
     {},
     optional={
         "custom_id": values | st.sampled_from(['"a"', '"b"', '" "', "null", f'"{"x" * 201}"']),
-        "prompt": values | st.sampled_from(['"A: \\"b\\": c"', '"B\\n"', '"\\u001c"', '" "']),
+        "prompt": values | st.sampled_from(['"A: \\"b\\": c"', '"B\\n"', '"b\\\\"', '"\\u001c"', '" "']),
         "metadata": values | st.sampled_from(['{"a":1,"a":1}', '{"a":[{"b":1,"b":2}]}', '{"a" : "\\u0000"}']),
         "input": values,
         "kind": st.sampled_from(['"embed"', '"chat"', '"generate"']),

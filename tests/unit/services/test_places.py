@@ -1,7 +1,9 @@
 """The places of an input's jobs: those of a dictionary, in a tenth of its memory."""
 
 import tracemalloc
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +11,28 @@ from worker.door.places import Places
 
 IDS = st.sampled_from([f"c{n}" for n in range(30)])
 MODELS = st.sampled_from(["m:1", "m:2"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_recent() -> Iterator[None]:
+    """So few that most places are packed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.door.places._RECENT", 7)
+        yield
+
+
+@given(st.lists(st.tuples(IDS, MODELS), max_size=200), st.integers(0, 200))
+def test_the_places_of_the_last_jobs_are_kept(jobs: list[tuple[str, str]], last: int) -> None:
+    places = Places()
+    for place, job in enumerate(jobs, start=1):
+        places.setdefault(*job, place)
+    first = {job: place for place, job in reversed([*enumerate(jobs, start=1)])}
+
+    places.forget(last)
+
+    for job, place in first.items():
+        assert places.get(*job) == (place if place > last else None)
+        assert places.setdefault(*job, 500) == (place if place > last else 500)
 
 
 @given(st.lists(st.tuples(IDS, MODELS), max_size=200))
