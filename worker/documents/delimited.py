@@ -58,6 +58,8 @@ class _Physical:
 
 @record
 class _Csv:
+    """How a CSV is written."""
+
     path: Path
     encoding: str
     delimiter: str

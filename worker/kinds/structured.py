@@ -108,6 +108,8 @@ def ask_structured(
 
 @record
 class _Fit:
+    """A value, and whether it is what the format demands."""
+
     value: Any
     problem: str | None
     cut: bool

@@ -63,6 +63,8 @@ ENOUGH = 8
 
 @dataclass(slots=True)
 class _Speed:
+    """Tokens per second of late, and as a rule."""
+
     recent: float
     usual: float
     answers: int = 1

@@ -17,6 +17,7 @@ from tests.faults.marked import provoked_by
 from tests.repo.docs.limits import limits
 from tests.repo.docs.pages import DOCS, write_table
 from tests.repo.docs.reference_pages import command_line, python_api
+from tests.repo.docs.sqlite_schema import sqlite_schema
 from worker.errors import CODES
 from worker.observability.events import EVENTS
 from worker.settings import PREFIX, Settings, Tag
@@ -140,8 +141,9 @@ FILES: Mapping[str, Callable[[], str]] = {
     "reference/command_line.md": command_line,
     "reference/python_api.md": python_api,
     **{f"schemas/{name}.schema.json": partial(_schema, name) for name in publish.schemas()},
+    "../worker/storage/sqlite_schema.sql": sqlite_schema,
 }
-"""Files below ``docs/`` that hold nothing else."""
+"""Files that hold nothing else, by their path from ``docs/``."""
 
 
 def rewrite() -> None:

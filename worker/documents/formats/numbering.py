@@ -14,6 +14,8 @@ BULLET = "-"
 
 @record
 class _Level:
+    """How one level of a list counts."""
+
     form: str = "decimal"
     text: str = ""
     start: int = 1
