@@ -12,9 +12,9 @@ from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import MODEL
 from worker.cli.settings import common_options, opened, settings_for
-from worker.cli.streams import print_json
 from worker.cli.submissions import options_of
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
@@ -65,7 +65,8 @@ Matching = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+Command = Literal["cancel", "pause", "resume", "retry", "edit"]
 
 MOMENT = 0.5
 """Seconds that a command works on the rows itself; the others follow in the background."""
@@ -92,16 +93,23 @@ class ActionRequest:
 class Act:
     """A command over jobs. ``count`` says how many it is about, ``change`` does it."""
 
-    name: str
+    command: Command
     count: "Callable[[Database, Selection], int]"
     change: "Callable[[Database, Selection, Clock], Changed]"
     done: str
     """What became of the jobs."""
     kind: str = ""
     """Which jobs of the batch, where that goes without saying."""
+    phrase: str = ""
+    """What it does, in words; empty: what its name says."""
     wakes: bool = True
     over: Collection[JobState] = frozenset(JobState)
     """Jobs in other states are not looked through for words."""
+
+    @property
+    def name(self) -> str:
+        """What it does, before the jobs."""
+        return self.phrase or self.command
 
 
 @record
@@ -254,13 +262,14 @@ def edit(
         )
     urgency = Priority[priority.upper()]
     act = Act(
-        f"set to {priority} priority:",
+        "edit",
         actions.count_cancellable,
         lambda database, chosen, clock: actions.prioritise_jobs(
             database, chosen, urgency, clock=clock, principal=principal(), most_seconds=MOMENT
         ),
         done=f"set to {priority} priority",
         kind="unfinished",
+        phrase=f"set to {priority} priority:",
     )
     _do(act, confirm.about(target, job, state, None, model, where))
 
@@ -275,8 +284,8 @@ def _set_hours(target: str, hours: "Windows | None", request: ActionRequest) -> 
         set_windows(database, chosen.batch_id, hours, clock=clock)
         return Changed(left, batches=(chosen.batch_id,))
 
-    told = "at any time" if hours is None else f"in {hours.text}"
-    _do(Act(f"start {told}:", count_cancellable, change, done=f"start {told}", kind="unfinished"), request)
+    start = f"start {'at any time' if hours is None else f'in {hours.text}'}"
+    _do(Act("edit", count_cancellable, change, start, kind="unfinished", phrase=f"{start}:"), request)
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
@@ -394,8 +403,9 @@ def _jobs(n: int, kind: str = "") -> str:
 
 def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[str, Any], text: str) -> None:
     if request.as_json:
-        name = act.name.split()[0]
-        print_json({"action": name, "batch": None if batch is None else batch.id, **figures})
+        from api_schemas.shown.batches import ActionShown
+
+        print_json(ActionShown(action=act.command, batch=None if batch is None else batch.id, **figures))
     else:
         typer.echo(text)
 

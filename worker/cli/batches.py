@@ -9,9 +9,9 @@ import typer
 
 from worker.cli.colours import paint_failures, paint_state, show
 from worker.cli.exits import finished_code
+from worker.cli.json_output import ALL, AsJson, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.explain.situation import hours_of
@@ -28,11 +28,11 @@ Reference = Annotated[
     str,
     typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
+COMMONEST = 5
+"""Codes of failures that are listed for people."""
 MOST_LINES = 50
 """Batches of a table where no limit is given."""
-ALL = 2**31
 NARROW = 110
 """Columns of a terminal below which a list of batches has no room for why one is paused."""
 
@@ -62,13 +62,11 @@ def status(
     with opened(settings_for()) as database, database.read() as conn:
         if batch is None:
             states = frozenset(state) if state else None
-            shown, more = _progresses(conn, limit or (ALL if json_ else MOST_LINES), states)
-            _print_batches(shown, as_json=json_, of_some=states is not None)
-            if more:
-                remedy = (
-                    "without --limit --json gives all" if json_ else "--limit shows more, --json gives all"
-                )
-                typer.echo(f"there are more batches: {remedy}", err=True)
+            shown = limit or (ALL if json_ else MOST_LINES)
+            listed = list_batches(conn, shown + 1, states=states)
+            progresses = [batch_progress(conn, one.id) for one in listed[:shown]]
+            _print_batches(progresses, as_json=json_, of_some=states is not None)
+            say_more(len(listed), shown, "batches")
             if not json_ and states is None:
                 _print_schedules(conn)
                 _print_model_operations(conn)
@@ -76,21 +74,23 @@ def status(
         found = find_batch(conn, batch)
         progress = batch_progress(conn, found.id)
         rejects = [str(problem) for problem in list_rejects(conn, found.id)]
-        failures = _failures(conn, progress)
+        failures = _failures(conn, progress, most=ALL if json_ else COMMONEST)
         flaws = answer_counts(conn, found.id)
         room = room_needed(conn, found.id)
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
-        from api_schemas.shown import BatchStatusShown, FailureShown, WindowShown
-        from worker.exports.shown import batch_shown
+        from api_schemas.shown.batches import AnswerCountsShown, BatchStatusShown, FailureShown, WindowShown
+        from worker.exports.shown.batches import batch_shown
 
         print_json(
             BatchStatusShown(
                 **dict(batch_shown(progress)),
-                answers=asdict(flaws),
+                answers=AnswerCountsShown(**asdict(flaws)),
                 problems=rejects,
                 failures=[FailureShown(**failure) for failure in failures],
-                window=None if hours is None else WindowShown(hours=hours.text, open=not hours.closed),
+                window=None
+                if hours is None
+                else WindowShown(hours=hours.text, open=not hours.closed, opens_at=hours.opens_at),
             )
         )
     else:
@@ -141,7 +141,7 @@ def _print_model_operations(conn: "Connection") -> None:
                 typer.echo(f"models: {part.progress}{why}")
 
 
-def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any]]:
+def _failures(conn: "Connection", progress: BatchProgress, *, most: int) -> list[dict[str, Any]]:
     """The commonest failures, and what the first job that failed so failed of."""
     if not progress.counts.get(JobState.FAILED):
         return []
@@ -151,21 +151,13 @@ def _failures(conn: "Connection", progress: BatchProgress) -> list[dict[str, Any
     batch = progress.batch.id
     return [
         {"code": code, "jobs": jobs, "message": first_failure(conn, batch, code) or ""}
-        for code, jobs in failures_by_code(conn, batch, most=5).items()
+        for code, jobs in failures_by_code(conn, batch, most=most).items()
     ]
-
-
-def _progresses(
-    conn: "Connection", limit: int, states: "frozenset[BatchState] | None" = None
-) -> tuple[list[BatchProgress], bool]:
-    """The newest batches, and whether there are more."""
-    listed = list_batches(conn, limit + 1, states=states)
-    return [batch_progress(conn, one.id) for one in listed[:limit]], len(listed) > limit
 
 
 def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
     if as_json:
-        from worker.exports.shown import batch_shown
+        from worker.exports.shown.batches import batch_shown
 
         print_json([batch_shown(progress) for progress in batches])
         return

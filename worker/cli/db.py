@@ -1,13 +1,14 @@
 """``caravan db``: the database's schema, whether it keeps its promises, and how it is saved and moved."""
 
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import outputs_of
 from worker.cli.settings import opened, settings_for
 
@@ -45,7 +46,7 @@ def db_upgrade() -> None:
 
 @database.command("check")
 def db_check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Prove what the database promises, while work goes on: states add up, one result a job, live leases, no orphans.
 
@@ -56,21 +57,10 @@ def db_check(
     with opened(settings_for()) as found:
         checked = check_database(found, now=found.clock().now())
     broken = [one for one in checked if one.broken]
-    if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {
-                        "name": one.name,
-                        "promise": one.promise,
-                        "rows": one.rows,
-                        "broken": one.broken,
-                        "places": list(one.places),
-                    }
-                    for one in checked
-                ]
-            )
-        )
+    if json_:
+        from api_schemas.shown.installation import PromiseShown
+
+        print_json(PromiseShown(**asdict(promise)) for promise in checked)
         raise typer.Exit(1 if broken else 0)
     wide = max(len(one.promise) for one in checked)
     for one in checked:
@@ -107,7 +97,7 @@ def db_backup(
 
 @database.command("compact")
 def db_compact(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Write an SQLite file again without what was pruned from it. Nothing may serve meanwhile.
 
@@ -117,7 +107,12 @@ def db_compact(
 
     with opened(settings_for()) as found:
         given = compact(found, clock=found.clock())
-    typer.echo(json.dumps({"bytes": given}) if as_json else f"the file is {given:,} bytes smaller")
+    if json_:
+        from api_schemas.shown.installation import CompactedShown
+
+        print_json(CompactedShown(bytes=given))
+    else:
+        typer.echo(f"the file is {given:,} bytes smaller")
 
 
 @database.command("restore")
@@ -182,7 +177,7 @@ def _say_checked(checked: "Sequence[Checked]") -> None:
 
 @database.command("retry-spool")
 def db_retry_spool(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Store the answers that were set aside on this machine because the database did not take them.
 
@@ -198,10 +193,13 @@ def db_retry_spool(
     with opened(settings) as found:
         retried = retry_rejected(found, settings.home, clock=found.clock())
     left = retried.unwanted + retried.failed
-    if as_json:
+    if json_:
+        from api_schemas.shown.installation import SpoolShown
+
         files = [str(file) for file in retried.files]
-        counts = {"stored": retried.stored, "unwanted": retried.unwanted, "failed": retried.failed}
-        typer.echo(json.dumps({**counts, "files": files}))
+        print_json(
+            SpoolShown(stored=retried.stored, unwanted=retried.unwanted, failed=retried.failed, files=files)
+        )
     elif not left and not retried.stored:
         typer.echo("no answers were set aside here")
     else:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.json_output import AsJson, print_json
 from worker.domain.health import Kind
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def health(
     only: Annotated[
         list[Kind] | None, typer.Option("--only", help="Look at this alone; repeat for more.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Say whether all is well; exit code 1 when it is not.
 
@@ -33,12 +34,11 @@ def health(
     Example: caravan health --json
     """
     from worker.cli.settings import settings_for
-    from worker.cli.streams import print_json
     from worker.health.watch import chosen
 
     verdict = chosen(_look(settings_for()), frozenset(only or ()))
     if json_:
-        print_json(verdict.plain)
+        print_json(verdict.shown)
     else:
         for finding in verdict.findings:
             typer.echo(f"{'bad' if finding.bad else 'note':<5} {finding.kind:<9} {finding.message}")
@@ -108,34 +108,22 @@ def _tried(what: str, send: "Callable[[], None]") -> bool:
 @notify.command("list")
 def notify_list(
     batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its number, key, name, or @last.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """List the addressees of a batch, and whether their messages were delivered.
 
     Example: caravan notify list @last
     """
     from worker.cli.settings import opened, settings_for
-    from worker.cli.streams import print_json
     from worker.storage.batches import find_batch
     from worker.storage.notices import list_notices
 
     with opened(settings_for()) as database, database.read() as conn:
         found = list_notices(conn, find_batch(conn, batch).id)
     if json_:
-        print_json(
-            [
-                {
-                    "channel": str(one.to.channel),
-                    "target": one.to.target,
-                    "when": one.to.when,
-                    "state": str(one.state),
-                    "tries": one.tries,
-                    "next_at": one.next_at if one.state == "waiting" else None,
-                    "error": one.error,
-                }
-                for one in found
-            ]
-        )
+        from worker.exports.shown.batches import notices_shown
+
+        print_json(notices_shown(found))
         return
     for one in found:
         tried = f", {one.tries} tries" if one.tries > 1 else ""

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 import typer
 
 from worker.cli.colours import colour_of, painted, show
+from worker.cli.json_output import print_json
 from worker.cli.settings import opened
-from worker.cli.streams import print_json
 from worker.domain.hosts import Host
 from worker.domain.runners import RunnerKey
 from worker.errors import NoHost
@@ -45,12 +44,12 @@ def print_checks(settings: Settings, name: str | None, model: str | None, *, as_
 
         database.transact(keep)
     if as_json:
+        from worker.exports.shown.hosts import finding_shown
+
         print_json(
-            [
-                {"host": row.name, **asdict(finding)}
-                for row, some in zip(rows, found, strict=True)
-                for finding in some
-            ]
+            finding_shown(row.name, finding)
+            for row, some in zip(rows, found, strict=True)
+            for finding in some
         )
     levels = {finding.level for some in found for finding in some}
     return BAD if "bad" in levels else WARN if "warn" in levels else 0

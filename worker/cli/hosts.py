@@ -13,7 +13,7 @@ from worker.cli.groups import with_groups
 from worker.cli.hours import HoursOptions, windows_of
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
-from worker.cli.streams import print_json
+from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
 from worker.domain.hosts import Access, Health, Host
 from worker.errors import SettingsRefused
 from worker.records import record
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _FORGET = "none"
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
 IfMissing = Annotated[
     bool,
@@ -238,7 +237,7 @@ def hosts_list(json_: AsJson = False) -> None:
     with opened(settings_for()) as db, db.read() as conn:
         reports = read_hosts(conn, db.clock().now())
     if json_:
-        from worker.exports.shown import host_shown
+        from worker.exports.shown.hosts import host_shown
 
         print_json([host_shown(report) for report in reports])
         return
@@ -331,9 +330,7 @@ def hosts_remove(
 @hosts.command("history")
 def hosts_history(
     name: Name,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many; default: 20, and all with --json.")
-    ] = None,
+    limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
     """Show what a host loaded and when, the newest first: the duration, reason and result of each load.
@@ -345,23 +342,14 @@ def hosts_history(
     from worker.storage.hosts import host_history
 
     with opened(settings_for()) as db, db.read() as conn:
-        runs = host_history(conn, name, limit or (2**31 if json_ else 20))
+        shown = limit or (ALL if json_ else NEWEST)
+        read = host_history(conn, name, shown + 1)
+    runs = read[:shown]
+    say_more(len(read), shown, "loads")
     if json_:
-        from api_schemas.shown import HostRunShown
+        from worker.exports.shown.hosts import runs_shown
 
-        rows = [
-            HostRunShown(
-                runner_key=run.runner_key,
-                reason=run.reason,
-                started_at=run.started_at,
-                ended_at=run.ended_at,
-                load_seconds=run.load_time.total_seconds() if run.load_time is not None else None,
-                jobs=run.jobs,
-                error=run.error,
-            )
-            for run in runs
-        ]
-        print_json(rows)
+        print_json(runs_shown(runs))
         return
     if not runs:
         typer.echo(f"{name} has loaded nothing yet")
@@ -489,9 +477,9 @@ def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -
 
 
 def _print_change(settings: "Settings", name: str, *, added: bool, start: str | None = None) -> None:
-    from api_schemas.shown import HostChangeShown
+    from api_schemas.shown.hosts import HostChangeShown
     from worker.cli.settings import opened
-    from worker.exports.shown import host_shown
+    from worker.exports.shown.hosts import host_shown
     from worker.storage.host_rows import read_hosts
 
     with opened(settings) as db, db.read() as conn:

@@ -2,13 +2,11 @@
 
 import importlib.metadata
 import platform
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.render import output_console, plain_table
 from worker.cli.settings import opened, origins_for
-from worker.cli.streams import print_json
 from worker.domain.urls import masked
 from worker.errors import CaravanError
 from worker.extras import DISTRIBUTION, EXTRAS, missing_from
@@ -17,8 +15,6 @@ from worker.stack.home import holder
 from worker.storage.engine import sqlite_file
 from worker.storage.host_rows import read_hosts
 from worker.storage.migrate import HEAD, revision
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 def info(json_: AsJson = False) -> None:
@@ -30,7 +26,9 @@ def info(json_: AsJson = False) -> None:
     """
     found = gathered()
     if json_:
-        print_json(found)
+        from api_schemas.shown.installation import InfoShown
+
+        print_json(InfoShown(**found))
         return
     console = output_console()
     table = plain_table("", "", fold=("",))
@@ -42,7 +40,7 @@ def info(json_: AsJson = False) -> None:
     console.print()
     table = plain_table("setting", "value", "from")
     for name, setting in found["settings"].items():
-        table.add_row(name, _cell(setting["value"]), setting["from"])
+        table.add_row(name, _cell(setting["value"]), setting["origin"])
     console.print(table)
 
 
@@ -72,7 +70,7 @@ def gathered() -> dict[str, Any]:
         **database,
         "broker": masked(settings.broker_url) or None,
         "settings": {
-            name: {"value": masked_setting(name, getattr(settings, name)), "from": origin}
+            name: {"value": masked_setting(name, getattr(settings, name)), "origin": origin}
             for name, origin in origins.items()
         },
     }
@@ -80,17 +78,20 @@ def gathered() -> dict[str, Any]:
 
 def _database(settings: Settings) -> dict[str, Any]:
     """The schema's revision and who serves; asks without making a file that is not there."""
-    found: dict[str, Any] = {"schema": None, "serving": [], "hosts": 0}
+    found: dict[str, Any] = {"database_schema": "unknown", "serving": [], "hosts": 0}
     path = sqlite_file(settings.database)
     if path is not None and not path.exists():
-        return {**found, "schema": "not made yet"}
+        return {**found, "database_schema": "not made yet"}
     try:
         at = revision(settings.database)
         if at != HEAD:
-            return {**found, "schema": f"{at or 'empty'}; this version needs {HEAD}: caravan db upgrade"}
+            return {
+                **found,
+                "database_schema": f"{at or 'empty'}; this version needs {HEAD}: caravan db upgrade",
+            }
         with opened(settings) as database, database.read() as conn:
             hosts = read_hosts(conn, database.clock().now())
     except CaravanError as error:
-        return {**found, "schema": f"cannot be reached: {error}"}
+        return {**found, "database_schema": f"cannot be reached: {error}"}
     serving = [report.host.name for report in hosts if report.serving]
-    return {"schema": at, "serving": serving, "hosts": len(hosts)}
+    return {"database_schema": at, "serving": serving, "hosts": len(hosts)}

@@ -10,8 +10,8 @@ from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
 from worker.cli.groups import with_groups
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
 from worker.domain.runners import normalise_model
@@ -19,6 +19,7 @@ from worker.domain.selection import Selection
 from worker.storage.batches import find_batch, list_batches
 
 if TYPE_CHECKING:
+    from api_schemas.shown.base import Shown
     from worker.domain.batches import Batch
     from worker.maintenance.keeping import Gone
     from worker.storage.engine import Database
@@ -29,7 +30,6 @@ Batches = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it is about; change nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 MOST_LINES = 10
 EVERY_BATCH = 1_000_000
@@ -53,6 +53,7 @@ def prune(
 
     Example: caravan prune --older-than 90d --dry-run
     """
+    from api_schemas.shown.batches import PrunedShown
     from worker.maintenance.keeping import due_batches, give_room_back, named_batches
     from worker.maintenance.keeping import prune as forget
 
@@ -69,9 +70,9 @@ def prune(
         else:
             due = due_batches(database, clock=clock, default=settings.keep, older_than=age)
         about = f"{jobs_of(due.jobs)} of {_batches(len(due.batches))}"
-        figures = {"batches": due.ids, "jobs": due.jobs, "bytes": 0, "dry_run": dry_run}
         if not due.batches or dry_run:
-            _tell(figures, f"would prune {about}" if due.batches else "nothing to prune", as_json=json_)
+            shape = PrunedShown(batches=list(due.ids), jobs=due.jobs, bytes=0, dry_run=dry_run)
+            _tell(shape, f"would prune {about}" if due.batches else "nothing to prune", as_json=json_)
             if dry_run and not json_:
                 _list(due.batches)
             return
@@ -79,7 +80,8 @@ def prune(
         gone = forget(database, due.ids, clock=clock)
         room = give_room_back(database, clock=clock)
         told = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
-    _tell(figures | {"batches": list(gone.batches), "jobs": gone.jobs, "bytes": room}, told, as_json=json_)
+    shape = PrunedShown(batches=list(gone.batches), jobs=gone.jobs, bytes=room, dry_run=False)
+    _tell(shape, told, as_json=json_)
 
 
 @with_groups
@@ -118,6 +120,7 @@ def delete(
 
     Example: caravan delete @last --where customer=4711 --dry-run
     """
+    from api_schemas.shown.batches import DeletedShown
     from worker.maintenance.keeping import count_deletable, delete_jobs, give_room_back
 
     if every == bool(batch):
@@ -149,23 +152,17 @@ def delete(
             chosen = jobs_matching(database, chosen, matching)
         jobs = count_deletable(database, chosen)
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
-        figures: dict[str, Any] = {"jobs": jobs, "batches": [], "dry_run": approval.dry_run}
         if approval.dry_run or not (jobs or whole):
-            _tell(
-                figures,
-                f"would delete {about}" if approval.dry_run else "no jobs to delete",
-                as_json=approval.json_,
-            )
+            shape = DeletedShown(batches=[], jobs=jobs, dry_run=approval.dry_run)
+            told = f"would delete {about}" if approval.dry_run else "no jobs to delete"
+            _tell(shape, told, as_json=approval.json_)
             return
         confirm(f"Delete {about} for good?", yes=approval.yes)
         clock = database.clock()
         gone = delete_jobs(database, chosen, clock=clock, principal=principal())
         give_room_back(database, clock=clock)
-    _tell(
-        figures | {"jobs": gone.jobs, "batches": list(gone.batches)},
-        _deleted(gone, about),
-        as_json=approval.json_,
-    )
+    shape = DeletedShown(batches=list(gone.batches), jobs=gone.jobs, dry_run=False)
+    _tell(shape, _deleted(gone, about), as_json=approval.json_)
 
 
 def _deleted(gone: "Gone", about: str) -> str:
@@ -214,8 +211,8 @@ def _room(database: "Database", size: int) -> str:
     return f"; {left.free:,} bytes of the file are free for what comes: caravan db compact gives them back"
 
 
-def _tell(figures: dict[str, Any], text: str, *, as_json: bool) -> None:
+def _tell(shape: "Shown", text: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(figures)
+        print_json(shape)
     else:
         typer.echo(text)

@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
+from worker.cli.json_output import print_json
 from worker.cli.render import one_line, output_console, plain_table, size
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 from worker.domain.hosts import Host, LoadedModel
 from worker.errors import HostError, SettingsRefused
 from worker.explain import span
@@ -95,7 +95,7 @@ def print_loaded(*, as_json: bool) -> None:
             reports = read_hosts(conn, now)
     asked = ask_hosts(reports, _open_host)
     if as_json:
-        from worker.exports.shown import host_loaded_shown
+        from worker.exports.shown.hosts import host_loaded_shown
 
         print_json([host_loaded_shown(answer.report, answer.loaded, answer.error) for answer in asked])
         return

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from worker.cli.actions import principal
 from worker.cli.exits import FAILED_OR_HELD
+from worker.cli.json_output import print_json
 from worker.cli.model_options import Carrying
 from worker.cli.render import error_console, size
 from worker.cli.settings import common_options, opened, quiet_log, settings_for
-from worker.cli.streams import print_json
 from worker.cli.wake import wake
 from worker.domain.hosts import Host
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
@@ -270,7 +270,7 @@ def operation_lines(operation: ModelOperation, rows: Mapping[str, HostRow]) -> I
 
 def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> int:
     if carrying.json_:
-        from worker.exports.shown import model_operation_shown
+        from worker.exports.shown.models import model_operation_shown
 
         print_json(model_operation_shown(operation))
     elif operation.state == "open":

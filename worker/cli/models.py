@@ -7,6 +7,7 @@ import typer
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.groups import with_groups
+from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
 from worker.cli.model_options import Carrying
 from worker.domain.model_operations import ModelVerb
 from worker.errors import SettingsRefused
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from worker.domain.model_operations import ModelOperation
     from worker.hosts.models import FleetModel
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Let the host speak http to the registry.")]
@@ -27,9 +27,6 @@ OnHosts = Annotated[
         "--host", metavar="NAME", help="Only this host; repeat for more. Default: all that were added."
     ),
 ]
-MOST_LINES = 20
-"""Operations of a list where no limit is given."""
-
 models = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -70,7 +67,6 @@ def models_list(
 
 def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None:
     from worker.cli.settings import opened, settings_for
-    from worker.cli.streams import print_json
     from worker.hosts.models import fleet_models, model_name
     from worker.storage.host_rows import read_hosts
 
@@ -81,7 +77,7 @@ def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None
         found = fleet_models(conn, [row for row in rows if row.name in chosen])
     found = [entry for entry in found if wanted in (None, entry.name)]
     if json_:
-        from worker.exports.shown import fleet_model_shown
+        from worker.exports.shown.models import fleet_model_shown
 
         print_json([fleet_model_shown(entry) for entry in found])
         return
@@ -145,8 +141,6 @@ def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> No
     Example: caravan models show qwen3:8b
     """
     from worker.cli.settings import opened, quiet_log, settings_for
-    from worker.cli.streams import print_json
-    from worker.exports.shown import fleet_model_shown
     from worker.hosts.models import fleet_models, hosts_that_have, model_name
     from worker.ollama.client import OllamaHost
     from worker.storage.host_rows import read_hosts
@@ -164,16 +158,15 @@ def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> No
         lambda one: OllamaHost.of(one, deadlines=settings.deadlines),
         name,
     )
-    details = {
-        field: said.get(field) for field in ("parameters", "template", "system", "license", "modified_at")
-    }
     if json_:
-        print_json({**dict(fleet_model_shown(entry)), "asked": place, **details})
+        from worker.exports.shown.models import model_details_shown
+
+        print_json(model_details_shown(entry, place, said))
         return
     _print_models([entry], len(chosen))
     for field in ("parameters", "system", "template", "license"):
-        if details[field]:
-            lines = str(details[field]).strip().splitlines()
+        if said.get(field):
+            lines = str(said[field]).strip().splitlines()
             typer.echo(f"{field} (on {place}):")
             for line in lines[:40]:
                 typer.echo(f"  {line}")
@@ -382,7 +375,7 @@ def _carry_out(
 @models.command("operations")
 def models_operations(
     operation: Annotated[int | None, typer.Argument(metavar="OPERATION", help="Only this one.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = MOST_LINES,
+    limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
     """List what is done with models, the newest first.
@@ -393,19 +386,21 @@ def models_operations(
     """
     from worker.cli.model_work import operation_lines
     from worker.cli.settings import opened, settings_for
-    from worker.cli.streams import print_json
     from worker.hosts.models import rows_of
     from worker.storage.model_operations import list_model_operations, read_model_operation
 
     with opened(settings_for()) as database, database.read() as conn:
-        found = (
-            list_model_operations(conn, limit=limit)
+        shown = limit or (ALL if json_ else NEWEST)
+        read = (
+            list_model_operations(conn, limit=shown + 1)
             if operation is None
             else [read_model_operation(conn, operation)]
         )
         rows = rows_of(conn, database)
+    found = read[:shown]
+    say_more(len(read), shown, "operations")
     if json_:
-        from worker.exports.shown import model_operation_shown
+        from worker.exports.shown.models import model_operation_shown
 
         print_json([model_operation_shown(one) for one in found])
         return

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.groups import with_groups
-from worker.cli.options import AnyFile, AsJson, SubmissionOptions
+from worker.cli.json_output import AsJson, print_json
+from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.run import HostOptions, OutputOptions
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ def quote_rows(
         )
     deadline = submission.deadline
     if as_json:
-        from worker.exports.shown import quote_shown
+        from worker.exports.shown.quotes import quote_shown
 
         print_json(quote_shown(quoted, deadline, sampled=measured or 0))
     else:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 from worker.policy.figures import By, Line
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def report(
         float | None,
         typer.Option("--price-per-kwh", min=0, help="Say what the energy cost, in the money of this price."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
     force: Force = False,
 ) -> None:
     """Sum up the work: tokens, GPU time, loads, speed and kWh.
@@ -77,7 +77,7 @@ def report(
         with written(outputs, html), replacing(html) as out:
             out.write(page(report, price=price).encode())
     if json_:
-        from worker.exports.shown import report_shown
+        from worker.exports.shown.reports import report_shown
 
         print_json(report_shown(report, price))
         return

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.groups import with_groups
-from worker.cli.options import AnyFile, AsJson, SubmissionOptions
+from worker.cli.json_output import AsJson
+from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
 from worker.records import record

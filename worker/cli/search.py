@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json
 from worker.domain.runners import normalise_model
 from worker.storage.batches import find_batch
 
@@ -36,7 +36,7 @@ def search(
     catch_up: Annotated[
         bool, typer.Option("--catch-up", help="Index all new results first, however long it takes.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Find prompts and answers by their words, in any language.
 
@@ -61,7 +61,12 @@ def search(
             fields=fields,
             limit=limit,
         )
-    _print_json(found) if json_ else _print(found)
+    if json_:
+        from worker.exports.shown.jobs import hits_shown
+
+        print_json(hits_shown(found))
+    else:
+        _print(found)
 
 
 search.context_settings = {"ignore_unknown_options": True}  # type: ignore[attr-defined]
@@ -98,23 +103,3 @@ def _print(result: "SearchResult") -> None:
     if result.progress.behind:
         told = f"{result.progress.behind:,} results are not searched yet; caravan search --catch-up takes them in first"
         typer.echo(told, err=True)
-
-
-def _print_json(result: "SearchResult") -> None:
-    from api_schemas.shown import HitShown, HitsShown
-
-    hits = [
-        HitShown(
-            batch=hit.text.batch_id,
-            batch_name=hit.text.batch,
-            job=hit.text.job_id,
-            custom_id=hit.text.custom_id,
-            model=hit.text.model,
-            state=hit.text.state,
-            finished_at=hit.text.finished_at,
-            field=hit.field,
-            snippet=hit.snippet,
-        )
-        for hit in result.hits
-    ]
-    print_json(HitsShown(hits=hits, more=result.more, behind=result.progress.behind))

@@ -1,6 +1,5 @@
 """``caravan jobs`` and ``explain``: which jobs there are, and what they wait for."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from worker.cli.answers import AnswerOptions
 from worker.cli.groups import with_groups
+from worker.cli.json_output import ALL, AsJson, limited, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.render import (
     one_line,
@@ -18,7 +18,6 @@ from worker.cli.render import (
     plain_table,
 )
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import machine_output, print_json
 from worker.domain.answers import AnswerFilter
 from worker.domain.jobs import JobState
 from worker.explain import explain as explain_reference
@@ -30,7 +29,6 @@ from worker.storage.reports import JobLine, list_jobs
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Reference = Annotated[
     str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
 ]
@@ -71,11 +69,14 @@ def jobs(
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
         if json_:
-            _print_jobs_json(_pages(conn, found.id, state, code, answers.filter), limit)
+            from worker.exports.shown.jobs import job_shown
+
+            pages = _pages(conn, found.id, state, code, answers.filter)
+            print_json(map(job_shown, limited(pages, limit or ALL, "jobs")))
             return
         shown = limit or DEFAULT_LIMIT
-        listed = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
-    more, listed = len(listed) > shown, listed[:shown]
+        read = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
+    listed = read[:shown]
     if not listed:
         wanted = " of that kind" if state is not None or code is not None or answers.filter else ""
         typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
@@ -85,8 +86,7 @@ def jobs(
         _print_narrow(listed, console)
     else:
         _print_wide(listed, console)
-    if more:
-        typer.echo(f"there are more: --limit {shown * 10}, or --json for all", err=True)
+    say_more(len(read), shown, "jobs")
 
 
 def _pages(
@@ -96,22 +96,6 @@ def _pages(
     while page := list_jobs(conn, batch_id, state=state, code=code, answers=answers, after=after, limit=PAGE):
         yield from page
         after = page[-1].job_id
-
-
-def _print_jobs_json(jobs: Iterator[JobLine], limit: int | None) -> None:
-    """One array of all jobs, written as they are read. Where ``limit`` cuts it, standard error says so."""
-    from api_schemas.shown import plain
-    from worker.exports.shown import job_shown
-
-    with machine_output() as out:
-        out.write("[")
-        for count, job in enumerate(jobs):
-            if count == limit:
-                typer.echo(f"only the first {limit:,} jobs; without --limit --json gives all", err=True)
-                break
-            out.write(", " if count else "")
-            out.write(json.dumps(plain(job_shown(job)), ensure_ascii=False))
-        out.write("]\n")
 
 
 def _print_wide(jobs: Sequence[JobLine], console: Console) -> None:
@@ -177,7 +161,7 @@ def explain(
         )
         now = clock.now()
     if json_:
-        from worker.exports.shown import explained_shown
+        from worker.exports.shown.jobs import explained_shown
 
         print_json(explained_shown(found))
         return

@@ -150,12 +150,3 @@ def reader_gone() -> bool:
         return False
     poll.register(number, 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
-
-
-def print_json(value: object) -> None:
-    """A value on standard output; times in UTC with a Z."""
-    import json
-
-    from api_schemas.shown import plain
-
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")

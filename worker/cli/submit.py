@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.groups import with_groups
-from worker.cli.options import AnyFile, AsJson, SubmissionOptions
+from worker.cli.json_output import AsJson, print_json
+from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import opened, settings_for
 
@@ -69,9 +70,8 @@ def submit(
         quoted = None if deadline is None else rest_of(database, clock, batch)()
     created = arrived.created
     if json_:
-        from api_schemas.shown import SubmittedShown
-        from worker.cli.streams import print_json
-        from worker.exports.shown import batch_shown
+        from api_schemas.shown.batches import SubmittedShown
+        from worker.exports.shown.batches import batch_shown
 
         print_json(SubmittedShown(**dict(batch_shown(progress)), created=created, served=served))
     else:

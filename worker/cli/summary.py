@@ -14,9 +14,10 @@ from rich.text import Text
 
 from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
+from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
 from worker.cli.render import batch_progress_bar, duration, progress_line, rates, summary_tables
-from worker.cli.streams import machine_output, print_json
+from worker.cli.streams import machine_output
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.jobs import JobState
@@ -212,8 +213,8 @@ def say_rest(console: Console, look: Look) -> int:
 
 
 def _print_json(view: RunView, look: Look) -> None:
-    from api_schemas.shown import RunShown  # shapes of JSON, which few runs print
-    from worker.exports.shown import batch_shown
+    from api_schemas.shown.batches import AnswerCountsShown, RunShown  # shapes of JSON, which few runs print
+    from worker.exports.shown.batches import batch_shown
 
     progress = look.progress
     with view.place.database.read() as conn:
@@ -222,7 +223,7 @@ def _print_json(view: RunView, look: Look) -> None:
     print_json(
         RunShown(
             **dict(batch_shown(progress)),
-            answers=asdict(flaws),
+            answers=AnswerCountsShown(**asdict(flaws)),
             seconds=round(look.seconds, 3),
             loads=loads,
             load_seconds=round(load_seconds, 3),

@@ -16,6 +16,7 @@ from rich.text import Text
 from worker.cli.block import block_drawn
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
+from worker.cli.json_output import print_json
 from worker.cli.plain import without_spans
 from worker.cli.render import (
     Rates,
@@ -28,7 +29,7 @@ from worker.cli.render import (
     without_eta,
 )
 from worker.cli.settings import opened, settings_for
-from worker.cli.streams import print_json, reader_gone
+from worker.cli.streams import reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseFailure
@@ -181,13 +182,15 @@ class _JsonLines(_Lines):
     """A JSON line for each look."""
 
     def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
-        from worker.exports.shown import situation_shown
+        from worker.exports.shown.situation import situation_shown
 
         print_json(situation_shown(now, list(reasons)))
         sys.stdout.flush()
 
     def away(self, message: str) -> None:
-        print_json({"away": message})
+        from api_schemas.shown.situation import AwayShown
+
+        print_json(AwayShown(away=message))
         sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.clock import Clock, SystemClock
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse, Telling
@@ -26,6 +26,9 @@ from worker.ollama.secrets import resolved
 from worker.records import record
 from worker.storage.engine import open_database
 from worker.storage.pulses import read_pulses, take_turn
+
+if TYPE_CHECKING:
+    from api_schemas.shown.installation import HealthShown
 
 EVERY = 60.0
 FRESH = 2.0
@@ -45,10 +48,12 @@ class Verdict:
         return not any(finding.bad for finding in self.findings)
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def shown(self) -> "HealthShown":
         """As ``/healthz`` and ``caravan health --json`` say it."""
-        found = [asdict(finding) for finding in self.findings]
-        return {"well": self.well, "at": self.at.isoformat(), "findings": found}
+        from api_schemas.shown.installation import FindingShown, HealthShown
+
+        findings = [FindingShown(**asdict(finding)) for finding in self.findings]
+        return HealthShown(well=self.well, at=self.at, findings=findings)
 
 
 def look(place: Place, limits: HealthLimits, *, held: bool = False) -> Verdict:
@@ -146,7 +151,9 @@ class Watch:
             if self._latest is None or now - self._latest[0] > FRESH:
                 self._latest = (now, self._look())
             verdict = self._latest[1]
-        return verdict.well, verdict.plain
+        from api_schemas.shown.base import plain
+
+        return verdict.well, plain(verdict.shown)
 
     def once(self) -> Verdict:
         """Look once, and tell what is to be told. Never raises for what it finds, nor for whom it cannot reach."""

@@ -14,6 +14,9 @@ from worker.storage.engine import Database
 from worker.storage.figures import batch_names, cells, failures, lengths, loads, powers
 from worker.storage.overview import batch_lines, schedule_lines
 
+BATCHES = 20
+"""The newest batches that a report over all work names."""
+
 __all__ = ["By", "Report", "make_report"]
 
 
@@ -35,6 +38,8 @@ class Report:
     lengths: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     batch_lines: Sequence[Mapping[str, Any]] = ()
     """The batches that were asked for, or the newest; rows of ``report_batches``."""
+    more_batches: bool = False
+    """There are older ones that ``batch_lines`` leaves out."""
     schedule_lines: Sequence[Mapping[str, Any]] = ()
     """All schedules, in a report over all work; rows of ``report_schedules``."""
 
@@ -65,7 +70,7 @@ def make_report(
         power = powers(conn)
         failed = failures(conn, ids, since=since, until=until)
         sizes = lengths(conn, ids, since=since, until=until) if details else {}
-        of_batches = batch_lines(conn, ids)
+        of_batches = batch_lines(conn, ids, limit=BATCHES + 1)
         of_schedules = [] if ids else schedule_lines(conn)
     made = {
         one: figures(
@@ -81,4 +86,10 @@ def make_report(
         for one in {by, By.HOUR, By.MODEL, By.HOST}
     }
     pictures = made[By.HOUR], made[By.MODEL], made[By.HOST]
-    return Report(now, by, chosen, since, until, made[by], *pictures, failed, sizes, of_batches, of_schedules)
+    more = not ids and len(of_batches) > BATCHES
+    return Report(
+        *(now, by, chosen, since, until, made[by], *pictures, failed, sizes),
+        batch_lines=of_batches[:BATCHES] if more else of_batches,
+        more_batches=more,
+        schedule_lines=of_schedules,
+    )

@@ -169,7 +169,8 @@ def _ask_again(batch: object, counts: Mapping[str, Any]) -> str:
 def _held(report: Mapping[str, Any]) -> Iterator[str]:
     for one in report.get("held_documents") or ():
         why = f": {one['reason']}" if one["reason"] else ""
-        yield f"{one['documents']:,} held ({one['model']}): {one['code']}{why}; caravan retry {one['batch_id']} --state held"
+        batch = one["batch"] if "batch" in one else one["batch_id"]  # as earlier versions stored it
+        yield f"{one['documents']:,} held ({one['model']}): {one['code']}{why}; caravan retry {batch} --state held"
 
 
 def _incomplete(report: Mapping[str, Any], most: int) -> Iterator[str]:

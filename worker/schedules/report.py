@@ -89,7 +89,7 @@ def _of_documents(database: Database, firing: Firing) -> dict[str, Any]:
         "failed_not_listed": sum(codes.values()) - len(failed),
         "failed_known": known,
         "reused_flawed": {**asdict(reused), "batches": batches},
-        "held_documents": [asdict(one) for one in held],
+        "held_documents": [one.plain for one in held],
     }
 
 

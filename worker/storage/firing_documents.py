@@ -183,6 +183,16 @@ class HeldDocuments:
     documents: int
     """Times models."""
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        return {
+            "batch": self.batch_id,
+            "code": self.code,
+            "reason": self.reason,
+            "model": self.model,
+            "documents": self.documents,
+        }
+
 
 def held_documents(conn: Connection, schedule_id: int) -> list[HeldDocuments]:
     """What is held of the jobs that a schedule asked last for its documents."""

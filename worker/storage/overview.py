@@ -26,7 +26,7 @@ _SCHEDULES = _view(
 )
 
 
-def batch_lines(conn: Connection, ids: Sequence[int] = (), *, limit: int = 20) -> list[dict[str, Any]]:
+def batch_lines(conn: Connection, ids: Sequence[int], *, limit: int) -> list[dict[str, Any]]:
     """These batches, or the newest ``limit``; the newest first."""
     query = select(_BATCHES).order_by(_BATCHES.c.batch.desc())
     query = query.where(_BATCHES.c.batch.in_(ids)) if ids else query.limit(limit)

@@ -19,7 +19,7 @@ from worker.cli.report_page import page
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.errors import Code, NotFound
-from worker.exports.shown import report_shown
+from worker.exports.shown.reports import report_shown
 from worker.reports.report import By, Report, make_report
 from worker.schedules.spec import spec_of
 from worker.storage.engine import open_database

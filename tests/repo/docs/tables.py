@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from api_schemas import publish
 from tests.faults.catalogue import FAULTS
 from tests.faults.marked import provoked_by
+from tests.repo.docs.json_output import json_output
 from tests.repo.docs.limits import limits
 from tests.repo.docs.pages import DOCS, write_table
 from tests.repo.docs.reference_pages import command_line, python_api
@@ -139,6 +140,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 FILES: Mapping[str, Callable[[], str]] = {
     "reference/command_line.md": command_line,
+    "reference/json_output.md": json_output,
     "reference/python_api.md": python_api,
     **{f"schemas/{name}.schema.json": partial(_schema, name) for name in publish.schemas()},
     "../worker/storage/sqlite_schema.sql": sqlite_schema,

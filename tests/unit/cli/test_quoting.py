@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from api_schemas.shown import plain
+from api_schemas.shown.base import plain
 from worker.cli.eta import Eta
 from worker.cli.quoting import expected, summary, whether_in_time
 from worker.cli.render import Rates
 from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
-from worker.exports.shown import quote_shown
+from worker.exports.shown.quotes import quote_shown
 from worker.policy.quote import HostQuote, Part, Quote
 from worker.quote.quote import Quoted
 

@@ -244,8 +244,8 @@ def test_info_makes_nothing_and_shows_no_password(monkeypatch: pytest.MonkeyPatc
 
     assert "secret" not in text and "secret" not in json.dumps(found)
     assert found["broker"] == "redis://me:***@127.0.0.1:1/0"
-    assert found["settings"]["broker_url"]["from"] == "CARAVAN_BROKER_URL"
-    assert found["schema"] == "not made yet"
+    assert found["settings"]["broker_url"]["origin"] == "CARAVAN_BROKER_URL"
+    assert found["database_schema"] == "not made yet"
     assert not (tmp_path / "home").exists()
 
 
@@ -258,7 +258,11 @@ def test_info_names_the_schema_and_the_process_that_holds_the_home(tmp_path: Pat
 
         found = json.loads(said_by("info", "--json"))
 
-    assert (found["schema"], found["home_held_by_process"], found["serving"]) == (HEAD, os.getpid(), [])
+    assert (found["database_schema"], found["home_held_by_process"], found["serving"]) == (
+        HEAD,
+        os.getpid(),
+        [],
+    )
     assert home_lock.holder(home) is None
 
 
@@ -267,7 +271,7 @@ def test_info_names_a_database_that_cannot_be_reached(monkeypatch: pytest.Monkey
 
     found = json.loads(said_by("info", "--json"))
 
-    assert found["schema"].startswith("cannot be reached: ")
+    assert found["database_schema"].startswith("cannot be reached: ")
     assert "secret" not in json.dumps(found)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from api_schemas.shown import BatchShown, ExplainedShown, HostShown, JobShown, ReportShown
+from api_schemas.shown.batches import BatchShown
+from api_schemas.shown.hosts import HostShown
+from api_schemas.shown.jobs import ExplainedShown, JobShown
+from api_schemas.shown.reports import ReportShown
 from worker.cli.main import app
 
 

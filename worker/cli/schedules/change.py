@@ -1,13 +1,13 @@
 """``caravan schedule pause``, ``resume``, ``remove`` and ``files``."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from worker.cli.confirm import confirm
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.schedules.lines import next_firing
-from worker.cli.schedules.options import AsJson, ScheduleName, Yes
+from worker.cli.schedules.options import ScheduleName, Yes
 
 
 def schedule_pause(
@@ -83,16 +83,9 @@ def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
         take_late_answers(database, schedule)
         written = write_answers(database, schedule)
     if json_:
-        typer.echo(
-            json.dumps(
-                {
-                    "written": written.files,
-                    "unchanged": written.unchanged,
-                    "removed": written.removed,
-                    "problems": written.problems,
-                }
-            )
-        )
+        from worker.exports.shown.schedules import files_shown
+
+        print_json(files_shown(written))
     else:
         removed = f", {written.removed:,} of earlier names removed" if written.removed else ""
         typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} as they were{removed}")

@@ -1,13 +1,12 @@
 """``caravan schedule list``, ``show`` and ``history``."""
 
 import json
-from typing import Annotated
 
 import typer
 
+from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
 from worker.cli.schedules.lines import firing_line, local_time, time_until
-from worker.cli.schedules.options import AsJson, ScheduleName
-from worker.cli.streams import print_json
+from worker.cli.schedules.options import ScheduleName
 
 
 def schedule_list(json_: AsJson = False) -> None:
@@ -33,14 +32,9 @@ def schedule_list(json_: AsJson = False) -> None:
             if firing is not None
         }
     if json_:
-        from worker.exports.shown import schedule_shown
+        from worker.exports.shown.schedules import schedule_line_shown
 
-        print_json(
-            [
-                {**dict(schedule_shown(schedule)), "last": reports.get(schedule.name)}
-                for schedule, _ in last_firings
-            ]
-        )
+        print_json(schedule_line_shown(schedule, reports.get(schedule.name)) for schedule, _ in last_firings)
         return
     if not last_firings:
         typer.echo("no schedules yet: caravan schedule add NAME, or caravan schedule apply FILE.yaml")
@@ -80,15 +74,11 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     times = next_times(schedule, 3, now=now)
     closed = unreadable(schedule.spec.roots)
     if json_:
-        from worker.exports.shown import schedule_shown
+        from api_schemas.shown.schedules import ScheduleDetailsShown
+        from worker.exports.shown.schedules import schedule_line_shown
 
-        shown = {
-            **dict(schedule_shown(schedule)),
-            "next": times,
-            "unreadable_roots": list(closed),
-            "last": report,
-        }
-        print_json(shown)
+        shown = dict(schedule_line_shown(schedule, report))
+        print_json(ScheduleDetailsShown(**shown, next=times, unreadable_roots=list(closed)))
         return
     typer.echo(f"{name}, said {schedule.version} times" if schedule.version > 1 else name)
     for field, value in schedule.spec.plain.items():
@@ -107,9 +97,7 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
 
 def schedule_history(
     name: ScheduleName,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many; default: 20, and all with --json.")
-    ] = None,
+    limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
     """Show the firings of a schedule, the newest first, one line each: when, and its result.
@@ -123,11 +111,15 @@ def schedule_history(
     with opened(settings_for()) as database:
         with database.read() as conn:
             schedule = get_schedule(conn, name)
-            firings = list_firings(conn, schedule.id, limit=limit or (2**31 if json_ else 20))
-        now = database.clock().now()
+            shown = limit or (ALL if json_ else NEWEST)
+            read = list_firings(conn, schedule.id, limit=shown + 1)
+        firings, now = read[:shown], database.clock().now()
         reports = [report_of(database, firing, now=now) for firing in firings]
+    say_more(len(read), shown, "firings")
     if json_:
-        print_json(reports)
+        from worker.exports.shown.schedules import firing_shown
+
+        print_json(map(firing_shown, reports))
         return
     if not firings:
         typer.echo(f"{name} has not fired yet")

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 import typer
 
 from worker.cli.hours import WHEN
+from worker.cli.json_output import AsJson
 from worker.cli.options import INPUT, MODEL
 from worker.records import record
 
 ANSWERS = "Answers"
 
 ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan schedule list.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite an existing schedule of this name.")]
 

@@ -1,6 +1,5 @@
 """``caravan schedule add`` and ``apply``."""
 
-import json
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,18 +11,17 @@ from worker.cli.confirm import confirm
 from worker.cli.documents import DocumentRules
 from worker.cli.groups import values_of, with_groups
 from worker.cli.hours import HoursOptions, zone_name
+from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import LimitOptions, ModelOptions, NoticeOptions, PromptOptions
 from worker.cli.schedules.check import check_schedule
 from worker.cli.schedules.lines import next_firing
 from worker.cli.schedules.options import (
     AnswerFileOptions,
-    AsJson,
     FiringOptions,
     NightOptions,
     PutOptions,
     Yes,
 )
-from worker.cli.streams import print_json
 
 if TYPE_CHECKING:
     from worker.domain.schedules import Schedule, ScheduleSpec
@@ -160,7 +158,17 @@ def schedule_apply(
             stored_now = {schedule.name: schedule for schedule in list_schedules(conn)}
         now = database.clock().now()
     if json_:
-        typer.echo(json.dumps({"file": str(file), "applied": not dry_run, "schedules": plan}))
+        from api_schemas.shown.schedules import SchedulesAppliedShown, ScheduleStepShown
+
+        print_json(
+            SchedulesAppliedShown(
+                file=str(file),
+                applied=not dry_run,
+                schedules=[ScheduleStepShown(**step) for step in plan],
+                left=[] if prune else dropped,
+                warnings=warnings,
+            )
+        )
     elif not dry_run:
         for name in specs:
             typer.echo(f"{name}: {next_firing(stored_now[name], now=now)}")
@@ -206,9 +214,11 @@ def _print_schedule(
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
-        from worker.exports.shown import schedule_shown
+        from api_schemas.shown.schedules import ScheduleChangeShown
+        from worker.exports.shown.schedules import schedule_shown
 
-        print_json({**dict(schedule_shown(schedule)), "change": str(outcome), "warnings": warnings})
+        shown = dict(schedule_shown(schedule))
+        print_json(ScheduleChangeShown(**shown, change=outcome.value, warnings=warnings))
         return
     typer.echo(f"{schedule.name} {outcome}; nothing outside of {', '.join(schedule.spec.roots)} is read")
     typer.echo(next_firing(schedule, now=now))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.exits import FAILED_OR_HELD
-from worker.cli.schedules.options import AsJson, ScheduleName
-from worker.cli.streams import print_json
+from worker.cli.json_output import AsJson, print_json
+from worker.cli.schedules.options import ScheduleName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -258,7 +258,9 @@ def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     from worker.schedules.letter import letter
 
     if as_json:
-        print_json(report)
+        from worker.exports.shown.schedules import firing_shown
+
+        print_json(firing_shown(report))
     elif not common_options().quiet:
         typer.echo(letter(report))
 

@@ -1,0 +1,1 @@
+"""Rows and values of the database in the shapes that are shown, by topic."""

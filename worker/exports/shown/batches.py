@@ -1,0 +1,56 @@
+"""Batches in the shapes that are shown."""
+
+from collections.abc import Iterable
+
+from api_schemas.shown.batches import BatchShown, NoticeShown, OperationShown
+from worker.domain.batches import BatchProgress
+from worker.domain.notices import Notice, NoticeState
+from worker.domain.operations import Operation
+
+
+def batch_shown(progress: BatchProgress) -> BatchShown:
+    """A batch, and its jobs by state."""
+    batch = progress.batch
+    return BatchShown(
+        batch=batch.id,
+        key=batch.key,
+        name=batch.name,
+        state=str(batch.state),
+        pause_code=batch.pause_code,
+        pause_reason=batch.pause_reason,
+        total=progress.total,
+        done=progress.done,
+        counts={str(state): n for state, n in progress.counts.items()},
+        created_at=batch.created_at,
+        finished_at=batch.finished_at,
+        pruned_at=batch.pruned_at,
+        operation=None if progress.operation is None else operation_shown(progress.operation),
+    )
+
+
+def operation_shown(operation: Operation) -> OperationShown:
+    """A decision about many jobs."""
+    return OperationShown(
+        verb=str(operation.verb),
+        total=operation.total,
+        done=operation.done,
+        principal=operation.principal,
+        created_at=operation.created_at,
+        error=operation.error,
+    )
+
+
+def notices_shown(notices: Iterable[Notice]) -> list[NoticeShown]:
+    """The addressees of a batch."""
+    return [
+        NoticeShown(
+            channel=str(notice.to.channel),
+            target=notice.to.target,
+            when=notice.to.when,
+            state=str(notice.state),
+            tries=notice.tries,
+            next_at=notice.next_at if notice.state is NoticeState.WAITING else None,
+            error=notice.error,
+        )
+        for notice in notices
+    ]

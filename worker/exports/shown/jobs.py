@@ -1,0 +1,65 @@
+"""Jobs in the shapes that are shown."""
+
+from api_schemas.shown.jobs import AttemptShown, ExplainedShown, HitShown, HitsShown, JobShown
+from worker.explain.explained import Explained
+from worker.search.search import SearchResult
+from worker.storage.reports import JobLine
+
+
+def job_shown(job: JobLine) -> JobShown:
+    """A job of a list."""
+    return JobShown(
+        batch=job.batch_id,
+        job=job.job_id,
+        custom_id=job.custom_id,
+        model=job.model,
+        state=str(job.state),
+        host=job.host,
+        attempts=job.attempts,
+        code=job.code,
+        message=job.message,
+    )
+
+
+def explained_shown(explained: Explained) -> ExplainedShown:
+    """What a job or a batch waits for."""
+    return ExplainedShown(
+        batch=explained.batch_id,
+        job=explained.job_id,
+        custom_id=explained.custom_id,
+        state=explained.state,
+        sentences=list(explained.sentences),
+        attempts=[
+            AttemptShown(
+                attempt=attempt.attempt,
+                host=attempt.host,
+                started_at=attempt.started_at,
+                ended_at=attempt.ended_at,
+                outcome=str(attempt.outcome),
+                charged=attempt.charged,
+                code=attempt.error_code,
+                message=attempt.error_message,
+                partial=attempt.partial,
+            )
+            for attempt in explained.attempts
+        ],
+    )
+
+
+def hits_shown(result: SearchResult) -> HitsShown:
+    """What a search matched."""
+    hits = [
+        HitShown(
+            batch=hit.text.batch_id,
+            batch_name=hit.text.batch,
+            job=hit.text.job_id,
+            custom_id=hit.text.custom_id,
+            model=hit.text.model,
+            state=hit.text.state,
+            finished_at=hit.text.finished_at,
+            field=hit.field,
+            snippet=hit.snippet,
+        )
+        for hit in result.hits
+    ]
+    return HitsShown(hits=hits, more=result.more, behind=result.progress.behind)

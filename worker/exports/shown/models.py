@@ -1,0 +1,78 @@
+"""Models in the shapes that are shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api_schemas.shown.models import (
+    FleetModelShown,
+    HostModelShown,
+    ModelDetailsShown,
+    ModelfileShown,
+    ModelOperationShown,
+    ModelPartShown,
+)
+from worker.domain.model_operations import ModelOperation, ModelPart
+from worker.hosts.models import FleetModel
+
+
+def fleet_model_shown(model: FleetModel) -> FleetModelShown:
+    """A model, over the hosts that have it."""
+    first = model.hosts[0]
+    return FleetModelShown(
+        model=model.name,
+        drift=model.drifts,
+        digest=None if model.drifts else first.digest,
+        size=max(known.size for known in model.hosts),
+        quantization=first.quantization,
+        parameters=first.parameters,
+        context_length=first.trained_context,
+        capabilities=list(first.capabilities or ()),
+        hosts=[
+            HostModelShown(
+                host=known.host, digest=known.digest, size=known.size, loaded=known.host in model.loaded
+            )
+            for known in model.hosts
+        ],
+    )
+
+
+def model_operation_shown(operation: ModelOperation) -> ModelOperationShown:
+    """An operation on models, and how far it has come."""
+    return ModelOperationShown(
+        operation=operation.id,
+        verb=str(operation.verb),
+        state=operation.state,
+        source=operation.arguments.get("source"),
+        total=len(operation.parts),
+        done=operation.done,
+        principal=operation.principal,
+        created_at=operation.created_at,
+        ended_at=operation.ended_at,
+        parts=[part_shown(part) for part in operation.parts],
+    )
+
+
+def part_shown(part: ModelPart) -> ModelPartShown:
+    """What an operation does with one model on one host."""
+    return ModelPartShown(
+        operation=part.operation_id,
+        verb=str(part.verb),
+        host=part.host,
+        model=part.model,
+        state=str(part.state),
+        step=part.step,
+        completed=part.completed,
+        total=part.total,
+        tries=part.tries,
+        next_at=part.next_at,
+        error=part.error,
+        digest=part.digest,
+        changed_at=part.changed_at,
+    )
+
+
+def model_details_shown(model: FleetModel, host: str, details: Mapping[str, Any]) -> ModelDetailsShown:
+    """A model, and what ``/api/show`` of a host says of it."""
+    names = ModelfileShown.model_fields.keys() - {"host"}
+    said = {name: details.get(name) for name in names}
+    return ModelDetailsShown(**dict(fleet_model_shown(model)), details=ModelfileShown(host=host, **said))

@@ -1,0 +1,35 @@
+"""Reports in the shapes that are shown."""
+
+from dataclasses import asdict
+
+from api_schemas.shown.reports import FiguresShown, ReportShown
+from worker.policy.figures import Line
+from worker.reports.report import Report
+
+
+def report_shown(report: Report, price: float | None) -> ReportShown:
+    """What the work came to; ``price`` is that of a kWh."""
+
+    def line(figures: Line) -> FiguresShown:
+        return FiguresShown(
+            **asdict(figures),
+            tokens_per_second=figures.tokens_per_second,
+            load_share=figures.load_share,
+            idle_share=figures.idle_share,
+            cost=None if price is None or figures.kwh is None else figures.kwh * price,
+        )
+
+    return ReportShown(
+        at=report.at,
+        by=str(report.by),
+        batches=sorted(report.batches),
+        since=report.since,
+        until=report.until,
+        lines=[line(figures) for figures in report.figures.lines],
+        total=line(report.figures.total),
+        failures=dict(report.failures),
+        hosts_without_watts=list(report.figures.unknown_power),
+        batch_lines=[dict(row) for row in report.batch_lines],
+        more_batches=report.more_batches,
+        schedules=[dict(row) for row in report.schedule_lines],
+    )
