@@ -153,7 +153,7 @@ def test_each_command_does_its_part_and_tells_a_script(store: Store, shell: Shel
     assert state(store, reviews) is BatchState.PAUSED
     assert told("retry", str(reviews), "--state", "held") == ("retry", 2)
     assert told("resume", "@last") == ("resume", 9)
-    assert told("edit", "@last", "--priority", "high") == ("set", 9)
+    assert told("edit", "@last", "--priority", "high") == ("edit", 9)
     assert told("retry", "--job", "@last:c1", "--job", "@last:c20") == ("retry", 2)
     assert told("cancel", "@last", "--state", "queued", "--model", "qwen3:8b") == ("cancel", 11)
     assert state(store, reviews) is BatchState.OPEN
