@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.hours import WHEN, HoursOptions, windows_of
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import MODEL
@@ -41,30 +41,23 @@ WholeBatch = Annotated[
 ]
 Jobs = Annotated[
     list[str] | None,
-    typer.Option("--job", metavar="ID", help="This job: its number, or BATCH:custom_id; repeat for more."),
+    option("--job", "This job: its number, or BATCH:custom_id; repeat for more.", metavar="ID"),
 ]
-States = Annotated[
-    list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
-]
+States = Annotated[list[JobState] | None, option("--state", "Only jobs in this state; repeat for more.")]
 Codes = Annotated[
-    list[str] | None,
-    typer.Option("--code", help="Only jobs that failed, or are held, with this code; repeat for more."),
+    list[str] | None, option("--code", "Only jobs that failed, or are held, with this code; repeat for more.")
 ]
-Models = Annotated[
-    list[str] | None, typer.Option("--model", help="Only jobs of this model; repeat for more.")
-]
+Models = Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."),
+    option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),
 ]
 Matching = Annotated[
     str | None,
-    typer.Option(
-        "--matching", metavar="WORDS", help="Only where prompt or answer hold these, as in caravan search."
-    ),
+    option("--matching", "Only where prompt or answer hold these, as in caravan search.", metavar="WORDS"),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs it is about; change nothing.")]
+Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
+DryRun = Annotated[bool, option("--dry-run", "Say how many jobs it is about; change nothing.")]
 
 Command = Literal["cancel", "pause", "resume", "retry", "edit"]
 
@@ -167,9 +160,9 @@ def retry(
     job: Jobs = None,
     state: Annotated[
         list[JobState] | None,
-        typer.Option(
+        option(
             "--state",
-            help="failed (the default for a batch), cancelled, expired, held or succeeded; repeat for more.",
+            "failed (the default for a batch), cancelled, expired, held or succeeded; repeat for more.",
         ),
     ] = None,
     code: Codes = None,
@@ -178,9 +171,7 @@ def retry(
     matching: Matching = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Ask with this option now, e.g. num_ctx=8192; repeat."
-        ),
+        option("--set", "Ask with this option now, e.g. num_ctx=8192; repeat.", metavar="NAME=VALUE"),
     ] = None,
     confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
@@ -232,15 +223,13 @@ def edit(
     target: Target = None,
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="Priority of the jobs.", rich_help_panel=MODEL),
+        option("--priority", "Priority of the jobs.", MODEL),
     ] = None,
     job: Jobs = None,
     state: States = None,
     model: Models = None,
     where: Where = None,
-    no_window: Annotated[
-        bool, typer.Option("--no-window", help="Its jobs may start at any time again.", rich_help_panel=WHEN)
-    ] = False,
+    no_window: Annotated[bool, option("--no-window", "Its jobs may start at any time again.", WHEN)] = False,
     confirm: ConfirmOptions = ConfirmOptions(),
 ) -> None:
     """Change the priority or the hours of a batch.

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, cast
 
-import typer
-
+from worker.cli.groups import option
 from worker.domain.answers import AnswerFilter
 from worker.domain.replies import PromptFit
 from worker.records import record
@@ -23,15 +22,15 @@ class FitName(StrEnum):
 class AnswerOptions:
     """Jobs by their stored answers."""
 
-    cut: Annotated[
-        bool, typer.Option("--cut", help="Only answers that were ended by num_predict or a full window.")
-    ] = False
-    empty: Annotated[bool, typer.Option("--empty", help="Only answers with nothing in them.")] = False
+    cut: Annotated[bool, option("--cut", "Only answers that were ended by num_predict or a full window.")] = (
+        False
+    )
+    empty: Annotated[bool, option("--empty", "Only answers with nothing in them.")] = False
     prompt_fit: Annotated[
         list[FitName] | None,
-        typer.Option(
+        option(
             "--prompt-fit",
-            help="Only answers to the whole prompt (yes), a part of it (no), or unknown; repeat for more.",
+            "Only answers to the whole prompt (yes), a part of it (no), or unknown; repeat for more.",
         ),
     ] = None
 

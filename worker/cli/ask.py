@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.groups import option
 from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
 from worker.errors import AlreadyRunning, InputRefused, NoHost, NotFound, Problem
@@ -42,35 +43,28 @@ def ask(
         list[str], typer.Argument(metavar="QUESTION", help="The prompt; - reads standard input.")
     ],
     model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", metavar="MODEL", help="Model to ask. Default: the only one there is."),
+        str | None, option("--model -m", "Model to ask. Default: the only one there is.", metavar="MODEL")
     ] = None,
-    system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT|@FILE", help="System prompt.")
-    ] = None,
+    system: Annotated[str | None, option("--system", "System prompt.", metavar="TEXT|@FILE")] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--file", "-f", metavar="FILE", help="Text file to put before the question; repeat for more."
-        ),
+        option("--file -f", "Text file to put before the question; repeat for more.", metavar="FILE"),
     ] = None,
     continue_: Annotated[
-        bool, typer.Option("--continue", "-c", help="Go on with the last conversation, and its model.")
+        bool, option("--continue -c", "Go on with the last conversation, and its model.")
     ] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Option of the model, e.g. temperature=0; repeat."),
+        option("--set", "Option of the model, e.g. temperature=0; repeat.", metavar="NAME=VALUE"),
     ] = None,
     think: Annotated[
-        bool | None, typer.Option("--think/--no-think", help="Let the model reason. Default: if it can.")
+        bool | None, option("--think/--no-think", "Let the model reason. Default: if it can.")
     ] = None,
     host: Annotated[
         list[str] | None,
-        typer.Option(
-            "--host", metavar="URL|NAME", help="Ollama host; repeat for more. Default: those added."
-        ),
+        option("--host", "Ollama host; repeat for more. Default: those added.", metavar="URL|NAME"),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json_: Annotated[bool, option("--json", "Print the result as JSON.")] = False,
 ) -> None:
     """Ask one question and print the answer as it is written.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from worker.cli.groups import option
 from worker.errors import InputRefused, Problem
 from worker.records import record
 
@@ -30,70 +31,49 @@ class DocumentRules:
 
     root: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--root",
-            metavar="DIR",
-            help="Read nothing outside of this folder. Default: that of PATTERN.",
-            rich_help_panel=PANEL,
+        option(
+            "--root", "Read nothing outside of this folder. Default: that of PATTERN.", PANEL, metavar="DIR"
         ),
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option(
-            "--exclude",
-            metavar="PATTERN",
-            help="Leave these files out, e.g. '*.tmp', drafts; repeat.",
-            rich_help_panel=PANEL,
-        ),
+        option("--exclude", "Leave these files out, e.g. '*.tmp', drafts; repeat.", PANEL, metavar="PATTERN"),
     ] = None
     long: Annotated[
         Literal["refuse", "split"],
-        typer.Option(
-            "--long",
-            help="Refuse documents that do not fit the window, or split them.",
-            rich_help_panel=PANEL,
-        ),
+        option("--long", "Refuse documents that do not fit the window, or split them.", PANEL),
     ] = "refuse"
     combine: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--combine",
+            "Template that merges the answers to the parts of a split document.",
+            PANEL,
             metavar="T.j2",
-            help="Template that merges the answers to the parts of a split document.",
-            rich_help_panel=PANEL,
         ),
     ] = None
     pages_as_images: Annotated[
-        bool,
-        typer.Option(
-            "--pages-as-images",
-            help="Show the pages to a model that sees, as PNG.",
-            rich_help_panel=PANEL,
-        ),
+        bool, option("--pages-as-images", "Show the pages to a model that sees, as PNG.", PANEL)
     ] = False
     scans: Annotated[
         Literal["refuse", "skip", "images"],
-        typer.Option(
+        option(
             "--scans",
-            help="Pages without text: refuse the document, skip them, or show them to a model that sees.",
-            rich_help_panel=PANEL,
+            "Pages without text: refuse the document, skip them, or show them to a model that sees.",
+            PANEL,
         ),
     ] = "skip"
     rows: Annotated[
         bool,
-        typer.Option(
-            "--rows",
-            help="Read each row of a workbook (.xlsx, .ods) as a document, not each sheet.",
-            rich_help_panel=PANEL,
-        ),
+        option("--rows", "Read each row of a workbook (.xlsx, .ods) as a document, not each sheet.", PANEL),
     ] = False
     extract: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--extract",
+            "Command that prints a file ({}, or its last argument) as Markdown.",
+            PANEL,
             metavar="COMMAND",
-            help="Command that prints a file ({}, or its last argument) as Markdown.",
-            rich_help_panel=PANEL,
         ),
     ] = None
 
@@ -105,11 +85,8 @@ class DocumentOptions:
     rules: DocumentRules
     documents: Annotated[
         list[str] | None,
-        typer.Option(
-            "--documents",
-            metavar="PATTERN",
-            help="Ask about documents, e.g. 'inbox/**/*.pdf'; repeat.",
-            rich_help_panel=PANEL,
+        option(
+            "--documents", "Ask about documents, e.g. 'inbox/**/*.pdf'; repeat.", PANEL, metavar="PATTERN"
         ),
     ] = None
 

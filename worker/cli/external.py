@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.groups import option
 from worker.records import record
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 SqlUrl = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--sql-url",
+        "External database: an SQLAlchemy URL, duckdb:///FILE, env:NAME or file:PATH.",
         metavar="URL",
-        help="External database: an SQLAlchemy URL, duckdb:///FILE, env:NAME or file:PATH.",
     ),
 ]
 
@@ -26,11 +27,11 @@ class QueryOptions:
 
     from_sql: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--from-sql",
+            "Ask about the rows of this query, in the database at --sql-url.",
+            "Input",
             metavar="QUERY|@FILE",
-            help="Ask about the rows of this query, in the database at --sql-url.",
-            rich_help_panel="Input",
         ),
     ] = None
     sql_url: SqlUrl = None
@@ -42,10 +43,10 @@ class TableOptions:
 
     to_table: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--to-table",
+            "Append those that it has not yet to this table of the database at --sql-url.",
             metavar="NAME",
-            help="Append those that it has not yet to this table of the database at --sql-url.",
         ),
     ] = None
     sql_url: SqlUrl = None

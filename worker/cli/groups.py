@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
+import typer
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def option(names: str, text: str, panel: str | None = None, **details: Any) -> Any:
+    """An option by its names, its help and its panel; ``details`` as Typer calls them."""
+    return typer.Option(*names.split(), help=text, rich_help_panel=panel, **details)
 
 
 def with_groups(command: Command) -> Command:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 import typer
 
 from worker.cli.confirm import confirm
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.hours import HoursOptions, windows_of
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
@@ -31,14 +31,9 @@ _FORGET = "none"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
 IfMissing = Annotated[
-    bool,
-    typer.Option(
-        "--if-missing", help="Leave a host of this name as it is, for scripts that run more than once."
-    ),
+    bool, option("--if-missing", "Leave a host of this name as it is, for scripts that run more than once.")
 ]
-NoWindow = Annotated[
-    bool, typer.Option("--no-window", help="Take work at any time; removes --blackout dates too.")
-]
+NoWindow = Annotated[bool, option("--no-window", "Take work at any time; removes --blackout dates too.")]
 
 
 @record
@@ -47,38 +42,24 @@ class HostTraits:
 
     slots: Annotated[
         int | None,
-        typer.Option(
-            "--slots",
-            min=1,
-            max=1000,
-            help="Requests at a time (its OLLAMA_NUM_PARALLEL). Default: learned.",
-        ),
+        option("--slots", "Requests at a time (its OLLAMA_NUM_PARALLEL). Default: learned.", min=1, max=1000),
     ] = None
     models: Annotated[
         int | None,
-        typer.Option(
-            "--models",
-            min=1,
-            max=1000,
-            help="Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1.",
+        option(
+            "--models", "Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1.", min=1, max=1000
         ),
     ] = None
-    memory: Annotated[
-        str | None, typer.Option("--memory", metavar="SIZE", help="Memory for models, e.g. 24GB.")
-    ] = None
+    memory: Annotated[str | None, option("--memory", "Memory for models, e.g. 24GB.", metavar="SIZE")] = None
     shared: Annotated[
         bool | None,
-        typer.Option(
-            "--shared/--not-shared", help="Other people use it too: let them in, and step back for them."
-        ),
+        option("--shared/--not-shared", "Other people use it too: let them in, and step back for them."),
     ] = None
     watts: Annotated[
-        float | None,
-        typer.Option("--watts", min=0, max=1e6, help="Power at work in watts, for kWh; 0 forgets it."),
+        float | None, option("--watts", "Power at work in watts, for kWh; 0 forgets it.", min=0, max=1e6)
     ] = None
     idle_watts: Annotated[
-        float | None,
-        typer.Option("--idle-watts", min=0, max=1e6, help="Idle power in watts; 0 forgets it."),
+        float | None, option("--idle-watts", "Idle power in watts; 0 forgets it.", min=0, max=1e6)
     ] = None
 
 
@@ -88,25 +69,18 @@ class AccessOptions:
 
     basic_auth: Annotated[
         str | None,
-        typer.Option(
-            "--basic-auth", metavar="REF", help="Reference to USER:PASSWORD: env:NAME or file:PATH."
-        ),
+        option("--basic-auth", "Reference to USER:PASSWORD: env:NAME or file:PATH.", metavar="REF"),
     ] = None
     bearer: Annotated[
-        str | None,
-        typer.Option("--bearer", metavar="REF", help="Reference to a bearer token: env:NAME or file:PATH."),
+        str | None, option("--bearer", "Reference to a bearer token: env:NAME or file:PATH.", metavar="REF")
     ] = None
     header: Annotated[
         list[str] | None,
-        typer.Option(
-            "--header", metavar="NAME=REF", help="Header and the reference to its value; repeat for more."
-        ),
+        option("--header", "Header and the reference to its value; repeat for more.", metavar="NAME=REF"),
     ] = None
     ca_file: Annotated[
         str | None,
-        typer.Option(
-            "--ca-file", metavar="FILE", help="PEM file with the authorities of the host's certificate."
-        ),
+        option("--ca-file", "PEM file with the authorities of the host's certificate.", metavar="FILE"),
     ] = None
 
 
@@ -180,7 +154,7 @@ def hosts_set(
     access: AccessOptions,
     hours: HoursOptions,
     name: Name,
-    url: Annotated[str | None, typer.Option("--url", help="New address.")] = None,
+    url: Annotated[str | None, option("--url", "New address.")] = None,
     no_window: NoWindow = False,
     json_: AsJson = False,
 ) -> None:
@@ -307,9 +281,7 @@ def hosts_resume(name: Name) -> None:
 
 
 @hosts.command("remove")
-def hosts_remove(
-    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
+def hosts_remove(name: Name, yes: Annotated[bool, option("--yes -y", "Do not ask.")] = False) -> None:
     """Forget a host. Its answers and its history stay; one that is being served is refused.
 
     Example: caravan hosts remove gpu-1 --yes
@@ -377,7 +349,7 @@ def hosts_check(
         str | None, typer.Argument(metavar="NAME", help="As in caravan hosts list; none: all, at once.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Model to ask. Default: a loaded one, else the smallest.")
+        str | None, option("--model", "Model to ask. Default: a loaded one, else the smallest.")
     ] = None,
     json_: AsJson = False,
 ) -> None:

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from worker.cli.groups import option
 from worker.records import record
 
 if TYPE_CHECKING:
@@ -22,27 +21,19 @@ class HoursOptions:
 
     window: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--window",
+            "Jobs start in these hours only, e.g. 22:00-06:00 or 'mon-fri 22:00-06:00'; repeat.",
+            WHEN,
             metavar="HH:MM-HH:MM",
-            help="Jobs start in these hours only, e.g. 22:00-06:00 or 'mon-fri 22:00-06:00'; repeat.",
-            rich_help_panel=WHEN,
         ),
     ] = None
     blackout: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--blackout", metavar="DATE", help="Start no jobs on this date; repeat.", rich_help_panel=WHEN
-        ),
+        list[str] | None, option("--blackout", "Start no jobs on this date; repeat.", WHEN, metavar="DATE")
     ] = None
     tz: Annotated[
         str | None,
-        typer.Option(
-            "--tz",
-            metavar="ZONE",
-            help="Time zone, e.g. Europe/Berlin. Default: this machine's.",
-            rich_help_panel=WHEN,
-        ),
+        option("--tz", "Time zone, e.g. Europe/Berlin. Default: this machine's.", WHEN, metavar="ZONE"),
     ] = None
 
 

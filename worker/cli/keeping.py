@@ -9,7 +9,7 @@ from worker.cli.actions import ConfirmOptions, Matching, parse_pair, principal
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobState
@@ -28,8 +28,8 @@ Batches = Annotated[
     list[str] | None,
     typer.Argument(metavar="[BATCH]…", help="Numbers, keys, names, the beginning of one, or @last."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it is about; change nothing.")]
+Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
+DryRun = Annotated[bool, option("--dry-run", "Say what it is about; change nothing.")]
 
 MOST_LINES = 10
 EVERY_BATCH = 1_000_000
@@ -38,8 +38,7 @@ EVERY_BATCH = 1_000_000
 def prune(
     batch: Batches = None,
     older_than: Annotated[
-        str | None,
-        typer.Option("--older-than", metavar="TIME", help="Batches that ended longer ago: 90d, 12h, 6w."),
+        str | None, option("--older-than", "Batches that ended longer ago: 90d, 12h, 6w.", metavar="TIME")
     ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -89,28 +88,21 @@ def delete(
     answers: AnswerOptions,
     approval: ConfirmOptions,
     batch: Batches = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="All batches, with --where, --custom-id or --matching.")
-    ] = False,
+    every: Annotated[bool, option("--all", "All batches, with --where, --custom-id or --matching.")] = False,
     state: Annotated[
-        list[JobState] | None, typer.Option("--state", help="Only jobs in this state; repeat for more.")
+        list[JobState] | None, option("--state", "Only jobs in this state; repeat for more.")
     ] = None,
     code: Annotated[
-        list[str] | None,
-        typer.Option("--code", help="Only jobs that failed with this code; repeat for more."),
+        list[str] | None, option("--code", "Only jobs that failed with this code; repeat for more.")
     ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", help="Only jobs of this model; repeat for more.")
-    ] = None,
+    model: Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
-        ),
+        option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),
     ] = None,
     custom_id: Annotated[
         list[str] | None,
-        typer.Option("--custom-id", metavar="ID", help="Only jobs with this custom_id; repeat for more."),
+        option("--custom-id", "Only jobs with this custom_id; repeat for more.", metavar="ID"),
     ] = None,
     matching: Matching = None,
 ) -> None:

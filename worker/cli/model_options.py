@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import typer
-
+from worker.cli.groups import option
 from worker.records import record
 
 
@@ -13,20 +12,15 @@ class Carrying:
 
     host: Annotated[
         list[str] | None,
-        typer.Option(
-            "--host",
-            metavar="NAME|URL",
-            help="Only this host; repeat for more. Default: all that were added.",
+        option(
+            "--host", "Only this host; repeat for more. Default: all that were added.", metavar="NAME|URL"
         ),
     ] = None
-    now: Annotated[bool, typer.Option("--now", help="Do not wait for the hours of a host.")] = False
+    now: Annotated[bool, option("--now", "Do not wait for the hours of a host.")] = False
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return at once; whoever serves the hosts does the work.")
+        bool, option("--no-wait", "Return at once; whoever serves the hosts does the work.")
     ] = False
     wait_hosts: Annotated[
-        float,
-        typer.Option(
-            "--wait-hosts", min=0, metavar="SECONDS", help="Time to wait for hosts that are all away."
-        ),
+        float, option("--wait-hosts", "Time to wait for hosts that are all away.", min=0, metavar="SECONDS")
     ] = 120.0
-    json_: Annotated[bool, typer.Option("--json", help="Print the operation as JSON in the end.")] = False
+    json_: Annotated[bool, option("--json", "Print the operation as JSON in the end.")] = False

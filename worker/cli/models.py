@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
 from worker.cli.model_options import Carrying
 from worker.domain.model_operations import ModelVerb
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Let the host speak http to the registry.")]
+Insecure = Annotated[bool, option("--insecure", "Let the host speak http to the registry.")]
 OnHosts = Annotated[
     list[str] | None,
-    typer.Option(
-        "--host", metavar="NAME", help="Only this host; repeat for more. Default: all that were added."
-    ),
+    option("--host", "Only this host; repeat for more. Default: all that were added.", metavar="NAME"),
 ]
 models = typer.Typer(
     add_completion=False,
@@ -215,7 +213,7 @@ def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -
 def models_rm(
     carrying: Carrying,
     model: Models,
-    force: Annotated[bool, typer.Option("--force", help="Remove the model although jobs need it.")] = False,
+    force: Annotated[bool, option("--force", "Remove the model although jobs need it.")] = False,
 ) -> None:
     """Remove models, never under a running call.
 
@@ -247,28 +245,23 @@ def models_cp(
 def models_create(
     carrying: Carrying,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the new model.")],
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Model to create it from.")
-    ] = None,
+    source: Annotated[str | None, option("--from", "Model to create it from.", metavar="MODEL")] = None,
     file: Annotated[
         Path | None,
-        typer.Option(
-            "-f",
-            "--file",
+        option(
+            "-f --file",
+            "File with a JSON object: from, system, template, parameters and others.",
             metavar="FILE",
-            help="File with a JSON object: from, system, template, parameters and others.",
         ),
     ] = None,
-    system: Annotated[str | None, typer.Option("--system", help="System message of the model.")] = None,
-    template: Annotated[str | None, typer.Option("--template", help="Template of the model.")] = None,
+    system: Annotated[str | None, option("--system", "System message of the model.")] = None,
+    template: Annotated[str | None, option("--template", "Template of the model.")] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(
-            "--param", metavar="NAME=VALUE", help="A parameter, such as num_ctx=8192; repeat for more."
-        ),
+        option("--param", "A parameter, such as num_ctx=8192; repeat for more.", metavar="NAME=VALUE"),
     ] = None,
     quantize: Annotated[
-        str | None, typer.Option("--quantize", metavar="TYPE", help="F32, F16, Q4_K_S, Q4_K_M or Q8_0.")
+        str | None, option("--quantize", "F32, F16, Q4_K_S, Q4_K_M or Q8_0.", metavar="TYPE")
     ] = None,
 ) -> None:
     """Make a model of one that the hosts have.
@@ -314,15 +307,14 @@ def models_load(
     model: Model,
     num_ctx: Annotated[
         int | None,
-        typer.Option(
+        option(
             "--num-ctx",
+            "Context window in tokens; default: what waiting jobs need, else the host's own.",
             min=1,
-            help="Context window in tokens; default: what waiting jobs need, else the host's own.",
         ),
     ] = None,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Load the model although it is larger than the memory of the host."),
+        bool, option("--force", "Load the model although it is larger than the memory of the host.")
     ] = False,
 ) -> None:
     """Load a model as soon as no job runs on its hosts.

@@ -8,6 +8,7 @@ import typer
 from worker.cli.answers import FitName
 from worker.cli.documents import DocumentOptions
 from worker.cli.external import QueryOptions
+from worker.cli.groups import option
 from worker.cli.hours import HoursOptions
 from worker.domain.jobs import JobState
 from worker.records import record
@@ -32,27 +33,15 @@ class PromptOptions:
 
     prompt: Annotated[
         str | None,
-        typer.Option(
-            "--prompt",
-            metavar="TEXT|@FILE",
-            help="Prompt of each row, with its columns as {{ column }}.",
-            rich_help_panel=INPUT,
+        option(
+            "--prompt", "Prompt of each row, with its columns as {{ column }}.", INPUT, metavar="TEXT|@FILE"
         ),
     ] = None
     template: Annotated[
-        Path | None,
-        typer.Option(
-            "--template",
-            metavar="T.j2",
-            help="File with the prompt, a Jinja2 template.",
-            rich_help_panel=INPUT,
-        ),
+        Path | None, option("--template", "File with the prompt, a Jinja2 template.", INPUT, metavar="T.j2")
     ] = None
     system: Annotated[
-        str | None,
-        typer.Option(
-            "--system", metavar="TEXT|@FILE", help="System prompt; may hold columns.", rich_help_panel=INPUT
-        ),
+        str | None, option("--system", "System prompt; may hold columns.", INPUT, metavar="TEXT|@FILE")
     ] = None
 
 
@@ -61,77 +50,54 @@ class RowOptions:
     """How rows are read, and how many of them."""
 
     id_: Annotated[
-        str | None,
-        typer.Option(
-            "--id", metavar="COLUMN", help="Column with each row's custom_id.", rich_help_panel=INPUT
-        ),
+        str | None, option("--id", "Column with each row's custom_id.", INPUT, metavar="COLUMN")
     ] = None
     chat: Annotated[
         bool,
-        typer.Option(
+        option(
             "--chat",
-            help="Ask by /api/chat: prompt and --system become messages, or a column messages holds them.",
-            rich_help_panel=INPUT,
+            "Ask by /api/chat: prompt and --system become messages, or a column messages holds them.",
+            INPUT,
         ),
     ] = False
     embed: Annotated[
-        bool,
-        typer.Option(
-            "--embed",
-            help="Ask for vectors by /api/embed: of the prompt, or of a column input.",
-            rich_help_panel=INPUT,
-        ),
+        bool, option("--embed", "Ask for vectors by /api/embed: of the prompt, or of a column input.", INPUT)
     ] = False
     encoding: Annotated[
-        str | None,
-        typer.Option(
-            "--encoding", help="Encoding of the input. Default: detected, or refused.", rich_help_panel=INPUT
-        ),
+        str | None, option("--encoding", "Encoding of the input. Default: detected, or refused.", INPUT)
     ] = None
     quote: Annotated[
         Literal["none", '"'] | None,
-        typer.Option(
-            "--quote", help='Quoting of cells. Default: none in TSV, " in CSV.', rich_help_panel=INPUT
-        ),
+        option("--quote", 'Quoting of cells. Default: none in TSV, " in CSV.', INPUT),
     ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--delimiter",
+            "Separator of the cells of a CSV, such as ';' or tab. Default: detected.",
+            INPUT,
             metavar="CHARACTER",
-            help="Separator of the cells of a CSV, such as ';' or tab. Default: detected.",
-            rich_help_panel=INPUT,
         ),
     ] = None
     sheet: Annotated[
         str | None,
-        typer.Option(
-            "--sheet",
-            metavar="NAME|N",
-            help="Sheet of a spreadsheet. Default: the first with rows.",
-            rich_help_panel=INPUT,
-        ),
+        option("--sheet", "Sheet of a spreadsheet. Default: the first with rows.", INPUT, metavar="NAME|N"),
     ] = None
     image: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--image",
+            "Column with the path of an image to show to the model; repeat for more.",
+            INPUT,
             metavar="COLUMN",
-            help="Column with the path of an image to show to the model; repeat for more.",
-            rich_help_panel=INPUT,
         ),
     ] = None
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.", rich_help_panel=INPUT),
-    ] = None
+    limit: Annotated[int | None, option("--limit", "Only the first N rows.", INPUT, min=1, metavar="N")] = (
+        None
+    )
     on_bad_line: Annotated[
         Literal["refuse", "skip"] | None,
-        typer.Option(
-            "--on-bad-line",
-            help="skip writes bad lines to a file of rejects. Default: refuse.",
-            rich_help_panel=INPUT,
-        ),
+        option("--on-bad-line", "skip writes bad lines to a file of rejects. Default: refuse.", INPUT),
     ] = None
 
 
@@ -141,26 +107,11 @@ class SampleOptions:
 
     sample: Annotated[
         int | None,
-        typer.Option(
-            "--sample",
-            min=1,
-            metavar="N",
-            help="Ask a random sample of N rows first; later the rest.",
-            rich_help_panel=INPUT,
-        ),
+        option("--sample", "Ask a random sample of N rows first; later the rest.", INPUT, min=1, metavar="N"),
     ] = None
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Random seed for --sample.", rich_help_panel=INPUT)
-    ] = 0
+    seed: Annotated[int, option("--seed", "Random seed for --sample.", INPUT, metavar="N")] = 0
     show: Annotated[
-        int | None,
-        typer.Option(
-            "--show",
-            min=1,
-            metavar="N",
-            help="Print N rendered prompts and send nothing.",
-            rich_help_panel=INPUT,
-        ),
+        int | None, option("--show", "Print N rendered prompts and send nothing.", INPUT, min=1, metavar="N")
     ] = None
 
 
@@ -170,48 +121,25 @@ class ModelOptions:
 
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="Model to ask; repeat to ask each row of several.",
-            rich_help_panel=MODEL,
-        ),
+        option("--model", "Model to ask; repeat to ask each row of several.", MODEL, metavar="MODEL"),
     ] = None
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Option of the model, e.g. num_ctx=8192; repeat.",
-            rich_help_panel=MODEL,
-        ),
+        option("--set", "Option of the model, e.g. num_ctx=8192; repeat.", MODEL, metavar="NAME=VALUE"),
     ] = None
     think: Annotated[
-        bool | None,
-        typer.Option(
-            "--think/--no-think", help="Let models reason. Default: those that can.", rich_help_panel=MODEL
-        ),
+        bool | None, option("--think/--no-think", "Let models reason. Default: those that can.", MODEL)
     ] = None
     format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="json|SCHEMA.json",
-            help="Format that answers must have.",
-            rich_help_panel=MODEL,
-        ),
+        str | None, option("--format", "Format that answers must have.", MODEL, metavar="json|SCHEMA.json")
     ] = None
     allow_empty: Annotated[
         bool,
-        typer.Option(
-            "--allow-empty",
-            help="Accept an answer without text; default: it fails as empty_answer.",
-            rich_help_panel=MODEL,
-        ),
+        option("--allow-empty", "Accept an answer without text; default: it fails as empty_answer.", MODEL),
     ] = False
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--priority", help="Priority of the jobs. Default: normal.", rich_help_panel=MODEL),
+        option("--priority", "Priority of the jobs. Default: normal.", MODEL),
     ] = None
 
 
@@ -221,37 +149,24 @@ class RequestOptions:
 
     repairs: Annotated[
         int | None,
-        typer.Option(
+        option(
             "--repairs",
+            "Tries for an answer that does not fit its format. Default: 2.",
+            MODEL,
             min=0,
             max=10,
             metavar="N",
-            help="Tries for an answer that does not fit its format. Default: 2.",
-            rich_help_panel=MODEL,
         ),
     ] = None
     keep_alive: Annotated[
         str | None,
-        typer.Option(
-            "--keep-alive",
-            metavar="TIME",
-            help="Time that the model stays loaded after its last job.",
-            rich_help_panel=MODEL,
-        ),
+        option("--keep-alive", "Time that the model stays loaded after its last job.", MODEL, metavar="TIME"),
     ] = None
     truncate: Annotated[
-        bool,
-        typer.Option(
-            "--truncate",
-            help="Let hosts cut what does not fit the window. Default: it fails.",
-            rich_help_panel=MODEL,
-        ),
+        bool, option("--truncate", "Let hosts cut what does not fit the window. Default: it fails.", MODEL)
     ] = False
     override: Annotated[
-        bool,
-        typer.Option(
-            "--override", help="Replace what rows say themselves, not only fill gaps.", rich_help_panel=MODEL
-        ),
+        bool, option("--override", "Replace what rows say themselves, not only fill gaps.", MODEL)
     ] = False
 
 
@@ -261,20 +176,16 @@ class DeadlineOptions:
 
     by: Annotated[
         str | None,
-        typer.Option(
-            "--by",
-            "--deadline",
+        option(
+            "--by --deadline",
+            "Deadline: 08:00 (the next one here), or a date and time.",
+            BATCH,
             metavar="TIME",
-            help="Deadline: 08:00 (the next one here), or a date and time.",
-            rich_help_panel=BATCH,
         ),
     ] = None
-    expire: Annotated[
-        bool,
-        typer.Option(
-            "--expire", help="Drop jobs that have not started by the deadline.", rich_help_panel=BATCH
-        ),
-    ] = False
+    expire: Annotated[bool, option("--expire", "Drop jobs that have not started by the deadline.", BATCH)] = (
+        False
+    )
 
 
 @record
@@ -283,20 +194,15 @@ class LimitOptions:
 
     max_failures: Annotated[
         str | None,
-        typer.Option(
-            "--max-failures",
-            metavar="N|P%",
-            help="Pause the batch after more failures than this.",
-            rich_help_panel=BATCH,
-        ),
+        option("--max-failures", "Pause the batch after more failures than this.", BATCH, metavar="N|P%"),
     ] = None
     keep: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--keep",
+            "Prune the batch this long after its end: 30d, 12h, forever. Default: CARAVAN_KEEP_DAYS.",
+            BATCH,
             metavar="TIME",
-            help="Prune the batch this long after its end: 30d, 12h, forever. Default: CARAVAN_KEEP_DAYS.",
-            rich_help_panel=BATCH,
         ),
     ] = None
 
@@ -305,45 +211,29 @@ class LimitOptions:
 class BatchOptions:
     """Which batch it is, and what a repeated command means."""
 
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the batch. Default: that of the file.", rich_help_panel=BATCH),
-    ] = None
-    new: Annotated[
-        bool,
-        typer.Option(
-            "--new", help="Make a new batch, though this input was asked before.", rich_help_panel=BATCH
-        ),
-    ] = False
-    extend: Annotated[
-        bool, typer.Option("--extend", help="Take a changed input into its batch.", rich_help_panel=BATCH)
-    ] = False
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask jobs again that failed before.", rich_help_panel=BATCH)
-    ] = False
-    pull_missing: Annotated[
-        bool, typer.Option("--pull-missing", help="Pull models that no host has.", rich_help_panel=MODEL)
-    ] = False
+    name: Annotated[str | None, option("--name", "Name of the batch. Default: that of the file.", BATCH)] = (
+        None
+    )
+    new: Annotated[bool, option("--new", "Make a new batch, though this input was asked before.", BATCH)] = (
+        False
+    )
+    extend: Annotated[bool, option("--extend", "Take a changed input into its batch.", BATCH)] = False
+    retry_failed: Annotated[bool, option("--retry-failed", "Ask jobs again that failed before.", BATCH)] = (
+        False
+    )
+    pull_missing: Annotated[bool, option("--pull-missing", "Pull models that no host has.", MODEL)] = False
     reuse: Annotated[
         bool,
-        typer.Option(
+        option(
             "--reuse",
-            help="Take stored answers to the same requests, where temperature is 0 or a seed set.",
-            rich_help_panel=MODEL,
+            "Take stored answers to the same requests, where temperature is 0 or a seed set.",
+            MODEL,
         ),
     ] = False
     reuse_any: Annotated[
-        bool,
-        typer.Option(
-            "--reuse-any",
-            help="Take stored answers to all the same requests; also --reuse=any.",
-            rich_help_panel=MODEL,
-        ),
+        bool, option("--reuse-any", "Take stored answers to all the same requests; also --reuse=any.", MODEL)
     ] = False
-    fail_on_cut: Annotated[
-        bool,
-        typer.Option("--fail-on-cut", help="Treat a cut answer as a failure.", rich_help_panel=BATCH),
-    ] = False
+    fail_on_cut: Annotated[bool, option("--fail-on-cut", "Treat a cut answer as a failure.", BATCH)] = False
 
 
 @record
@@ -352,46 +242,27 @@ class NoticeOptions:
 
     notify: Annotated[
         Literal["always", "failure", "new-failures"],
-        typer.Option(
-            "--notify",
-            help="Notify always, or only of failures; a schedule: of new ones.",
-            rich_help_panel=NOTICES,
-        ),
+        option("--notify", "Notify always, or only of failures; a schedule: of new ones.", NOTICES),
     ] = "always"
     mail_to: Annotated[
         list[str] | None,
-        typer.Option(
-            "--mail-to",
-            metavar="ADDRESS",
-            help="Mail a summary there when the batch ends; repeat.",
-            rich_help_panel=NOTICES,
-        ),
+        option("--mail-to", "Mail a summary there when the batch ends; repeat.", NOTICES, metavar="ADDRESS"),
     ] = None
     webhook: Annotated[
         list[str] | None,
-        typer.Option(
-            "--webhook",
-            metavar="URL",
-            help="Post a summary there when the batch ends; repeat.",
-            rich_help_panel=NOTICES,
-        ),
+        option("--webhook", "Post a summary there when the batch ends; repeat.", NOTICES, metavar="URL"),
     ] = None
     webhook_key: Annotated[
         str | None,
-        typer.Option(
-            "--webhook-key",
-            metavar="env:NAME|file:PATH",
-            help="Signing key for --webhook.",
-            rich_help_panel=NOTICES,
-        ),
+        option("--webhook-key", "Signing key for --webhook.", NOTICES, metavar="env:NAME|file:PATH"),
     ] = None
     notify_command: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--notify-command",
+            "Shell command to run when the batch ends; it gets a JSON summary on stdin.",
+            NOTICES,
             metavar="COMMAND",
-            help="Shell command to run when the batch ends; it gets a JSON summary on stdin.",
-            rich_help_panel=NOTICES,
         ),
     ] = None
 
@@ -402,39 +273,21 @@ class AgainOptions:
 
     from_: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            metavar="BATCH",
-            help="Ask rows of this batch again, as a batch linked to it.",
-            rich_help_panel=INPUT,
-        ),
+        option("--from", "Ask rows of this batch again, as a batch linked to it.", INPUT, metavar="BATCH"),
     ] = None
     state: Annotated[
         list[JobState] | None,
-        typer.Option(
-            "--state",
-            help="Rows in this state; repeat. Default: all that ended.",
-            rich_help_panel=AGAIN,
-        ),
+        option("--state", "Rows in this state; repeat. Default: all that ended.", AGAIN),
     ] = None
     code: Annotated[
-        list[str] | None,
-        typer.Option("--code", metavar="CODE", help="Rows with this error; repeat.", rich_help_panel=AGAIN),
+        list[str] | None, option("--code", "Rows with this error; repeat.", AGAIN, metavar="CODE")
     ] = None
-    cut: Annotated[
-        bool,
-        typer.Option("--cut", help="Rows whose answers were cut.", rich_help_panel=AGAIN),
-    ] = False
-    empty: Annotated[
-        bool,
-        typer.Option("--empty", help="Rows whose answers are empty.", rich_help_panel=AGAIN),
-    ] = False
+    cut: Annotated[bool, option("--cut", "Rows whose answers were cut.", AGAIN)] = False
+    empty: Annotated[bool, option("--empty", "Rows whose answers are empty.", AGAIN)] = False
     prompt_fit: Annotated[
         list[FitName] | None,
-        typer.Option(
-            "--prompt-fit",
-            help="Rows answered to the whole prompt (yes), a part (no), or unknown; repeat.",
-            rich_help_panel=AGAIN,
+        option(
+            "--prompt-fit", "Rows answered to the whole prompt (yes), a part (no), or unknown; repeat.", AGAIN
         ),
     ] = None
 

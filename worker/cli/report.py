@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.groups import option
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
@@ -28,20 +29,17 @@ def report(
             metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
         ),
     ] = None,
-    by: Annotated[By, typer.Option("--group-by", help="Group the lines by this.")] = By.MODEL,
+    by: Annotated[By, option("--group-by", "Group the lines by this.")] = By.MODEL,
     since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="From this hour on: 2026-11-23T02:00, or 12h, 2d ago."),
+        str | None, option("--since", "From this hour on: 2026-11-23T02:00, or 12h, 2d ago.", metavar="TIME")
     ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Up to this hour; as --since.")
-    ] = None,
+    until: Annotated[str | None, option("--until", "Up to this hour; as --since.", metavar="TIME")] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures, of one file.")
+        Path | None, option("--html", "Write a page with pictures, of one file.", metavar="FILE")
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option("--price-per-kwh", min=0, help="Say what the energy cost, in the money of this price."),
+        option("--price-per-kwh", "Say what the energy cost, in the money of this price.", min=0),
     ] = None,
     json_: AsJson = False,
     force: Force = False,

@@ -12,7 +12,7 @@ from worker.cli.actions import Matching, parse_pair
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions
-from worker.cli.groups import values_of, with_groups
+from worker.cli.groups import option, values_of, with_groups
 from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.settings import opened, settings_for
@@ -38,28 +38,18 @@ class ResultChoice:
     """Which results are written."""
 
     answers: AnswerOptions
-    state: Annotated[
-        list[JobState] | None, typer.Option("--state", help="Only these states; repeat for more.")
-    ] = None
-    model: Annotated[
-        list[str] | None, typer.Option("--model", help="Only of these models; repeat for more.")
-    ] = None
+    state: Annotated[list[JobState] | None, option("--state", "Only these states; repeat for more.")] = None
+    model: Annotated[list[str] | None, option("--model", "Only of these models; repeat for more.")] = None
     code: Annotated[
-        list[str] | None,
-        typer.Option("--code", metavar="CODE", help="Only with these error codes; repeat for more."),
+        list[str] | None, option("--code", "Only with these error codes; repeat for more.", metavar="CODE")
     ] = None
     since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago."),
+        str | None, option("--since", "Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago.", metavar="TIME")
     ] = None
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Ended before; as --since.")
-    ] = None
+    until: Annotated[str | None, option("--until", "Ended before; as --since.", metavar="TIME")] = None
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only where the metadata says so; repeat for more."
-        ),
+        option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),
     ] = None
     matching: Matching = None
 
@@ -70,52 +60,42 @@ class ResultForm:
 
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write there what its ending says: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
+        option(
+            "-o --output",
+            "Write there what its ending says: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
         ),
     ] = None
-    as_: Annotated[Literal["jsonl", "csv"], typer.Option("--as", help="Format on standard output.")] = "jsonl"
-    bom: Annotated[
-        bool, typer.Option("--bom", help="CSV with a byte order mark: Excel reads it as UTF-8.")
-    ] = False
+    as_: Annotated[Literal["jsonl", "csv"], option("--as", "Format on standard output.")] = "jsonl"
+    bom: Annotated[bool, option("--bom", "CSV with a byte order mark: Excel reads it as UTF-8.")] = False
     raw: Annotated[
-        bool, typer.Option("--raw", help="CSV without the ' before texts a spreadsheet takes for formulas.")
+        bool, option("--raw", "CSV without the ' before texts a spreadsheet takes for formulas.")
     ] = False
     delimiter: Annotated[
-        str | None,
-        typer.Option("--delimiter", metavar="CHARACTER", help="Cell separator of CSV, such as ';' or tab."),
+        str | None, option("--delimiter", "Cell separator of CSV, such as ';' or tab.", metavar="CHARACTER")
     ] = None
     with_: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--with",
-            metavar="FIELD,…",
-            help="More of each: reasoning, prompt, request, context, digest, logprobs; timing: how long it took; "
+            "More of each: reasoning, prompt, request, context, digest, logprobs; timing: how long it took; "
             "parts: those of long documents too.",
+            metavar="FIELD,…",
         ),
     ] = None
     without: Annotated[
         list[str] | None,
-        typer.Option(
-            "--without", metavar="FIELD,…", help="Leave these fields of a line out, e.g. reasoning."
-        ),
+        option("--without", "Leave these fields of a line out, e.g. reasoning.", metavar="FIELD,…"),
     ] = None
     wide: Annotated[
         bool,
-        typer.Option(
-            "--wide", help="One row per input, columns for each model, of linked batches too (submit --from)."
-        ),
+        option("--wide", "One row per input, columns for each model, of linked batches too (submit --from)."),
     ] = False
     to_sqlite: Annotated[
-        Path | None,
-        typer.Option("--to-sqlite", metavar="FILE", help="The report views as tables of an SQLite file."),
+        Path | None, option("--to-sqlite", "The report views as tables of an SQLite file.", metavar="FILE")
     ] = None
-    to_duckdb: Annotated[
-        Path | None,
-        typer.Option("--to-duckdb", metavar="FILE", help="The same as a DuckDB file."),
-    ] = None
+    to_duckdb: Annotated[Path | None, option("--to-duckdb", "The same as a DuckDB file.", metavar="FILE")] = (
+        None
+    )
     force: Force = False
 
 
@@ -133,12 +113,10 @@ def results(
     ] = None,
     after: Annotated[
         int | None,
-        typer.Option(
-            "--after", min=0, metavar="NUMBER", help="As they came, from the one after this number on."
-        ),
+        option("--after", "As they came, from the one after this number on.", min=0, metavar="NUMBER"),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="As they come, until the batch is done, or Ctrl-C.")
+        bool, option("--follow -f", "As they come, until the batch is done, or Ctrl-C.")
     ] = False,
 ) -> None:
     """Write results as JSON lines, a table, Parquet or a database.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.json_output import AsJson
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
@@ -34,21 +34,12 @@ class HostOptions:
 
     host: Annotated[
         list[str] | None,
-        typer.Option(
-            "--host",
-            metavar="URL|NAME",
-            help="Ollama host; repeat for more. Default: those added.",
-            rich_help_panel="Hosts",
-        ),
+        option("--host", "Ollama host; repeat for more. Default: those added.", "Hosts", metavar="URL|NAME"),
     ] = None
     slots: Annotated[
         int | None,
-        typer.Option(
-            "--slots",
-            min=1,
-            metavar="N",
-            help="Requests a host serves at a time (OLLAMA_NUM_PARALLEL).",
-            rich_help_panel="Hosts",
+        option(
+            "--slots", "Requests a host serves at a time (OLLAMA_NUM_PARALLEL).", "Hosts", min=1, metavar="N"
         ),
     ] = None
 
@@ -59,44 +50,31 @@ class OutputOptions:
 
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
+        option(
+            "-o --output",
+            "Write the results: .jsonl, .csv, .xlsx or .parquet; - is standard output.",
+            OUTPUT,
             metavar="FILE",
-            help="Write the results: .jsonl, .csv, .xlsx or .parquet; - is standard output.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None
-    bom: Annotated[
-        bool,
-        typer.Option(
-            "--bom", help="Begin a CSV with a byte order mark, for spreadsheets.", rich_help_panel=OUTPUT
-        ),
-    ] = False
+    bom: Annotated[bool, option("--bom", "Begin a CSV with a byte order mark, for spreadsheets.", OUTPUT)] = (
+        False
+    )
     raw: Annotated[
-        bool,
-        typer.Option(
-            "--raw",
-            help="CSV without the ' before texts a spreadsheet takes for formulas.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, option("--raw", "CSV without the ' before texts a spreadsheet takes for formulas.", OUTPUT)
     ] = False
     output_delimiter: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--output-delimiter",
+            "Cell separator of the CSV output, such as ';' or tab.",
+            OUTPUT,
             metavar="CHARACTER",
-            help="Cell separator of the CSV output, such as ';' or tab.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None
     wide: Annotated[
         bool,
-        typer.Option(
-            "--wide",
-            help="Write one row per input, with the answers of several models side by side.",
-            rich_help_panel=OUTPUT,
-        ),
+        option("--wide", "Write one row per input, with the answers of several models side by side.", OUTPUT),
     ] = False
 
 
@@ -108,12 +86,8 @@ def run(
     file: AnyFile = None,
     wait_hosts: Annotated[
         float,
-        typer.Option(
-            "--wait-hosts",
-            min=0,
-            metavar="SECONDS",
-            help="Time to wait for hosts that are all away.",
-            rich_help_panel="Hosts",
+        option(
+            "--wait-hosts", "Time to wait for hosts that are all away.", "Hosts", min=0, metavar="SECONDS"
         ),
     ] = 120.0,
     json_: AsJson = False,

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from worker.cli.answers import AnswerOptions
-from worker.cli.groups import with_groups
+from worker.cli.groups import option, with_groups
 from worker.cli.json_output import ALL, AsJson, limited, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.render import (
@@ -50,13 +50,13 @@ def jobs(
     answers: AnswerOptions,
     batch: Reference,
     state: Annotated[
-        JobState | None, typer.Option("--state", help="Only jobs in this state.", case_sensitive=False)
+        JobState | None, option("--state", "Only jobs in this state.", case_sensitive=False)
     ] = None,
     code: Annotated[
-        str | None, typer.Option("--code", help="Only jobs that failed, or are held, with this code.")
+        str | None, option("--code", "Only jobs that failed, or are held, with this code.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many; default: 50, and all with --json.")
+        int | None, option("--limit", "At most so many; default: 50, and all with --json.", min=1)
     ] = None,
     json_: AsJson = False,
 ) -> None:

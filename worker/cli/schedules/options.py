@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from worker.cli.groups import option
 from worker.cli.hours import WHEN
 from worker.cli.json_output import AsJson
 from worker.cli.options import INPUT, MODEL
@@ -12,35 +13,24 @@ from worker.records import record
 ANSWERS = "Answers"
 
 ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan schedule list.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite an existing schedule of this name.")]
+Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
+Replace = Annotated[bool, option("--replace", "Overwrite an existing schedule of this name.")]
 
 
 @record
 class FiringOptions:
     """When a schedule fires."""
 
-    cron: Annotated[
-        str,
-        typer.Option(
-            "--cron", help="Minute hour day month weekday, by the clock of --tz.", rich_help_panel=WHEN
-        ),
-    ]
+    cron: Annotated[str, option("--cron", "Minute hour day month weekday, by the clock of --tz.", WHEN)]
     misfire: Annotated[
         Literal["run", "skip"],
-        typer.Option(
-            "--misfire",
-            help="Run a firing late that was missed because nothing was serving, or skip it.",
-            rich_help_panel=WHEN,
+        option(
+            "--misfire", "Run a firing late that was missed because nothing was serving, or skip it.", WHEN
         ),
     ] = "run"
     overlap: Annotated[
         Literal["refuse", "queue", "allow"],
-        typer.Option(
-            "--overlap",
-            help="Refuse, queue or allow a firing while the last one has not ended.",
-            rich_help_panel=WHEN,
-        ),
+        option("--overlap", "Refuse, queue or allow a firing while the last one has not ended.", WHEN),
     ] = "refuse"
 
 
@@ -50,42 +40,35 @@ class NightOptions:
 
     documents: Annotated[
         list[str],
-        typer.Option(
-            "--documents", metavar="PATTERN", help="Documents to ask, e.g. 'inbox/**/*.pdf'; repeat."
-        ),
+        option("--documents", "Documents to ask, e.g. 'inbox/**/*.pdf'; repeat.", metavar="PATTERN"),
     ]
     encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", help="Encoding of text files. Default: detected: UTF-8, GB18030, UTF-16."),
+        str | None, option("--encoding", "Encoding of text files. Default: detected: UTF-8, GB18030, UTF-16.")
     ] = None
     id: Annotated[
         str | None,
-        typer.Option(
-            "--id", metavar="COLUMN", help="Column that identifies a row of a table; default: its content."
-        ),
+        option("--id", "Column that identifies a row of a table; default: its content.", metavar="COLUMN"),
     ] = None
     min_age: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--min-age",
+            "Leave files that were changed within it to the next firing, e.g. 5m; default: 1m, by hand 0.",
             metavar="TIME",
-            help="Leave files that were changed within it to the next firing, e.g. 5m; default: 1m, by hand 0.",
         ),
     ] = None
     on_model_change: Annotated[
         Literal["keep", "rerun"],
-        typer.Option(
-            "--on-model-change",
-            help="Keep answers of weights that no host has any more, or ask again.",
-            rich_help_panel=MODEL,
+        option(
+            "--on-model-change", "Keep answers of weights that no host has any more, or ask again.", MODEL
         ),
     ] = "keep"
     ask_cut_again: Annotated[
         bool,
-        typer.Option(
+        option(
             "--ask-cut-again",
-            help="Ask again where an answer was cut, is empty, or saw part of the prompt.",
-            rich_help_panel=MODEL,
+            "Ask again where an answer was cut, is empty, or saw part of the prompt.",
+            MODEL,
         ),
     ] = False
 
@@ -94,17 +77,11 @@ class NightOptions:
 class AnswerFileOptions:
     """Where answers are written."""
 
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Write answers there.", rich_help_panel=ANSWERS),
-    ] = None
-    beside: Annotated[
-        bool, typer.Option("--beside", help="Write answers beside their documents.", rich_help_panel=ANSWERS)
-    ] = False
-    form: Annotated[
-        Literal["md", "json"],
-        typer.Option("--form", help="File format of the answers.", rich_help_panel=ANSWERS),
-    ] = "md"
+    output: Annotated[str | None, option("-o --output", "Write answers there.", ANSWERS, metavar="DIR")] = (
+        None
+    )
+    beside: Annotated[bool, option("--beside", "Write answers beside their documents.", ANSWERS)] = False
+    form: Annotated[Literal["md", "json"], option("--form", "File format of the answers.", ANSWERS)] = "md"
 
 
 @record
@@ -113,13 +90,6 @@ class PutOptions:
 
     replace: Replace = False
     show: Annotated[
-        int | None,
-        typer.Option(
-            "--show",
-            min=1,
-            metavar="N",
-            help="Print N rendered prompts and send nothing.",
-            rich_help_panel=INPUT,
-        ),
+        int | None, option("--show", "Print N rendered prompts and send nothing.", INPUT, min=1, metavar="N")
     ] = None
     json_: AsJson = False
