@@ -102,7 +102,7 @@ class FiringShown(StoredShown):
     batch: int | None = Field(description="Number of its batch; null where nothing was asked.")
     batch_state: str | None = Field(default=None, description="State of its batch.")
     missed: int = Field(description="Number of missed firings that it stands for.")
-    found: int = Field(description="Documents that are there.")
+    matches: int = Field(description="Documents that are there.")
     new: int = Field(description="Documents that are new.")
     changed: int = Field(description="Documents that have changed.")
     retried: int = Field(description="Documents that are asked again because they had no answer.")

@@ -227,7 +227,7 @@ def agree(nights: Ninety, report: dict[str, Any], night: int) -> None:
         file = (nights.folder / "answers" / f"{name}.answer.md").read_text()
         assert file.endswith(f"---\n\n{answer}\n"), (night, name)
     asked = report["new"] + report["changed"] + report["retried"]
-    assert report["found"] == asked + report["reused"] + report["failed"] == len(rows), night
+    assert report["matches"] == asked + report["reused"] + report["failed"] == len(rows), night
     assert (report["answered"], report["left"], report["failed"]) == (asked, 0, len(nights.broken)), night
     assert report["state"] == FiringState.FINISHED, night
     assert not report["files"]["problems"], night
