@@ -58,6 +58,9 @@ NAMES = frozenset(
         "asked_batch",
         "asked_job",
         "given_up",
+        "taken",
+        "failed_known",
+        "answers_of_others",
     }
 )
 """Names with such a word that stay."""
