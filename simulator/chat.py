@@ -82,14 +82,14 @@ def _messages(model: LocalModel, request: ChatRequest) -> list[Message]:
     """The model's own messages and system text before those of the request."""
     sent = [
         Message(
-            str(one.get("role") or ""),
-            str(one.get("content") or ""),
-            str(one.get("thinking") or ""),
-            len(one.get("images") or ()),
-            tuple(calls_as_template_values(one.get("tool_calls") or ())),
-            str(one.get("tool_name") or ""),
+            str(message.get("role") or ""),
+            str(message.get("content") or ""),
+            str(message.get("thinking") or ""),
+            len(message.get("images") or ()),
+            tuple(calls_as_template_values(message.get("tool_calls") or ())),
+            str(message.get("tool_name") or ""),
         )
-        for one in request.messages
+        for message in request.messages
     ]
     before = [Message(role, text) for role, text in model.model.messages]
     if model.model.system and sent and sent[0].role != "system":

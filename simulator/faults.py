@@ -65,7 +65,7 @@ class Fault:
         Raises:
             ValueError: an unknown key or kind; the message names it.
         """
-        known = {one.name for one in fields(cls)}
+        known = {field.name for field in fields(cls)}
         for key in value:
             if key not in known:
                 raise ValueError(f"a fault has no field {key!r}; it has {', '.join(sorted(known))}")

@@ -108,7 +108,7 @@ def fitting(
 ) -> str:
     """The prompt of as many of the latest messages as fit; system messages and the last one always stay."""
     for start in range(len(messages)):
-        kept = [one for one in messages[:start] if one.role == "system"] + list(messages[start:])
+        kept = [message for message in messages[:start] if message.role == "system"] + list(messages[start:])
         text = rendered(template, kept, think, tools)
         if start == len(messages) - 1 or fits(text):
             return text

@@ -33,7 +33,7 @@ class Rule:
         name = self.option.partition("=")[0]
         if self.needs and not _any(self.needs, options):
             return f"{name} {self.why}; it has no effect without {_listed(self.needs)}"
-        beside = next((one for one in self.excludes if _is_given(one, options)), None)
+        beside = next((exclude for exclude in self.excludes if _is_given(exclude, options)), None)
         return None if beside is None else f"{name} has no effect beside {_label(beside)}: {self.why}"
 
 
@@ -45,7 +45,7 @@ def _is_given(place: str, options: Mapping[str, Any]) -> bool:
 
 
 def _any(places: Sequence[str], options: Mapping[str, Any]) -> bool:
-    return any(_is_given(one, options) for one in places)
+    return any(_is_given(place, options) for place in places)
 
 
 def _label(place: str) -> str:

@@ -65,7 +65,7 @@ class _among:  # noqa: N801 - a function with a state
             return False
         from worker.documents.sources import absolute, names_document
 
-        return any(names_document(absolute(one, Path.cwd()), path) for one in self._patterns)
+        return any(names_document(absolute(pattern, Path.cwd()), path) for pattern in self._patterns)
 
 
 @contextmanager

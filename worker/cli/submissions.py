@@ -285,11 +285,13 @@ def deadline_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetim
                 moment = _in_zone(moment, zone)
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        told = f"--by {text[:40]}: expected a time such as 08:00, 2026-12-01T08:00 or 2026-12-01T08:00+01:00"
-        raise refused("--by", "invalid_value", told) from error
+        message = (
+            f"--by {text[:40]}: expected a time such as 08:00, 2026-12-01T08:00 or 2026-12-01T08:00+01:00"
+        )
+        raise refused("--by", "invalid_value", message) from error
     if moment <= now:
-        told = f"--by {text[:40]}: that time has passed"
-        raise refused("--by", "out_of_range", told)
+        message = f"--by {text[:40]}: that time has passed"
+        raise refused("--by", "out_of_range", message)
     return moment
 
 

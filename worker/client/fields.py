@@ -36,7 +36,11 @@ _DEFAULTS = tuple(field.name for field in dataclasses.fields(JobDefaults) if fie
 def shows_fields(function: Callback) -> Callback:
     """Have ``help`` and editors show each field of ``**fields`` as the argument that it is."""
     shown = inspect.signature(function)
-    own = [one for one in shown.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    own = [
+        parameter
+        for parameter in shown.parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
     fields = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in Fields.__annotations__.items()
@@ -56,8 +60,8 @@ def submission_of(**values: Unpack[Fields]) -> Submission:
     beside = {"extend": extend, "retry_failed": fields.get("retry_failed")}
     keyed = ["extend"] if "key" in fields and extend else []
     if idle := [name for name, value in beside.items() if value] if new else keyed:
-        told = f"{idle[0]} has no effect beside {'new' if new else 'key'}; leave one of them out"
-        raise refused(idle[0], told, code="cannot_apply")
+        message = f"{idle[0]} has no effect beside {'new' if new else 'key'}; leave one of them out"
+        raise refused(idle[0], message, code="cannot_apply")
     if fields.get("limit", 1) < 1:
         raise refused("limit", f"limit: expected a whole number from 1, got {fields['limit']}")
     source, text = _prompt(fields.pop("prompt", None), fields.pop("template", None))

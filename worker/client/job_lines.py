@@ -62,16 +62,16 @@ def write_lines(jobs: Jobs, out: IO[bytes], *, rows: bool) -> Written:
 def _one_by_one(jobs: Jobs, *, rows: bool) -> Iterator[Any]:
     """What a producer gives, one job after another; a DataFrame row by row."""
     if isinstance(jobs, str | bytes | Mapping) or hasattr(jobs, "model_dump"):
-        told = f"expected a list of jobs, or anything else to iterate over; got one {type(jobs).__name__}"
-        raise InputRefused([Problem(0, "", "invalid_value", told)])
+        message = f"expected a list of jobs, or anything else to iterate over; got one {type(jobs).__name__}"
+        raise InputRefused([Problem(0, "", "invalid_value", message)])
     if not hasattr(jobs, "itertuples"):
         yield from jobs
         return
     names = [str(column) for column in cast("Any", jobs).columns]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        told = f"several columns are named {sorted(twice)[0]!r}"
-        raise InputRefused([Problem(0, "", "invalid_value", told)])
+        message = f"several columns are named {sorted(twice)[0]!r}"
+        raise InputRefused([Problem(0, "", "invalid_value", message)])
     for row in jobs.itertuples(index=False, name=None):
         values = {name: _cell(value) for name, value in zip(names, row, strict=True)}
         if rows:

@@ -144,12 +144,12 @@ class Client:
                 )
             except InputRefused as error:
                 raise InputRefused(
-                    [_in_python(one) for one in error.problems], more_problems=error.more_problems
+                    [_in_python(problem) for problem in error.problems], more_problems=error.more_problems
                 ) from None
         self.wake()
         if receipt.rejected:
-            told = f"batch {receipt.batch.id}: {receipt.rejected:,} jobs are wrong and were left out"
-            warnings.warn(f"{told}, the first: {observer.first}", stacklevel=3)
+            message = f"batch {receipt.batch.id}: {receipt.rejected:,} jobs are wrong and were left out"
+            warnings.warn(f"{message}, the first: {observer.first}", stacklevel=3)
         return receipt
 
     def batch(self, reference: str | int) -> BatchHandle:

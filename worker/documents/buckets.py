@@ -21,8 +21,8 @@ def listed(root: str) -> Iterator[DocumentFile]:
     except Exception as error:  # each file system raises its own
         raise _unreadable(root, error) from error
     if len(entries) > MOST_ENTRIES:
-        told = f"{root}: more than {MOST_ENTRIES:,} objects; give a longer prefix"
-        raise InputRefused([Problem(0, "documents", "too_large", told)])
+        message = f"{root}: more than {MOST_ENTRIES:,} objects; give a longer prefix"
+        raise InputRefused([Problem(0, "documents", "too_large", message)])
     prefix = f"{base.rstrip('/')}/"
     for path, about in sorted(entries.items()):
         if not path.startswith(prefix):
@@ -54,8 +54,8 @@ def _system(url: str) -> tuple[Any, str]:
     """Raises ExtraMissing where s3fs is not installed, InputRefused where another scheme's file system is not."""
     scheme = url.partition("://")[0].lower()
     if scheme in {"file", "local", "http", "https", "ftp", "reference", "simplecache", "filecache"}:
-        told = f"{url}: documents are read from folders and buckets (s3://…), not from {scheme}://"
-        raise InputRefused([Problem(0, "documents", "unreadable", told)])
+        message = f"{url}: documents are read from folders and buckets (s3://…), not from {scheme}://"
+        raise InputRefused([Problem(0, "documents", "unreadable", message)])
     require(
         "s3", f"{url}: reading a bucket", *(("fsspec", "s3fs") if scheme in {"s3", "s3a"} else ("fsspec",))
     )
@@ -64,8 +64,8 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        told = f"{url}: the file system of {scheme}:// is not installed: {error}"
-        raise InputRefused([Problem(0, "documents", "unreadable", told)]) from error
+        message = f"{url}: the file system of {scheme}:// is not installed: {error}"
+        raise InputRefused([Problem(0, "documents", "unreadable", message)]) from error
     except ValueError as error:
         raise _unreadable(url, error) from error
     return system, str(path)

@@ -80,8 +80,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
             if not file.seekable():
-                told = f"{path}: a pipe, which cannot be read twice; give - for the file and pipe it into the command"
-                raise InputRefused([Problem(0, "", "unreadable", told)])
+                message = f"{path}: a pipe, which cannot be read twice; give - for the file and pipe it into the command"
+                raise InputRefused([Problem(0, "", "unreadable", message)])
             packed = file.read(2) == b"\x1f\x8b" or path.suffix.lower() == ".gz"
             file.seek(0)
             if packed:

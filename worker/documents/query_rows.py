@@ -40,8 +40,8 @@ class QueryRows:
             file.readline()
             for number, line in enumerate(file, start=1):
                 if len(line) > LINE_LIMIT:
-                    told = f"{len(line):,} bytes, a row may have at most {LINE_LIMIT:,}"
-                    yield Row(number, None, None, Problem(number, "", "too_large", told))
+                    message = f"{len(line):,} bytes, a row may have at most {LINE_LIMIT:,}"
+                    yield Row(number, None, None, Problem(number, "", "too_large", message))
                     continue
                 yield Row(number, dict(zip(self.columns, json.loads(line), strict=True)), None)
 

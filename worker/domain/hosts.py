@@ -92,10 +92,10 @@ def memory_bytes(text: str) -> int:
     >>> memory_bytes("24GB"), memory_bytes("24 GiB"), memory_bytes("1.5t")
     (24000000000, 25769803776, 1500000000000)
     """
-    found = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(text.strip())
     size = 0
-    if found is not None:
-        number, unit, binary = found.groups()
+    if match is not None:
+        number, unit, binary = match.groups()
         size = int(
             float(number) * (1024 if binary else 1000) ** ("kmgt".index(unit.lower()) + 1 if unit else 0)
         )

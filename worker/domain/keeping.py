@@ -25,10 +25,10 @@ def parse_keep(text: str) -> timedelta:
     """
     if text.strip().lower() == FOREVER:
         return timedelta(0)
-    found = _TIME.fullmatch(text.strip().lower())
-    if found is None or not int(found.group(1)):
+    match = _TIME.fullmatch(text.strip().lower())
+    if match is None or not int(match.group(1)):
         raise ValueError(f"{text[:40]!r}: expected a time such as 30d, 12h or 6w, or {FOREVER}")
-    return int(found.group(1)) * _UNITS[found.group(2)]
+    return int(match.group(1)) * _UNITS[match.group(2)]
 
 
 @record

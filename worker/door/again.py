@@ -60,8 +60,8 @@ def write_again(
                 file.write(line)
                 count += 1
             if not count:
-                told = f"--from: batch {batch.id} has no row {_described(again)}"
-                raise InputRefused([Problem(0, "from", "empty", told)])
+                message = f"--from: batch {batch.id} has no row {_described(again)}"
+                raise InputRefused([Problem(0, "from", "empty", message)])
         except BaseException:
             path.unlink(missing_ok=True)
             raise

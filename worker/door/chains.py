@@ -89,18 +89,18 @@ def _link(
     lines = {
         numbers[one.custom_id, one.model]: one for one in following if (one.custom_id, one.model) in numbers
     }
-    outside = {one.parent for one in links if one.parent not in lines}
-    carried = {job for one in links if one.carry for job in (one.job, one.parent)}
+    outside = {link.parent for link in links if link.parent not in lines}
+    carried = {job for link in links if link.carry for job in (link.job, link.parent)}
     with database.read() as conn:
         stored = questions_of(conn, outside | carried)
-    for one in links:
+    for link in links:
         if len(problems) >= MOST_PROBLEMS:
             break
-        at = lines[one.job]
-        if one.parent in outside and one.parent not in stored:
-            problems.append(_problem(at, "unknown", f"after: there is no job {one.parent:,}"))
-        elif one.carry and one.parent in stored and one.job in stored:
-            told = _cannot_go_on(stored[one.parent], stored[one.job])
+        at = lines[link.job]
+        if link.parent in outside and link.parent not in stored:
+            problems.append(_problem(at, "unknown", f"after: there is no job {link.parent:,}"))
+        elif link.carry and link.parent in stored and link.job in stored:
+            told = _cannot_go_on(stored[link.parent], stored[link.job])
             problems += [_problem(at, "conflict", told)] if told else []
     circle = _circle(links) if not problems else None
     if circle is not None:
@@ -133,9 +133,9 @@ def _portions(conversations: Iterable[Conversation]) -> Iterator[list[Conversati
     """Conversations of about ``CHUNK`` jobs together, so that no transaction is long."""
     portion: list[Conversation] = []
     jobs = 0
-    for one in conversations:
-        portion.append(one)
-        jobs += len(one)
+    for conversation in conversations:
+        portion.append(conversation)
+        jobs += len(conversation)
         if jobs >= CHUNK:
             yield portion
             portion, jobs = [], 0
@@ -156,8 +156,8 @@ def _resolved(
             parent = name if isinstance(name, int) else place(name, one.model)
             if parent is None:
                 if len(problems) < MOST_PROBLEMS:
-                    told = f"after: no line that was read has the custom_id {name!r} (for {one.model})"
-                    problems.append(_problem(one, "unknown", told))
+                    message = f"after: no line that was read has the custom_id {name!r} (for {one.model})"
+                    problems.append(_problem(one, "unknown", message))
                 continue
             links.append(Link(job, parent, one.after.carry, one.after.release, one.after.combines))
     return links, problems
@@ -169,11 +169,11 @@ def _problem(following: Following, code: str, message: str) -> Problem:
 
 def _circle(links: Sequence[Link]) -> list[int] | None:
     """Jobs that wait for each other, the first one last again; None where none do."""
-    if all(one.parent < one.job for one in links):
+    if all(link.parent < link.job for link in links):
         return None
     sorter: TopologicalSorter[int] = TopologicalSorter()
-    for one in links:
-        sorter.add(one.job, one.parent)
+    for link in links:
+        sorter.add(link.job, link.parent)
     try:
         sorter.prepare()
     except CycleError as error:

@@ -40,8 +40,8 @@ def filled(template: str, values: Mapping[str, Any], parts: Sequence[Part]) -> s
     """The template with the answers of the parts. Raises HostError."""
     lost = [part.custom_id for part in parts if part.answer is None]
     if lost or not parts:
-        told = f"no answer to {', '.join(lost[:5])}" if lost else "its parts are not there any more"
-        raise HostError(Code.PARENT_FAILED, told)
+        message = f"no answer to {', '.join(lost[:5])}" if lost else "its parts are not there any more"
+        raise HostError(Code.PARENT_FAILED, message)
     with _RENDERING:
         text = _template(template).render({**values, "parts": [_values(part) for part in parts]}, line=0)
     if isinstance(text, Problem):

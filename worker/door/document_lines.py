@@ -91,8 +91,8 @@ def combine_template(text: str, *, source: str) -> str:
     """A template that takes the answers of parts. Raises InputRefused for one that does not."""
     if "parts" not in prompt_template(text, source=source).variables:
         loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
-        told = f"{source}: does not take the answers; write {loop}"
-        raise InputRefused([Problem(0, "--combine", "no_variable", told)])
+        message = f"{source}: does not take the answers; write {loop}"
+        raise InputRefused([Problem(0, "--combine", "no_variable", message)])
     return text
 
 
@@ -186,7 +186,7 @@ def _combination(
     line = {
         "custom_id": custom_id,
         "prompt": template,
-        "after": [one["custom_id"] for one in answers],
+        "after": [answer["custom_id"] for answer in answers],
         "combine": {"document": {**_variables(document, ""), "text": ""}},
         "metadata": metadata_of(document) | about,
     }
@@ -208,11 +208,11 @@ def own_lines(
         yield _with_pictures(line, document, document.image_pages)
         return
     if long == "refuse":
-        told = (
+        message = (
             f"about {tokens:,} tokens, there is room for {max(room, 0):,}; --long split asks it in parts, "
             "--set num_ctx=N opens a larger window"
         )
-        raise DocumentRefused(document.path, "too_large", told)
+        raise DocumentRefused(document.path, "too_large", message)
     beside = tokens - estimate_tokens(document.text)
     for part, pages in _parts(document, room - beside):
         if part.text.strip():
@@ -225,11 +225,11 @@ def _parts(document: Document, room: int) -> list[tuple[Part, tuple[int, ...]]]:
     while True:
         left = room - IMAGE_TOKENS * shown_beside
         if left < SMALLEST_PART:
-            told = (
+            message = (
                 f"beside its template{' and pictures' if shown_beside else ''} there is room for {max(left, 0):,} tokens "
                 "of it; open a larger window"
             )
-            raise DocumentRefused(document.path, "too_large", told)
+            raise DocumentRefused(document.path, "too_large", message)
         parts = [
             (part, _pictures_of(part, document)) for part in split(document.text, left, pages=document.pages)
         ]

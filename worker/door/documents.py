@@ -237,18 +237,18 @@ def _nothing(
     asking: Asking, matches: int, refused: Sequence[DocumentRefused], left_out: Mapping[Reason, int]
 ) -> InputRefused:
     if not matches:
-        told = f"no document matches {', '.join(asking.patterns)} (under {', '.join(asking.roots)})"
+        message = f"no document matches {', '.join(asking.patterns)} (under {', '.join(asking.roots)})"
         if any(left_out.values()):
-            told += f"; left out: {omissions(left_out)}"
-        return InputRefused([Problem(0, "--documents", "empty", told)])
+            message += f"; left out: {omissions(left_out)}"
+        return InputRefused([Problem(0, "--documents", "empty", message)])
     reasons = {(one.code, one.message) for one in refused}
     if len(reasons) == 1 and refused[0].code == "template_error":  # the same for every document
         problem = Problem(0, "--template", refused[0].code, str(refused[0]))
         return InputRefused([problem], more_problems=len(refused) - 1)
     problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
-    told = f"none of the {matches:,} files that match holds a document"
+    message = f"none of the {matches:,} files that match holds a document"
     return InputRefused(
-        problems or [Problem(0, "--documents", "empty", told)], more_problems=max(0, len(refused) - 20)
+        problems or [Problem(0, "--documents", "empty", message)], more_problems=max(0, len(refused) - 20)
     )
 
 

@@ -147,13 +147,13 @@ class Intake:
         if self.problems:
             return
         if not self.accepted:
-            told = "the input holds no job: expected one JSON object a line"
+            message = "the input holds no job: expected one JSON object a line"
             if self.rejected:
-                told = f"none of the {self.rejected:,} lines is a job"
-            self.refuse(Problem(0, "", "empty", told))
+                message = f"none of the {self.rejected:,} lines is a job"
+            self.refuse(Problem(0, "", "empty", message))
         elif self._defaults.expires and not self.expiring:
-            told = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
-            self.refuse(Problem(0, "--expire", "cannot_apply", told))
+            message = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
+            self.refuse(Problem(0, "--expire", "cannot_apply", message))
 
     def _place(self, name: str, line: int) -> None:
         count, first = self._places.get(name, (0, line))
@@ -208,8 +208,8 @@ class Intake:
             if line.raw is not None and not line.raw.strip():
                 continue
             if line.line > most:
-                told = f"a batch takes at most {most:,} lines; split the input"
-                self.refuse(Problem(line.line, "", "too_large", told))
+                message = f"a batch takes at most {most:,} lines; split the input"
+                self.refuse(Problem(line.line, "", "too_large", message))
                 return
             parsed = self._parsed(line)
             if parsed is None:
@@ -310,8 +310,8 @@ class Intake:
                 self.refuse(problem)
             return
         self.rejected += 1
-        told = "; ".join(problem.message for problem in problems)
-        self._reject(replace(problems[0], message=told), line)
+        message = "; ".join(problem.message for problem in problems)
+        self._reject(replace(problems[0], message=message), line)
 
     def _job(
         self, seq: int, line: int, model: ModelTerms, parsed: ParsedLine, terms: Terms, group: int

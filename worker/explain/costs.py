@@ -113,15 +113,15 @@ def _loading(costs: Costs) -> Iterator[str]:
 
 def _on_the_cpu(costs: Costs) -> Iterator[str]:
     for host, models in sorted(costs.loaded.items()):
-        for one in models:
-            if not one.size or one.size_vram >= one.size:
+        for model in models:
+            if not model.size or model.size_vram >= model.size:
                 continue
-            share = 1 - one.size_vram / one.size
-            if not one.size_vram:
-                yield f"{one.name} runs on the CPU of {host} alone: if it has a GPU, Ollama's log there says why not"
+            share = 1 - model.size_vram / model.size
+            if not model.size_vram:
+                yield f"{model.name} runs on the CPU of {host} alone: if it has a GPU, Ollama's log there says why not"
             else:
                 yield (
-                    f"{share:.0%} of {one.name} lies on the CPU of {host}, which slows all of it: a smaller num_ctx, "
+                    f"{share:.0%} of {model.name} lies on the CPU of {host}, which slows all of it: a smaller num_ctx, "
                     f"fewer slots, or a smaller model; caravan hosts check {host} measures it"
                 )
 

@@ -106,8 +106,8 @@ def _find_job(conn: Connection, reference: str) -> JobNow | None:
         raise NotFound(f"batch {within.id} ({within.name}) has no job {custom_id!r}")
     if len(ids) > 1:
         several = [read_job(conn, one) for one in ids]
-        told = ", ".join(f"{job.id} ({job.model})" for job in several)
-        raise Conflict(f"batch {within.id} has several jobs {custom_id!r}, one per model: {told}")
+        message = ", ".join(f"{job.id} ({job.model})" for job in several)
+        raise Conflict(f"batch {within.id} has several jobs {custom_id!r}, one per model: {message}")
     return read_job(conn, ids[0])
 
 

@@ -145,7 +145,7 @@ def table_columns(
     ours += _columns_of_caravan(inputs, fields, size=size, lean=lean)
     if (metadata or not whole) and "metadata" not in fields.less:
         ours.append(METADATA)
-    names = {one.column.name for one in ours}
+    names = {field.column.name for field in ours}
     if reserved is not None:
         inputs = [*_renamed(inputs, {*names, *reserved}, "input_")]
     else:

@@ -50,12 +50,12 @@ def append_results(
     columns = _columns(database, chosen, fields)
     there = target.columns(table)
     if there is None:
-        size = next((one.column.size for one in columns if one.column.kind == "vector"), None)
+        size = next((column.column.size for column in columns if column.column.kind == "vector"), None)
         target.create(table, _kinds(columns), size=size)
     else:
         columns = _fitting(columns, there, table)
     kinds = _kinds(columns)
-    prompts = any(one.value is PROMPT for one in columns)
+    prompts = any(column.value is PROMPT for column in columns)
     number_all(database)
     rows = known = after = 0
     while True:
@@ -90,30 +90,30 @@ def _columns(database: Database, chosen: Selection, fields: Fields) -> list[Resu
 
 def _kinds(columns: Sequence[ResultColumn]) -> dict[str, Kind]:
     kinds: dict[str, Kind] = {NUMBER: "integer"}
-    return kinds | {one.column.name: one.column.kind for one in columns}
+    return kinds | {column.column.name: column.column.kind for column in columns}
 
 
 def _values(columns: Sequence[ResultColumn], row: ResultRow) -> list[Any]:
-    return [column_value(one.column.kind, one.value(row)) for one in columns]
+    return [column_value(column.column.kind, column.value(row)) for column in columns]
 
 
 def _fitting(
     columns: Sequence[ResultColumn], there: Mapping[str, Kind | None], table: str
 ) -> list[ResultColumn]:
     """The columns for a table that is there. An input's own may be missing, where ``metadata`` holds them all."""
-    ours = {NUMBER, *(one.column.name for one in common_columns(USUAL_FIELDS))}
-    names = [NUMBER, *(one.column.name for one in columns)]
+    ours = {NUMBER, *(column.column.name for column in common_columns(USUAL_FIELDS))}
+    names = [NUMBER, *(column.column.name for column in columns)]
     missing = [name for name in names if name not in there and not (name not in ours and "metadata" in there)]
     wrong = [
-        f"{one.column.name} ({there[one.column.name]}, not {one.column.kind})"
-        for one in columns
-        if one.column.name in there and not takes(there[one.column.name], one.column.kind)
+        f"{column.column.name} ({there[column.column.name]}, not {column.column.kind})"
+        for column in columns
+        if column.column.name in there and not takes(there[column.column.name], column.column.kind)
     ]
     if missing or wrong:
         said = [f"lacks {', '.join(missing)}"] if missing else []
         said += [f"has columns of another type: {', '.join(wrong)}"] if wrong else []
-        told = (
+        message = (
             f"--to-table: table {table} {' and '.join(said)}; name a table that is not there yet, or mend it"
         )
-        raise InputRefused([Problem(0, "--to-table", "wrong_columns", told)])
-    return [one for one in columns if one.column.name in there]
+        raise InputRefused([Problem(0, "--to-table", "wrong_columns", message)])
+    return [column for column in columns if column.column.name in there]

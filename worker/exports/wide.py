@@ -53,11 +53,11 @@ def groups_of(sources: Sequence[BatchModel], models: Collection[str] | None = No
     >>> [group.name for group in groups_of([BatchModel(1, "a"), BatchModel(2, "a"), BatchModel(2, "b")])]
     ['a@1', 'a@2', 'b']
     """
-    times = Counter(one.model for one in sources)
+    times = Counter(source.model for source in sources)
     return [
-        Group(one.model if times[one.model] == 1 else f"{one.model}@{one.batch_id}", one)
-        for one in sources
-        if models is None or one.model in models
+        Group(source.model if times[source.model] == 1 else f"{source.model}@{source.batch_id}", source)
+        for source in sources
+        if models is None or source.model in models
     ]
 
 

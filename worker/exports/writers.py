@@ -168,8 +168,8 @@ def check_output(path: Path) -> OutputKind:
         if target.is_dir():
             raise InputRefused([_refused(path, "is a folder; name a file in it", "unwritable_output")])
         if not target.parent.is_dir():
-            told = f"no folder {target.parent}; make it first"
-            raise InputRefused([_refused(path, told, "unwritable_output")])
+            message = f"no folder {target.parent}; make it first"
+            raise InputRefused([_refused(path, message, "unwritable_output")])
         partial = _partial(target)
         # only by trying: permissions, a disk that is read-only and the longest name differ by system
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
@@ -177,8 +177,8 @@ def check_output(path: Path) -> OutputKind:
     except FileExistsError:
         pass  # of a writer that was killed, or is at work
     except OSError as error:
-        told = f"cannot be written: {error.strerror or error}"
-        raise InputRefused([_refused(path, told, "unwritable_output")]) from error
+        message = f"cannot be written: {error.strerror or error}"
+        raise InputRefused([_refused(path, message, "unwritable_output")]) from error
     return kind
 
 

@@ -301,10 +301,12 @@ def begin(database: Database, new: Operation, clock: Clock) -> Operation:
 
 def _changed(operations: Sequence[Operation]) -> Changed:
     return Changed(
-        sum(one.done for one in operations),
-        sum(one.running for one in operations),
-        tuple(one.batch_id for one in operations if one.done or one.running),
-        sum(max(0, one.total - one.done) for one in operations if one.ended_at is None),
+        sum(operation.done for operation in operations),
+        sum(operation.running for operation in operations),
+        tuple(operation.batch_id for operation in operations if operation.done or operation.running),
+        sum(
+            max(0, operation.total - operation.done) for operation in operations if operation.ended_at is None
+        ),
     )
 
 

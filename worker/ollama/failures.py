@@ -55,11 +55,11 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     >>> _retry_after({"Retry-After": "20"}), _retry_after({"Retry-After": "soon"})
     (20, None)
     """
-    told = headers.get("Retry-After", "").strip()
-    if told.isascii() and told.isdigit():
-        return int(told[:9])
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return int(value[:9])
     try:
-        span = parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("Date", ""))
+        span = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))
     except (ValueError, TypeError, OverflowError):
         return None
     return max(0, int(span.total_seconds()))

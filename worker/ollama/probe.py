@@ -72,7 +72,7 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
     ]
     if len(entries) > MOST_MODELS:
         raise bad_reply(f"{len(entries):,} models, more than {MOST_MODELS:,}")
-    found = []
+    models = []
     seen = set()
     alike = Counter(_kind(entry) for entry in entries)
     for entry in entries:
@@ -88,7 +88,7 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
         told = told or ModelDetails()
         if told.generates:
             size = _positive(entry.get("size")) or 0
-            found.append(
+            models.append(
                 HostModel(
                     normalise_model(name),
                     digest,
@@ -104,7 +104,7 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
             )
     for digest in set(cache) - seen:
         cache.pop(digest, None)
-    return found
+    return models
 
 
 def _details_of(entry: Mapping[str, Any]) -> ModelDetails | None:

@@ -88,8 +88,10 @@ def advice(counts: AnswerCounts, batch_id: int, room: Room | None = None) -> lis
 def unproved(count: int, batch_id: int) -> list[str]:
     """A sentence for answers of which the host's counts do not prove that it read the whole prompt."""
     shows = f"caravan results {batch_id} --prompt-fit unknown shows which"
-    told = f"{_answers(count)} given where the host does not tell whether it read the whole prompt: {shows}"
-    return [told] if count else []
+    message = (
+        f"{_answers(count)} given where the host does not tell whether it read the whole prompt: {shows}"
+    )
+    return [message] if count else []
 
 
 def drifted(model: str, digests: int) -> list[str]:

@@ -86,14 +86,14 @@ def _interactive(picture: Picture) -> Decision | None:
         jobs = work.tiers[Priority.INTERACTIVE].jobs
         if work.runner_key in host.resident:
             free = host.slots + picture.parameters.overcommit - host.in_flight
-            told = f"interactive: {jobs} wait"
-            return RunJobs(work.runner_key, max(1, min(jobs, free)), told, (Priority.INTERACTIVE,))
+            reason = f"interactive: {jobs} wait"
+            return RunJobs(work.runner_key, max(1, min(jobs, free)), reason, (Priority.INTERACTIVE,))
         setup = picture.setup(work)
-        told = f"interactive: {jobs} wait and no host would have them done sooner"
+        reason = f"interactive: {jobs} wait and no host would have them done sooner"
         if host.loading == work.runner_key and not picture.holders(
             work.runner_key
         ):  # its slots run dry for it already: to begin anew elsewhere takes longer
-            return LoadRunner(work.runner_key, told, setup.evict)
+            return LoadRunner(work.runner_key, reason, setup.evict)
         soonest = _soonest_elsewhere(picture, work, jobs)
         if any(other.loading == work.runner_key for other in picture.facts.peers):
             soonest *= UNDER_WAY
@@ -101,7 +101,7 @@ def _interactive(picture: Picture) -> Decision | None:
             continue
         if picture.has_local and _cheaper_elsewhere(picture, work):
             continue
-        return LoadRunner(work.runner_key, told, setup.evict)
+        return LoadRunner(work.runner_key, reason, setup.evict)
     return None
 
 

@@ -19,7 +19,7 @@ def claim(
     whole prefix groups where there are any; one job a slot as long as nobody knows how long they take.
     """
     slots = picture.host.slots
-    rest = work.jobs if priorities is None else sum(work.tiers[one].jobs for one in priorities)
+    rest = work.jobs if priorities is None else sum(work.tiers[priority].jobs for priority in priorities)
     servers = 1 + len(picture.servers(work.runner_key))
     order = Order.LONGEST if rest <= LAST_WAVES * slots * servers and work.group <= 1 else Order.GROUP
     whole = work.group > 1

@@ -49,8 +49,8 @@ def by_deadline(picture: Picture) -> Decision | None:
 
 
 def _load(picture: Picture, dated: Dated, why: str) -> LoadRunner:
-    told = f"deadline: {dated.jobs} jobs due in {dated.at - picture.now:.0f} s, {why}"
-    return LoadRunner(dated.work.runner_key, told, picture.setup(dated.work).evict)
+    message = f"deadline: {dated.jobs} jobs due in {dated.at - picture.now:.0f} s, {why}"
+    return LoadRunner(dated.work.runner_key, message, picture.setup(dated.work).evict)
 
 
 @record

@@ -54,8 +54,8 @@ def check_cron(cron: str, zone: str) -> None:
         next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
         why = str(error) or "no such time ever comes"
-        told = f"--cron {cron[:60]!r}: {why}; expected minute hour day month weekday, e.g. '0 2 * * *'"
-        raise InputRefused([Problem(0, "cron", "invalid_value", told)]) from error
+        message = f"--cron {cron[:60]!r}: {why}; expected minute hour day month weekday, e.g. '0 2 * * *'"
+        raise InputRefused([Problem(0, "cron", "invalid_value", message)]) from error
 
 
 @lru_cache(maxsize=100)
@@ -64,8 +64,8 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        told = f"--tz {name[:60]!r}: no such time zone; expected a name such as Europe/Berlin, Asia/Shanghai or UTC"
-        raise InputRefused([Problem(0, "tz", "invalid_value", told)]) from error
+        message = f"--tz {name[:60]!r}: no such time zone; expected a name such as Europe/Berlin, Asia/Shanghai or UTC"
+        raise InputRefused([Problem(0, "tz", "invalid_value", message)]) from error
 
 
 def fire_times(cron: str, zone: ZoneInfo, *, after: datetime) -> Iterator[datetime]:

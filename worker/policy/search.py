@@ -29,7 +29,7 @@ class _Folds(dict[int, str]):
     def __missing__(self, code: int) -> str:
         plain = unicodedata.normalize("NFKC", chr(code)).casefold()
         parts = unicodedata.normalize("NFD", plain)
-        bare = "".join(one for one in parts if not "\u0300" <= one <= "\u036f")
+        bare = "".join(part for part in parts if not "\u0300" <= part <= "\u036f")
         found = self[code] = unicodedata.normalize("NFC", bare)
         return found
 

@@ -55,13 +55,13 @@ class Windows:
         if self.problem:
             return f"unreadable ({self.problem})"
         dates = f", not on {', '.join(str(day) for day in sorted(self.blackout))}" if self.blackout else ""
-        return f"{' and '.join(one.text for one in self.hours) or 'always'} ({self.zone}){dates}"
+        return f"{' and '.join(hour.text for hour in self.hours) or 'always'} ({self.zone}){dates}"
 
     @property
     def plain(self) -> dict[str, Any]:
         """As it is stored."""
         return {
-            "hours": [one.text for one in self.hours],
+            "hours": [hour.text for hour in self.hours],
             "zone": self.zone,
             "blackout": [str(day) for day in sorted(self.blackout)],
         }
@@ -72,7 +72,9 @@ def parse_windows(hours: Sequence[str], zone: str, blackout: Sequence[str] = ())
     if not hours and not blackout:
         return None
     zone_of(zone)
-    return Windows(tuple(parse_hours(one) for one in hours), zone, frozenset(_date(one) for one in blackout))
+    return Windows(
+        tuple(parse_hours(hour) for hour in hours), zone, frozenset(_date(one) for one in blackout)
+    )
 
 
 def stored_windows(plain: Mapping[str, Any] | None) -> Windows | None:
@@ -101,16 +103,16 @@ def parse_hours(text: str) -> Hours:
     'fri,sat,sun 22:00-06:00'
     """
     *said, hours = text.strip().lower().rsplit(None, 1) or [""]
-    found = _HOURS.fullmatch(hours)
+    match = _HOURS.fullmatch(hours)
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        h1, m1, h2, m2 = (int(part) for part in found.groups())
+        h1, m1, h2, m2 = (int(part) for part in match.groups())
         end = time() if (h2, m2) == (24, 0) else time(h2, m2)
         return Hours(time(h1, m1), end, _days("".join(said)) if said else _ALL)
     except ValueError as error:
-        told = f"--window {text[:60]!r}: expected hours such as 22:00-06:00, or mon-fri 22:00-06:00"
-        raise InputRefused([Problem(0, "window", "invalid_value", told)]) from error
+        message = f"--window {text[:60]!r}: expected hours such as 22:00-06:00, or mon-fri 22:00-06:00"
+        raise InputRefused([Problem(0, "window", "invalid_value", message)]) from error
 
 
 def _days(text: str) -> frozenset[int]:
@@ -126,8 +128,8 @@ def _date(text: str) -> date:
     try:
         return date.fromisoformat(text.strip())
     except ValueError as error:
-        told = f"--blackout {text[:40]!r}: expected a date such as 2026-12-24"
-        raise InputRefused([Problem(0, "blackout", "invalid_value", told)]) from error
+        message = f"--blackout {text[:40]!r}: expected a date such as 2026-12-24"
+        raise InputRefused([Problem(0, "blackout", "invalid_value", message)]) from error
 
 
 def is_open(windows: Windows | None, at: datetime) -> bool:

@@ -151,7 +151,7 @@ def quote_input(
                 own[place] -= taken
                 done -= taken
     with database.read() as conn:
-        rivals = [one for one in open_jobs(conn) if one.batch_id != besides]
+        rivals = [job for job in open_jobs(conn) if job.batch_id != besides]
         found = _quoted(conn, +own, rivals, now, machines=machines, answers=counts.answers)
     return replace(found, advice=counts.advice)
 
@@ -190,18 +190,18 @@ def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | Non
     models: dict[str, Mapping[str, HostModel] | None] = {
         report.host.name: {} if report.looked else None for report in reports
     }
-    for one in list_models(conn):
-        known = models.get(one.host)
+    for model in list_models(conn):
+        known = models.get(model.host)
         if known is not None:
-            models[one.host] = {
+            models[model.host] = {
                 **known,
-                one.name: HostModel(
-                    one.name,
-                    one.digest,
-                    one.thinking,
-                    one.trained_context,
-                    one.size,
-                    capabilities=one.capabilities,
+                model.name: HostModel(
+                    model.name,
+                    model.digest,
+                    model.thinking,
+                    model.trained_context,
+                    model.size,
+                    capabilities=model.capabilities,
                 ),
             }
     return Machines(reports, models)
@@ -248,7 +248,7 @@ def _quoted(
     machines = machines or machines_of(conn, now)
     learned = _Learned(read_paces(conn))
     least = max((priority for _, priority in own), default=Priority.BULK)
-    ahead = [one for one in rivals if one.eligible and one.priority <= least]
+    ahead = [rival for rival in rivals if rival.eligible and rival.priority <= least]
     groups = _grouped(machines, [*(key for key, _ in own), *(one.runner_key for one in ahead)])
     needs = [_need(group, own, ahead, least, machines, learned, answers or {}) for group in groups]
     places = [

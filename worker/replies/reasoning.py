@@ -132,7 +132,7 @@ def _joined(answer: str, blocks: Sequence[str], *, is_open: bool = False) -> Spl
 def _family(text: str, families: Iterable[Marks]) -> Marks | None:
     """Whose opening tag the text begins with."""
     text = text.lstrip()
-    return next((one for one in families if _begins(text, one.opening)), None)
+    return next((family for family in families if _begins(text, family.opening)), None)
 
 
 def _begins(text: str, mark: str) -> bool:
@@ -199,16 +199,16 @@ def _is_start_of_tag(text: str, families: Sequence[Marks]) -> bool:
     start = text.lower()
     return len(text) > 1 and any(
         mark.lower().startswith(start)
-        for mark in (*(one.opening for one in families if not one.are_words), "<|channel|>")
+        for mark in (*(family.opening for family in families if not family.are_words), "<|channel|>")
     )
 
 
 def _without_torn_tag(text: str, families: Sequence[Marks]) -> str:
     """``text`` without a closing tag that was cut in two (``…</thi``)."""
-    for one in families:
-        if one.are_words:
+    for family in families:
+        if family.are_words:
             continue
-        for length in range(len(one.closing) - 1, 1, -1):
-            if text[-length:].lower() == one.closing[:length].lower():
+        for length in range(len(family.closing) - 1, 1, -1):
+            if text[-length:].lower() == family.closing[:length].lower():
                 return text[:-length]
     return text

@@ -34,13 +34,13 @@ def added_up(replies: Sequence[Reply]) -> Reply:
     """The last reply with the tokens and the times of all of them."""
     return replace(
         replies[-1],
-        total_duration=sum(one.total_duration for one in replies),
-        load_duration=sum(one.load_duration for one in replies),
-        prompt_eval_count=sum(one.prompt_eval_count for one in replies),
-        prompt_eval_duration=sum(one.prompt_eval_duration for one in replies),
-        eval_count=sum(one.eval_count for one in replies),
-        eval_duration=sum(one.eval_duration for one in replies),
-        chunks=sum(one.chunks for one in replies),
+        total_duration=sum(reply.total_duration for reply in replies),
+        load_duration=sum(reply.load_duration for reply in replies),
+        prompt_eval_count=sum(reply.prompt_eval_count for reply in replies),
+        prompt_eval_duration=sum(reply.prompt_eval_duration for reply in replies),
+        eval_count=sum(reply.eval_count for reply in replies),
+        eval_duration=sum(reply.eval_duration for reply in replies),
+        chunks=sum(reply.chunks for reply in replies),
     )
 
 

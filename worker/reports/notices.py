@@ -69,9 +69,9 @@ def read_news(conn: Connection, batch_id: int) -> News:
         failures=failures_by_code(conn, batch_id),
         created_at=batch.created_at,
         finished_at=batch.finished_at or batch.created_at,
-        prompt_tokens=sum(one.prompt_tokens for one in figures),
-        output_tokens=sum(one.output_tokens for one in figures),
-        eval_seconds=sum(one.eval_seconds for one in figures),
+        prompt_tokens=sum(figure.prompt_tokens for figure in figures),
+        output_tokens=sum(figure.output_tokens for figure in figures),
+        eval_seconds=sum(figure.eval_seconds for figure in figures),
         answers=answer_counts(conn, batch_id),
     )
 

@@ -50,8 +50,8 @@ def check_models(database: Database, spec: ScheduleSpec, *, open_host: OpenHost)
         return []
     if unseen or all(look.error is not None for look in looks):
         away = unseen or [look.host.name for look in looks]
-        told = "; ".join(problem.message for problem in missing)
-        return [f"{told}; but {', '.join(away)} cannot be reached now and may have it"]
+        message = "; ".join(problem.message for problem in missing)
+        return [f"{message}; but {', '.join(away)} cannot be reached now and may have it"]
     raise InputRefused([replace(problem, field="--model") for problem in missing])
 
 
@@ -166,5 +166,5 @@ def check_outputs(spec: ScheduleSpec) -> None:
 def refuse_unwritable(folders: Sequence[str], *, who: str = "") -> None:
     """Raise InputRefused for folders that ``who`` cannot write answers to."""
     if folders:
-        told = f"{who}answers cannot be written to {'; '.join(folders)}"
-        raise InputRefused([Problem(0, "--output", "unwritable", told)])
+        message = f"{who}answers cannot be written to {'; '.join(folders)}"
+        raise InputRefused([Problem(0, "--output", "unwritable", message)])

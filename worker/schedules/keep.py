@@ -109,9 +109,9 @@ def matching(spec: ScheduleSpec) -> tuple[int, int]:
     Raises InputRefused where a root is not there.
     """
     found = (
-        one
-        for one in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
-        if not one.name.endswith(WRITTEN)
+        document
+        for document in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
+        if not document.name.endswith(WRITTEN)
     )
     files = list(islice((is_table(one.name) for one in found), MOST_COUNTED))
     return len(files), sum(files)

@@ -48,7 +48,7 @@ def _open_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
         return None  # somebody else was faster
     move_on(conn, schedule.id, next_at=found.next_at)
     if found.skipped_at is not None:
-        told = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
+        message = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
         skipped = open_firing(
             conn,
             schedule,
@@ -56,7 +56,7 @@ def _open_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
             state=FiringState.SKIPPED,
             now=now,
             missed=found.missed,
-            reason=told,
+            reason=message,
         )
         if skipped is not None:
             promise(conn, skipped.id, spec, now=now)
@@ -86,9 +86,9 @@ def _begin(
             state, reason = FiringState.QUEUED, None
         case Fate.REFUSE:
             first = unfinished[0]
-            told = f"the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC has not ended"
+            message = f"the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC has not ended"
             batch = "" if first.batch_id is None else f": caravan explain {first.batch_id}"
-            state, reason = FiringState.SKIPPED, f"{told}{batch}"
+            state, reason = FiringState.SKIPPED, f"{message}{batch}"
     return open_firing(
         conn, schedule, fire_at, state=state, now=now, missed=missed, by_hand=by_hand, reason=reason
     )

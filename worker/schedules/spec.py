@@ -57,14 +57,14 @@ def check_name(name: str) -> str:
 
 def spec_of(values: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
     """The spec of what a command line or a YAML file says; relative paths lie under ``base``. Raises InputRefused."""
-    known = {one.name for one in fields(ScheduleSpec)}
+    known = {field.name for field in fields(ScheduleSpec)}
     unknown = [name for name in values if name not in known]
     if unknown:
         from difflib import get_close_matches
 
         near = get_close_matches(str(unknown[0]), sorted(known), n=1)
-        told = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
-        raise _refused(str(unknown[0]), f"unknown field {unknown[0]!r}{told}")
+        message = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+        raise _refused(str(unknown[0]), f"unknown field {unknown[0]!r}{message}")
     plain = {name: value for name, value in values.items() if value is not None}
     for name in _LISTS:
         value = plain.get(name, [])
@@ -101,10 +101,10 @@ def spec_of(values: Mapping[str, Any], *, base: Path) -> ScheduleSpec:
     if bool(plain.get("template")) == bool(plain.get("prompt")):
         raise _refused("template", "give a template or a prompt, one of them")
     if (plain.get("long") == "split") != bool(plain.get("combine")):
-        told = (
+        message = (
             "long documents are split and their answers combined: give --long split and --combine T.j2, both"
         )
-        raise _refused("combine", told)
+        raise _refused("combine", message)
     if plain.get("pages_as_images") and (
         plain.get("extract") or plain.get("rows") or plain.get("scans", "skip") != "skip"
     ):
@@ -157,7 +157,9 @@ def asking_of(spec: ScheduleSpec) -> Asking:
         priority=spec.priority,  # type: ignore[arg-type]
         reuse="any",  # a template that was changed back, a part that was answered, a document with another name
     )
-    problems = [Problem(0, one.field, one.code, one.message) for one in check_defaults(defaults)]
+    problems = [
+        Problem(0, problem.field, problem.code, problem.message) for problem in check_defaults(defaults)
+    ]
     if problems:
         raise InputRefused(problems)
     combine = None
@@ -222,13 +224,13 @@ def _roots(patterns: list[str]) -> list[str]:
     """The folders at which patterns begin to vary."""
     roots = []
     for pattern in patterns:
-        found = _MAGIC.search(pattern)
-        fixed = pattern if found is None else pattern[: found.start()].rpartition("/")[0]
-        roots.append(fixed if found is not None or Path(fixed).is_dir() else str(Path(fixed).parent))
+        match = _MAGIC.search(pattern)
+        fixed = pattern if match is None else pattern[: match.start()].rpartition("/")[0]
+        roots.append(fixed if match is not None or Path(fixed).is_dir() else str(Path(fixed).parent))
     kept = [
-        one
-        for one in dict.fromkeys(roots)
-        if not any(one != other and _inside(one, other) for other in roots)
+        root
+        for root in dict.fromkeys(roots)
+        if not any(root != other and _inside(root, other) for other in roots)
     ]
     return [one or "/" for one in kept]
 

@@ -61,8 +61,8 @@ def parse_max_failures(text: str) -> MaxFailures:
         return MaxFailures(float(found[1]))
     if found is not None and float(found[2]) <= 100:
         return MaxFailures(float(found[2]), percent=True)
-    told = f"--max-failures {text[:40]}: expected a number of jobs, or a share of the outcomes such as 5%"
-    raise InputRefused([Problem(0, "--max-failures", "invalid_value", told)])
+    message = f"--max-failures {text[:40]}: expected a number of jobs, or a share of the outcomes such as 5%"
+    raise InputRefused([Problem(0, "--max-failures", "invalid_value", message)])
 
 
 @record

@@ -47,8 +47,10 @@ def create_batch(
     Raises InputRefused for a key that cannot be one; Conflict for a refused batch of which lines are still there.
     """
     if not 0 < len(key) <= LONGEST_KEY or storable(key) != key:
-        told = f"key: expected 1 to {LONGEST_KEY} characters without NUL or lone surrogates, got {key[:50]!r}"
-        raise InputRefused([Problem(0, "key", "invalid_value", told)])
+        message = (
+            f"key: expected 1 to {LONGEST_KEY} characters without NUL or lone surrogates, got {key[:50]!r}"
+        )
+        raise InputRefused([Problem(0, "key", "invalid_value", message)])
     known = conn.execute(select(batches).where(batches.c.key == key)).first()
     if known is None:
         values = {
@@ -290,10 +292,12 @@ def find_batch(conn: Connection, reference: str) -> Batch:
         if len(found) == 1:
             return found[0]
         if found:
-            told = ", ".join(f"{batch.id} ({batch.name}, {batch.key[:20]})" for batch in found[:_CANDIDATES])
+            message = ", ".join(
+                f"{batch.id} ({batch.name}, {batch.key[:20]})" for batch in found[:_CANDIDATES]
+            )
             more = ", …" if len(found) > _CANDIDATES else ""
             raise Conflict(
-                f"several batches begin with {reference!r}: {told}{more}; give more of it, or the number"
+                f"several batches begin with {reference!r}: {message}{more}; give more of it, or the number"
             )
     raise NotFound(f"no batch {reference!r}; caravan status lists them")
 

@@ -183,8 +183,8 @@ def check_database(database: Database, *, now: datetime) -> list[Checked]:
         if database.dialect == "postgresql":
             conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             conn.execute(text("SET LOCAL statement_timeout = 0"))
-        seen = {table: _count(conn, table) for table in sorted({one.rows for one in INVARIANTS})}
-        found = [_checked(conn, one, seen, now) for one in INVARIANTS]
+        seen = {table: _count(conn, table) for table in sorted({invariant.rows for invariant in INVARIANTS})}
+        found = [_checked(conn, invariant, seen, now) for invariant in INVARIANTS]
         found += _of_the_file(conn) if database.dialect == "sqlite" else ()
         revision = conn.scalar(text("SELECT version_num FROM alembic_version"))
         wrong = [] if revision == HEAD else [f"at revision {revision}, not {HEAD}"]

@@ -70,8 +70,8 @@ def open_external(url: str, option: str) -> Iterator[ExternalDatabase]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        told = "is not a URL; expected for example postgresql://user@host/name or duckdb:///file.duckdb"
-        raise _refused(option, told) from error
+        message = "is not a URL; expected for example postgresql://user@host/name or duckdb:///file.duckdb"
+        raise _refused(option, message) from error
     shown = masked(url)
     if parsed.get_backend_name() == "duckdb":
         require("duckdb", f"{shown}: opening DuckDB")
@@ -90,8 +90,8 @@ def open_external(url: str, option: str) -> Iterator[ExternalDatabase]:
     except NoSuchModuleError as error:
         raise _refused(option, f"SQLAlchemy knows no database {parsed.drivername!r}") from error
     except ImportError as error:
-        told = f"{shown}: the driver is not installed ({error}); install it beside Caravan"
-        raise _refused(option, told) from error
+        message = f"{shown}: the driver is not installed ({error}); install it beside Caravan"
+        raise _refused(option, message) from error
     try:
         yield SqlDatabase(engine)
     except DBAPIError as error:

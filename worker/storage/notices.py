@@ -67,15 +67,15 @@ def promise_of_firing(conn: Connection, firing_id: int, to: Collection[Addressee
         [
             {
                 "firing_id": firing_id,
-                "channel": str(one.channel),
-                "target": one.target,
-                "on_what": one.when,
-                "secret": one.secret,
+                "channel": str(notice.channel),
+                "target": notice.target,
+                "on_what": notice.when,
+                "secret": notice.secret,
                 "message_id": _message_id(),
                 "state": str(NoticeState.WAITING),
                 "next_at": now,
             }
-            for one in dict.fromkeys(to)
+            for notice in dict.fromkeys(to)
         ],
     )
 

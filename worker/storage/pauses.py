@@ -198,11 +198,11 @@ def latest_codes(conn: Connection, batch_id: int, jobs: int) -> frozenset[str]:
 
 def first_failure(conn: Connection, batch_id: int, code: str) -> str | None:
     """What the first job in the input's order that failed with ``code`` failed of, among some of them."""
-    found: str | None = conn.scalar(
+    value: str | None = conn.scalar(
         text(
             "SELECT error_message FROM (SELECT job_id, error_message FROM results WHERE batch_id = :batch "
             "AND state = 'failed' AND error_code = :code LIMIT 2000) AS found ORDER BY job_id LIMIT 1"
         ),
         {"batch": batch_id, "code": code},
     )
-    return found
+    return value

@@ -147,8 +147,8 @@ def held_reasons(conn: Connection, batch_id: int, *, most: int = 5) -> list[Held
 
 def next_retry(conn: Connection, batch_id: int | None) -> datetime | None:
     """When the first job that waits out its back-off is eligible again."""
-    found: datetime | None = conn.scalar(_NEXT_RETRY, id_range(batch_id))
-    return found
+    value: datetime | None = conn.scalar(_NEXT_RETRY, id_range(batch_id))
+    return value
 
 
 _NEXT_RETRY = (

@@ -179,10 +179,10 @@ TRANSITIONS: Sequence[Transition] = tuple(value for value in globals().values() 
 def arrows() -> frozenset[tuple[JobState, str, JobState]]:
     """(from, verb, to) of every transition that changes a state."""
     return frozenset(
-        (state, one.verb, one.enters)
-        for one in TRANSITIONS
-        for state in one.leaves
-        if state is not one.enters
+        (state, transition.verb, transition.enters)
+        for transition in TRANSITIONS
+        for state in transition.leaves
+        if state is not transition.enters
     )
 
 

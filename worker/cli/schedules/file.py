@@ -31,8 +31,8 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
             found[check_name(name)] = replace(spec, file=str(path.resolve()))
         except InputRefused as error:
             problems = [
-                _problem(path, lines.get(one.field, line), one.field, f"{name}: {one.message}")
-                for one in error.problems
+                _problem(path, lines.get(problem.field, line), problem.field, f"{name}: {problem.message}")
+                for problem in error.problems
             ]
             raise InputRefused(problems) from error
     if not found:
@@ -101,7 +101,7 @@ def _fields(path: Path, entries: dict[str, tuple[int, Any]]) -> tuple[dict[str, 
 
     from worker.domain.schedules import ScheduleSpec
 
-    known = {one.name for one in fields(ScheduleSpec)} - {"file"}
+    known = {field.name for field in fields(ScheduleSpec)} - {"file"}
     said: dict[str, Any] = {}
     lines: dict[str, int] = {}
     problems = []
@@ -110,8 +110,8 @@ def _fields(path: Path, entries: dict[str, tuple[int, Any]]) -> tuple[dict[str, 
         name = _ALSO.get(plain, plain)
         if name not in known:
             near = get_close_matches(name, sorted(known), n=1)
-            told = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            problems.append(_problem(path, line, key, f"unknown field {key!r}; {told}"))
+            message = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            problems.append(_problem(path, line, key, f"unknown field {key!r}; {message}"))
         elif name in said:
             problems.append(_problem(path, line, key, f"{key} says {name} again"))
         else:

@@ -32,7 +32,7 @@ def _read(data: bytes, depth: int) -> Content:
     if root is None or body is None:
         raise Refused("unreadable", "not a Word document: it has no word/document.xml")
     relations = package.relations(main)
-    by_kind = {one.kind: one.target for one in relations.values() if not one.external}
+    by_kind = {relation.kind: relation.target for relation in relations.values() if not relation.external}
     settings = package.xml(by_kind["settings"]) if "settings" in by_kind else None
     story = Story(
         package=package,

@@ -130,7 +130,11 @@ class Package:
     def related(self, part: str, kind: str) -> str | None:
         """The part that ``part`` has for ``kind``."""
         return next(
-            (one.target for one in self.relations(part).values() if one.kind == kind and not one.external),
+            (
+                relation.target
+                for relation in self.relations(part).values()
+                if relation.kind == kind and not relation.external
+            ),
             None,
         )
 

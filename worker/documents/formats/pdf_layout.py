@@ -121,10 +121,11 @@ def column_text(words: Any) -> str | None:
     gutter = woven_gutter(rectangles)
     if gutter is None:
         return None
-    left, right = min(one[0] for one in rectangles), max(one[2] for one in rectangles)
-    top, bottom = max(one[3] for one in rectangles), min(one[1] for one in rectangles)
+    left, right = min(box[0] for box in rectangles), max(box[2] for box in rectangles)
+    top, bottom = max(box[3] for box in rectangles), min(box[1] for box in rectangles)
     across = sorted(
-        ((one[1], one[3]) for one in rectangles if one[0] < gutter < one[2]), key=lambda span: -span[1]
+        ((box[1], box[3]) for box in rectangles if box[0] < gutter < box[2]),
+        key=lambda span: -span[1],
     )
     parts: list[str] = []
     top += 1
@@ -169,14 +170,14 @@ def woven_gutter(rectangles: Sequence[Rectangle]) -> float | None:
     Both columns have lines at the same heights, and half of their lines fill them: a table has neither wide gaps nor short cells
     that do.
     """
-    left, right = min(one[0] for one in rectangles), max(one[2] for one in rectangles)
+    left, right = min(box[0] for box in rectangles), max(box[2] for box in rectangles)
     width = right - left
     found: tuple[int, float] | None = None
-    for edge in {round(one[0], 1) for one in rectangles}:  # a column begins where many lines do
+    for edge in {round(box[0], 1) for box in rectangles}:  # a column begins where many lines do
         if not 0.3 * width < edge - left < 0.7 * width:
             continue
-        before = [one for one in rectangles if one[2] <= edge - GUTTER]
-        behind = [one for one in rectangles if one[0] >= edge - 1]
+        before = [box for box in rectangles if box[2] <= edge - GUTTER]
+        behind = [box for box in rectangles if box[0] >= edge - 1]
         begins = sum(abs(one[0] - edge) < 1 for one in behind)
         if len(before) >= FEWEST_LINES and begins >= FEWEST_LINES and (found is None or begins > found[0]):
             gutter = (max(one[2] for one in before) + edge) / 2
@@ -187,7 +188,7 @@ def woven_gutter(rectangles: Sequence[Rectangle]) -> float | None:
 
 def _is_woven(rectangles: Sequence[Rectangle], gutter: float, left: float, edge: float, right: float) -> bool:
     """Whether most lines of the left column are followed by the line beside them, and half of all lines fill their column."""
-    sides = [one for one in rectangles if not one[0] < gutter < one[2]]
+    sides = [box for box in rectangles if not box[0] < gutter < box[2]]
     across = len(rectangles) - len(sides)
     rows: dict[tuple[bool, int], tuple[float, float]] = {}
     turns = 0

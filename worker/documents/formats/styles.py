@@ -32,11 +32,11 @@ class Styles:
 
     def chain(self, style_id: str | None) -> list[Style]:
         """The style and those it is based on, nearest first."""
-        found: list[Style] = []
-        while style_id is not None and style_id in self.styles and len(found) < 20:
-            found.append(self.styles[style_id])
-            style_id = found[-1].parent
-        return found
+        styles: list[Style] = []
+        while style_id is not None and style_id in self.styles and len(styles) < 20:
+            styles.append(self.styles[style_id])
+            style_id = styles[-1].parent
+        return styles
 
     def heading(self, style_id: str | None) -> int:
         """1 to 6 for a heading, 1 for the title, 0 for any other paragraph."""

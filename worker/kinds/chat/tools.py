@@ -50,9 +50,9 @@ def ask_with_tools(
         reading = _read(replies, fits, tools, body, families)
         if reading.problem is None or len(replies) > repairs:
             break
-        told = f"That call cannot be used: {reading.problem}."
+        message = f"That call cannot be used: {reading.problem}."
         turns = MessageTurns()
-        again = turns.correction(body, replies[-1], message=told) if replies[-1].tool_calls else None
+        again = turns.correction(body, replies[-1], message=message) if replies[-1].tool_calls else None
         following = again or by_chance(body, len(replies))
         if following is None:
             break

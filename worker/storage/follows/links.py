@@ -36,8 +36,8 @@ def link_jobs(conn: Connection, links: Sequence[Link]) -> None:
     """Note who waits for whom; idempotent. They are looked at once ``mark_followed`` was called."""
     if links:
         rows = [
-            {"job": one.job, "parent": one.parent, "release": one.release, "combines": one.combines}
-            for one in links
+            {"job": link.job, "parent": link.parent, "release": link.release, "combines": link.combines}
+            for link in links
         ]
         conn.execute(_LINK, rows)
 
