@@ -4,8 +4,10 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,13 @@ from tests.servers.cleaned import Cleaned
 def pytest_configure(config: pytest.Config) -> None:
     """A plugin of its own, since a conftest does not hear of fixtures of the session."""
     config.pluginmanager.register(leaks, "leaks")
+    for kind in (date, datetime):
+        sqlite3.register_adapter(kind, _refuse)
+
+
+def _refuse(value: object) -> str:
+    """sqlite3 itself would turn it into text, and since Python 3.12 with a warning that it will not do so for ever."""
+    raise TypeError(f"{value!r} is bound without its type: bindparam(…, type_=Date) or UtcTime")
 
 
 # What ignores a signal passes that on to its children. Tests that are started in the background, or by nohup, still try

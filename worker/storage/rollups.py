@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, text
+from sqlalchemy import Date, Row, bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
 from worker.storage.reuse import forget_answers, remember_answers
@@ -88,7 +88,7 @@ def take_in_older(conn: Connection, limit: int) -> None:
     if not rows:
         return
     conn.execute(
-        text("UPDATE results SET day = :day WHERE job_id = :job"),
+        text("UPDATE results SET day = :day WHERE job_id = :job").bindparams(bindparam("day", type_=Date)),
         [{"day": row.finished_at.date(), "job": row.job_id} for row in rows],
     )
     conn.execute(
@@ -251,7 +251,7 @@ _TIMES += "THEN excluded.last_at ELSE batch_figures.last_at END"
 _BATCHES = text(_upsert("batch_figures", {"batch_id": ":batch"}, _TIMES)).bindparams(
     bindparam("first", type_=UtcTime), bindparam("last", type_=UtcTime)
 )
-_MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"}))
+_MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"})).bindparams(bindparam("day", type_=Date))
 _HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
     bindparam("hour", type_=UtcTime)
 )
