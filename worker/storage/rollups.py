@@ -251,7 +251,9 @@ _TIMES += "THEN excluded.last_at ELSE batch_figures.last_at END"
 _BATCHES = text(_upsert("batch_figures", {"batch_id": ":batch"}, _TIMES)).bindparams(
     bindparam("first", type_=UtcTime), bindparam("last", type_=UtcTime)
 )
-_MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"})).bindparams(bindparam("day", type_=Date))
+_MODELS = text(_upsert("model_days", {"day": ":day", "model": ":model"})).bindparams(
+    bindparam("day", type_=Date)
+)
 _HOURS = text(_upsert("host_hours", {"hour": ":hour", "host": ":host"})).bindparams(
     bindparam("hour", type_=UtcTime)
 )
