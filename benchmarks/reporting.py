@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -386,23 +386,30 @@ def _shown_for_sqlite(column: Any) -> str:
     return f"CAST({column.name} AS int)" if isinstance(column.type, Boolean) else str(column.name)
 
 
-def measure(
-    url: str, *, results: int, times: int = 30, jobs: int = 40_000, sqlite: Path | None = None
-) -> Measured:
-    """Fill the empty database at ``url`` and time the queries while the workers work; with ``sqlite``, on a copy there."""
+def filled(url: str, results: int, *, sqlite: Path | None = None) -> str:
+    """Fill the empty database at ``url``; its URL, or with ``sqlite`` that of a copy there."""
+    upgrade(url)
+    database = open_database(url)
+    try:
+        began = time.monotonic()
+        fill(database, results, datetime.now(UTC))
+        print(f"filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        if sqlite is None:
+            return url
+        began = time.monotonic()
+        copied = as_sqlite(database, sqlite)
+        print(f"copied to SQLite in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        return copied
+    finally:
+        database.close()
+
+
+def measure(url: str, *, times: int = 30, jobs: int = 40_000) -> Measured:
+    """Time the queries on a filled database while the workers work."""
     upgrade(url)
     database = open_database(url)
     now = datetime.now(UTC)
     try:
-        began = time.monotonic()
-        fill(database, results, now)
-        print(f"filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
-        if sqlite is not None:
-            began = time.monotonic()
-            copied = as_sqlite(database, sqlite)
-            print(f"copied to SQLite in {time.monotonic() - began:.0f} s", file=sys.stderr)
-            database.close()
-            url, database = copied, open_database(copied)
         live = live_batch(database, jobs, now)
         context = multiprocessing.get_context("spawn")
         stop, finished = context.Event(), context.Value("q", 0)
@@ -451,10 +458,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=30)
     parser.add_argument("--sqlite", action="store_true", help="time a copy in SQLite")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="keep that copy, or time one that was kept")
     given = parser.parse_args(arguments)
-    with postgres_server() as url, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "caravan.db" if given.sqlite else None
-        measured = measure(url, results=given.results, times=given.times, sqlite=path)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        path = given.keep or (folder / "caravan.db" if given.sqlite else None)
+        if path is not None and path.exists():
+            url = f"sqlite:///{path}"
+        else:
+            url = filled(stack.enter_context(postgres_server()), given.results, sqlite=path)
+        measured = measure(url, times=given.times)
     print("\n".join(told(measured)))
     return 0 if measured.passed else 1
 

@@ -132,8 +132,7 @@ def _refuse(database: Database, batch: Batch, intake: Intake, clock: Clock, *, k
         if operation is not None:
             run_operation(database, operation.id, clock=clock, most_seconds=DROPPING if keep else None)
         if not keep:
-            with database.write() as conn:
-                forget_refused(conn, batch.key)
+            database.transact(lambda conn: forget_refused(conn, batch.key))
 
 
 def _drop_refused_lines(database: Database, key: str, clock: Clock) -> None:

@@ -21,6 +21,7 @@ from worker.health.findings import (
     SpoolFile,
     Unfired,
 )
+from worker.maintenance.heart import lock_of
 from worker.records import record
 from worker.serving.spool import REJECTED
 from worker.storage.backlog import read_backlog
@@ -114,6 +115,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         now=now,
         fleet=place.fleet or ("tick" in pulses and "up" not in pulses),
         held=held,
+        ended=not held and "up" in pulses and pulses["up"].detail.get("lock") == lock_of(place.home),
         pulses=pulses,
         hosts=tuple(_host(row, waiting, running=running.get(row.name, 0)) for row in rows if row.kept),
         waiting=tuple(waiting),

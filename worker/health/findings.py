@@ -14,6 +14,8 @@ from worker.records import record
 
 LATE = 5
 """A process that says it works every so many seconds is missed after five times as long."""
+REST_LATE = 1.2
+"""One that had nothing to do is missed a little after it was to say so again."""
 HOST_PATIENCE = timedelta(minutes=2)
 """A host may be away for as long as a restart takes."""
 CLAIM_PATIENCE = timedelta(minutes=15)
@@ -98,6 +100,8 @@ class HealthFacts:
     """A process of this machine holds CARAVAN_HOME."""
     fault: Finding | None = None
     """Why nothing could be read from the database."""
+    ended: bool = False
+    """``caravan up`` worked in this home of this machine, which no process holds any more."""
     pulses: Mapping[str, Pulse] = field(default_factory=dict)
     hosts: tuple[HostStatus, ...] = ()
     waiting: tuple[Waiting, ...] = ()
@@ -137,14 +141,14 @@ def _processes(facts: HealthFacts) -> Iterator[Finding]:
         pulse = facts.pulses.get(name)
         if pulse is None:
             yield Finding(kind, name, f"{who}: not seen on this database yet", remedy)
-        elif _missed(pulse, facts.now):
+        elif _missed(pulse, facts):
             yield Finding(kind, name, f"{who}: last seen {_ago(facts.now - pulse.at)} ago", remedy)
 
 
 def _up(facts: HealthFacts) -> Iterator[Finding]:
     pulse = facts.pulses.get("up")
     if pulse is not None:
-        if _missed(pulse, facts.now):
+        if facts.ended or _missed(pulse, facts):
             told = f"caravan up: last seen {_ago(facts.now - pulse.at)} ago"
             yield Finding(Kind.SERVING, "up", told, "start it again: caravan up")
         return
@@ -160,7 +164,7 @@ def _services(facts: HealthFacts) -> Iterator[Finding]:
     """Periodic services that fail, as the processes that run them say with their pulses."""
     for pulse in facts.pulses.values():
         failing = pulse.detail.get("failing")
-        if isinstance(failing, Mapping) and not _missed(pulse, facts.now):
+        if isinstance(failing, Mapping) and not _missed(pulse, facts):
             for service, error in sorted(failing.items()):
                 message = f"the service {service} of {pulse.name} fails: {error}"
                 remedy = "look at the log of that process; the other services go on"
@@ -205,9 +209,14 @@ def _schedules(facts: HealthFacts) -> Iterator[Finding]:
         yield Finding(Kind.SCHEDULES, night.name, told, f"caravan schedule show {night.name}")
 
 
-def _missed(pulse: Pulse, now: datetime) -> bool:
-    every = pulse.detail.get("every")
-    return now - pulse.at > timedelta(seconds=LATE * (every if isinstance(every, int | float) else 60.0))
+def _missed(pulse: Pulse, facts: HealthFacts) -> bool:
+    every, rests = pulse.detail.get("every"), pulse.detail.get("rests")
+    late = timedelta(seconds=LATE * (every if isinstance(every, int | float) else 60.0))
+    if facts.now - pulse.at <= late or not isinstance(rests, int | float):
+        return facts.now - pulse.at > late
+    if any(pulse.at < waiting.oldest_at < facts.now - late for waiting in facts.waiting):
+        return True  # work came, and it did not see it
+    return facts.now - pulse.at > timedelta(seconds=REST_LATE * rests)
 
 
 def _hosts(facts: HealthFacts) -> Iterator[Finding]:

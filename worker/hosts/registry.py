@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 
 from worker.clock import Clock
@@ -11,6 +11,7 @@ from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
 from worker.records import record
 from worker.storage.engine import Connection, Database
+from worker.storage.host_rows import is_known
 from worker.storage.hosts import add_host, get_host, is_permanent, record_probe, record_unreachable, set_host
 
 OpenHost = Callable[[Host], OllamaHost]
@@ -98,11 +99,19 @@ def register_new(
     return look
 
 
-def look_again(database: Database, host: Host, *, open_host: OpenHost, clock: Clock) -> HostLook:
-    """Keep what a look at a host that is known already finds now."""
-    seen = look_at(host, open_host=open_host)
-    keep_look(database, seen, clock.now())
-    return seen
+def look_again(
+    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, known_for: timedelta = timedelta(0)
+) -> HostLook:
+    """Keep what a look at a host that is known already finds now; with ``known_for`` not what was found before, and was
+    stored no longer ago."""
+    look, now = look_at(host, open_host=open_host), clock.now()
+    with database.read() as conn:
+        known = is_known(
+            conn, host.name, version=look.version, models=look.models, error=look.error, since=now - known_for
+        )
+    if not known:
+        keep_look(database, look, now)
+    return look
 
 
 def change(

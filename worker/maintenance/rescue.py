@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from worker.clock import Clock
 from worker.maintenance.service import Counts
 from worker.observability.events import emit
-from worker.storage.claims import rescue_stale
+from worker.storage.claims import any_running, rescue_stale
 from worker.storage.engine import Database
 from worker.storage.pulses import read_pulses, record_pulse
 
@@ -17,6 +17,9 @@ def rescue(database: Database, clock: Clock, *, lease: float | None = None) -> C
     """End stale leases. With ``lease`` (seconds) nothing is rescued for that long after the database was away: nobody
     could renew then, and the workers that are alive have to get their turn first."""
     now = clock.now()
+    with database.read() as conn:
+        if not any_running(conn):
+            return {}
     if lease is not None and not _leases_could_be_renewed(database, now, timedelta(seconds=lease)):
         return {}
     with database.write() as conn:
@@ -31,7 +34,8 @@ def _leases_could_be_renewed(database: Database, now: datetime, lease: timedelta
 
     The database remembers it, not the process: a call that hung in a silent network raises nothing, and a process that
     has just started does not know since when nobody could renew. ``now`` was read before, so that a pass which hangs
-    here, or after, goes by the time before the gap. It is written down thirty times in a lease at most.
+    here, or after, goes by the time before the gap. It is written down thirty times in a lease at most, and only
+    while a job runs: the lease of the first job after a rest begins with it, or later than its first pass.
     """
     with database.read() as conn:
         last = read_pulses(conn).get(RENEWABLE)

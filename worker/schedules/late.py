@@ -1,6 +1,7 @@
 """Answers that came after their firing had ended, since somebody retried or resumed: into the documents and the files."""
 
 from datetime import timedelta
+from functools import partial
 
 from worker.clock import Clock
 from worker.domain.schedules import Schedule
@@ -22,8 +23,9 @@ def take_late_answers(database: Database, schedule: Schedule) -> int:
     for batch_id in late:
         after: int | None = 0
         while after is not None:
-            with database.write() as conn:
-                after = settle_documents(conn, schedule.id, batch_id, after=after)
+            after = database.transact(
+                partial(settle_documents, schedule_id=schedule.id, batch_id=batch_id, after=after)
+            )
     return len(late)
 
 

@@ -6,14 +6,16 @@ Whoever wants to know keeps a question in the database; the chores answer it; th
 import os
 import socket
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from worker.clock import Clock
 from worker.records import record
 from worker.schedules.check import unwritable
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.pulses import forget_pulse, questions, record_pulse
 
 PREFIX = "roots? "
@@ -48,8 +50,8 @@ def ask_of_roots(
 ) -> str:
     """Ask the chores whether they can read ``paths`` and write to ``outputs``; returns the key of the answer."""
     key = f"{PREFIX}{uuid.uuid4().hex}"
-    with database.write() as conn:
-        record_pulse(conn, key, now=clock.now(), detail={"paths": list(paths), "outputs": list(outputs)})
+    detail = {"paths": list(paths), "outputs": list(outputs)}
+    database.transact(lambda conn: record_pulse(conn, key, now=clock.now(), detail=detail))
     return key
 
 
@@ -65,8 +67,7 @@ def answer_of_roots(database: Database, key: str) -> Answer | None:
 
 def forget_question(database: Database, key: str) -> None:
     """Nobody waits for the answer any more."""
-    with database.write() as conn:
-        forget_pulse(conn, key)
+    database.transact(lambda conn: forget_pulse(conn, key))
 
 
 def answer_questions(database: Database, *, clock: Clock) -> int:
@@ -85,8 +86,11 @@ def answer_questions(database: Database, *, clock: Clock) -> int:
                 "unwritable": list(unwritable(question.detail.get("outputs", ()))),
                 "machine": socket.gethostname(),
             }
-            with database.write() as conn:
-                if name in questions(conn, name):
-                    record_pulse(conn, name, now=question.at, detail=detail)
+            database.transact(partial(_answer, name=name, at=question.at, detail=detail))
             answered += 1
     return answered
+
+
+def _answer(conn: Connection, name: str, at: datetime, detail: Mapping[str, Any]) -> None:
+    if name in questions(conn, name):
+        record_pulse(conn, name, now=at, detail=detail)

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from worker.schedules.report import LISTED, report_of
 from worker.schedules.telling import promise
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
-from worker.storage.engine import Database
+from worker.storage.engine import Connection, Database
 from worker.storage.schedule_documents import answer_digests, settle_documents
 from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
 
@@ -56,17 +57,28 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
             except NotFound:
                 pass  # somebody deleted it: nothing more will come of it
     token = uuid.uuid4().hex
-    with database.write() as conn:
+
+    def take(conn: Connection) -> tuple[Firing, Schedule] | None:
         taken = take_firing(conn, firing.id, token=token, now=clock.now(), lease=LEASE)
         if taken is None or taken.state is not FiringState.RUNNING:
-            return False
-        schedule = get_schedule(conn, firing.schedule)
+            return None
+        return taken, get_schedule(conn, firing.schedule)
+
+    ours = database.transact(take)
+    if ours is None:
+        return False
+    taken, schedule = ours
+
+    def settle_some(conn: Connection, batch_id: int, after: int) -> tuple[bool, int | None]:
+        if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
+            return False, None
+        return True, settle_documents(conn, schedule.id, batch_id, after=after)
+
     after: int | None = 0
     while after is not None and firing.batch_id is not None:
-        with database.write() as conn:
-            if not keep_firing(conn, firing.id, token=token, until=clock.now() + LEASE):
-                return False
-            after = settle_documents(conn, schedule.id, firing.batch_id, after=after)
+        still_ours, after = database.transact(partial(settle_some, batch_id=firing.batch_id, after=after))
+        if not still_ours:
+            return False
     written = write_answers(database, schedule)
     report = report_of(database, taken, now=clock.now())
     state = FiringState.FINISHED if reason is None else FiringState.FAILED
@@ -83,10 +95,14 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
     _write_summary(schedule, taken, report)
     kept = {**taken.report, **{name: report[name] for name in _DIFF_FIELDS if name in report}}
     now = clock.now()
-    with database.write() as conn:
+
+    def end(conn: Connection) -> bool:
         ended = end_firing(conn, firing.id, state, token=token, now=now, report=kept, reason=reason)
         if ended:
             promise(conn, firing.id, schedule.spec, now=now)
+        return ended
+
+    ended = database.transact(end)
     if ended:
         emit("schedule.finished", schedule=schedule.name, firing=firing.id, **_counts(report))
         if reason is not None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from worker.clock import Clock, SystemClock
 from worker.dispatch.services import (
@@ -23,7 +24,7 @@ from worker.domain.hosts import Host
 from worker.errors import DatabaseFailure, DatabaseUnavailable, NoHost, NotFound, SettingsRefused
 from worker.hosts.registry import HostLook, keep_look, look_again, look_at_all
 from worker.maintenance.cadence import Cadence
-from worker.maintenance.heart import Heart
+from worker.maintenance.heart import REST, Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
@@ -64,6 +65,8 @@ NOTICE_SECONDS = 0.5
 """How often the services look whether anything changed."""
 LOOK_SECONDS = 60.0
 """How often a host without work is looked at."""
+KNOWN_FOR = timedelta(seconds=REST)
+"""What such a look finds as it was is stored this often."""
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
 
@@ -214,7 +217,8 @@ class Embedded:
 
     def heart(self, pool: str) -> Heart:
         """The pulse of a pool of services."""
-        return Heart(pool, every=max(self.settings.chores_seconds, 1.0), silent=not self.permanent)
+        every = max(self.settings.chores_seconds, 1.0)
+        return Heart(pool, every=every, silent=not self.permanent, home=self.settings.home)
 
     def _wake_resting(self) -> None:
         """Somebody may wait for an answer while the pool has other work: hosts without any do not wait for its next pass."""
@@ -385,7 +389,7 @@ class Embedded:
         try:
             with self.database.read() as conn:
                 host = get_host(conn, name)
-            look_again(self.database, host, open_host=self.open_host, clock=self.clock)
+            look_again(self.database, host, open_host=self.open_host, clock=self.clock, known_for=KNOWN_FOR)
         except NotFound:
             pass  # somebody removed it, and the services will see it
         except DatabaseFailure as error:

@@ -60,6 +60,16 @@ _TOTALS = text(_totals(""))
 _BATCH_TOTALS = text(_totals(" AND batch_id = :batch"))
 
 
+_WORK = text(
+    "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'queued') OR EXISTS (SELECT 1 FROM jobs WHERE state = 'running')"
+)
+
+
+def has_work(conn: Connection) -> bool:
+    """Whether any job waits for a host or runs. Two probes of an index."""
+    return bool(conn.scalar(_WORK))
+
+
 _Figures = tuple[str, datetime, int, int, datetime | None]
 BacklogCache = dict[tuple[str, int], tuple[_Figures, Waiting]]
 """(Runner key, priority) → what it was made of at the last read, and what was made."""

@@ -569,6 +569,14 @@ class Rescued:
         return bool(self.retried or self.held or self.cancelled)
 
 
+_RUNNING = text("SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')")
+
+
+def any_running(conn: Connection) -> bool:
+    """Whether any job has a lease."""
+    return bool(conn.scalar(_RUNNING))
+
+
 def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescued:
     """End the leases that ran out; their jobs are eligible again at once, or held after three losses.
 

@@ -1,7 +1,7 @@
 """Reads hosts: one value for every reader, with what it has on disk, holds and leaves alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import itemgetter
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, cast, null, select, union_all
 from sqlalchemy.engine import Connection
 
-from worker.domain.hosts import Access, Health, Host
+from worker.domain.hosts import Access, Health, Host, HostModel
 from worker.domain.runners import RunnerKey
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
@@ -327,3 +327,31 @@ def _renew(conn: Connection, rows: Sequence[Row[Any]], disks: dict[str, Disk]) -
         disks[row.name] = Disk(
             row.last_seen_at, frozenset(had), weights.get(row.name, {}), sizes.get(row.name, {})
         )
+
+
+def is_known(
+    conn: Connection,
+    name: str,
+    *,
+    version: str | None,
+    models: Sequence[HostModel],
+    error: str | None,
+    since: datetime,
+) -> bool:
+    """Whether the database says of the host what a look at it found, and if it answered, that it did after ``since``."""
+    h = hosts.c
+    row = conn.execute(select(h.version, h.error, h.last_seen_at).where(h.name == name)).first()
+    if row is None or row.error != error:
+        return False
+    if error is not None:
+        return True
+    if row.version != version or row.last_seen_at is None or row.last_seen_at <= since:
+        return False
+    columns = [host_models.c[one.name] for one in fields(HostModel)]
+    stored = [
+        dict(row) for row in conn.execute(select(*columns).where(host_models.c.host == name)).mappings()
+    ]
+    lists = [
+        asdict(model) | {"capabilities": model.capabilities and list(model.capabilities)} for model in models
+    ]
+    return sorted(stored, key=itemgetter("name")) == sorted(lists, key=itemgetter("name"))

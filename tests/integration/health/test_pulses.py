@@ -26,13 +26,13 @@ def test_a_pulse_says_when_and_how_often_and_is_forgotten_at_the_end(
 ) -> None:
     heart = Heart("tick", every=5)
 
-    heart.beat(database, clock)
+    heart.beat(database, clock, failing={"prune": "a defect"})
     clock.advance(1)
-    heart.beat(database, clock)
+    heart.beat(database, clock, failing={"prune": "a defect"})
     with database.read() as conn:
         first = read_pulses(conn)["tick"]
     clock.advance(4)
-    heart.beat(database, clock)
+    heart.beat(database, clock, failing={"prune": "a defect"})
     with database.read() as conn:
         second = read_pulses(conn)["tick"]
     heart.stop(database)

@@ -5,6 +5,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from worker.domain.hosts import Host
 from worker.errors import SettingsRefused
 from worker.health.facts import Place, gather
 from worker.health.watch import Teller, Verdict, Watch, chosen, look
+from worker.maintenance.heart import lock_of
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, quarantine_host, record_unreachable
@@ -61,6 +63,19 @@ def test_a_fleet_whose_processes_are_alive_is_well_and_a_dead_beat_is_told(place
     assert before == ["beat:beat", "control:tick", "control:chores"]
     assert (alive.well, alive.findings) == (True, ())
     assert (dead.well, ids(dead)) == (False, ["beat:beat"])
+
+
+def test_an_up_that_rested_and_died_is_missed_at_once_where_its_lock_can_be_seen(place: Place) -> None:
+    database, alone = open_database(place.database), replace(place, fleet=False)
+    found = []
+    for lock in (lock_of(place.home), lock_of(Path("/elsewhere"))):
+        detail = {"every": 15, "rests": 300, "lock": lock}
+        with database.write() as conn:
+            record_pulse(conn, "up", now=database.clock().now() - timedelta(minutes=4), detail=detail)
+        found.append([ids(look(alone, HealthLimits(), held=held)) for held in (False, True)])
+    database.close()
+
+    assert found == [[["serving:up"], []], [[], []]]
 
 
 def test_facts_are_read_of_hosts_and_of_what_waits(place: Place) -> None:

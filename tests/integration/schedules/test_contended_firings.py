@@ -6,10 +6,12 @@ import pytest
 
 from tests.contention import each_contended_once
 from tests.integration.schedules.nights import NAME, Nights
+from tests.maintenance import tidy
 from worker.domain.schedules import Firing, FiringState
 from worker.errors import Conflict
 from worker.schedules.fire import fire
 from worker.schedules.open import fire_now, open_due
+from worker.schedules.settle import settle_all
 from worker.storage.schedules import get_schedule, list_firings
 
 
@@ -27,6 +29,23 @@ def test_a_firing_reads_and_asks_its_documents_once(nights: Nights, monkeypatch:
     [firing] = firings(nights)
     assert (opened, firing.state, firing.tallies.new, firing.tries) == (1, FiringState.RUNNING, 2, 1)
     assert len(met) > 3 and nights.answer() == ["a.txt", "b.txt"]
+
+
+def test_a_firing_is_settled_at_once_all_the_same(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = nights.schedule(min_age="0", output="answers")
+    nights.write(a="A")
+    assert schedule.next_at is not None
+    nights.until(schedule.next_at)
+    nights.tick()
+    nights.work()
+    nights.answer()
+    tidy(nights.database, clock=nights.clock)
+
+    with each_contended_once(monkeypatch) as met:
+        settled = settle_all(nights.database, clock=nights.clock)
+
+    assert (settled, firings(nights)[0].state) == (1, FiringState.FINISHED)
+    assert len(met) == 3, "taken, its documents, ended: each begun again, with the same token"
 
 
 def test_documents_that_cannot_be_read_are_told_of_once(

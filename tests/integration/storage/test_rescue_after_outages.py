@@ -9,7 +9,7 @@ from sqlalchemy import event
 from tests.integration.storage.conftest import NOW, Store, new_job
 from tests.maintenance import tick
 from worker.domain.hosts import Host
-from worker.domain.jobs import JobState
+from worker.domain.jobs import ClaimedJob, JobState
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 
@@ -71,8 +71,16 @@ def test_nothing_is_rescued_for_a_lease_after_ticks_had_stopped(store: Store, ga
     assert ticks(store, clock, 10) == 1
 
 
+def at_work(store: Store) -> ClaimedJob:
+    """Have a job that runs all the time: since when leases could be renewed is written only then."""
+    store.submit(new_job(1))
+    [job] = store.claim(lease=3600)
+    return job
+
+
 def test_a_control_that_starts_beside_another_goes_by_what_that_one_saw(store: Store) -> None:
     clock = At()
+    at_work(store)
     ticks(store, clock, 100)
     store.submit(new_job(1))
     store.now = clock.at
@@ -80,6 +88,20 @@ def test_a_control_that_starts_beside_another_goes_by_what_that_one_saw(store: S
     clock.at += timedelta(seconds=5)
 
     assert tick(store.database, clock=clock, lease=90)["rescued"] == 1
+
+
+def test_after_a_rest_a_lease_is_ended_within_two_minutes_too(store: Store) -> None:
+    clock = At()
+    job = at_work(store)
+    ticks(store, clock, 60)
+    store.finish(job)
+    ticks(store, clock, 3600, every=10)
+    store.submit(new_job(2))
+    store.now = clock.at
+    store.claim(lease=90)
+
+    assert ticks(store, clock, 90, every=10) == 0
+    assert ticks(store, clock, 20, every=10) == 1
 
 
 def test_the_first_tick_of_all_rescues_nothing(store: Store) -> None:
@@ -97,6 +119,7 @@ def test_that_leases_could_be_renewed_is_written_thirty_times_in_a_lease_at_most
     store: Store, every: float, most: int
 ) -> None:
     clock = At()
+    at_work(store)
     writes: list[str] = []
 
     def seen(_conn: object, _cursor: object, statement: str, *_: object) -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from benchmarks.reporting import Measured, Timed, measure, told
+from benchmarks.reporting import Measured, Timed, filled, measure, told
 
 
 @pytest.mark.thorough
 def test_reports_are_timed_while_workers_finish(postgres_url: str) -> None:
-    measured = measure(postgres_url, results=2000, times=1, jobs=500)
+    measured = measure(filled(postgres_url, 2000), times=1, jobs=500)
 
     assert measured.finished > 0
     assert len(told(measured)) == len(measured.queries) + 3

@@ -34,6 +34,10 @@ def waiting(**fields: Any) -> Waiting:
     return Waiting("m", "m", **{**defaults, **fields})
 
 
+def resting(seconds: float) -> Pulse:
+    return Pulse("up", ago(seconds=seconds), {"every": 5, "rests": 300})
+
+
 FLEET = HealthFacts(NOW, fleet=True, pulses=pulses(), hosts=(WELL,))
 UP = HealthFacts(NOW, fleet=False, held=True, pulses={"up": pulse("up")}, hosts=(WELL,))
 
@@ -60,6 +64,9 @@ def ids(facts: HealthFacts, limits: HealthLimits = LIMITS) -> list[str]:
         replace(FLEET, held_jobs=3),
         replace(FLEET, unfired=(Unfired("nightly", ago(minutes=14)),)),
         HealthFacts(NOW, fleet=False, held=True, waiting=(waiting(),)),
+        replace(UP, pulses={"up": resting(359)}),
+        replace(UP, pulses={"up": resting(100)}, waiting=(waiting(oldest_at=ago(seconds=24)),)),
+        replace(UP, pulses={"up": resting(100)}, waiting=(waiting(oldest_at=ago(days=1)),)),
         HealthFacts(NOW, fleet=False, hosts=(replace(WELL, serving=True),), waiting=(waiting(),)),
     ],
 )
@@ -75,6 +82,12 @@ def test_all_is_well(facts: HealthFacts) -> None:
         (replace(FLEET, pulses=pulses(tick=26)), ["control:tick"]),
         (replace(FLEET, pulses=pulses(chores=26)), ["control:chores"]),
         (replace(UP, pulses={"up": pulse("up", 26)}), ["serving:up"]),
+        (replace(UP, pulses={"up": resting(361)}), ["serving:up"]),
+        (
+            replace(UP, pulses={"up": resting(100)}, waiting=(waiting(oldest_at=ago(seconds=26)),)),
+            ["serving:up"],
+        ),
+        (replace(UP, held=False, ended=True), ["serving:up"]),
         (HealthFacts(NOW, fleet=False, waiting=(waiting(),)), ["serving:nobody"]),
         (replace(FLEET, waiting=(waiting(oldest_at=ago(hours=25)),)), ["jobs:oldest"]),
         (replace(FLEET, unfired=(Unfired("nightly", ago(minutes=16)),)), ["schedules:nightly"]),
