@@ -11,7 +11,7 @@ from worker.errors import Conflict, HostError, Problem, SettingsRefused
 from worker.ollama.client import OllamaHost
 from worker.records import record
 from worker.storage.engine import Connection, Database
-from worker.storage.host_rows import is_known
+from worker.storage.host_rows import is_stored
 from worker.storage.hosts import add_host, get_host, is_permanent, record_probe, record_unreachable, set_host
 
 OpenHost = Callable[[Host], OllamaHost]
@@ -100,14 +100,14 @@ def register_new(
 
 
 def look_again(
-    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, known_for: timedelta = timedelta(0)
+    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, max_age: timedelta = timedelta(0)
 ) -> HostLook:
-    """Keep what a look at a host that is known already finds now; with ``known_for`` not what was found before, and was
+    """Keep what a look at a host that is known already finds now; with ``max_age`` not what was found before, and was
     stored no longer ago."""
     look, now = look_at(host, open_host=open_host), clock.now()
     with database.read() as conn:
-        known = is_known(
-            conn, host.name, version=look.version, models=look.models, error=look.error, since=now - known_for
+        known = is_stored(
+            conn, host.name, version=look.version, models=look.models, error=look.error, since=now - max_age
         )
     if not known:
         keep_look(database, look, now)

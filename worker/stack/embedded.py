@@ -65,7 +65,7 @@ NOTICE_SECONDS = 0.5
 """How often the services look whether anything changed."""
 LOOK_SECONDS = 60.0
 """How often a host without work is looked at."""
-KNOWN_FOR = timedelta(seconds=REST)
+HOST_MAX_AGE = timedelta(seconds=REST)
 """What such a look finds as it was is stored this often."""
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
@@ -389,7 +389,7 @@ class Embedded:
         try:
             with self.database.read() as conn:
                 host = get_host(conn, name)
-            look_again(self.database, host, open_host=self.open_host, clock=self.clock, known_for=KNOWN_FOR)
+            look_again(self.database, host, open_host=self.open_host, clock=self.clock, max_age=HOST_MAX_AGE)
         except NotFound:
             pass  # somebody removed it, and the services will see it
         except DatabaseFailure as error:

@@ -329,7 +329,7 @@ def _renew(conn: Connection, rows: Sequence[Row[Any]], disks: dict[str, Disk]) -
         )
 
 
-def is_known(
+def is_stored(
     conn: Connection,
     name: str,
     *,

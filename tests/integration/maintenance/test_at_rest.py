@@ -132,7 +132,7 @@ def test_a_host_that_is_as_it_was_is_stored_once_in_five_minutes(store: Store, m
             host,
             open_host=lambda _: gpu,  # type: ignore[arg-type, return-value]
             clock=clock,
-            known_for=timedelta(seconds=REST),
+            max_age=timedelta(seconds=REST),
         )
 
     look()
