@@ -136,6 +136,10 @@ class BatchTerms(BaseModel):
         default="refuse",
         description="Rows that changed since they were submitted: refuse them, extend their batch, or make a new one.",
     )
+    drop_missing: bool = Field(
+        default=False,
+        description="Delete the jobs whose rows are no longer in the input, when it extends its batch.",
+    )
     retry_failed: bool = Field(default=False, description="Ask again what failed in the batch before.")
     on_bad_line: OnBadLine | None = Field(
         default=None, description="skip: leave lines out that are wrong, instead of refusing the batch."
@@ -237,6 +241,7 @@ class SubmissionFields(TypedDict, total=False):
     reuse: bool | Literal["any"] | None
     name: str | None
     key: str | None
+    drop_missing: bool
     retry_failed: bool
     on_bad_line: OnBadLine | None
     max_failures: int | str | None

@@ -1,9 +1,10 @@
-"""``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, each asked with a count."""
+"""``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, with a count of the jobs."""
 
 import getpass
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -96,6 +97,8 @@ class Act:
     phrase: str = ""
     """What it does, in words; empty: what its name says."""
     wakes: bool = True
+    asks: bool = True
+    """A person is asked first. What is easily taken back is done at once."""
     over: Collection[JobState] = frozenset(JobState)
     """Jobs in other states are not looked through for words."""
 
@@ -259,6 +262,7 @@ def edit(
         done=f"set to {priority} priority",
         kind="unfinished",
         phrase=f"set to {priority} priority:",
+        asks=False,
     )
     _do(act, confirm.about(target, job, state, None, model, where))
 
@@ -274,13 +278,14 @@ def _set_hours(target: str, hours: "Windows | None", request: ActionRequest) -> 
         return Changed(left, batches=(chosen.batch_id,))
 
     start = f"start {'at any time' if hours is None else f'in {hours.text}'}"
-    _do(Act("edit", count_cancellable, change, start, kind="unfinished", phrase=f"{start}:"), request)
+    act = Act("edit", count_cancellable, change, start, kind="unfinished", phrase=f"{start}:", asks=False)
+    _do(act, request)
 
 
 def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
     """Start no more jobs of a batch; those that run go on.
 
-    Example: caravan pause @last --yes
+    Example: caravan pause @last
     """
     from worker.maintenance import actions
 
@@ -290,14 +295,16 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
             database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
         )
 
-    act = Act("pause", actions.count_cancellable, change, done="taken back", kind="unfinished", wakes=False)
+    act = Act(
+        "pause", actions.count_cancellable, change, done="paused", kind="unfinished", wakes=False, asks=False
+    )
     _do(act, ActionRequest(yes, dry_run, json_, batch))
 
 
 def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: AsJson = False) -> None:
     """Let a paused batch go on.
 
-    Example: caravan resume @last --yes
+    Example: caravan resume @last
     """
     from worker.maintenance import actions
 
@@ -309,7 +316,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
         )
         return replace(resumed, jobs=jobs - resumed.remaining, batches=(chosen.batch_id,))
 
-    act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished")
+    act = Act("resume", actions.count_cancellable, change, done="go on", kind="unfinished", asks=False)
     _do(act, ActionRequest(yes, dry_run, json_, batch))
 
 
@@ -342,7 +349,7 @@ def _do(
             return
         confirm(
             f"{act.name.capitalize()} {about}?",
-            yes=request.yes,
+            yes=request.yes or not act.asks,
             instead="give --yes, or --dry-run to see the count",
         )
         clock = database.clock()
@@ -417,7 +424,22 @@ def _chosen(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batc
         metadata=tuple(parse_pair(one) for one in request.where or ()),
         answers=request.answers,
     )
+    refuse_unknown_metadata(conn, chosen.batch_id, dict(chosen.metadata))
     return chosen, batch
+
+
+def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iterable[str]) -> None:
+    """Refuse a name of --where that no job has: it is mistyped. Raises NotFound."""
+    from worker.storage.selection import metadata_missing
+
+    for key in keys:
+        names = metadata_missing(conn, batch_id, key)
+        if names is None:
+            continue
+        of = "" if batch_id is None else f" of batch {batch_id}"
+        near = get_close_matches(key, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:8]) or 'none'}"
+        raise NotFound(f"--where: no job{of} has metadata {key!r}; {hint}")
 
 
 def parse_pair(text: str) -> tuple[str, str]:

@@ -133,6 +133,9 @@ _BATCH = (
     Rule("--dry-run", "the one prints prompts, the other what they take; give one", excludes=("--show",)),
     *_each("--extend", "--retry-failed", "--key", why="a new batch has no earlier jobs, and a key of its own",
            excludes=("--new",)),
+    Rule("--drop-missing", "deletes what a changed input has no longer", needs=("--extend",)),
+    *_each("--limit", "--sample", why="a part of the input does not show which rows are missing",
+           excludes=("--drop-missing",)),
     Rule("--extend", "a key names its batch, whatever the input says", excludes=("--key",)),
     Rule("--extend", "takes a changed input into the batch of its name", needs=("--name",), where=("FILE=-",)),
 )  # fmt: skip

@@ -40,9 +40,13 @@ ARGUMENTS = {
 """Command → what its first argument is (tests compare this with the commands)."""
 NOT_STORED = {("simulate", "--host"), ("up", "--host")}
 _GROUPS = ("hosts", "models", "schedule", "fleet", "db", "notify")
+_BLANKS = re.compile(r"[\s'\"\\$`&|;<>()*?!#\[\]{}~]")
+"""At these a word of bash ends, or means something else."""
 _BREAKS = re.compile(r"[@:=]+")
 """At these characters bash takes a word apart."""
 _HEADER_BYTES = 65_536
+_TEXTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+"""Files of which the first line is looked at; others are opened by who reads them."""
 
 
 def answer(root: Any, instruction: str, environ: Mapping[str, str]) -> tuple[str, int] | None:
@@ -125,7 +129,10 @@ def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Item]:
     for number, name, state, jobs in rows:
         usable = _fits_a_word(name) and name not in seen
         seen.add(name)
-        yield (name if usable else str(number)), f"{'' if usable else f'{name}, '}{jobs:,} jobs, {state}"
+        yield (
+            (name if usable else str(number)),
+            f"{'' if usable else f'{name}, '}{jobs:,} {'job' if jobs == 1 else 'jobs'}, {state}",
+        )
 
 
 def _fits_a_word(name: str) -> bool:
@@ -137,10 +144,10 @@ def _columns(words: Sequence[str]) -> list[str]:
     path = next((Path(word) for word in words if not word.startswith("-") and Path(word).is_file()), None)
     if path is None:
         return []
-    if path.suffix.lower() == ".parquet":
-        from pyarrow.parquet import read_schema
+    if path.suffix.lower() not in _TEXTS:
+        from worker.documents.tables import open_rows  # a spreadsheet, Parquet, something that is packed
 
-        return list(read_schema(path).names)
+        return list(open_rows(path).columns or ())
     with path.open("rb") as file:
         start = file.read(_HEADER_BYTES)
     text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
@@ -234,10 +241,13 @@ def _split(line: str) -> list[str]:
 
 
 def _bash(items: Sequence[Item], incomplete: str, environ: Mapping[str, str]) -> tuple[str, int]:
-    """Bash replaces what is behind the last character at which it takes words apart."""
+    """Bash replaces what is behind the last character at which it takes words apart, and quotes nothing itself."""
     there = [match.end() for match in _BREAKS.finditer(incomplete)]
     begin = there[-1] if there else 0
-    return "\n".join(value[begin:] for value, _ in items), 0
+    typed = environ.get("COMP_WORDS", "").split("\n")[-1]
+    quoted = typed.startswith(("'", '"'))
+    values = (value[begin:] for value, _ in items)
+    return "\n".join(value if quoted else _BLANKS.sub(r"\\\g<0>", value) for value in values), 0
 
 
 def _zsh(items: Sequence[Item], incomplete: str, environ: Mapping[str, str]) -> tuple[str, int]:

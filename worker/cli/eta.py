@@ -40,4 +40,6 @@ class Eta:
         low, expected, high = (
             max(1.0, seconds - age) for seconds in (found.quote.low, found.quote.expected, found.quote.high)
         )
+        if rates.eta_seconds is not None:  # at the pace so far it may take longer than was learned before
+            high = max(high, rates.eta_seconds)
         return replace(rates, eta_seconds=expected, eta_between=(low, high))

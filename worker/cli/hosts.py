@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _FORGET = "none"
+_MISPLACED = 4
+"""Exit code of ``add`` where the address cannot be right."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
 IfMissing = Annotated[
@@ -145,6 +147,8 @@ def hosts_add(
             err=True,
         )
     _report(settings, seen, "added", json_=json_)
+    if seen.misplaced:
+        raise typer.Exit(_MISPLACED)
 
 
 @hosts.command("set")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.actions import ConfirmOptions, Matching, parse_pair, principal
+from worker.cli.actions import ConfirmOptions, Matching, parse_pair, principal, refuse_unknown_metadata
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
@@ -123,6 +123,9 @@ def delete(
         )
     with opened(settings_for()) as database:
         named = _named(database, batch)
+        pairs = tuple(parse_pair(one) for one in where or ())
+        with database.read() as conn:
+            refuse_unknown_metadata(conn, named[0].id if len(named) == 1 else None, dict(pairs))
         chosen = [
             Selection(
                 one.id,
@@ -130,7 +133,7 @@ def delete(
                 codes=frozenset(code) if code else None,
                 models=frozenset(map(normalise_model, model)) if model else None,
                 custom_ids=frozenset(custom_id) if custom_id else None,
-                metadata=tuple(parse_pair(one) for one in where or ()),
+                metadata=pairs,
                 answers=answers.filter,
             )
             for one in named

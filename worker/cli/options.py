@@ -218,6 +218,10 @@ class BatchOptions:
         False
     )
     extend: Annotated[bool, option("--extend", "Take a changed input into its batch.", BATCH)] = False
+    drop_missing: Annotated[
+        bool,
+        option("--drop-missing", "With --extend: delete jobs whose rows are no longer in the input.", BATCH),
+    ] = False
     retry_failed: Annotated[bool, option("--retry-failed", "Ask jobs again that failed before.", BATCH)] = (
         False
     )

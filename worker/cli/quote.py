@@ -99,7 +99,7 @@ def quote_rows(
         if not submission.pull_missing:
             _check_models(asked.models, machines)
         with database.read() as conn:
-            before = _batch_of(conn, rows.key(submission))
+            before = None if submission.on_change == "new" else _batch_of(conn, rows.key(submission))
             done = {} if before is None else _done(conn, before.id)
         quoted = quote_input(
             database,

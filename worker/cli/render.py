@@ -313,7 +313,9 @@ def hosts_grid(hosts: Sequence[HostRow], *, most: int, now: datetime) -> Group:
         grid.add_row(
             one_line(host.name),
             one_line(host_does(host, now)),
-            f"{host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else "",
+            f"{host.tokens_per_second:,.0f} tok/s"
+            if host.tokens_per_second and host.unreachable_since is None
+            else "",
             _at_work(host),
         )
     more = [Text(f"  … and {len(hosts) - most:,} more")] if len(hosts) > most else []
@@ -349,8 +351,9 @@ def host_does(host: HostRow, now: datetime) -> str:
 
 
 def models_grid(models: Sequence[ModelNow]) -> Padding:
-    """A line per model: jobs by where they stand, and the speed of the last minute."""
-    numbers = ("waiting", "running", "held", "done", "failed", "jobs/s", "tok/s")
+    """A line per model: jobs by where they stand (claimed: a host has taken them, and answers some of them), and the speed
+    of the last minute."""
+    numbers = ("waiting", "claimed", "held", "done", "failed", "jobs/s", "tok/s")
     table = plain_table("model", *numbers, right=numbers, cut=("model",))
     for model in models:
         speeds = (model.jobs_per_second, model.tokens_per_second)
@@ -372,7 +375,7 @@ def failures_line(situation: Situation) -> str:
     parts = [f"{n:,} {code}" for code, n in situation.failures.items()]
     rest = failed - sum(situation.failures.values())
     if rest > 0:
-        parts.append(f"{rest:,} {'more' if parts else 'of them'}")
+        parts.append(f"{rest:,} more" if parts else f"{rest:,}")
     return f"  failed: {', '.join(parts)}"
 
 

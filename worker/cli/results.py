@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.actions import Matching, parse_pair
+from worker.cli.actions import Matching, parse_pair, refuse_unknown_metadata
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions
@@ -257,11 +257,16 @@ def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
     from worker.domain.selection import Selection
 
     now = database.clock().now()
+    metadata = dict(parse_pair(one) for one in options["where"] or ())
+    if metadata:
+        with database.read() as conn:
+            batch = None if options["batch"] is None else find_batch(conn, options["batch"]).id
+            refuse_unknown_metadata(conn, batch, metadata)
     return Selection(
         states=frozenset(options["state"] or ()) or None,
         codes=frozenset(options["code"] or ()) or None,
         models=frozenset(normalise_model(one) for one in options["model"] or ()) or None,
-        metadata=tuple(dict(parse_pair(one) for one in options["where"] or ()).items()),
+        metadata=tuple(metadata.items()),
         since=parse_moment(options["since"], now, "--since"),
         until=parse_moment(options["until"], now, "--until"),
         parts="parts" in _names(options["with_"]),

@@ -1,6 +1,7 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,11 @@ from worker.cli.settings import quiet_log, settings_for
 from worker.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
+    from api_schemas.submissions import Submission
     from worker.cli.submissions import Entry, RunTerms
     from worker.door.observer import CheckModels
     from worker.hosts.registry import HostLook
@@ -150,7 +152,8 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
 
     submission, alone = entry.submission, place.stack is not None
     check = models_checked(place, console, pull=submission.pull_missing)
-    receipt = take_in(place.database, place.settings, entry, console, check, output=terms.output)
+    with models_named(place, submission):
+        receipt = take_in(place.database, place.settings, entry, console, check, output=terms.output)
     names = [look.host.name for look in place.looks]
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
     if not terms.quiet:
@@ -167,7 +170,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
             return 130
         place.stop(console.print)
         look = interrupted(shown, time.monotonic() - started)
-        sum_up(shown, look, console, as_json=terms.as_json)
+        sum_up(shown, look, console, as_json=terms.as_json, written=terms.output is not None)
         write_output(shown, look, terms, console)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
@@ -187,6 +190,27 @@ def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
             console.print(
                 f"{look.host.name} cannot be reached and is left out for now: {look.error}", style="yellow"
             )
+
+
+@contextmanager
+def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None]":
+    """Name the models of the hosts where rows lack one and the command has none either."""
+    from worker.errors import InputRefused, Problem
+
+    try:
+        yield
+    except InputRefused as error:
+        lacking = [one for one in error.problems if (one.field, one.code) == ("model", "missing")]
+        if submission.models or not lacking or not place.models:
+            raise
+        have = ", ".join(sorted(place.models))
+        hint = Problem(0, "--model", "missing", f"give --model; your hosts have {have}")
+        others = [one for one in error.problems if one not in lacking]
+        if others:
+            raise InputRefused(
+                [*error.problems, hint], more_problems=error.more_problems, alike=error.alike
+            ) from None
+        raise InputRefused([hint]) from None
 
 
 def models_checked(place: "Workplace", console: "Console", *, pull: bool = False) -> "CheckModels":

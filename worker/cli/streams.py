@@ -18,12 +18,15 @@ from worker.observability.terminal import terminal_safe
 class LenientStream:
     """A text stream that drops what is written after its reader has gone."""
 
-    def __init__(self, raw: TextIO, *, safe: bool = False) -> None:
+    def __init__(self, raw: TextIO, *, safe: bool = False, trim: bool = False) -> None:
         self._raw = raw
         self._safe = safe
+        self._trim = trim
 
     def write(self, text: str) -> int:
         text_out = terminal_safe(text) if self._safe else text
+        if self._trim and " \n" in text_out:
+            text_out = "\n".join(line.rstrip(" ") for line in text_out.split("\n"))
         try:
             try:
                 self._raw.write(text_out)
@@ -46,8 +49,9 @@ class LenientStream:
 
     @property
     def drawing(self) -> TextIO:
-        """The same stream for a console, which draws with control sequences of its own and cleans its texts."""
-        return cast(TextIO, LenientStream(self._raw))
+        """The same stream for a console, which draws with control sequences of its own and cleans its texts. Off a
+        terminal the blanks that fill the columns of a table to its end are left out."""
+        return cast(TextIO, LenientStream(self._raw, trim=not self._raw.isatty()))
 
     @property
     def exact(self) -> TextIO:

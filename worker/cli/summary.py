@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
         wide=terms.wide,
         form=terms.form,
         columns=arrived.columns,
-        say=partial(console.print, soft_wrap=True),
+        say=console.print,
     )
     if look.outlook is not Outlook.DONE:
         progress = look.progress
@@ -293,7 +292,10 @@ def next_steps(
         yield f"Show them: caravan jobs {batch} --state failed"
     if too_long and not room.fits:
         yield f"Prompts that are longer than the largest window ({room.num_ctx:,} tokens) need to be shortened."
-    if failures and (room.fits or failures.keys() != {"context_overflow"}):
+    if "cut" in failures:
+        yield f"Give cut answers more room: caravan retry {batch} --code cut --set num_predict=4096, then the same command"
+    others = failures.keys() - {"cut"}
+    if others and (room.fits or others != {"context_overflow"}):
         yield f"Ask them again: caravan retry {batch}{room.larger_window if too_long else ''}, then the same command"
     if progress.counts.get(JobState.HELD, 0) > progress.outside:
         yield f"Say why jobs are held: caravan explain {batch}"

@@ -57,6 +57,8 @@ def submission_of(**values: Unpack[Fields]) -> Submission:
         raise TypeError(f"unexpected argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
     fields: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     new, extend = fields.pop("new", False), fields.pop("extend", False)
+    if fields.get("drop_missing") and not extend:
+        raise refused("drop_missing", "drop_missing has no effect without extend", code="cannot_apply")
     beside = {"extend": extend, "retry_failed": fields.get("retry_failed")}
     keyed = ["extend"] if "key" in fields and extend else []
     if idle := [name for name, value in beside.items() if value] if new else keyed:

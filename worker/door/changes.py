@@ -17,14 +17,17 @@ from worker.door.rows import InputLine
 from worker.door.upload import CHUNK
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import kind_of
+from worker.maintenance.keeping import delete_jobs
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import get_batch
+from worker.storage.counts import pruned_by_state
 from worker.storage.engine import Connection, Database
 from worker.storage.extend import (
     StoredJob,
     add_jobs,
+    job_ids,
     last_place,
     places_in_use,
     rename_batch,
@@ -72,8 +75,10 @@ def compare(
         intake.refuse(Problem(0, "", "empty", "the input holds no job"))
     if intake.problems:
         raise intake.refusal
-    gone = max(0, batch.jobs - kept - changed)
-    return Difference(kept, new, changed, running, gone, described, tuple(examples))
+    with database.read() as conn:
+        there_now = batch.jobs - sum(pruned_by_state(conn, batch.id).values())
+    gone = max(0, there_now - kept - changed)
+    return Difference(kept, new, changed, running, gone, described, examples=tuple(examples))
 
 
 def extend(
@@ -177,6 +182,17 @@ def named_jobs(
     for chunk, there in beside(database, batch_id, intake.read(lines)):
         found |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
     return frozenset(found)
+
+
+def drop_missing(
+    database: Database, batch_id: int, lines: Iterable[InputLine], intake: Intake, *, clock: Clock
+) -> None:
+    """Delete the jobs of a batch that no row of its input stands for. Raises Conflict."""
+    named = named_jobs(database, batch_id, lines, intake)
+    with database.read() as conn:
+        missing = job_ids(conn, batch_id) - named
+    if missing:
+        delete_jobs(database, [Selection(batch_id, job_ids=frozenset(missing))], clock=clock)
 
 
 def _asked_as_before(stored: StoredJob, job: NewJob) -> bool:

@@ -28,9 +28,11 @@ class Difference:
     running: int
     """Changed, and being answered just now: they are left as they are."""
     gone: int
-    """In the batch and no longer in the input; they stay."""
+    """In the batch and no longer in the input; they stay, unless they are dropped."""
     described: int = 0
     """Of those that are kept, jobs with other metadata than before."""
+    dropped: bool = False
+    """What is no longer in the input was deleted."""
     examples: tuple[str, ...] = ()
     """The custom_ids of the first rows that are new or changed."""
 
@@ -49,7 +51,8 @@ class Difference:
         if self.described:
             parts[0] += f" ({self.described:,} with other metadata)"
         if self.gone:
-            parts.append(f"{self.gone:,} no longer in the input (they stay)")
+            stay = "deleted" if self.dropped else "they stay; --drop-missing deletes them"
+            parts.append(f"{self.gone:,} no longer in the input ({stay})")
         return ", ".join(parts)
 
 

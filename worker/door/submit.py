@@ -13,7 +13,7 @@ from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.selection import Selection
-from worker.door.changes import compare, extend, named_jobs
+from worker.door.changes import compare, drop_missing, extend, named_jobs
 from worker.door.existing_batch import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Difference, Observer
@@ -248,7 +248,7 @@ class _Entry:
         settled = same.state not in (BatchState.RECEIVING, BatchState.REFUSED)
         if settled:
             check_terms(self.database, same, self.submission)
-        if not settled or by_key or not self._has_pilot(same):
+        if not settled or by_key or not (self.submission.drop_missing or self._has_pilot(same)):
             running = self._bound(same)
             return self._bounded(self._existing(self._new(key)), running)
         difference = compare(self.database, same, self.input, self._look(), self.check_models)
@@ -296,6 +296,9 @@ class _Entry:
             source=self.source,
             clock=self.clock,
         )
+        if self.submission.drop_missing and difference.gone:
+            drop_missing(self.database, batch.id, self.input, self._look(), clock=self.clock)
+            difference = replace(difference, dropped=True)
         looking = self.submission.model_copy(update={"on_bad_line": None})
         apply_to_rows(self.database, batch, looking, self.input, self._look, clock=self.clock)
         batch = apply_terms(

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from worker.clock import Clock
 from worker.domain.hosts import Access, Host, HostModel
 from worker.errors import Conflict, HostError, Problem, SettingsRefused
+from worker.ollama.between import is_misplaced
 from worker.ollama.client import OllamaHost
 from worker.records import record
 from worker.storage.engine import Connection, Database
@@ -27,6 +28,8 @@ class HostLook:
     version: str | None
     models: tuple[HostModel, ...]
     error: str | None
+    misplaced: bool = False
+    """The address is wrong: what answers there is no Ollama."""
 
 
 def look_at(host: Host, *, open_host: OpenHost) -> HostLook:
@@ -39,7 +42,7 @@ def look_at(host: Host, *, open_host: OpenHost) -> HostLook:
     try:
         return HostLook(host, gpu.version(), tuple(gpu.models()), None)
     except HostError as error:
-        return HostLook(host, None, (), error.message)
+        return HostLook(host, None, (), error.message, is_misplaced(error))
     finally:
         gpu.close()
 

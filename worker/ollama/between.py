@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from worker.errors import HostError
+
 _EXPIRED = {10}
 _NAME_MISMATCH = {62, 63, 64}
 """``X509_V_ERR_CERT_HAS_EXPIRED``, ``…_HOSTNAME_MISMATCH``, ``…_EMAIL_MISMATCH``, ``…_IP_ADDRESS_MISMATCH``."""
@@ -37,6 +39,13 @@ def tls_reason(causes: Iterable[BaseException]) -> str | None:
             case http.client.BadStatusLine() if _TLS_ALERT in str(cause):
                 return SPEAKS_TLS
     return None
+
+
+def is_misplaced(error: HostError) -> bool:
+    """Whether something else than an Ollama is at the address, or it speaks the other of http and https: waiting for
+    the host does not help."""
+    other_protocol = "http://, not https://", "https://, not http://"
+    return error.status in (404, 405) or any(words in error.message for words in other_protocol)
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:

@@ -71,6 +71,11 @@ def last_place(conn: Connection, batch_id: int) -> int:
     return 0 if last is None else last - job_id(batch_id, 0)
 
 
+def job_ids(conn: Connection, batch_id: int) -> set[int]:
+    """All jobs of a batch."""
+    return set(conn.scalars(select(jobs.c.id).where(in_batch(batch_id))))
+
+
 def rename_batch(
     conn: Connection, batch_id: int, *, key: str, origin: BatchOrigin, source: str | None
 ) -> None:

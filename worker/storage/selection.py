@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal, null, or_, select, true
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -57,6 +58,18 @@ def _sqlite(element: metadata_text, compiler: object, **more: object) -> str:
 def metadata_is(key: str, value: str) -> ColumnElement[bool]:
     """Whether the metadata has this value, as text, under ``key``."""
     return metadata_text(literal(key), literal(f'$."{key}"')) == value
+
+
+def metadata_missing(conn: Connection, batch_id: int | None, key: str) -> list[str] | None:
+    """None where a job has metadata of this name, or there is no job; else the names that the first job has."""
+    there = select(payloads.c.metadata).join_from(payloads, jobs, payloads.c.job_id == jobs.c.id).limit(1)
+    if batch_id is not None:
+        there = there.where(in_batch(batch_id))
+    first = conn.execute(there.order_by(jobs.c.id)).first()
+    named = there.where(metadata_text(literal(key), literal(f'$."{key}"')).is_not(None))
+    if first is None or conn.execute(named).first() is not None:
+        return None
+    return sorted(first.metadata or ())
 
 
 def answer_terms(answers: AnswerFilter) -> list[ColumnElement[bool]]:

@@ -77,12 +77,7 @@ def test_a_retry_asks_with_a_count_and_does_what_it_says(
     ("command", "question"),
     [
         (["cancel", "@last"], "Cancel 9 jobs of batch 1 (b)?"),
-        (["pause", "@last"], "Pause 9 unfinished jobs of batch 1 (b)?"),
         (["retry", "@last", "--state", "held"], "Retry 2 held jobs of batch 1 (b)?"),
-        (
-            ["edit", "@last", "--priority", "high"],
-            "Set to high priority: 9 unfinished jobs of batch 1 (b)?",
-        ),
         (["cancel", "--job", "@last:c30"], "Cancel 1 job?"),
     ],
 )
@@ -97,6 +92,29 @@ def test_without_a_terminal_a_command_refuses_and_says_which_flag(
     assert question in run.stderr
     assert "--yes" in run.stderr and "--dry-run" in run.stderr
     assert store.counts() == before and state(store, reviews) is BatchState.OPEN
+
+
+def test_what_is_easily_taken_back_is_done_without_a_question(
+    store: Store, shell: Shell, reviews: int
+) -> None:
+    assert shell("pause", "@last").stdout == f"batch {reviews} (b): 7 jobs paused\n"
+    assert state(store, reviews) is BatchState.PAUSED
+    assert shell("edit", "@last", "--priority", "high").exit_code == 0
+    assert shell("resume", "@last").exit_code == 0
+    assert state(store, reviews) is BatchState.OPEN
+
+
+@pytest.mark.parametrize("command", [("retry", "@last"), ("results",), ("delete", "@last", "--yes")])
+def test_a_name_of_metadata_that_no_job_has_is_refused(
+    store: Store, shell: Shell, command: tuple[str, ...]
+) -> None:
+    store.submit(new_job(1)._replace(metadata={"category": "x"}), key="reviews-1")
+
+    run = shell(*command, "--where", "categoy=x")
+
+    assert run.exit_code == 1
+    assert "has metadata 'categoy'; did you mean 'category'?" in run.stderr
+    assert shell(*command[:2], "--where", "category=y").exit_code == 0
 
 
 def test_a_dry_run_says_how_many_and_changes_nothing(store: Store, shell: Shell, reviews: int) -> None:

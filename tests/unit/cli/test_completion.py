@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 import typer
 from sqlalchemy import insert
@@ -102,6 +103,23 @@ def test_columns_are_those_of_the_file_on_the_command_line(home: Path, name: str
 
     assert in_bash("run", str(home / name), "--id", "") == ["sku", "Title", "price"]
     assert in_bash("run", str(home / name), "--id", "T") == ["Title"]
+
+
+def test_bash_gets_a_column_with_a_blank_as_one_word(home: Path) -> None:
+    (home / "a.csv").write_text("id,Product name\n1,tea\n")
+
+    assert in_bash("run", str(home / "a.csv"), "--id", "P") == ["Product\\ name"]
+    assert in_bash("run", str(home / "a.csv"), "--id", "Product\\ n") == ["Product\\ name"]
+    assert in_bash("run", str(home / "a.csv"), "--id", '"P') == ["Product name"]
+
+
+def test_columns_of_a_spreadsheet_are_those_of_its_first_row(home: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["sku", "Title"], ["1", "tea"]):
+        book.active.append(row)
+    book.save(home / "a.xlsx")
+
+    assert in_bash("run", str(home / "a.xlsx"), "--id", "") == ["sku", "Title"]
 
 
 def test_zsh_and_fish_are_told_what_a_value_is(home: Path) -> None:

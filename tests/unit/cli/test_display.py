@@ -197,6 +197,9 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
         "Prompts that are longer than the largest window (8,192 tokens) need to be shortened.",
         "Say why jobs are held: caravan explain 7",
     ]
+    assert list(next_steps(failed, {"cut": 10}, Room(), stored=True))[1:2] == [
+        "Give cut answers more room: caravan retry 7 --code cut --set num_predict=4096, then the same command"
+    ]
     assert list(next_steps(fine, {}, Room(), stored=False, pilot=pilot)) == [
         "Write the answers: caravan results 7 -o answers.csv",
         pilot,

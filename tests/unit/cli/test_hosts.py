@@ -66,6 +66,13 @@ def test_a_host_that_is_away_is_added_and_said_to_be(home: Path) -> None:
     assert "caravan hosts check gpu-1" in done.stdout
 
 
+def test_an_address_that_cannot_be_right_ends_with_4(host: RunningHost) -> None:
+    done = caravan("hosts", "add", "gpu-1", f"{host.url}/nothing")
+
+    assert done.exit_code == 4
+    assert "there is no Ollama at this URL (404 Not Found)" in done.stdout
+
+
 def test_on_a_fleet_it_is_said_which_worker_to_start(
     host: RunningHost, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

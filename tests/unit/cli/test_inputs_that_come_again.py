@@ -119,3 +119,25 @@ def test_a_refused_command_leaves_no_batch_behind(folder: Path) -> None:
     assert refused.exit_code == 2
     assert batches() == [("good.jsonl", 1)]
     assert json.loads(caravan("status", "@last", "--json").stdout)["name"] == "good.jsonl"
+
+
+def test_rows_that_are_no_longer_in_the_input_stay_until_they_are_dropped(folder: Path) -> None:
+    rows = folder / "in.csv"
+    rows.write_text("id,title\n1,shoe\n2,hat\n3,cap\n")
+    command = ("submit", "in.csv", "--prompt", "Sell {{ title }}", "--id", "id", "--model", "m:1", "--extend")
+    caravan(*command)
+    rows.write_text("id,title\n1,shoe\n3,cap\n")
+
+    def ids() -> list[str]:
+        listed = json.loads(caravan("jobs", "1", "--json").stdout)
+        return [job["custom_id"] for job in listed]
+
+    stayed = caravan(*command)
+    assert "1 no longer in the input (they stay; --drop-missing deletes them)" in stayed.stderr
+    assert ids() == ["1", "2", "3"]
+
+    dropped = caravan(*command, "--drop-missing")
+    assert "1 no longer in the input (deleted)" in dropped.stderr, dropped.output
+    assert ids() == ["1", "3"]
+    assert "no longer" not in caravan(*command, "--drop-missing").stderr
+    assert caravan(*command[:-1], "--drop-missing").exit_code == 2

@@ -117,6 +117,12 @@ def test_progress_has_the_estimate_as_a_range() -> None:
     assert rates.eta_between == pytest.approx((6000, 9000), abs=1)
 
 
+def test_a_pace_that_is_slower_than_what_was_learned_widens_the_range() -> None:
+    rates = Eta(lambda: quoted()).into(Rates(1.0, 40.0, 12_000.0))
+
+    assert rates.eta_between == pytest.approx((6000, 12_000), abs=1)
+
+
 def test_what_was_seen_since_the_start_is_worth_more_than_a_guess() -> None:
     guess = Eta(lambda: quoted(guessed=("m:1",)))
 

@@ -78,7 +78,8 @@ def test_an_encoding_goes_by_any_of_its_names(name: str, codec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("uft-8", "did you mean utf-8?"), ("hex", "usual ones are utf-8")]
+    ("name", "hint"),
+    [("uft-8", "did you mean utf-8?"), ("ANSI", "did you mean cp1252?"), ("hex", "usual ones are utf-8")],
 )
 def test_an_unknown_encoding_is_refused_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(InputRefused, match="--encoding: no encoding") as caught:
