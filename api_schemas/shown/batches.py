@@ -1,6 +1,6 @@
 """Batches, what was done with them, and who is notified of them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ class BatchShown(Shown):
     created_at: Time = Field(description="When it was submitted.")
     finished_at: Time | None = Field(description="When its last job ended.")
     pruned_at: Time | None = Field(description="When its prompts and answers were pruned.")
+    terms: dict[str, Any] = Field(
+        description="What its submission said of it: deadline, max_failures, fail_on_cut."
+    )
     operation: OperationShown | None = Field(description="The decision whose rows still follow.")
 
 

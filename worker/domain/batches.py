@@ -1,7 +1,7 @@
 """What a batch is, and how far it has come."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -41,10 +41,15 @@ class Batch:
     """Why it is paused, where it paused by itself."""
     pause_reason: str | None = None
     """The same in a sentence for people; where somebody paused it, that."""
-    deadline: datetime | None = None
-    """When all of it is wanted, where somebody said."""
     pruned_at: datetime | None = None
     """When the last of its jobs was gone; what they were counted as is still known."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of its submission by their names there: ``deadline``, ``max_failures``, ``fail_on_cut``."""
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When all of it is wanted, where somebody said."""
+        return self.terms.get("deadline")
 
 
 @record
@@ -55,10 +60,8 @@ class BatchOrigin:
     """Equal for batches that ask the same input again as it changes: a hash of its name or path."""
     recipe: Mapping[str, Any] | None = None
     """What was said once for all rows, as plain values."""
-    max_failures: str | None = None
-    """``N`` or ``P%``: more failures than that pause it."""
-    deadline: datetime | None = None
-    """When all of it is wanted."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """As a batch has them."""
     keep_seconds: int | None = None
     """How long it is kept once it has ended; 0: for ever; None: as is set for all."""
     parent: int | None = None
@@ -67,8 +70,6 @@ class BatchOrigin:
     """The schedule that it is a firing of."""
     windows: Mapping[str, Any] | None = None
     """The hours in which its jobs may begin, as ``worker.policy.windows`` stores them."""
-    fail_on_cut: bool = False
-    """An answer that was cut is a failure."""
 
 
 @dataclass(frozen=True, slots=True)

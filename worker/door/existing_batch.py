@@ -26,21 +26,24 @@ from worker.storage.batches import fail_cut_answers, set_keep
 from worker.storage.counts import open_priorities
 from worker.storage.deadlines import batch_deadline, give_deadline, keep_deadline
 from worker.storage.engine import Database
-from worker.storage.pauses import batch_tally
 from worker.storage.reports import jobs_by_runner_key
 from worker.storage.reuse import want_reuse
+
+_APPLIED = frozenset({"deadline", "fail_on_cut"})
+"""Terms that a batch takes on when it is there already (``apply_terms``)."""
 
 
 def check_terms(database: Database, batch: Batch, submission: Submission) -> None:
     """Refuse, before anything is changed, what a batch that is there cannot take on any more. Raises InputRefused."""
     with database.read() as conn:
-        tally, cut = batch_tally(conn, batch.id), answer_counts(conn, batch.id).cut
+        cut = answer_counts(conn, batch.id).cut
         deadline = batch_deadline(conn, batch.id)
-    before = None if tally is None else tally.max_failures
     if submission.name is not None and submission.name != batch.name:
         raise _cannot_apply("--name", f"{submission.name!r} is not its name", batch)
-    if submission.max_failures is not None and submission.max_failures != before:
-        raise _cannot_apply("--max-failures", f"it was made with {before or 'no such limit'}", batch)
+    for name in batch.terms.keys() - _APPLIED:
+        value, before = getattr(submission, name), batch.terms[name]
+        if value is not None and value != before:
+            raise _cannot_apply(f"--{name.replace('_', '-')}", f"it was made with {before or 'none'}", batch)
     if submission.fail_on_cut and cut:
         raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
     if submission.expires and submission.deadline is None and deadline is None:
@@ -171,4 +174,4 @@ def _with_deadline(database: Database, batch: Batch, submission: Submission) -> 
             )
         )
     database.transact(lambda conn: keep_deadline(conn, batch.id, deadline))
-    return replace(batch, deadline=deadline)
+    return replace(batch, terms={**batch.terms, "deadline": deadline})

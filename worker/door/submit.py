@@ -23,7 +23,7 @@ from worker.door.upload import upload
 from worker.errors import Conflict, InputRefused, Problem
 from worker.maintenance.actions import bound_jobs, retry_jobs
 from worker.records import record
-from worker.storage.batches import batch_of_key, batches_of_lineage, recipe_of
+from worker.storage.batches import TERMS, batch_of_key, batches_of_lineage, recipe_of
 from worker.storage.engine import Database
 from worker.storage.models import ModelFacts, model_facts
 from worker.storage.notices import promise_notices
@@ -376,13 +376,11 @@ def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _origin(submission: Submission, *, schedule: str | None = None) -> BatchOrigin:
     windows = windows_of(submission)
     return BatchOrigin(
-        max_failures=submission.max_failures,
-        deadline=submission.deadline,
+        terms={name: getattr(submission, name) for name in TERMS},
         keep_seconds=None if submission.keep is None else keep_seconds(submission),
         schedule=schedule,
         recipe=None if schedule is None else {"documents": True},
         windows=None if windows is None else windows.plain,
-        fail_on_cut=submission.fail_on_cut,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from api_schemas.submissions import Submission
+from api_schemas.submissions import BatchTerms, Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchState
 from worker.domain.schedules import Firing, FiringState, Schedule, ScheduleDocument, ScheduleSpec, Tallies
@@ -219,12 +219,8 @@ def _submit(
                 key=key,
                 name=f"{schedule.name} {local:%Y-%m-%d %H:%M}",
                 max_attempts=max_attempts,
-                max_failures=spec.max_failures,
-                keep=spec.keep,
-                window=spec.window,
-                blackout=spec.blackout,
-                tz=spec.tz,
                 on_bad_line="skip",
+                **{name: getattr(spec, name) for name in BatchTerms.model_fields if hasattr(spec, name)},
             ),
             RowStream(lines, f"schedule {schedule.name}", schedule=schedule.name),
             observer=_Failures(diff),

@@ -31,6 +31,8 @@ from worker.storage.transitions import PROMOTE, move_picked
 from worker.storage.types import UtcTime, storable
 
 LONGEST_KEY = 200
+TERMS = tuple(column.name for column in batches.c if column.info.get("term"))
+"""Fields of a submission that are stored with its batch."""
 
 
 def create_batch(
@@ -51,6 +53,9 @@ def create_batch(
             f"key: expected 1 to {LONGEST_KEY} characters without NUL or lone surrogates, got {key[:50]!r}"
         )
         raise InputRefused([Problem(0, "key", "invalid_value", message)])
+    terms = {
+        name: storable(value) if isinstance(value, str) else value for name, value in origin.terms.items()
+    }
     known = conn.execute(select(batches).where(batches.c.key == key)).first()
     if known is None:
         values = {
@@ -61,13 +66,11 @@ def create_batch(
             "created_at": now,
             "lineage": origin.lineage,
             "recipe": origin.recipe,
-            "max_failures": origin.max_failures,
-            "deadline": origin.deadline,
             "keep_seconds": origin.keep_seconds,
             "parent_id": origin.parent,
             "schedule": origin.schedule,
             "windows": origin.windows,
-            "fail_on_cut": origin.fail_on_cut,
+            **terms,
             "closed": not is_open(stored_windows(origin.windows), now),
         }
         try:
@@ -85,7 +88,7 @@ def create_batch(
         conn.execute(
             update(batches)
             .where(batches.c.id == known.id)
-            .values(state=BatchState.RECEIVING, created_at=now, deadline=origin.deadline)
+            .values(state=BatchState.RECEIVING, created_at=now, **terms)
         )
         return get_batch(conn, known.id), True
     return _batch(known), False
@@ -417,6 +420,6 @@ def _batch(row: Row[Any]) -> Batch:
         jobs=row.jobs,
         pause_code=row.pause_code if row.state == BatchState.PAUSED else None,
         pause_reason=row.pause_reason if row.state == BatchState.PAUSED else None,
-        deadline=row.deadline,
         pruned_at=row.pruned_at,
+        terms={name: row._mapping[name] for name in TERMS},
     )

@@ -134,6 +134,9 @@ fleet = Table(
     CheckConstraint("id = 1", name="single"),
 )
 
+TERM = {"term": True}
+"""A field of a submission that is stored with its batch, under its own name, and shown with it."""
+
 batches = Table(
     "batches",
     metadata,
@@ -148,17 +151,17 @@ batches = Table(
     Column("finished_at", UtcTime),
     Column("lineage", String(64)),
     Column("recipe", Json),
-    Column("max_failures", String(10)),
+    Column("max_failures", String(10), info=TERM),
     Column("pause_code", String(30)),
     Column("pause_reason", Text),
-    Column("deadline", UtcTime),
+    Column("deadline", UtcTime, info=TERM),
     Column("keep_seconds", BigInteger),
     Column("pruned_at", UtcTime),
     Column("parent_id", BigInteger),
     Column("schedule", String(100)),
     Column("windows", Json),
     Column("closed", Boolean, nullable=False, server_default=text("false")),
-    Column("fail_on_cut", Boolean, nullable=False, server_default=text("false")),
+    Column("fail_on_cut", Boolean, nullable=False, server_default=text("false"), info=TERM),
     CheckConstraint(_one_of("state", BatchState), name="state"),
     CheckConstraint("(state IN ('receiving', 'refused')) = (sealed_at IS NULL)", name="sealed"),
     CheckConstraint("(state IN ('finished', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),

@@ -24,6 +24,7 @@ def batch_shown(progress: BatchProgress) -> BatchShown:
         created_at=batch.created_at,
         finished_at=batch.finished_at,
         pruned_at=batch.pruned_at,
+        terms={name: value for name, value in batch.terms.items() if value is not None},
         operation=None if progress.operation is None else operation_shown(progress.operation),
     )
 
