@@ -43,7 +43,8 @@ def check_terms(database: Database, batch: Batch, submission: Submission) -> Non
     for name in batch.terms.keys() - _APPLIED:
         value, before = getattr(submission, name), batch.terms[name]
         if value is not None and value != before:
-            raise _cannot_apply(f"--{name.replace('_', '-')}", f"it was made with {before or 'none'}", batch)
+            made = "without one" if before is None else f"with {before!r}"
+            raise _cannot_apply(f"--{name.replace('_', '-')}", f"it was made {made}", batch)
     if submission.fail_on_cut and cut:
         raise _cannot_apply("--fail-on-cut", f"{cut:,} of its answers were cut and are kept", batch)
     if submission.expires and submission.deadline is None and deadline is None:

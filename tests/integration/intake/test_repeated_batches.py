@@ -179,5 +179,5 @@ def test_the_terms_of_a_batch_are_stored_and_shown_by_their_names(database: Data
     with database.read() as conn:
         shown = batch_shown(batch_progress(conn, first.batch.id))
     assert shown.terms == {"max_failures": "5%", "fail_on_cut": True}
-    with pytest.raises(InputRefused, match="made with 5%"):
+    with pytest.raises(InputRefused, match="made with '5%'"):
         taken(database, path, max_failures="6%")
