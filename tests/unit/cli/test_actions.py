@@ -129,7 +129,7 @@ def test_a_dry_run_says_how_many_and_changes_nothing(store: Store, shell: Shell,
         "batch": reviews,
         "jobs": 9,
         "running": 0,
-        "left": 0,
+        "remaining": 0,
         "dry_run": True,
     }
     assert store.counts() == before
