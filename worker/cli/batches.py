@@ -20,6 +20,8 @@ from worker.policy.answers import advice
 from worker.storage.answers import answer_counts, room_needed
 from worker.storage.batches import find_batch, list_batches, list_rejects
 from worker.storage.counts import batch_progress
+from worker.storage.model_operations import list_model_operations
+from worker.storage.reports import failures_by_code
 
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
@@ -132,7 +134,6 @@ def _print_schedules(conn: "Connection") -> None:
 
 def _print_model_operations(conn: "Connection") -> None:
     """What is done with models now, a line for each part that goes on or waits."""
-    from worker.storage.model_operations import list_model_operations
 
     for operation in list_model_operations(conn, open_only=True):
         for part in operation.parts:
@@ -146,7 +147,6 @@ def _failures(conn: "Connection", progress: BatchProgress, *, most: int) -> list
     if not progress.counts.get(JobState.FAILED):
         return []
     from worker.storage.pauses import first_failure
-    from worker.storage.reports import failures_by_code
 
     batch = progress.batch.id
     return [

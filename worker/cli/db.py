@@ -11,6 +11,10 @@ import typer
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import outputs_of
 from worker.cli.settings import opened, settings_for
+from worker.clock import SystemClock
+from worker.domain.urls import masked
+from worker.storage.engine import open_database
+from worker.storage.migrate import HEAD, revision, upgrade
 
 if TYPE_CHECKING:
     from worker.storage.check import Checked
@@ -33,8 +37,6 @@ def db_upgrade() -> None:
 
     Example: CARAVAN_DATABASE_URL=postgresql://caravan@db/caravan caravan db upgrade
     """
-    from worker.domain.urls import masked
-    from worker.storage.migrate import HEAD, revision, upgrade
 
     settings = settings_for()
     if not settings.database_url:
@@ -124,10 +126,8 @@ def db_restore(
 
     Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
     """
-    from worker.clock import SystemClock
     from worker.stack.home import lock_home
     from worker.storage.backup import bring_up_to_date, restore
-    from worker.storage.engine import open_database
 
     settings = settings_for()
     with lock_home(settings.home, command="db restore"):
@@ -155,7 +155,6 @@ def db_copy(
 
     Example: caravan db copy --to postgresql://caravan:secret@db.internal/caravan
     """
-    from worker.domain.urls import masked
     from worker.stack.home import lock_home
     from worker.stack.moving import move
 

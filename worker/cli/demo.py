@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.settings import settings_for
+from worker.cli.settings import quiet_log, settings_for
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
 
@@ -28,7 +28,6 @@ def demo(
     from api_schemas.submissions import Submission
     from worker.cli.render import error_console
     from worker.cli.run import models_checked
-    from worker.cli.settings import quiet_log
     from worker.cli.submissions import Entry
     from worker.cli.summary import RunView, show_to_the_end, sum_up
     from worker.cli.take_in import take_in

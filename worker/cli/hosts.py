@@ -14,8 +14,9 @@ from worker.cli.hours import HoursOptions, windows_of
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
-from worker.domain.hosts import Access, Health, Host
+from worker.domain.hosts import Access, Health, Host, memory_bytes
 from worker.errors import SettingsRefused
+from worker.observability.terminal import terminal_safe
 from worker.records import record
 
 if TYPE_CHECKING:
@@ -112,7 +113,6 @@ def hosts_add(
     """
     from worker.cli.settings import opened
     from worker.domain.address import host_address
-    from worker.domain.hosts import memory_bytes
     from worker.hosts.registry import register_new
     from worker.storage.hosts import host_at, is_permanent
 
@@ -168,7 +168,6 @@ def hosts_set(
     """
     from worker.cli.settings import opened
     from worker.domain.address import host_address
-    from worker.domain.hosts import memory_bytes
     from worker.hosts.registry import change
 
     windows = windows_of(hours)
@@ -209,7 +208,6 @@ def hosts_list(json_: AsJson = False) -> None:
     from worker.cli.render import output_console, plain_table
     from worker.cli.settings import opened, settings_for
     from worker.domain.urls import masked
-    from worker.observability.terminal import terminal_safe
     from worker.storage.host_rows import read_hosts
 
     with opened(settings_for()) as db, db.read() as conn:
@@ -234,7 +232,7 @@ def hosts_list(json_: AsJson = False) -> None:
             masked(report.host.url),
             "auto" if report.host.auto_slots else str(report.host.slots),
             report.version or "–",
-            (report.intent and f"loading {report.intent}") or report.resident or "–",
+            _held(report),
             Text(terminal_safe(state), style=colour_of(state) or ""),
         )
     output_console().print(table)
@@ -481,6 +479,13 @@ def _slots(host: Host) -> str:
     if host.auto_slots:
         return "slots to be found out"
     return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
+
+
+def _held(report: "HostRow") -> str:
+    """The model that it loads or uses; with its options the line would rarely fit, and caravan hosts ps has them."""
+    if report.intent:
+        return f"loading {report.intent.split()[0]}"
+    return report.resident.split()[0] if report.resident else "–"
 
 
 def _state(report: "HostRow") -> str:

@@ -10,13 +10,16 @@ from worker.cli.groups import option, with_groups
 from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
 from worker.cli.model_options import Carrying
 from worker.domain.model_operations import ModelVerb
-from worker.errors import SettingsRefused
+from worker.errors import HostError, NoHost, SettingsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.domain.model_operations import ModelOperation
     from worker.hosts.models import FleetModel
+
+WIDE = 100
+"""Columns of a terminal on which digest and quantization are shown."""
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
@@ -89,8 +92,12 @@ def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None
 def _print_models(models: "Sequence[FleetModel]", on_hosts: int) -> None:
     from worker.cli.render import one_line, output_console, plain_table, size
 
+    console = output_console()
+    narrow = console.width < WIDE  # the digests that differ stand beneath the table
     table = plain_table(
-        *("model", "digest", "size", "quantization", "context", "can", "hosts"),
+        *("model", *(() if narrow else ("digest",)), "size"),
+        *(() if narrow else ("quantization",)),
+        *("context", "can", "hosts"),
         right=("size", "context"),
         fold=("can", "hosts"),
         cut=("model",),
@@ -100,16 +107,17 @@ def _print_models(models: "Sequence[FleetModel]", on_hosts: int) -> None:
             first = known[0]
             names = [f"{one.host}{' (loaded)' if one.host in entry.loaded else ''}" for one in known]
             everywhere = len(known) == on_hosts > 3 and not entry.loaded
+            short = f"{digest.removeprefix('sha256:')[:12] or '–'}{' !' if entry.drifts else ''}"
             table.add_row(
                 one_line("" if number else entry.name),
-                f"{digest.removeprefix('sha256:')[:12] or '–'}{' !' if entry.drifts else ''}",
+                *(() if narrow else (short,)),
                 size(first.size),
-                first.quantization or "–",
+                *(() if narrow else (first.quantization or "–",)),
                 f"{first.trained_context:,}" if first.trained_context else "–",
                 ", ".join(first.capabilities or ()) or "–",
                 f"all {on_hosts}" if everywhere else ", ".join(names),
             )
-    output_console().print(table)
+    console.print(table)
     for entry in models:
         if entry.drifts:
             places = "; ".join(
@@ -174,7 +182,6 @@ def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> No
 
 def _ask_one(hosts: "Sequence[Any]", open_host: Any, model: str) -> tuple[dict[str, Any], str]:
     """What the first host that answers says of a model, and its name. Raises NoHost."""
-    from worker.errors import HostError, NoHost
 
     failures = []
     for host in hosts:

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli import quoting
 from worker.cli.groups import with_groups
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
-from worker.cli.run import HostOptions, OutputOptions
+from worker.cli.run import HostOptions, OutputOptions, run_batch, say_unreachable
 from worker.cli.settings import opened, settings_for
+from worker.domain.batches import BatchState
+from worker.domain.jobs import FINAL
+from worker.errors import InputRefused, NoHost, SettingsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +81,6 @@ def quote_rows(
     measured: int | None = None,
 ) -> int:
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
-    from worker.cli import quoting
     from worker.cli.reading import ReadingProgress
     from worker.cli.render import error_console
     from worker.door.intake import intake_of
@@ -131,7 +134,6 @@ def _code(quoted: "Quoted", submission: "Submission") -> int:
 
 
 def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
-    from worker.errors import SettingsRefused
 
     if settings.broker_url:
         raise SettingsRefused(
@@ -142,7 +144,6 @@ def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
 
 
 def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions) -> None:
-    from worker.cli.run import run_batch
     from worker.cli.submissions import RunTerms
 
     pilot = replace(entry, submission=entry.submission.model_copy(update={"sample": jobs}))
@@ -154,8 +155,6 @@ def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions
 def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts: HostOptions) -> "Machines":
     """A fleet's hosts as they were last looked at; else each is looked at now."""
     from worker.cli.render import error_console
-    from worker.cli.run import say_unreachable
-    from worker.errors import NoHost
     from worker.hosts.registry import look_at_all
     from worker.hosts.selection import select_hosts
     from worker.ollama.client import OllamaHost
@@ -195,7 +194,6 @@ def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
 
 
 def _check_models(requested: "Mapping[str, int]", machines: "Machines") -> None:
-    from worker.errors import InputRefused
     from worker.hosts.registry import missing_models
 
     have: set[str] = set()
@@ -210,7 +208,6 @@ def _check_models(requested: "Mapping[str, int]", machines: "Machines") -> None:
 
 def _batch_of(conn: "Connection", key: str) -> "Batch | None":
     """The batch that asks this very input already, a pilot of it perhaps."""
-    from worker.domain.batches import BatchState
     from worker.storage.batches import batch_of_key
 
     found = batch_of_key(conn, key)
@@ -221,7 +218,6 @@ def _batch_of(conn: "Connection", key: str) -> "Batch | None":
 
 def _done(conn: "Connection", batch_id: int) -> dict[str, int]:
     """Runner key → jobs that have ended."""
-    from worker.domain.jobs import FINAL
     from worker.storage.reports import jobs_by_runner_key
 
     return {

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -12,11 +12,11 @@ from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.block import Block, block_drawn
-from worker.cli.plain import cells, without_spans
+from worker.cli.plain import SHORTEST, cells, without_spans
 from worker.cli.settings import common_options
 from worker.cli.streams import drawing
 from worker.domain.batches import BatchProgress
@@ -27,6 +27,8 @@ from worker.records import record
 from worker.storage.host_rows import HostRow
 from worker.storage.results import ModelFigures
 
+LEAST_CUT = 24
+"""Columns that a cell keeps which is cut at its end, where others can take more lines."""
 SHORTEST_BAR = 6
 """Columns; a bar that would be shorter is left out."""
 QUIET_SECONDS = 10.0
@@ -72,12 +74,48 @@ def _unfolded(console: Console) -> Console:
     return console
 
 
+class PlainTable(Table):
+    """A table that breaks no word of its columns that take several lines, where there is room for that."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Any]:
+        room = options.max_width - 2 * (len(self.columns) - 1)
+        most = [self._widest(column, str.splitlines) for column in self.columns]
+        words = [self._widest(column, str.split) for column in self.columns]
+        for shortest in (LEAST_CUT, SHORTEST):
+            least = [
+                whole if column.no_wrap else word if column.overflow == "fold" else min(whole, shortest)
+                for column, whole, word in zip(self.columns, most, words, strict=True)
+            ]
+            if sum(least) <= room < sum(most):
+                for column, width in zip(self.columns, spread(least, most, room), strict=True):
+                    column.width = width
+                break
+        yield from super().__rich_console__(console, options)
+
+    def _widest(self, column: Column, parts: Callable[[str], Sequence[str]]) -> int:
+        texts = [*([str(column.header)] if self.show_header else []), *map(str, column.cells)]
+        return max((cells(part) for text in texts for part in parts(text)), default=0)
+
+
+def spread(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """Widths between the least and the most that each column takes, which fill the room; who lacks most gets first.
+
+    >>> spread([5, 8, 11], [5, 30, 20], 30)
+    [5, 14, 11]
+    """
+    widths = list(least)
+    while sum(widths) < room:
+        lacking = [whole - width for whole, width in zip(most, widths, strict=True)]
+        widths[lacking.index(max(lacking))] += 1
+    return widths
+
+
 def plain_table(
     *columns: str, right: Collection[str] = (), fold: Collection[str] = (), cut: Collection[str] = ()
 ) -> Table:
     """A table without lines. ``right`` names the columns of numbers; where the terminal is too narrow those in ``fold``
     take several lines, and those in ``cut``, made of ``one_line``, lose their ends; the others stay whole."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = PlainTable(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
             name,

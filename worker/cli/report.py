@@ -13,6 +13,7 @@ from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
+from worker.exports.writers import replacing
 from worker.policy.figures import By, Line
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def report(
     Example: caravan report @last --group-by host --html night.html
     """
     from worker.cli.moments import parse_moment
-    from worker.exports.writers import replacing
     from worker.reports.report import make_report
 
     settings = settings_for()

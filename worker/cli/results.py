@@ -11,7 +11,7 @@ import typer
 from worker.cli.actions import Matching, parse_pair, refuse_unknown_metadata
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
-from worker.cli.external import TableOptions
+from worker.cli.external import TableOptions, external_url
 from worker.cli.groups import option, values_of, with_groups
 from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
@@ -20,12 +20,13 @@ from worker.cli.streams import machine_output, reader_gone
 from worker.cli.submissions import character
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
+from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
+from worker.exports.writers import CsvForm, check_output
 from worker.records import record
 from worker.storage.batches import find_batch, get_batch
 
 if TYPE_CHECKING:
-    from worker.domain.selection import Selection
     from worker.exports.columns import Fields
     from worker.storage.engine import Database
 
@@ -136,7 +137,6 @@ def _results(options: dict[str, Any]) -> None:
     from worker.cli.render import error_console
     from worker.exports.columns import fields_of
     from worker.exports.files import ResultWriter
-    from worker.exports.writers import CsvForm, check_output
 
     batch, output, as_ = options["batch"], options["output"], options["as_"]
     snapshots = [one for one in (options["to_sqlite"], options["to_duckdb"]) if one is not None]
@@ -202,7 +202,6 @@ def _results(options: dict[str, Any]) -> None:
 
 
 def _to_table(options: dict[str, Any], fields: "Fields") -> None:
-    from worker.cli.external import external_url
     from worker.cli.render import error_console
     from worker.exports.external_table import append_results
     from worker.storage.external import open_external
@@ -253,8 +252,6 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None,
 
 
 def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
-    from worker.domain.runners import normalise_model
-    from worker.domain.selection import Selection
 
     now = database.clock().now()
     metadata = dict(parse_pair(one) for one in options["where"] or ())

@@ -12,6 +12,8 @@ from worker.cli.json_output import AsJson
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
+from worker.errors import InputRefused, Problem
+from worker.exports.writers import CsvForm
 from worker.records import record
 
 if TYPE_CHECKING:
@@ -104,7 +106,6 @@ def run(
     """
     from worker.cli.exits import FAILED_OR_HELD
     from worker.cli.submissions import RunTerms, character, entry_of
-    from worker.exports.writers import CsvForm
 
     settings = settings_for()
     entry = entry_of(settings, file, options, output=outputs.output, force=force)
@@ -195,7 +196,6 @@ def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
 @contextmanager
 def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None]":
     """Name the models of the hosts where rows lack one and the command has none either."""
-    from worker.errors import InputRefused, Problem
 
     try:
         yield

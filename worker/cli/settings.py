@@ -9,6 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from worker.clock import SystemClock
 from worker.records import record
 from worker.settings import Settings, load_settings, settings_with_origins
 from worker.storage.engine import Database, database_url, open_database
@@ -99,7 +100,6 @@ def opened(settings: Settings) -> Iterator[Database]:
     try:
         if not is_current(database):
             if not settings.database_url:
-                from worker.clock import SystemClock
                 from worker.storage.backup import bring_up_to_date
 
                 bring_up_to_date(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worker.cli.answers import answers_of
-from worker.cli.hours import HoursOptions, zone_name
+from worker.cli.documents import from_documents
+from worker.cli.external import keep_query
+from worker.cli.hours import HoursOptions, windows_of, zone_name
 from worker.cli.options import NoticeOptions, PromptOptions, RowsOptions, SubmissionOptions
 from worker.clock import SystemClock
 from worker.errors import InputRefused, Problem
-from worker.exports.writers import AS_USUAL, CsvForm
+from worker.exports.writers import AS_USUAL, CsvForm, check_output
 from worker.records import record
 
 if TYPE_CHECKING:
@@ -68,15 +70,12 @@ def entry_of(
     """What ``run`` and ``submit`` submit; None where ``--show`` printed prompts instead. Everything that is wrong with the
     command itself is said here. Raises InputRefused, SettingsRefused, typer.BadParameter.
     """
-    from worker.cli.documents import from_documents
     from worker.cli.take_in import show_prompts
     from worker.door.again import Again
 
     submission = submission_of(settings, options, **terms)
     outputs = _outputs(settings, file, options, force=force)
     if output is not None:
-        from worker.exports.writers import check_output
-
         check_output(output)
         outputs.check(output)
     show, again = options.sample.show, options.again
@@ -90,7 +89,6 @@ def entry_of(
         chosen = Again(again.from_, tuple(again.state or ()), tuple(again.code or ()), answers)
         return Entry(submission.model_copy(update={"override": True}), chosen, outputs)
     if options.query.from_sql is not None:
-        from worker.cli.external import keep_query
         from worker.door.rows import RowFile
 
         row_file = RowFile(keep_query(settings, options.query.from_sql, options.query.sql_url), "sql")
@@ -124,7 +122,6 @@ def submission_of(settings: "Settings", options: SubmissionOptions, **more: Any)
 
     Raises InputRefused, SettingsRefused, typer.BadParameter.
     """
-    from worker.cli.hours import windows_of
     from worker.domain.keeping import parse_keep
     from worker.serving.brake import parse_max_failures
 

@@ -10,6 +10,7 @@ from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import opened, settings_for
+from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +103,6 @@ def _models_checked(
 
     def pull_allowed(models: list[str]) -> None:
         from worker.cli.pulling import puller
-        from worker.errors import SettingsRefused
         from worker.ollama.client import OllamaHost
 
         if settings.database_url and not settings.allow_pull:

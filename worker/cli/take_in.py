@@ -31,6 +31,7 @@ from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.settings import Settings
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
+from worker.storage.notices import list_notices
 
 
 def take_in(
@@ -156,7 +157,6 @@ def tell(
     if not submission.notices:
         return
     from worker.reports.notices import deliver_notices
-    from worker.storage.notices import list_notices
 
     try:
         deliver_notices(database, clock=clock, means=settings.means, batch_id=batch_id)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from worker.errors import ExtraMissing
+from worker.errors import AlreadyRunning, ExtraMissing
 
 if TYPE_CHECKING:
     from worker.clock import Clock
@@ -39,7 +39,6 @@ def is_served(settings: "Settings", database: "Database", clock: "Clock") -> boo
             return True
     if settings.broker_url:
         return False
-    from worker.errors import AlreadyRunning
     from worker.stack.home import lock_home
 
     try:

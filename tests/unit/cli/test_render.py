@@ -13,6 +13,7 @@ from worker.cli.render import (
     _unfolded,
     batch_progress_bar,
     host_does,
+    plain_table,
     progress_line,
     rates,
     summary_tables,
@@ -140,3 +141,15 @@ def test_off_a_terminal_nothing_is_folded_and_on_one_between_words() -> None:
 
     assert piped.getvalue().count("\n") == 1
     assert all(row.split() == ["word"] * 8 for row in shown.getvalue().splitlines()[:-1])
+
+
+@pytest.mark.parametrize("width", [70, 80, 120])
+def test_a_table_breaks_no_word_where_there_is_room(width: int) -> None:
+    table = plain_table("name", "url", "slots", "state", right=("slots",), fold=("name", "url", "state"))
+    table.add_row("gpu-1", "http://127.0.0.1:11434/ollama", "auto", "unreachable: connection refused " * 3)
+    file = io.StringIO()
+
+    SafeConsole(file=file, width=width).print(table)
+
+    assert "http://127.0.0.1:11434/ollama" in file.getvalue()
+    assert all(cells(row.rstrip()) <= width for row in file.getvalue().splitlines())

@@ -8,6 +8,7 @@ from worker.cli.confirm import confirm
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.schedules.lines import next_firing
 from worker.cli.schedules.options import ScheduleName, Yes
+from worker.errors import Conflict
 
 
 def schedule_pause(
@@ -70,7 +71,6 @@ def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
     """
     from worker.cli.exits import FAILED_OR_HELD
     from worker.cli.settings import opened, settings_for
-    from worker.errors import Conflict
     from worker.schedules.answers import write_answers
     from worker.schedules.late import take_late_answers
     from worker.storage.schedules import get_schedule

@@ -22,6 +22,7 @@ from worker.cli.schedules.options import (
     PutOptions,
     Yes,
 )
+from worker.errors import Conflict
 
 if TYPE_CHECKING:
     from worker.domain.schedules import Schedule, ScheduleSpec
@@ -202,7 +203,6 @@ def _print_schedule(
     now: datetime,
     as_json: bool,
 ) -> None:
-    from worker.errors import Conflict
     from worker.schedules.keep import Put
 
     for line in differences:

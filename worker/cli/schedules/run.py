@@ -10,6 +10,7 @@ import typer
 from worker.cli.exits import FAILED_OR_HELD
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.schedules.options import ScheduleName
+from worker.errors import AlreadyRunning, InputRefused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +62,6 @@ def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls:
     """Fire a schedule. Returns the exit code. Raises NotFound, Conflict, InputRefused, NoHost."""
     from worker.cli.render import error_console
     from worker.cli.settings import quiet_log
-    from worker.errors import AlreadyRunning
     from worker.stack.embedded import embedded
 
     quiet_log(settings)
@@ -85,7 +85,6 @@ def _here(
     from worker.cli.run import models_checked, say_unreachable
     from worker.cli.summary import RunView, show_to_the_end
     from worker.door.submit import Receipt
-    from worker.errors import InputRefused
     from worker.hosts.selection import select_hosts
     from worker.schedules.fire import fire
     from worker.schedules.reading import reading_of
