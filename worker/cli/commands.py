@@ -55,7 +55,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "More": {
         "demo": Entry("worker.cli.demo", "demo", "Show Caravan at work on two simulated hosts, in a minute."),
         "health": Entry("worker.cli.health", "health", "Say whether all is well; exit code 1 when it is not."),
-        "notify": Entry("worker.cli.health", "notify", "Try the channels that report trouble."),
+        "notify": Entry("worker.cli.notify", "notify", "Try the channels that report trouble."),
         "info": Entry("worker.cli.info", "info", "Show versions, database, and where settings come from."),
         "simulate": Entry("simulator.command", "simulate", "Simulate Ollama hosts for any client, until Ctrl-C."),
     },

@@ -26,8 +26,8 @@ def demo(
     Example: caravan demo
     """
     from api_schemas.submissions import Submission
+    from worker.cli.hosts_at_hand import models_checked
     from worker.cli.render import error_console
-    from worker.cli.run import models_checked
     from worker.cli.submissions import Entry
     from worker.cli.summary import RunView, show_to_the_end, sum_up
     from worker.cli.take_in import take_in

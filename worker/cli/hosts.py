@@ -117,7 +117,9 @@ def hosts_add(
     from worker.storage.hosts import host_at, is_permanent
 
     if not _NAME.fullmatch(name):
-        raise SettingsRefused(f"{name[:100]!r} is no name for a host: letters, digits and . _ : - do")
+        raise SettingsRefused(
+            f"{name[:100]!r} is not a valid name for a host. Use letters, digits and . _ : -"
+        )
     host = Host(
         name,
         host_address(url),
@@ -143,7 +145,8 @@ def hosts_add(
             _set_hours(db, name, windows)
     if twin is not None and doubled:
         typer.echo(
-            f"caravan: {twin.name} is at the same address: under two names one server is made to load against itself",
+            f"caravan: {twin.name} has the same address. Register each server once: under two names, conflicting loads are "
+            "scheduled on it",
             err=True,
         )
     _report(settings, seen, "added", json_=json_)

@@ -8,10 +8,11 @@ import typer
 
 from worker.cli import quoting
 from worker.cli.groups import with_groups
+from worker.cli.hosts_at_hand import say_unreachable
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
-from worker.cli.run import HostOptions, OutputOptions, run_batch, say_unreachable
+from worker.cli.run import HostOptions, OutputOptions, run_batch
 from worker.cli.settings import opened, settings_for
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL

@@ -1,7 +1,6 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,19 +11,13 @@ from worker.cli.json_output import AsJson
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
-from worker.errors import InputRefused, Problem
 from worker.exports.writers import CsvForm
 from worker.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from rich.console import Console
 
-    from api_schemas.submissions import Submission
     from worker.cli.submissions import Entry, RunTerms
-    from worker.door.observer import CheckModels
-    from worker.hosts.registry import HostLook
     from worker.settings import Settings
     from worker.stack.main_job import Workplace
 
@@ -132,6 +125,7 @@ def run_batch(
     slots: int | None,
 ) -> int:
     """The main job while a person looks on. Returns the exit code."""
+    from worker.cli.hosts_at_hand import say_unreachable
     from worker.cli.memory import limit_arenas
     from worker.cli.render import error_console
     from worker.stack.main_job import workplace
@@ -146,6 +140,7 @@ def run_batch(
 
 def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunTerms") -> int:
     from worker.cli.exits import finished_code
+    from worker.cli.hosts_at_hand import models_checked, models_named
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.summary import RunView, interrupted, show_to_the_end, sum_up, write_output
     from worker.cli.take_in import pilot_of, take_in, tell
@@ -182,43 +177,3 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     complete = write_output(shown, look, terms, console)
     code = sum_up(shown, look, console, as_json=terms.as_json, written=terms.output is not None)
     return code if complete else 1
-
-
-def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
-    """Which hosts are left out for now, and why."""
-    for look in looks:
-        if look.error is not None:
-            console.print(
-                f"{look.host.name} cannot be reached and is left out for now: {look.error}", style="yellow"
-            )
-
-
-@contextmanager
-def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None]":
-    """Name the models of the hosts where rows lack one and the command has none either."""
-
-    try:
-        yield
-    except InputRefused as error:
-        lacking = [one for one in error.problems if (one.field, one.code) == ("model", "missing")]
-        if submission.models or not lacking or not place.models:
-            raise
-        have = ", ".join(sorted(place.models))
-        hint = Problem(0, "--model", "missing", f"give --model; your hosts have {have}")
-        others = [one for one in error.problems if one not in lacking]
-        if others:
-            raise InputRefused(
-                [*error.problems, hint], more_problems=error.more_problems, alike=error.alike
-            ) from None
-        raise InputRefused([hint]) from None
-
-
-def models_checked(place: "Workplace", console: "Console", *, pull: bool = False) -> "CheckModels":
-    """Refuses models that none of the hosts has, or pulls them first."""
-    from worker.cli.pulling import puller
-    from worker.hosts.registry import models_check
-
-    hosts = [look.host for look in place.looks if look.error is None]
-    return models_check(
-        place.models, puller(place.database, place.open_host, hosts, console) if pull else None
-    )

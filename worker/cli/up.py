@@ -24,9 +24,9 @@ def up(
 
     Example: caravan up --host http://gpu-1:11434
     """
+    from worker.cli.hosts_at_hand import say_unreachable
     from worker.cli.memory import limit_arenas
     from worker.cli.render import error_console
-    from worker.cli.run import say_unreachable
     from worker.hosts.registry import register
     from worker.hosts.selection import permanent_hosts, select_hosts
     from worker.observability.logging import configure

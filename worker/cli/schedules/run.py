@@ -82,7 +82,7 @@ def _here(
     stack: "Embedded", console: "Console", name: str, *, wait: bool, as_json: bool, urls: list[str] | None
 ) -> int:
     """Read, ask and answer in this process."""
-    from worker.cli.run import models_checked, say_unreachable
+    from worker.cli.hosts_at_hand import models_checked, say_unreachable
     from worker.cli.summary import RunView, show_to_the_end
     from worker.door.submit import Receipt
     from worker.hosts.selection import select_hosts

@@ -1,0 +1,55 @@
+"""The hosts that a command works with: those that cannot be reached are said, and models are looked for among the others."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from worker.errors import InputRefused, Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from api_schemas.submissions import Submission
+    from worker.door.observer import CheckModels
+    from worker.hosts.registry import HostLook
+    from worker.stack.main_job import Workplace
+
+
+def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
+    """Which hosts are left out for now, and why."""
+    for look in looks:
+        if look.error is not None:
+            console.print(
+                f"{look.host.name} cannot be reached and is left out for now: {look.error}", style="yellow"
+            )
+
+
+@contextmanager
+def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None]":
+    """Name the models of the hosts where rows lack one and the command has none either."""
+
+    try:
+        yield
+    except InputRefused as error:
+        lacking = [one for one in error.problems if (one.field, one.code) == ("model", "missing")]
+        if submission.models or not lacking or not place.models:
+            raise
+        have = ", ".join(sorted(place.models))
+        hint = Problem(0, "--model", "missing", f"give --model; your hosts have {have}")
+        others = [one for one in error.problems if one not in lacking]
+        if others:
+            raise InputRefused(
+                [*error.problems, hint], more_problems=error.more_problems, alike=error.alike
+            ) from None
+        raise InputRefused([hint]) from None
+
+
+def models_checked(place: "Workplace", console: "Console", *, pull: bool = False) -> "CheckModels":
+    """Refuses models that none of the hosts has, or pulls them first."""
+    from worker.cli.pulling import puller
+    from worker.hosts.registry import models_check
+
+    hosts = [look.host for look in place.looks if look.error is None]
+    return models_check(
+        place.models, puller(place.database, place.open_host, hosts, console) if pull else None
+    )
