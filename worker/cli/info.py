@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import platform
-from typing import Any
+from typing import Annotated, Any
 
+from worker.cli.groups import option
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.render import output_console, plain_table
 from worker.cli.settings import opened, origins_for
@@ -17,7 +18,10 @@ from worker.storage.host_rows import read_hosts
 from worker.storage.migrate import HEAD, revision
 
 
-def info(json_: AsJson = False) -> None:
+def info(
+    all_: Annotated[bool, option("--all", "List the settings that have their defaults too.")] = False,
+    json_: AsJson = False,
+) -> None:
     """Show versions, database, and where settings come from.
 
     Passwords are never shown. Nothing is made or changed.
@@ -39,9 +43,13 @@ def info(json_: AsJson = False) -> None:
     console.print(table)
     console.print()
     table = plain_table("setting", "value", "from")
-    for name, setting in found["settings"].items():
+    shown = {n: s for n, s in found["settings"].items() if all_ or s["origin"] != "default"}
+    for name, setting in shown.items():
         table.add_row(name, _cell(setting["value"]), setting["origin"])
-    console.print(table)
+    if shown:
+        console.print(table)
+    if others := len(found["settings"]) - len(shown):
+        console.print(f"{others} {'other ' if shown else ''}settings have their defaults: caravan info --all")
 
 
 def _cell(value: object) -> str:
