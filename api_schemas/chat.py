@@ -96,7 +96,7 @@ ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CalledFunction(_Strict):
@@ -152,7 +152,7 @@ class Tool(_Strict):
 class ChatFields(BaseModel):
     """The fields of a chat request that a producer may give."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
     model: str | None = Field(
         default=None,

@@ -21,7 +21,7 @@ State = Literal[
 class ResultError(BaseModel):
     """Why a job has no answer."""
 
-    model_config = ConfigDict(title="Error")
+    model_config = ConfigDict(defer_build=True, title="Error")
 
     code: str = Field(description="One of the codes in docs/reference/errors.md.")
     message: str
@@ -41,6 +41,7 @@ class ResultLine(BaseModel):
     """What became of one job. Lines come in the order of the input; failed jobs are among them."""
 
     model_config = ConfigDict(
+        defer_build=True,
         title="Caravan result line",
         protected_namespaces=(),
         json_schema_serialization_defaults_required=True,

@@ -20,7 +20,7 @@ OnBadLine = Literal["refuse", "skip"]
 class NoticeTarget(BaseModel):
     """Who is notified when the batch is over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     channel: Channel
     target: str = Field(min_length=1, description="A URL, a mail address or a command.")
@@ -35,7 +35,7 @@ class NoticeTarget(BaseModel):
 class RowRules(BaseModel):
     """How rows become prompts, and which of the rows are taken."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     prompt: str | None = Field(
         default=None,
@@ -103,7 +103,7 @@ class RowRules(BaseModel):
 class RequestDefaults(BaseModel):
     """What the rows are asked with, where they say nothing else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     models: tuple[str, ...] = Field(
         default=(), description="For rows that name none; of several, each row is asked of every one."
@@ -126,7 +126,7 @@ class RequestDefaults(BaseModel):
 class BatchTerms(BaseModel):
     """Which batch it is, what a repeated submission means, and how the batch runs and ends."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     name: str | None = Field(default=None, description="Name of the batch. Default: the file's.")
     key: str | None = Field(
@@ -165,7 +165,7 @@ class BatchTerms(BaseModel):
 class Submission(BatchTerms, RequestDefaults, RowRules):
     """Everything that a producer says about a batch, beside its rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Caravan submission")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", title="Caravan submission")
 
     @classmethod
     def of_defaults(cls, defaults: JobDefaults, **fields: Any) -> Self:

@@ -132,9 +132,12 @@ def rest_of(
     return read
 
 
-def warn_of_deadline(console: Console, quoted: Quoted, deadline: datetime | None) -> None:
+def warn_of_deadline(console: Console, rest: Callable[[], Quoted], deadline: datetime | None) -> None:
     """For a batch on its way: whether it is in time, where it is to be."""
-    if deadline is None or not quoted.jobs or not quoted.hosts:
+    if deadline is None:
+        return
+    quoted = rest()
+    if not quoted.jobs or not quoted.hosts:
         return
     late = not quoted.meets(deadline)
     guess = " (a guess: nobody has seen these models at work here)" if quoted.guessed else ""

@@ -153,7 +153,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     names = [look.host.name for look in place.looks]
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
     if not terms.quiet:
-        warn_of_deadline(console, rest(), receipt.batch.deadline)
+        warn_of_deadline(console, rest, receipt.batch.deadline)
     shown = RunView(place, receipt, rest, pilot_of(submission, receipt))
     started = time.monotonic()
     try:

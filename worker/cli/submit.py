@@ -80,7 +80,7 @@ def submit(
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
     console.print(f"batch {batch.id} ({batch.name}): {batch.jobs:,} jobs{note}; caravan status {batch.id}")
     if quoted is not None:
-        warn_of_deadline(console, quoted, deadline)
+        warn_of_deadline(console, lambda: quoted, deadline)
     if not served:
         console.print(f"Nothing serves it now: start {how_to_serve(settings)}", style="yellow")
 

@@ -264,8 +264,9 @@ class _Watch:
                 with self._progress_pace.reading():
                     progress = self._place.read(self._receipt.batch.id)
                 self._changed, self._read_at = False, now
-            early = now - self._began < EARLY_SECONDS
-            if seen is None or self._situation_pace.is_due(now, soon=early or not progress.open):
+            soon = now - self._began < EARLY_SECONDS or not progress.open
+            over = seen is None and not progress.open and not self._bounds  # before anything was shown
+            if not over and self._situation_pace.is_due(now, soon=soon):
                 seen = self._situation(now)
                 found, reasons = self._expected(progress, seen, now)
         except DatabaseUnavailable as error:  # the workers ride it out

@@ -586,6 +586,14 @@ def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescue
     return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit)
 
 
+_HELD = text(
+    "SELECT 1 FROM hosts WHERE serving_token IS NOT NULL OR intent IS NOT NULL "
+    "UNION ALL SELECT 1 FROM firings WHERE token IS NOT NULL "
+    "UNION ALL SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
+)
+"""Whether anything is held at all: every start asks."""
+
+
 def rescue_holder(
     conn: Connection, *, now: datetime, host: str | None = None, blameless: bool = False
 ) -> Rescued:
@@ -595,6 +603,8 @@ def rescue_holder(
 
     They ran when their worker died, as after ``rescue_stale``; unless they are known to be ``blameless``: none died.
     """
+    if host is None and conn.scalar(_HELD) is None:
+        return Rescued()
     served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
     free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
     conn.execute(update(hosts).where(served).values(free))
