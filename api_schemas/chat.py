@@ -152,7 +152,9 @@ class Tool(_Strict):
 class ChatFields(BaseModel):
     """The fields of a chat request that a producer may give."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     model: str | None = Field(
         default=None,

@@ -16,7 +16,9 @@ MOST_DIMENSIONS = 65_536
 class EmbedFields(BaseModel):
     """The fields of an embed request that a producer may give; of the list of texts that it carries, one."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     model: str | None = Field(
         default=None,

@@ -96,7 +96,9 @@ TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 class GenerateFields(BaseModel):
     """The fields of a generate request that a producer may give."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     model: str | None = Field(
         default=None,

@@ -107,7 +107,9 @@ CustomId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"\
 class CaravanFields(BaseModel):
     """What Caravan adds to a request, whatever is asked."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     custom_id: CustomId | None = Field(
         default=None,
@@ -153,7 +155,9 @@ class CaravanFields(BaseModel):
 class AnswerFields(BaseModel):
     """What counts as an answer of a model that speaks."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     repairs: Annotated[int, Field(ge=0, le=10)] | None = Field(
         default=None,

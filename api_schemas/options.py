@@ -29,7 +29,9 @@ Stop = Annotated[str, Field(min_length=1, max_length=1_000)]
 class Options(BaseModel):
     """Model parameters of one request. Left out: the Modelfile's PARAMETER, else the server's default."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, title="Options")
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", strict=True, allow_inf_nan=False, title="Options"
+    )
 
     # Load-time options: one that changes costs a reload.
     num_ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(

@@ -9,14 +9,12 @@ import json
 import logging
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from worker.domain.health import HealthLimits, Telling
@@ -44,13 +42,19 @@ Tag = Annotated[str, Field(min_length=3, max_length=80)]
 """Shorter than three characters, any answer might begin with it."""
 
 
+def _platform_home() -> Path:
+    import platformdirs  # nobody needs it who names a home
+
+    return Path(platformdirs.user_data_dir("caravan", appauthor=False))
+
+
 class Settings(BaseModel):
     """Every setting. ``docs/reference/configuration.md`` is compared with this class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     home: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("caravan", appauthor=False)),
+        default_factory=_platform_home,
         description="Folder of the embedded database, the spool and the state.",
     )
     database_url: str = Field(
@@ -295,13 +299,18 @@ def _file(settings: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise SettingsRefused(f"{path}: {error}") from error
     try:
-        with Path(path).open("rb") as file:
-            values = tomllib.load(file)
+        text = Path(path).read_bytes()
     except FileNotFoundError as error:
         if required:
             raise SettingsRefused(f"{path}: no such settings file") from error
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise SettingsRefused(f"{path}: {error}") from error
+    import tomllib  # most homes have no settings file
+
+    try:
+        values = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsRefused(f"{path}: {error}") from error
     for name in values:
         _check_name(name, f"{name} in {path}")

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 import typer
@@ -47,8 +48,13 @@ def with_groups(command: Command) -> Command:
     return spread  # type: ignore[return-value]
 
 
+@cache
+def _hints(group: Any) -> dict[str, Any]:
+    return get_type_hints(group, include_extras=True)
+
+
 def _spread(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
+    hints = _hints(group)
     parameters: list[inspect.Parameter] = []
     for field in fields(group):
         hint = hints[field.name]
@@ -67,7 +73,7 @@ def _spread(group: Any) -> list[inspect.Parameter]:
 
 
 def _grouped(group: Any, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(group, include_extras=True)
+    hints = _hints(group)
     return group(
         **{
             field.name: _grouped(hints[field.name], values)

@@ -25,7 +25,6 @@ from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import InputRefused
-from worker.exports.files import ResultWriter
 from worker.exports.results import result_lines
 from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
@@ -44,6 +43,8 @@ from worker.storage.runs import loads_since
 MOST_COMPARED = 10_000
 """Jobs of a batch whose loads are compared with those of first-come-first-served."""
 
+ETA_AFTER = 1.0
+"""Seconds; an estimate costs more than a short run has left."""
 DRAW_SECONDS = 1.0
 """Between two pictures of the same figures, in which only the time that is left changes."""
 
@@ -100,7 +101,7 @@ def _show(view: RunView, looks: Iterator[Look], console: Console) -> Look:
             )
             if view.place.stack is None and look.situation is not None:
                 rate = replace(rate, tokens_per_second=look.situation.tokens_per_second)
-            if eta is not None and look.progress.open:
+            if eta is not None and look.progress.open and look.seconds >= ETA_AFTER:
                 rate = eta.into(rate)
             show(look.progress, rate, situation=look.situation, reasons=look.reasons)
     return look
@@ -130,6 +131,8 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
     output = terms.output
     if output is None:
         return True
+    from worker.exports.files import ResultWriter
+
     wide = " --wide" if terms.wide else ""
     later = f"caravan results {view.batch.id}{wide} -o {shlex.quote(str(output))}"
     arrived = view.receipt

@@ -60,7 +60,6 @@ _TEXTS: tuple[tuple[str, Verdict], ...] = (
         Verdict(False, "the registry cannot be reached from the host"),
     ),
 )
-_COMPILED = tuple((re.compile(text, re.IGNORECASE), verdict) for text, verdict in _TEXTS)
 
 
 def verdict(message: str) -> Verdict:
@@ -71,4 +70,4 @@ def verdict(message: str) -> Verdict:
     >>> verdict("Get https://r.example: dial tcp: lookup r.example: no such host").final
     False
     """
-    return next((found for text, found in _COMPILED if text.search(message)), Verdict(False))
+    return next((found for text, found in _TEXTS if re.search(text, message, re.IGNORECASE)), Verdict(False))

@@ -90,13 +90,8 @@ _TEXTS_OF_MODELS: tuple[tuple[Code, tuple[str, ...]], ...] = (
 )
 
 
-def _compiled(*tables: tuple[tuple[Code, tuple[str, ...]], ...]) -> tuple[tuple[Code, re.Pattern[str]], ...]:
-    rows = [row for table in tables for row in table]
-    return tuple((code, re.compile("|".join(texts), re.IGNORECASE | re.DOTALL)) for code, texts in rows)
-
-
-_REFUSALS = _compiled(_TEXTS, _TEXTS_OF_MODELS)
-_FAILURES = _compiled(_TEXTS, _TEXTS_OF_FAILURE, _TEXTS_OF_MODELS)
+_REFUSALS = (*_TEXTS, *_TEXTS_OF_MODELS)
+_FAILURES = (*_TEXTS, *_TEXTS_OF_FAILURE, *_TEXTS_OF_MODELS)
 
 
 def bad_reply(what: str, data: bytes | bytearray = b"") -> HostError:
@@ -115,8 +110,9 @@ def from_error_value(value: Any, *, status: int | None = None) -> HostError:
     )
 
 
-def _by_text(table: tuple[tuple[Code, re.Pattern[str]], ...], texts: tuple[str, ...]) -> Code | None:
-    for code, pattern in table:
+def _by_text(table: tuple[tuple[Code, tuple[str, ...]], ...], texts: tuple[str, ...]) -> Code | None:
+    for code, patterns in table:
+        pattern = re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)  # re keeps what it compiled
         if any(pattern.search(text) for text in texts):
             return code
     return None

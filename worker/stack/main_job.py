@@ -39,6 +39,8 @@ MOST_SECONDS = 3.0
 FEW = 8
 """Jobs; with no more that are open the end is near, and is not to be missed. So it is with as many as end, at the pace so
 far, within twice ``MOST_SECONDS``."""
+SHORT_SECONDS = 0.5
+"""For so long nothing but the progress of a run is read."""
 EARLY_SECONDS = 10.0
 """For so long each look reads the database again: a person who has just begun wants to see that it moves."""
 SAY_AFTER = 3.0
@@ -265,8 +267,7 @@ class _Watch:
                     progress = self._place.read(self._receipt.batch.id)
                 self._changed, self._read_at = False, now
             soon = now - self._began < EARLY_SECONDS or not progress.open
-            over = seen is None and not progress.open and not self._bounds  # before anything was shown
-            if not over and self._situation_pace.is_due(now, soon=soon):
+            if not self._is_short(progress, now) and self._situation_pace.is_due(now, soon=soon):
                 seen = self._situation(now)
                 found, reasons = self._expected(progress, seen, now)
         except DatabaseUnavailable as error:  # the workers ride it out
@@ -286,6 +287,12 @@ class _Watch:
                 reasons = ["caravan up has ended"]
         self.last = Look(progress, found, now - self._began, seen, reasons, away)
         return self.last
+
+    def _is_short(self, progress: BatchProgress, now: float) -> bool:
+        """Whether all is over, or may soon be, before how the hosts stand was read at all."""
+        if self.last.situation is not None or self._bounds:
+            return False
+        return not progress.open or now - self._began < min(SHORT_SECONDS, self._wait_hosts)
 
     def _is_worth_it(self, progress: BatchProgress, now: float) -> bool:
         """The work has only begun, or its end is near."""
