@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from simulator import gojson, library, registry, v1
+from simulator import gojson, library, registry, responses, v1
 from simulator.bodies import BadRequest
 from simulator.chat import chat
 from simulator.embed import embed, embeddings_of
@@ -188,6 +188,7 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     ("POST", "/v1/chat/completions"): v1.chat_completions,
     ("POST", "/v1/completions"): v1.completions,
     ("POST", "/v1/embeddings"): v1.embeddings,
+    ("POST", "/v1/responses"): responses.responses,
     ("GET", "/v1/models"): v1.models,
     ("GET", "/simulator/state"): _state,
     ("POST", "/simulator/faults"): _faults,

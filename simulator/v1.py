@@ -38,7 +38,7 @@ class Unreadable(BadRequest):
 
 async def chat_completions(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/chat/completions``."""
-    body = _read(request.body)
+    body = read_body(request.body)
     asked = ChatRequest(
         model=str(body.get("model") or ""),
         messages=tuple(_plain_message(one) for one in body.get("messages") or ()),
@@ -58,7 +58,7 @@ async def chat_completions(host: "Host", request: Request, reply: Reply) -> None
 
 async def completions(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/completions``."""
-    body = _read(request.body)
+    body = read_body(request.body)
     asked = GenerateRequest(
         model=str(body.get("model") or ""),
         prompt=str(body.get("prompt") or ""),
@@ -72,7 +72,7 @@ async def completions(host: "Host", request: Request, reply: Reply) -> None:
 
 async def embeddings(host: "Host", request: Request, reply: Reply) -> None:
     """``POST /v1/embeddings``."""
-    body = _read(request.body)
+    body = read_body(request.body)
     found = await embeddings_of(host, body)
     packed = body.get("encoding_format") == "base64"
     data = [
@@ -231,7 +231,8 @@ def _usage(final: Final) -> dict[str, int]:
     }
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def read_body(body: bytes) -> dict[str, Any]:
+    """The object that a body is. Raises BadRequest."""
     try:
         value = gojson.loads(body)
     except gojson.BadJson as error:

@@ -36,7 +36,7 @@ SPEED: Mapping[Line, Mapping[str, tuple[float, float, float]]] = {
 }
 
 
-LATER_MODELS = frozenset({"tool", "tool-two", "minilm"})
+LATER_MODELS = frozenset({"tool", "tool-two", "minilm", "gemma", "smol"})
 """Models that were made for the second set of scenes."""
 NOT_THERE = frozenset({("H", "chat", "loop")})
 """Models that a server did not have when a scene was recorded."""
@@ -80,7 +80,31 @@ def host_settings(recorded: Scene) -> HostSettings:
 def recorded_models(line: Line) -> tuple[SimulatedModel, ...]:
     """The models of ``models.json``."""
     described = scripted_models()
-    return tuple(_model(line, name, one, described["weights"]) for name, one in described["models"].items())
+    models = (_model(line, name, one, described["weights"]) for name, one in described["models"].items())
+    return (*models, *LISTED_MODELS)
+
+
+LISTED_MODELS = (
+    SimulatedModel(
+        "gemma",
+        size_bytes=253_113_588,
+        family="gemma3",
+        parameter_size="268.10M",
+        quantization="Q4_K_M",
+        trained_context=32_768,
+        embedding_length=640,
+    ),
+    SimulatedModel(
+        "smol",
+        size_bytes=98_363_059,
+        family="llama",
+        parameter_size="134.52M",
+        quantization="Q4_1",
+        trained_context=8_192,
+        embedding_length=576,
+    ),
+)
+"""Models that the servers of the second set of scenes had besides. No scene asks them: they are as lists describe them."""
 
 
 def _model(line: Line, name: str, described: Mapping[str, Any], weights: Mapping[str, Any]) -> SimulatedModel:
