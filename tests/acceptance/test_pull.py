@@ -1,4 +1,4 @@
-"""``--pull-missing``: a model that no host has is pulled first, where a registry has it and the fleet allows it."""
+"""``--pull-missing``: a model that no host has is pulled while its jobs wait, where the fleet allows it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import MODELS, Fleet, caravan, write_jobs
 from tests.processes import CARAVAN, Processes
+from tests.waiting import wait_until
 
 Environment = dict[str, str]
 
@@ -42,20 +43,22 @@ def test_what_the_registry_has_is_pulled_onto_each_host_and_answers(
 
     assert refused.returncode == 2
     assert f"no host has the model '{PULLED.name}'" in refused.stderr
-    assert done.stderr.count(f"pulling {PULLED.name} onto") == 2
+    assert f"pulls {PULLED.name} onto " in done.stderr
+    listed = caravan("models", "operations", env=environment).stdout
+    assert listed.count(f"{PULLED.name} on 127.0.0.1") == listed.count("pull done") == 2
     assert caravan("results", "@last", env=environment).stdout.count('"succeeded"') == 4
 
 
-def test_what_no_registry_has_ends_with_the_reason_before_anything_is_asked(
+def test_jobs_of_what_no_registry_has_are_held_with_the_reason(
     environment: Environment, hosts: tuple[simulator.RunningHost, ...], tmp_path: Path
 ) -> None:
     file = one_model(tmp_path / "j.jsonl", MODELS[2])
 
     done = caravan("run", str(file), "--host", hosts[0].url, "--pull-missing", env=environment, check=False)
 
-    assert done.returncode == 4
-    assert f"{MODELS[2]} could not be pulled onto any host" in done.stderr
-    assert "pull model manifest: file does not exist" in done.stderr
+    assert done.returncode == 3
+    said = caravan("explain", "@last", env=environment).stdout
+    assert "failed: pull model manifest: file does not exist" in said.replace("\n", " ")
     assert hosts[0].state()["requests"] == 0
 
 
@@ -93,9 +96,15 @@ def test_a_fleet_pulls_where_it_is_allowed(fleet: Fleet, tmp_path: Path) -> None
 
 def test_a_fleet_without_the_model_anywhere_says_so(fleet: Fleet, tmp_path: Path) -> None:
     fleet.env["CARAVAN_ALLOW_PULL"] = "true"
+    fleet.start_all()
 
-    done = fleet.run("submit", str(one_model(tmp_path / "j.jsonl", MODELS[2])), "--pull-missing", check=False)
+    done = fleet.run("submit", str(one_model(tmp_path / "j.jsonl", MODELS[2])), "--pull-missing")
 
-    assert done.returncode == 4
-    assert f"{MODELS[2]} could not be pulled onto any host: gpu-1: " in done.stderr
-    assert "gpu-2: " in done.stderr
+    assert f"pulls {MODELS[2]} onto gpu-1, gpu-2, and the jobs wait for it" in done.stderr.replace("\n", " ")
+    batch = done.stdout.strip()
+    wait_until(
+        lambda: fleet.status(batch)["counts"] == {"held": 4}, description="jobs are held", interval=0.1
+    )
+    said = fleet.run("explain", batch).stdout
+    assert "pull on gpu-1 failed: pull model manifest: file does not exist" in said
+    assert "pull on gpu-2 failed" in said

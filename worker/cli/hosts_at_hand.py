@@ -45,12 +45,12 @@ def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None
 
 
 def models_checked(place: "Workplace", console: "Console", *, pull: bool = False) -> "CheckModels":
-    """Refuses models that none of the hosts has, or pulls them first."""
+    """Refuses models that none of the hosts has, or begins to pull them."""
     from worker.hosts.registry import models_check
 
     if not pull:
         return models_check(place.models, None)
     from worker.cli.pulling import puller
 
-    hosts = [look.host for look in place.looks if look.error is None]
-    return models_check(place.models, puller(place.database, place.open_host, hosts, console))
+    hosts = [look.host.name for look in place.looks if look.error is None]
+    return models_check(place.models, puller(place.database, hosts, console))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from worker.clock import Clock
-    from worker.domain.hosts import Host
     from worker.door.observer import CheckModels
     from worker.errors import Problem
     from worker.settings import Settings
@@ -103,16 +102,13 @@ def _models_checked(
 
     def pull_allowed(models: list[str]) -> None:
         from worker.cli.pulling import puller
-        from worker.ollama.client import OllamaHost
 
         if settings.database_url and not settings.allow_pull:
             raise SettingsRefused(
                 "--pull-missing: this fleet does not allow it; CARAVAN_ALLOW_PULL=true does"
             )
 
-        def open_host(host: "Host") -> OllamaHost:
-            return OllamaHost.of(host, deadlines=settings.deadlines)
-
-        puller(database, open_host, permanent_hosts(database), console)(models)
+        hosts = [host.name for host in permanent_hosts(database)]
+        puller(database, hosts, console)(models)
 
     return check

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.clock import Clock
-from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
+from worker.domain.model_operations import BRINGS, ModelOperation, ModelPart, ModelVerb, PartState
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Conflict, NotFound, SettingsRefused
 from worker.records import record
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import lock_fleet
-from worker.storage.model_operations import begin_models, jobs_of_model
+from worker.storage.model_operations import begin_models, jobs_of_model, list_model_operations
 from worker.storage.reports import DiskModel, list_models
 
 _LONGEST_NAME = 600
@@ -96,6 +96,40 @@ def begin(
         return begin_models(
             conn, verb, models, on_hosts, arguments=given, now=clock.now(), principal=principal
         )
+
+    return database.transact(decide)
+
+
+def begin_pull(
+    database: Database,
+    models: Sequence[str],
+    on_hosts: Sequence[str],
+    *,
+    clock: Clock,
+    principal: str | None = None,
+) -> list[ModelOperation]:
+    """Have models pulled that jobs wait for; a model that an operation brings to one of these hosts already is left to that
+    one. Returns the operations that bring them. Raises Conflict where a model is just being removed or moved there.
+    """
+
+    def decide(conn: Connection) -> list[ModelOperation]:
+        lock_fleet(conn)
+        under_way = [
+            operation
+            for operation in list_model_operations(conn, open_only=True)
+            if operation.verb in BRINGS
+            and any(
+                part.is_open and part.host in on_hosts and part.model in models for part in operation.parts
+            )
+        ]
+        coming = {part.model for operation in under_way for part in operation.parts if part.is_open}
+        missing = [model for model in models if model not in coming]
+        if not missing:
+            return under_way
+        begun = begin_models(
+            conn, ModelVerb.PULL, missing, on_hosts, arguments={}, now=clock.now(), principal=principal
+        )
+        return [*under_way, begun]
 
     return database.transact(decide)
 

@@ -189,13 +189,13 @@ def missing_models(models: Mapping[str, int], have: Iterable[str]) -> list[Probl
 
 
 Pull = Callable[[list[str]], None]
-"""Brings models to hosts. Raises NoHost where none takes one."""
+"""Begins to bring models to hosts; jobs wait for them."""
 
 
 def models_check(
     have: Collection[str], pull: Pull | None = None
 ) -> Callable[[Mapping[str, int]], list[Problem]]:
-    """A check that refuses models which no host has; with ``pull`` they are brought there first."""
+    """A check that refuses models which no host has; with ``pull`` they are on their way then."""
 
     def check(models: Mapping[str, int]) -> list[Problem]:
         missing = missing_models(models, have)

@@ -1,10 +1,12 @@
 """Parks the jobs that no host can do, and tells which idle hosts have work."""
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 
 from worker.clock import Clock
 from worker.domain.backlog import Waiting
 from worker.domain.hosts import Health
+from worker.domain.model_operations import BRINGS
 from worker.domain.runners import RunnerKey, concrete
 from worker.errors import Code
 from worker.maintenance.service import Counts
@@ -14,12 +16,14 @@ from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import failing_keys
 from worker.storage.jobs import hold_jobs
-from worker.storage.model_operations import hosts_with_parts, last_removal
+from worker.storage.model_operations import failed_parts, hosts_with_parts, last_removal, open_parts
 
 CHUNK = 5000
 """Jobs of a runner key in one pass."""
 LOADS_TRIED = 3
 """Failed loads in a row on each host that has the model, after which its jobs are parked."""
+FAILURES_KNOWN = timedelta(days=7)
+"""A pull that failed longer ago is no reason why a model is not there."""
 
 
 def hold(
@@ -37,7 +41,7 @@ def hold_unservable(
     database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
 ) -> int:
     """Park the jobs that none of the hosts (of those named in ``among``) can do: none has their model, or it failed to
-    load ``LOADS_TRIED`` times in a row on each that has it.
+    load ``LOADS_TRIED`` times in a row on each that has it. Jobs wait as long as an operation brings their model.
 
     A host that was never looked at may have any model, so nothing is parked while there is one.
     """
@@ -46,6 +50,9 @@ def hold_unservable(
         views = [view for view in read_hosts(conn, now) if among is None or view.name in among]
         backlog = read_backlog(conn, now=now, batch_id=batch_id)
         failing = failing_keys(conn, now, failures=LOADS_TRIED) if backlog else {}
+        names = {view.name for view in views}
+        parts = open_parts(conn) if backlog else []
+        coming = {part.model for part in parts if part.verb in BRINGS and part.host in names}
     if not views or any(not view.looked for view in views):
         return 0
     held = 0
@@ -55,7 +62,9 @@ def hold_unservable(
             continue
         code, reason = fault
         if code is Code.MODEL_MISSING:
-            reason = _missing(database, waiting.model, views)
+            if waiting.model in coming:
+                continue
+            reason = _missing(database, waiting.model, views, now)
         with database.write() as conn:
             jobs = hold_jobs(
                 conn,
@@ -91,18 +100,24 @@ def _fault(
     return (Code(code) if code in set(Code) else Code.LOAD_FAILED), reason
 
 
-def _missing(database: Database, model: str, views: Collection[HostRow]) -> str:
-    """That no host has the model, who removed it, where somebody did, and what brings it back."""
-    names = ", ".join(sorted(view.name for view in views))
+def _missing(database: Database, model: str, views: Collection[HostRow], now: datetime) -> str:
+    """That no host has the model, who removed it, or why it did not come, where somebody tried, and what brings it."""
+    names = sorted(view.name for view in views)
     with database.read() as conn:
         removal = last_removal(conn, model)
+        failed = [
+            part
+            for part in failed_parts(conn, since=now - FAILURES_KNOWN)
+            if part.verb in BRINGS and part.model == model and part.host in names
+        ]
     removed = ""
     if removal is not None:
         host, at = removal
         removed = f"; caravan models rm removed it from {host} at {at:%Y-%m-%d %H:%M} UTC"
+    tried = "".join(f"; {part.verb} on {part.host} failed: {part.error}" for part in failed)
     return (
-        f"no host has {model} (looked at {names}){removed}; caravan models pull {model} brings it, and its jobs go on; "
-        "or pull it there, then caravan retry --state held"
+        f"no host has {model} (looked at {', '.join(names)}){removed}{tried}; "
+        f"caravan models pull {model} brings it, and its jobs go on; or pull it there, then caravan retry --state held"
     )
 
 

@@ -41,7 +41,6 @@ EVENTS: Mapping[str, str] = {
     "host.recovered": "a host answered again after its quarantine: host",
     "host.slow": "a host generates much more slowly than it did: host, reason",
     "host.unreachable": "a host could not be looked at: host, message",
-    "model.pulled": "a model was pulled onto a host: host, model",
     "model.operated": "an operation on a model ended on a host: host, verb, model, state, message",
     "serving.failed": "a defect ended a pass over a host; what ran was stored, the rest given back: host, message",
     "runner.loading": "a load was decided: host, runner_key, reason",

@@ -308,7 +308,7 @@ def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float)
     found: dict[str, Pace] = {}
     for report in machines.reports:
         models = machines.models.get(report.host.name)
-        size, guess = None, tokens / TOKENS_PER_SECOND
+        size, guess = None, max(tokens / TOKENS_PER_SECOND, VECTOR_PRIOR)
         if models is not None:
             there = [models[name] for name in sorted(wanted) if name in models]
             if not there:

@@ -196,10 +196,12 @@ def _in_code(text: str, at: int) -> bool:
 
 
 def _is_start_of_tag(text: str, families: Sequence[Marks]) -> bool:
+    if len(text) < 2:
+        return False
     start = text.lower()
-    return len(text) > 1 and any(
-        mark.lower().startswith(start)
-        for mark in (*(family.opening for family in families if not family.are_words), "<|channel|>")
+    return "<|channel|>".startswith(start) or any(
+        len(text) <= len(family.opening) and family.lowered[0].startswith(start) and not family.are_words
+        for family in families
     )
 
 

@@ -85,6 +85,20 @@ def room_needed(conn: Connection, batch_id: int) -> Room:
     )
 
 
+_DIGESTS = text(
+    "SELECT model, count(DISTINCT digest) AS digests FROM ("
+    f"SELECT * FROM (SELECT model, digest FROM results WHERE batch_id = :batch ORDER BY job_id LIMIT {_MOST}) AS first "
+    "UNION ALL SELECT * FROM (SELECT model, digest FROM results WHERE batch_id = :batch ORDER BY job_id DESC "
+    f"LIMIT {_MOST}) AS last) AS ends GROUP BY model ORDER BY model"
+)
+
+
+def digest_counts(conn: Connection, batch_id: int) -> dict[str, int]:
+    """Model → how many different weights gave the first and the last answers of the batch. Who needs all of them has
+    ``results.model_figures``, which reads each result."""
+    return {row.model: int(row.digests) for row in conn.execute(_DIGESTS, {"batch": batch_id})}
+
+
 def _tried(runner_key: str, largest: int | None) -> int:
     """The window in which a job had no room: one that it did not name has grown as far as its model allows."""
     key = RunnerKey.parse(runner_key)

@@ -5,6 +5,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,6 +139,23 @@ def test_an_embedding_model_is_loaded_beside_prompts_and_each_kind_is_told_what_
     assert [one["error"]["code"] for one in (spoken, embedded)] == [Code.UNSUPPORTED] * 2
     assert "does not support generate" in spoken["error"]["message"]
     assert "does not support embeddings" in embedded["error"]["message"]
+
+
+@pytest.mark.parametrize(("gigabytes", "together"), [(2.5, False), (3.0, True)])
+def test_an_embedding_model_stays_beside_a_speaking_one_where_the_memory_of_the_host_allows_it(
+    database: Database, clock: Clock, gigabytes: float, together: bool
+) -> None:
+    lines = [line for n in range(3) for line in (embed(f"t{n}"), {"model": MODELS[0], "prompt": f"Say {n}."})]
+    with simulator.running(embedding_host(line="H", max_loaded_models=2)) as (running,):
+        host = add(database, clock, running, models_at_once=2, memory=int(gigabytes * 2**30))
+        batch = submit(database, clock, lines)
+        serve(database, clock, host)
+        with closing(OllamaHost(running.url)) as gpu:
+            loaded = {model.name: model.size for model in gpu.loaded()}
+
+    assert counts(database, batch) == {JobState.SUCCEEDED: 6}
+    assert (len(loaded) == 2) is together
+    assert sum(loaded.values()) <= gigabytes * 2**30
 
 
 @pytest.fixture

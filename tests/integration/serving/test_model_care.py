@@ -18,7 +18,8 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import Conflict
-from worker.hosts.models import begin
+from worker.explain import explain
+from worker.hosts.models import begin, begin_pull
 from worker.hosts.recipes import checked_recipe
 from worker.maintenance.hold import hosts_to_wake
 from worker.ollama import models
@@ -468,3 +469,38 @@ def test_a_load_that_fails_is_over_at_once_and_costs_no_job(database: Database, 
         failed = part(database, load)
         assert (failed.state, failed.next_at) == (PartState.FAILED, None)
         assert "no room" in str(failed.error)
+
+
+def test_jobs_wait_for_a_model_that_is_on_its_way_and_go_on_when_it_came(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated(models=(HERE,), pullable=(ELSEWHERE,))) as (running,):
+        host = add(database, clock, running)
+        (pull,) = begin_pull(database, [ELSEWHERE.name], ["gpu-1"], clock=clock)
+        batch = submit(database, clock, sentences(ELSEWHERE.name, 3))
+
+        tidy(database, clock=clock)
+        assert counts(database, batch) == {JobState.QUEUED: 3}
+        assert (
+            explain(database, str(batch.id), clock=clock)
+            .sentences[-1]
+            .startswith(f"no host has {ELSEWHERE.name} yet: pulling {ELSEWHERE.name} on gpu-1")
+        )
+        assert begin_pull(database, [ELSEWHERE.name], ["gpu-1", "gpu-2"], clock=clock) == [pull]
+        serve(database, clock, host)
+
+    assert counts(database, batch) == {JobState.SUCCEEDED: 3}
+
+
+def test_jobs_are_held_with_the_reason_where_their_model_does_not_come(
+    database: Database, clock: Clock
+) -> None:
+    with simulator.running(simulated(models=(HERE,))) as (running,):
+        host = add(database, clock, running)
+        begin_pull(database, [ELSEWHERE.name], ["gpu-1"], clock=clock)
+        batch = submit(database, clock, [*sentences(ELSEWHERE.name, 2), *sentences(HERE.name, 1)])
+        serve(database, clock, host)
+        tidy(database, clock=clock)
+
+    assert counts(database, batch) == {JobState.SUCCEEDED: 1, JobState.HELD: 2}
+    assert "; pull on gpu-1 failed: pull model manifest: file does not exist" in held(database)

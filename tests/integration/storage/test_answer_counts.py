@@ -9,7 +9,7 @@ from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.policy.answers import drifted, unproved
 from worker.storage.actions import retry_some
-from worker.storage.answers import answer_counts, count_statement
+from worker.storage.answers import answer_counts, count_statement, digest_counts
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
@@ -48,7 +48,9 @@ def test_a_model_that_was_pulled_anew_while_its_jobs_ran_is_named(store: Store) 
 
     with store.database.read() as conn:
         [row] = model_figures(conn, batch)
+        ends = digest_counts(conn, batch)
     assert row.digests == 2
+    assert ends == {row.model: 2}
     assert drifted(row.model, row.digests)[0].startswith(f"{row.model} was not the same for all answers: 2 ")
     assert drifted(row.model, 1) == []
 
