@@ -102,7 +102,9 @@ def _tag(host: "Host", model: LocalModel) -> dict[str, Any]:
         "digest": model.digest,
         "details": _details(model),
     }
-    if host.settings.line == "H":
+    if host.settings.line == "H" and "embedding" in model.capabilities:
+        tag["capabilities"] = ["completion"]  # as recorded: /api/show alone tells that it only embeds
+    elif host.settings.line == "H":
         tag["details"] |= {
             "context_length": model.model.trained_context,
             "embedding_length": model.model.embedding_length,

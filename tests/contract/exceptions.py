@@ -35,11 +35,6 @@ EXCEPTIONS: Mapping[tuple[str, str, str], str] = {
         "models",
         "show what was made",
     ): "its weights file was written by the other version, in another order",
-    (
-        "H",
-        "models",
-        "not there",
-    ): "the list said of the embedding model, made minutes before, that it completes, and not its length; why is unknown",
     ("H", "models", "show verbose"): "its weights file was written by the other version, in another order",
 }
 """(line or ``*``, scene, label or number of the exchange) → the reason why its differences do not count."""

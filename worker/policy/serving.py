@@ -165,9 +165,9 @@ def after_step(now: Situation, step: Step) -> Situation:
     if step is Step.ADMIT:
         now = replace(now, changed=False)
     if step is Step.COLLECT:
-        # jobs may wait for a model that is on its way: the pass has its time without work after that
-        busy = now.unfinished or now.cares
-        return replace(now, tried=frozenset(), moved=False, idle_since=now.now if busy else now.idle_since)
+        return replace(
+            now, tried=frozenset(), moved=False, idle_since=now.now if now.unfinished else now.idle_since
+        )
     if now.moved and now.dry:  # a model was loaded: there is no job to wait for
         return replace(now, tried=frozenset(), moved=False, idle_since=now.now)
     busy = now.moved or bool(now.unfinished)

@@ -147,7 +147,7 @@ def _loop(parts: Parts) -> str:
 
 def _observe(parts: Parts, before: Situation) -> Situation:
     """The situation at this moment; what the loop remembers of its steps stays as it was."""
-    now, slots = parts.context.clock.monotonic(), parts.slots
+    now, slots, cares = parts.context.clock.monotonic(), parts.slots, parts.care.busy
     return replace(
         before,
         now=now,
@@ -161,7 +161,9 @@ def _observe(parts: Parts, before: Situation) -> Situation:
         fresh=before.handed.grouped and slots.fresh,
         job_seconds=parts.history.paces.service_seconds(parts.machine.used),
         intends=parts.machine.intent is not None,
-        cares=parts.care.busy,
+        cares=cares,
+        # jobs may have waited for a model that is here now: they are looked for before the pass ends
+        tried=() if before.cares and not cares else before.tried,
     )
 
 

@@ -141,7 +141,7 @@ def test_an_embedding_model_is_loaded_beside_prompts_and_each_kind_is_told_what_
     assert "does not support embeddings" in embedded["error"]["message"]
 
 
-@pytest.mark.parametrize(("gigabytes", "together"), [(2.5, False), (3.0, True)])
+@pytest.mark.parametrize(("gigabytes", "together"), [(2.9, False), (4.0, True)])
 def test_an_embedding_model_stays_beside_a_speaking_one_where_the_memory_of_the_host_allows_it(
     database: Database, clock: Clock, gigabytes: float, together: bool
 ) -> None:

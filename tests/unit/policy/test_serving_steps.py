@@ -268,7 +268,6 @@ def test_what_the_loop_remembers_of_a_step() -> None:
     looked = after_step(replace(IDLE, now=101.0), Step.FIND_WORK)
     assert (looked.tried, looked.ended, looked.changed) == ({Step.FIND_WORK}, False, False)
     assert looked.idle_since == 100.0
-    assert after_step(replace(looked, now=101.0, cares=True), Step.COLLECT).idle_since == 101.0
     assert after_step(replace(BUSY, now=101.0), Step.ADMIT).idle_since == 101.0
 
     loaded = after_step(replace(IDLE, now=101.0, moved=True), Step.FIND_WORK)
