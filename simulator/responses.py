@@ -1,6 +1,6 @@
 """``POST /v1/responses``, as far as it was recorded: a text in, a text out, whole or as events.
 
-Source: ``openai/responses.go``, ``middleware/openai.go``. ``background`` is told back, and the answer comes at once.
+Source: ``openai/responses.go``, ``middleware/openai.go``. The reply repeats ``background``, and its answer comes at once.
 """
 
 import zlib
