@@ -71,8 +71,8 @@ def nights(folder: Path, make: Callable[[Path], None]) -> tuple[float, float]:
             night.answer(100_000)
             night.settle()
         report = night.report()
-        if report["reused"] != report["found"]:
-            raise SystemExit(f"the second night was not quiet: {report['reused']} of {report['found']}")
+        if report["reused"] != report["matches"]:
+            raise SystemExit(f"the second night was not quiet: {report['reused']} of {report['matches']}")
         return spent[0], spent[1]
     finally:
         database.close()

@@ -19,6 +19,9 @@ def headline(report: Mapping[str, Any]) -> str:
     >>> headline({"schedule": "nightly", "new": 1, "changed": 2, "retried": 0, "reused": 37, "gone": 1, "failed": 1,
     ...           "left": 0, "answered": 2, "pending": 0, "cut": 1})
     'nightly: 1 new, 2 changed, 37 reused, 1 gone, 1 failed; 2 answered (1 cut)'
+    >>> headline({"schedule": "nightly", "new": 0, "changed": 0, "reused": 0, "gone": 0, "failed": 0, "answered": 0,
+    ...           "left_out": {"unsettled": 7}})
+    'nightly: 0 new, 0 changed, 0 reused, 0 gone, 0 failed; 0 answered, 7 left to the next time'
     >>> headline({"schedule": "nightly", "state": "skipped", "reason": "an earlier firing has not ended"})
     'nightly: skipped: an earlier firing has not ended'
     """
@@ -33,7 +36,9 @@ def headline(report: Mapping[str, Any]) -> str:
     answered = f"{report['answered']:,} answered{f' ({notes})' if notes else ''}"
     held = report.get("held") or 0
     left = (report.get("left") or 0) - held
-    more = "".join(f", {n:,} {told}" for n, told in ((held, "held"), (left, "left")) if n > 0)
+    unsettled = (report.get("left_out") or {}).get("unsettled", 0)
+    rest = ((held, "held"), (left, "left"), (unsettled, "left to the next time"))
+    more = "".join(f", {n:,} {told}" for n, told in rest if n > 0)
     return f"{report['schedule']}: {', '.join(parts)}; {answered}{more}"
 
 

@@ -12,12 +12,14 @@ DEPTH = 2
 FEWEST_PAGES = 3
 SHARE = 0.4
 """Of all pages with text: left and right pages may have a header each."""
-_NUMBER = re.compile(
-    r"\W*(?:page|seite|página|pagina|blatt|p\.|第)?\s*\d{1,4}\s*[页頁]?(?:\s*(?:of|von|de|di|/)\s*\d{1,4})?\W*",
+_PAGE = r"(?:page|seite|página|pagina|blatt|p\.)"
+_COUNT = r"(?:\s*(?:of|von|de|di|/)\s*\d{1,4})?"
+_NUMBER = re.compile(rf"\W*(?:{_PAGE}|第)?\s*\d{{1,4}}\s*[页頁]?{_COUNT}\W*", re.IGNORECASE)
+_BESIDE = re.compile(
+    rf"^\W*\d{{1,4}}\s*[|·–—]|[|·–—]\s*\d{{1,4}}\W*$|^\W*{_PAGE}\s*\d{{1,4}}{_COUNT}\b|\b{_PAGE}\s*\d{{1,4}}{_COUNT}\W*$",
     re.IGNORECASE,
 )
-_BESIDE = re.compile(r"^\W*\d{1,4}\s*[|·–—]|[|·–—]\s*\d{1,4}\W*$")
-"""The number of a page beside words, and set off from them: "Part 3" says more than on which page one is."""
+"""The number of a page beside words, called so or set off from them: "Part 3" says more than on which page one is."""
 
 
 def without_repeats(pages: Sequence[str]) -> list[str]:
@@ -25,6 +27,8 @@ def without_repeats(pages: Sequence[str]) -> list[str]:
 
     >>> without_repeats([f"ACME report\\n{word}.\\n- {n} -" for n, word in enumerate(("One", "Two", "Three"), start=1)])
     ['ACME report\\nOne.', 'Two.', 'Three.']
+    >>> without_repeats([f"{word}.\\nDraft, page {n} of 3" for n, word in enumerate(("One", "Two", "Three"), start=1)])
+    ['One.\\nDraft, page 1 of 3', 'Two.', 'Three.']
     >>> without_repeats(["Question 1\\nWhy?", "Question 2\\nHow?", "Question 3\\nWho?"])
     ['Question 1\\nWhy?', 'Question 2\\nHow?', 'Question 3\\nWho?']
     """

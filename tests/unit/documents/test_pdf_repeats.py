@@ -1,0 +1,34 @@
+"""Running lines of a PDF are read once, and what only looks like one stays."""
+
+import doctest
+
+import pytest
+
+from worker.documents.formats import pdf_repeats
+from worker.documents.formats.pdf_repeats import without_repeats
+
+
+def pages(footer: str) -> list[str]:
+    return [
+        f"The text of a page says {word}.\n{footer.format(n=n)}" for n, word in enumerate("abcd", start=1)
+    ]
+
+
+def test_the_examples_in_the_code_are_true() -> None:
+    assert doctest.testmod(pdf_repeats).failed == 0
+
+
+@pytest.mark.parametrize(
+    "footer",
+    ["Confidential    Page {n} of 4", "Page {n} – ACME", "Seite {n} von 4 Entwurf", "ACME | {n}", "{n}"],
+)
+def test_a_footer_with_the_number_of_its_page_is_read_once(footer: str) -> None:
+    first, *others = without_repeats(pages(footer))
+
+    assert first.startswith("The text of a page says a.")
+    assert others == [f"The text of a page says {word}." for word in "bcd"]
+
+
+@pytest.mark.parametrize("line", ["Question {n}", "Step {n} of 4", "See the page {n} steps ahead"])
+def test_a_line_that_counts_something_else_stays(line: str) -> None:
+    assert without_repeats(pages(line)) == pages(line)
