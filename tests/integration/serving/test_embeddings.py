@@ -225,7 +225,7 @@ def test_vectors_are_appended_to_tables_of_other_databases(
         kind, vector = conn.execute(
             "SELECT typeof(embedding), embedding FROM vectors WHERE custom_id = 'a'"
         ).fetchall()[0]
-    with sqlite3.connect(sqlite) as plain:
+    with closing(sqlite3.connect(sqlite)) as plain:
         (packed,) = plain.execute("SELECT embedding FROM vectors WHERE custom_id = 'a'").fetchone()
     assert kind == "FLOAT[768]"
     assert list(vector) == unpack_vector(packed) == found["a"]
@@ -238,7 +238,7 @@ def test_a_snapshot_holds_vectors(database: Database, batch: int, clock: Clock, 
     snapshot(database, tmp_path / "all.sqlite", kind="sqlite", now=clock.now())
     snapshot(database, tmp_path / "all.duckdb", kind="duckdb", now=clock.now())
 
-    with sqlite3.connect(tmp_path / "all.sqlite") as plain:
+    with closing(sqlite3.connect(tmp_path / "all.sqlite")) as plain:
         (packed,) = plain.execute("SELECT embedding FROM report_results WHERE custom_id = 'a'").fetchone()
     with duckdb.connect(str(tmp_path / "all.duckdb"), read_only=True) as conn:
         (vector,) = conn.execute("SELECT embedding FROM report_results WHERE custom_id = 'a'").fetchall()[0]
