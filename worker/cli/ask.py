@@ -162,7 +162,7 @@ def _answered(
 
     def answered(place: "Workplace", models: set[str]) -> dict[str, Any]:
         whole = _with_model(submission, models)
-        receipt = client.take_in([job], whole, check_models=models_check(models))
+        receipt = client.submit_jobs([job], whole, check_models=models_check(models))
         _wait(place, receipt, printer)
         return printer.finish(next(client.handle(receipt.batch).results()))
 

@@ -26,11 +26,11 @@ def demo(
     Example: caravan demo
     """
     from api_schemas.submissions import Submission
+    from worker.cli.entry import submit_entry
     from worker.cli.hosts_at_hand import models_checked
     from worker.cli.render import error_console
     from worker.cli.submissions import Entry
     from worker.cli.summary import RunView, show_to_the_end, sum_up
-    from worker.cli.take_in import take_in
     from worker.domain.address import host_address, host_name
     from worker.domain.hosts import Host
     from worker.door.rows import RowFile
@@ -67,7 +67,7 @@ def demo(
         submission = Submission(name="demo", key=key, max_attempts=settings.max_attempts)
         check = models_checked(place, console)
         shown = RunView(
-            place, take_in(stack.database, settings, Entry(submission, RowFile(path)), console, check)
+            place, submit_entry(stack.database, settings, Entry(submission, RowFile(path)), console, check)
         )
         try:
             look = show_to_the_end(shown, console, wait_hosts=30)

@@ -178,7 +178,7 @@ def _model_facts(settings: "Settings") -> dict[str, Any]:
 
 
 def _show(asking: "Asking", window: "Window | None", count: int) -> None:
-    from worker.cli.take_in import show_prompt
+    from worker.cli.prompts import show_prompt
     from worker.door.documents import Remarks, first_prompts
 
     remarks = Remarks(asking.rules.encoding)

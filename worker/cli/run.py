@@ -17,7 +17,9 @@ from worker.records import record
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from api_schemas.submissions import Submission
     from worker.cli.submissions import Entry, RunTerms
+    from worker.door.submit import Receipt
     from worker.settings import Settings
     from worker.stack.main_job import Workplace
 
@@ -139,22 +141,22 @@ def run_batch(
 
 
 def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunTerms") -> int:
+    from worker.cli.entry import submit_entry
     from worker.cli.exits import finished_code
     from worker.cli.hosts_at_hand import models_checked, models_named
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.summary import RunView, interrupted, show_to_the_end, sum_up, write_output
-    from worker.cli.take_in import pilot_of, take_in, tell
     from worker.policy.outlook import Outlook
 
     submission, alone = entry.submission, place.stack is not None
     check = models_checked(place, console, pull=submission.pull_missing)
     with models_named(place, submission):
-        receipt = take_in(place.database, place.settings, entry, console, check, output=terms.output)
+        receipt = submit_entry(place.database, place.settings, entry, console, check, output=terms.output)
     names = [look.host.name for look in place.looks]
     rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
     if not terms.quiet:
         warn_of_deadline(console, rest, receipt.batch.deadline)
-    shown = RunView(place, receipt, rest, pilot_of(submission, receipt))
+    shown = RunView(place, receipt, rest, _pilot(submission, receipt))
     started = time.monotonic()
     try:
         look = show_to_the_end(shown, console, wait_hosts=terms.wait_hosts)
@@ -170,10 +172,39 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
         write_output(shown, look, terms, console)
         console.print("Interrupted. The same command goes on where it stopped.")
         return 130
-    if alone:
-        tell(place.database, place.clock, place.settings, receipt.batch.id, submission, console)
+    if alone and submission.notices:
+        _send_notices(place, receipt.batch.id, console)
     if terms.quiet and look.outlook is Outlook.DONE:
         return finished_code(look.progress)
     complete = write_output(shown, look, terms, console)
     code = sum_up(shown, look, console, as_json=terms.as_json, written=terms.output is not None)
     return code if complete else 1
+
+
+def _pilot(submission: "Submission", receipt: "Receipt") -> str:
+    """What the same command does without the option that makes it a pilot; empty where it is not a pilot."""
+    if submission.sample is not None:
+        others = f"The same command without --sample asks the other {receipt.unsampled:,} rows."
+        return others if receipt.unsampled else ""
+    return "" if submission.limit is None else "The same command without --limit asks the other rows."
+
+
+def _send_notices(place: "Workplace", batch_id: int, console: "Console") -> None:
+    """Notify whoever is to know that the batch is over; what does not get out is left to the next command that serves."""
+    from worker.errors import DatabaseFailure
+    from worker.reports.notices import deliver_notices
+    from worker.storage.notices import list_notices
+
+    try:
+        deliver_notices(place.database, clock=place.clock, means=place.settings.means, batch_id=batch_id)
+        with place.database.read() as conn:
+            notices = list_notices(conn, batch_id)
+    except DatabaseFailure as error:
+        console.print(f"no notice was sent: {error}", style="yellow")
+        return
+    for notice in notices:
+        if notice.error is not None:
+            console.print(
+                f"{notice.to.channel} to {notice.to.target}: not sent: {notice.error}; caravan up tries again",
+                style="yellow",
+            )

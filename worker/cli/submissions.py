@@ -22,7 +22,7 @@ from worker.records import record
 
 if TYPE_CHECKING:
     from api_schemas.submissions import NoticeTarget, Submission
-    from worker.door.again import Again
+    from worker.door.kept_inputs import BatchRows
     from worker.door.rows import RowFile
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
@@ -50,7 +50,7 @@ class Entry:
     """What a command submits."""
 
     submission: "Submission"
-    rows: "RowFile | Again"
+    rows: "RowFile | BatchRows"
     """Rows of a file, or of a batch that is asked again."""
     outputs: "Outputs | None" = None
     """What may be written; None: no file is."""
@@ -70,8 +70,8 @@ def entry_of(
     """What ``run`` and ``submit`` submit; None where ``--show`` printed prompts instead. Everything that is wrong with the
     command itself is said here. Raises InputRefused, SettingsRefused, typer.BadParameter.
     """
-    from worker.cli.take_in import show_prompts
-    from worker.door.again import Again
+    from worker.cli.prompts import show_prompts
+    from worker.door.kept_inputs import BatchRows
 
     submission = submission_of(settings, options, **terms)
     outputs = _outputs(settings, file, options, force=force)
@@ -86,7 +86,7 @@ def entry_of(
         return Entry(submission, rows, outputs, unreadable)
     if again.from_ is not None:
         answers = answers_of(again.cut, again.empty, again.prompt_fit)
-        chosen = Again(again.from_, tuple(again.state or ()), tuple(again.code or ()), answers)
+        chosen = BatchRows(again.from_, tuple(again.state or ()), tuple(again.code or ()), answers)
         return Entry(submission.model_copy(update={"override": True}), chosen, outputs)
     if options.query.from_sql is not None:
         from worker.door.rows import RowFile
@@ -108,7 +108,7 @@ def entry_of(
 
 def row_file_of(settings: "Settings", file: Path, submission: "Submission") -> "RowFile":
     """FILE; standard input (``-``) is kept as a file first."""
-    from worker.door.inputs import keep_standard_input
+    from worker.door.kept_inputs import keep_standard_input
     from worker.door.rows import RowFile
 
     if str(file) != "-":

@@ -41,10 +41,10 @@ def submit(
 
     Example: caravan submit prompts.jsonl --model qwen3:8b
     """
+    from worker.cli.entry import submit_entry
     from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
-    from worker.cli.take_in import take_in
     from worker.cli.wake import how_to_serve, is_served, wake
     from worker.storage.counts import batch_progress
 
@@ -60,7 +60,7 @@ def submit(
     with opened(settings) as database:
         clock = database.clock()
         check_models = _models_checked(settings, database, clock, console, pull=entry.submission.pull_missing)
-        arrived = take_in(database, settings, entry, console, check_models)
+        arrived = submit_entry(database, settings, entry, console, check_models)
         batch = arrived.batch
         wake(settings, database, clock)
         served = is_served(settings, database, clock)

@@ -108,10 +108,10 @@ class Client:
         cancelled, or the jobs changed and neither ``extend`` nor ``new`` is set; DatabaseUnavailable, after which the same
         call continues where it stopped.
         """
-        receipt = self.take_in(jobs, submission_of(**fields))
+        receipt = self.submit_jobs(jobs, submission_of(**fields))
         return self.handle(receipt.batch)
 
-    def take_in(
+    def submit_jobs(
         self, jobs: Jobs, submission: Submission, *, check_models: CheckModels | None = None
     ) -> Receipt:
         """``submit``, which also checks the models; ``check_models`` as ``door.submit`` takes it. Raises InputRefused."""

@@ -54,6 +54,6 @@ class Caravan(Client):
             display_progress(submission.name or "batch", callback) if progress_bar else nullcontext(callback)
         )
         with shown as on_progress, workplace(self.settings, hosts, slots) as place:
-            receipt = self.take_in(jobs, submission, check_models=models_check(place.models))
+            receipt = self.submit_jobs(jobs, submission, check_models=models_check(place.models))
             work_to_the_end(place, receipt, on_progress, wait_hosts=wait_hosts, poll=poll)
         return self.handle(receipt.batch)

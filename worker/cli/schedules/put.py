@@ -187,7 +187,7 @@ def _prompt_or_template(prompt: str | None, template: Path | None) -> tuple[str 
 
 
 def _show_prompts(spec: "ScheduleSpec", count: int) -> None:
-    from worker.cli.take_in import show_prompt
+    from worker.cli.prompts import show_prompt
     from worker.schedules.keep import prompts
 
     for name, system, prompt in prompts(spec, count):

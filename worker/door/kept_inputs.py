@@ -1,9 +1,11 @@
-"""Rows of a batch asked again: what was asked as job lines, to be taken in as any other input."""
+"""Inputs that are no files yet, written to one: standard input, and the rows of a batch that are asked again."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch
@@ -17,8 +19,8 @@ from worker.storage.linked import Question, iter_questions
 
 
 @record
-class Again:
-    """Which rows of which batch are asked again."""
+class BatchRows:
+    """Rows of a batch, to be asked again."""
 
     batch: str
     """As ``find_batch`` takes it."""
@@ -31,8 +33,8 @@ class Again:
 _PRIORITIES = ("interactive", "high", "normal", "bulk")
 
 
-def write_again(
-    database: Database, batch: Batch, again: Again, folder: Path, *, models: Collection[str]
+def write_rows(
+    database: Database, batch: Batch, rows: BatchRows, folder: Path, *, models: Collection[str]
 ) -> tuple[Path, int]:
     """Write what these rows asked to a file in ``folder``, and how many they are. With ``models`` the lines name none,
     and an input that was asked of several is there once.
@@ -43,10 +45,10 @@ def write_again(
     count = 0
     chosen = Selection(
         batch.id,
-        states=frozenset(again.states or FINAL),
-        codes=frozenset(again.codes) or None,
+        states=frozenset(rows.states or FINAL),
+        codes=frozenset(rows.codes) or None,
         parts=True,
-        answers=again.answers,
+        answers=rows.answers,
     )
     with tempfile.NamedTemporaryFile(
         "wb", dir=folder, prefix=f"from-{batch.id}-", suffix=".jsonl", delete=False
@@ -60,7 +62,7 @@ def write_again(
                 file.write(line)
                 count += 1
             if not count:
-                message = f"--from: batch {batch.id} has no row {_described(again)}"
+                message = f"--from: batch {batch.id} has no row {_described(rows)}"
                 raise InputRefused([Problem(0, "from", "empty", message)])
         except BaseException:
             path.unlink(missing_ok=True)
@@ -103,16 +105,39 @@ def _line(question: Question, chosen: Selection, *, named: bool) -> dict[str, ob
     return line
 
 
-def _described(again: Again) -> str:
-    states = ", ".join(sorted(again.states)) if again.states else "that has ended"
-    codes = f" with code {', '.join(sorted(again.codes))}" if again.codes else ""
+def _described(rows: BatchRows) -> str:
+    states = ", ".join(sorted(rows.states)) if rows.states else "that has ended"
+    codes = f" with code {', '.join(sorted(rows.codes))}" if rows.codes else ""
     answers = "".join(
         f", {what}"
         for what, given in (
-            ("cut", again.answers.cut),
-            ("empty", again.answers.empty),
-            (f"with prompt_fit {' or '.join(sorted(again.answers.fits))}", again.answers.fits),
+            ("cut", rows.answers.cut),
+            ("empty", rows.answers.empty),
+            (f"with prompt_fit {' or '.join(sorted(rows.answers.fits))}", rows.answers.fits),
         )
         if given
     )
-    return f"{'in state ' if again.states else ''}{states}{codes}{answers}"
+    return f"{'in state ' if rows.states else ''}{states}{codes}{answers}"
+
+
+def keep_standard_input(stream: BinaryIO, folder: Path, *, rows: bool = False) -> Path:
+    """Copy ``stream`` into ``folder`` under the name of its hash, so that a run of it can be told from another.
+
+    ``rows``: a template is there to make jobs of them, so what does not begin as JSON lines do is a CSV.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    digest = hashlib.sha256()
+    with tempfile.NamedTemporaryFile("wb", dir=folder, prefix="stdin-", suffix=".part", delete=False) as file:
+        partial = Path(file.name)  # of its own: two may be piped in at once
+        try:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    with partial.open("rb") as file:
+        table = rows and not file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    kept = folder / f"stdin-{digest.hexdigest()[:16]}.{'csv' if table else 'jsonl'}"
+    partial.rename(kept)
+    return kept

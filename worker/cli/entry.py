@@ -1,4 +1,4 @@
-"""An input on its way in: what is in force is said, the input is taken in, and what was odd about it told."""
+"""What a command submits, on its way through the door: shown while it is read, with what is odd about it."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,31 +10,25 @@ from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
+from worker.cli.prompts import in_force, read_as
 from worker.cli.reading import ReadingProgress
 from worker.cli.settings import common_options
-from worker.cli.streams import machine_output
 from worker.cli.submissions import Entry
-from worker.clock import Clock
-from worker.documents.encodings import encoding_label
 from worker.domain.batches import Batch
-from worker.door.again import Again, write_again
-from worker.door.intake import intake_of
+from worker.door.kept_inputs import BatchRows, write_rows
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.preview import summary, warnings
 from worker.door.rows import InputLine, RowFile
 from worker.door.submit import Receipt, submit
-from worker.errors import DatabaseFailure, InputRefused, Problem
+from worker.errors import InputRefused, Problem
 from worker.exports.outputs import Outputs
 from worker.exports.rejects import RejectsFile, rejects_path
-from worker.observability.terminal import terminal_safe
-from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
 from worker.settings import Settings
 from worker.storage.batches import find_batch
 from worker.storage.engine import Database
-from worker.storage.notices import list_notices
 
 
-def take_in(
+def submit_entry(
     database: Database,
     settings: Settings,
     entry: Entry,
@@ -51,7 +45,9 @@ def take_in(
             if common_options().verbose:
                 console.print(in_force(submission), style="dim")
         else:
-            row_file = exits.enter_context(_rows_again(database, settings, entry.rows, submission, console))
+            row_file = exits.enter_context(
+                _rows_of_batch(database, settings, entry.rows, submission, console)
+            )
         rejects = exits.enter_context(_rejects(submission, row_file, output, entry.outputs))
         name = row_file.name or row_file.path.name
         with ReadingProgress(console, name, lambda: row_file.reached[0]) as reading:
@@ -73,13 +69,13 @@ def take_in(
 
 
 @contextmanager
-def _rows_again(
-    database: Database, settings: Settings, again: Again, submission: Submission, console: Console
+def _rows_of_batch(
+    database: Database, settings: Settings, rows: BatchRows, submission: Submission, console: Console
 ) -> Iterator[RowFile]:
     """Rows of a batch in a file, to be taken in as a batch that is linked to it."""
     with database.read() as conn:
-        parent = find_batch(conn, again.batch)
-    path, count = write_again(database, parent, again, settings.home / "input", models=submission.models)
+        parent = find_batch(conn, rows.batch)
+    path, count = write_rows(database, parent, rows, settings.home / "input", models=submission.models)
     models = ", ".join(submission.models)
     console.print(
         f"Asks {count:,} rows of batch {parent.id} ({parent.name}) again{f', of {models}' if models else ''}.",
@@ -133,42 +129,6 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
             console.print(
                 f"{difference.running:,} of the changed ones are being answered just now and were left; "
                 "give the same command again when they are done",
-                style="yellow",
-            )
-
-
-def pilot_of(submission: Submission, arrived: Receipt) -> str:
-    """What the same command does without the option that makes it a pilot; empty where it is not a pilot."""
-    if submission.sample is not None:
-        others = f"The same command without --sample asks the other {arrived.unsampled:,} rows."
-        return others if arrived.unsampled else ""
-    return "" if submission.limit is None else "The same command without --limit asks the other rows."
-
-
-def tell(
-    database: Database,
-    clock: Clock,
-    settings: Settings,
-    batch_id: int,
-    submission: Submission,
-    console: Console,
-) -> None:
-    """Tell those who are to be told, if the batch is over; what does not get out is left to the next command that serves."""
-    if not submission.notices:
-        return
-    from worker.reports.notices import deliver_notices
-
-    try:
-        deliver_notices(database, clock=clock, means=settings.means, batch_id=batch_id)
-        with database.read() as conn:
-            notices = list_notices(conn, batch_id)
-    except DatabaseFailure as error:
-        console.print(f"no notice was sent: {error}", style="yellow")
-        return
-    for notice in notices:
-        if notice.error is not None:
-            console.print(
-                f"{notice.to.channel} to {notice.to.target}: not sent: {notice.error}; caravan up tries again",
                 style="yellow",
             )
 
@@ -268,73 +228,3 @@ def listed_parts(parts: Sequence[str]) -> str:
     if len(parts) < 4:
         return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
     return f"{', '.join(parts[:3])} and {len(parts) - 3} more"
-
-
-def in_force(submission: Submission) -> str:
-    """What is asked where a row says nothing else: always seen, never guessed.
-
-    >>> in_force(Submission())[:60]
-    'In force: num_predict 2,048 (8,192 where a model reasons), t'
-    """
-    options = dict(submission.options or {})
-    predict, window = options.pop("num_predict", None), options.pop("num_ctx", None)
-    fits = "a window that fits" if window is None else f"window {window:,}"
-    cut = "what does not fit is cut" if submission.truncate else "nothing is cut"
-    if submission.embed:
-        return f"In force: vectors, {fits}, {cut}."
-    parts = [
-        f"num_predict {predict:,}"
-        if isinstance(predict, int)
-        else f"num_predict {NUM_PREDICT:,} ({NUM_PREDICT_THINKING:,} where a model reasons)",
-        "think where a model can"
-        if submission.think is None
-        else f"think {'on' if submission.think else 'off'}",
-        fits,
-    ]
-    if submission.truncate:
-        parts.append(cut)
-    if submission.format is not None:
-        parts.append("format json" if submission.format == "json" else "format by schema")
-    if submission.repairs is not None:
-        parts.append(f"repairs {submission.repairs}")
-    if submission.allow_empty:
-        parts.append("answers without text accepted")
-    if submission.priority is not None:
-        parts.append(f"priority {submission.priority}")
-    parts.append(
-        ", ".join(f"{name} {value}" for name, value in options.items())
-        if options
-        else "the model's own sampling"
-    )
-    rest = "whatever rows say" if submission.override else "where a row says nothing else"
-    return f"In force: {', '.join(parts)}; {rest}."
-
-
-def read_as(encoding: str) -> str:
-    """What is said of an encoding that nobody named."""
-    return f"read as {encoding_label(encoding)}, which was found out; --encoding names another"
-
-
-def show_prompt(name: str, system: str | None, prompt: str) -> None:
-    """Print a prompt as a host would get it; into a file or a pipe exactly."""
-    with machine_output() as out:
-        out.write(f"── {terminal_safe(name)}\n{f'[system] {system}{chr(10)}' if system else ''}{prompt}\n")
-
-
-def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
-    """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
-    models = submission.models[:1] or ("any",)
-    intake = intake_of(submission.model_copy(update={"models": models, "on_bad_line": None}))
-    shown = 0
-    lines = rows.open(submission)
-    for job in intake.read(lines):
-        if intake.problems or shown == count:
-            break
-        show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
-        shown += 1
-    if intake.problems:
-        raise InputRefused(intake.problems, more_problems=intake.more_problems)
-    detected = [read_as(lines.encoding)] if lines.encoding else []
-    for remark in (*detected, *lines.remarks, *intake.notes, *intake.remarks()):
-        typer.echo(remark, err=True)
-    return shown
