@@ -15,7 +15,7 @@ from worker.cli.reading import ReadingProgress
 from worker.cli.settings import common_options
 from worker.cli.submissions import Entry
 from worker.domain.batches import Batch
-from worker.door.kept_inputs import BatchRows, write_rows
+from worker.door.input_files import BatchRows, write_rows
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.preview import summary, warnings
 from worker.door.rows import InputLine, RowFile

@@ -22,7 +22,7 @@ from worker.records import record
 
 if TYPE_CHECKING:
     from api_schemas.submissions import NoticeTarget, Submission
-    from worker.door.kept_inputs import BatchRows
+    from worker.door.input_files import BatchRows
     from worker.door.rows import RowFile
     from worker.exports.outputs import Outputs
     from worker.settings import Settings
@@ -71,7 +71,7 @@ def entry_of(
     command itself is said here. Raises InputRefused, SettingsRefused, typer.BadParameter.
     """
     from worker.cli.prompts import show_prompts
-    from worker.door.kept_inputs import BatchRows
+    from worker.door.input_files import BatchRows
 
     submission = submission_of(settings, options, **terms)
     outputs = _outputs(settings, file, options, force=force)
@@ -108,7 +108,7 @@ def entry_of(
 
 def row_file_of(settings: "Settings", file: Path, submission: "Submission") -> "RowFile":
     """FILE; standard input (``-``) is kept as a file first."""
-    from worker.door.kept_inputs import keep_standard_input
+    from worker.door.input_files import keep_standard_input
     from worker.door.rows import RowFile
 
     if str(file) != "-":

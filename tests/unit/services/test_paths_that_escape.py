@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.door.kept_inputs import keep_standard_input
+from worker.door.input_files import keep_standard_input
 from worker.exports.writers import replacing
 from worker.serving.spool import spool_path
 
