@@ -97,7 +97,7 @@ def status(
             )
         )
     else:
-        from worker.cli.render import progress_line
+        from worker.cli.progress import progress_line
 
         show(f"{terminal_safe(progress_line(progress))} [{paint_state(str(progress.stands))}]")
         if found.state is BatchState.PAUSED:

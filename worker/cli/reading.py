@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.block import block_drawn
-from worker.cli.render import QUIET_SECONDS
+from worker.cli.progress import QUIET_SECONDS
 
 AFTER_SECONDS = 0.2
 EVERY_SECONDS = 0.25

@@ -15,7 +15,8 @@ from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
-from worker.cli.render import batch_progress_bar, duration, progress_line, rates, summary_tables
+from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
+from worker.cli.render import duration, rates
 from worker.cli.streams import machine_output
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress

@@ -18,16 +18,8 @@ from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.json_output import print_json
 from worker.cli.plain import without_spans
-from worker.cli.render import (
-    Rates,
-    beneath,
-    hosts_grid,
-    models_grid,
-    output_console,
-    progress_line,
-    rates,
-    without_eta,
-)
+from worker.cli.progress import beneath, hosts_grid, models_grid, progress_line
+from worker.cli.render import Rates, output_console, rates, without_eta
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import reader_gone
 from worker.clock import Clock

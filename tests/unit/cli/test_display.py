@@ -16,7 +16,8 @@ from tests.unit.cli.test_render import HALFWAY
 from tests.unit.cli.test_seeing import RATES, a_situation
 from worker.cli.block import block_drawn
 from worker.cli.plain import cells
-from worker.cli.render import batch_progress_bar, rates
+from worker.cli.progress import batch_progress_bar
+from worker.cli.render import rates
 from worker.cli.summary import RunView, _show, is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
@@ -229,7 +230,7 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written = io.StringIO()
-    monkeypatch.setattr("worker.cli.render.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("worker.cli.progress.QUIET_SECONDS", 0.0)
     with batch_progress_bar(Console(file=written, width=200), HALFWAY) as show:
         show(HALFWAY, RATES)
         for _ in range(3):

@@ -8,16 +8,8 @@ import pytest
 from rich.console import Console
 
 from worker.cli.plain import cells
-from worker.cli.render import (
-    SafeConsole,
-    _unfolded,
-    batch_progress_bar,
-    host_does,
-    plain_table,
-    progress_line,
-    rates,
-    summary_tables,
-)
+from worker.cli.progress import batch_progress_bar, host_does, progress_line, summary_tables
+from worker.cli.render import SafeConsole, _unfolded, plain_table, rates
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host

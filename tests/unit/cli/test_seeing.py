@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from tests.unit.cli.test_render import HALFWAY, console, printed
 from worker.cli import loaded, watch
 from worker.cli.main import app
-from worker.cli.render import batch_progress_bar, error_console, output_console, rates
+from worker.cli.progress import batch_progress_bar
+from worker.cli.render import error_console, output_console, rates
 from worker.cli.settings import common_options, hold_common_options, origins_for, settings_for
 from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host, LoadedModel
