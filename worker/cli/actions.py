@@ -17,70 +17,38 @@ from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import MODEL
 from worker.cli.settings import common_options, opened, settings_for
 from worker.cli.submissions import options_of
-from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState, Priority
-from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
 from worker.errors import NotFound
 from worker.records import record
-from worker.storage.batches import find_batch, get_batch
-from worker.storage.ids import SEQ_BITS
+from worker.storage.batches import get_batch
 
 if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.maintenance.actions import Changed
     from worker.policy.windows import Windows
     from worker.storage.engine import Connection, Database
-
-Target = Annotated[
-    str | None,
-    typer.Argument(metavar="BATCH", help="Number, key, name, the beginning of one, or @last; or --job."),
-]
-WholeBatch = Annotated[
-    str, typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last.")
-]
-Jobs = Annotated[
-    list[str] | None,
-    option("--job", "This job: its number, or BATCH:custom_id; repeat for more.", metavar="ID"),
-]
-States = Annotated[list[JobState] | None, option("--state", "Only jobs in this state; repeat for more.")]
-Codes = Annotated[
-    list[str] | None, option("--code", "Only jobs that failed, or are held, with this code; repeat for more.")
-]
-Models = Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")]
-Where = Annotated[
-    list[str] | None,
-    option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),
-]
-Matching = Annotated[
-    str | None,
-    option("--matching", "Only where prompt or answer hold these, as in caravan search.", metavar="WORDS"),
-]
-Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
-DryRun = Annotated[bool, option("--dry-run", "Say how many jobs it is about; change nothing.")]
+from worker.cli.selection import (
+    ActionRequest,
+    Codes,
+    ConfirmOptions,
+    DryRun,
+    Jobs,
+    Matching,
+    Models,
+    States,
+    Target,
+    Where,
+    WholeBatch,
+    Yes,
+    choose,
+)
 
 Command = Literal["cancel", "pause", "resume", "retry", "edit"]
 
 MOMENT = 0.5
 """Seconds that a command works on the rows itself; the others follow in the background."""
-
-
-@record
-class ActionRequest:
-    """What was asked for, as it was typed."""
-
-    yes: bool
-    dry_run: bool
-    as_json: bool
-    target: str | None = None
-    jobs: list[str] | None = None
-    states: Iterable[JobState] | None = None
-    codes: list[str] | None = None
-    models: list[str] | None = None
-    where: list[str] | None = None
-    matching: str | None = None
-    answers: AnswerFilter = ANY_ANSWER
 
 
 @record
@@ -108,19 +76,6 @@ class Act:
         return self.phrase or self.command
 
 
-@record
-class ConfirmOptions:
-    """Whether and how an action goes ahead."""
-
-    yes: Yes = False
-    dry_run: DryRun = False
-    json_: AsJson = False
-
-    def about(self, *jobs: Any) -> ActionRequest:
-        """The action on ``jobs``, as ``ActionRequest`` names them."""
-        return ActionRequest(self.yes, self.dry_run, self.json_, *jobs)
-
-
 @with_groups
 def cancel(
     answers: AnswerOptions,
@@ -131,7 +86,8 @@ def cancel(
     model: Models = None,
     where: Where = None,
     matching: Matching = None,
-    confirm: ConfirmOptions = ConfirmOptions(),
+    *,
+    confirm: ConfirmOptions,
 ) -> None:
     """Cancel the rest of a batch, or some jobs. Answers stay.
 
@@ -176,7 +132,8 @@ def retry(
         list[str] | None,
         option("--set", "Ask with this option now, e.g. num_ctx=8192; repeat.", metavar="NAME=VALUE"),
     ] = None,
-    confirm: ConfirmOptions = ConfirmOptions(),
+    *,
+    confirm: ConfirmOptions,
 ) -> None:
     """Ask jobs again: failed, held, cut, empty or unfit ones.
 
@@ -233,7 +190,8 @@ def edit(
     model: Models = None,
     where: Where = None,
     no_window: Annotated[bool, option("--no-window", "Its jobs may start at any time again.", WHEN)] = False,
-    confirm: ConfirmOptions = ConfirmOptions(),
+    *,
+    confirm: ConfirmOptions,
 ) -> None:
     """Change the priority or the hours of a batch.
 
@@ -329,7 +287,7 @@ def _do(
     settings = settings_for()
     with opened(settings) as database:
         with database.read() as conn:
-            chosen, batch = _chosen(conn, request)
+            chosen, batch = choose(conn, request)
         if request.matching is not None:
             from worker.search.search import jobs_matching
 
@@ -406,28 +364,6 @@ def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[s
         typer.echo(text)
 
 
-def _chosen(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batch | None]:
-    """The jobs that are meant, and their batch where one was named."""
-    if (request.target is None) == (not request.jobs):
-        both = "give one of the two, a batch or jobs with --job ID, not both"
-        message = "name a batch, or jobs with --job ID" if request.target is None else both
-        raise typer.BadParameter(message, param_hint="BATCH")
-    batch = None if request.target is None else find_batch(conn, request.target)
-    chosen = Selection(
-        batch_id=None if batch is None else batch.id,
-        job_ids=frozenset(one for job in request.jobs for one in find_jobs(conn, job))
-        if request.jobs
-        else None,
-        states=None if request.states is None else frozenset(request.states),
-        codes=None if request.codes is None else frozenset(request.codes),
-        models=None if request.models is None else frozenset(map(normalise_model, request.models)),
-        metadata=tuple(parse_pair(one) for one in request.where or ()),
-        answers=request.answers,
-    )
-    refuse_unknown_metadata(conn, chosen.batch_id, dict(chosen.metadata))
-    return chosen, batch
-
-
 def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iterable[str]) -> None:
     """Refuse a name of --where that no job has: it is mistyped. Raises NotFound."""
     from worker.storage.selection import metadata_missing
@@ -440,32 +376,3 @@ def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iter
         near = get_close_matches(key, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:8]) or 'none'}"
         raise NotFound(f"--where: no job{of} has metadata {key!r}; {hint}")
-
-
-def parse_pair(text: str) -> tuple[str, str]:
-    """KEY=VALUE of --where. Raises typer.BadParameter."""
-    key, found, value = text.partition("=")
-    if not found or not key:
-        raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
-    return key, value
-
-
-def find_jobs(conn: "Connection", reference: str) -> list[int]:
-    """The job of that number, or those of ``BATCH:custom_id``, one per model. Raises NotFound; Conflict."""
-    from worker.storage.reports import jobs_named, read_job
-
-    if reference.isascii() and reference.isdigit():
-        number = int(reference)
-        if not 1 << SEQ_BITS <= number < 1 << 62:
-            raise NotFound(
-                f"no job {reference}; caravan jobs BATCH lists them, and BATCH:custom_id names one"
-            )
-        return [read_job(conn, number).id]
-    batch, colon, custom_id = reference.partition(":")
-    if not colon or not batch:
-        raise NotFound(f"no job {reference!r}: expected its number, or BATCH:custom_id")
-    within = find_batch(conn, batch)
-    ids = jobs_named(conn, within.id, custom_id)
-    if not ids:
-        raise NotFound(f"batch {within.id} ({within.name}) has no job {custom_id!r}")
-    return ids
