@@ -1,10 +1,9 @@
 """``caravan cancel``, ``pause``, ``resume``, ``retry``, ``edit``: second thoughts, with a count of the jobs."""
 
 import getpass
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -20,7 +19,6 @@ from worker.cli.submissions import options_of
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState, Priority
 from worker.domain.selection import Selection
-from worker.errors import NotFound
 from worker.records import record
 from worker.storage.batches import get_batch
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.maintenance.actions import Changed
     from worker.policy.windows import Windows
-    from worker.storage.engine import Connection, Database
+    from worker.storage.engine import Database
 from worker.cli.selection import (
     ActionRequest,
     Codes,
@@ -362,17 +360,3 @@ def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[s
         print_json(ActionShown(action=act.command, batch=None if batch is None else batch.id, **figures))
     else:
         typer.echo(text)
-
-
-def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iterable[str]) -> None:
-    """Refuse a name of --where that no job has: it is mistyped. Raises NotFound."""
-    from worker.storage.selection import metadata_missing
-
-    for key in keys:
-        names = metadata_missing(conn, batch_id, key)
-        if names is None:
-            continue
-        of = "" if batch_id is None else f" of batch {batch_id}"
-        near = get_close_matches(key, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:8]) or 'none'}"
-        raise NotFound(f"--where: no job{of} has metadata {key!r}; {hint}")

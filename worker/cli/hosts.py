@@ -2,22 +2,19 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.confirm import confirm
 from worker.cli.groups import option, with_groups
+from worker.cli.host_options import FORGET, AccessOptions, HostTraits, access_of
 from worker.cli.hours import HoursOptions, windows_of
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
-from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
-from worker.domain.hosts import Access, Health, Host, memory_bytes
+from worker.cli.json_output import AsJson, Newest, print_json
+from worker.domain.hosts import Access, Host, memory_bytes
 from worker.errors import SettingsRefused
-from worker.observability.terminal import terminal_safe
-from worker.records import record
 
 if TYPE_CHECKING:
     from worker.hosts.registry import HostLook
@@ -25,10 +22,8 @@ if TYPE_CHECKING:
     from worker.policy.windows import Windows
     from worker.settings import Settings
     from worker.storage.engine import Database
-    from worker.storage.host_rows import HostRow
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
-_FORGET = "none"
 _MISPLACED = 4
 """Exit code of ``add`` where the address cannot be right."""
 
@@ -37,54 +32,6 @@ IfMissing = Annotated[
     bool, option("--if-missing", "Leave a host of this name as it is, for scripts that run more than once.")
 ]
 NoWindow = Annotated[bool, option("--no-window", "Take work at any time; removes --blackout dates too.")]
-
-
-@record
-class HostTraits:
-    """What a host can do."""
-
-    slots: Annotated[
-        int | None,
-        option("--slots", "Requests at a time (its OLLAMA_NUM_PARALLEL). Default: learned.", min=1, max=1000),
-    ] = None
-    models: Annotated[
-        int | None,
-        option(
-            "--models", "Models it holds at once (its OLLAMA_MAX_LOADED_MODELS); default 1.", min=1, max=1000
-        ),
-    ] = None
-    memory: Annotated[str | None, option("--memory", "Memory for models, e.g. 24GB.", metavar="SIZE")] = None
-    shared: Annotated[
-        bool | None,
-        option("--shared/--not-shared", "Other people use it too: let them in, and step back for them."),
-    ] = None
-    watts: Annotated[
-        float | None, option("--watts", "Power at work in watts, for kWh; 0 forgets it.", min=0, max=1e6)
-    ] = None
-    idle_watts: Annotated[
-        float | None, option("--idle-watts", "Idle power in watts; 0 forgets it.", min=0, max=1e6)
-    ] = None
-
-
-@record
-class AccessOptions:
-    """How requests to a host are let in."""
-
-    basic_auth: Annotated[
-        str | None,
-        option("--basic-auth", "Reference to USER:PASSWORD: env:NAME or file:PATH.", metavar="REF"),
-    ] = None
-    bearer: Annotated[
-        str | None, option("--bearer", "Reference to a bearer token: env:NAME or file:PATH.", metavar="REF")
-    ] = None
-    header: Annotated[
-        list[str] | None,
-        option("--header", "Header and the reference to its value; repeat for more.", metavar="NAME=REF"),
-    ] = None
-    ca_file: Annotated[
-        str | None,
-        option("--ca-file", "PEM file with the authorities of the host's certificate.", metavar="FILE"),
-    ] = None
 
 
 hosts = typer.Typer(
@@ -124,9 +71,9 @@ def hosts_add(
         name,
         host_address(url),
         traits.slots or 1,
-        access=_access(Access(), access),
+        access=access_of(Access(), access),
         models_at_once=traits.models or 1,
-        memory=None if traits.memory in (None, _FORGET) else memory_bytes(traits.memory or ""),
+        memory=None if traits.memory in (None, FORGET) else memory_bytes(traits.memory or ""),
         shared=bool(traits.shared),
         auto_slots=traits.slots is None,
     )
@@ -178,7 +125,7 @@ def hosts_set(
     if nothing and not no_window:
         raise SettingsRefused("nothing to change was given; see caravan hosts set --help")
     address = None if url is None else host_address(url)
-    size = None if traits.memory is None else 0 if traits.memory == _FORGET else memory_bytes(traits.memory)
+    size = None if traits.memory is None else 0 if traits.memory == FORGET else memory_bytes(traits.memory)
     settings = _settings()
     with opened(settings) as db:
         seen = change(
@@ -190,7 +137,7 @@ def hosts_set(
             slots=traits.slots,
             models_at_once=traits.models,
             memory=size,
-            access=lambda before: _access(before, access),
+            access=lambda before: access_of(before, access),
             shared=traits.shared,
         )
         _set_power(db, name, traits.watts, traits.idle_watts)
@@ -205,40 +152,9 @@ def hosts_list(json_: AsJson = False) -> None:
 
     Example: caravan hosts list --json
     """
-    from rich.text import Text
+    from worker.cli.host_lists import print_hosts
 
-    from worker.cli.colours import colour_of
-    from worker.cli.render import output_console, plain_table
-    from worker.cli.settings import opened, settings_for
-    from worker.domain.urls import masked
-    from worker.storage.host_rows import read_hosts
-
-    with opened(settings_for()) as db, db.read() as conn:
-        reports = read_hosts(conn, db.clock().now())
-    if json_:
-        from worker.exports.shown.hosts import host_shown
-
-        print_json([host_shown(report) for report in reports])
-        return
-    if not reports:
-        typer.echo("no hosts yet: caravan hosts add NAME URL")
-        return
-    table = plain_table(
-        *("name", "url", "slots", "version", "holds", "state"),
-        right=("slots",),
-        fold=("name", "url", "holds", "state"),
-    )
-    for report in reports:
-        state = _state(report)
-        table.add_row(
-            report.host.name,
-            masked(report.host.url),
-            "auto" if report.host.auto_slots else str(report.host.slots),
-            report.version or "–",
-            _held(report),
-            Text(terminal_safe(state), style=colour_of(state) or ""),
-        )
-    output_console().print(table)
+    print_hosts(json_=json_)
 
 
 @hosts.command("ps")
@@ -314,38 +230,9 @@ def hosts_history(
 
     Example: caravan hosts history gpu-1 --limit 50
     """
-    from worker.cli.render import one_line, output_console, plain_table
-    from worker.cli.settings import opened, settings_for
-    from worker.storage.hosts import host_history
+    from worker.cli.host_lists import print_history
 
-    with opened(settings_for()) as db, db.read() as conn:
-        shown = limit or (ALL if json_ else NEWEST)
-        read = host_history(conn, name, shown + 1)
-    runs = read[:shown]
-    say_more(len(read), shown, "loads")
-    if json_:
-        from worker.exports.shown.hosts import runs_shown
-
-        print_json(runs_shown(runs))
-        return
-    if not runs:
-        typer.echo(f"{name} has loaded nothing yet")
-        return
-    table = plain_table(
-        *("started", "runner", "load", "jobs", "lasted", "why"),
-        right=("load", "jobs", "lasted"),
-        fold=("runner", "why"),
-    )
-    for run in runs:
-        table.add_row(
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
-            run.runner_key,
-            f"{run.load_time.total_seconds():.1f} s" if run.load_time is not None else "–",
-            f"{run.jobs:,}",
-            _span((run.ended_at - run.started_at).total_seconds()) if run.ended_at else "still",
-            one_line(f"failed: {run.error}" if run.error else run.reason),
-        )
-    output_console().print(table)
+    print_history(name, limit, json_=json_)
 
 
 @hosts.command("check")
@@ -402,37 +289,6 @@ def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":
     return lambda host: OllamaHost.of(host, deadlines=settings.deadlines)
 
 
-def _access(before: Access, options: AccessOptions) -> Access:
-    """``before`` with what the options say. A bearer token takes the place of basic auth, and the other way round."""
-    headers = dict(before.headers)
-    for pair in options.header or ():
-        name, sign, reference = pair.partition("=")
-        if not sign:
-            raise SettingsRefused("--header is NAME=env:VARIABLE or NAME=file:PATH")
-        headers.pop(name, None)
-        if reference != _FORGET:
-            headers[name] = _absolute(reference)
-    basic_auth, bearer, ca_file = options.basic_auth, options.bearer, options.ca_file
-    access = replace(before, headers=tuple(headers.items()))
-    if basic_auth is not None or bearer is not None:
-        access = replace(
-            access,
-            basic_auth=None if basic_auth in (None, _FORGET) else _absolute(basic_auth or ""),
-            bearer=None if bearer in (None, _FORGET) else _absolute(bearer or ""),
-        )
-    if ca_file is not None:
-        access = replace(
-            access, ca_file=None if ca_file == _FORGET else str(Path(ca_file).expanduser().absolute())
-        )
-    return access
-
-
-def _absolute(reference: str) -> str:
-    """A file's path as it is from any directory: the host may be served from another."""
-    kind, _, place = reference.partition(":")
-    return f"file:{Path(place).expanduser().absolute()}" if kind == "file" and place else reference
-
-
 def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -> None:
     host, models = look.host, [model.name for model in look.models]
     start = f"caravan worker --host {host.name}" if settings.database_url else None
@@ -482,37 +338,3 @@ def _slots(host: Host) -> str:
     if host.auto_slots:
         return "slots to be found out"
     return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
-
-
-def _held(report: "HostRow") -> str:
-    """The model that it loads or uses; with its options the line would rarely fit, and caravan hosts ps has them."""
-    if report.intent:
-        return f"loading {report.intent.split()[0]}"
-    return report.resident.split()[0] if report.resident else "–"
-
-
-def _state(report: "HostRow") -> str:
-    state = "serving" if report.serving else "idle"
-    match report.health:
-        case Health.DRAINING:
-            return f"draining, {report.error or state}"
-        case Health.CLOSED:
-            opens = "" if report.opens_at is None else f" until {report.opens_at.astimezone():%a %H:%M}"
-            return f"closed{opens}, {state}"
-        case Health.READY:
-            return f"ready, {state}"
-        case Health.QUARANTINED:
-            assert report.quarantined_until is not None
-            return f"quarantined until {report.quarantined_until.astimezone():%H:%M}: {report.health_reason}"
-        case Health.SLOW | Health.UNREACHABLE:
-            return f"{report.health}: {report.health_reason}"
-        case _:
-            assert_never(report.health)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"

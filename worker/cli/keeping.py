@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.actions import _jobs as jobs_of
-from worker.cli.actions import principal, refuse_unknown_metadata
+from worker.cli.actions import principal
 from worker.cli.answers import AnswerOptions
 from worker.cli.confirm import confirm
 from worker.cli.groups import option, with_groups
 from worker.cli.json_output import AsJson, print_json
-from worker.cli.selection import ConfirmOptions, Matching, parse_pair
+from worker.cli.selection import ConfirmOptions, Matching, parse_pair, refuse_unknown_metadata
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep

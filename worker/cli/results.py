@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.actions import refuse_unknown_metadata
 from worker.cli.answers import AnswerOptions
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions, external_url
 from worker.cli.groups import option, values_of, with_groups
 from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
-from worker.cli.selection import Matching, parse_pair
+from worker.cli.selection import Matching, parse_pair, refuse_unknown_metadata
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
 from worker.cli.submissions import character

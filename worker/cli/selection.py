@@ -1,6 +1,7 @@
 """Which jobs a command is about: the options that choose them, and what they stand for."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,6 +108,20 @@ def choose(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batch
     )
     refuse_unknown_metadata(conn, chosen.batch_id, dict(chosen.metadata))
     return chosen, batch
+
+
+def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iterable[str]) -> None:
+    """Refuse a name of --where that no job has: it is mistyped. Raises NotFound."""
+    from worker.storage.selection import metadata_missing
+
+    for key in keys:
+        names = metadata_missing(conn, batch_id, key)
+        if names is None:
+            continue
+        of = "" if batch_id is None else f" of batch {batch_id}"
+        near = get_close_matches(key, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:8]) or 'none'}"
+        raise NotFound(f"--where: no job{of} has metadata {key!r}; {hint}")
 
 
 def parse_pair(text: str) -> tuple[str, str]:
