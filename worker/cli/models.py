@@ -7,19 +7,16 @@ import typer
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.groups import option, with_groups
-from worker.cli.json_output import ALL, NEWEST, AsJson, Newest, print_json, say_more
+from worker.cli.json_output import AsJson, Newest
 from worker.cli.model_options import Carrying
 from worker.domain.model_operations import ModelVerb
-from worker.errors import HostError, NoHost, SettingsRefused
+from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.domain.model_operations import ModelOperation
-    from worker.hosts.models import FleetModel
 
-WIDE = 100
-"""Columns of a terminal on which digest and quantization are shown."""
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
@@ -43,7 +40,9 @@ def models_(ctx: typer.Context, json_: AsJson = False) -> None:
     Example: caravan models list
     """
     if ctx.invoked_subcommand is None:
-        _list(None, None, json_=json_)
+        from worker.cli.model_lists import print_models
+
+        print_models(None, None, json_=json_)
 
 
 # -- looking ----------------------------------------------------------------------------------------------
@@ -63,79 +62,9 @@ def models_list(
 
     Example: caravan models list --json
     """
-    _list(model, host, json_=json_)
+    from worker.cli.model_lists import print_models
 
-
-def _list(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None:
-    from worker.cli.settings import opened, settings_for
-    from worker.hosts.models import fleet_models, model_name
-    from worker.storage.host_rows import read_hosts
-
-    wanted = None if model is None else model_name(model)
-    with opened(settings_for()) as database, database.read() as conn:
-        rows = read_hosts(conn, database.clock().now())
-        chosen = _chosen([row.name for row in rows], on_hosts)
-        found = fleet_models(conn, [row for row in rows if row.name in chosen])
-    found = [entry for entry in found if wanted in (None, entry.name)]
-    if json_:
-        from worker.exports.shown.models import fleet_model_shown
-
-        print_json([fleet_model_shown(entry) for entry in found])
-        return
-    if not found:
-        seen = f"no host has been seen to have {wanted or 'a model'}"
-        typer.echo(seen if rows else "no hosts yet: caravan hosts add NAME URL")
-        return
-    _print_models(found, len(chosen))
-
-
-def _print_models(models: "Sequence[FleetModel]", on_hosts: int) -> None:
-    from worker.cli.render import one_line, output_console, plain_table, size
-
-    console = output_console()
-    narrow = console.width < WIDE  # the digests that differ stand beneath the table
-    table = plain_table(
-        *("model", *(() if narrow else ("digest",)), "size"),
-        *(() if narrow else ("quantization",)),
-        *("context", "can", "hosts"),
-        right=("size", "context"),
-        fold=("can", "hosts"),
-        cut=("model",),
-    )
-    for entry in models:
-        for number, (digest, known) in enumerate(_by_digest(entry)):
-            first = known[0]
-            names = [f"{one.host}{' (loaded)' if one.host in entry.loaded else ''}" for one in known]
-            everywhere = len(known) == on_hosts > 3 and not entry.loaded
-            short = f"{digest.removeprefix('sha256:')[:12] or '–'}{' !' if entry.drifts else ''}"
-            table.add_row(
-                one_line("" if number else entry.name),
-                *(() if narrow else (short,)),
-                size(first.size),
-                *(() if narrow else (first.quantization or "–",)),
-                f"{first.trained_context:,}" if first.trained_context else "–",
-                ", ".join(first.capabilities or ()) or "–",
-                f"all {on_hosts}" if everywhere else ", ".join(names),
-            )
-    console.print(table)
-    for entry in models:
-        if entry.drifts:
-            places = "; ".join(
-                f"{digest.removeprefix('sha256:')[:12]} on {', '.join(one.host for one in known)}"
-                for digest, known in _by_digest(entry)
-            )
-            typer.echo(
-                f"! {entry.name} is not the same on all hosts: {places}. caravan models pull {entry.name} makes them agree "
-                "where it comes from a registry.",
-                err=True,
-            )
-
-
-def _by_digest(entry: "FleetModel") -> "list[tuple[str, list[Any]]]":
-    groups: dict[str, list[Any]] = {}
-    for known in entry.hosts:
-        groups.setdefault(known.digest, []).append(known)
-    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    print_models(model, host, json_=json_)
 
 
 @models.command("show")
@@ -146,57 +75,9 @@ def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> No
 
     Example: caravan models show qwen3:8b
     """
-    from worker.cli.settings import opened, quiet_log, settings_for
-    from worker.hosts.models import fleet_models, hosts_that_have, model_name
-    from worker.ollama.client import OllamaHost
-    from worker.storage.host_rows import read_hosts
+    from worker.cli.model_lists import print_model
 
-    name, settings = model_name(model), settings_for()
-    quiet_log(settings)
-    with opened(settings) as database, database.read() as conn:
-        rows = read_hosts(conn, database.clock().now())
-        chosen = _chosen([row.name for row in rows], host)
-        rows = [row for row in rows if row.name in chosen]
-        having = hosts_that_have(conn, [name], rows)
-        (entry,) = [found for found in fleet_models(conn, rows) if found.name == name]
-    said, place = _ask_one(
-        [row.host for row in rows if row.name in having],
-        lambda one: OllamaHost.of(one, deadlines=settings.deadlines),
-        name,
-    )
-    if json_:
-        from worker.exports.shown.models import model_details_shown
-
-        print_json(model_details_shown(entry, place, said))
-        return
-    _print_models([entry], len(chosen))
-    for field in ("parameters", "system", "template", "license"):
-        if said.get(field):
-            lines = str(said[field]).strip().splitlines()
-            typer.echo(f"{field} (on {place}):")
-            for line in lines[:40]:
-                typer.echo(f"  {line}")
-            if len(lines) > 40:
-                typer.echo(f"  … and {len(lines) - 40} more lines; --json has all")
-
-
-def _ask_one(hosts: "Sequence[Any]", open_host: Any, model: str) -> tuple[dict[str, Any], str]:
-    """What the first host that answers says of a model, and its name. Raises NoHost."""
-
-    failures = []
-    for host in hosts:
-        try:
-            gpu = open_host(host)
-        except SettingsRefused as error:
-            failures.append(f"{host.name}: {error}")
-            continue
-        try:
-            return gpu.show(model), host.name
-        except HostError as error:
-            failures.append(f"{host.name}: {error.message}")
-        finally:
-            gpu.close()
-    raise NoHost(f"no host says anything of {model}: {'; '.join(failures)}")
+    print_model(model, host, json_=json_)
 
 
 # -- changing ---------------------------------------------------------------------------------------------
@@ -383,31 +264,9 @@ def models_operations(
 
     Example: caravan models operations
     """
-    from worker.cli.model_work import operation_lines
-    from worker.cli.settings import opened, settings_for
-    from worker.hosts.models import rows_of
-    from worker.storage.model_operations import list_model_operations, read_model_operation
+    from worker.cli.model_lists import print_operations
 
-    with opened(settings_for()) as database, database.read() as conn:
-        shown = limit or (ALL if json_ else NEWEST)
-        read = (
-            list_model_operations(conn, limit=shown + 1)
-            if operation is None
-            else [read_model_operation(conn, operation)]
-        )
-        rows = rows_of(conn, database)
-    found = read[:shown]
-    say_more(len(read), shown, "operations")
-    if json_:
-        from worker.exports.shown.models import model_operation_shown
-
-        print_json([model_operation_shown(one) for one in found])
-        return
-    if not found:
-        typer.echo("nothing was done with models yet")
-    for one in found:
-        for line in operation_lines(one, rows):
-            typer.echo(line)
+    print_operations(operation, limit, json_=json_)
 
 
 @models.command("cancel")
@@ -434,11 +293,3 @@ def _ended(operation: "ModelOperation") -> str:
 
     states = Counter(str(part.state) for part in operation.parts)
     return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-
-
-def _chosen(names: "Sequence[str]", hosts: "Sequence[str] | None") -> set[str]:
-    """The hosts that are meant. Raises SettingsRefused."""
-    for name in hosts or ():
-        if name not in names:
-            raise SettingsRefused(f"no host {name!r}; the hosts are {', '.join(names) or 'none yet'}")
-    return set(hosts or names)
