@@ -33,10 +33,10 @@ from worker.domain.hosts import Host
 from worker.maintenance.promote import promote_batches
 from worker.storage.batches import create_batch, seal_batch
 from worker.storage.check import check_database
-from worker.storage.claims import renew, renew_host, take_host
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs
+from worker.storage.leases import renew, renew_host, take_host
 from worker.storage.migrate import upgrade
 from worker.storage.operations import open_operation
 

@@ -29,10 +29,10 @@ from worker.serving.pace import Paces
 from worker.serving.session import HostSession, ServingContext
 from worker.serving.view import HostView
 from worker.storage.batches import create_batch, seal_batch
-from worker.storage.claims import take_host
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host, record_probe, record_resident
 from worker.storage.jobs import insert_jobs
+from worker.storage.leases import take_host
 from worker.storage.migrate import upgrade
 
 PAIRS = 5

@@ -55,10 +55,10 @@ def main() -> None:
     from worker.domain.jobs import NewJob, Priority
     from worker.policy.choose import choose
     from worker.storage.batches import create_batch, seal_batch
-    from worker.storage.claims import take_host
     from worker.storage.engine import open_database
     from worker.storage.hosts import add_host, record_probe, record_resident
     from worker.storage.jobs import insert_jobs
+    from worker.storage.leases import take_host
     from worker.storage.migrate import upgrade
 
     older = {name: import_module(f"worker.services.{name}") for name in ("pace", "sight", "submit")}

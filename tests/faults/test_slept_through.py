@@ -14,10 +14,10 @@ from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.jobs import JobState
 from worker.serving.loop import PassResult
-from worker.storage.claims import rescue_stale
 from worker.storage.engine import Database, open_database
 from worker.storage.ids import job_id
 from worker.storage.jobs import promote_due
+from worker.storage.rescues import rescue_stale
 from worker.storage.results import list_attempts
 
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from worker.clock import Clock
 from worker.maintenance.service import Counts
 from worker.observability.events import emit
-from worker.storage.claims import any_running, rescue_stale
 from worker.storage.engine import Database
 from worker.storage.pulses import read_pulses, record_pulse
+from worker.storage.rescues import any_running, rescue_stale
 
 RENEWABLE = "renewable"
 """The pulse that tells since when leases could be renewed."""

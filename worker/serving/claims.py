@@ -12,8 +12,9 @@ from worker.serving.outbox import Outbox
 from worker.serving.reuse import Reuse
 from worker.serving.session import HostSession
 from worker.serving.slots import Slots
-from worker.storage.claims import claim_jobs, claim_suspect, release_jobs, release_strays
+from worker.storage.claims import claim_jobs, claim_suspect
 from worker.storage.engine import Connection
+from worker.storage.leases import release_jobs, release_strays
 
 
 class Claims:

@@ -9,9 +9,9 @@ from worker.observability.events import emit_failure
 from worker.serving.claims import Claims
 from worker.serving.session import HostSession
 from worker.serving.slots import Slots
-from worker.storage.claims import Renewed, cancel_requested, mark_in_slot, renew, renew_host
 from worker.storage.engine import Connection
 from worker.storage.hosts import get_host
+from worker.storage.leases import Renewed, cancel_requested, mark_in_slot, renew, renew_host
 
 
 class Heartbeat:

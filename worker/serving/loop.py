@@ -24,8 +24,8 @@ from worker.serving.pace import Paces
 from worker.serving.parts import Parts, open_parts
 from worker.serving.session import ServingContext
 from worker.serving.steps import admit, check_sharing, find_work, mend
-from worker.storage.claims import leave_host, take_host
 from worker.storage.hosts import get_host, quarantine_of
+from worker.storage.leases import leave_host, take_host
 from worker.storage.pulses import count_defect
 
 SERVED_ELSEWHERE = "served by another worker"

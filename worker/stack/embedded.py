@@ -43,7 +43,6 @@ from worker.settings import Settings
 from worker.stack.home import lock_home
 from worker.storage.backup import bring_up_to_date
 from worker.storage.changes import Changes
-from worker.storage.claims import rescue_holder
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
 from worker.storage.host_rows import HostRow, read_hosts
@@ -55,6 +54,7 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.pulses import forget_pulse
+from worker.storage.rescues import rescue_holder
 
 _log = logging.getLogger("caravan")
 

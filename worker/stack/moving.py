@@ -10,10 +10,10 @@ from worker.serving.outbox import store_spools
 from worker.settings import Settings
 from worker.storage.backup import bring_up_to_date
 from worker.storage.check import Checked, check_database
-from worker.storage.claims import rescue_holder
 from worker.storage.copy import copy_rows, differences, is_empty, nobody_serves
 from worker.storage.engine import Connection, Database, open_database
 from worker.storage.pulses import forget_pulse, read_pulses, record_pulse
+from worker.storage.rescues import rescue_holder
 
 BEGUN = "copying"
 """The pulse in the target that says whose copy it holds a part of."""

@@ -16,10 +16,10 @@ from sqlalchemy import text
 from worker.errors import Conflict, NotFound, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
-from worker.storage.claims import rescue_holder
 from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
 from worker.storage.engine import Database, database_url, open_database, sqlite_url
 from worker.storage.migrate import HEAD, check_schema, renew_report_views, revision, upgrade
+from worker.storage.rescues import rescue_holder
 from worker.storage.snapshots import unwritable
 
 MOST_COPIES = 3

@@ -1,51 +1,34 @@
-"""Taking jobs, keeping them, giving them back, ending them: all the locking there is.
+"""Claims jobs for a worker.
 
 A claim gives a lease; every write of an outcome passes a fence: the lease token and the attempt have to match. On
 PostgreSQL claimers pass over each other's rows (SKIP LOCKED); on SQLite there is one writer at a time.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from functools import cache
 from itertools import starmap
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, select, text, true, update
+from sqlalchemy import bindparam, text, update
 from sqlalchemy.engine import Connection
 
-from worker.domain.jobs import ClaimedJob, JobState, Priority
-from worker.errors import Code
+from worker.domain.jobs import ClaimedJob, Priority
 from worker.policy.facts import Order
-from worker.policy.retry import MOST_LOSSES, SUSPECT_AFTER
+from worker.policy.retry import SUSPECT_AFTER
 from worker.policy.turns import Stretch, Turn, stretches, turn_after
 from worker.records import record
-from worker.replies.contexts import unpack_context
-from worker.storage.conversations import Turns, earlier_turns
-from worker.storage.follows.parents import Earlier, earlier_answers, parts_of
 from worker.storage.ids import id_range
-from worker.storage.old_answers import return_to_answers
 from worker.storage.operations import free_ranges
-from worker.storage.picking import change_picked
-from worker.storage.rows import among, members
-from worker.storage.tables import batches, firings, hosts, jobs, payloads
+from worker.storage.payloads import PickedRow, jobs_with_payloads
+from worker.storage.tables import hosts
 from worker.storage.transitions import (
-    CANCEL_RELEASED,
-    CANCEL_RUNNING,
     CLAIM,
-    RELEASE,
-    RESCUE,
-    RESCUE_SUSPECT,
-    Transition,
     by_pick,
     count_picked,
-    move,
 )
 from worker.storage.types import UtcTime
-
-LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Pick(Enum):
@@ -89,33 +72,10 @@ def picked(pick: Pick, dialect: str, columns: str = "id") -> str:
     )
 
 
-@record
-class _Row:
-    """The row of a job that was taken. To read a column of SQLAlchemy's own rows takes ten times as long."""
-
-    id: int
-    batch_id: int
-    custom_id: str
-    model: str
-    runner_key: str
-    priority: int
-    attempt: int
-    charged: int
-    losses: int
-    max_attempts: int
-    deadline: datetime | None
-    prefix_group: int
-    estimate: int
-    widened: bool
-    reuse: int | None
-    carries: bool
-    kind: str
-
-
 @cache
 def claim_statement(pick: Pick, dialect: str) -> Any:
     """Take the jobs of a pick: one priority at a time, so that they are one stretch of the index."""
-    give = ", ".join(f"jobs.{name}" for name in _Row.__annotations__)
+    give = ", ".join(f"jobs.{name}" for name in PickedRow.__annotations__)
     return by_pick(CLAIM, picked(pick, dialect), dialect, give=give).columns(deadline=UtcTime)
 
 
@@ -161,7 +121,7 @@ def claim_jobs(
     tiers = [tier for key in runner_keys for tier in _tiers(conn, key, now) if tier.jobs]
     if any(tier.stopped for tier in tiers):
         values["ranges"] = free_ranges(conn, batch_id)
-    rows: list[_Row] = []
+    rows: list[PickedRow] = []
     turns: list[tuple[_Tier, Turn]] = []
     for tier in sorted(tiers, key=lambda tier: tier.priority):
         left = limit - len(rows)
@@ -256,17 +216,17 @@ def _tiers(conn: Connection, key: str, now: datetime) -> list[_Tier]:
     ]
 
 
-def _by_deadline(conn: Connection, tier: _Tier, request: dict[str, Any], limit: int) -> list[_Row]:
+def _by_deadline(conn: Connection, tier: _Tier, request: dict[str, Any], limit: int) -> list[PickedRow]:
     """The next jobs by their deadline, whether they expire or not."""
     if not (tier.dated and tier.expiring):
         pick = Pick.DATED if tier.dated else Pick.EXPIRING
         return _take(conn, pick, request, limit) if tier.dated or tier.expiring else []
-    rows: list[_Row] = []
+    rows: list[PickedRow] = []
     for free in _free(request):
         shares = conn.execute(_share_statement(conn.dialect.name), free | {"limit": limit - len(rows)})
         for expires, number in shares.all():
             statement = claim_statement(Pick.EXPIRING if expires else Pick.DATED, conn.dialect.name)
-            rows += starmap(_Row, conn.execute(statement, free | {"limit": number}).all())
+            rows += starmap(PickedRow, conn.execute(statement, free | {"limit": number}).all())
         if len(rows) >= limit:
             break
     return rows
@@ -280,14 +240,14 @@ def _free(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield parameters | bounds
 
 
-def _take(conn: Connection, pick: Pick, parameters: dict[str, Any], limit: int) -> list[_Row]:
+def _take(conn: Connection, pick: Pick, parameters: dict[str, Any], limit: int) -> list[PickedRow]:
     """The next jobs of a pick."""
-    rows: list[_Row] = []
+    rows: list[PickedRow] = []
     for free in _free(parameters):
         if len(rows) == limit:
             break
         statement = claim_statement(pick, conn.dialect.name)
-        rows += starmap(_Row, conn.execute(statement, free | {"limit": limit - len(rows)}).all())
+        rows += starmap(PickedRow, conn.execute(statement, free | {"limit": limit - len(rows)}).all())
     return rows
 
 
@@ -322,14 +282,14 @@ def claim_suspect(
 
 
 def _claimed_jobs(
-    conn: Connection, rows: Sequence[_Row], host: str, token: str, order: Order, now: datetime
+    conn: Connection, rows: Sequence[PickedRow], host: str, token: str, order: Order, now: datetime
 ) -> list[ClaimedJob]:
     if not rows:
         return []
     count_picked(conn, CLAIM, rows)
     serving = hosts.c.name == host, hosts.c.serving_token == token
     conn.execute(update(hosts).where(*serving).values(last_claim_at=now))
-    return _claimed(conn, rows, token, order)
+    return jobs_with_payloads(conn, rows, token, order)
 
 
 def _in_turn(
@@ -341,9 +301,9 @@ def _in_turn(
     turn: Turn,
     *,
     batch_id: int | None,
-) -> tuple[list[_Row], Turn]:
+) -> tuple[list[PickedRow], Turn]:
     """Jobs of the batches in the order that ``policy.turns`` gives, and whose turn it is now."""
-    rows: list[_Row] = []
+    rows: list[PickedRow] = []
     for stretch in (Stretch(),) if batch_id is not None else stretches(turn, order, now):
         if len(rows) == limit:
             break
@@ -381,328 +341,4 @@ def _keep_turn(conn: Connection, tier: _Tier, now: datetime, turn: Turn) -> None
     values = {"key": tier.runner_key, "priority": int(tier.priority)}
     conn.execute(
         change if tier.served else make, values | {"at": now, "batch": turn.batch, "since": turn.since}
-    )
-
-
-@cache
-def _payloads(dialect: str) -> Any:
-    """What jobs ask. Requests come as text: those of a batch are mostly the same, and are read once."""
-    p = payloads.c
-    return (
-        select(p.job_id, p.prompt, cast(p.request, Text), p.reuse_key, batches.c.fail_on_cut)
-        .join(jobs, jobs.c.id == p.job_id)
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(text(among(dialect, "payloads.job_id")))
-    )
-
-
-_PRIORITIES = tuple(Priority)
-
-
-def _claimed(conn: Connection, rows: Sequence[_Row], token: str, order: Order) -> list[ClaimedJob]:
-    """The rows with what is asked, in the order they are to be run in."""
-    earlier = earlier_answers(conn, [row.id for row in rows if row.carries and row.kind != "chat"])
-    turns = earlier_turns(conn, [row.id for row in rows if row.carries and row.kind == "chat"])
-    payload = {
-        job: (prompt, request, reuse_key, fail_on_cut)
-        for job, prompt, request, reuse_key, fail_on_cut in conn.execute(
-            _payloads(conn.dialect.name), {"members": members(conn, [row.id for row in rows])}
-        ).all()
-    }
-    requests = {text_: json.loads(text_) for text_ in {values[1] for values in payload.values()}}
-    parts = parts_of(conn, [job for job, values in payload.items() if "combine" in requests[values[1]]])
-    claimed = []
-    for row in rows:
-        prompt, asked, reuse_key, fail_on_cut = payload[row.id]
-        claimed.append(
-            ClaimedJob(
-                row.id,
-                row.batch_id,
-                row.custom_id,
-                row.model,
-                row.runner_key,
-                _PRIORITIES[row.priority],
-                row.attempt,
-                row.charged,
-                row.max_attempts,
-                token,
-                prompt,
-                _carried_on(row, requests[asked], earlier, turns) if row.carries else requests[asked],
-                row.deadline,
-                row.losses,
-                row.prefix_group,
-                row.estimate,
-                bool(row.widened),
-                None if row.reuse is None else reuse_key,
-                bool(row.carries),
-                parts.get(row.id, ()),
-                fail_on_cut,
-                row.kind,
-            )
-        )
-    if order is Order.LONGEST:
-        return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, -job.estimate, job.id))
-    return sorted(claimed, key=lambda job: (job.priority, job.deadline or LATEST, job.prefix_group, job.id))
-
-
-def _carried_on(
-    row: _Row, request: Mapping[str, Any], earlier: Mapping[int, Earlier], turns: Mapping[int, Turns]
-) -> Mapping[str, Any]:
-    if row.kind != "chat":
-        return continued(request, row.id, earlier)
-    before = turns.get(row.id)
-    return {**request, "messages": [] if before is None else [*before, *request["messages"]]}
-
-
-def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:
-    """The request with the context of the answer before it. An empty context where there should be one and it is missing:
-    ``kinds.generate`` refuses that. A parent without an answer that is passed over has none."""
-    found = earlier.get(job)
-    if found is not None and not found.answered:
-        return request
-    if found is None or found.context is None:
-        return {**request, "context": [], "context_digest": None}
-    return {**request, "context": unpack_context(found.context), "context_digest": found.digest}
-
-
-@record
-class Renewed:
-    """Jobs that are still ours, and those of them whose producer wants them cancelled."""
-
-    job_ids: frozenset[int]
-    cancel: frozenset[int]
-
-
-# The column itself, not a test of it: SQLite 3.40 answers 1 to IS NOT NULL within RETURNING, whatever it holds.
-_RENEW = {
-    dialect: text(statement).bindparams(bindparam("ids", expanding=True), bindparam("until", type_=UtcTime))
-    for dialect, statement in change_picked(
-        "SELECT id FROM jobs WHERE id IN :ids AND state = 'running' AND lease_token = :token ORDER BY id",
-        "lease_until = :until",
-        "jobs.id, jobs.cancel_requested_at",
-        wait=True,
-    ).items()
-}
-
-
-def renew(conn: Connection, *, token: str, job_ids: Iterable[int], lease_until: datetime) -> Renewed:
-    """Keep these jobs of ``token``, in one statement; tells which are still ours.
-
-    By name, not all that bear the token: a claim whose commit was not heard of bears it too, and nobody works on it.
-    """
-    ids = list(job_ids)
-    if not ids:
-        return Renewed(frozenset(), frozenset())
-    rows = conn.execute(_RENEW[conn.dialect.name], {"ids": ids, "token": token, "until": lease_until}).all()
-    return Renewed(frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[1] is not None))
-
-
-_MARK = text(
-    "UPDATE jobs SET asked = true WHERE id IN :ids AND lease_token = :token AND NOT asked"
-).bindparams(bindparam("ids", expanding=True))
-
-
-def mark_in_slot(conn: Connection, *, token: str, job_ids: Iterable[int]) -> None:
-    """These jobs of ``token`` are in a slot, not before one: should their worker die, it may have been one of them."""
-    ids = sorted(job_ids)
-    if ids:
-        conn.execute(_MARK, {"ids": ids, "token": token})
-
-
-def cancel_requested(conn: Connection, *, token: str) -> frozenset[int]:
-    """Running jobs of ``token`` whose producer wants them cancelled."""
-    rows = conn.execute(
-        select(jobs.c.id).where(
-            jobs.c.state == "running", jobs.c.lease_token == token, jobs.c.cancel_requested_at.is_not(None)
-        )
-    )
-    return frozenset(row[0] for row in rows)
-
-
-def release_jobs(conn: Connection, *, token: str, job_ids: Iterable[int], now: datetime) -> int:
-    """Give back jobs that were never started; nothing is charged. Returns how many were still ours."""
-    ids = sorted(job_ids)
-    if not ids:
-        return 0
-    j = jobs.c
-    rows = conn.execute(
-        select(j.id, j.batch_id, j.runner_key, j.priority, j.state, j.cancel_requested_at)
-        .where(j.id.in_(ids), j.lease_token == token, j.state == JobState.RUNNING)
-        .order_by(j.id)
-        .with_for_update(key_share=True)
-    ).all()
-    cancelled = [row for row in rows if row.cancel_requested_at is not None]
-    move(conn, RELEASE, [row for row in rows if row.cancel_requested_at is None])
-    move(conn, CANCEL_RELEASED, cancelled, now=now)
-    _return_cancelled(conn, [row.id for row in cancelled])
-    return len(rows)
-
-
-def _return_cancelled(conn: Connection, job_ids: Sequence[int]) -> None:
-    if job_ids:
-        return_to_answers(conn, jobs.c.id.in_(job_ids))
-
-
-def release_strays(conn: Connection, *, token: str, keep: Iterable[int], now: datetime) -> int:
-    """Give back the jobs that bear ``token`` and are not among those of ``keep``; returns how many.
-
-    For a worker that could not hear how its last claim or release ended. Only the thread that claims may call it.
-    """
-    rows = conn.execute(select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_token == token))
-    return release_jobs(conn, token=token, job_ids={row[0] for row in rows} - set(keep), now=now)
-
-
-# -- what a dead worker left ------------------------------------------------------------------------------------
-
-
-@record
-class Rescued:
-    """Jobs whose leases were ended, by their new state."""
-
-    retried: int = 0
-    held: int = 0
-    cancelled: int = 0
-
-    @property
-    def any(self) -> bool:
-        """Whether a lease was ended at all."""
-        return bool(self.retried or self.held or self.cancelled)
-
-
-_RUNNING = text("SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')")
-
-
-def any_running(conn: Connection) -> bool:
-    """Whether any job has a lease."""
-    return bool(conn.scalar(_RUNNING))
-
-
-def rescue_stale(conn: Connection, *, now: datetime, limit: int = 500) -> Rescued:
-    """End the leases that ran out; their jobs are eligible again at once, or held after three losses.
-
-    Goes by the lease's age alone: a worker that was cut off from the database but still generates may be doubled. Its
-    late answer is stored if nobody claimed the job since, else refused.
-    """
-    return _rescue(conn, jobs.c.lease_until < now, now=now, limit=limit)
-
-
-_HELD = text(
-    "SELECT 1 FROM hosts WHERE serving_token IS NOT NULL OR intent IS NOT NULL "
-    "UNION ALL SELECT 1 FROM firings WHERE token IS NOT NULL "
-    "UNION ALL SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
-)
-"""Whether anything is held at all: every start asks."""
-
-
-def rescue_holder(
-    conn: Connection, *, now: datetime, host: str | None = None, blameless: bool = False
-) -> Rescued:
-    """End every lease, serving leases too: for whoever knows that all their holders (or that of ``host``) are dead.
-
-    On the whole database also whoever read the documents of a firing is dead.
-
-    They ran when their worker died, as after ``rescue_stale``; unless they are known to be ``blameless``: none died.
-    """
-    if host is None and conn.scalar(_HELD) is None:
-        return Rescued()
-    served, held = (true(), true()) if host is None else (hosts.c.name == host, jobs.c.host == host)
-    free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
-    conn.execute(update(hosts).where(served).values(free))
-    if host is None:
-        conn.execute(update(firings).where(firings.c.token.is_not(None)).values(token=None, token_until=None))
-    total = Rescued()
-    while (rescued := _rescue(conn, held, now=now, limit=5000, blameless=blameless)) != Rescued():
-        total = Rescued(
-            total.retried + rescued.retried, total.held + rescued.held, total.cancelled + rescued.cancelled
-        )
-    return total
-
-
-def _rescue(
-    conn: Connection, condition: ColumnElement[bool], *, now: datetime, limit: int, blameless: bool = False
-) -> Rescued:
-    query = select(jobs).where(jobs.c.state == "running", condition).order_by(jobs.c.lease_until)
-    if conn.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True)
-    rows = conn.execute(query.limit(limit)).all()
-    told = {row.lease_token for row in rows if row.asked}
-    groups: dict[tuple[Transition, int], list[Row[Any]]] = {}
-    for row in rows:
-        # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
-        loss = int(not blameless and (row.asked or row.lease_token not in told))
-        groups.setdefault((_rescue_of(row, loss), loss), []).append(row)
-    for (transition, loss), group in groups.items():
-        values: dict[str, Any] = {"now": now}
-        if transition is not CANCEL_RUNNING:
-            values["loss"] = loss
-        if transition is RESCUE_SUSPECT:
-            reason = f"its host or worker died {MOST_LOSSES} times while it ran, last when it ran alone"
-            values = {"loss": loss, "code": str(Code.WORKER_LOST), "reason": reason}
-        move(conn, transition, group, **values)
-    if rows:
-        conn.execute(
-            _LOST,
-            [
-                {
-                    "job": row.id,
-                    "attempt": row.attempt,
-                    "host": row.host,
-                    "started": row.started_at,
-                    "ended": now,
-                    "code": str(Code.WORKER_LOST),
-                }
-                for row in rows
-            ],
-        )
-    by_transition: defaultdict[Transition, list[int]] = defaultdict(list)
-    for (transition, _), group in groups.items():
-        by_transition[transition] += [row.id for row in group]
-    _return_cancelled(conn, by_transition[CANCEL_RUNNING])
-    return Rescued(*(len(by_transition[one]) for one in (RESCUE, RESCUE_SUSPECT, CANCEL_RUNNING)))
-
-
-_LOST = text(
-    "INSERT INTO attempts (job_id, attempt, host, started_at, ended_at, outcome, charged, error_code, error_message) "
-    "VALUES (:job, :attempt, :host, :started, :ended, 'rescued', false, :code, 'its lease ran out') "
-    "ON CONFLICT (job_id, attempt) DO NOTHING"
-).bindparams(bindparam("started", type_=UtcTime), bindparam("ended", type_=UtcTime))
-
-
-def _rescue_of(row: Row[Any], loss: int) -> Transition:
-    if row.cancel_requested_at is not None:
-        return CANCEL_RUNNING
-    return RESCUE_SUSPECT if loss and row.losses + 1 >= MOST_LOSSES else RESCUE
-
-
-# -- the right to serve a host ----------------------------------------------------------------------------------
-
-
-def take_host(conn: Connection, *, host: str, token: str, now: datetime, until: datetime) -> bool:
-    """Take the serving lease of ``host``; False while somebody else holds it, or where there is no such host."""
-    return bool(
-        conn.execute(
-            update(hosts)
-            .where(hosts.c.name == host, hosts.c.serving_token.is_(None) | (hosts.c.serving_until < now))
-            .values(serving_token=token, serving_until=until, intent=None, intent_at=None)
-        ).rowcount
-    )
-
-
-def renew_host(conn: Connection, *, host: str, token: str, now: datetime, until: datetime) -> bool:
-    """Keep the serving lease; False when it is lost to another worker. One that ran out untaken is taken again."""
-    return bool(
-        conn.execute(
-            update(hosts)
-            .where(hosts.c.name == host, hosts.c.serving_token == token)
-            .values(serving_until=until)
-        ).rowcount
-    )
-
-
-def leave_host(conn: Connection, *, host: str, token: str, now: datetime) -> None:
-    """Give the serving lease back, and what was meant to be loaded with it."""
-    conn.execute(
-        update(hosts)
-        .where(hosts.c.name == host, hosts.c.serving_token == token)
-        .values(serving_token=None, serving_until=None, intent=None, intent_at=None)
     )

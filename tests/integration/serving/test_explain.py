@@ -16,7 +16,6 @@ from worker.errors import Code, Conflict, NotFound
 from worker.explain import Explained, Server, explain, why_nothing_moves
 from worker.explain.situation import Situation, situation
 from worker.storage.batches import create_batch
-from worker.storage.claims import leave_host, take_host
 from worker.storage.engine import open_database
 from worker.storage.hosts import (
     add_host,
@@ -30,6 +29,7 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.ids import job_id
+from worker.storage.leases import leave_host, take_host
 from worker.storage.model_operations import begin_models, keep_part
 from worker.storage.tables import batches, hosts, jobs
 

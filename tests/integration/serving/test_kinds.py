@@ -28,9 +28,10 @@ from worker.serving.outbox import Outbox
 from worker.serving.pace import Paces
 from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
-from worker.storage.claims import claim_jobs, mark_in_slot
+from worker.storage.claims import claim_jobs
 from worker.storage.engine import Connection, Database
 from worker.storage.finishes import Finished
+from worker.storage.leases import mark_in_slot
 from worker.storage.results import list_attempts
 
 T = TypeVar("T")

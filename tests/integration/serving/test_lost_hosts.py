@@ -23,9 +23,9 @@ from worker.serving.pace import Paces
 from worker.serving.runners import Runner
 from worker.serving.session import HostSession, ServingContext
 from worker.serving.view import HostView
-from worker.storage.claims import take_host
 from worker.storage.engine import Connection, Database
 from worker.storage.hosts import add_host, block_key, publish_intent, record_probe, record_resident
+from worker.storage.leases import take_host
 from worker.storage.paces import StoredPace, save_paces
 from worker.storage.runs import open_run
 

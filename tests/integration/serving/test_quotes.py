@@ -17,9 +17,9 @@ from worker.explain import explain
 from worker.quote.quote import Quoted, Tally, quote_batch, quote_input, tally
 from worker.storage.ahead import open_jobs
 from worker.storage.batches import get_batch
-from worker.storage.claims import take_host
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host, drain_host, record_probe, record_resident, record_unreachable
+from worker.storage.leases import take_host
 from worker.storage.models import model_facts
 from worker.storage.paces import StoredPace, save_paces
 from worker.storage.runs import close_run, loaded_run, open_run

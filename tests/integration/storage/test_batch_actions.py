@@ -39,12 +39,12 @@ from worker.storage.batches import (
     list_batches,
     promote_sealed,
 )
-from worker.storage.claims import release_jobs
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs, promote_due
+from worker.storage.leases import release_jobs
 from worker.storage.results import get_result, list_attempts
 from worker.storage.selection import matching
 

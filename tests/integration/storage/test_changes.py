@@ -10,10 +10,10 @@ from sqlalchemy import event
 from tests.integration.storage.conftest import KEY, NOW, Store, new_job
 from worker.domain.hosts import Host
 from worker.storage.changes import Changes
-from worker.storage.claims import renew
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 from worker.storage.jobs import hold_jobs
+from worker.storage.leases import renew
 from worker.storage.pulses import record_pulse
 
 

@@ -11,18 +11,17 @@ from worker.domain.jobs import JobState, Priority
 from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.storage.actions import cancel_some
-from worker.storage.claims import (
+from worker.storage.finishes import finish_jobs
+from worker.storage.jobs import promote_due
+from worker.storage.leases import (
     cancel_requested,
     mark_in_slot,
     release_jobs,
     release_strays,
     renew,
-    rescue_holder,
-    rescue_stale,
     take_host,
 )
-from worker.storage.finishes import finish_jobs
-from worker.storage.jobs import promote_due
+from worker.storage.rescues import rescue_holder, rescue_stale
 from worker.storage.results import iter_results, list_attempts, stored_context
 
 

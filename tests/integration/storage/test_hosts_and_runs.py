@@ -9,7 +9,6 @@ from tests.integration.storage.conftest import KEY, NOW, Store, ending, new_job
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.errors import Conflict, NotFound
-from worker.storage.claims import leave_host, renew_host, rescue_holder, take_host
 from worker.storage.finishes import finish_jobs
 from worker.storage.host_rows import HostCache, read_hosts
 from worker.storage.hosts import (
@@ -23,6 +22,8 @@ from worker.storage.hosts import (
     record_unreachable,
     remove_host,
 )
+from worker.storage.leases import leave_host, renew_host, take_host
+from worker.storage.rescues import rescue_holder
 from worker.storage.results import get_result
 from worker.storage.runs import close_run, list_runs, loaded_run, loads_since, open_run, resume_run
 

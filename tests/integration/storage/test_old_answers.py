@@ -16,11 +16,12 @@ from worker.errors import Code
 from worker.storage.actions import cancel_some, count_matching, retried_states, retry_some, unhold_some
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.check import check_database
-from worker.storage.claims import release_jobs, rescue_holder
 from worker.storage.follows.links import Link, link_jobs, mark_followed
 from worker.storage.follows.settling import settle_followers
 from worker.storage.jobs import expire_due
 from worker.storage.keeping import end_running
+from worker.storage.leases import release_jobs
+from worker.storage.rescues import rescue_holder
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts
 from worker.storage.reuse import Looked, reuse_waiting
 from worker.storage.rollups import number_results

@@ -19,9 +19,11 @@ from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.jobs import Priority
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
-from worker.storage.claims import cancel_requested, claim_jobs, release_strays, renew, rescue_stale
+from worker.storage.claims import claim_jobs
 from worker.storage.follows.settling import settle_followers
 from worker.storage.jobs import expire_due, insert_jobs, promote_due
+from worker.storage.leases import cancel_requested, release_strays, renew
+from worker.storage.rescues import rescue_stale
 from worker.storage.results import PAGE, iter_results
 from worker.storage.reuse import reuse_waiting, wants_reuse
 

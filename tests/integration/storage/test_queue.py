@@ -27,13 +27,14 @@ from worker.storage.batches import (
     promote_sealed,
     seal_batch,
 )
-from worker.storage.claims import Pick, claim_statement, take_host
+from worker.storage.claims import Pick, claim_statement
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host
 from worker.storage.ids import job_id
 from worker.storage.jobs import hold_jobs, insert_jobs
+from worker.storage.leases import take_host
 from worker.storage.migrate import check_schema
 
 

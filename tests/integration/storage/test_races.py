@@ -29,7 +29,7 @@ from worker.maintenance.promote import settle_rounds
 from worker.storage.actions import cancel_some
 from worker.storage.batches import create_batch, get_batch, promote_sealed, seal_batch
 from worker.storage.check import check_database
-from worker.storage.claims import claim_jobs, release_jobs, renew
+from worker.storage.claims import claim_jobs
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
@@ -38,6 +38,7 @@ from worker.storage.hosts import add_host, get_host, lock_fleet, set_host
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs
 from worker.storage.keeping import forget_jobs
+from worker.storage.leases import release_jobs, renew
 from worker.storage.rollups import number_results
 
 T = TypeVar("T")

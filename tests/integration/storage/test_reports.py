@@ -9,7 +9,6 @@ from worker.domain.attempts import Failed, Held, Retried, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import JobState, Priority
 from worker.errors import Code, NotFound
-from worker.storage.claims import take_host
 from worker.storage.counts import fold_counts
 from worker.storage.host_rows import Block, read_hosts
 from worker.storage.hosts import (
@@ -20,6 +19,7 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.ids import job_id
+from worker.storage.leases import take_host
 from worker.storage.reports import (
     HeldGroup,
     answered_since,

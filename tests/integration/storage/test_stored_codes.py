@@ -13,7 +13,7 @@ from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, HostError
 from worker.exports.results import result_lines
 from worker.policy.retry import after_failure
-from worker.storage.claims import rescue_stale
+from worker.storage.rescues import rescue_stale
 from worker.storage.tables import attempts, jobs, results
 
 codes = st.sampled_from(list(Code))
