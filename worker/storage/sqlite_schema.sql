@@ -1,49 +1,3 @@
-CREATE TABLE hosts (
-	name VARCHAR(100) NOT NULL,
-	url VARCHAR(500) NOT NULL,
-	slots SMALLINT NOT NULL,
-	added_at VARCHAR(27) NOT NULL,
-	version VARCHAR(50),
-	models JSON,
-	last_seen_at VARCHAR(27),
-	last_claim_at VARCHAR(27),
-	error TEXT,
-	resident VARCHAR(500),
-	intent VARCHAR(500),
-	intent_at VARCHAR(27),
-	serving_token VARCHAR(32),
-	serving_until VARCHAR(27),
-	access JSON,
-	models_at_once SMALLINT DEFAULT 1 NOT NULL,
-	memory BIGINT,
-	draining_at VARCHAR(27),
-	unreachable_since VARCHAR(27),
-	kept BOOLEAN DEFAULT true NOT NULL,
-	shared BOOLEAN DEFAULT false NOT NULL,
-	slots_told BOOLEAN DEFAULT true NOT NULL,
-	intent_until VARCHAR(27),
-	intent_starved BOOLEAN DEFAULT false NOT NULL,
-	loaded_at VARCHAR(27),
-	loaded_seconds FLOAT,
-	slow_since VARCHAR(27),
-	slow_reason TEXT,
-	quarantined_until VARCHAR(27),
-	quarantine_reason TEXT,
-	quarantines SMALLINT DEFAULT 0 NOT NULL,
-	watts FLOAT,
-	idle_watts FLOAT,
-	windows JSON,
-	CONSTRAINT pk_hosts PRIMARY KEY (name),
-	CONSTRAINT ck_hosts_slots CHECK (slots >= 1),
-	CONSTRAINT ck_hosts_serving CHECK ((serving_token IS NULL) = (serving_until IS NULL))
-);
-
-CREATE TABLE fleet (
-	id SMALLINT NOT NULL,
-	CONSTRAINT pk_fleet PRIMARY KEY (id),
-	CONSTRAINT ck_fleet_single CHECK (id = 1)
-);
-
 CREATE TABLE batches (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	"key" VARCHAR(200) NOT NULL,
@@ -94,80 +48,6 @@ CREATE TABLE submission_parts (
 );
 
 CREATE INDEX ix_submission_parts_received ON submission_parts (received_at);
-
-CREATE TABLE runs (
-	id INTEGER NOT NULL,
-	host VARCHAR(100) NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	reason TEXT NOT NULL,
-	started_at VARCHAR(27) NOT NULL,
-	load_seconds FLOAT,
-	ended_at VARCHAR(27),
-	jobs INTEGER DEFAULT 0 NOT NULL,
-	error TEXT,
-	CONSTRAINT pk_runs PRIMARY KEY (id)
-);
-
-CREATE INDEX ix_runs_host ON runs (host, id);
-
-CREATE INDEX ix_runs_started_at ON runs (started_at);
-
-CREATE TABLE counts (
-	batch_id INTEGER NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	priority SMALLINT NOT NULL,
-	state VARCHAR(9) NOT NULL,
-	jobs BIGINT NOT NULL,
-	CONSTRAINT pk_counts PRIMARY KEY (batch_id, runner_key, priority, state)
-);
-
-CREATE INDEX ix_counts_key ON counts (runner_key, priority, state);
-
-CREATE INDEX ix_counts_queued ON counts (runner_key, priority) WHERE state = 'queued';
-
-CREATE TABLE count_deltas (
-	id INTEGER NOT NULL,
-	batch_id INTEGER NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	priority SMALLINT NOT NULL,
-	state VARCHAR(9) NOT NULL,
-	jobs INTEGER NOT NULL,
-	CONSTRAINT pk_count_deltas PRIMARY KEY (id)
-);
-
-CREATE INDEX ix_count_deltas_batch_id ON count_deltas (batch_id);
-
-CREATE TABLE served (
-	runner_key VARCHAR(500) NOT NULL,
-	priority SMALLINT NOT NULL,
-	at VARCHAR(27) NOT NULL,
-	batch_id BIGINT,
-	batch_at VARCHAR(27),
-	CONSTRAINT pk_served PRIMARY KEY (runner_key, priority)
-);
-
-CREATE TABLE schedules (
-	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-	name VARCHAR(100) NOT NULL,
-	version INTEGER DEFAULT 1 NOT NULL,
-	spec JSON NOT NULL,
-	spec_version SMALLINT NOT NULL,
-	next_at VARCHAR(27),
-	paused_at VARCHAR(27),
-	paused_reason TEXT,
-	added_at VARCHAR(27) NOT NULL,
-	changed_at VARCHAR(27) NOT NULL,
-	CONSTRAINT uq_schedules_name UNIQUE (name)
-);
-
-CREATE INDEX ix_schedules_next_at ON schedules (next_at);
-
-CREATE TABLE pulses (
-	name VARCHAR(100) NOT NULL,
-	at VARCHAR(27) NOT NULL,
-	detail JSON,
-	CONSTRAINT pk_pulses PRIMARY KEY (name)
-);
 
 CREATE TABLE fresh_results (
 	job_id BIGINT NOT NULL,
@@ -263,6 +143,122 @@ CREATE TABLE hour_figures (
 
 CREATE INDEX ix_hour_figures_hour ON hour_figures (hour);
 
+CREATE TABLE hosts (
+	name VARCHAR(100) NOT NULL,
+	url VARCHAR(500) NOT NULL,
+	slots SMALLINT NOT NULL,
+	added_at VARCHAR(27) NOT NULL,
+	version VARCHAR(50),
+	models JSON,
+	last_seen_at VARCHAR(27),
+	last_claim_at VARCHAR(27),
+	error TEXT,
+	resident VARCHAR(500),
+	intent VARCHAR(500),
+	intent_at VARCHAR(27),
+	serving_token VARCHAR(32),
+	serving_until VARCHAR(27),
+	access JSON,
+	models_at_once SMALLINT DEFAULT 1 NOT NULL,
+	memory BIGINT,
+	draining_at VARCHAR(27),
+	unreachable_since VARCHAR(27),
+	kept BOOLEAN DEFAULT true NOT NULL,
+	shared BOOLEAN DEFAULT false NOT NULL,
+	slots_told BOOLEAN DEFAULT true NOT NULL,
+	intent_until VARCHAR(27),
+	intent_starved BOOLEAN DEFAULT false NOT NULL,
+	loaded_at VARCHAR(27),
+	loaded_seconds FLOAT,
+	slow_since VARCHAR(27),
+	slow_reason TEXT,
+	quarantined_until VARCHAR(27),
+	quarantine_reason TEXT,
+	quarantines SMALLINT DEFAULT 0 NOT NULL,
+	watts FLOAT,
+	idle_watts FLOAT,
+	windows JSON,
+	CONSTRAINT pk_hosts PRIMARY KEY (name),
+	CONSTRAINT ck_hosts_slots CHECK (slots >= 1),
+	CONSTRAINT ck_hosts_serving CHECK ((serving_token IS NULL) = (serving_until IS NULL))
+);
+
+CREATE TABLE fleet (
+	id SMALLINT NOT NULL,
+	CONSTRAINT pk_fleet PRIMARY KEY (id),
+	CONSTRAINT ck_fleet_single CHECK (id = 1)
+);
+
+CREATE TABLE runs (
+	id INTEGER NOT NULL,
+	host VARCHAR(100) NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	reason TEXT NOT NULL,
+	started_at VARCHAR(27) NOT NULL,
+	load_seconds FLOAT,
+	ended_at VARCHAR(27),
+	jobs INTEGER DEFAULT 0 NOT NULL,
+	error TEXT,
+	CONSTRAINT pk_runs PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_runs_host ON runs (host, id);
+
+CREATE INDEX ix_runs_started_at ON runs (started_at);
+
+CREATE TABLE served (
+	runner_key VARCHAR(500) NOT NULL,
+	priority SMALLINT NOT NULL,
+	at VARCHAR(27) NOT NULL,
+	batch_id BIGINT,
+	batch_at VARCHAR(27),
+	CONSTRAINT pk_served PRIMARY KEY (runner_key, priority)
+);
+
+CREATE TABLE pulses (
+	name VARCHAR(100) NOT NULL,
+	at VARCHAR(27) NOT NULL,
+	detail JSON,
+	CONSTRAINT pk_pulses PRIMARY KEY (name)
+);
+
+CREATE TABLE counts (
+	batch_id INTEGER NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	priority SMALLINT NOT NULL,
+	state VARCHAR(9) NOT NULL,
+	jobs BIGINT NOT NULL,
+	CONSTRAINT pk_counts PRIMARY KEY (batch_id, runner_key, priority, state)
+);
+
+CREATE INDEX ix_counts_key ON counts (runner_key, priority, state);
+
+CREATE INDEX ix_counts_queued ON counts (runner_key, priority) WHERE state = 'queued';
+
+CREATE TABLE count_deltas (
+	id INTEGER NOT NULL,
+	batch_id INTEGER NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	priority SMALLINT NOT NULL,
+	state VARCHAR(9) NOT NULL,
+	jobs INTEGER NOT NULL,
+	CONSTRAINT pk_count_deltas PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_count_deltas_batch_id ON count_deltas (batch_id);
+
+CREATE TABLE pruned_counts (
+	batch_id BIGINT NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	priority SMALLINT NOT NULL,
+	state VARCHAR(9) NOT NULL,
+	jobs BIGINT NOT NULL,
+	cut BIGINT DEFAULT 0 NOT NULL,
+	empty BIGINT DEFAULT 0 NOT NULL,
+	unfit BIGINT DEFAULT 0 NOT NULL,
+	CONSTRAINT pk_pruned_counts PRIMARY KEY (batch_id, runner_key, priority, state)
+);
+
 CREATE TABLE reusable (
 	"key" BLOB NOT NULL,
 	digest VARCHAR(80) NOT NULL,
@@ -279,44 +275,21 @@ CREATE TABLE searching (
 	CONSTRAINT ck_searching_single CHECK (id = 1)
 );
 
-CREATE TABLE pruned_counts (
-	batch_id BIGINT NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	priority SMALLINT NOT NULL,
-	state VARCHAR(9) NOT NULL,
-	jobs BIGINT NOT NULL,
-	cut BIGINT DEFAULT 0 NOT NULL,
-	empty BIGINT DEFAULT 0 NOT NULL,
-	unfit BIGINT DEFAULT 0 NOT NULL,
-	CONSTRAINT pk_pruned_counts PRIMARY KEY (batch_id, runner_key, priority, state)
+CREATE TABLE schedules (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	name VARCHAR(100) NOT NULL,
+	version INTEGER DEFAULT 1 NOT NULL,
+	spec JSON NOT NULL,
+	spec_version SMALLINT NOT NULL,
+	next_at VARCHAR(27),
+	paused_at VARCHAR(27),
+	paused_reason TEXT,
+	added_at VARCHAR(27) NOT NULL,
+	changed_at VARCHAR(27) NOT NULL,
+	CONSTRAINT uq_schedules_name UNIQUE (name)
 );
 
-CREATE TABLE host_models (
-	host VARCHAR(100) NOT NULL,
-	name VARCHAR(700) NOT NULL,
-	digest TEXT NOT NULL,
-	thinking BOOLEAN NOT NULL,
-	trained_context BIGINT,
-	size BIGINT NOT NULL,
-	vocabulary BIGINT,
-	weights TEXT,
-	quantization VARCHAR(50),
-	parameters VARCHAR(50),
-	capabilities JSON,
-	CONSTRAINT pk_host_models PRIMARY KEY (host, name),
-	CONSTRAINT fk_host_models_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
-);
-
-CREATE INDEX ix_host_models_name ON host_models (name);
-
-CREATE TABLE residents (
-	host VARCHAR(100) NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	memory BIGINT,
-	since VARCHAR(27) NOT NULL,
-	CONSTRAINT pk_residents PRIMARY KEY (host, runner_key),
-	CONSTRAINT fk_residents_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
-);
+CREATE INDEX ix_schedules_next_at ON schedules (next_at);
 
 CREATE TABLE rejects (
 	batch_id INTEGER NOT NULL,
@@ -352,6 +325,56 @@ CREATE TABLE operations (
 CREATE INDEX ix_operations_batch_id ON operations (batch_id);
 
 CREATE UNIQUE INDEX ix_operations_open ON operations (batch_id) WHERE ended_at IS NULL;
+
+CREATE TABLE host_models (
+	host VARCHAR(100) NOT NULL,
+	name VARCHAR(700) NOT NULL,
+	digest TEXT NOT NULL,
+	thinking BOOLEAN NOT NULL,
+	trained_context BIGINT,
+	size BIGINT NOT NULL,
+	vocabulary BIGINT,
+	weights TEXT,
+	quantization VARCHAR(50),
+	parameters VARCHAR(50),
+	capabilities JSON,
+	CONSTRAINT pk_host_models PRIMARY KEY (host, name),
+	CONSTRAINT fk_host_models_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_host_models_name ON host_models (name);
+
+CREATE TABLE residents (
+	host VARCHAR(100) NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	memory BIGINT,
+	since VARCHAR(27) NOT NULL,
+	CONSTRAINT pk_residents PRIMARY KEY (host, runner_key),
+	CONSTRAINT fk_residents_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
+);
+
+CREATE TABLE blocks (
+	host VARCHAR(100) NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	until VARCHAR(27) NOT NULL,
+	failures INTEGER NOT NULL,
+	reason TEXT NOT NULL,
+	CONSTRAINT pk_blocks PRIMARY KEY (host, runner_key),
+	CONSTRAINT fk_blocks_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
+);
+
+CREATE TABLE paces (
+	host VARCHAR(100) NOT NULL,
+	runner_key VARCHAR(500) NOT NULL,
+	load_seconds FLOAT,
+	service_seconds FLOAT,
+	at VARCHAR(27) NOT NULL,
+	slots SMALLINT,
+	memory BIGINT,
+	jobs INTEGER DEFAULT 0 NOT NULL,
+	CONSTRAINT pk_paces PRIMARY KEY (host, runner_key),
+	CONSTRAINT fk_paces_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
+);
 
 CREATE TABLE jobs (
 	id BIGINT NOT NULL,
@@ -419,29 +442,6 @@ CREATE INDEX ix_jobs_suspects ON jobs (runner_key, priority, id) WHERE state = '
 CREATE INDEX ix_jobs_token ON jobs (lease_token) WHERE state = 'running';
 
 CREATE INDEX ix_jobs_unsealed ON jobs (batch_id, id) WHERE state = 'scheduled' AND eligible_at IS NULL;
-
-CREATE TABLE blocks (
-	host VARCHAR(100) NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	until VARCHAR(27) NOT NULL,
-	failures INTEGER NOT NULL,
-	reason TEXT NOT NULL,
-	CONSTRAINT pk_blocks PRIMARY KEY (host, runner_key),
-	CONSTRAINT fk_blocks_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
-);
-
-CREATE TABLE paces (
-	host VARCHAR(100) NOT NULL,
-	runner_key VARCHAR(500) NOT NULL,
-	load_seconds FLOAT,
-	service_seconds FLOAT,
-	at VARCHAR(27) NOT NULL,
-	slots SMALLINT,
-	memory BIGINT,
-	jobs INTEGER DEFAULT 0 NOT NULL,
-	CONSTRAINT pk_paces PRIMARY KEY (host, runner_key),
-	CONSTRAINT fk_paces_host FOREIGN KEY(host) REFERENCES hosts (name) ON DELETE CASCADE
-);
 
 CREATE TABLE firings (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -650,6 +650,21 @@ CREATE INDEX ix_results_finished_at ON results (finished_at);
 
 CREATE INDEX ix_results_flawed ON results (batch_id, cut, empty, prompt_fit) WHERE state = 'succeeded' AND (cut OR empty OR prompt_fit = 'no');
 
+CREATE TABLE searchable (
+	job_id BIGINT NOT NULL,
+	tokens TEXT NOT NULL,
+	CONSTRAINT pk_searchable PRIMARY KEY (job_id),
+	CONSTRAINT fk_searchable_job_id FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+
+CREATE VIRTUAL TABLE search_index USING fts5(tokens, content='searchable', content_rowid='job_id', tokenize='ascii', detail=none, columnsize=0);
+
+CREATE TRIGGER searchable_new AFTER INSERT ON searchable BEGIN INSERT INTO search_index (rowid, tokens) VALUES (new.job_id, new.tokens); END;
+
+CREATE TRIGGER searchable_gone AFTER DELETE ON searchable BEGIN INSERT INTO search_index (search_index, rowid, tokens) VALUES ('delete', old.job_id, old.tokens); END;
+
+CREATE TRIGGER searchable_changed AFTER UPDATE ON searchable BEGIN INSERT INTO search_index (search_index, rowid, tokens) VALUES ('delete', old.job_id, old.tokens); INSERT INTO search_index (rowid, tokens) VALUES (new.job_id, new.tokens); END;
+
 CREATE TABLE firing_changes (
 	firing_id INTEGER NOT NULL,
 	custom_id VARCHAR(200) NOT NULL,
@@ -683,21 +698,6 @@ CREATE TABLE schedule_answers (
 );
 
 CREATE INDEX ix_schedule_answers_job_id ON schedule_answers (job_id);
-
-CREATE TABLE searchable (
-	job_id BIGINT NOT NULL,
-	tokens TEXT NOT NULL,
-	CONSTRAINT pk_searchable PRIMARY KEY (job_id),
-	CONSTRAINT fk_searchable_job_id FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
-);
-
-CREATE VIRTUAL TABLE search_index USING fts5(tokens, content='searchable', content_rowid='job_id', tokenize='ascii', detail=none, columnsize=0);
-
-CREATE TRIGGER searchable_new AFTER INSERT ON searchable BEGIN INSERT INTO search_index (rowid, tokens) VALUES (new.job_id, new.tokens); END;
-
-CREATE TRIGGER searchable_gone AFTER DELETE ON searchable BEGIN INSERT INTO search_index (search_index, rowid, tokens) VALUES ('delete', old.job_id, old.tokens); END;
-
-CREATE TRIGGER searchable_changed AFTER UPDATE ON searchable BEGIN INSERT INTO search_index (search_index, rowid, tokens) VALUES ('delete', old.job_id, old.tokens); INSERT INTO search_index (rowid, tokens) VALUES (new.job_id, new.tokens); END;
 
 INSERT INTO fleet (id) VALUES (1);
 
