@@ -54,8 +54,13 @@ class Waits:
     errors: list[str] = field(default_factory=list)
 
 
+SMALL_CHANGE = (
+    "UPDATE jobs SET priority = priority WHERE id = (SELECT max(id) FROM jobs WHERE state = 'queued')"
+)
+
+
 @contextlib.contextmanager
-def writing(url: str, waits: Waits) -> Iterator[None]:
+def writing(change: Callable[[], object], failure: type[Exception], waits: Waits) -> Iterator[None]:
     """Change one queued job again and again, as claims and finishes do, and note how long each change takes."""
     ended = threading.Event()
 
@@ -63,11 +68,8 @@ def writing(url: str, waits: Waits) -> Iterator[None]:
         while not ended.wait(0.02):
             begun = time.monotonic()
             try:
-                with psycopg.connect(url, connect_timeout=5) as conn:
-                    conn.execute(
-                        "UPDATE jobs SET priority = priority WHERE id = (SELECT max(id) FROM jobs WHERE state = 'queued')"
-                    )
-            except psycopg.Error as error:
+                change()
+            except failure as error:
                 waits.errors.append(str(error).splitlines()[0])
             waits.seconds.append(time.monotonic() - begun)
 
@@ -81,14 +83,17 @@ def writing(url: str, waits: Waits) -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.upgrading", description=__doc__)
+    return measured("benchmarks.upgrading", __doc__, upgrade)
+
+
+def measured(module: str, text: str | None, upgrade: Callable[[Path, str, int, int], list[str]]) -> int:
+    """Read the command line, upgrade, print what is wrong, and return the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=text)
     parser.add_argument(
         "--old", required=True, metavar="PYTHON", help="of the environment of the older version"
     )
     parser.add_argument("--jobs", type=int, default=200_000, help="that wait while it is upgraded")
-    parser.add_argument(
-        "--serve", type=int, default=1_500, help="that are to be answered by old and new workers"
-    )
+    parser.add_argument("--serve", type=int, default=1_500, help="that are to be answered by both versions")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="caravan-upgrading-"))
     print(f"logs: {folder}", flush=True)
@@ -173,7 +178,7 @@ class _Fleet:
 
         waits = Waits()
         begun = time.monotonic()
-        with writing(self.postgres.url, waits):
+        with writing(self._change_a_job, psycopg.Error, waits):
             time.sleep(1.0)
             before = max(waits.seconds)
             upgrading = time.monotonic()
@@ -199,6 +204,10 @@ class _Fleet:
         return list(self._problems(jobs, serve, waits))
 
     # -- what is checked ----------------------------------------------------------------------------------------------
+
+    def _change_a_job(self) -> None:
+        with psycopg.connect(self.postgres.url, connect_timeout=5) as conn:
+            conn.execute(SMALL_CHANGE)
 
     def _problems(self, jobs: int, serve: int, waits: Waits) -> Iterator[str]:
         with psycopg.connect(self.postgres.url) as conn:

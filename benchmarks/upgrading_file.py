@@ -7,14 +7,11 @@ a spool again, and this version does the rest. It says how long another writer w
 two results.
 """
 
-import argparse
 import contextlib
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +23,16 @@ from benchmarks.upgrading import (
     ENVIRON,
     LEFT,
     PATIENCE,
+    SMALL_CHANGE,
     SPOOLED,
     Waits,
+    measured,
     nightly,
     simulated_hosts,
     spooled,
     submissions,
     whole_answers,
+    writing,
 )
 from tests.waiting import wait_until
 
@@ -42,26 +42,16 @@ _OTHERS = "SELECT count(*) FROM jobs j JOIN batches b ON b.id = j.batch_id WHERE
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.upgrading_file", description=__doc__)
-    parser.add_argument(
-        "--old", required=True, metavar="PYTHON", help="of the environment of the older version"
-    )
-    parser.add_argument("--jobs", type=int, default=200_000, help="that wait while it is upgraded")
-    parser.add_argument(
-        "--serve", type=int, default=1_500, help="that are to be answered by the old and the new process"
-    )
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="caravan-upgrading-"))
-    print(f"logs: {folder}", flush=True)
-    stage = _Stage(folder, options.old)
+    return measured("benchmarks.upgrading_file", __doc__, upgrade)
+
+
+def upgrade(folder: Path, old: str, jobs: int, serve: int) -> list[str]:
+    stage = _Stage(folder, old)
     try:
-        problems = list(stage.run(options.jobs, options.serve))
+        return list(stage.run(jobs, serve))
     finally:
         for part in reversed(stage.parts):
             part.kill()
-    for problem in problems:
-        print(f"  WRONG: {problem}", flush=True)
-    return int(bool(problems))
 
 
 class _Stage:
@@ -94,7 +84,7 @@ class _Stage:
             self._until_spooled("with the old process alive")
             old.signal(signal.SIGSTOP)
         waits = Waits()
-        with self._writing(waits):
+        with writing(self._change_a_job, sqlite3.Error, waits):
             time.sleep(1.0)
             before, begun = max(waits.seconds), time.monotonic()
             self._must(sys.executable, "db", "upgrade")
@@ -161,30 +151,9 @@ class _Stage:
             yield
             conn.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def _writing(self, waits: Waits) -> Iterator[None]:
-        """Change one queued job again and again, and note how long each change takes."""
-        ended = threading.Event()
-
-        def write() -> None:
-            while not ended.wait(0.02):
-                begun = time.monotonic()
-                try:
-                    with contextlib.closing(sqlite3.connect(self.file, timeout=60)) as conn, conn:
-                        conn.execute(
-                            "UPDATE jobs SET priority = priority WHERE id = (SELECT max(id) FROM jobs WHERE state = 'queued')"
-                        )
-                except sqlite3.Error as error:
-                    waits.errors.append(str(error))
-                waits.seconds.append(time.monotonic() - begun)
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def _change_a_job(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.file, timeout=60)) as conn, conn:
+            conn.execute(SMALL_CHANGE)
 
     def _count(self, condition: str) -> int:
         """Jobs of the batch that is answered and of the firing."""
