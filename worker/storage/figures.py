@@ -1,17 +1,30 @@
 """What was spent where: the roll-ups that ``caravan report`` reads, and what a host draws."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal_column, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import Connection
 
 from worker.domain.figures import Cell, Load, Power
 from worker.domain.runners import RunnerKey
 from worker.errors import NotFound
 from worker.storage.rollups import FIGURES
-from worker.storage.tables import batches, hosts, hour_figures, results, runs
+from worker.storage.tables import FAILED_RESULTS, batches, hosts, hour_figures, results, runs
+from worker.storage.types import UtcTime
 
 
 def set_power(
@@ -81,12 +94,17 @@ def failures(
     until: datetime | None = None,
 ) -> dict[str, int]:
     """Failed jobs by code, the commonest first: along the index of failed results."""
-    r = results.c
-    rows = conn.execute(
-        select(r.error_code, func.count())
-        .where(r.state == literal_column("'failed'"), _chosen(batch_ids, since, until))
-        .group_by(r.error_code)
-    )
+    terms: dict[str, tuple[str, BindParameter[Any], object]] = {
+        "ids": (" AND batch_id IN :ids", bindparam("ids", expanding=True), batch_ids),
+        "since": (" AND finished_at >= :since", bindparam("since", type_=UtcTime), since),
+        "until": (" AND finished_at < :until", bindparam("until", type_=UtcTime), until),
+    }
+    chosen = {name: term for name, term in terms.items() if term[2]}
+    query = text(
+        f"SELECT error_code, count(*) FROM {FAILED_RESULTS[conn.dialect.name]} "
+        f"WHERE state = 'failed'{''.join(words for words, _, _ in chosen.values())} GROUP BY error_code"
+    ).bindparams(*(parameter for _, parameter, _ in chosen.values()))
+    rows = conn.execute(query, {name: value for name, (_, _, value) in chosen.items()})
     return dict(sorted(((code, int(n)) for code, n in rows), key=lambda found: (-found[1], found[0])))
 
 
@@ -101,23 +119,22 @@ def lengths(
 
     Reads every result that is chosen: some seconds for a million of them.
     """
-    r = results.c
-    found: dict[str, dict[int, int]] = {}
-    for name, column in (("prompt", r.prompt_tokens), ("output", r.output_tokens)):
-        bucket = _bucket(column)
-        rows = conn.execute(
-            select(bucket, func.count())
-            .where(column.is_not(None), _chosen(batch_ids, since, until))
-            .group_by(bucket)
-        )
-        found[name] = dict(sorted((int(size), int(n)) for size, n in rows))
-    return found
+    prompt, output = _bucket(results.c.prompt_tokens), _bucket(results.c.output_tokens)
+    rows = conn.execute(
+        select(prompt, output, func.count()).where(_chosen(batch_ids, since, until)).group_by(prompt, output)
+    )
+    found: dict[str, Counter[int]] = {"prompt": Counter(), "output": Counter()}
+    for *sizes, n in rows:
+        for name, size in zip(found, sizes, strict=True):
+            if size is not None:
+                found[name][int(size)] += int(n)
+    return {name: dict(sorted(counted.items())) for name, counted in found.items()}
 
 
 def _bucket(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The smallest power of two that is no smaller, from 16 on: told with what both databases know."""
+    """The smallest power of two that is no smaller, from 16 on, with what both databases know; null where it is null."""
     steps: list[ColumnElement[Any]] = [literal_column(str(2**power)) for power in range(4, 22)]
-    return case(*((column <= size, size) for size in steps[:-1]), else_=steps[-1])
+    return case((column.is_(None), None), *((column <= size, size) for size in steps[:-1]), else_=steps[-1])
 
 
 def _chosen(batch_ids: Sequence[int], since: datetime | None, until: datetime | None) -> ColumnElement[bool]:

@@ -66,6 +66,26 @@ def test_a_running_batch_is_told_as_far_as_it_has_come(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
+    ("references", "since", "until", "count"),
+    [
+        ((), None, None, 1),
+        (("1",), None, None, 1),
+        (("1",), TWO, TWO + timedelta(hours=1), 1),
+        ((), TWO + timedelta(hours=1), None, 0),
+        ((), None, TWO, 0),
+    ],
+)
+def test_failures_and_lengths_are_those_of_the_batches_and_the_hours(
+    store: Store, references: tuple[str, ...], since: datetime | None, until: datetime | None, count: int
+) -> None:
+    report = made(store, *references, since=since, until=until, details=True)
+
+    assert report.failures == ({"invalid_request": 1} if count else {})
+    assert report.lengths["output"] == ({2048: 2} if count else {})
+    assert sum(report.lengths["prompt"].values()) == 2 * count
+
+
+@pytest.mark.parametrize(
     ("by", "keys"),
     [
         (By.BATCH, ["1 b"]),

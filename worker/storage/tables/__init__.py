@@ -39,6 +39,7 @@ from worker.storage.tables.hosts import (
     served,
 )
 from worker.storage.tables.jobs import (
+    FAILED_RESULTS,
     FLAWED,
     FLAWED_RESULTS,
     attempts,
@@ -63,6 +64,7 @@ from worker.storage.tables.schedules import (
 )
 
 __all__ = [
+    "FAILED_RESULTS",
     "FIRST_ROWS",
     "FLAWED",
     "FLAWED_RESULTS",

@@ -218,6 +218,8 @@ FLAWED = "state = 'succeeded' AND (cut OR empty OR prompt_fit = 'no')"
 
 FLAWED_RESULTS = {"sqlite": "results INDEXED BY ix_results_flawed", "postgresql": "results"}
 """Dialect → the table, for who counts them: without statistics SQLite may read all results of the batch."""
+FAILED_RESULTS = {"sqlite": "results INDEXED BY ix_results_failed", "postgresql": "results"}
+"""The same for who counts failures: it may read all results of the days."""
 
 results = Table(
     "results",
