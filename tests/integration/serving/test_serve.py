@@ -237,10 +237,15 @@ def test_a_running_job_is_cancelled_within_seconds(database: Database, clock: Cl
 
 
 def test_a_long_answer_outlives_many_renewals_of_its_lease(database: Database, clock: Clock) -> None:
-    often = replace(TENTH, lease=0.9, renew=0.1, cancel_poll=0.05)
-    with simulator.running(simulated(time_scale=0.5)) as (running,):
+    often = replace(TENTH, lease=1.5, renew=0.1, cancel_poll=0.05)
+    with simulator.running(simulated(time_scale=0.02)) as (running,):
+        running.set_faults(simulator.Fault("drip", prompt="Say 0", seconds=0.12))
         host = add(database, clock, running)
-        batch = submit(database, clock, [{"model": MODELS[0], "prompt": f"Say {n}."} for n in range(4)])
+        batch = submit(
+            database,
+            clock,
+            [{"model": MODELS[0], "prompt": f"Say {n}.", "options": {"num_predict": 20}} for n in range(4)],
+        )
 
         serve(database, clock, host, timings=often)
 
