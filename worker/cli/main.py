@@ -190,7 +190,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Bulk text generation on Ollama hosts: prompts in, answers in a SQL database, few model loads.\n\n"
-    "First: caravan demo. For real: caravan run prompts.jsonl --host http://gpu-1:11434 -o answers.jsonl\n\n"
+    "First: caravan demo\n\n"
+    "For real: caravan run prompts.jsonl --host http://gpu-1:11434 -o answers.jsonl\n\n"
     "Exit codes: 0 all succeeded, 1 error, 2 input refused, 3 finished with failed or held jobs, 4 no host can serve,"
     " 5 the deadline will be missed, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).",
 )
