@@ -5,12 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 import simulator
 from api_schemas.jobs import JobDefaults
@@ -38,8 +38,10 @@ from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import block_failures, drain_host, record_probe
 from worker.storage.paces import read_paces
+from worker.storage.rescues import Rescued, rescue_stale
 from worker.storage.results import list_attempts
 from worker.storage.runs import list_runs, loads_since
+from worker.storage.tables import jobs
 
 TENTH = Timings(lease=9, renew=2, cancel_poll=0.1, tick=0.5, linger=0.0, idle_poll=0.05, group=0.05, unload=3)
 
@@ -96,6 +98,11 @@ def serve(database: Database, clock: Clock, host: Host, **more: Any) -> PassResu
 def counts(database: Database, batch: Batch) -> dict[JobState, int]:
     with database.read() as conn:
         return {state: n for state, n in batch_progress(conn, batch.id).counts.items() if n}
+
+
+def leases(database: Database) -> list[datetime]:
+    with database.read() as conn:
+        return list(conn.execute(select(jobs.c.lease_until).where(jobs.c.state == "running")).scalars())
 
 
 def mixed(jobs: int) -> list[dict[str, Any]]:
@@ -247,8 +254,16 @@ def test_a_long_answer_outlives_many_renewals_of_its_lease(database: Database, c
             [{"model": MODELS[0], "prompt": f"Say {n}.", "options": {"num_predict": 20}} for n in range(4)],
         )
 
-        serve(database, clock, host, timings=often)
+        serving = threading.Thread(target=lambda: serve(database, clock, host, timings=often))
+        serving.start()
+        wait_until(lambda: leases(database), description="the first jobs are claimed")
+        first = max(leases(database))
+        wait_until(lambda: clock.now() > first, description="the first leases would be over")
+        with database.write() as conn:
+            rescued = rescue_stale(conn, now=clock.now())
+        serving.join()
 
+    assert rescued == Rescued()
     assert counts(database, batch) == {JobState.SUCCEEDED: 4}
     assert {line["attempts"] for line in result_lines(database, batch.id)} == {1}
 
