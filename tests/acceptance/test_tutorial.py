@@ -15,12 +15,12 @@ from tests.servers.proxy import proxying
 
 PAGE = DOCS / "tutorials/first_day.md"
 MARK = "@@@@"
-Shown = tuple[str, list[str]]
+Output = tuple[str, list[str]]
 
 
-def steps() -> list[Shown]:
+def steps() -> list[Output]:
     """Each command and the lines that are shown under it, the first block (which starts hosts) apart."""
-    found: list[Shown] = []
+    found: list[Output] = []
     for block in list(blocks(PAGE, "console"))[1:]:
         for line in block.text.splitlines():
             if line.startswith("$ "):

@@ -38,7 +38,7 @@ PHRASES = {
 _ANY = re.compile("|".join(PHRASES), re.MULTILINE)
 
 NO_NAMES = frozenset(
-    {"told", "asked", "found", "said", "given", "seen", "wanted", "known", "taken", "kept"}
+    {"told", "asked", "found", "said", "given", "seen", "wanted", "known", "taken", "kept", "shown"}
     | {"sent", "made", "left", "one", "others"}
 )
 """No words in the names of functions, parameters, attributes, classes or modules; short-lived locals may stay."""

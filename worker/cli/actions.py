@@ -355,8 +355,8 @@ def _jobs(n: int, kind: str = "") -> str:
 
 def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[str, Any], text: str) -> None:
     if request.as_json:
-        from api_schemas.shown.batches import ActionShown
+        from api_schemas.output.batches import ActionOutput
 
-        print_json(ActionShown(action=act.command, batch=None if batch is None else batch.id, **figures))
+        print_json(ActionOutput(action=act.command, batch=None if batch is None else batch.id, **figures))
     else:
         typer.echo(text)

@@ -82,18 +82,23 @@ def status(
         drift = [line for model, n in digest_counts(conn, found.id).items() for line in drifted(model, n)]
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
-        from api_schemas.shown.batches import AnswerCountsShown, BatchStatusShown, FailureShown, WindowShown
-        from worker.exports.shown.batches import batch_shown
+        from api_schemas.output.batches import (
+            AnswerCountsOutput,
+            BatchStatusOutput,
+            FailureOutput,
+            WindowOutput,
+        )
+        from worker.exports.output.batches import batch_output
 
         print_json(
-            BatchStatusShown(
-                **dict(batch_shown(progress)),
-                answers=AnswerCountsShown(**asdict(flaws)),
+            BatchStatusOutput(
+                **dict(batch_output(progress)),
+                answers=AnswerCountsOutput(**asdict(flaws)),
                 problems=rejects,
-                failures=[FailureShown(**failure) for failure in failures],
+                failures=[FailureOutput(**failure) for failure in failures],
                 window=None
                 if hours is None
-                else WindowShown(hours=hours.text, open=not hours.closed, opens_at=hours.opens_at),
+                else WindowOutput(hours=hours.text, open=not hours.closed, opens_at=hours.opens_at),
             )
         )
     else:
@@ -158,9 +163,9 @@ def _failures(conn: "Connection", progress: BatchProgress, *, most: int) -> list
 
 def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
     if as_json:
-        from worker.exports.shown.batches import batch_shown
+        from worker.exports.output.batches import batch_output
 
-        print_json([batch_shown(progress) for progress in batches])
+        print_json([batch_output(progress) for progress in batches])
         return
     if not batches:
         typer.echo(

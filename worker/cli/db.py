@@ -60,9 +60,9 @@ def db_check(
         checked = check_database(found, now=found.clock().now())
     broken = [one for one in checked if one.broken]
     if json_:
-        from api_schemas.shown.installation import PromiseShown
+        from api_schemas.output.installation import PromiseOutput
 
-        print_json(PromiseShown(**asdict(promise)) for promise in checked)
+        print_json(PromiseOutput(**asdict(promise)) for promise in checked)
         raise typer.Exit(1 if broken else 0)
     wide = max(len(one.promise) for one in checked)
     for one in checked:
@@ -110,9 +110,9 @@ def db_compact(
     with opened(settings_for()) as found:
         given = compact(found, clock=found.clock())
     if json_:
-        from api_schemas.shown.installation import CompactedShown
+        from api_schemas.output.installation import CompactedOutput
 
-        print_json(CompactedShown(bytes=given))
+        print_json(CompactedOutput(bytes=given))
     else:
         typer.echo(f"the file is {given:,} bytes smaller")
 
@@ -193,11 +193,11 @@ def db_retry_spool(
         retried = retry_rejected(found, settings.home, clock=found.clock())
     left = retried.unwanted + retried.failed
     if json_:
-        from api_schemas.shown.installation import SpoolShown
+        from api_schemas.output.installation import SpoolOutput
 
         files = [str(file) for file in retried.files]
         print_json(
-            SpoolShown(stored=retried.stored, unwanted=retried.unwanted, failed=retried.failed, files=files)
+            SpoolOutput(stored=retried.stored, unwanted=retried.unwanted, failed=retried.failed, files=files)
         )
     elif not left and not retried.stored:
         typer.echo("no answers were set aside here")

@@ -30,7 +30,7 @@ def health(
 
     verdict = chosen(_look(settings_for()), frozenset(only or ()))
     if json_:
-        print_json(verdict.shown)
+        print_json(verdict.output)
     else:
         for finding in verdict.findings:
             typer.echo(f"{'bad' if finding.bad else 'note':<5} {finding.kind:<9} {finding.message}")

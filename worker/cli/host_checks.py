@@ -44,10 +44,10 @@ def print_checks(settings: Settings, name: str | None, model: str | None, *, as_
 
         database.transact(keep)
     if as_json:
-        from worker.exports.shown.hosts import finding_shown
+        from worker.exports.output.hosts import finding_output
 
         print_json(
-            finding_shown(row.name, finding)
+            finding_output(row.name, finding)
             for row, some in zip(rows, found, strict=True)
             for finding in some
         )

@@ -21,9 +21,9 @@ def print_hosts(*, json_: bool) -> None:
     with opened(settings_for()) as db, db.read() as conn:
         reports = read_hosts(conn, db.clock().now())
     if json_:
-        from worker.exports.shown.hosts import host_shown
+        from worker.exports.output.hosts import host_output
 
-        print_json([host_shown(report) for report in reports])
+        print_json([host_output(report) for report in reports])
         return
     if not reports:
         typer.echo("no hosts yet: caravan hosts add NAME URL")
@@ -54,9 +54,9 @@ def print_history(name: str, limit: int | None, *, json_: bool) -> None:
     runs = read[:shown]
     say_more(len(read), shown, "loads")
     if json_:
-        from worker.exports.shown.hosts import runs_shown
+        from worker.exports.output.hosts import runs_output
 
-        print_json(runs_shown(runs))
+        print_json(runs_output(runs))
         return
     if not runs:
         typer.echo(f"{name} has loaded nothing yet")

@@ -310,14 +310,14 @@ def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -
 
 
 def _print_change(settings: "Settings", name: str, *, added: bool, start: str | None = None) -> None:
-    from api_schemas.shown.hosts import HostChangeShown
+    from api_schemas.output.hosts import HostChangeOutput
     from worker.cli.settings import opened
-    from worker.exports.shown.hosts import host_shown
+    from worker.exports.output.hosts import host_output
     from worker.storage.host_rows import read_hosts
 
     with opened(settings) as db, db.read() as conn:
         row = next(row for row in read_hosts(conn, db.clock().now()) if row.name == name)
-    print_json(HostChangeShown(**dict(host_shown(row)), added=added, start=start))
+    print_json(HostChangeOutput(**dict(host_output(row)), added=added, start=start))
 
 
 def _report_there(settings: "Settings", there: Host, host: Host, *, json_: bool) -> None:

@@ -30,9 +30,9 @@ def info(
     """
     found = gathered()
     if json_:
-        from api_schemas.shown.installation import InfoShown
+        from api_schemas.output.installation import InfoOutput
 
-        print_json(InfoShown(**found))
+        print_json(InfoOutput(**found))
         return
     console = output_console()
     table = plain_table("", "", fold=("",))

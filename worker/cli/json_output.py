@@ -10,7 +10,7 @@ import typer
 from worker.cli.streams import machine_output
 
 if TYPE_CHECKING:
-    from api_schemas.shown.base import Shown
+    from api_schemas.output.base import Output
 
 Row = TypeVar("Row")
 
@@ -23,14 +23,14 @@ NEWEST = 20
 ALL = 2**31 - 1
 
 
-def print_json(value: "Shown | Iterable[Shown]") -> None:
+def print_json(value: "Output | Iterable[Output]") -> None:
     """A shape on a line, or shapes as an array, written as they come; times in UTC with a Z.
 
     Raises BrokenPipeError where nobody reads the array any more; TypeError for what is no shape.
     """
-    from api_schemas.shown.base import Shown
+    from api_schemas.output.base import Output
 
-    if isinstance(value, Shown):
+    if isinstance(value, Output):
         sys.stdout.write(_text(value) + "\n")
         return
     with machine_output() as out:
@@ -40,11 +40,11 @@ def print_json(value: "Shown | Iterable[Shown]") -> None:
         out.write("]\n")
 
 
-def _text(value: "Shown") -> str:
-    from api_schemas.shown.base import Shown, plain
+def _text(value: "Output") -> str:
+    from api_schemas.output.base import Output, plain
 
-    if not isinstance(value, Shown):
-        raise TypeError(f"--json prints shapes of api_schemas/shown, no {type(value).__name__}")
+    if not isinstance(value, Output):
+        raise TypeError(f"--json prints shapes of api_schemas/output, no {type(value).__name__}")
     return json.dumps(plain(value), ensure_ascii=False)
 
 
@@ -57,8 +57,8 @@ def limited(rows: Iterable[Row], limit: int, things: str) -> Iterator[Row]:
         yield row
 
 
-def say_more(rows: int, shown: int, things: str) -> None:
-    """On standard error: that only the first ``shown`` of at least so many rows are listed, and how to get the others."""
-    if rows > shown:
-        more = f"--limit {10 * shown} lists more, --json without --limit all"
-        typer.echo(f"only the first {shown:,} {things} are listed; {more}", err=True)
+def say_more(rows: int, limit: int, things: str) -> None:
+    """On standard error: that only the first ``limit`` of at least so many rows are listed, and how to get the others."""
+    if rows > limit:
+        more = f"--limit {10 * limit} lists more, --json without --limit all"
+        typer.echo(f"only the first {limit:,} {things} are listed; {more}", err=True)

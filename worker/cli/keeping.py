@@ -20,7 +20,7 @@ from worker.domain.selection import Selection
 from worker.storage.batches import find_batch, list_batches
 
 if TYPE_CHECKING:
-    from api_schemas.shown.base import Shown
+    from api_schemas.output.base import Output
     from worker.domain.batches import Batch
     from worker.maintenance.keeping import Gone
     from worker.storage.engine import Database
@@ -53,7 +53,7 @@ def prune(
 
     Example: caravan prune --older-than 90d --dry-run
     """
-    from api_schemas.shown.batches import PrunedShown
+    from api_schemas.output.batches import PrunedOutput
     from worker.maintenance.keeping import due_batches, give_room_back, named_batches
     from worker.maintenance.keeping import prune as forget
 
@@ -71,7 +71,7 @@ def prune(
             due = due_batches(database, clock=clock, default=settings.keep, older_than=age)
         about = f"{jobs_of(due.jobs)} of {_batches(len(due.batches))}"
         if not due.batches or dry_run:
-            shape = PrunedShown(batches=list(due.ids), jobs=due.jobs, bytes=0, dry_run=dry_run)
+            shape = PrunedOutput(batches=list(due.ids), jobs=due.jobs, bytes=0, dry_run=dry_run)
             _tell(shape, f"would prune {about}" if due.batches else "nothing to prune", as_json=json_)
             if dry_run and not json_:
                 _list(due.batches)
@@ -80,7 +80,7 @@ def prune(
         gone = forget(database, due.ids, clock=clock)
         room = give_room_back(database, clock=clock)
         told = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
-    shape = PrunedShown(batches=list(gone.batches), jobs=gone.jobs, bytes=room, dry_run=False)
+    shape = PrunedOutput(batches=list(gone.batches), jobs=gone.jobs, bytes=room, dry_run=False)
     _tell(shape, told, as_json=json_)
 
 
@@ -113,7 +113,7 @@ def delete(
 
     Example: caravan delete @last --where customer=4711 --dry-run
     """
-    from api_schemas.shown.batches import DeletedShown
+    from api_schemas.output.batches import DeletedOutput
     from worker.maintenance.keeping import count_deletable, delete_jobs, give_room_back
 
     if every == bool(batch):
@@ -149,7 +149,7 @@ def delete(
         jobs = count_deletable(database, chosen)
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
         if approval.dry_run or not (jobs or whole):
-            shape = DeletedShown(batches=[], jobs=jobs, dry_run=approval.dry_run)
+            shape = DeletedOutput(batches=[], jobs=jobs, dry_run=approval.dry_run)
             told = f"would delete {about}" if approval.dry_run else "no jobs to delete"
             _tell(shape, told, as_json=approval.json_)
             return
@@ -157,7 +157,7 @@ def delete(
         clock = database.clock()
         gone = delete_jobs(database, chosen, clock=clock, principal=principal())
         give_room_back(database, clock=clock)
-    shape = DeletedShown(batches=list(gone.batches), jobs=gone.jobs, dry_run=False)
+    shape = DeletedOutput(batches=list(gone.batches), jobs=gone.jobs, dry_run=False)
     _tell(shape, _deleted(gone, about), as_json=approval.json_)
 
 
@@ -207,7 +207,7 @@ def _room(database: "Database", size: int) -> str:
     return f"; {left.free:,} bytes of the file are free for what comes: caravan db compact gives them back"
 
 
-def _tell(shape: "Shown", text: str, *, as_json: bool) -> None:
+def _tell(shape: "Output", text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(shape)
     else:

@@ -95,9 +95,9 @@ def print_loaded(*, as_json: bool) -> None:
             reports = read_hosts(conn, now)
     asked = ask_hosts(reports, _open_host)
     if as_json:
-        from worker.exports.shown.hosts import host_loaded_shown
+        from worker.exports.output.hosts import host_loaded_output
 
-        print_json([host_loaded_shown(answer.report, answer.loaded, answer.error) for answer in asked])
+        print_json([host_loaded_output(answer.report, answer.loaded, answer.error) for answer in asked])
         return
     if not asked:
         typer.echo("no hosts yet: caravan hosts add NAME URL")

@@ -27,9 +27,9 @@ def print_models(model: str | None, on_hosts: list[str] | None, *, json_: bool) 
         found = fleet_models(conn, [row for row in rows if row.name in chosen])
     found = [entry for entry in found if wanted in (None, entry.name)]
     if json_:
-        from worker.exports.shown.models import fleet_model_shown
+        from worker.exports.output.models import fleet_model_output
 
-        print_json([fleet_model_shown(entry) for entry in found])
+        print_json([fleet_model_output(entry) for entry in found])
         return
     if not found:
         seen = f"no host has been seen to have {wanted or 'a model'}"
@@ -101,9 +101,9 @@ def print_model(model: str, on_hosts: list[str] | None, *, json_: bool) -> None:
         name,
     )
     if json_:
-        from worker.exports.shown.models import model_details_shown
+        from worker.exports.output.models import model_details_output
 
-        print_json(model_details_shown(entry, place, said))
+        print_json(model_details_output(entry, place, said))
         return
     _print_models([entry], len(chosen))
     for field in ("parameters", "system", "template", "license"):
@@ -152,9 +152,9 @@ def print_operations(operation: int | None, limit: int | None, *, json_: bool) -
     found = read[:shown]
     say_more(len(read), shown, "operations")
     if json_:
-        from worker.exports.shown.models import model_operation_shown
+        from worker.exports.output.models import model_operation_output
 
-        print_json([model_operation_shown(one) for one in found])
+        print_json([model_operation_output(one) for one in found])
         return
     if not found:
         typer.echo("nothing was done with models yet")

@@ -270,9 +270,9 @@ def operation_lines(operation: ModelOperation, rows: Mapping[str, HostRow]) -> I
 
 def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> int:
     if carrying.json_:
-        from worker.exports.shown.models import model_operation_shown
+        from worker.exports.output.models import model_operation_output
 
-        print_json(model_operation_shown(operation))
+        print_json(model_operation_output(operation))
     elif operation.state == "open":
         typer.echo(
             f"operation {operation.id} has begun; whoever serves the hosts does it: caravan models operations {operation.id}"

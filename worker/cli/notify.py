@@ -80,9 +80,9 @@ def notify_list(
     with opened(settings_for()) as database, database.read() as conn:
         found = list_notices(conn, find_batch(conn, batch).id)
     if json_:
-        from worker.exports.shown.batches import notices_shown
+        from worker.exports.output.batches import notices_output
 
-        print_json(notices_shown(found))
+        print_json(notices_output(found))
         return
     for one in found:
         tried = f", {one.tries} tries" if one.tries > 1 else ""

@@ -115,9 +115,9 @@ def quote_rows(
         )
     deadline = submission.deadline
     if as_json:
-        from worker.exports.shown.quotes import quote_shown
+        from worker.exports.output.quotes import quote_output
 
-        print_json(quote_shown(quoted, deadline, sampled=measured or 0))
+        print_json(quote_output(quoted, deadline, sampled=measured or 0))
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"

@@ -75,9 +75,9 @@ def report(
         with written(outputs, html), replacing(html) as out:
             out.write(page(report, price=price).encode())
     if json_:
-        from worker.exports.shown.reports import report_shown
+        from worker.exports.output.reports import report_output
 
-        print_json(report_shown(report, price))
+        print_json(report_output(report, price))
         return
     if not report.figures.lines:
         typer.echo("nothing has been answered yet")

@@ -62,9 +62,9 @@ def search(
             limit=limit,
         )
     if json_:
-        from worker.exports.shown.jobs import hits_shown
+        from worker.exports.output.jobs import hits_output
 
-        print_json(hits_shown(found))
+        print_json(hits_output(found))
     else:
         _print(found)
 

@@ -69,10 +69,10 @@ def jobs(
     with opened(settings_for()) as database, database.read() as conn:
         found = find_batch(conn, batch)
         if json_:
-            from worker.exports.shown.jobs import job_shown
+            from worker.exports.output.jobs import job_output
 
             pages = _pages(conn, found.id, state, code, answers.filter)
-            print_json(map(job_shown, limited(pages, limit or ALL, "jobs")))
+            print_json(map(job_output, limited(pages, limit or ALL, "jobs")))
             return
         shown = limit or DEFAULT_LIMIT
         read = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
@@ -161,9 +161,9 @@ def explain(
         )
         now = clock.now()
     if json_:
-        from worker.exports.shown.jobs import explained_shown
+        from worker.exports.output.jobs import explained_output
 
-        print_json(explained_shown(found))
+        print_json(explained_output(found))
         return
     console = output_console()
     console.print(found.sentences[0])

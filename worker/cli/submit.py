@@ -70,10 +70,10 @@ def submit(
         quoted = None if deadline is None else rest_of(database, clock, batch)()
     created = arrived.created
     if json_:
-        from api_schemas.shown.batches import SubmittedShown
-        from worker.exports.shown.batches import batch_shown
+        from api_schemas.output.batches import SubmittedOutput
+        from worker.exports.output.batches import batch_output
 
-        print_json(SubmittedShown(**dict(batch_shown(progress)), created=created, served=served))
+        print_json(SubmittedOutput(**dict(batch_output(progress)), created=created, served=served))
     else:
         typer.echo(batch.id)
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"

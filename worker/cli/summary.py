@@ -217,17 +217,20 @@ def say_rest(console: Console, look: Look) -> int:
 
 
 def _print_json(view: RunView, look: Look) -> None:
-    from api_schemas.shown.batches import AnswerCountsShown, RunShown  # shapes of JSON, which few runs print
-    from worker.exports.shown.batches import batch_shown
+    from api_schemas.output.batches import (  # shapes of JSON, which few runs print
+        AnswerCountsOutput,
+        RunOutput,
+    )
+    from worker.exports.output.batches import batch_output
 
     progress = look.progress
     with view.place.database.read() as conn:
         loads, load_seconds = loads_since(conn, progress.batch.created_at)
         flaws = answer_counts(conn, progress.batch.id)
     print_json(
-        RunShown(
-            **dict(batch_shown(progress)),
-            answers=AnswerCountsShown(**asdict(flaws)),
+        RunOutput(
+            **dict(batch_output(progress)),
+            answers=AnswerCountsOutput(**asdict(flaws)),
             seconds=round(look.seconds, 3),
             loads=loads,
             load_seconds=round(load_seconds, 3),

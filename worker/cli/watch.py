@@ -174,15 +174,15 @@ class _JsonLines(_Lines):
     """A JSON line for each look."""
 
     def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
-        from worker.exports.shown.situation import situation_shown
+        from worker.exports.output.situation import situation_output
 
-        print_json(situation_shown(now, list(reasons)))
+        print_json(situation_output(now, list(reasons)))
         sys.stdout.flush()
 
     def away(self, message: str) -> None:
-        from api_schemas.shown.situation import AwayShown
+        from api_schemas.output.situation import AwayOutput
 
-        print_json(AwayShown(away=message))
+        print_json(AwayOutput(away=message))
         sys.stdout.flush()
 
 

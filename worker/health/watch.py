@@ -28,7 +28,7 @@ from worker.storage.engine import open_database
 from worker.storage.pulses import read_pulses, take_turn
 
 if TYPE_CHECKING:
-    from api_schemas.shown.installation import HealthShown
+    from api_schemas.output.installation import HealthOutput
 
 EVERY = 60.0
 FRESH = 2.0
@@ -48,12 +48,12 @@ class Verdict:
         return not any(finding.bad for finding in self.findings)
 
     @property
-    def shown(self) -> "HealthShown":
+    def output(self) -> "HealthOutput":
         """As ``/healthz`` and ``caravan health --json`` say it."""
-        from api_schemas.shown.installation import FindingShown, HealthShown
+        from api_schemas.output.installation import FindingOutput, HealthOutput
 
-        findings = [FindingShown(**asdict(finding)) for finding in self.findings]
-        return HealthShown(well=self.well, at=self.at, findings=findings)
+        findings = [FindingOutput(**asdict(finding)) for finding in self.findings]
+        return HealthOutput(well=self.well, at=self.at, findings=findings)
 
 
 def look(place: Place, limits: HealthLimits, *, held: bool = False) -> Verdict:
@@ -151,9 +151,9 @@ class Watch:
             if self._latest is None or now - self._latest[0] > FRESH:
                 self._latest = (now, self._look())
             verdict = self._latest[1]
-        from api_schemas.shown.base import plain
+        from api_schemas.output.base import plain
 
-        return verdict.well, plain(verdict.shown)
+        return verdict.well, plain(verdict.output)
 
     def once(self) -> Verdict:
         """Look once, and tell what is to be told. Never raises for what it finds, nor for whom it cannot reach."""

@@ -15,7 +15,7 @@ from worker.domain.selection import Selection
 from worker.door.rows import InputLine
 from worker.door.submit import Receipt
 from worker.errors import Code, InputRefused, Problem
-from worker.exports.shown.batches import batch_shown
+from worker.exports.output.batches import batch_output
 from worker.storage.actions import hold_some
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
@@ -177,7 +177,7 @@ def test_the_terms_of_a_batch_are_stored_and_shown_by_their_names(database: Data
     first = taken(database, path, max_failures="5%", fail_on_cut=True)
 
     with database.read() as conn:
-        shown = batch_shown(batch_progress(conn, first.batch.id))
+        shown = batch_output(batch_progress(conn, first.batch.id))
     assert shown.terms == {"max_failures": "5%", "fail_on_cut": True}
     with pytest.raises(InputRefused, match="made with '5%'"):
         taken(database, path, max_failures="6%")

@@ -19,7 +19,7 @@ from worker.cli.report_page import page
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.hosts import Host
 from worker.errors import Code, NotFound
-from worker.exports.shown.reports import report_shown
+from worker.exports.output.reports import report_output
 from worker.reports.report import By, Report, make_report
 from worker.schedules.spec import spec_of
 from worker.storage.engine import open_database
@@ -191,9 +191,9 @@ def test_a_report_lists_batches_with_their_flaws_and_schedules_with_their_last_f
 
     assert "schedule nightly: not fired yet; next 2026-11-24 02:00 UTC" in remarks(every, None)
     assert not chosen.schedule_lines
-    [line] = report_shown(every, None).batch_lines
+    [line] = report_output(every, None).batch_lines
     assert (line["batch"], line["jobs"], line["succeeded"], line["failed"], line["cut"]) == (1, 4, 2, 1, 0)
-    assert [one["schedule"] for one in report_shown(every, None).schedules] == ["nightly"]
+    assert [one["schedule"] for one in report_output(every, None).schedules] == ["nightly"]
     read = _Read()
     read.feed(written)
     assert {"Newest batches", "Schedules", "nightly", "2026-11-24 02:00"} <= set(read.texts)

@@ -1,4 +1,4 @@
-"""Every command with ``--json`` prints a shape of ``api_schemas/shown``, with times in UTC and one name for each number."""
+"""Every command with ``--json`` prints a shape of ``api_schemas/output``, with times in UTC and one name for each number."""
 
 import json
 import re
@@ -12,8 +12,8 @@ import typer.main
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from api_schemas.shown.base import plain
-from api_schemas.shown.outputs import OUTPUTS
+from api_schemas.output.base import plain
+from api_schemas.output.commands import OUTPUTS
 from simulator import HostSettings, demo_models, running
 from tests.repo.docs.json_output import shapes
 from worker.cli.commands import COMMANDS

@@ -8,9 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, JsonValue
 
+from api_schemas.output.base import Output
+from api_schemas.output.commands import OUTPUTS
 from api_schemas.results import ResultLine
-from api_schemas.shown.base import Shown
-from api_schemas.shown.outputs import OUTPUTS
 
 _FIRST = """With `--json` a command prints one JSON value on standard output, and everything else on standard error.
 `caravan watch` prints one value a line.
@@ -36,7 +36,7 @@ def json_output() -> str:
     rows = "\n".join(f"| `caravan {name}` | {_printed(shape)} |" for name, shape in OUTPUTS.items())
     parts = [
         "# JSON output",
-        "<!-- Written by `make reference` from the shapes in `api_schemas/shown`; do not edit. -->",
+        "<!-- Written by `make reference` from the shapes in `api_schemas/output`; do not edit. -->",
         _FIRST,
         f"| command | prints |\n|---|---|\n{rows}",
         *(part for shape in sorted(shapes(), key=_title) for part in _section(shape)),
@@ -44,9 +44,9 @@ def json_output() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def shapes() -> set[type[Shown]]:
+def shapes() -> set[type[Output]]:
     """Every shape that stands in the table, those within them, and those that they extend."""
-    found: set[type[Shown]] = set()
+    found: set[type[Output]] = set()
 
     def add(annotation: Any) -> None:
         if _is_shape(annotation) and annotation not in found:
@@ -63,10 +63,10 @@ def shapes() -> set[type[Shown]]:
 
 
 def _is_shape(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Shown)
+    return isinstance(annotation, type) and issubclass(annotation, Output)
 
 
-def _section(shape: type[Shown]) -> Iterator[str]:
+def _section(shape: type[Output]) -> Iterator[str]:
     yield f"## {_title(shape)}"
     yield inspect.cleandoc(shape.__doc__ or "").replace("``", "`")
     base: Any = shape.__base__
@@ -82,8 +82,8 @@ def _section(shape: type[Shown]) -> Iterator[str]:
 
 
 def _title(shape: type[BaseModel]) -> str:
-    """``BatchStatusShown``: Batch status."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", shape.__name__.removesuffix("Shown")).capitalize()
+    """``BatchStatusOutput``: Batch status."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", shape.__name__.removesuffix("Output")).capitalize()
 
 
 def _link(shape: type[BaseModel]) -> str:

@@ -22,7 +22,7 @@ from worker.settings import PREFIX, Settings
 
 CARAVAN = typer.main.get_command(app)
 NO_SETTINGS = {"CARAVAN_LEASE_SECOND", "CARAVAN_SERVICE_HOST", "CARAVAN_SERVICE_PORT", "CARAVAN_PORT"}
-"""Shown on purpose: a misspelling with the error that it gives, and what Kubernetes sets in every pod."""
+"""Output on purpose: a misspelling with the error that it gives, and what Kubernetes sets in every pod."""
 NO_EVENTS = {"job.py", "worker.py", "database.url", "batch.finished"}
 """Files, and keys of messages, that look like the names of events."""
 CHECK_ERRORS = (AssertionError, click.ClickException)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from api_schemas.shown.batches import BatchShown
-from api_schemas.shown.hosts import HostShown
-from api_schemas.shown.jobs import ExplainedShown, JobShown
-from api_schemas.shown.reports import ReportShown
+from api_schemas.output.batches import BatchOutput
+from api_schemas.output.hosts import HostOutput
+from api_schemas.output.jobs import ExplainedOutput, JobOutput
+from api_schemas.output.reports import ReportOutput
 from worker.cli.main import app
 
 
@@ -35,9 +35,9 @@ def test_batches_and_jobs_have_one_shape_and_one_name_for_each_number() -> None:
     (batch,) = shown("status")
     jobs = shown("jobs", "@last")
 
-    assert set(batch) == set(BatchShown.model_fields)
+    assert set(batch) == set(BatchOutput.model_fields)
     assert {name: shown("status", "@last")[name] for name in batch} == batch
-    assert [set(job) for job in jobs] == [set(JobShown.model_fields)] * 2
+    assert [set(job) for job in jobs] == [set(JobOutput.model_fields)] * 2
     assert [(job["batch"], job["job"]) for job in jobs] == [(1, (1 << 24) + 1), (1, (1 << 24) + 2)]
     assert (shown("explain", "1")["batch"], shown("explain", "1:line-2")["job"]) == (1, (1 << 24) + 2)
 
@@ -65,13 +65,13 @@ def test_each_list_and_each_answer_holds_the_shape_of_its_thing() -> None:
     again = shown("submit", "in.jsonl", "--model", "m:1")
     (loaded,) = shown("hosts", "ps")
 
-    assert {name: again[name] for name in BatchShown.model_fields} == shown("status")[0]
+    assert {name: again[name] for name in BatchOutput.model_fields} == shown("status")[0]
     assert (again["created"], again["served"]) == (False, False)
-    assert set(added) - set(HostShown.model_fields) == {"added", "start"}
-    assert set(loaded) - set(HostShown.model_fields) == {"reached", "loaded"}
+    assert set(added) - set(HostOutput.model_fields) == {"added", "start"}
+    assert set(loaded) - set(HostOutput.model_fields) == {"reached", "loaded"}
     assert (loaded["name"], loaded["reached"], loaded["loaded"]) == ("gpu", False, [])
-    assert set(shown("explain", "1:line-2")) == set(ExplainedShown.model_fields)
-    assert set(shown("report")) == set(ReportShown.model_fields)
+    assert set(shown("explain", "1:line-2")) == set(ExplainedOutput.model_fields)
+    assert set(shown("report")) == set(ReportOutput.model_fields)
 
 
 def test_watch_prints_a_line_for_each_look() -> None:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from api_schemas.shown.base import plain
+from api_schemas.output.base import plain
 from worker.cli.eta import Eta
 from worker.cli.quoting import expected, summary, whether_in_time
 from worker.cli.render import Rates
 from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
-from worker.exports.shown.quotes import quote_shown
+from worker.exports.output.quotes import quote_output
 from worker.policy.quote import HostQuote, Part, Quote
 from worker.quote.quote import Quoted
 
@@ -101,7 +101,7 @@ def test_work_that_no_host_can_do_is_never_in_time() -> None:
 
 
 def test_a_script_gets_the_same_in_seconds_and_utc() -> None:
-    shown = plain(quote_shown(quoted(), NOW + timedelta(hours=1)))
+    shown = plain(quote_output(quoted(), NOW + timedelta(hours=1)))
 
     assert shown["seconds"] == {"low": 6000, "expected": 7200, "high": 9000}
     assert shown["done_at"]["expected"] == "2026-11-23T22:30:00Z"

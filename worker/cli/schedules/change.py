@@ -83,9 +83,9 @@ def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
         take_late_answers(database, schedule)
         written = write_answers(database, schedule)
     if json_:
-        from worker.exports.shown.schedules import files_shown
+        from worker.exports.output.schedules import files_output
 
-        print_json(files_shown(written))
+        print_json(files_output(written))
     else:
         removed = f", {written.removed:,} of earlier names removed" if written.removed else ""
         typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} as they were{removed}")

@@ -32,9 +32,9 @@ def schedule_list(json_: AsJson = False) -> None:
             if firing is not None
         }
     if json_:
-        from worker.exports.shown.schedules import schedule_line_shown
+        from worker.exports.output.schedules import schedule_line_output
 
-        print_json(schedule_line_shown(schedule, reports.get(schedule.name)) for schedule, _ in last_firings)
+        print_json(schedule_line_output(schedule, reports.get(schedule.name)) for schedule, _ in last_firings)
         return
     if not last_firings:
         typer.echo("no schedules yet: caravan schedule add NAME, or caravan schedule apply FILE.yaml")
@@ -74,11 +74,11 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     times = next_times(schedule, 3, now=now)
     closed = unreadable(schedule.spec.roots)
     if json_:
-        from api_schemas.shown.schedules import ScheduleDetailsShown
-        from worker.exports.shown.schedules import schedule_line_shown
+        from api_schemas.output.schedules import ScheduleDetailsOutput
+        from worker.exports.output.schedules import schedule_line_output
 
-        shown = dict(schedule_line_shown(schedule, report))
-        print_json(ScheduleDetailsShown(**shown, next=times, unreadable_roots=list(closed)))
+        shown = dict(schedule_line_output(schedule, report))
+        print_json(ScheduleDetailsOutput(**shown, next=times, unreadable_roots=list(closed)))
         return
     typer.echo(f"{name}, said {schedule.version} times" if schedule.version > 1 else name)
     for field, value in schedule.spec.plain.items():
@@ -117,9 +117,9 @@ def schedule_history(
         reports = [report_of(database, firing, now=now) for firing in firings]
     say_more(len(read), shown, "firings")
     if json_:
-        from worker.exports.shown.schedules import firing_shown
+        from worker.exports.output.schedules import firing_output
 
-        print_json(map(firing_shown, reports))
+        print_json(map(firing_output, reports))
         return
     if not firings:
         typer.echo(f"{name} has not fired yet")

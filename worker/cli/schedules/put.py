@@ -159,13 +159,13 @@ def schedule_apply(
             stored_now = {schedule.name: schedule for schedule in list_schedules(conn)}
         now = database.clock().now()
     if json_:
-        from api_schemas.shown.schedules import SchedulesAppliedShown, ScheduleStepShown
+        from api_schemas.output.schedules import SchedulesAppliedOutput, ScheduleStepOutput
 
         print_json(
-            SchedulesAppliedShown(
+            SchedulesAppliedOutput(
                 file=str(file),
                 applied=not dry_run,
-                schedules=[ScheduleStepShown(**step) for step in plan],
+                schedules=[ScheduleStepOutput(**step) for step in plan],
                 left=[] if prune else dropped,
                 warnings=warnings,
             )
@@ -214,11 +214,11 @@ def _print_schedule(
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
-        from api_schemas.shown.schedules import ScheduleChangeShown
-        from worker.exports.shown.schedules import schedule_shown
+        from api_schemas.output.schedules import ScheduleChangeOutput
+        from worker.exports.output.schedules import schedule_output
 
-        shown = dict(schedule_shown(schedule))
-        print_json(ScheduleChangeShown(**shown, change=outcome.value, warnings=warnings))
+        shown = dict(schedule_output(schedule))
+        print_json(ScheduleChangeOutput(**shown, change=outcome.value, warnings=warnings))
         return
     typer.echo(f"{schedule.name} {outcome}; nothing outside of {', '.join(schedule.spec.roots)} is read")
     typer.echo(next_firing(schedule, now=now))

@@ -257,9 +257,9 @@ def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     from worker.schedules.letter import letter
 
     if as_json:
-        from worker.exports.shown.schedules import firing_shown
+        from worker.exports.output.schedules import firing_output
 
-        print_json(firing_shown(report))
+        print_json(firing_output(report))
     elif not common_options().quiet:
         typer.echo(letter(report))
 

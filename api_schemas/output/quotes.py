@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from api_schemas.shown.base import HostName, Shown, Time
+from api_schemas.output.base import HostName, Output, Time
 
 
-class QuotedSecondsShown(Shown):
+class QuotedSecondsOutput(Output):
     """A duration between two bounds."""
 
     low: float = Field(description="Seconds at least.")
@@ -13,7 +13,7 @@ class QuotedSecondsShown(Shown):
     high: float = Field(description="Seconds at most.")
 
 
-class QuotedTimesShown(Shown):
+class QuotedTimesOutput(Output):
     """A time between two bounds."""
 
     low: Time = Field(description="At the earliest.")
@@ -21,7 +21,7 @@ class QuotedTimesShown(Shown):
     high: Time = Field(description="At the latest.")
 
 
-class QuotedRunnerShown(Shown):
+class QuotedRunnerOutput(Output):
     """What a host is expected to do with one runner."""
 
     runner_key: str = Field(description="The model and its load-time options.")
@@ -30,17 +30,17 @@ class QuotedRunnerShown(Shown):
     seconds: float = Field(description="Seconds of answering.")
 
 
-class QuotedHostShown(Shown):
+class QuotedHostOutput(Output):
     """What a host is expected to do."""
 
     host: HostName
     loads: int = Field(description="Number of model loads.")
     jobs: int = Field(description="Number of jobs.")
     busy_seconds: float = Field(description="Seconds that it works.")
-    runners: list[QuotedRunnerShown] = Field(description="Its work by runner.")
+    runners: list[QuotedRunnerOutput] = Field(description="Its work by runner.")
 
 
-class QuoteShown(Shown):
+class QuoteOutput(Output):
     """What jobs are expected to take."""
 
     at: Time = Field(description="The time of the estimate.")
@@ -49,11 +49,11 @@ class QuoteShown(Shown):
     jobs_before: int = Field(description="Number of waiting jobs with a higher priority.")
     jobs_beside: int = Field(description="Number of waiting jobs with the same priority.")
     loads: int = Field(description="Number of model loads.")
-    seconds: QuotedSecondsShown = Field(description="How long it takes.")
-    done_at: QuotedTimesShown = Field(description="When it is done.")
+    seconds: QuotedSecondsOutput = Field(description="How long it takes.")
+    done_at: QuotedTimesOutput = Field(description="When it is done.")
     deadline: Time | None = Field(description="The deadline.")
     in_time: bool | None = Field(description="Whether it is done by the deadline; null without one.")
     guessed: list[str] = Field(description="What is not known and was guessed.")
     unplaced: list[str] = Field(description="Runner keys that no host can serve.")
     advice: str | None = Field(description="What would make it faster.")
-    hosts: list[QuotedHostShown] = Field(description="The work by host.")
+    hosts: list[QuotedHostOutput] = Field(description="The work by host.")

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api_schemas.shown.base import BatchNumber, JobsByState, Shown, Time
+from api_schemas.output.base import BatchNumber, JobsByState, Output, Time
 
 
-class OperationShown(Shown):
+class OperationOutput(Output):
     """A decision about many jobs of a batch, and how far its rows have followed."""
 
     verb: str = Field(
@@ -20,7 +20,7 @@ class OperationShown(Shown):
     error: str | None = Field(description="Why its last step failed; it is tried again.")
 
 
-class BatchShown(Shown):
+class BatchOutput(Output):
     """A batch, and its jobs by state."""
 
     batch: BatchNumber
@@ -38,10 +38,10 @@ class BatchShown(Shown):
     terms: dict[str, Any] = Field(
         description="What its submission said of it: deadline, max_failures, fail_on_cut."
     )
-    operation: OperationShown | None = Field(description="The decision whose rows still follow.")
+    operation: OperationOutput | None = Field(description="The decision whose rows still follow.")
 
 
-class AnswerCountsShown(Shown):
+class AnswerCountsOutput(Output):
     """Answers that somebody should look at."""
 
     cut: int = Field(description="Answers that num_predict or a full window ended.")
@@ -49,7 +49,7 @@ class AnswerCountsShown(Shown):
     unfit: int = Field(description="Answers to a part of the prompt only.")
 
 
-class FailureShown(Shown):
+class FailureOutput(Output):
     """Jobs that failed alike, and what the first of them failed of."""
 
     code: str = Field(description="Error code.")
@@ -57,7 +57,7 @@ class FailureShown(Shown):
     message: str = Field(description="Message of the first of them.")
 
 
-class WindowShown(Shown):
+class WindowOutput(Output):
     """The hours in which jobs may start."""
 
     hours: str = Field(description="The hours, in words.")
@@ -65,26 +65,26 @@ class WindowShown(Shown):
     opens_at: Time | None = Field(default=None, description="When a closed window opens next.")
 
 
-class BatchStatusShown(BatchShown):
+class BatchStatusOutput(BatchOutput):
     """A batch alone: its answers that somebody should look at, and what went wrong."""
 
-    answers: AnswerCountsShown = Field(description="Answers that somebody should look at.")
+    answers: AnswerCountsOutput = Field(description="Answers that somebody should look at.")
     problems: list[str] = Field(description="Why its input was refused, or which of its lines were.")
-    failures: list[FailureShown] = Field(description="Failures by code, the most frequent first.")
-    window: WindowShown | None = Field(description="The hours of a batch that is not over; null: any time.")
+    failures: list[FailureOutput] = Field(description="Failures by code, the most frequent first.")
+    window: WindowOutput | None = Field(description="The hours of a batch that is not over; null: any time.")
 
 
-class SubmittedShown(BatchShown):
+class SubmittedOutput(BatchOutput):
     """A batch as it was submitted."""
 
     created: bool = Field(description="Whether it is new; false: this input was known already.")
     served: bool = Field(description="Whether a process serves it by itself.")
 
 
-class RunShown(BatchShown):
+class RunOutput(BatchOutput):
     """A batch after a run."""
 
-    answers: AnswerCountsShown = Field(description="Answers that somebody should look at.")
+    answers: AnswerCountsOutput = Field(description="Answers that somebody should look at.")
     seconds: float = Field(description="Seconds that the run took.")
     loads: int = Field(description="Number of model loads since the batch was submitted.")
     load_seconds: float = Field(description="Seconds that these loads took.")
@@ -93,7 +93,7 @@ class RunShown(BatchShown):
     database: str = Field(description="URL of the database, without its password.")
 
 
-class ActionShown(Shown):
+class ActionOutput(Output):
     """What a command did to jobs."""
 
     action: Literal["cancel", "pause", "resume", "retry", "edit"] = Field(description="The command.")
@@ -104,7 +104,7 @@ class ActionShown(Shown):
     dry_run: bool = Field(description="Whether nothing was changed.")
 
 
-class DeletedShown(Shown):
+class DeletedOutput(Output):
     """What a command deleted."""
 
     batches: list[int] = Field(description="Numbers of the batches of which nothing is left.")
@@ -112,7 +112,7 @@ class DeletedShown(Shown):
     dry_run: bool = Field(description="Whether nothing was deleted.")
 
 
-class PrunedShown(Shown):
+class PrunedOutput(Output):
     """What a command pruned."""
 
     batches: list[int] = Field(description="Numbers of the batches.")
@@ -121,7 +121,7 @@ class PrunedShown(Shown):
     dry_run: bool = Field(description="Whether nothing was pruned.")
 
 
-class NoticeShown(Shown):
+class NoticeOutput(Output):
     """An addressee of a batch, and whether the message was delivered."""
 
     channel: str = Field(description="webhook, mail or command.")

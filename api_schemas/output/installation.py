@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from api_schemas.shown.base import Shown, Time
+from api_schemas.output.base import Output, Time
 
 
-class FindingShown(Shown):
+class FindingOutput(Output):
     """One thing that is not as it should be."""
 
     kind: str = Field(description="What it is about: database, disk, hosts and others, as in --only.")
@@ -17,15 +17,15 @@ class FindingShown(Shown):
     bad: bool = Field(description="Whether somebody has to act; false for a note.")
 
 
-class HealthShown(Shown):
+class HealthOutput(Output):
     """Whether all is well; ``GET /healthz`` answers the same."""
 
     well: bool = Field(description="Whether no finding is bad.")
     at: Time = Field(description="The time of this look.")
-    findings: list[FindingShown] = Field(description="All findings.")
+    findings: list[FindingOutput] = Field(description="All findings.")
 
 
-class PromiseShown(Shown):
+class PromiseOutput(Output):
     """A promise of the database, and whether it is kept."""
 
     name: str = Field(description="Name of the promise.")
@@ -35,13 +35,13 @@ class PromiseShown(Shown):
     places: list[str] = Field(description="The first five of these places.")
 
 
-class CompactedShown(Shown):
+class CompactedOutput(Output):
     """What compacting the database gave."""
 
     bytes: int = Field(description="Bytes by which the file became smaller.")
 
 
-class SpoolShown(Shown):
+class SpoolOutput(Output):
     """What became of answers that were set aside."""
 
     stored: int = Field(description="Number of answers that are stored now.")
@@ -50,14 +50,14 @@ class SpoolShown(Shown):
     files: list[str] = Field(description="Files with answers that are left.")
 
 
-class SettingShown(Shown):
+class SettingOutput(Output):
     """A setting."""
 
     value: Any = Field(description="Its value, without the secrets in it.")
     origin: str = Field(description="Where it was set: a variable, a file or the default.")
 
 
-class InfoShown(Shown):
+class InfoOutput(Output):
     """Versions, database and settings."""
 
     caravan: str = Field(description="Version of Caravan.")
@@ -72,4 +72,4 @@ class InfoShown(Shown):
     serving: list[str] = Field(description="Hosts that a process serves.")
     hosts: int = Field(description="Number of hosts.")
     broker: str | None = Field(description="URL of the broker, without its password.")
-    settings: dict[str, SettingShown] = Field(description="All settings by name.")
+    settings: dict[str, SettingOutput] = Field(description="All settings by name.")

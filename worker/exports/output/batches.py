@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
-from api_schemas.shown.batches import BatchShown, NoticeShown, OperationShown
+from api_schemas.output.batches import BatchOutput, NoticeOutput, OperationOutput
 from worker.domain.batches import BatchProgress
 from worker.domain.notices import Notice, NoticeState
 from worker.domain.operations import Operation
 
 
-def batch_shown(progress: BatchProgress) -> BatchShown:
+def batch_output(progress: BatchProgress) -> BatchOutput:
     """A batch, and its jobs by state."""
     batch = progress.batch
-    return BatchShown(
+    return BatchOutput(
         batch=batch.id,
         key=batch.key,
         name=batch.name,
@@ -25,13 +25,13 @@ def batch_shown(progress: BatchProgress) -> BatchShown:
         finished_at=batch.finished_at,
         pruned_at=batch.pruned_at,
         terms={name: value for name, value in batch.terms.items() if value is not None},
-        operation=None if progress.operation is None else operation_shown(progress.operation),
+        operation=None if progress.operation is None else operation_output(progress.operation),
     )
 
 
-def operation_shown(operation: Operation) -> OperationShown:
+def operation_output(operation: Operation) -> OperationOutput:
     """A decision about many jobs."""
-    return OperationShown(
+    return OperationOutput(
         verb=str(operation.verb),
         total=operation.total,
         done=operation.done,
@@ -41,10 +41,10 @@ def operation_shown(operation: Operation) -> OperationShown:
     )
 
 
-def notices_shown(notices: Iterable[Notice]) -> list[NoticeShown]:
+def notices_output(notices: Iterable[Notice]) -> list[NoticeOutput]:
     """The addressees of a batch."""
     return [
-        NoticeShown(
+        NoticeOutput(
             channel=str(notice.to.channel),
             target=notice.to.target,
             when=notice.to.when,

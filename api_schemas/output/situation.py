@@ -2,27 +2,27 @@
 
 from pydantic import Field
 
-from api_schemas.shown.base import JobsByState, ModelName, Shown, Time
-from api_schemas.shown.batches import BatchShown
-from api_schemas.shown.hosts import HostShown
-from api_schemas.shown.models import ModelPartShown
+from api_schemas.output.base import JobsByState, ModelName, Output, Time
+from api_schemas.output.batches import BatchOutput
+from api_schemas.output.hosts import HostOutput
+from api_schemas.output.models import ModelPartOutput
 
 
-class ModelShown(Shown):
+class ModelOutput(Output):
     """The jobs of one model that are there, by state."""
 
     model: ModelName
     counts: JobsByState
 
 
-class SituationShown(Shown):
+class SituationOutput(Output):
     """How things stand with a batch, or with all work."""
 
     at: Time = Field(description="The time of this look.")
-    batch: BatchShown | None = Field(description="The batch; null for all work.")
+    batch: BatchOutput | None = Field(description="The batch; null for all work.")
     counts: JobsByState
-    models: list[ModelShown] = Field(description="Jobs by model.")
-    hosts: list[HostShown] = Field(description="All hosts.")
+    models: list[ModelOutput] = Field(description="Jobs by model.")
+    hosts: list[HostOutput] = Field(description="All hosts.")
     failures: dict[str, int] = Field(
         description="The five most frequent failures by code; caravan status BATCH --json has all."
     )
@@ -30,11 +30,11 @@ class SituationShown(Shown):
         description="Tokens that all hosts generate in a second, of the last minute."
     )
     next_retry_at: Time | None = Field(description="When a job that failed is tried next.")
-    model_parts: list[ModelPartShown] = Field(description="What is done with models now.")
+    model_parts: list[ModelPartOutput] = Field(description="What is done with models now.")
     reasons: list[str] = Field(description="Why nothing moves, where nothing does.")
 
 
-class AwayShown(Shown):
+class AwayOutput(Output):
     """A look that the database did not answer."""
 
     away: str = Field(description="Why the database cannot be reached.")

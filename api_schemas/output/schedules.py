@@ -4,17 +4,17 @@ from typing import Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 
-from api_schemas.shown.base import ModelName, Shown, Time
-from api_schemas.shown.batches import AnswerCountsShown, WindowShown
+from api_schemas.output.base import ModelName, Output, Time
+from api_schemas.output.batches import AnswerCountsOutput, WindowOutput
 
 
-class StoredShown(Shown):
+class StoredOutput(Output):
     """A part of a stored report, perhaps of another version, which knew other fields."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-class FailedDocumentShown(StoredShown):
+class FailedDocumentOutput(StoredOutput):
     """A document without an answer, and why."""
 
     document: str = Field(description="Name of the document.")
@@ -24,7 +24,7 @@ class FailedDocumentShown(StoredShown):
     known: bool = Field(default=False, description="Whether it failed with the same code before.")
 
 
-class FlawedAnswerShown(StoredShown):
+class FlawedAnswerOutput(StoredOutput):
     """An answer that somebody should look at."""
 
     document: str = Field(description="Name of the document.")
@@ -36,13 +36,13 @@ class FlawedAnswerShown(StoredShown):
     )
 
 
-class ReusedAnswersShown(AnswerCountsShown, StoredShown):
+class ReusedAnswersOutput(AnswerCountsOutput, StoredOutput):
     """Answers that were reused although somebody should look at them."""
 
     batches: list[int] = Field(default=[], description="Numbers of the batches that gave them.")
 
 
-class HeldDocumentsShown(StoredShown):
+class HeldDocumentsOutput(StoredOutput):
     """Documents whose jobs are held, by batch, model and reason."""
 
     batch: int = Field(
@@ -55,7 +55,7 @@ class HeldDocumentsShown(StoredShown):
     documents: int = Field(description="Number of documents.")
 
 
-class IncompleteDocumentShown(StoredShown):
+class IncompleteDocumentOutput(StoredOutput):
     """A document of which the model saw only some pages."""
 
     document: str = Field(description="Name of the document.")
@@ -63,7 +63,7 @@ class IncompleteDocumentShown(StoredShown):
     of: int | None = Field(default=None, description="Number of its pages.")
 
 
-class FiringModelShown(StoredShown):
+class FiringModelOutput(StoredOutput):
     """The weights of a model, as a firing met them."""
 
     digests: list[str] = Field(default=[], description="Digests that the hosts had when the firing began.")
@@ -71,7 +71,7 @@ class FiringModelShown(StoredShown):
     strays: int = Field(default=0, description="Answers of this firing that came of other weights.")
 
 
-class ForecastShown(StoredShown):
+class ForecastOutput(StoredOutput):
     """Whether the hours of a firing are long enough."""
 
     enough: bool | None = Field(default=None, description="Whether they are; null: the pace is not known.")
@@ -82,7 +82,7 @@ class ForecastShown(StoredShown):
     message: str = Field(default="", description="The same in words.")
 
 
-class AnswerFilesShown(StoredShown):
+class AnswerFilesOutput(StoredOutput):
     """What became of the files of answers."""
 
     written: int = Field(description="Number of files that were written.")
@@ -91,7 +91,7 @@ class AnswerFilesShown(StoredShown):
     problems: list[str] = Field(description="Files that could not be written, and why.")
 
 
-class FiringShown(StoredShown):
+class FiringOutput(StoredOutput):
     """A firing of a schedule: as it stands, or its report when it has ended. Documents count once for each model."""
 
     schedule: str = Field(description="Name of the schedule.")
@@ -118,21 +118,21 @@ class FiringShown(StoredShown):
     empty: int = Field(description="Answers without text.")
     unfit: int = Field(description="Answers to a part of the prompt only.")
     failures: dict[str, int] = Field(default={}, description="Failures by error code.")
-    failed_documents: list[FailedDocumentShown] = Field(
+    failed_documents: list[FailedDocumentOutput] = Field(
         default=[], description="The first 500 that failed; new failures come first."
     )
     failed_not_listed: int = Field(
         default=0, description="Number of failures beyond those; caravan jobs BATCH --state failed lists all."
     )
     failed_known: int = Field(default=0, description="Failures with the same code as the time before.")
-    flawed_answers: list[FlawedAnswerShown] = Field(
+    flawed_answers: list[FlawedAnswerOutput] = Field(
         default=[],
         description="The first 500 answers that are cut, empty or unfit; caravan jobs BATCH --cut lists all.",
     )
-    reused_flawed: ReusedAnswersShown | None = Field(
+    reused_flawed: ReusedAnswersOutput | None = Field(
         default=None, description="Reused answers that somebody should look at."
     )
-    held_documents: list[HeldDocumentsShown] = Field(default=[], description="All that is held, by reason.")
+    held_documents: list[HeldDocumentsOutput] = Field(default=[], description="All that is held, by reason.")
     documents: dict[str, list[str]] = Field(
         default={},
         description="Names of the first 500 documents by what they are: new, changed, retried, gone.",
@@ -144,24 +144,24 @@ class FiringShown(StoredShown):
     unsettled: list[str] = Field(
         default=[], description="The first 500 files that changed just now and are left to the next firing."
     )
-    incomplete: list[IncompleteDocumentShown] = Field(
+    incomplete: list[IncompleteDocumentOutput] = Field(
         default=[], description="The first 500 documents that were asked without some pages."
     )
     incomplete_not_listed: int = Field(default=0, description="Number of such documents beyond those.")
-    models: dict[str, FiringModelShown] = Field(default={}, description="Weights by model.")
+    models: dict[str, FiringModelOutput] = Field(default={}, description="Weights by model.")
     models_added: list[str] = Field(default=[], description="Models that are asked for the first time.")
     models_dropped: dict[str, int] = Field(
         default={}, description="Models that are not asked any more, with the number of their answers."
     )
-    forecast: ForecastShown | None = Field(default=None, description="Whether its hours are long enough.")
-    window: WindowShown | None = Field(default=None, description="Its hours, while documents are left.")
+    forecast: ForecastOutput | None = Field(default=None, description="Whether its hours are long enough.")
+    window: WindowOutput | None = Field(default=None, description="Its hours, while documents are left.")
     seconds: float | None = Field(default=None, description="Seconds that it took, or has taken so far.")
     prompt_tokens: int | None = Field(default=None, description="Tokens read.")
     output_tokens: int | None = Field(default=None, description="Tokens generated, reasoning included.")
-    files: AnswerFilesShown | None = Field(default=None, description="What became of the files of answers.")
+    files: AnswerFilesOutput | None = Field(default=None, description="What became of the files of answers.")
 
 
-class ScheduleShown(Shown):
+class ScheduleOutput(Output):
     """A schedule, and when it fires next."""
 
     name: str = Field(description="Name of the schedule.")
@@ -173,27 +173,27 @@ class ScheduleShown(Shown):
     paused_reason: str | None = Field(description="Why it is paused.")
 
 
-class ScheduleLineShown(ScheduleShown):
+class ScheduleLineOutput(ScheduleOutput):
     """A schedule of a list."""
 
-    last: FiringShown | None = Field(description="Its last firing.")
+    last: FiringOutput | None = Field(description="Its last firing.")
 
 
-class ScheduleDetailsShown(ScheduleLineShown):
+class ScheduleDetailsOutput(ScheduleLineOutput):
     """A schedule alone."""
 
     next: list[Time] = Field(description="Its next three firings.")
     unreadable_roots: list[str] = Field(description="Folders of it that cannot be read from here.")
 
 
-class ScheduleChangeShown(ScheduleShown):
+class ScheduleChangeOutput(ScheduleOutput):
     """A schedule that was added or replaced."""
 
     change: str = Field(description="added, replaced or unchanged.")
     warnings: list[str] = Field(description="What is doubtful about it.")
 
 
-class ScheduleStepShown(Shown):
+class ScheduleStepOutput(Output):
     """What applying a file does to one schedule."""
 
     name: str = Field(description="Name of the schedule.")
@@ -201,12 +201,12 @@ class ScheduleStepShown(Shown):
     differences: list[str] = Field(description="Each field that differs, in a line.")
 
 
-class SchedulesAppliedShown(Shown):
+class SchedulesAppliedOutput(Output):
     """What applying a file does."""
 
     file: str = Field(description="Path of the file.")
     applied: bool = Field(description="Whether it was done; false with --dry-run.")
-    schedules: list[ScheduleStepShown] = Field(description="One step for each schedule.")
+    schedules: list[ScheduleStepOutput] = Field(description="One step for each schedule.")
     left: list[str] = Field(
         description="Schedules that the file names no more and that stay without --prune."
     )

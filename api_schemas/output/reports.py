@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from api_schemas.shown.base import Shown, Time
+from api_schemas.output.base import Output, Time
 
 
-class FiguresShown(Shown):
+class FiguresOutput(Output):
     """A line of a report. Shares are numbers from 0 to 1."""
 
     key: str = Field(description="What the line stands for: a batch, a model, a host, a day or an hour.")
@@ -31,7 +31,7 @@ class FiguresShown(Shown):
     cost: float | None = Field(description="Cost of the energy, with --price-per-kwh.")
 
 
-class ReportShown(Shown):
+class ReportOutput(Output):
     """What the work came to."""
 
     at: Time = Field(description="The time of the report.")
@@ -39,8 +39,8 @@ class ReportShown(Shown):
     batches: list[int] = Field(description="Numbers of the batches that were named; empty: all work.")
     since: Time | None = Field(description="Beginning of the time that counts.")
     until: Time | None = Field(description="End of the time that counts.")
-    lines: list[FiguresShown] = Field(description="All lines.")
-    total: FiguresShown = Field(description="Their sum.")
+    lines: list[FiguresOutput] = Field(description="All lines.")
+    total: FiguresOutput = Field(description="Their sum.")
     failures: dict[str, int] = Field(description="Failures by error code.")
     hosts_without_watts: list[str] = Field(description="Hosts whose power is not set.")
     batch_lines: list[dict[str, Any]] = Field(

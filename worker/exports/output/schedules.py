@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api_schemas.shown.schedules import AnswerFilesShown, FiringShown, ScheduleLineShown, ScheduleShown
+from api_schemas.output.schedules import AnswerFilesOutput, FiringOutput, ScheduleLineOutput, ScheduleOutput
 from worker.domain.schedules import Schedule
 from worker.schedules.answers import Written
 
 
-def schedule_shown(schedule: Schedule) -> ScheduleShown:
+def schedule_output(schedule: Schedule) -> ScheduleOutput:
     """A schedule, and when it fires next."""
-    return ScheduleShown(
+    return ScheduleOutput(
         name=schedule.name,
         version=schedule.version,
         spec=schedule.spec.plain,
@@ -21,20 +21,20 @@ def schedule_shown(schedule: Schedule) -> ScheduleShown:
     )
 
 
-def firing_shown(report: Mapping[str, Any]) -> FiringShown:
+def firing_output(report: Mapping[str, Any]) -> FiringOutput:
     """The report of a firing, also of one that an earlier version stored."""
-    return FiringShown.model_validate(report)
+    return FiringOutput.model_validate(report)
 
 
-def schedule_line_shown(schedule: Schedule, report: Mapping[str, Any] | None) -> ScheduleLineShown:
+def schedule_line_output(schedule: Schedule, report: Mapping[str, Any] | None) -> ScheduleLineOutput:
     """A schedule and the report of its last firing."""
-    last = None if report is None else firing_shown(report)
-    return ScheduleLineShown(**dict(schedule_shown(schedule)), last=last)
+    last = None if report is None else firing_output(report)
+    return ScheduleLineOutput(**dict(schedule_output(schedule)), last=last)
 
 
-def files_shown(written: Written) -> AnswerFilesShown:
+def files_output(written: Written) -> AnswerFilesOutput:
     """What became of the files of answers."""
-    return AnswerFilesShown(
+    return AnswerFilesOutput(
         written=written.files,
         unchanged=written.unchanged,
         removed=written.removed,

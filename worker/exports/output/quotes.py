@@ -2,43 +2,43 @@
 
 from datetime import datetime
 
-from api_schemas.shown.quotes import (
-    QuotedHostShown,
-    QuotedRunnerShown,
-    QuotedSecondsShown,
-    QuotedTimesShown,
-    QuoteShown,
+from api_schemas.output.quotes import (
+    QuotedHostOutput,
+    QuotedRunnerOutput,
+    QuotedSecondsOutput,
+    QuotedTimesOutput,
+    QuoteOutput,
 )
 from worker.quote.quote import Quoted
 
 
-def quote_shown(quoted: Quoted, deadline: datetime | None, *, sampled: int = 0) -> QuoteShown:
+def quote_output(quoted: Quoted, deadline: datetime | None, *, sampled: int = 0) -> QuoteOutput:
     """What jobs are expected to take, ``sampled`` of them known."""
     quote = quoted.quote
-    return QuoteShown(
+    return QuoteOutput(
         at=quoted.at,
         jobs=quoted.jobs,
         sampled=sampled,
         jobs_before=quoted.before,
         jobs_beside=quoted.beside,
         loads=quote.loads,
-        seconds=QuotedSecondsShown(
+        seconds=QuotedSecondsOutput(
             low=round(quote.low, 1), expected=round(quote.expected, 1), high=round(quote.high, 1)
         ),
-        done_at=QuotedTimesShown(low=quoted.low, expected=quoted.expected, high=quoted.high),
+        done_at=QuotedTimesOutput(low=quoted.low, expected=quoted.expected, high=quoted.high),
         deadline=deadline,
         in_time=None if deadline is None else quoted.meets(deadline),
         guessed=list(quoted.guessed),
         unplaced=list(quote.unplaced),
         advice=quoted.advice,
         hosts=[
-            QuotedHostShown(
+            QuotedHostOutput(
                 host=host.host,
                 loads=host.loads,
                 jobs=host.jobs,
                 busy_seconds=round(host.busy_seconds, 1),
                 runners=[
-                    QuotedRunnerShown(
+                    QuotedRunnerOutput(
                         runner_key=part.runner_key,
                         jobs=part.jobs,
                         load_seconds=round(part.load_seconds, 1),

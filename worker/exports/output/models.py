@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api_schemas.shown.models import (
-    FleetModelShown,
-    HostModelShown,
-    ModelDetailsShown,
-    ModelfileShown,
-    ModelOperationShown,
-    ModelPartShown,
+from api_schemas.output.models import (
+    FleetModelOutput,
+    HostModelOutput,
+    ModelDetailsOutput,
+    ModelfileOutput,
+    ModelOperationOutput,
+    ModelPartOutput,
 )
 from worker.domain.model_operations import ModelOperation, ModelPart
 from worker.hosts.models import FleetModel
 
 
-def fleet_model_shown(model: FleetModel) -> FleetModelShown:
+def fleet_model_output(model: FleetModel) -> FleetModelOutput:
     """A model, over the hosts that have it."""
     first = model.hosts[0]
-    return FleetModelShown(
+    return FleetModelOutput(
         model=model.name,
         drift=model.drifts,
         digest=None if model.drifts else first.digest,
@@ -28,7 +28,7 @@ def fleet_model_shown(model: FleetModel) -> FleetModelShown:
         context_length=first.trained_context,
         capabilities=list(first.capabilities or ()),
         hosts=[
-            HostModelShown(
+            HostModelOutput(
                 host=known.host, digest=known.digest, size=known.size, loaded=known.host in model.loaded
             )
             for known in model.hosts
@@ -36,9 +36,9 @@ def fleet_model_shown(model: FleetModel) -> FleetModelShown:
     )
 
 
-def model_operation_shown(operation: ModelOperation) -> ModelOperationShown:
+def model_operation_output(operation: ModelOperation) -> ModelOperationOutput:
     """An operation on models, and how far it has come."""
-    return ModelOperationShown(
+    return ModelOperationOutput(
         operation=operation.id,
         verb=str(operation.verb),
         state=operation.state,
@@ -48,13 +48,13 @@ def model_operation_shown(operation: ModelOperation) -> ModelOperationShown:
         principal=operation.principal,
         created_at=operation.created_at,
         ended_at=operation.ended_at,
-        parts=[part_shown(part) for part in operation.parts],
+        parts=[part_output(part) for part in operation.parts],
     )
 
 
-def part_shown(part: ModelPart) -> ModelPartShown:
+def part_output(part: ModelPart) -> ModelPartOutput:
     """What an operation does with one model on one host."""
-    return ModelPartShown(
+    return ModelPartOutput(
         operation=part.operation_id,
         verb=str(part.verb),
         host=part.host,
@@ -71,8 +71,8 @@ def part_shown(part: ModelPart) -> ModelPartShown:
     )
 
 
-def model_details_shown(model: FleetModel, host: str, details: Mapping[str, Any]) -> ModelDetailsShown:
+def model_details_output(model: FleetModel, host: str, details: Mapping[str, Any]) -> ModelDetailsOutput:
     """A model, and what ``/api/show`` of a host says of it."""
-    names = ModelfileShown.model_fields.keys() - {"host"}
+    names = ModelfileOutput.model_fields.keys() - {"host"}
     said = {name: details.get(name) for name in names}
-    return ModelDetailsShown(**dict(fleet_model_shown(model)), details=ModelfileShown(host=host, **said))
+    return ModelDetailsOutput(**dict(fleet_model_output(model)), details=ModelfileOutput(host=host, **said))

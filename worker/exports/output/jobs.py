@@ -1,14 +1,14 @@
 """Jobs in the shapes that are shown."""
 
-from api_schemas.shown.jobs import AttemptShown, ExplainedShown, HitShown, HitsShown, JobShown
+from api_schemas.output.jobs import AttemptOutput, ExplainedOutput, HitOutput, HitsOutput, JobOutput
 from worker.explain.explained import Explained
 from worker.search.search import SearchResult
 from worker.storage.reports import JobLine
 
 
-def job_shown(job: JobLine) -> JobShown:
+def job_output(job: JobLine) -> JobOutput:
     """A job of a list."""
-    return JobShown(
+    return JobOutput(
         batch=job.batch_id,
         job=job.job_id,
         custom_id=job.custom_id,
@@ -21,16 +21,16 @@ def job_shown(job: JobLine) -> JobShown:
     )
 
 
-def explained_shown(explained: Explained) -> ExplainedShown:
+def explained_output(explained: Explained) -> ExplainedOutput:
     """What a job or a batch waits for."""
-    return ExplainedShown(
+    return ExplainedOutput(
         batch=explained.batch_id,
         job=explained.job_id,
         custom_id=explained.custom_id,
         state=explained.state,
         sentences=list(explained.sentences),
         attempts=[
-            AttemptShown(
+            AttemptOutput(
                 attempt=attempt.attempt,
                 host=attempt.host,
                 started_at=attempt.started_at,
@@ -46,10 +46,10 @@ def explained_shown(explained: Explained) -> ExplainedShown:
     )
 
 
-def hits_shown(result: SearchResult) -> HitsShown:
+def hits_output(result: SearchResult) -> HitsOutput:
     """What a search matched."""
     hits = [
-        HitShown(
+        HitOutput(
             batch=hit.text.batch_id,
             batch_name=hit.text.batch,
             job=hit.text.job_id,
@@ -62,4 +62,4 @@ def hits_shown(result: SearchResult) -> HitsShown:
         )
         for hit in result.hits
     ]
-    return HitsShown(hits=hits, more=result.more, behind=result.progress.behind)
+    return HitsOutput(hits=hits, more=result.more, behind=result.progress.behind)

@@ -2,16 +2,16 @@
 
 from dataclasses import asdict
 
-from api_schemas.shown.reports import FiguresShown, ReportShown
+from api_schemas.output.reports import FiguresOutput, ReportOutput
 from worker.policy.figures import Line
 from worker.reports.report import Report
 
 
-def report_shown(report: Report, price: float | None) -> ReportShown:
+def report_output(report: Report, price: float | None) -> ReportOutput:
     """What the work came to; ``price`` is that of a kWh."""
 
-    def line(figures: Line) -> FiguresShown:
-        return FiguresShown(
+    def line(figures: Line) -> FiguresOutput:
+        return FiguresOutput(
             **asdict(figures),
             tokens_per_second=figures.tokens_per_second,
             load_share=figures.load_share,
@@ -19,7 +19,7 @@ def report_shown(report: Report, price: float | None) -> ReportShown:
             cost=None if price is None or figures.kwh is None else figures.kwh * price,
         )
 
-    return ReportShown(
+    return ReportOutput(
         at=report.at,
         by=str(report.by),
         batches=sorted(report.batches),

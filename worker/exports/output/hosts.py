@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from api_schemas.shown.hosts import (
-    HostFindingShown,
-    HostLoadedShown,
-    HostRunShown,
-    HostShown,
-    LoadedModelShown,
+from api_schemas.output.hosts import (
+    HostFindingOutput,
+    HostLoadedOutput,
+    HostOutput,
+    HostRunOutput,
+    LoadedModelOutput,
 )
 from worker.domain.hosts import LoadedModel, Run
 from worker.domain.urls import masked
@@ -16,10 +16,10 @@ from worker.hosts.check import HostFinding
 from worker.storage.host_rows import HostRow
 
 
-def host_shown(row: HostRow) -> HostShown:
+def host_output(row: HostRow) -> HostOutput:
     """A host, without the secrets in its address."""
     host = row.host
-    return HostShown(
+    return HostOutput(
         name=host.name,
         url=masked(host.url),
         slots=host.slots,
@@ -45,19 +45,19 @@ def host_shown(row: HostRow) -> HostShown:
     )
 
 
-def host_loaded_shown(
+def host_loaded_output(
     row: HostRow, loaded: Sequence[LoadedModel] | None, error: str | None
-) -> HostLoadedShown:
+) -> HostLoadedOutput:
     """A host and what it has loaded now; None where it did not say."""
-    shown = dict(host_shown(row)) | {"error": error}
-    models = [LoadedModelShown(**asdict(model)) for model in loaded or ()]
-    return HostLoadedShown(**shown, reached=loaded is not None, loaded=models)
+    shown = dict(host_output(row)) | {"error": error}
+    models = [LoadedModelOutput(**asdict(model)) for model in loaded or ()]
+    return HostLoadedOutput(**shown, reached=loaded is not None, loaded=models)
 
 
-def runs_shown(runs: Iterable[Run]) -> list[HostRunShown]:
+def runs_output(runs: Iterable[Run]) -> list[HostRunOutput]:
     """What a host loaded."""
     return [
-        HostRunShown(
+        HostRunOutput(
             runner_key=run.runner_key,
             reason=run.reason,
             started_at=run.started_at,
@@ -70,6 +70,6 @@ def runs_shown(runs: Iterable[Run]) -> list[HostRunShown]:
     ]
 
 
-def finding_shown(host: str, finding: HostFinding) -> HostFindingShown:
+def finding_output(host: str, finding: HostFinding) -> HostFindingOutput:
     """What a check found of a host."""
-    return HostFindingShown(host=host, **asdict(finding))
+    return HostFindingOutput(host=host, **asdict(finding))

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from api_schemas.shown.base import BatchNumber, CustomId, HostName, JobNumber, ModelName, Shown, Time
+from api_schemas.output.base import BatchNumber, CustomId, HostName, JobNumber, ModelName, Output, Time
 
 
-class JobShown(Shown):
+class JobOutput(Output):
     """A job of a list."""
 
     batch: BatchNumber
@@ -19,7 +19,7 @@ class JobShown(Shown):
     message: str | None = Field(description="The same in words.")
 
 
-class AttemptShown(Shown):
+class AttemptOutput(Output):
     """One try of a job on one host."""
 
     attempt: int = Field(description="Number of the try, from 1.")
@@ -33,7 +33,7 @@ class AttemptShown(Shown):
     partial: str | None = Field(description="The beginning of an answer that was broken off.")
 
 
-class ExplainedShown(Shown):
+class ExplainedOutput(Output):
     """What a job or a batch waits for, in sentences."""
 
     batch: BatchNumber
@@ -41,10 +41,10 @@ class ExplainedShown(Shown):
     custom_id: str | None = Field(description="The custom_id of the job; null for a batch.")
     state: str = Field(description="State of the job or the batch.")
     sentences: list[str] = Field(description="What it waits for, and what helps.")
-    attempts: list[AttemptShown] = Field(description="All tries of the job so far.")
+    attempts: list[AttemptOutput] = Field(description="All tries of the job so far.")
 
 
-class HitShown(Shown):
+class HitOutput(Output):
     """A job that a search matched, and where."""
 
     batch: BatchNumber
@@ -58,9 +58,9 @@ class HitShown(Shown):
     snippet: str = Field(description="The text around them.")
 
 
-class HitsShown(Shown):
+class HitsOutput(Output):
     """What a search matched, the newest first."""
 
-    hits: list[HitShown] = Field(description="The first matches, as many as --limit says.")
+    hits: list[HitOutput] = Field(description="The first matches, as many as --limit says.")
     more: bool = Field(description="Whether there are more; a larger --limit shows them.")
     behind: int = Field(description="Number of results that are not indexed yet; --catch-up indexes them.")

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from api_schemas.shown.base import HostName, Shown, Time
+from api_schemas.output.base import HostName, Output, Time
 
 
-class HostShown(Shown):
+class HostOutput(Output):
     """A host, as it was last looked at."""
 
     name: HostName
@@ -36,14 +36,14 @@ class HostShown(Shown):
     error: str | None = Field(description="Why it cannot be reached.")
 
 
-class HostChangeShown(HostShown):
+class HostChangeOutput(HostOutput):
     """A host that was added or changed."""
 
     added: bool = Field(description="Whether it is new.")
     start: str | None = Field(description="Command that serves it, where one has to be started.")
 
 
-class LoadedModelShown(Shown):
+class LoadedModelOutput(Output):
     """A model that a host has loaded."""
 
     name: str = Field(description="Name of the model.")
@@ -54,14 +54,14 @@ class LoadedModelShown(Shown):
     expires_at: Time | None = Field(description="When the host unloads it.")
 
 
-class HostLoadedShown(HostShown):
+class HostLoadedOutput(HostOutput):
     """A host and what it has loaded now."""
 
     reached: bool = Field(description="Whether it answered; if not, error says why.")
-    loaded: list[LoadedModelShown] = Field(description="What it has loaded.")
+    loaded: list[LoadedModelOutput] = Field(description="What it has loaded.")
 
 
-class HostRunShown(Shown):
+class HostRunOutput(Output):
     """A model in the memory of a host, from its load on."""
 
     runner_key: str = Field(description="The model and its load-time options.")
@@ -73,7 +73,7 @@ class HostRunShown(Shown):
     error: str | None = Field(description="Why the load failed.")
 
 
-class HostFindingShown(Shown):
+class HostFindingOutput(Output):
     """One thing that a check looked at."""
 
     host: HostName

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from api_schemas.shown.base import HostName, ModelName, Shown, Time
+from api_schemas.output.base import HostName, ModelName, Output, Time
 
 
-class HostModelShown(Shown):
+class HostModelOutput(Output):
     """A model as one host has it."""
 
     host: HostName
@@ -14,7 +14,7 @@ class HostModelShown(Shown):
     loaded: bool = Field(description="Whether the host has loaded it.")
 
 
-class FleetModelShown(Shown):
+class FleetModelOutput(Output):
     """A model, over the hosts that have it."""
 
     model: ModelName
@@ -25,10 +25,10 @@ class FleetModelShown(Shown):
     parameters: str | None = Field(description="Number of parameters, such as 8.2B.")
     context_length: int | None = Field(description="Context window that it was trained with, in tokens.")
     capabilities: list[str] = Field(description="What it can do, as its host says.")
-    hosts: list[HostModelShown] = Field(description="All hosts that have it.")
+    hosts: list[HostModelOutput] = Field(description="All hosts that have it.")
 
 
-class ModelfileShown(Shown):
+class ModelfileOutput(Output):
     """What a host says of a model, in its words."""
 
     host: HostName
@@ -39,13 +39,13 @@ class ModelfileShown(Shown):
     modified_at: Time | None = Field(description="When it was last changed on that host.")
 
 
-class ModelDetailsShown(FleetModelShown):
+class ModelDetailsOutput(FleetModelOutput):
     """A model, and what the first host that answers says of it."""
 
-    details: ModelfileShown = Field(description="What that host says.")
+    details: ModelfileOutput = Field(description="What that host says.")
 
 
-class ModelPartShown(Shown):
+class ModelPartOutput(Output):
     """What an operation does with one model on one host."""
 
     operation: int = Field(description="Number of the operation.")
@@ -63,7 +63,7 @@ class ModelPartShown(Shown):
     changed_at: Time | None = Field(description="When this was last changed.")
 
 
-class ModelOperationShown(Shown):
+class ModelOperationOutput(Output):
     """An operation on models, and how far each host has come."""
 
     operation: int = Field(description="Number of the operation.")
@@ -75,4 +75,4 @@ class ModelOperationShown(Shown):
     principal: str | None = Field(description="Who gave the command, where the system knows.")
     created_at: Time = Field(description="When it began.")
     ended_at: Time | None = Field(description="When it ended.")
-    parts: list[ModelPartShown] = Field(description="One part for each model on each host.")
+    parts: list[ModelPartOutput] = Field(description="One part for each model on each host.")

@@ -17,7 +17,7 @@ JobsByState = Annotated[
 ]
 
 
-class Shown(BaseModel):
+class Output(BaseModel):
     """A shape that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
