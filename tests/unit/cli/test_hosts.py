@@ -183,7 +183,7 @@ def test_a_second_name_for_the_same_server_is_warned_of(host: RunningHost) -> No
 
     done = caravan("hosts", "add", "gpu-2", host.url)
 
-    assert "gpu-1 is at the same address" in done.stderr
+    assert "gpu-1 has the same address" in done.stderr
     assert done.exit_code == 0
 
 
