@@ -193,7 +193,7 @@ def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs |
     import json
 
     from worker.exports.rejects import rejects_path
-    from worker.exports.writers import replacing
+    from worker.exports.targets import replacing
 
     if not prepared.refused:
         return None

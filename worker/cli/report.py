@@ -13,7 +13,7 @@ from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
-from worker.exports.writers import replacing
+from worker.exports.targets import replacing
 from worker.policy.figures import By, Line
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from worker.domain.jobs import JobState
 from worker.domain.replies import PromptFit
 from worker.domain.selection import Selection
 from worker.errors import DatabaseFailure
+from worker.exports.parquet import column_value
 from worker.exports.results import result_lines, result_table
-from worker.exports.writers import Kind, column_value
+from worker.exports.writers import Kind
 from worker.maintenance.actions import cancel_jobs, retry_jobs
 from worker.storage.answers import answer_counts
 from worker.storage.counts import batch_progress

@@ -15,7 +15,7 @@ from dataclasses import field
 from pathlib import Path
 
 from worker.errors import InputRefused, Problem
-from worker.exports.writers import is_stream
+from worker.exports.targets import is_stream
 from worker.records import record
 
 _SQLITE = b"SQLite format 3\0"

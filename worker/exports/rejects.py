@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from worker.errors import InputRefused, Problem
-from worker.exports.writers import ENDINGS, is_stream, replacing
+from worker.exports.targets import ENDINGS, is_stream, replacing
 
 if TYPE_CHECKING:
     from worker.door.rows import InputLine  # which reads templates; a command that writes need not

@@ -17,19 +17,11 @@ from worker.exports.columns import (
     error_of,
     table_columns,
 )
+from worker.exports.parquet import write_parquet
 from worker.exports.prompts import fill_templates
+from worker.exports.targets import output_kind, replacing, text_of
 from worker.exports.workbook import write_workbook
-from worker.exports.writers import (
-    AS_USUAL,
-    Column,
-    CsvForm,
-    Say,
-    output_kind,
-    replacing,
-    text_of,
-    write_csv,
-    write_parquet,
-)
+from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
 from worker.maintenance.number import number_all
 from worker.replies.vectors import vector_values
 from worker.storage.arrivals import PAGE, read_arrivals

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.door.input_files import keep_standard_input
-from worker.exports.writers import replacing
+from worker.exports.targets import replacing
 from worker.serving.spool import spool_path
 
 HOME = Path("/home/caravan")

@@ -18,18 +18,10 @@ import pytest
 from worker.door.rows import InputLine
 from worker.errors import InputRefused, Problem
 from worker.exports import writers
+from worker.exports.parquet import write_parquet
 from worker.exports.rejects import RejectsFile, rejects_path
-from worker.exports.writers import (
-    Column,
-    CsvForm,
-    OutputKind,
-    check_output,
-    output_kind,
-    replacing,
-    text_of,
-    write_csv,
-    write_parquet,
-)
+from worker.exports.targets import OutputKind, check_output, output_kind, replacing, text_of
+from worker.exports.writers import Column, CsvForm, write_csv
 
 NOW = datetime(2026, 11, 30, 21, 0, 14, 300_000, tzinfo=UTC)
 
