@@ -58,10 +58,10 @@ def main() -> None:
     from worker.storage.engine import open_database
     from worker.storage.hosts import add_host, record_probe, record_resident
     from worker.storage.jobs import insert_jobs
-    from worker.storage.leases import take_host
     from worker.storage.migrate import upgrade
 
     older = {name: import_module(f"worker.services.{name}") for name in ("pace", "sight", "submit")}
+    take_host = import_module("worker.storage.claims").take_host
     with tempfile.TemporaryDirectory(prefix="caravan-deciding-") as folder:
         url = f"sqlite:///{Path(folder) / 'caravan.db'}"
         upgrade(url)
