@@ -17,7 +17,7 @@ import pytest
 
 from worker.door.rows import InputLine
 from worker.errors import InputRefused, Problem
-from worker.exports import writers
+from worker.exports import parquet
 from worker.exports.parquet import write_parquet
 from worker.exports.rejects import RejectsFile, rejects_path
 from worker.exports.targets import OutputKind, check_output, output_kind, replacing, text_of
@@ -375,8 +375,8 @@ def test_no_row_is_a_parquet_file_with_columns(tmp_path: Path) -> None:
 def test_a_row_group_ends_at_so_many_rows_or_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers, "GROUP_ROWS", 3)
-    monkeypatch.setattr(writers, "GROUP_CHARACTERS", 100)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    monkeypatch.setattr(parquet, "GROUP_CHARACTERS", 100)
     path = tmp_path / "a.parquet"
 
     def rows() -> Iterator[list[Any]]:
