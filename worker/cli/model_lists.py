@@ -10,7 +10,6 @@ from worker.cli.render import one_line, output_console, plain_table, size
 from worker.cli.settings import opened, quiet_log, settings_for
 from worker.errors import HostError, NoHost, SettingsRefused
 from worker.hosts.models import FleetModel, fleet_models, hosts_that_have, model_name, rows_of
-from worker.ollama.client import OllamaHost
 from worker.storage.host_rows import read_hosts
 from worker.storage.model_operations import list_model_operations, read_model_operation
 
@@ -87,6 +86,8 @@ def _by_digest(entry: FleetModel) -> list[tuple[str, list[Any]]]:
 
 def print_model(model: str, on_hosts: list[str] | None, *, json_: bool) -> None:
     """A model, and what a host says of it. Raises NoHost, SettingsRefused."""
+    from worker.ollama.client import OllamaHost  # a list speaks to no host
+
     name, settings = model_name(model), settings_for()
     quiet_log(settings)
     with opened(settings) as database, database.read() as conn:
