@@ -39,6 +39,21 @@ from worker.storage.follows.links import unlinked
 
 EXAMPLES = 3
 """Rows that a message about a difference names."""
+_READING = frozenset(
+    {
+        "columns",
+        "encoding",
+        "encoding_found",
+        "quote",
+        "delimiter",
+        "sheet",
+        "id_column",
+        "pilot",
+        "override",
+        "documents",
+    }
+)
+"""Parts of a stored recipe that say how rows are read, not what they are asked."""
 
 
 def compare(
@@ -207,3 +222,22 @@ def beside(
         with database.read() as conn:
             there = stored_jobs(conn, batch_id, (job.custom_id for job in chunk))
         yield chunk, there
+
+
+def request_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which parts of a recipe differ that say what is asked; how rows are read, and their priority, are none of them.
+
+    >>> request_differences({"models": ["a"], "columns": ["x"]}, {"models": ("a",), "defaults": {"options": {"seed": 1}}})
+    ('options.seed',)
+    """
+    one, other = _request_parts(before), _request_parts(now)
+    return tuple(name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name))
+
+
+def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {name: value for name, value in recipe.items() if name not in _READING}
+    defaults = dict(parts.pop("defaults", {}))
+    defaults.pop("priority", None)
+    options = {f"options.{name}": value for name, value in dict(defaults.pop("options", {})).items()}
+    models = {"model": list(parts.pop("models", ()))}
+    return parts | defaults | options | models

@@ -13,7 +13,7 @@ from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import JobState
 from worker.domain.notices import Addressee, Channel
 from worker.domain.selection import Selection
-from worker.door.changes import compare, drop_missing, extend, named_jobs
+from worker.door.changes import compare, drop_missing, extend, named_jobs, request_differences
 from worker.door.existing_batch import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
 from worker.door.intake import Intake, intake_of
 from worker.door.observer import SILENT, CheckModels, Difference, Observer
@@ -30,21 +30,6 @@ from worker.storage.notices import promise_notices
 
 NO_FILES = ("-", "python", "sql")
 """Sources: standard input, a program, and a query. What comes from there next may be anything."""
-_READING = frozenset(
-    {
-        "columns",
-        "encoding",
-        "encoding_found",
-        "quote",
-        "delimiter",
-        "sheet",
-        "id_column",
-        "pilot",
-        "override",
-        "documents",
-    }
-)
-"""Parts of a stored recipe that say how rows are read, not what they are asked."""
 
 
 @record
@@ -352,25 +337,6 @@ class _Entry:
         with self.database.read() as conn:
             recipe = recipe_of(conn, batch.id)
         return bool(recipe and recipe.get("pilot"))
-
-
-def request_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which parts of a recipe differ that say what is asked; how rows are read, and their priority, are none of them.
-
-    >>> request_differences({"models": ["a"], "columns": ["x"]}, {"models": ("a",), "defaults": {"options": {"seed": 1}}})
-    ('options.seed',)
-    """
-    one, other = _request_parts(before), _request_parts(now)
-    return tuple(name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name))
-
-
-def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {name: value for name, value in recipe.items() if name not in _READING}
-    defaults = dict(parts.pop("defaults", {}))
-    defaults.pop("priority", None)
-    options = {f"options.{name}": value for name, value in dict(defaults.pop("options", {})).items()}
-    models = {"model": list(parts.pop("models", ()))}
-    return parts | defaults | options | models
 
 
 def _origin(submission: Submission, *, schedule: str | None = None) -> BatchOrigin:
