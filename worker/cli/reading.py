@@ -10,7 +10,7 @@ from rich.text import Text
 from worker.cli.block import block_drawn
 from worker.cli.progress import QUIET_SECONDS
 
-AFTER_SECONDS = 0.2
+AFTER_SECONDS = 0.1
 EVERY_SECONDS = 0.25
 
 
