@@ -93,7 +93,9 @@ def suggested(text: str) -> list[str]:
     return re.findall(r"caravan (retry \d+(?: --[a-z-]+(?: [a-z_]+=\d+| no)?)*)", text)
 
 
-@pytest.mark.parametrize("rows", [400, pytest.param(20_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "rows", [400, pytest.param(20_000, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])]
+)
 def test_the_first_hour_of_a_person_with_a_table_of_products(
     shell: Shell, host: simulator.RunningHost, tmp_path: Path, rows: int
 ) -> None:

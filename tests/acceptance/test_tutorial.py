@@ -69,7 +69,7 @@ def test_a_line_that_is_not_as_shown_is_found() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     [made] = blocks(PAGE, "python")
     subprocess.run([sys.executable, "-c", made.text], cwd=tmp_path, check=True)
@@ -111,7 +111,7 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=380,
+            timeout=880,
             check=False,
             stdin=subprocess.DEVNULL,
         )
