@@ -11,6 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, make_url, text
 
 from tests import leaks, state_writer
@@ -22,6 +23,7 @@ from tests.servers.cleaned import Cleaned
 def pytest_configure(config: pytest.Config) -> None:
     """A plugin of its own, since a conftest does not hear of fixtures of the session."""
     config.pluginmanager.register(leaks, "leaks")
+    settings.load_profile("ci")  # the same examples each time, on a person's machine too
     for kind in (date, datetime):
         sqlite3.register_adapter(kind, _refuse)
 

@@ -157,7 +157,7 @@ def asked(ask: Callable[[OllamaHost], object], answer: Any) -> HostError | None:
 
 
 @pytest.mark.parametrize("name", ASKS)
-@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_answer_of_any_endpoint_is_read_or_refused(name: str, data: st.DataObject) -> None:
     answers = {path: data.draw(framed(path)) for path in ANSWERS}

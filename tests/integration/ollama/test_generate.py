@@ -467,7 +467,7 @@ def test_text_without_end_is_given_up_with_what_came() -> None:
     assert error.partial == "x" * 100_000
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=80), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", STREAM_HEAD]))
 def test_arbitrary_bytes_on_the_line_are_a_failure_and_never_a_defect(data: bytes, head: bytes) -> None:
     failure([Send(head + data), Close()], deadlines=QUICK)

@@ -48,9 +48,7 @@ jobs = st.fixed_dictionaries(
 
 @pytest.mark.fault(28)
 @settings(
-    derandomize=True,
     max_examples=50,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(job=jobs)

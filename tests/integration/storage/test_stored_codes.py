@@ -52,9 +52,7 @@ def stored(store: Store) -> Stored:
 
 
 @settings(
-    derandomize=True,
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(ends=st.lists(outcomes, min_size=1, max_size=6))

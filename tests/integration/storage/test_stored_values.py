@@ -99,7 +99,7 @@ def test_times_in_a_sqlite_file_sort_as_times_do(times: list[datetime]) -> None:
     assert [datetime.fromisoformat(written) for written in texts] == times
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     prompt=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     metadata=st.dictionaries(

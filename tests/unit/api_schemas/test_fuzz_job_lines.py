@@ -25,7 +25,7 @@ from api_schemas.options import Options
 DEFAULTS = JobDefaults(model="m")
 MB = 2**20
 
-reproducible = settings(derandomize=True, deadline=None, max_examples=300)
+reproducible = settings(max_examples=300)
 
 odd_numbers = st.sampled_from(
     [

@@ -15,7 +15,7 @@ from api_schemas.jobs import (
 )
 from tests.unit.api_schemas.lines import line, only, problems, read
 
-reproducible = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+reproducible = settings(max_examples=200)
 
 
 def test_the_shortest_line_is_a_job_with_a_name_and_normal_priority() -> None:

@@ -240,7 +240,7 @@ cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 tables_of_two = st.lists(st.tuples(cells, cells), min_size=1, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=tables_of_two, encoding=st.sampled_from(["utf-8", "gb18030", "utf-16"]))
 def test_any_rows_that_csv_writes_come_back_equal(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], encoding: str
@@ -259,9 +259,13 @@ def test_any_rows_that_csv_writes_come_back_equal(
 chinese = st.text(st.sampled_from('红色的鞋子好商品质量非常不错,;"\n元'), min_size=1, max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
-    rows=st.lists(st.tuples(chinese, chinese), min_size=1, max_size=8),
+    rows=st.lists(
+        st.tuples(chinese, chinese).filter(lambda row: row[0].strip() or row[1].strip()),
+        min_size=1,
+        max_size=8,
+    ),
     encoding=st.sampled_from(["utf-8", "gb18030"]),
 )
 def test_any_chinese_rows_come_back_equal_without_being_told_the_encoding(

@@ -29,7 +29,7 @@ STREAM = b"".join(
     )
 )
 
-reproducible = settings(derandomize=True, deadline=None, max_examples=300)
+reproducible = settings(max_examples=300)
 
 
 def read(*reads: bytes) -> Reply:

@@ -58,7 +58,7 @@ facts = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(facts)
 def test_a_choice_never_raises_and_can_be_carried_out(state: Facts) -> None:
     decision = choose(state)
@@ -80,7 +80,7 @@ def test_a_choice_never_raises_and_can_be_carried_out(state: Facts) -> None:
             assert decision.reason
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(facts)
 def test_a_host_that_has_work_at_hand_never_waits(state: Facts) -> None:
     at_hand = any(
@@ -91,7 +91,7 @@ def test_a_host_that_has_work_at_hand_never_waits(state: Facts) -> None:
         assert not isinstance(choose(state), Wait)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(facts)
 def test_an_idle_host_refuses_work_only_where_another_holds_it(state: Facts) -> None:
     if not isinstance(choose(state), Wait) or state.host.draining:
@@ -105,7 +105,7 @@ def test_an_idle_host_refuses_work_only_where_another_holds_it(state: Facts) -> 
             )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(facts)
 def test_two_hosts_with_one_picture_decide_alike(state: Facts) -> None:
     assert choose(state) == choose(replace(state, work=list(reversed(state.work))))
@@ -131,7 +131,7 @@ PATIENCE = {
 LOAD = 5.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(floods, st.integers(1, 3))
 def test_every_key_and_priority_is_served_within_its_bound(
     keys: list[tuple[str, Priority]], slots: int

@@ -145,7 +145,7 @@ def nights(draw: st.DrawFn) -> tuple[list[Need], list[Place]]:
     return needs, [Place(host, frozenset(draw(st.sets(st.sampled_from(keys))))) for host in hosts]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(nights())
 def test_every_job_is_done_once_in_any_night(night: tuple[list[Need], list[Place]]) -> None:
     needs, places = night
@@ -166,7 +166,7 @@ def test_every_job_is_done_once_in_any_night(night: tuple[list[Need], list[Place
         assert done.get(one.runner_key, 0) == (one.jobs + one.before + beside if one.paces else 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(nights())
 def test_more_hosts_never_take_longer_than_one_of_them_alone(
     night: tuple[list[Need], list[Place]],

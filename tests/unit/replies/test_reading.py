@@ -12,7 +12,7 @@ from worker.replies.prompt_fit import prompt_fit
 from worker.replies.read import read_reply
 from worker.replies.timings import seconds, tokens_per_second
 
-reproducible = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+reproducible = settings(max_examples=200)
 
 REPLY = Reply(
     model="plain",

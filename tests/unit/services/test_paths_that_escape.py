@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.door.input_files import keep_standard_input
@@ -19,7 +19,6 @@ names = st.text(st.sampled_from("aB1._-:/@%[]\\~ é"), min_size=1, max_size=8) |
 )
 
 
-@settings(derandomize=True, deadline=None)
 @given(names, names)
 def test_no_two_hosts_share_a_spool_and_none_lies_elsewhere(one: str, other: str) -> None:
     first, second = spool_path(HOME, one), spool_path(HOME, other)
