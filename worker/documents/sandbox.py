@@ -20,6 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Namespace
 from jinja2.visitor import NodeTransformer
 
+from worker.domain.numbers import plain_number
+
 TEXT_LIMIT = 4 * 1024 * 1024
 """Characters of any text a template makes on its way, and bytes of what it renders."""
 STEP_LIMIT = 1_000_000
@@ -222,8 +224,10 @@ def _printed(value: Any) -> Any:
             return ""
         case bool():
             return "true" if value else "false"
-        case str() | int() | float():
+        case str() | int():
             return value
+        case float():
+            return plain_number(value)
         case dict() | list() | tuple():
             return _json(value)
         case KeysView() | ValuesView() | ItemsView() | range() | set() | frozenset():

@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, TextIO
 
+from worker.domain.numbers import plain_number
 from worker.records import record
 from worker.replies.vectors import vector_values
 
@@ -114,16 +114,6 @@ class _Plain(float):
 
     def __str__(self) -> str:
         return plain_number(self)
-
-
-def plain_number(number: float) -> str:
-    """A number without an exponent.
-
-    >>> plain_number(3.4123e-05), plain_number(1e22), plain_number(0.5)
-    ('0.000034123', '10000000000000000000000', '0.5')
-    """
-    text = float.__repr__(number)
-    return format(Decimal(text), "f") if "e" in text else text
 
 
 def plain_text(value: Any) -> str | None:

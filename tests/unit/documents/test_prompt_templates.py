@@ -39,6 +39,16 @@ def test_values_print_as_they_are_nothing_for_null_and_json_for_lists() -> None:
     )
 
 
+def test_small_and_large_numbers_print_without_an_exponent() -> None:
+    values = {"small": 1e-07, "large": 1e22}
+
+    assert template(
+        "{{ small }} {{ large }} {{ small ~ 'g' }} {{ 0.5 }} {{ [small, large]|join(';') }}"
+    ).render(values, line=1) == (
+        "0.0000001 10000000000000000000000 0.0000001g 0.5 0.0000001;10000000000000000000000"
+    )
+
+
 def test_the_variables_are_those_that_the_row_must_give() -> None:
     made = template(
         "{% set own = a %}{% for x in list %}{{ x }}{{ own }}{{ loop.index }}{% endfor %}{{ row.b }}"
