@@ -134,7 +134,7 @@ GENERATE = LineShape(
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
-    """A conversation as one text; a single message of the user is its own text.
+    r"""A conversation as one text; a single message of the user is its own text.
 
     >>> transcript([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}])
     'system: Be brief.\n\nuser: Why?'

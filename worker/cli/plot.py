@@ -11,7 +11,7 @@ def columns(values: Sequence[float], *, width: int, height: int = 8, labels: Seq
     Where there are more values than columns, neighbours are added up to one.
 
     >>> columns([1, 2, 4], width=9, height=2, labels=["a", "b", "c"])
-    ['4 │  █', '0 │▄██', '   a c']
+    ['4 │    ██', '0 │▄▄████', '   a    c']
     """
     if not values:
         return []

@@ -56,7 +56,7 @@ class Selection:
         """As plain JSON, without what it leaves open.
 
         >>> Selection(7, states=frozenset({JobState.FAILED})).stored
-        {'batch_id': 7, 'states': ['failed']}
+        {'batch_id': 7, 'states': [<JobState.FAILED: 'failed'>]}
         """
         values: dict[str, Any] = {"batch_id": self.batch_id}
         for name in _LISTS:

@@ -166,7 +166,7 @@ def _kind(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _weights(modelfile: object) -> str | None:
-    """A hash of what decides whether two names share a runner: files, adapters, load-time parameters.
+    r"""A hash of what decides whether two names share a runner: files, adapters, load-time parameters.
 
     The window is not part of it: a job always names its own.
 

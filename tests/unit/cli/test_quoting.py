@@ -1,7 +1,5 @@
 """When something is wanted, and a quote in words."""
 
-import doctest
-import importlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -25,10 +23,6 @@ def quoted(low: float = 6000, middle: float = 7200, high: float = 9000, **more: 
     unplaced = more.pop("unplaced", ())
     night = Quote(low, middle, high, (NIGHT,), unplaced)  # type: ignore[arg-type]
     return Quoted(NOW, 1000, 0, 0, night, **more)  # type: ignore[arg-type]
-
-
-def test_the_examples_in_the_renderer_hold() -> None:
-    assert doctest.testmod(importlib.import_module("worker.cli.render")).failed == 0
 
 
 @pytest.mark.parametrize(

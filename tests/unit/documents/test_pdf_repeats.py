@@ -1,10 +1,7 @@
 """Running lines of a PDF are read once, and what only looks like one stays."""
 
-import doctest
-
 import pytest
 
-from worker.documents.formats import pdf_repeats
 from worker.documents.formats.pdf_repeats import without_repeats
 
 
@@ -12,10 +9,6 @@ def pages(footer: str) -> list[str]:
     return [
         f"The text of a page says {word}.\n{footer.format(n=n)}" for n, word in enumerate("abcd", start=1)
     ]
-
-
-def test_the_examples_in_the_code_are_true() -> None:
-    assert doctest.testmod(pdf_repeats).failed == 0
 
 
 @pytest.mark.parametrize(

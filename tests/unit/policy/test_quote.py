@@ -1,8 +1,5 @@
 """How long work takes, against nights that were worked out by hand."""
 
-import doctest
-import importlib
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +14,6 @@ ONE, TWO = Place("a"), Place("b")
 def need(key: str = "m:1", *, jobs: int = 0, hosts: str = "a", pace: Pace | None = None, **more: int) -> Need:
     paces = {host: pace or Pace(10.0, 1.0) for host in hosts}
     return Need(key, paces, jobs=jobs, **{"samples": MANY, **more})
-
-
-def test_the_examples_in_the_module_hold() -> None:
-    assert doctest.testmod(importlib.import_module("worker.policy.quote")).failed == 0
 
 
 def test_a_key_takes_its_load_and_its_jobs_over_its_slots() -> None:

@@ -1,10 +1,7 @@
 """When a job has loaded its runner as a side effect, and when the host is slow for each request."""
 
-import doctest
-
 import pytest
 
-from worker.policy import reloads
 from worker.policy.reloads import looks_reloaded
 
 
@@ -25,7 +22,3 @@ def test_a_reload_is_told_from_what_each_request_costs(
     seconds: float, usual: list[float], load: float | None, reloaded: bool
 ) -> None:
     assert looks_reloaded(seconds, usual=usual, load=load) is reloaded
-
-
-def test_the_examples_in_the_code_are_true() -> None:
-    assert doctest.testmod(reloads).failed == 0

@@ -1,5 +1,3 @@
-import doctest
-import importlib
 from dataclasses import replace
 
 import pytest
@@ -157,8 +155,3 @@ def test_a_context_with_what_is_no_token_is_not_kept(token: int) -> None:
 def test_bytes_that_are_no_context_are_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match="not a packed context"):
         unpack_context(packed)
-
-
-@pytest.mark.parametrize("module", ["contexts", "families", "harmony", "prompt_fit", "reasoning", "timings"])
-def test_the_examples_in_the_code_are_true(module: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"worker.replies.{module}")).failed == 0
