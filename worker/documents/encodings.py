@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -158,6 +158,13 @@ def find_encoding(path: Path) -> str:
     Raises InputRefused with the line and the byte where the file is in none that is read without being named, or where two
     are about as likely.
     """
+    status = path.stat()
+    return _encoding_of_version(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _encoding_of_version(path: Path, *_version: int) -> str:
+    """Of a file as it is now: a command opens its input several times, and a look goes through all of its bytes."""
     try:
         return _detect(partial(open_bytes, path))
     except _Doubt as doubt:
