@@ -4,12 +4,13 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import simulator
-from tests.acceptance.conftest import Fleet, caravan
+from tests.acceptance.conftest import Fleet, caravan, write_jobs
 from tests.processes import CARAVAN, Processes
 from tests.servers.smtp import mail_server_here
 from tests.waiting import wait_until
@@ -69,9 +70,7 @@ def test_an_up_that_was_killed_is_missed_and_one_that_was_stopped_is_not(
 
 @pytest.mark.thorough
 @pytest.mark.fault(2)
-def test_a_dead_beat_and_a_dead_control_are_missed_and_mailed_about(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_beat_and_a_dead_control_are_missed_and_mailed_about(fleet: Fleet, tmp_path: Path) -> None:
     with mail_server_here() as box:
         fleet.env |= {
             "CARAVAN_SMTP_URL": f"smtp://127.0.0.1:{box.port}/?from=c@example.org&starttls=never",
@@ -81,6 +80,7 @@ def test_a_dead_beat_and_a_dead_control_are_missed_and_mailed_about(
         port = int(fleet.env["CARAVAN_HEALTH_ADDRESS"])
         beat, control = fleet.start("beat"), fleet.start("control")
         wait_until(lambda: asked(port)[0] == 200, description="all is well", timeout=60)
+        fleet.run("submit", str(write_jobs(tmp_path / "jobs.jsonl", 1)))  # without work they rest for minutes
 
         beat.kill()
         wait_until(

@@ -52,7 +52,7 @@ def test_a_redis_that_says_nothing_holds_up_a_submit_for_seconds(
     own_redis.part.signal(signal.SIGCONT)
     fleet.start_all()
 
-    assert took < 10, "with what its process needs to start"
+    assert took < 30, "seconds, not minutes, with what its process needs to start on a busy machine"
     assert fleet.wait_finished()["counts"] == {"succeeded": 30}
 
 

@@ -53,6 +53,7 @@ def test_machines_whose_clocks_are_an_hour_off_work_together(fleet: Fleet, tmp_p
 def test_a_clock_that_is_set_back_an_hour_stops_neither_beat_nor_control(
     fleet: Fleet, tmp_path: Path
 ) -> None:
+    fleet.run("submit", str(write_jobs(tmp_path / "jobs.jsonl", 1)))  # without work they rest for minutes
     skew = off(tmp_path, 0)
     for name in ("beat", "control"):
         start_off(fleet, skew, name)
