@@ -129,7 +129,7 @@ def plain_cell(cell: Any) -> Any:
         case bool() | str() | int():
             return cell
         case float():
-            return plain_number(cell)
+            return cell_number(cell)
         case dt.datetime() | dt.date() | dt.time():
             return cell.isoformat()
         case dt.timedelta():
@@ -140,10 +140,10 @@ def plain_cell(cell: Any) -> Any:
             return str(cell)
 
 
-def plain_number(number: float) -> int | float:
+def cell_number(number: float) -> int | float:
     """The number that a spreadsheet shows.
 
-    >>> plain_number(1e5), plain_number(19.990000000000002), plain_number(4.012345678901e12)
+    >>> cell_number(1e5), cell_number(19.990000000000002), cell_number(4.012345678901e12)
     (100000, 19.99, 4012345678901)
     """
     shown = Decimal(f"{number:.{DIGITS}g}")
