@@ -6,6 +6,7 @@ Source: ``server/routes.go GenerateHandler``, ``ChatHandler``.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from simulator import gojson
@@ -26,10 +27,10 @@ from simulator.http import Reply
 from simulator.mishaps import Interruption, Mishap, acted_out_instead
 from simulator.models import LocalModel
 from simulator.options import BadOption, Options, resolved
-from simulator.runner import Completion, Ending, PromptTooLong, Runner, RunnerBroke
+from simulator.runner import Completion, Ending, Piece, PromptTooLong, Runner, RunnerBroke
 from simulator.scheduler import Loaded, LoadFailed, QueueFull, Scheduler
 from simulator.settings import HostSettings
-from simulator.speaker import Speaker
+from simulator.speaker import ReasoningOver, Speaker
 from simulator.state import Counters
 from simulator.thinking import ThinkingParser
 from simulator.tools import ToolParser
@@ -70,6 +71,8 @@ class Job:
     render: Callable[[Runner], str]
     parser: Callable[[str], ThinkingParser | None]
     calls: ToolParser | None = None
+    resume: Callable[[Runner, str], str] | None = None
+    """The prompt that goes on after a reasoning, where a format waits until the model has reasoned."""
 
 
 def options_of(machine: Machine, model: LocalModel, fields: Any) -> Options:
@@ -166,24 +169,48 @@ async def _said(
 ) -> Ending | None:
     """Let the runner speak; None when it stopped without an end of its own.
 
+    A chat with a format first reasons without it. At the first word of an answer it is broken off and goes on under the
+    format, in a call of its own: the counts of the reply are those of the second call.
+
     Raises:
         Failed: with the error of whoever found it.
         Interruption: a fault broke the answer off.
     """
+    if job.images and machine.settings.line == "H" and "vision" not in job.model.capabilities:
+        raise Failed(400, llama_server_error(400, NO_IMAGES, "invalid_request_error"))
+    complete = partial(_completed, machine, job, runner, reply=reply, mishap=mishap)
+    if job.resume is not None and speaker.splits_reasoning:
+        try:
+            return await complete(prompt, None, speaker.reason)
+        except ReasoningOver as over:
+            prompt = job.resume(runner, over.thinking)
+    return await complete(prompt, _grammar(machine, job), speaker.say)
+
+
+async def _completed(
+    machine: Machine,
+    job: Job,
+    runner: Runner,
+    prompt: str,
+    grammar: Grammar | None,
+    say: Callable[[Piece], None],
+    *,
+    reply: Reply,
+    mishap: Mishap | None,
+) -> Ending | None:
+    """One call of the runner; raises as ``_said`` does, and what ``say`` raises."""
     completion = Completion(
         prompt,
         job.options.sampling,
-        _grammar(machine, job),
+        grammar,
         truncate=job.truncate,
         shift=job.shift,
         top_logprobs=job.logprobs,
         interrupt=None if mishap is None else mishap.at,
         breathe=reply.drained,
     )
-    if job.images and machine.settings.line == "H" and "vision" not in job.model.capabilities:
-        raise Failed(400, llama_server_error(400, NO_IMAGES, "invalid_request_error"))
     try:
-        return await runner.complete(completion, speaker.say)
+        return await runner.complete(completion, say)
     except PromptTooLong as error:
         raise prompt_too_long(error, machine.settings.line, truncate=job.truncate, shift=job.shift) from None
     except RunnerBroke as error:

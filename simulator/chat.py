@@ -68,6 +68,7 @@ async def serve(machine: Machine, disk: Disk, request: ChatRequest, wording: Wor
         render=lambda runner: _prompt(machine, model, messages, request, think, runner),
         parser=lambda prompt: parser_for(model, think, prompt),
         calls=_calls(model, request),
+        resume=partial(_resumed, machine, model, messages, request, think) if request.format else None,
     )
     await answer(machine, job, wording, reply)
 
@@ -95,6 +96,20 @@ def _messages(model: LocalModel, request: ChatRequest) -> list[Message]:
     if model.model.system and sent and sent[0].role != "system":
         before.insert(0, Message("system", model.model.system))
     return before + sent
+
+
+def _resumed(
+    machine: Machine,
+    model: LocalModel,
+    messages: list[Message],
+    request: ChatRequest,
+    think: Think,
+    runner: Runner,
+    thinking: str,
+) -> str:
+    """The prompt with what the model has thought as its last message."""
+    thought = Message("assistant", "", thinking)
+    return _prompt(machine, model, [*messages, thought], request, think, runner)
 
 
 def _prompt(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator import gojson
-from simulator.json_rules import JSON_RULES, Element, Rules
+from simulator.json_rules import FORMAT_RULES, Element, Rules
 from simulator.schema import BadSchema, example_of, schema_rules
 from simulator.settings import Line
 from simulator.tokens import END, Vocabulary
@@ -97,7 +97,7 @@ def grammar_of(format: Any, line: Line) -> Grammar | None:
     if format is None or format == "":
         return None
     if format == "json":
-        return Grammar(JSON_RULES)
+        return Grammar(FORMAT_RULES)
     if isinstance(format, dict):
         try:
             return Grammar(schema_rules(format, space_at_end=line == "O"), format)

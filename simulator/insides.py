@@ -16,7 +16,7 @@ def model_info(model: SimulatedModel, line: Line) -> dict[str, Any]:
         "general.file_type": 1,
         "general.parameter_count": _parameter_count(model.parameter_size),
     }
-    if line == "H":
+    if (model.written_by or line) == "H":
         info["general.quantization_version"] = 2
     return info | {
         f"{family}.attention.head_count": model.embedding_length // HEAD_WIDTH,
@@ -53,7 +53,7 @@ def scripted_tokens(script: Script) -> dict[str, Any]:
 
 
 def tensors(model: SimulatedModel, line: Line) -> list[dict[str, Any]]:
-    """Name, type and shape of each tensor: O in the order of the file, H sorted within each part."""
+    """Name, type and shape of each tensor in the order of the file: H sorts them within each part as it writes one."""
     wide, narrow, hidden = model.embedding_length, model.kv_width, model.feed_forward_length
     shapes: dict[str, list[int]] = {
         "token_embd.weight": [wide, model.vocabulary_size],
@@ -71,7 +71,7 @@ def tensors(model: SimulatedModel, line: Line) -> list[dict[str, Any]]:
         "ffn_up.weight": [wide, hidden],
         "ffn_down.weight": [hidden, wide],
     }
-    if line == "H":
+    if (model.written_by or line) == "H":
         shapes, block = dict(sorted(shapes.items())), dict(sorted(block.items()))
     for number in range(model.layers):
         shapes |= {f"blk.{number}.{name}": shape for name, shape in block.items()}

@@ -63,3 +63,12 @@ JSON_RULES: Rules = {
         _word("null"),
     ],
 }
+
+FORMAT_RULES: Rules = {
+    **JSON_RULES,
+    "object": [[_bytes("{"), "ws", "members", "ws", _bytes("}")]],
+    "array": [[_bytes("["), "ws", "items", "ws", _bytes("]")]],
+    "string": [[_QUOTE, "chars", _QUOTE]],
+    "number": [["sign", "integer-part", "fraction", "exponent"]],
+}
+"""What ``format: "json"`` allows: an object with white space before its brackets, and nothing behind the last."""

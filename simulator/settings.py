@@ -37,6 +37,7 @@ class SimulatedModel:
     runner. A model without ``script`` speaks prose, English or Chinese after its prompt, ``answer_tokens`` long,
     the same for the same seed and prompt. ``template`` None is the usual template of ``thinking``;
     ``untemplated`` has none at all: O answers the bare prompt, H uses the chat template inside the weights.
+    ``written_by`` is the line whose server wrote the weights file, where it is not the host's own.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SimulatedModel:
     prompt_tokens_per_second: float = 1_500.0
     answer_tokens: tuple[int, int] = (24, 96)
     script: Script | None = None
+    written_by: Line | None = None
 
     @property
     def blob(self) -> str:

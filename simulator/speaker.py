@@ -10,6 +10,14 @@ from simulator.tools import ToolParser
 from simulator.wording import Final, ReplyPart, Wording
 
 
+class ReasoningOver(Exception):
+    """The model has reasoned and begins to answer."""
+
+    def __init__(self, thinking: str) -> None:
+        super().__init__("reasoning over")
+        self.thinking = thinking
+
+
 class Speaker:
     """Sends pieces as they come, or keeps them for one whole reply."""
 
@@ -38,9 +46,31 @@ class Speaker:
         """Everything said, before reasoning was split off."""
         return "".join(self._raw)
 
+    @property
+    def splits_reasoning(self) -> bool:
+        return self._parser is not None
+
+    def reason(self, piece: Piece) -> None:
+        """Say a piece of what comes before an answer.
+
+        Raises:
+            ReasoningOver: the answer begins with this piece, of which only the reasoning is said.
+        """
+        thinking, response = self._split(piece)
+        over = bool(response) and bool(thinking or any(self._thinking))
+        self._tell(thinking, "" if over else response, piece)
+        if over:
+            raise ReasoningOver("".join(self._thinking))
+
     def say(self, piece: Piece) -> None:
+        self._tell(*self._split(piece), piece)
+
+    def _split(self, piece: Piece) -> tuple[str, str]:
         self._raw.append(piece.text)
-        thinking, response = self._parser.add(piece.text) if self._parser else ("", piece.text)
+        return self._parser.add(piece.text) if self._parser else ("", piece.text)
+
+    def _tell(self, thinking: str, response: str, piece: Piece) -> None:
+        self._thinking.append(thinking)
         calls: list[dict[str, Any]] = []
         if self._call_parser is not None and response:
             response, calls = self._call_parser.add(response)
@@ -56,7 +86,6 @@ class Speaker:
                 self._reply.chunk(self._wording.chunk(ReplyPart("", calls=(call,))))
         else:
             self._response.append(response)
-            self._thinking.append(thinking)
             self._logprobs.extend(piece.logprobs)
 
     def end(self, final: Final | None) -> None:

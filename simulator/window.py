@@ -63,8 +63,13 @@ class Window:
         return [*prompt[:keep], *prompt[len(prompt) - (length - keep) :]]
 
     def room(self, prompt_tokens: int, *, shift: bool) -> int:
-        """How many tokens can be said before the window is full; with ``shift`` it never is."""
-        return UNLIMITED if shift else max(1, self.real - prompt_tokens + 1)
+        """How many tokens can be said before the window is full; with ``shift`` it never is.
+
+        O notices when it is about to read a token that has no place, H one token earlier, when it says the last.
+        """
+        if shift:
+            return UNLIMITED
+        return max(1, self.real - prompt_tokens + (1 if self.line == "O" else 0))
 
     def answer_limit(self, num_predict: int) -> int:
         """``num_predict`` as the server takes it: negative or huge is ten windows, 0 is no limit."""

@@ -45,8 +45,6 @@ ORDER_MS = 60.0
 
 _DIGEST = re.compile(r"[0-9a-f]{64}|(?<=^pulling )[0-9a-f]{12}$|(?<=^pushing )[0-9a-f]{12}$")
 _MORE = re.compile(r"(\d+) more")
-WRITTEN_BY = frozenset({"general.quantization_version"})
-"""Fields that depend on the program that once wrote a file."""
 
 
 def differences(one: Played) -> Iterator[str]:
@@ -190,11 +188,7 @@ def _read(line: str) -> Any:
 def _masked(value: Any) -> Any:
     match value:
         case dict():
-            return [
-                (key, "…" if key in VOLATILE else _masked_field(key, one))
-                for key, one in value.items()
-                if key not in WRITTEN_BY
-            ]
+            return [(key, "…" if key in VOLATILE else _masked_field(key, one)) for key, one in value.items()]
         case list():
             return [_masked(one) for one in value]
         case str():

@@ -1,6 +1,7 @@
 """The recorded models and servers, as settings of the simulator."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from simulator import HostSettings, Line, Script, SimulatedModel
@@ -40,6 +41,8 @@ LATER_MODELS = frozenset({"tool", "tool-two", "minilm", "gemma", "smol"})
 """Models that were made for the second set of scenes."""
 NOT_THERE = frozenset({("H", "chat", "loop")})
 """Models that a server did not have when a scene was recorded."""
+WRITTEN_BY_O = frozenset({("H", "models")})
+"""Scenes whose weights files were made by the other version: their digests are those of its own recordings."""
 DIGESTS = {
     "plain": "e487",
     "loop": "e0c2",
@@ -60,7 +63,7 @@ def host_settings(recorded: Scene) -> HostSettings:
         name="recorded",
         registry="127.0.0.1:5001",
         models=tuple(
-            one
+            replace(one, written_by="O") if (line, recorded.name) in WRITTEN_BY_O else one
             for one in recorded_models(line)
             if (later or one.name not in LATER_MODELS) and (line, recorded.name, one.name) not in NOT_THERE
         ),

@@ -76,6 +76,22 @@ def test_a_constrained_answer_is_json_that_fits() -> None:
     assert isinstance(json.loads(reply["response"])["n"], int)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_reasons_before_its_format_holds_and_a_generate_does_not(stream: bool) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    asked = {"model": "deepseek-r1:8b", "messages": [{"role": "user", "content": "Why?"}], "stream": stream}
+
+    with running(_at_once()) as (host,):
+        free, bound = (_post(host, "/api/chat", asked | more)[1] for more in ({}, {"format": schema}))
+        generated = _generated(host, model="deepseek-r1:8b", format=schema)
+
+    lines = [json.loads(line) for line in bound.splitlines()]
+    assert "".join(line["message"].get("thinking", "") for line in lines)
+    assert json.loads("".join(line["message"]["content"] for line in lines)).keys() == {"n"}
+    assert lines[-1]["prompt_eval_count"] > json.loads(free.splitlines()[-1])["prompt_eval_count"]
+    assert "thinking" not in generated
+
+
 def test_a_killed_host_refuses_and_comes_back_empty_on_its_port() -> None:
     with running(_at_once()) as (host,):
         _generated(host)
