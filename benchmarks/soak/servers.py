@@ -100,6 +100,9 @@ class PostgresServer:
         return 0 if row is None else int(row[0])
 
     def _answers(self) -> bool:
+        """It takes a connection. Raises RuntimeError with its log when it has ended."""
+        if not self.part.running:
+            raise RuntimeError(f"PostgreSQL ended:\n{self.part.said()[-2000:]}")
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:

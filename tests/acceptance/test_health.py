@@ -1,7 +1,6 @@
 """``caravan health`` as a supervisor asks it: of an ``up``, and of a fleet."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import simulator
 from tests.acceptance.conftest import Fleet, caravan, write_jobs
 from tests.processes import CARAVAN, Processes
+from tests.servers.children import free_port
 from tests.servers.smtp import mail_server_here
 from tests.waiting import wait_until
 
@@ -36,12 +36,6 @@ def asked(port: int) -> tuple[int, dict[str, Any]]:
             return error.code, json.load(error)
     except OSError:
         return 0, {}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.mark.thorough

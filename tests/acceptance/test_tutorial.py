@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,12 +27,6 @@ def steps() -> list[Output]:
             else:
                 found[-1][1].append(line)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def differs(shown: list[str], printed: list[str]) -> str | None:

@@ -12,7 +12,7 @@ import redis
 
 from tests.processes import Processes
 from tests.servers import postgres_server, redis_server
-from tests.servers.children import accepts, source
+from tests.servers.children import accepts, free_port, source
 from tests.servers.postgres import postgres_binaries
 from tests.servers.redis import redis_binary
 from tests.waiting import wait_until
@@ -46,6 +46,15 @@ def test_a_missing_server_says_what_was_looked_for(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(RuntimeError, match="redis-server"):
         redis_binary()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_a_port_of_ours_is_not_one_that_the_system_gives_to_a_connection() -> None:
+    first, last = (
+        int(number) for number in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    )
+
+    assert not set(range(first, last + 1)) & {free_port() for _ in range(50)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")

@@ -3,12 +3,13 @@
 import ctypes
 import os
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
@@ -124,10 +125,16 @@ def serving(
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody listens on.
+
+    It is none of those that a system gives to connections, from 32768 (Linux) or 49152 upwards: a server that is started
+    again on its port must not find a connection there, of another test or of one who looked for the server.
+    """
+    while True:
+        port = secrets.randbelow(12_000) + 20_000  # not by ``random``, which a test may have seeded
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts(port: int) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.integration.storage.conftest import new_job
+from tests.servers.children import free_port
 from tests.servers.pinged import Pinged, pinged_here
 from tests.servers.smtp import Mailbox, mail_server_here
 from tests.waiting import wait_until
@@ -326,14 +327,6 @@ def test_the_probe_is_no_process_that_is_missed(place: Place) -> None:
     database.close()
 
     assert list(found) == [PROBE]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def test_findings_have_one_name_each() -> None:
