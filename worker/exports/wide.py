@@ -65,7 +65,7 @@ def wide_lines(
     database: Database,
     chosen: Selection,
     *,
-    fields: Fields = USUAL_FIELDS,
+    fields: Fields,
 ) -> Iterator[dict[str, Any]]:
     """For each input a line: ``custom_id``, ``metadata``, and under ``models`` a result line for each group that has
     one, without what belongs to the input. ``chosen`` names a batch; those linked to it are looked at too."""

@@ -59,13 +59,6 @@ class Timed:
 OnLoad = Callable[[RunnerKey], None]
 
 
-def check_host(
-    host: Host, *, open_host: OpenHost, model: str | None = None, resident: RunnerKey | None = None
-) -> list[HostFinding]:
-    """All that ``findings`` finds."""
-    return list(findings(host, open_host=open_host, model=model, resident=resident))
-
-
 def findings(
     host: Host,
     *,

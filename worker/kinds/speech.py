@@ -61,9 +61,9 @@ def judged(
     body: Mapping[str, Any],
     request: Mapping[str, Any],
     *,
-    problem: str | None = None,
-    window: int | None = None,
-    fail_on_cut: bool = False,
+    problem: str | None,
+    window: int | None,
+    fail_on_cut: bool,
 ) -> Outcome:
     """Whether a whole reply is an answer; ``problem``: it is not what its ``format`` asks for. Raises Unanswered."""
     if body.get("logprobs") and result.logprobs is None:

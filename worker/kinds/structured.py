@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
 from worker.records import record
-from worker.replies.families import FAMILIES, Marks
+from worker.replies.families import Marks
 from worker.replies.prompt_fit import fit_of
 from worker.replies.reasoning import split_reasoning
 from worker.replies.structured import Unfit, fitting
@@ -59,8 +59,8 @@ def ask_structured(
     turns: Turns,
     *,
     repairs: int,
-    window: int | None = None,
-    families: Sequence[Marks] = FAMILIES,
+    window: int | None,
+    families: Sequence[Marks],
 ) -> Structured:
     """Reason first where the job says so, then answer under the grammar, then repair at most ``repairs`` times.
 

@@ -16,7 +16,7 @@ from worker.maintenance.withdraw import withdraw
 from worker.observability.events import emit
 from worker.records import record
 from worker.storage import actions, pauses
-from worker.storage.actions import HELD, OPEN, Step, by_batch, each_batch, retried_states
+from worker.storage.actions import OPEN, Step, by_batch, each_batch, retried_states
 from worker.storage.batches import cancel_batch
 from worker.storage.counts import count_outside
 from worker.storage.engine import Connection, Database
@@ -46,11 +46,6 @@ class Changed:
 def count_cancellable(database: Database, chosen: Selection) -> int:
     """Jobs that ``cancel_jobs`` and ``prioritise_jobs`` would change: those that have not ended."""
     return _count(database, chosen.among(OPEN))
-
-
-def count_held(database: Database, chosen: Selection) -> int:
-    """Jobs that ``unhold_jobs`` would let go."""
-    return _count(database, chosen.among(HELD))
 
 
 def count_retriable(database: Database, chosen: Selection) -> int:

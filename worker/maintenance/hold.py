@@ -38,7 +38,7 @@ def hold(
 
 
 def hold_unservable(
-    database: Database, *, clock: Clock, among: Collection[str] | None = None, batch_id: int | None = None
+    database: Database, *, clock: Clock, among: Collection[str] | None, batch_id: int | None
 ) -> int:
     """Park the jobs that none of the hosts (of those named in ``among``) can do: none has their model, or it failed to
     load ``LOADS_TRIED`` times in a row on each that has it. Jobs wait as long as an operation brings their model.

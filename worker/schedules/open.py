@@ -8,7 +8,7 @@ from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import Conflict
 from worker.maintenance.service import each
 from worker.observability.events import emit
-from worker.policy.schedules import Fate, due, fate, next_fire, zone_of
+from worker.policy.schedules import Fate, due, fate, zone_of
 from worker.schedules.telling import promise
 from worker.storage.engine import Connection, Database
 from worker.storage.schedules import (
@@ -112,11 +112,6 @@ def _fire_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
     if firing is not None and firing.state is FiringState.SKIPPED:
         raise Conflict(f"schedule {name} cannot fire now: {firing.reason}")
     return firing
-
-
-def next_of(schedule_cron: str, zone: str, *, now: datetime) -> datetime | None:
-    """The next firing of a schedule that was said, or resumed, at ``now``."""
-    return next_fire(schedule_cron, zone_of(zone), after=now)
 
 
 def begin_queued(database: Database) -> int:

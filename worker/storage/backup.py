@@ -16,7 +16,7 @@ from sqlalchemy import text
 from worker.errors import Conflict, NotFound, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
-from worker.storage.copy import Progress, copy_rows, empty, is_empty, nobody_serves
+from worker.storage.copy import copy_rows, empty, is_empty, nobody_serves
 from worker.storage.engine import Database, database_url, open_database, sqlite_url
 from worker.storage.migrate import HEAD, check_schema, renew_report_views, revision, upgrade
 from worker.storage.rescues import rescue_holder
@@ -26,9 +26,7 @@ MOST_COPIES = 3
 """Automatic backups that stay; older ones go."""
 
 
-def back_up(
-    database: Database, file: Path, *, spool: Path, force: bool = False, progress: Progress | None = None
-) -> int:
+def back_up(database: Database, file: Path, *, spool: Path, force: bool = False) -> int:
     """Write a backup of a database at work, as it is at one moment; bytes of the file.
 
     It appears whole or not at all, readable by its owner alone. Raises Conflict where ``file`` exists and not
@@ -51,7 +49,7 @@ def back_up(
                     conn.execute(text("SET LOCAL statement_timeout = 0"))
                     with target.write() as own:
                         empty(own)
-                    copy_rows(conn, target, progress=progress)
+                    copy_rows(conn, target)
             finally:
                 target.close()
         with unwritable(file):
@@ -66,7 +64,6 @@ def restore(
     spool: Path,
     now: datetime,
     force: bool = False,
-    progress: Progress | None = None,
 ) -> list[Checked]:
     """Bring a backup into an empty database at this version's schema, and its spool beside; what a check then finds.
 
@@ -83,7 +80,7 @@ def restore(
                 raise Conflict("the database holds jobs or hosts; --force deletes them first")
             empty(conn)
         with source.read() as conn:
-            copy_rows(conn, database, progress=progress)
+            copy_rows(conn, database)
             files = conn.execute(text("SELECT name, content FROM spool_files")).all()
     for name, content in files:
         _bring_back(spool / Path(str(name)).name, content)

@@ -39,7 +39,9 @@ def empty(conn: Connection) -> None:
         conn.execute(delete(table))
 
 
-def copy_rows(source: Connection, target: Database, *, progress: Progress | None = None) -> None:
+def copy_rows(
+    source: Connection, target: Database, *, progress: Progress = lambda _table, _rows: None
+) -> None:
     """Copy what the transaction ``source`` sees and ``target`` does not have yet. Raises DatabaseUnavailable."""
     for table in copied_tables():
         copied = 0
@@ -51,8 +53,7 @@ def copy_rows(source: Connection, target: Database, *, progress: Progress | None
             with target.write() as conn:
                 conn.execute(insert(table), rows)
             copied += len(rows)
-            if progress is not None:
-                progress(table.name, copied)
+            progress(table.name, copied)
     with target.write() as conn:
         _set_sequences(conn)
 

@@ -1,6 +1,5 @@
 """What did a batch's time go into? Read from its latest results and from the runs of its hosts."""
 
-from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select, text
@@ -70,10 +69,8 @@ class Loading:
     """From the start of its first run that counts to the end of its last."""
 
 
-def loading_since(
-    conn: Connection, since: datetime, *, until: datetime, runner_keys: Collection[str] | None = None
-) -> list[Loading]:
-    """By host, of runs that began between ``since`` and ``until``; of ``runner_keys`` alone where given."""
+def loading_since(conn: Connection, since: datetime, *, until: datetime) -> list[Loading]:
+    """By host, of runs that began between ``since`` and ``until``."""
     r = runs.c
     query = (
         select(
@@ -87,8 +84,6 @@ def loading_since(
         .group_by(r.host)
         .order_by(r.host)
     )
-    if runner_keys is not None:
-        query = query.where(r.runner_key.in_(sorted(runner_keys)))
     return [
         Loading(host, int(loads), float(seconds), max(0.0, (min(last, until) - first).total_seconds()))
         for host, loads, seconds, first, last in conn.execute(query)

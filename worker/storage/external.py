@@ -3,7 +3,7 @@
 Whatever SQLAlchemy has a driver for, and files of DuckDB (``external_duckdb``), which needs no driver of SQLAlchemy's.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -207,10 +207,6 @@ def takes(there: Kind | None, kind: Kind) -> bool:
     (True, False, True)
     """
     return there in (None, kind) or (there, kind) in (("number", "integer"), ("integer", "truth"))
-
-
-def missing_columns(there: Collection[str], columns: Mapping[str, Kind]) -> list[str]:
-    return [name for name in columns if name not in there]
 
 
 def _split(table: str) -> tuple[str | None, str]:

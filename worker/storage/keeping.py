@@ -288,12 +288,6 @@ def unfinished(conn: Connection, job_ids: Sequence[int]) -> list[int]:
     return list(conn.scalars(query.order_by(jobs.c.id)))
 
 
-def unfinished_of(conn: Connection, batch_id: int, *, limit: int) -> list[int]:
-    """Jobs of a batch that have not ended."""
-    query = select(jobs.c.id).where(in_batch(batch_id), jobs.c.finished_at.is_(None))
-    return list(conn.scalars(query.order_by(jobs.c.id).limit(limit)))
-
-
 # -- room in the file -------------------------------------------------------------------------------------------------
 
 

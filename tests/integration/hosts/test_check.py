@@ -11,7 +11,7 @@ from tests.servers.proxy import proxying
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
 from worker.errors import SettingsRefused
-from worker.hosts.check import HostFinding, check_host
+from worker.hosts.check import HostFinding, findings
 from worker.ollama.client import Deadlines, OllamaHost
 
 SMALLEST = "llama3.2:3b"
@@ -29,7 +29,7 @@ def told(
 
 
 def found(host: Host, *, model: str | None = None) -> list[HostFinding]:
-    return check_host(host, open_host=lambda one: OllamaHost.of(one, deadlines=QUICK), model=model)
+    return list(findings(host, open_host=lambda one: OllamaHost.of(one, deadlines=QUICK), model=model))
 
 
 QUICK = Deadlines(connect=2, first_byte=20, load=20, probe=5)
@@ -180,7 +180,7 @@ def test_a_secret_in_clear_and_a_file_that_all_can_read_are_found(tmp_path: Path
     def open_host(host: Host) -> OllamaHost:
         raise SettingsRefused("not now")
 
-    exposed, clear, _ = check_host(host, open_host=open_host)
+    exposed, clear, _ = findings(host, open_host=open_host)
 
     assert (exposed.level, exposed.remedy) == ("warn", f"chmod 600 {file}")
     assert "goes over the network in clear" in clear.message

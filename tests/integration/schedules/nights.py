@@ -15,7 +15,8 @@ from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.schedules import Firing, Schedule
-from worker.schedules.open import next_of, open_due
+from worker.policy.schedules import next_fire, zone_of
+from worker.schedules.open import open_due
 from worker.schedules.report import report_of
 from worker.schedules.spec import spec_of
 from worker.schedules.work import work_firings
@@ -77,7 +78,7 @@ class Nights:
         }
         spec = spec_of(given, base=self.folder)
         now = self.clock.now()
-        next_at = next_of(spec.cron, spec.tz, now=now)
+        next_at = next_fire(spec.cron, zone_of(spec.tz), after=now)
         with self.database.write() as conn:
             change = add_schedule if find_schedule(conn, NAME) is None else replace_schedule
             return change(conn, NAME, spec, next_at=next_at, now=now)

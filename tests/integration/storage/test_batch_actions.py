@@ -21,7 +21,6 @@ from worker.errors import Code, Conflict, InputRefused, NotFound
 from worker.maintenance.actions import (
     cancel_jobs,
     count_cancellable,
-    count_held,
     count_retriable,
     pause_batch,
     prioritise_jobs,
@@ -377,7 +376,7 @@ def test_jobs_are_chosen_by_state_code_model_and_number_across_batches(store: St
     assert count(job_ids=everything) == 3
     assert count(job_ids=everything, states=FAILED) == 2
     assert count(batch_id=second, job_ids=everything) == 1
-    assert count_held(store.database, Selection(first)) == 1
+    assert count(batch_id=first, states=frozenset({JobState.HELD})) == 1
     assert count_cancellable(store.database, Selection(second)) == 2
 
     done = retry_jobs(store.database, Selection(job_ids=everything, states=FAILED), clock=CLOCK)
