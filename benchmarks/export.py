@@ -95,8 +95,9 @@ if form in ("sqlite", "duckdb"):
     from worker.storage.snapshots import snapshot
     rows = snapshot(database, path, kind=form, now=datetime.now(UTC))["report_results"]
 else:
-    from worker.exports.results import write_results_file
-    rows = write_results_file(database, 1, path)
+    from worker.domain.selection import Selection
+    from worker.exports.files import ResultWriter
+    rows = ResultWriter(database, Selection(1)).file(path)
 seconds = time.perf_counter() - began
 database.close()
 kilo = 1 if sys.platform == "darwin" else 1024

@@ -29,6 +29,7 @@ from tests.waiting import wait_until
 from worker.clock import Clock
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import CODES, Code
 from worker.ollama.client import Bounds, Deadlines, OllamaHost
 from worker.serving.history import HostHistory
@@ -158,7 +159,7 @@ def _serve(
         wait_until(lambda: not history.paused(clock.monotonic()), description="the pause is over")
         tick(database, clock=clock)
         serve_host(ServingContext(database, host, gpu, clock, BRIEF), history=history)
-        if next(iter_results(database, batch)).state == until:
+        if next(iter_results(database, Selection(batch))).state == until:
             break
     gpu.close()
     return history
@@ -175,7 +176,7 @@ def test_an_answer_without_end_ends_at_the_size_limit_with_its_text_kept(
     with scripted(lambda request: _honest(request) or [Send(STREAM_HEAD), Flood(record("x" * 1000))]) as host:
         _serve(database, clock, host.url, passes=3, until=JobState.FAILED, batch=batch.id)
 
-    [row] = iter_results(database, batch.id)
+    [row] = iter_results(database, Selection(batch.id))
     assert (row.state, row.error_code) == ("failed", "reply_too_long")
     assert row.answer == "x" * 200_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"

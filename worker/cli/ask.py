@@ -13,6 +13,7 @@ import typer
 from worker.cli.groups import option
 from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
+from worker.domain.selection import Selection
 from worker.errors import AlreadyRunning, InputRefused, NoHost, NotFound, Problem
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _last_conversation(database: "Database") -> tuple[Messages, str]:
     with database.read() as conn:
         asked = [batch.id for batch in list_batches(conn, LOOKED_THROUGH) if batch.key.startswith(KEY)]
     for batch_id in asked:
-        for line in result_lines(database, batch_id, fields=fields_of(["request"], [])):
+        for line in result_lines(database, Selection(batch_id), fields=fields_of(["request"], [])):
             if line["state"] == "succeeded":
                 request = (
                     line["request"] if isinstance(line["request"], dict) else json.loads(line["request"])

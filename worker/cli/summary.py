@@ -317,7 +317,7 @@ def _show_one(view: RunView, console: Console) -> None:
     """One answer, its reasoning folded to a line."""
 
     best: dict[str, Any] | None = None
-    for line in result_lines(view.place.database, view.batch.id):
+    for line in result_lines(view.place.database, Selection(view.batch.id)):
         if line["answer"] and (best is None or (line["reasoning"] and not best["reasoning"])):
             best = line
             if line["reasoning"]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from worker.client.progress import OnProgress, display_progress
@@ -95,8 +95,7 @@ class BatchHandle:
 
         Raises ValueError for an unknown state.
         """
-        wanted = None if states is None else _states(states)
-        return result_lines(self._place.database, self.id, states=wanted)
+        return result_lines(self._place.database, self._chosen(states))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.results()
@@ -112,9 +111,7 @@ class BatchHandle:
         require("pandas", "to_dataframe()")
         import pandas
 
-        columns, rows = result_table(
-            self._place.database, self.id, states=None if states is None else _states(states), metadata=True
-        )
+        columns, rows = result_table(self._place.database, self._chosen(states))
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
         series = [
             pandas.Series([_cell(column.kind, value) for value in cells], dtype=_DTYPES[column.kind])
@@ -134,13 +131,13 @@ class BatchHandle:
         require("numpy", "embeddings()")
         import numpy
 
-        rows = iter_results(self._place.database, self.id, states=[JobState.SUCCEEDED])
-        found = [(row.custom_id, row.embedding) for row in rows if row.embedding is not None]
-        sizes = {len(vector) for _, vector in found}
+        rows = iter_results(self._place.database, self._chosen([JobState.SUCCEEDED]))
+        vectors = [(row.custom_id, row.embedding) for row in rows if row.embedding is not None]
+        sizes = {len(vector) for _, vector in vectors}
         if len(sizes) > 1:
             raise ValueError(f"batch {self.id} has vectors of {len(sizes)} lengths; read them by results()")
-        numbers = numpy.frombuffer(b"".join(vector for _, vector in found), dtype="<f4")
-        return [custom_id for custom_id, _ in found], numbers.reshape(len(found), -1 if found else 0)
+        numbers = numpy.frombuffer(b"".join(vector for _, vector in vectors), dtype="<f4")
+        return [custom_id for custom_id, _ in vectors], numbers.reshape(len(vectors), -1 if vectors else 0)
 
     def cancel(self) -> int:
         """Cancel the jobs that have not ended; returns how many. Those that run stop within seconds.
@@ -179,12 +176,17 @@ class BatchHandle:
         answers = AnswerFilter(cut, empty, frozenset(prompt_fit))
         if states is None and not answers:
             states = (JobState.FAILED,)
-        chosen = Selection(
-            batch_id=self.id, states=None if states is None else frozenset(_states(states)), answers=answers
-        )
+        chosen = replace(self._chosen(states), answers=answers)
         again = retry_jobs(self._place.database, chosen, clock=self._place.clock, options=options).jobs
         self._place.wake()
         return again
+
+    def _chosen(self, states: Collection[JobState | str] | None) -> Selection:
+        """The jobs in these states; all for None. Raises ValueError for an unknown one."""
+        if states is None:
+            return Selection(self.id)
+        names = [states] if isinstance(states, str) else states
+        return Selection(self.id, states=frozenset(JobState(name) for name in names))
 
 
 _DTYPES: Mapping[Kind, str] = {
@@ -204,10 +206,6 @@ def _cell(kind: Kind, value: Any) -> Any:
 
         return numpy.frombuffer(value, dtype="<f4")
     return column_value(kind, value)
-
-
-def _states(names: Collection[JobState | str]) -> set[JobState]:
-    return {JobState(name) for name in ([names] if isinstance(names, str) else names)}
 
 
 def _at_rest(progress: BatchProgress) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from worker.domain.selection import Selection
 from worker.errors import InputRefused, Problem
 from worker.exports.columns import PROMPT, USUAL_FIELDS, Fields, ResultColumn, common_columns, table_columns
+from worker.exports.files import Progress
 from worker.exports.parquet import column_value
-from worker.exports.results import Progress
 from worker.exports.writers import Kind
 from worker.maintenance.number import number_all
 from worker.records import record

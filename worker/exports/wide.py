@@ -3,22 +3,20 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from worker.domain.selection import Selection
 from worker.exports.columns import (
     METADATA,
     OF_RESULT,
-    PROMPT,
     USUAL_FIELDS,
     Fields,
     ResultColumn,
     column,
     table_columns,
 )
-from worker.exports.results import Progress, counted, line_with, write_as
-from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
+from worker.exports.results import line_with, with_prompts
+from worker.exports.writers import Column, Say
 from worker.records import record
 from worker.storage.engine import Database
 from worker.storage.linked import BatchModel, family, iter_inputs, models_of_batches
@@ -62,10 +60,7 @@ def groups_of(sources: Sequence[BatchModel], models: Collection[str] | None = No
 
 
 def wide_lines(
-    database: Database,
-    chosen: Selection,
-    *,
-    fields: Fields,
+    database: Database, chosen: Selection, fields: Fields = USUAL_FIELDS
 ) -> Iterator[dict[str, Any]]:
     """For each input a line: ``custom_id``, ``metadata``, and under ``models`` a result line for each group that has
     one, without what belongs to the input. ``chosen`` names a batch; those linked to it are looked at too."""
@@ -84,41 +79,6 @@ def wide_lines(
         yield {**first, "models": lines}
 
 
-def write_wide_csv(
-    database: Database,
-    chosen: Selection,
-    out: TextIO,
-    *,
-    fields: Fields = USUAL_FIELDS,
-    form: CsvForm = AS_USUAL,
-    say: Say | None = None,
-) -> int:
-    """Write CSV to ``out``, which must leave line ends as they are; returns how many rows."""
-    return write_csv(out, *_table(database, chosen, fields, lean=True, say=say), form=form, say=say)
-
-
-def write_wide_file(
-    database: Database,
-    chosen: Selection,
-    path: Path,
-    *,
-    fields: Fields = USUAL_FIELDS,
-    form: CsvForm = AS_USUAL,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> int:
-    """Write what the ending of ``path`` says, as ``write_results_file`` does; returns how many rows."""
-
-    def lines() -> Iterator[dict[str, Any]]:
-        return counted(wide_lines(database, chosen, fields=fields), progress)
-
-    def table(*, lean: bool) -> tuple[list[Column], Iterator[list[Any]]]:
-        columns, rows = _table(database, chosen, fields, lean=lean, say=say)
-        return columns, counted(rows, progress)
-
-    return write_as(path, lines, table, form=form, say=say)
-
-
 def _laid_out(database: Database, chosen: Selection) -> tuple[list[int], list[Group]]:
     assert chosen.batch_id is not None
     with database.read() as conn:
@@ -132,7 +92,7 @@ def _lean(fields: Fields) -> Fields:
     return fields if "reasoning" in fields.more else replace(fields, less=fields.less | {"reasoning"})
 
 
-def _table(
+def wide_table(
     database: Database, chosen: Selection, fields: Fields, *, lean: bool, say: Say | None
 ) -> tuple[list[Column], Iterator[list[Any]]]:
     """The input's columns, the answers side by side, and then what else is known of each."""
@@ -154,18 +114,17 @@ def _table(
         Column(_free(f"{cell.column.name}_{group.name}", names), cell.column.kind) for group, cell in spread
     ]
     columns += [one.column for one in last]
-    prompts = any(one.value is PROMPT for one in inputs)
-    long = [*fields.long, *(("prompt",) if prompts and "prompt" not in fields.long else ())]
+    long = with_prompts(fields.long, inputs)
 
     def rows() -> Iterator[list[Any]]:
-        for found in iter_inputs(database, of, replace(chosen, batch_id=None), long=long):
+        for answers in iter_inputs(database, of, replace(chosen, batch_id=None), long=long):
             if "logprobs" in fields.more:
-                found = list(with_logprobs(database, found))
-            by = {BatchModel(row.batch, row.model): row for row in found}
+                answers = list(with_logprobs(database, answers))
+            by = {BatchModel(row.batch, row.model): row for row in answers}
             yield [
-                *_values(inputs, found[0]),
+                *_values(inputs, answers[0]),
                 *(_value(cell, by.get(group.source)) for group, cell in spread),
-                *_values(last, found[0]),
+                *_values(last, answers[0]),
             ]
 
     return columns, rows()

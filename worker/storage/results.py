@@ -107,38 +107,26 @@ LONG_COLUMNS: Mapping[Long, ColumnElement[Any]] = {
 
 def iter_results(
     database: Database,
-    batch_id: int | None,
+    chosen: Selection,
     *,
-    after: int = 0,
-    states: Collection[JobState] | None = None,
-    prompts: bool = False,
-    chosen: Selection | None = None,
     long: Collection[Long] = (),
     logprobs: bool = False,
 ) -> Iterator[ResultRow]:
-    """Every job of the batch (None: of all) with an id above ``after``, open ones too; each page is a transaction of
-    its own. ``chosen`` says which of them, ``long`` and ``logprobs`` what else is read."""
-    selection = chosen or Selection()
-    if states is not None:
-        selection = replace(selection, states=frozenset(states))
-    more: list[Long] = [*long, *(("prompt",) if prompts and "prompt" not in long else ())]
+    """The jobs that are chosen, open ones too, in the order of their ids; each page is a transaction of its own. ``long``
+    and ``logprobs`` say what else is read."""
+    after = 0
     while True:
         with database.read() as conn:
-            page = _page(conn, batch_id, after, selection, more)
-        shown = with_logprobs(database, page) if logprobs else page
-        yield from (row for row in shown if selection.includes(row.job_id))
+            page = _page(conn, chosen, after, long)
+        rows = with_logprobs(database, page) if logprobs else page
+        yield from (row for row in rows if chosen.includes(row.job_id))
         if len(page) < PAGE:
             return
         after = page[-1].job_id
 
 
-def _page(
-    conn: Connection,
-    batch_id: int | None,
-    after: int,
-    chosen: Selection,
-    long: Collection[Long],
-) -> list[ResultRow]:
+def _page(conn: Connection, chosen: Selection, after: int, long: Collection[Long]) -> list[ResultRow]:
+    batch_id = chosen.batch_id
     query = (
         result_rows(
             lambda job: (job > after) if batch_id is None else in_batch(batch_id, job) & (job > after)

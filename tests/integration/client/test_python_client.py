@@ -11,7 +11,8 @@ from pydantic import BaseModel
 import simulator
 from caravan import Caravan, InputRefused, NoHost
 from tests.repo.docs.pages import DOCS, blocks
-from worker.exports.results import write_results_file
+from worker.domain.selection import Selection
+from worker.exports.files import ResultWriter
 
 MODEL = "llama3.2:3b"
 
@@ -75,7 +76,7 @@ def test_a_dataframe_of_results_is_the_table_of_parquet(host: simulator.RunningH
             rows, prompt="Praise {{ title }} {{ stars }}.", id_column="sku", hosts=[host.url], model=MODEL
         )
         found = batch.to_dataframe()
-        write_results_file(caravan.database, batch.id, file)
+        ResultWriter(caravan.database, Selection(batch.id)).file(file)
 
     stored = pandas.read_parquet(file, dtype_backend="numpy_nullable")
     assert list(found["sku"]) == ["b", "a"]

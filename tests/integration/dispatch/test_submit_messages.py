@@ -12,6 +12,7 @@ from tests.clocks import FakeClock
 from worker.dispatch import submit as module
 from worker.dispatch.submit import take_message
 from worker.domain.batches import BatchState
+from worker.domain.selection import Selection
 from worker.errors import DatabaseUnavailable
 from worker.exports.results import result_lines
 from worker.storage.batches import batch_of_key, list_rejects
@@ -38,7 +39,7 @@ def take(database: Database, clock: Any = None, **arguments: Any) -> SubmitAnswe
 
 
 def ids(database: Database, answer: SubmitAnswer) -> list[str]:
-    return [line["custom_id"] for line in result_lines(database, answer.batch)]
+    return [line["custom_id"] for line in result_lines(database, Selection(answer.batch))]
 
 
 def parts_kept(database: Database) -> int:
@@ -106,7 +107,7 @@ def test_a_template_makes_jobs_of_the_rows_of_all_parts(database: Database) -> N
     )
 
     assert ids(database, whole) == ["1", "2"]
-    assert [line["metadata"] for line in result_lines(database, whole.batch)] == [
+    assert [line["metadata"] for line in result_lines(database, Selection(whole.batch))] == [
         {"title": "tea"},
         {"title": "rain"},
     ]

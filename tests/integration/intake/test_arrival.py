@@ -117,7 +117,7 @@ def test_each_row_of_a_table_is_a_job_with_its_columns_as_metadata(
     )
 
     assert prompts(database, arrived) == {"A1": "Sell red shoes", "A2": "Sell 绿茶和红茶杯子，质量很好的商品"}
-    lines = list(result_lines(database, arrived.batch.id))
+    lines = list(result_lines(database, Selection(arrived.batch.id)))
     assert [line["metadata"] for line in lines] == [
         {"title": "red shoes"},
         {"title": "绿茶和红茶杯子，质量很好的商品"},
@@ -129,7 +129,7 @@ def test_a_row_is_asked_of_each_model(database: Database, clock: Clock, tmp_path
 
     arrived = taken(database, clock, table(tmp_path / "p.csv", {"A1": "x", "A2": "y"}), recipe)
 
-    lines = list(result_lines(database, arrived.batch.id))
+    lines = list(result_lines(database, Selection(arrived.batch.id)))
     assert [(line["custom_id"], line["model"]) for line in lines] == [
         ("A1", "m:1"),
         ("A1", "n:1"),
@@ -345,5 +345,8 @@ def test_metadata_that_changed_alone_asks_nothing_again_and_stands_in_the_result
         first.batch.id,
         "2 kept (1 with other metadata), 0 new, 0 changed",
     )
-    assert [line["metadata"]["price"] for line in result_lines(database, first.batch.id)] == ["6", "7"]
+    assert [line["metadata"]["price"] for line in result_lines(database, Selection(first.batch.id))] == [
+        "6",
+        "7",
+    ]
     assert claimed(database, clock) == []

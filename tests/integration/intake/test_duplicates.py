@@ -10,6 +10,7 @@ import pytest
 from api_schemas.submissions import Submission
 from tests.door import Watching
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.door.rows import InputLine, RowStream
 from worker.door.submit import Receipt, submit
 from worker.errors import InputRefused, Problem
@@ -42,7 +43,7 @@ def submitted(
 
 
 def names(database: Database, receipt: Receipt) -> list[str]:
-    return [line["custom_id"] for line in result_lines(database, receipt.batch.id)]
+    return [line["custom_id"] for line in result_lines(database, Selection(receipt.batch.id))]
 
 
 def test_a_name_that_a_stored_chunk_has_is_refused_with_both_lines(database: Database) -> None:

@@ -19,7 +19,7 @@ from worker.domain.attempts import Failed
 from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.exports.external_table import Appended, append_results
-from worker.exports.results import write_results_file
+from worker.exports.files import ResultWriter
 from worker.storage.engine import open_database
 from worker.storage.external import Kind, SqlDatabase, open_external
 
@@ -88,7 +88,7 @@ def test_results_are_appended_once_and_new_ones_later(store: Store, target: str)
 
 def test_the_values_are_those_of_parquet(store: Store, target: str, tmp_path: Path) -> None:
     file = tmp_path / "answers.parquet"
-    write_results_file(store.database, 1, file)
+    ResultWriter(store.database, Selection(1)).file(file)
     append(store, target, batch_id=1)
 
     with duckdb.connect() as memory:

@@ -142,7 +142,7 @@ def test_the_prompt_of_a_combination_is_shown_as_it_was_sent_and_no_document_fil
 
     lines = {
         line["custom_id"]: line
-        for line in result_lines(nights.database, 1, chosen=Selection(1, parts=True), fields=fields)
+        for line in result_lines(nights.database, Selection(1, parts=True), fields=fields)
     }
     columns = [one.column.name for one in table_columns(nights.database, 1)]
     table = [one.column.name for one in table_columns(nights.database, 1, fields=fields)]

@@ -15,6 +15,7 @@ from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, ser
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.exports.results import result_lines
 from worker.ollama.client import Call, OllamaHost
@@ -83,7 +84,7 @@ def test_chats_and_prompts_of_a_model_share_its_runner(database: Database, clock
 
     assert (served.jobs, served.loads) == (40, 2)
     assert counts(database, batch) == {JobState.SUCCEEDED: 40}
-    assert all(line["answer"] for line in result_lines(database, batch.id))
+    assert all(line["answer"] for line in result_lines(database, Selection(batch.id)))
 
 
 def test_a_chat_that_follows_others_has_all_their_turns_before_its_own(
@@ -100,7 +101,7 @@ def test_a_chat_that_follows_others_has_all_their_turns_before_its_own(
         batch = submit(database, clock, lines)
         gpu = listen(database, clock, host)
 
-    answers = {line["custom_id"]: line["answer"] for line in result_lines(database, batch.id)}
+    answers = {line["custom_id"]: line["answer"] for line in result_lines(database, Selection(batch.id))}
     assert counts(database, batch) == {JobState.SUCCEEDED: 3}
     assert gpu.chats[-1]["messages"] == [
         {"role": "system", "content": "Be brief."},
@@ -122,7 +123,7 @@ def test_a_chat_goes_on_from_the_answer_of_another_model(database: Database, clo
         batch = submit(database, clock, lines)
         gpu = listen(database, clock, host)
 
-    first, second = result_lines(database, batch.id)
+    first, second = result_lines(database, Selection(batch.id))
     assert (first["state"], second["state"]) == ("succeeded", "succeeded")
     assert gpu.chats[-1]["messages"] == [
         user("Name a river."),
@@ -155,7 +156,7 @@ def test_calls_of_tools_are_results_and_turns_of_what_follows(database: Database
         batch = submit(database, clock, lines)
         gpu = listen(database, clock, host)
 
-    asked, told = result_lines(database, batch.id)
+    asked, told = result_lines(database, Selection(batch.id))
     assert (asked["answer"], asked["tool_calls"], asked["empty"]) == ("", [CALL], False)
     assert "tool_calls" not in told
     assert gpu.chats[-1]["messages"] == [
@@ -230,7 +231,7 @@ def test_200_chats_with_tools_end_as_a_valid_call_or_as_a_named_failure(
         batch = submit(database, clock, lines)
         listen(database, clock, host, Scripted)
 
-    ended = list(result_lines(database, batch.id))
+    ended = list(result_lines(database, Selection(batch.id)))
     assert len(ended) == 200
     for line in ended:
         how, times, _ = line["custom_id"].split()

@@ -32,7 +32,8 @@ from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.explain import explain
 from worker.exports.external_table import append_results
-from worker.exports.results import result_lines, write_results_file
+from worker.exports.files import ResultWriter
+from worker.exports.results import result_lines
 from worker.kinds.embed.reply import Vectors, common_values
 from worker.maintenance.keeping import prune
 from worker.ollama.client import Call, OllamaHost
@@ -106,7 +107,7 @@ def test_many_texts_share_calls_each_has_its_vector_and_one_too_long_fails_alone
 
     looked_at = {"long", *(f"t{n}" for n in told)}
     chosen = Selection(batch.id, custom_ids=frozenset(looked_at))
-    found = {line["custom_id"]: line for line in result_lines(database, batch.id, chosen=chosen)}
+    found = {line["custom_id"]: line for line in result_lines(database, chosen)}
     assert counts(database, batch) == {JobState.SUCCEEDED: texts, JobState.FAILED: 1}
     assert found["long"]["error"]["code"] == Code.CONTEXT_OVERFLOW
     assert "embedding" not in found["long"]
@@ -132,7 +133,7 @@ def test_an_embedding_model_is_loaded_beside_prompts_and_each_kind_is_told_what_
         batch = submit(database, clock, lines)
         served = serve(database, clock, host)
 
-    vector, answer, spoken, embedded = result_lines(database, batch.id)
+    vector, answer, spoken, embedded = result_lines(database, Selection(batch.id))
     assert served.loads == 2
     assert (vector["answer"], vector["empty"], len(vector["embedding"])) == (None, False, 768)
     assert answer["answer"]
@@ -196,7 +197,7 @@ def test_files_hold_vectors_as_lists_of_a_fixed_size_or_as_json(
     found = vectors(database, batch)
     parquet, table, lines = (tmp_path / name for name in ("out.parquet", "out.csv", "out.jsonl"))
     for path in (parquet, table, lines):
-        write_results_file(database, batch, path)
+        ResultWriter(database, Selection(batch)).file(path)
 
     arrow = pq.read_table(parquet)
     assert str(arrow.schema.field("embedding").type) == "fixed_size_list<element: float>[768]"
@@ -281,8 +282,8 @@ def test_a_stored_vector_is_taken_for_the_same_text_and_not_for_other_dimensions
         second = submit(database, clock, again, "second")
         gpu = listen(database, clock, host)
 
-    (known,) = result_lines(database, first.id)
-    same, short = result_lines(database, second.id)
+    (known,) = result_lines(database, Selection(first.id))
+    same, short = result_lines(database, Selection(second.id))
     assert (same["embedding"], same["reused_from"]) == (known["embedding"], known["job"])
     assert (len(short["embedding"]), short["reused_from"]) == (4, None)
     assert [texts for texts in gpu.texts if texts] == [["a"]]

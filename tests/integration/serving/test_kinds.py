@@ -18,6 +18,7 @@ from worker.clock import Clock, OffsetClock
 from worker.domain.attempts import Finish
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Code, DatabaseUnavailable, HostError
 from worker.exports.results import result_lines
 from worker.ollama.client import Call, OllamaHost
@@ -91,7 +92,7 @@ def test_jobs_share_calls_and_one_that_is_refused_takes_no_other_with_it(
     assert (served.jobs, served.loads) == (len(said) + 2, 1)
     assert counts(database, batch) == {JobState.SUCCEEDED: len(said), JobState.FAILED: 1}
     assert counts(database, spoken) == {JobState.SUCCEEDED: 1}
-    answers = {line["custom_id"]: line for line in result_lines(database, batch.id)}
+    answers = {line["custom_id"]: line for line in result_lines(database, Selection(batch.id))}
     assert answers["loud"]["answer"] == "LOUD"
     assert answers["text 3"]["answer"] == "text 3"
     assert answers["unspeakable"]["error"]["code"] == "invalid_request"
@@ -126,7 +127,7 @@ def test_what_a_call_brought_for_several_jobs_waits_in_the_spool_for_the_next_wo
 
     assert second.calls == []
     assert counts(database, batch) == {JobState.SUCCEEDED: JOBS_A_CALL}
-    assert [line["attempts"] for line in result_lines(database, batch.id)] == [1] * JOBS_A_CALL
+    assert [line["attempts"] for line in result_lines(database, Selection(batch.id))] == [1] * JOBS_A_CALL
     assert not spool.path.exists()
 
 
@@ -184,6 +185,6 @@ def test_a_host_that_fails_a_call_fails_each_of_its_jobs_once_and_is_blamed_once
     assert counts(database, batch).get(JobState.SUCCEEDED, 0) == 0
     tried = {one for texts in gpu.calls for one in texts}
     with database.read() as conn:
-        lines = {line["custom_id"]: line["job"] for line in result_lines(database, batch.id)}
+        lines = {line["custom_id"]: line["job"] for line in result_lines(database, Selection(batch.id))}
         attempts = {name: list_attempts(conn, job) for name, job in lines.items()}
     assert {name for name, made in attempts.items() if made} == tried

@@ -6,6 +6,7 @@ import simulator
 from simulator import Fault
 from tests.integration.serving.test_serve import MODELS, add, serve, simulated, submit
 from worker.clock import Clock
+from worker.domain.selection import Selection
 from worker.exports.results import result_lines
 from worker.storage.engine import Database
 from worker.storage.results import list_attempts
@@ -19,7 +20,7 @@ def ask(
         host = add(database, clock, running)
         batch = submit(database, clock, [{"model": MODELS[0], **job} for job in jobs])
         serve(database, clock, host)
-    return list(result_lines(database, batch.id))
+    return list(result_lines(database, Selection(batch.id)))
 
 
 def test_an_empty_answer_fails_its_job_alone_and_is_kept(database: Database, clock: Clock) -> None:

@@ -71,7 +71,7 @@ def serve(database: Database, host: Host, clock: Clock, **more: Any) -> PassResu
 
 
 def lines(database: Database, batch: Batch) -> list[dict[str, Any]]:
-    return list(result_lines(database, batch.id))
+    return list(result_lines(database, Selection(batch.id)))
 
 
 def promises(database: Database, clock: Clock) -> list[str]:

@@ -13,6 +13,7 @@ from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, ser
 from tests.waiting import wait_until
 from worker.clock import Clock, OffsetClock
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.exports.results import result_lines
 from worker.hosts.registry import register
 from worker.observability import events
@@ -57,7 +58,7 @@ def test_a_prompt_that_is_longer_than_estimated_is_asked_again_in_a_larger_windo
         for _ in range(4):
             serve(database, clock, host)
             promote(database, clock)
-        [result] = list(result_lines(database, batch.id))
+        [result] = list(result_lines(database, Selection(batch.id)))
 
     assert result["state"] == "succeeded"
     assert result["prompt_fit"] == "yes"
@@ -72,7 +73,7 @@ def test_a_window_that_a_producer_named_is_not_made_larger(database: Database, c
         options = {"num_ctx": 2048, "num_predict": 8}
         batch = submit(database, clock, [{"model": LLAMA, "prompt": "z q " * 4000, "options": options}])
         serve(database, clock, host)
-        [result] = list(result_lines(database, batch.id))
+        [result] = list(result_lines(database, Selection(batch.id)))
 
     assert (result["state"], result["error"]["code"]) == ("failed", "context_overflow")
 
@@ -299,7 +300,7 @@ def test_the_host_s_prefix_cache_serves_what_follows_each_other(database: Databa
             ],
         )
         serve(database, clock, host)
-        lines = list(result_lines(database, batch.id))
+        lines = list(result_lines(database, Selection(batch.id)))
 
     cold = max(line["prompt_eval_seconds"] for line in lines)
     evaluated = [line for line in lines if line["prompt_eval_seconds"] > cold / 2]

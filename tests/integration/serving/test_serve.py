@@ -134,7 +134,7 @@ def test_results_come_out_in_input_order_with_figures_and_reasoning_apart(
         batch = submit(database, clock, mixed(9))
         serve(database, clock, host)
 
-    lines = list(result_lines(database, batch.id))
+    lines = list(result_lines(database, Selection(batch.id)))
     with database.read() as conn:
         ended = conn.execute(text("SELECT count(*), count(created_at) FROM report_results")).one()
     assert tuple(ended) == (9, 9), "the host says when each answer ended"
@@ -175,7 +175,7 @@ def test_a_load_that_fails_costs_no_job_an_attempt(database: Database, clock: Cl
 
         assert served.jobs == 0
         assert counts(database, batch) == {JobState.QUEUED: 3}
-        assert [line["attempts"] for line in result_lines(database, batch.id)] == [0, 0, 0]
+        assert [line["attempts"] for line in result_lines(database, Selection(batch.id))] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_fault_of_the_host_is_not_charged_and_the_job_is_answered_later(
         tick(database, clock=later)
         serve(database, later, host)
 
-    [line] = result_lines(database, batch.id)
+    [line] = result_lines(database, Selection(batch.id))
     assert (line["state"], line["attempts"]) == ("succeeded", 2)
     with database.read() as conn:
         [first, second] = list_attempts(conn, line["job"])
@@ -221,7 +221,7 @@ def test_a_bad_option_fails_its_job_alone(database: Database, clock: Clock) -> N
         serve(database, clock, host)
 
     assert counts(database, batch) == {JobState.SUCCEEDED: 2, JobState.FAILED: 1}
-    [failed] = [line for line in result_lines(database, batch.id) if line["state"] == "failed"]
+    [failed] = [line for line in result_lines(database, Selection(batch.id)) if line["state"] == "failed"]
     assert failed["error"]["code"] == "unsupported"
 
 
@@ -265,7 +265,7 @@ def test_a_long_answer_outlives_many_renewals_of_its_lease(database: Database, c
 
     assert rescued == Rescued()
     assert counts(database, batch) == {JobState.SUCCEEDED: 4}
-    assert {line["attempts"] for line in result_lines(database, batch.id)} == {1}
+    assert {line["attempts"] for line in result_lines(database, Selection(batch.id))} == {1}
 
 
 def test_keep_alive_hints_are_applied_when_the_run_is_over_and_reload_nothing(

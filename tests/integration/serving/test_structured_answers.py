@@ -13,8 +13,10 @@ import simulator
 from tests.integration.serving.test_serve import add, serve, simulated, submit
 from worker.clock import Clock
 from worker.domain.batches import Batch
+from worker.domain.selection import Selection
 from worker.errors import Code
-from worker.exports.results import result_lines, write_results_csv
+from worker.exports.files import ResultWriter
+from worker.exports.results import result_lines
 from worker.storage.engine import Database
 
 REASONS = "deepseek-r1:8b"
@@ -34,7 +36,7 @@ def asked(
         host = add(database, clock, running)
         batch = submit(database, clock, jobs)
         serve(database, clock, host)
-        return batch, list(result_lines(database, batch.id)), running.state()
+        return batch, list(result_lines(database, Selection(batch.id))), running.state()
 
 
 @pytest.mark.parametrize("line", ["O", "H"])
@@ -54,7 +56,7 @@ def test_a_model_that_reasons_thinks_first_and_is_held_to_the_schema_then(
     assert state["loads"] == 1
 
     out = io.StringIO()
-    write_results_csv(database, batch.id, out)
+    ResultWriter(database, Selection(batch.id)).csv(out)
     out.seek(0)
     assert [json.loads(row["parsed"]) for row in csv.DictReader(out)] == [one["parsed"] for one in results]
 

@@ -11,9 +11,11 @@ from sqlalchemy import select, text
 
 from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.attempts import Failed, Succeeded
+from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.exports.columns import fields_of
-from worker.exports.results import result_lines, write_results_file
+from worker.exports.files import ResultWriter
+from worker.exports.results import result_lines
 from worker.storage.migrate import scripts
 from worker.storage.reuse import reuse_waiting
 from worker.storage.tables import results
@@ -26,7 +28,7 @@ def test_a_result_says_whether_its_answer_is_empty(store: Store) -> None:
     store.finish(second, Succeeded(a_result(answer=" \n\u200b")))
     store.finish(third, Failed(Code.CUT, "cut", result=a_result(answer="")))
 
-    lines = list(result_lines(store.database, batch))
+    lines = list(result_lines(store.database, Selection(batch)))
     with store.database.read() as conn:
         rows = conn.execute(text("SELECT job_id, empty FROM report_results ORDER BY job_id")).all()
 
@@ -78,11 +80,11 @@ def test_log_probabilities_stand_in_lines_and_tables_of_batches_that_have_some(
     store.finish(first, Succeeded(a_result(logprobs=[{"token": "a", "logprob": -0.5}])))
     store.finish(second, Succeeded(a_result()))
 
-    lines = list(result_lines(store.database, batch))
-    without = list(result_lines(store.database, batch, fields=fields_of([], ["logprobs"])))
+    lines = list(result_lines(store.database, Selection(batch)))
+    without = list(result_lines(store.database, Selection(batch), fields=fields_of([], ["logprobs"])))
     headers = []
     for number in (plain, batch):
-        write_results_file(store.database, number, tmp_path / f"{number}.csv")
+        ResultWriter(store.database, Selection(number)).file(tmp_path / f"{number}.csv")
         headers.append((tmp_path / f"{number}.csv").read_text("utf-8-sig").splitlines()[0])
     with store.database.read() as conn:
         views = conn.scalars(text("SELECT CAST(logprobs AS TEXT) FROM report_results ORDER BY job_id")).all()

@@ -33,7 +33,7 @@ def test_a_job_is_claimed_once_and_its_result_is_stored(store: Store) -> None:
 
     assert (finished.accepted, finished.refused) == ([job.id], [])
     assert store.claim(token="t2") == []
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert (row.state, row.answer, row.attempts) == ("succeeded", "天空 is blue", 1)
     assert store.counts() == {JobState.SUCCEEDED: 1}
 
@@ -83,7 +83,7 @@ def test_a_worker_that_slept_through_its_lease_cannot_overwrite_the_next_one(sto
     store.finish(second, Succeeded(a_result(answer="in time")))
 
     assert late.refused == [first.id]
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert (row.answer, row.attempts) == ("in time", 2)
     with store.database.read() as conn:
         assert [attempt.outcome for attempt in list_attempts(conn, first.id)] == ["late", "succeeded"]
@@ -98,7 +98,7 @@ def test_a_late_answer_is_kept_where_nobody_claimed_the_job_since_its_rescue(sto
     late = store.finish(job)
 
     assert late.accepted == [job.id]
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert row.state == "succeeded"
     assert store.claim(token="t2") == []
     assert store.counts() == {JobState.SUCCEEDED: 1}
@@ -163,7 +163,7 @@ def test_cancelling_wins_over_an_answer_that_comes_after_it(store: Store) -> Non
 
     assert (counts.changed, counts.running) == (1, 1)
     assert store.counts() == {JobState.CANCELLED: 2}
-    assert [row.answer for row in iter_results(store.database, batch)] == [None, None]
+    assert [row.answer for row in iter_results(store.database, Selection(batch))] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_what_no_database_can_hold_is_replaced_in_an_answer(store: Store) -> Non
 
     store.finish(job, Succeeded(a_result(answer="a\0b \ud800 😀")))
 
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert row.answer == "a\ufffdb \ufffd 😀"
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from api_schemas.jobs import JobDefaults, ParsedLine, read_job_line
 from tests.integration.storage.conftest import Store, a_result
 from worker.domain.attempts import Succeeded
+from worker.domain.selection import Selection
 from worker.door.intake import Intake
 from worker.storage.results import iter_results
 
@@ -62,7 +63,7 @@ def test_what_the_door_takes_is_stored_and_comes_back_alike(store: Store, job: d
     [claimed] = store.claim(runner_key=new.runner_key)
     store.finish(claimed, Succeeded(a_result(answer=parsed.prompt)))
 
-    [row] = iter_results(store.database, batch, prompts=True)
+    [row] = iter_results(store.database, Selection(batch), long=["prompt"])
     assert (claimed.prompt, row.prompt, row.answer) == (parsed.prompt, parsed.prompt, parsed.prompt)
     assert claimed.request == parsed.request
     assert row.metadata == parsed.metadata

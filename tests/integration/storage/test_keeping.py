@@ -285,7 +285,9 @@ def test_jobs_are_deleted_by_what_their_metadata_says(store: Store) -> None:
     gone = deleted(store, Selection(batch, metadata=(("customer", "1"),)))
 
     assert gone == Gone(2)
-    assert [line["metadata"] for line in result_lines(store.database, batch)] == [{"customer": 0}] * 2
+    assert [line["metadata"] for line in result_lines(store.database, Selection(batch))] == [
+        {"customer": 0}
+    ] * 2
     assert store.counts() == {JobState.SUCCEEDED: 3, JobState.FAILED: 1}
     assert promises(store) == []
 
@@ -307,7 +309,7 @@ def test_jobs_are_deleted_by_what_is_said_of_them(
 
     deleted(store, Selection(batch, **chosen))
 
-    assert [line["custom_id"] for line in result_lines(store.database, batch)] == left
+    assert [line["custom_id"] for line in result_lines(store.database, Selection(batch))] == left
     assert promises(store) == []
 
 

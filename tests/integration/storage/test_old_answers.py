@@ -252,11 +252,11 @@ def test_an_old_answer_is_listed_as_succeeded_and_its_job_as_queued_no_more(stor
     retry(store)
 
     def listed(**chosen: Any) -> list[int]:
-        return [one.job_id for one in iter_results(store.database, job.batch_id, chosen=Selection(**chosen))]
+        return [one.job_id for one in iter_results(store.database, Selection(**chosen))]
 
-    assert listed() == listed(states=[JobState.SUCCEEDED]) == listed(answers=CUT) == [job.id]
+    assert listed() == listed(states=frozenset({JobState.SUCCEEDED})) == listed(answers=CUT) == [job.id]
     assert listed(since=store.now) == [job.id]
-    assert listed(states=[JobState.QUEUED]) == listed(until=store.now) == []
+    assert listed(states=frozenset({JobState.QUEUED})) == listed(until=store.now) == []
 
 
 def test_no_stored_answer_is_taken_for_a_job_that_is_asked_again_nor_its_old_one_for_others(

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.jobs import Priority
+from worker.domain.selection import Selection
 from worker.storage.backlog import read_backlog
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs
@@ -94,7 +95,7 @@ def test_a_page_of_results_does_not_walk_the_batches_before_it(busy: Store) -> N
         conn.execute(text("ANALYZE"))
 
     def page(_: Connection) -> object:
-        return next(iter_results(busy.database, 2))
+        return next(iter_results(busy.database, Selection(2)))
 
     assert walks(busy, page, most=PAGE * 3) == []
 

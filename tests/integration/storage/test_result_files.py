@@ -20,11 +20,13 @@ from worker.cli.main import app
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import JobState
 from worker.domain.replies import Result
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
 from worker.exports import columns as columns_module
 from worker.exports import results as results_module
 from worker.exports.columns import TIMING, fields_of
-from worker.exports.results import result_lines, write_results_csv, write_results_file
+from worker.exports.files import ResultWriter
+from worker.exports.results import result_lines
 from worker.exports.writers import CsvForm
 from worker.storage.ids import job_id
 from worker.storage.results import ResultRow, iter_metadata, iter_results
@@ -96,8 +98,10 @@ def test_a_csv_has_the_columns_of_the_input_before_those_of_the_result(store: St
     batch = batch_of(store, {"name": "天", "price": "9.50"}, {"name": "x", "stock": 3, "price": "1"})
     answered(store, "two\nlines", None)
 
-    lines = write_results_file(store.database, batch, tmp_path / "a.csv", fields=fields_of(["timing"], []))
-    write_results_file(store.database, batch, tmp_path / "b.csv")
+    lines = ResultWriter(store.database, Selection(batch), fields=fields_of(["timing"], [])).file(
+        tmp_path / "a.csv"
+    )
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "b.csv")
 
     rows = read_csv(tmp_path / "a.csv")
     assert lines == 2
@@ -143,8 +147,8 @@ def test_pandas_reads_the_csv_as_the_results_are(store: Store, tmp_path: Path) -
     texts = ["=1+1", "- one\r\n- two\n", "a,\tb"]
     answered(store, *texts)
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", form=CsvForm(safe=False))
-    write_results_file(store.database, batch, tmp_path / "b.tsv.gz")
+    ResultWriter(store.database, Selection(batch), form=CsvForm(safe=False)).file(tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "b.tsv.gz")
 
     frame = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
     assert frame["answer"].tolist() == texts
@@ -162,8 +166,8 @@ def test_columns_of_the_input_keep_their_names_and_those_of_ours_give_way(
     batch = batch_of(store, own)
     said: list[str] = []
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", say=said.append)
-    write_results_file(store.database, batch, tmp_path / "a.parquet")
+    ResultWriter(store.database, Selection(batch), say=said.append).file(tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.parquet")
 
     (row,) = read_csv(tmp_path / "a.csv")
     assert list(row)[:7] == [
@@ -187,7 +191,7 @@ def test_columns_of_the_input_keep_their_names_and_those_of_ours_give_way(
 def test_the_columns_come_in_the_order_that_the_caller_knows(store: Store, tmp_path: Path) -> None:
     batch = batch_of(store, {"b": 1}, {"a": 2, "z": 3, "b": 4})
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", columns=["gone", "a", "b"])
+    ResultWriter(store.database, Selection(batch), columns=["gone", "a", "b"]).file(tmp_path / "a.csv")
 
     (_, second) = read_csv(tmp_path / "a.csv")
     assert list(second)[:5] == ["custom_id", "a", "b", "z", "state"]
@@ -199,9 +203,9 @@ def test_the_column_of_ids_and_prompts_that_no_template_made_are_columns_of_the_
 ) -> None:
     batch = batch_of(store, {"note": "n"}, recipe={"id_column": "sku"})
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", columns=["note", "sku", "prompt"])
-    write_results_file(store.database, batch, tmp_path / "b.csv")
-    write_results_file(store.database, batch, tmp_path / "c.parquet")
+    ResultWriter(store.database, Selection(batch), columns=["note", "sku", "prompt"]).file(tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "b.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "c.parquet")
 
     (row,) = read_csv(tmp_path / "a.csv")
     assert list(row.items())[:4] == [
@@ -217,7 +221,7 @@ def test_the_column_of_ids_and_prompts_that_no_template_made_are_columns_of_the_
 def test_nested_metadata_is_json_in_its_cell(store: Store, tmp_path: Path) -> None:
     batch = batch_of(store, {"tags": ["天", 1], "ok": True})
 
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.csv")
 
     (row,) = read_csv(tmp_path / "a.csv")
     assert (json.loads(row["tags"]), row["ok"]) == (["天", 1], "true")
@@ -226,8 +230,8 @@ def test_nested_metadata_is_json_in_its_cell(store: Store, tmp_path: Path) -> No
 def test_a_csv_for_a_spreadsheet_begins_with_a_byte_order_mark(store: Store, tmp_path: Path) -> None:
     batch = batch_of(store, None)
 
-    write_results_file(store.database, batch, tmp_path / "a.csv", form=CsvForm(bom=True))
-    write_results_file(store.database, batch, tmp_path / "b.csv")
+    ResultWriter(store.database, Selection(batch), form=CsvForm(bom=True)).file(tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "b.csv")
 
     assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfcustom_id,")
     assert (tmp_path / "b.csv").read_bytes().startswith(b"custom_id,state,")
@@ -239,7 +243,7 @@ def test_keys_without_number_become_one_column_of_json(
     monkeypatch.setattr(columns_module, "MOST_INPUT_COLUMNS", 2)
     batch = batch_of(store, {"a": 1, "b": 2}, {"c": 3, "a": 4}, None)
 
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.csv")
 
     rows = read_csv(tmp_path / "a.csv")
     assert list(rows[0]) == ["custom_id", "a", "b", *READ_BY_PEOPLE, "metadata"]
@@ -252,10 +256,12 @@ def test_json_lines_are_the_same_compressed_and_plain(store: Store, tmp_path: Pa
     answered(store, "天空")
 
     for name in ("a.jsonl", "a.ndjson", "a", "a.jsonl.gz"):
-        assert write_results_file(store.database, batch, tmp_path / name) == 2
+        assert ResultWriter(store.database, Selection(batch)).file(tmp_path / name) == 2
 
     plain = (tmp_path / "a.jsonl").read_bytes()
-    assert [json.loads(line) for line in plain.splitlines()] == list(result_lines(store.database, batch))
+    assert [json.loads(line) for line in plain.splitlines()] == list(
+        result_lines(store.database, Selection(batch))
+    )
     assert (tmp_path / "a.ndjson").read_bytes() == (tmp_path / "a").read_bytes() == plain
     assert gzip.decompress((tmp_path / "a.jsonl.gz").read_bytes()) == plain
 
@@ -269,7 +275,7 @@ def test_parquet_has_the_results_and_the_input_with_their_types(store: Store, tm
     )
     answered(store, "one", None)
 
-    assert write_results_file(store.database, batch, tmp_path / "a.parquet") == 3
+    assert ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.parquet") == 3
 
     table = pq.read_table(tmp_path / "a.parquet")
     inputs = ["n", "x", "ok", "s", "mixed", "nested", "none", "big"]
@@ -315,7 +321,7 @@ def test_whole_numbers_that_a_double_cannot_hold_are_not_mixed_with_fractions(
 ) -> None:
     batch = batch_of(store, {"n": 2**60, "huge": 2**70}, {"n": 0.5, "huge": 1})
 
-    write_results_file(store.database, batch, tmp_path / "a.parquet")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.parquet")
 
     read = pq.read_table(tmp_path / "a.parquet").to_pydict()
     assert read["n"] == [str(2**60), "0.5"]
@@ -326,8 +332,8 @@ def test_pandas_reads_parquet_and_csv_alike(store: Store, tmp_path: Path) -> Non
     batch = batch_of(store, {"name": "天", "n": 1}, {"name": "x", "n": 2})
     answered(store, "one\r\ntwo", "three")
 
-    write_results_file(store.database, batch, tmp_path / "a.pq")
-    write_results_file(store.database, batch, tmp_path / "a.csv", fields=fields_of(["timing"], []))
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.pq")
+    ResultWriter(store.database, Selection(batch), fields=fields_of(["timing"], [])).file(tmp_path / "a.csv")
 
     parquet = pd.read_parquet(tmp_path / "a.pq")
     text = pd.read_csv(tmp_path / "a.csv")
@@ -341,7 +347,9 @@ def test_only_the_states_that_are_asked_for_are_written(store: Store, tmp_path: 
     batch = batch_of(store, {"a": 1}, {"b": 2}, {"c": 3})
     answered(store, "one", None)
 
-    count = write_results_file(store.database, batch, tmp_path / name, states=[JobState.FAILED])
+    count = ResultWriter(store.database, Selection(batch, states=frozenset([JobState.FAILED]))).file(
+        tmp_path / name
+    )
 
     assert count == 1
 
@@ -361,7 +369,7 @@ def test_what_was_there_stays_when_the_database_goes_away_midway(
 
     monkeypatch.setattr(results_module, "iter_results", torn)
     with pytest.raises(ConnectionError):
-        write_results_file(store.database, batch, tmp_path / name)
+        ResultWriter(store.database, Selection(batch)).file(tmp_path / name)
 
     assert (tmp_path / name).read_text() == "old"
     assert not (tmp_path / f".{name}.part").exists()
@@ -371,7 +379,7 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(store: Store, t
     batch = batch_of(store, None)
 
     with pytest.raises(InputRefused, match=r"known are \.jsonl"):
-        write_results_file(store.database, batch, tmp_path / "a.txt")
+        ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.txt")
 
     assert not (tmp_path / "a.txt").exists()
 
@@ -391,8 +399,8 @@ def test_csv_goes_to_a_stream_as_to_a_file(store: Store, tmp_path: Path) -> None
     batch = batch_of(store, {"a": "-x"})
     out = io.StringIO(newline="")
 
-    assert write_results_csv(store.database, batch, out) == 1
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    assert ResultWriter(store.database, Selection(batch)).csv(out) == 1
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.csv")
 
     assert out.getvalue().encode() == (tmp_path / "a.csv").read_bytes()
 

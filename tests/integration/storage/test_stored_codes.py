@@ -10,6 +10,7 @@ from sqlalchemy import select
 from tests.integration.storage.conftest import NOW, Store, new_job
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import CODES, Code, HostError
 from worker.exports.results import result_lines
 from worker.policy.retry import after_failure
@@ -64,7 +65,7 @@ def test_every_code_that_an_outcome_is_stored_with_is_published(store: Store, en
 
     found = stored(store)
     assert (found.results | found.attempts | found.held) - {None} <= set(CODES)
-    for line in result_lines(store.database, batch):
+    for line in result_lines(store.database, Selection(batch)):
         unhappy = line["state"] in (JobState.FAILED, JobState.HELD, JobState.CANCELLED)
         assert (line["error"] is not None) is unhappy
         assert line["error"] is None or line["error"]["code"] in CODES

@@ -12,6 +12,7 @@ from sqlalchemy.exc import StatementError
 from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending, new_job, refuse_batch
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import JobState
+from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused, Problem
 from worker.storage.batches import create_batch, find_batch, list_batches, list_rejects
 from worker.storage.engine import open_database
@@ -59,7 +60,11 @@ def test_one_odd_outcome_costs_the_others_of_its_group_nothing(store: Store) -> 
         finished = finish_jobs(conn, group, now=NOW)
 
     assert finished.refused == []
-    assert [row.state for row in iter_results(store.database, batch)] == ["succeeded", "failed", "succeeded"]
+    assert [row.state for row in iter_results(store.database, Selection(batch))] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+    ]
 
 
 @pytest.mark.parametrize("year", [1, 999, 9999])
@@ -117,7 +122,7 @@ def test_prompt_request_metadata_and_context_come_back_as_they_came(
     [job] = store.claim()
     store.finish(job, Succeeded(a_result(answer=prompt, context=tuple(context))), digest="sha256:abc")
 
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert (job.prompt, job.request) == (prompt, request)
     assert (row.answer, row.metadata) == (prompt, metadata)
     with store.database.read() as conn:
@@ -168,5 +173,5 @@ def test_a_reason_for_holding_may_be_any_text(store: Store) -> None:
     with store.database.write() as conn:
         hold_jobs(conn, runner_key=KEY, code="model_missing", reason=ODD)
 
-    [row] = iter_results(store.database, batch)
+    [row] = iter_results(store.database, Selection(batch))
     assert (row.state, row.error_code, row.error_message) == ("held", "model_missing", CLEAN)
