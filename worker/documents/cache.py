@@ -31,11 +31,11 @@ OLDEST_SECONDS = 30 * 86400.0
 @cache
 def readers_version() -> str:
     """Of our readers and of the libraries under them."""
-    found = [str(READERS)]
+    parts = [str(READERS)]
     for name in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
-    return ", ".join(found)
+            parts.append(f"{name} {version(name)}")
+    return ", ".join(parts)
 
 
 @record
@@ -70,13 +70,13 @@ class TextCache:
 
     def prune(self, *, now: float, most: int = MOST_BYTES, oldest: float = OLDEST_SECONDS) -> int:
         """Remove what nobody asked for in ``oldest`` seconds, and the least used of more than ``most`` bytes."""
-        found: list[tuple[float, int, Path]] = []
+        files: list[tuple[float, int, Path]] = []
         for path in self.folder.glob("*/*"):
             with contextlib.suppress(OSError):
                 about = path.stat()
-                found.append((about.st_mtime, about.st_size, path))
+                files.append((about.st_mtime, about.st_size, path))
         removed = room = 0
-        for used_at, size, path in sorted(found, reverse=True):
+        for used_at, size, path in sorted(files, reverse=True):
             room += size
             if room > most or now - used_at > oldest:
                 path.unlink(missing_ok=True)

@@ -129,12 +129,12 @@ class _Csv:
 
 
 def _quirks(cells: list[str], *, chosen: bool) -> tuple[str, ...]:
-    found = []
+    quirks = []
     if not chosen and any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells):
-        found.append("quoted")
+        quirks.append("quoted")
     if "\\N" in cells:
-        found.append("null")
-    return tuple(found)
+        quirks.append("null")
+    return tuple(quirks)
 
 
 def _fields(count: int) -> str:

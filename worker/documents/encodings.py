@@ -119,13 +119,13 @@ class _Measured(io.RawIOBase):
 def named_encoding(name: str) -> str:
     """The codec a user means by ``name``. Raises InputRefused with the nearest one where there is none."""
     try:
-        found = codecs.lookup(name)
-        "".encode(found.name)  # a codec of bytes, such as hex, refuses to be one of text
+        codec = codecs.lookup(name)
+        "".encode(codec.name)  # a codec of bytes, such as hex, refuses to be one of text
         known = True
     except (LookupError, ValueError):
         known = False
     if known:
-        return _WIDENED.get(found.name, found.name)
+        return _WIDENED.get(codec.name, codec.name)
     import encodings.aliases  # only on the way to an error
 
     names = {alias.replace("_", "-") for pair in encodings.aliases.aliases.items() for alias in pair}
@@ -366,14 +366,12 @@ def read_text(path: Path, *, encoding: str | None = None) -> str:
         data = file.read(TEXT_LIMIT + 1)
     if len(data) > TEXT_LIMIT:  # before all of it is read for its encoding: a device never ends
         raise InputRefused([Problem(0, "", "too_large", f"{path}: more than {TEXT_LIMIT:,} bytes")])
-    found = named_encoding(encoding) if encoding else find_encoding(path)
+    name = named_encoding(encoding) if encoding else find_encoding(path)
     try:
-        text = data.decode(found)
+        text = data.decode(name)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        message = (
-            f"{path}: not {found}: byte 0x{data[error.start]:02x} at {error.start + 1:,}; say --encoding"
-        )
+        message = f"{path}: not {name}: byte 0x{data[error.start]:02x} at {error.start + 1:,}; say --encoding"
         raise InputRefused([Problem(line, "", "invalid_encoding", message)]) from error
     return text.removeprefix("\ufeff")
 

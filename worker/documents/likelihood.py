@@ -62,19 +62,19 @@ class Reading:
 
 def readings(data: bytes) -> list[Reading]:
     """Every reading of ``data``, the likeliest first; its last character may be cut off."""
-    found: dict[str, Reading] = {}
+    candidates: dict[str, Reading] = {}
     for encoding, languages in ENCODINGS.items():
         text = _decoded(data, encoding)
-        if text is not None and _LARGER.get(encoding) not in found:
-            found[encoding] = min(
+        if text is not None and _LARGER.get(encoding) not in candidates:
+            candidates[encoding] = min(
                 (_reading(encoding, text, _cost_of(language)) for language in languages),
                 key=lambda reading: reading.bits,
             )
     for encoding in SINGLE_BYTE:
         text = _decoded(data, encoding)
         if text is not None:
-            found[encoding] = alphabetic(encoding, text)
-    return sorted(found.values(), key=lambda reading: reading.bits)
+            candidates[encoding] = alphabetic(encoding, text)
+    return sorted(candidates.values(), key=lambda reading: reading.bits)
 
 
 def likeliest(data: bytes) -> tuple[str | None, list[str]]:

@@ -99,7 +99,7 @@ def find_documents(
     Raises InputRefused: a pattern outside all roots, a root that is not there, more than ``MOST_DOCUMENTS``.
     """
     told = tuple(str(root) for root in roots)
-    found: dict[str, DocumentFile] = {}
+    files: dict[str, DocumentFile] = {}
     omitted: dict[str, Reason] = {}
     for root in told:
         mine = [relative for pattern in patterns if (relative := _relative(pattern, root)) is not None]
@@ -111,11 +111,11 @@ def find_documents(
             if reason is not None:
                 omitted[one.path] = reason
                 continue
-            other = found.setdefault(one.name, one)
+            other = files.setdefault(one.name, one)
             if other.path != one.path and _real(other.file) != _real(one.file):
                 message = f"{one.name} is there twice, as {other.path} and {one.path}; give --root, a folder above both"
                 raise InputRefused([Problem(0, "documents", "duplicate_document", message)])
-            if len(found) > MOST_DOCUMENTS:
+            if len(files) > MOST_DOCUMENTS:
                 message = f"more than {MOST_DOCUMENTS:,} documents match; give narrower patterns"
                 raise InputRefused([Problem(0, "documents", "too_large", message)])
     for pattern in patterns:
@@ -124,7 +124,7 @@ def find_documents(
             raise InputRefused([Problem(0, "documents", "outside_root", message)])
     if left_out is not None:
         left_out.update(omitted.values())
-    yield from (found[name] for name in sorted(found))
+    yield from (files[name] for name in sorted(files))
 
 
 def names_document(pattern: str, path: Path) -> bool:

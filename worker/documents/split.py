@@ -92,7 +92,7 @@ def _pieces(
     if level < 0:
         ends = headings[bisect_right(headings, start) : bisect_left(headings, end)]
     else:
-        ends = [found.end() for found in _BREAKS[level].finditer(text, start, end) if found.end() < end]
+        ends = [match.end() for match in _BREAKS[level].finditer(text, start, end) if match.end() < end]
     begin, kept, used = start, start, (0, 0)
     for stop in [*ends, end]:
         size = weight(text[kept:stop])
@@ -129,18 +129,18 @@ def _headings(text: str) -> Iterator[tuple[int, int, str]]:
     """Where each heading begins, its level, its words; not what only looks like one within a block of code."""
     fences = _fences(text)
     begin, stop = next(fences, _NO_FENCE)
-    for found in _HEADING.finditer(text):
-        at = found.start()
+    for match in _HEADING.finditer(text):
+        at = match.start()
         while stop <= at:
             begin, stop = next(fences, _NO_FENCE)
         if begin <= at:
             continue
-        if found["marks"]:
-            yield at, len(found["marks"]), found["marked"].strip(" #\t")
-        elif found["chinese"]:
-            yield at, _UNITS[found["unit"]], found["chinese"].strip()
+        if match["marks"]:
+            yield at, len(match["marks"]), match["marked"].strip(" #\t")
+        elif match["chinese"]:
+            yield at, _UNITS[match["unit"]], match["chinese"].strip()
         else:
-            yield at, _NAMED[found["named"].split()[0].lower()], found["named"].strip()
+            yield at, _NAMED[match["named"].split()[0].lower()], match["named"].strip()
 
 
 _NO_FENCE = (sys.maxsize, sys.maxsize)

@@ -31,8 +31,8 @@ def host_address(text: str) -> str:
     ('http://[::1]:11434', 'http://[::1]:1234', 'http://1.2.3.4')
     """
     text = text.strip().strip("\"'").strip()
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         if text == "ollama.com":  # so does the server
             return "https://ollama.com"
         scheme, rest = "http", text
@@ -105,8 +105,8 @@ def _quoted(text: str) -> str:
     >>> _quoted("https://me:secret@gpu-1/x")
     "'https://***@gpu-1/x'"
     """
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         scheme, rest = "", text
     _, at, place = rest.rpartition("@")
-    return repr(f"{scheme}{found}{'***@' if at else ''}{place}"[:200])
+    return repr(f"{scheme}{separator}{'***@' if at else ''}{place}"[:200])

@@ -53,13 +53,13 @@ class Access:
         >>> Access(bearer="env:GPU_TOKEN").stored
         {'bearer': 'env:GPU_TOKEN'}
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name in ("basic_auth", "bearer", "ca_file"):
             if (value := getattr(self, name)) is not None:
-                found[name] = value
+                values[name] = value
         if self.headers:
-            found["headers"] = [list(header) for header in self.headers]
-        return found or None
+            values["headers"] = [list(header) for header in self.headers]
+        return values or None
 
     @classmethod
     def parse(cls, stored: Mapping[str, Any] | None) -> "Access":

@@ -72,9 +72,9 @@ def _by_name(
         by_name[custom_id].append(number)
 
     def place(custom_id: str, model: str) -> int | None:
-        found = there.get((custom_id, model))
+        exact = there.get((custom_id, model))
         others = by_name.get(custom_id, [])
-        return found if found is not None else others[0] if len(others) == 1 else None
+        return exact if exact is not None else others[0] if len(others) == 1 else None
 
     return place, there
 
@@ -177,6 +177,6 @@ def _circle(links: Sequence[Link]) -> list[int] | None:
     try:
         sorter.prepare()
     except CycleError as error:
-        found: list[int] = error.args[1]
-        return found
+        circle: list[int] = error.args[1]
+        return circle
     return None

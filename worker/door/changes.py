@@ -193,10 +193,10 @@ def named_jobs(
     database: Database, batch_id: int, lines: Iterable[InputLine], intake: Intake
 ) -> frozenset[int]:
     """The jobs of a batch that these rows of its input stand for. Nothing is changed, nothing refused."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for chunk, there in beside(database, batch_id, intake.read(lines)):
-        found |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
-    return frozenset(found)
+        ids |= {there[job.custom_id, job.model].id for job in chunk if (job.custom_id, job.model) in there}
+    return frozenset(ids)
 
 
 def drop_missing(

@@ -99,12 +99,12 @@ def prepare(
     remarks = Remarks(asking.rules.encoding)
     reading = Reader() if texts is None else CachedReader(texts)
     with _DocumentFiles(folder, "documents") as main, reading as reader:
-        for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
+        for file in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
-            if not checked and not is_table(found.name):
+            if not checked and not is_table(file.name):
                 _check(templates.prompt, templates.system)
                 checked = True
-            for one in read_all(found, asking.rules, reader=reader):
+            for one in read_all(file, asking.rules, reader=reader):
                 if isinstance(one, DocumentRefused):
                     refused.append(one)
                     continue
@@ -162,14 +162,14 @@ class Remarks:
                 self._notes.append(f"{document.name}: {note}")
 
     def lines(self) -> tuple[str, ...]:
-        found = [
+        remarks = [
             f"{first} was read as {encoding_label(encoding)}; --encoding names another"
             if count == 1
             else f"{count:,} documents were read as {encoding_label(encoding)}, the first is {first}; --encoding names another"
             for encoding, (count, first) in self._encodings.items()
         ]
         more = self._noted - len(self._notes)
-        noted = (*found, *self._notes, *([f"and {more:,} more such documents"] if more else []))
+        noted = (*remarks, *self._notes, *([f"and {more:,} more such documents"] if more else []))
         refused = len(self._refused) - _MOST_NOTES
         return (
             *noted,
@@ -186,9 +186,9 @@ def first_prompts(
     left, refused, found_any = count, [], 0
     left_out: OmissionCounts = Counter()
     with Reader() as reader:
-        for found in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
+        for file in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
-            for one in read_all(found, asking.rules, reader=reader):
+            for one in read_all(file, asking.rules, reader=reader):
                 try:
                     if isinstance(one, DocumentRefused):
                         raise one

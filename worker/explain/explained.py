@@ -73,13 +73,13 @@ def explain(
     with database.read() as conn:
         job = _find_job(conn, reference)
         if job is None:
-            told, found = _explain_batch(conn, reference, now, zone=zone, server=server)
+            told, situation = _explain_batch(conn, reference, now, zone=zone, server=server)
         else:
             return _explain_job(conn, job, now, zone=zone, server=server)
     # no transaction is open while hosts are asked
-    running = told.state == BatchState.OPEN and bool(found.counts.get(JobState.RUNNING))
+    running = told.state == BatchState.OPEN and bool(situation.counts.get(JobState.RUNNING))
     there = loaded() if running and loaded is not None else {}
-    keys = [key for model in found.models for key in model.runner_keys]
+    keys = [key for model in situation.models for key in model.runner_keys]
     with database.read() as conn:
         costs = read_costs(conn, told.batch_id, now=now, runner_keys=keys, loaded=there)
     return replace(told, sentences=(*told.sentences, *what_costs_time(costs)))
@@ -95,10 +95,10 @@ def _find_job(conn: Connection, reference: str) -> JobNow | None:
     if not colon or not batch:
         return None
     try:
-        found = find_batch(conn, reference)
+        batch_named = find_batch(conn, reference)
     except (NotFound, Conflict):
-        found = None
-    if found is not None:
+        batch_named = None
+    if batch_named is not None:
         return None  # a batch whose name has a colon in it
     within = find_batch(conn, batch)
     ids = jobs_named(conn, within.id, custom_id)
@@ -115,20 +115,20 @@ def _explain_batch(
     conn: Connection, reference: str, now: datetime, *, zone: tzinfo | None, server: Server
 ) -> tuple[Explained, Situation]:
     batch = find_batch(conn, reference)
-    found = read_situation(conn, batch.id, now=now, server=server)
-    assert found.progress is not None
-    counts = found.counts
+    situation = read_situation(conn, batch.id, now=now, server=server)
+    assert situation.progress is not None
+    counts = situation.counts
     told = [
         f"batch {batch.id} ({batch.name}) is {batch.state}: "
         + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
     ]
-    told += [f"{n:,} failed with {_advised(code)}" for code, n in found.failures.items()]
-    told += why_nothing_moves(found, now, zone=zone)
-    if found.progress.batch.state is BatchState.OPEN and found.progress.open:
-        told += _at_work(found)
-    elif found.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
+    told += [f"{n:,} failed with {_advised(code)}" for code, n in situation.failures.items()]
+    told += why_nothing_moves(situation, now, zone=zone)
+    if situation.progress.batch.state is BatchState.OPEN and situation.progress.open:
+        told += _at_work(situation)
+    elif situation.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
         told.append("nothing is left to do; it is settled within seconds, where something serves")
-    return Explained(batch.id, None, None, str(batch.state), tuple(told)), found
+    return Explained(batch.id, None, None, str(batch.state), tuple(told)), situation
 
 
 def _at_work(situation: Situation) -> Iterator[str]:
@@ -146,17 +146,17 @@ def _explain_job(
     conn: Connection, job: JobNow, now: datetime, *, zone: tzinfo | None, server: Server
 ) -> Explained:
     attempts = list_attempts(conn, job.id)
-    found = read_situation(conn, job.batch_id, now=now, server=server)
+    situation = read_situation(conn, job.batch_id, now=now, server=server)
     told = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
     match job.state:
         case JobState.QUEUED:
-            told += _explain_queued(conn, job, found, now, zone=zone)
+            told += _explain_queued(conn, job, situation, now, zone=zone)
         case JobState.WAITING:
             told += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
         case JobState.SCHEDULED:
-            told += _explain_scheduled(job, found, attempts, now, zone=zone)
+            told += _explain_scheduled(job, situation, attempts, now, zone=zone)
         case JobState.RUNNING:
-            told += _explain_running(job, found, now, zone)
+            told += _explain_running(job, situation, now, zone)
         case JobState.HELD:
             code = job.hold_code or ""
             told.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))

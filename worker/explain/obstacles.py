@@ -37,6 +37,6 @@ def barred(situation: Situation, host: HostRow, keys: Collection[str]) -> Iterat
         model = key.split(" ", 1)[0]
         taken = situation.memory_use.get(key, {})
         memory = memory_of(taken.get(host.name), taken.values(), size=host.disk.sizes.get(model))
-        found = obstacle(facts, Work(key, {}, model=model, memory=memory), situation.at.timestamp())
-        if found is not None:
-            yield Barred(key, group.members, found, memory)
+        bar = obstacle(facts, Work(key, {}, model=model, memory=memory), situation.at.timestamp())
+        if bar is not None:
+            yield Barred(key, group.members, bar, memory)

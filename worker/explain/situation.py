@@ -174,16 +174,16 @@ def read_situation(
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)
-    found = Situation(
+    facts = Situation(
         now, progress, hosts, models, server=server, parts=parts, memory_use=_memory_use(conn, hosts)
     )
-    counts = found.counts
+    counts = facts.counts
     retry = next_retry(conn, batch_id) if counts.get(JobState.SCHEDULED) else None
     if batch_id is None:
-        return replace(found, next_retry_at=retry)
+        return replace(facts, next_retry_at=retry)
     code, reason = pause_of(conn, batch_id)
     return replace(
-        found,
+        facts,
         failures=failures_by_code(conn, batch_id) if counts.get(JobState.FAILED) else {},
         held=tuple(held_reasons(conn, batch_id)) if counts.get(JobState.HELD) else (),
         next_retry_at=retry,

@@ -71,8 +71,8 @@ def append_results(
         for start in range(0, len(missing), PAGE):
             page = missing[start : start + PAGE]
             with database.read() as conn:
-                found = read_numbered(conn, chosen, page, prompts=prompts)
-            lines = [[number, *_values(columns, row)] for number, row in found]
+                results = read_numbered(conn, chosen, page, prompts=prompts)
+            lines = [[number, *_values(columns, row)] for number, row in results]
             while lines and not target.append(table, kinds, lines):  # another command appends the same
                 taken = target.numbers(table, page[0], page[-1])
                 lines = [line for line in lines if line[0] not in taken]

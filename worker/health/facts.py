@@ -54,8 +54,8 @@ class Place:
     @property
     def file(self) -> Path | None:
         """The SQLite file, where it is one."""
-        kind, found, path = self.database.partition(":///")
-        return Path(path) if found and kind == "sqlite" else None
+        kind, separator, path = self.database.partition(":///")
+        return Path(path) if separator and kind == "sqlite" else None
 
 
 def gather(place: Place, *, held: bool) -> HealthFacts:
@@ -172,9 +172,9 @@ def _spools(home: Path, now: datetime) -> Iterator[SpoolFile]:
 def _first(path: Path) -> datetime | None:
     """When the first answer in the file ended: one that is written to all the time is not a young one."""
     with path.open("rb") as file:
-        found = _ENDED_AT.search(file.read(_HEAD).decode("utf-8", "replace"))
+        match = _ENDED_AT.search(file.read(_HEAD).decode("utf-8", "replace"))
     try:
-        at = None if found is None else datetime.fromisoformat(found[1])
+        at = None if match is None else datetime.fromisoformat(match[1])
     except ValueError:
         return None
     return None if at is None or at.tzinfo is None else at

@@ -118,19 +118,19 @@ class HealthFacts:
 
 def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
     """What is wrong, the gravest first; notes at the end."""
-    found = [*_disks(facts, limits), *_spools(facts)]
+    problems = [*_disks(facts, limits), *_spools(facts)]
     if facts.fault is not None:
-        found.insert(0, facts.fault)
+        problems.insert(0, facts.fault)
     else:
-        found[:0] = [
+        problems[:0] = [
             *_processes(facts),
             *_hosts(facts),
             *_models(facts),
             *_schedules(facts),
             *_jobs(facts, limits),
         ]
-        found[:0] = [*_services(facts), *_defects(facts), *_unreadable(facts)]
-    return sorted(found, key=lambda one: not one.bad)
+        problems[:0] = [*_services(facts), *_defects(facts), *_unreadable(facts)]
+    return sorted(problems, key=lambda one: not one.bad)
 
 
 def _processes(facts: HealthFacts) -> Iterator[Finding]:

@@ -62,13 +62,13 @@ def model_name(text: str) -> str:
 def hosts_that_have(conn: Connection, models: Sequence[str], among: Sequence[HostRow]) -> list[str]:
     """The hosts among these that have one of the models. Raises NotFound where none has."""
     have = {known.host for known in list_models(conn) if known.name in models}
-    found = [row.name for row in among if row.name in have]
-    if not found:
+    names = [row.name for row in among if row.name in have]
+    if not names:
         places = ", ".join(row.name for row in among) or "no host was added"
         raise NotFound(
             f"no host has {' or '.join(models)} (looked at: {places}); caravan models list shows what there is"
         )
-    return found
+    return names
 
 
 def begin(

@@ -80,9 +80,9 @@ def ask_structured(
             families=families,
         )
         reasoning = split.reasoning
-        found = _look(replace(free, response=split.answer, thinking=""), wanted, families)
-        if found.problem is None:
-            return _structured(conversation, found, reasoning)
+        look = _look(replace(free, response=split.answer, thinking=""), wanted, families)
+        if look.problem is None:
+            return _structured(conversation, look, reasoning)
         draft = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
         budget = max(body["options"]["num_predict"] - free.eval_count, _for_answer(body))
         call = turns.constrained(body, free, draft=draft, budget=budget)
@@ -90,11 +90,11 @@ def ask_structured(
         call = at_once(body)
     reply = conversation.ask(call)
     for nth in range(1, repairs + 1):
-        found = _look(reply, wanted, families)
-        if found.problem is None:
+        look = _look(reply, wanted, families)
+        if look.problem is None:
             break
-        told = f"That does not fit: {found.problem}. Again, as JSON alone."
-        again = (None if found.cut else turns.correction(call, reply, message=told)) or by_chance(call, nth)
+        told = f"That does not fit: {look.problem}. Again, as JSON alone."
+        again = (None if look.cut else turns.correction(call, reply, message=told)) or by_chance(call, nth)
         if again is None:
             break
         try:

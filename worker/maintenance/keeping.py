@@ -147,18 +147,18 @@ def give_room_back(
 ) -> int:
     """Make an SQLite file as small as it can be made in steps; by how many bytes."""
     began = clock.monotonic()
-    before = found = room(database)
-    while found is not None and found.by_itself and found.free:
+    before = left = room(database)
+    while left is not None and left.by_itself and left.free:
         at = clock.monotonic()
         if most_seconds is not None and at - began > most_seconds:
             break
         give_back(database, pages=PAGES)
         rest(clock.monotonic() - at)
         then = room(database)
-        if then is None or then.free >= found.free:
+        if then is None or then.free >= left.free:
             break
-        found = then
-    return 0 if before is None or found is None else before.whole - found.whole
+        left = then
+    return 0 if before is None or left is None else before.whole - left.whole
 
 
 def compact(database: Database, *, clock: Clock) -> int:

@@ -15,10 +15,10 @@ def at_most(seconds: float, sock: Callable[[], socket.socket | None]) -> Iterato
     """Shut the socket down, whichever ``sock`` gives then, when the block lasts longer than ``seconds``."""
 
     def end() -> None:
-        found = sock()
-        if found is not None:
+        connection = sock()
+        if connection is not None:
             with suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

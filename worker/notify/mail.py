@@ -91,11 +91,11 @@ def mail_addresses(text: str) -> tuple[str, ...]:
     >>> mail_addresses("ops@example.org, night@example.org")
     ('ops@example.org', 'night@example.org')
     """
-    found = tuple(one.strip() for one in text.split(",") if one.strip())
-    for one in found:
+    addresses = tuple(one.strip() for one in text.split(",") if one.strip())
+    for one in addresses:
         if not _ADDRESS.fullmatch(one):
             raise SettingsRefused(f"CARAVAN_MAIL_TO: {one[:100]!r} is no mail address")
-    return found
+    return addresses
 
 
 def send_mail(

@@ -128,16 +128,16 @@ class Call:
         in_total = self._repeated and self._until == self._ends_at
         if self.first_byte_at is None and not in_total:
             seconds = min(patience.first_byte, patience.total)
-            found = Verdict(patience.late, f"no reply within {seconds:g} s")
+            verdict = Verdict(patience.late, f"no reply within {seconds:g} s")
         elif self._silence_is_next:
-            found = Verdict(
+            verdict = Verdict(
                 patience.silent, f"nothing came for {patience.silence:g} s, after {self.chunks} chunks"
             )
         else:
-            found = Verdict(patience.slow, f"the reply was not complete after {patience.total:g} s")
+            verdict = Verdict(patience.slow, f"the reply was not complete after {patience.total:g} s")
         with self._lock:
             if self.verdict is None:
-                self.verdict = found
+                self.verdict = verdict
 
     def came(self) -> None:
         assert self._clock is not None

@@ -62,8 +62,8 @@ def resolve(access: Access, *, url_auth: tuple[str, str] | None = None) -> Crede
     for name, reference in access.headers:
         headers[name] = _for_header(reference)
         secrets.add(headers[name])
-    found = sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
-    return Credentials(headers, _trusted(access.ca_file), tuple(found))
+    longest_first = sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
+    return Credentials(headers, _trusted(access.ca_file), tuple(longest_first))
 
 
 def resolved(reference: str) -> str:

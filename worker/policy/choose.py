@@ -55,14 +55,14 @@ def _starved(picture: Picture) -> Decision | None:
     facts, host = picture.facts, picture.host
     patience = facts.parameters.patience
     least = LOADS_PER_TURN * sum(load_seconds(host, work) for work in picture.candidates)
-    found = [
+    starved = [
         (since, work, priority)
         for work in picture.candidates
         for priority, tier in work.tiers.items()
         if facts.now - (since := max(tier.oldest_at, tier.served_at or tier.oldest_at))
         > max(patience[priority], least)
     ]
-    for since, work, priority in sorted(found, key=lambda one: (one[0], one[1].runner_key)):
+    for since, work, priority in sorted(starved, key=lambda one: (one[0], one[1].runner_key)):
         waited = facts.now - since
         reason = f"starved: {priority.name.lower()} work waited {waited:.0f} s"
         if work.runner_key in host.resident:

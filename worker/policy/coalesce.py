@@ -105,10 +105,10 @@ def _family(text: str, weights: Mapping[str, str]) -> tuple[object, ...]:
 
 
 def _by_family(texts: Collection[str], weights: Mapping[str, str]) -> dict[tuple[object, ...], list[str]]:
-    found: dict[tuple[object, ...], list[str]] = {}
+    families: dict[tuple[object, ...], list[str]] = {}
     for text in sorted(texts):
-        found.setdefault(_family(text, weights), []).append(text)
-    return found
+        families.setdefault(_family(text, weights), []).append(text)
+    return families
 
 
 def _window(text: str) -> int:

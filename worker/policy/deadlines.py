@@ -89,7 +89,7 @@ def _able(hosts: Sequence[HostFacts], work: Work, now: float) -> _Able:
 def _dated(picture: Picture) -> list[Dated]:
     """Every key's deadlines that lie ahead and can be met, the earliest first."""
     hosts = [picture.host, *(other for other in picture.facts.peers if other.serving)]
-    found: list[Dated] = []
+    dated: list[Dated] = []
     for work in picture.facts.work:
         if not work.due or not (able := _able(hosts, work, picture.now)).each:
             continue
@@ -99,8 +99,8 @@ def _dated(picture: Picture) -> list[Dated]:
             most = able.jobs_in(due.at - picture.now)
             if most >= 1:
                 jobs = min(jobs + due.jobs, int(most))
-                found.append(_dated_of(picture, work, due.at, jobs, load + jobs / together))
-    return sorted(found, key=lambda one: (one.at, one.work.runner_key))
+                dated.append(_dated_of(picture, work, due.at, jobs, load + jobs / together))
+    return sorted(dated, key=lambda one: (one.at, one.work.runner_key))
 
 
 def _start(picture: Picture, work: Work, able: _Able) -> tuple[float, float]:

@@ -32,12 +32,12 @@ def between_jobs(
     parts: Sequence[ModelPart], *, now: datetime, closed: bool, busy: Collection[str] = ()
 ) -> list[ModelPart]:
     """The parts that are done between two jobs; ``busy`` are the models that an errand under way touches."""
-    touched, found = set(busy), []
+    touched, steps = set(busy), []
     for part in parts:
         if part.verb not in BESIDE_JOBS and not part.names & touched and is_due(part, now=now, closed=closed):
-            found.append(part)
+            steps.append(part)
         touched |= part.names
-    return found
+    return steps
 
 
 def after_failure(

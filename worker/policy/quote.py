@@ -153,15 +153,15 @@ def _at_worst(need: Need) -> "_Work":
 
 
 def _scaled(need: Need, factor: float, *, best: bool) -> dict[str, Pace]:
-    found = {}
+    scaled = {}
     for host, pace in need.paces.items():
         load = GUESS if pace.load_is_guess else LOAD_SPREAD
-        found[host] = replace(
+        scaled[host] = replace(
             pace,
             service_seconds=pace.service_seconds * factor,
             load_seconds=pace.load_seconds * (1 / load if best else load),
         )
-    return found
+    return scaled
 
 
 @record

@@ -30,8 +30,8 @@ class _Folds(dict[int, str]):
         plain = unicodedata.normalize("NFKC", chr(code)).casefold()
         parts = unicodedata.normalize("NFD", plain)
         bare = "".join(part for part in parts if not "\u0300" <= part <= "\u036f")
-        found = self[code] = unicodedata.normalize("NFC", bare)
-        return found
+        folded = self[code] = unicodedata.normalize("NFC", bare)
+        return folded
 
 
 _FOLDS = _Folds()
@@ -52,13 +52,13 @@ def tokens(text: str) -> set[str]:
     >>> sorted(tokens("GPU 显存不足"))
     ['gpu', '不足', '存不', '显存', '足']
     """
-    found: set[str] = set()
+    grams: set[str] = set()
     for run in _RUN.findall(fold(text)):
         if _PAIRS.match(run):
-            found.update(run[at : at + 2] for at in range(len(run)))
+            grams.update(run[at : at + 2] for at in range(len(run)))
         else:
-            found.add(run[:LONGEST])
-    return found
+            grams.add(run[:LONGEST])
+    return grams
 
 
 @dataclass(frozen=True)
@@ -73,26 +73,26 @@ class Term:
     @cached_property
     def tokens(self) -> tuple[tuple[str, bool], ...]:
         """Tokens that a text with this term has, and whether each stands for all that begin so."""
-        found: list[tuple[str, bool]] = []
+        pieces: list[tuple[str, bool]] = []
         for run in _RUN.finditer(self.text):
             text, last = run.group(), run.end() == len(self.text)
             if not _PAIRS.match(text):
-                found.append((text[:LONGEST], self.prefix and last))
+                pieces.append((text[:LONGEST], self.prefix and last))
             elif len(text) == 1:
-                found.append((text, True))
+                pieces.append((text, True))
             else:
-                found += [(text[at : at + 2], False) for at in range(len(text) - 1)]
-        return tuple(dict.fromkeys(found))
+                pieces += [(text[at : at + 2], False) for at in range(len(text) - 1)]
+        return tuple(dict.fromkeys(pieces))
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Finds it in a folded text: whole words, where words have ends."""
-        found = r"\s+".join(re.escape(part) for part in self.text.split())
+        regex = r"\s+".join(re.escape(part) for part in self.text.split())
         if re.match(_WORD, self.text[0]):
-            found = f"(?<!{_WORD}){found}"
+            regex = f"(?<!{_WORD}){regex}"
         if re.match(_WORD, self.text[-1]) and not self.prefix:
-            found = f"{found}(?!{_WORD})"
-        return re.compile(found)
+            regex = f"{regex}(?!{_WORD})"
+        return re.compile(regex)
 
 
 @record

@@ -116,12 +116,12 @@ def parse_hours(text: str) -> Hours:
 
 
 def _days(text: str) -> frozenset[int]:
-    found: set[int] = set()
+    days: set[int] = set()
     for part in text.replace(" ", "").split(","):
         first, _, last = part.partition("-")
         begin, end = DAYS.index(first[:3]), DAYS.index((last or first)[:3])
-        found |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
-    return frozenset(found)
+        days |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
+    return frozenset(days)
 
 
 def _date(text: str) -> date:
@@ -177,15 +177,15 @@ def _moments(windows: Windows, at: datetime) -> Iterator[datetime]:
     first = at.astimezone(zone).date() - timedelta(days=1)
     for number in range(AHEAD):
         day = first + timedelta(days=number)
-        found = {
+        moments = {
             datetime.combine(day, wall, tzinfo=zone).replace(fold=fold).astimezone(UTC)
             for wall in boundaries
             for fold in (0, 1)
         }
         shift = _shift(day, zone)
         if shift is not None:
-            found.add(shift)
-        yield from (moment for moment in sorted(found) if moment > at)
+            moments.add(shift)
+        yield from (moment for moment in sorted(moments) if moment > at)
 
 
 def _shift(day: date, zone: ZoneInfo) -> datetime | None:

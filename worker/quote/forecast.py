@@ -67,14 +67,14 @@ def forecast(database: Database, batch_id: int, *, clock: Clock) -> Forecast | N
         return Forecast(False, None, None, None, 0, f"{message}it never opens again, as far as can be seen")
     if not quoted.quote.hosts or quoted.quote.unplaced:
         return Forecast(None, opens, None, None, 0, f"{message}nothing is known of the hosts' pace yet")
-    found = fit(windows, now, quoted.quote.expected)
-    if found.is_enough and found.done_at is not None:
-        message += f"done at about {wall(found.done_at)}"
-    elif found.done_at is not None and found.closes_at is not None:
+    fitting = fit(windows, now, quoted.quote.expected)
+    if fitting.is_enough and fitting.done_at is not None:
+        message += f"done at about {wall(fitting.done_at)}"
+    elif fitting.done_at is not None and fitting.closes_at is not None:
         message += (
-            f"it will not be done when that closes at {wall(found.closes_at)}, "
-            f"but at about {wall(found.done_at)}, in {found.windows} windows"
+            f"it will not be done when that closes at {wall(fitting.closes_at)}, "
+            f"but at about {wall(fitting.done_at)}, in {fitting.windows} windows"
         )
     else:
         message += "it will not be done in the next two years"
-    return Forecast(found.is_enough, opens, found.done_at, found.closes_at, found.windows, message)
+    return Forecast(fitting.is_enough, opens, fitting.done_at, fitting.closes_at, fitting.windows, message)

@@ -152,8 +152,8 @@ def quote_input(
                 done -= taken
     with database.read() as conn:
         rivals = [job for job in open_jobs(conn) if job.batch_id != besides]
-        found = _quoted(conn, +own, rivals, now, machines=machines, answers=counts.answers)
-    return replace(found, advice=counts.advice)
+        input_quote = _quoted(conn, +own, rivals, now, machines=machines, answers=counts.answers)
+    return replace(input_quote, advice=counts.advice)
 
 
 def quote_batch(
@@ -305,7 +305,7 @@ def _need(
 
 def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float) -> dict[str, Pace]:
     wanted = {RunnerKey.parse(key).model for key in (group.runner_key, *group.members)}
-    found: dict[str, Pace] = {}
+    paces: dict[str, Pace] = {}
     for report in machines.reports:
         models = machines.models.get(report.host.name)
         size, guess = None, max(tokens / TOKENS_PER_SECOND, VECTOR_PRIOR)
@@ -318,10 +318,10 @@ def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float)
                 guess = VECTOR_PRIOR
         if report.host.memory is not None and size is not None and size > report.host.memory:
             continue
-        found[report.host.name] = learned.pace(
+        paces[report.host.name] = learned.pace(
             report.host.name, report.host.slots, group.runner_key, size, guess
         )
-    return found
+    return paces
 
 
 @dataclass(slots=True)

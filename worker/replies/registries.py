@@ -70,4 +70,6 @@ def verdict(message: str) -> Verdict:
     >>> verdict("Get https://r.example: dial tcp: lookup r.example: no such host").final
     False
     """
-    return next((found for text, found in _TEXTS if re.search(text, message, re.IGNORECASE)), Verdict(False))
+    return next(
+        (meaning for text, meaning in _TEXTS if re.search(text, message, re.IGNORECASE)), Verdict(False)
+    )

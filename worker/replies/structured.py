@@ -68,14 +68,14 @@ def parsed(text: str, *, cut: bool = False) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
                 raise Unfit(f"the key {json.dumps(key[:60], ensure_ascii=False)} stands twice in an object")
             seen.add(key)
-    return found
+    return values
 
 
 def _constant(name: str) -> NoReturn:

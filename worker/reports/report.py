@@ -61,7 +61,7 @@ def make_report(
     number_all(database)
     now = clock.now()
     with database.read() as conn:
-        chosen = {found.id: found.name for found in (find_batch(conn, reference) for reference in references)}
+        chosen = {batch.id: batch.name for batch in (find_batch(conn, reference) for reference in references)}
         ids = sorted(chosen)
         everything = cells(conn, since=since, until=until) if ids else []
         own = cells(conn, ids, since=since, until=until)

@@ -110,14 +110,14 @@ def _places(schedule: Schedule, answered: Answered) -> list[tuple[Path, str]]:
     """Folder and name: ``report.pdf.answer.md``, of several models ``report.pdf.qwen3-8b.answer.md``."""
     spec = schedule.spec
     ending = _ending(schedule, answered.model)
-    found = []
+    places = []
     if spec.output is not None:
         inside = [part for part in PurePosixPath(answered.custom_id).parts if part not in ("..", "/", ".")]
-        found.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
+        places.append((Path(spec.output).joinpath(*inside[:-1]), f"{inside[-1]}{ending}"))
     if spec.beside and "://" not in answered.path:
         folder, name = _beside(answered.path, answered.custom_id)
-        found.append((folder, f"{name}{ending}"))
-    return found
+        places.append((folder, f"{name}{ending}"))
+    return places
 
 
 def _beside(path: str, custom_id: str) -> tuple[Path, str]:

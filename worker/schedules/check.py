@@ -75,16 +75,16 @@ def check_prompts(spec: ScheduleSpec) -> list[str]:
     asking = asking_of(spec)
     failures: list[tuple[str, DocumentRefused]] = []
     rendered = tried = 0
-    for found in read_documents(spec):
+    for document in read_documents(spec):
         tried += 1
         if tried > MOST_TRIED or rendered + len(failures) == RENDERED:
             break
-        if found.document is None:
+        if document.document is None:
             continue
         try:
-            lines = job_lines(found.document, asking.templates, None, long=spec.long)
+            lines = job_lines(document.document, asking.templates, None, long=spec.long)
         except DocumentRefused as error:
-            failures.append((found.custom_id, error))
+            failures.append((document.custom_id, error))
             continue
         rendered += 1
         if rendered == 1 and spec.format is None:

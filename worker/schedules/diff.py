@@ -96,9 +96,9 @@ class Diff:
         print_ = fingerprint(sha256, model, self.asking.plain)
         seen = self.history.get((document.custom_id, model))
         if seen is not None and seen.firing_id == self.firing.id and seen.change != Change.FAILED:
-            found = Change(seen.change)  # this firing noted it already, before somebody died
+            noted = Change(seen.change)  # this firing noted it already, before somebody died
         else:
-            found = change(
+            noted = change(
                 None
                 if seen is None
                 else DocumentHistory(
@@ -111,12 +111,12 @@ class Diff:
             )
         if (
             seen is not None
-            and found is Change.REUSED
+            and noted is Change.REUSED
             and model_moved(seen.digest, self.digests.get(model, frozenset()))
         ):
             self.moved[model] += 1
-        entry = Entry(document.custom_id, model, document.path, found, sha256, print_)
-        entry.flawed = found is Change.RETRIED and seen is not None and seen.flawed
+        entry = Entry(document.custom_id, model, document.path, noted, sha256, print_)
+        entry.flawed = noted is Change.RETRIED and seen is not None and seen.flawed
         entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
         return entry
 
@@ -178,7 +178,7 @@ def _is_of(custom_id: str, file: str) -> bool:
 
 def _incomplete(diff: Diff) -> list[dict[str, Any]]:
     """Documents that this firing asks without pages that have no text."""
-    found = {
+    incomplete = {
         entry.custom_id: {
             "document": entry.custom_id,
             "pages": list(entry.blank_pages),
@@ -187,7 +187,7 @@ def _incomplete(diff: Diff) -> list[dict[str, Any]]:
         for entry in diff.entries.values()
         if entry.blank_pages and entry.change.asks
     }
-    return list(found.values())
+    return list(incomplete.values())
 
 
 def report_of_documents(diff: Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
@@ -199,8 +199,8 @@ def report_of_documents(diff: Diff, noted: list[Noted], gone: list[Key]) -> dict
     names["gone"] = list(dict.fromkeys(custom_id for custom_id, _ in gone))
     incomplete = _incomplete(diff)
     return {
-        "documents": {kind: found[:LISTED] for kind, found in names.items() if found},
-        "documents_not_listed": sum(max(0, len(found) - LISTED) for found in names.values()),
+        "documents": {kind: listed[:LISTED] for kind, listed in names.items() if listed},
+        "documents_not_listed": sum(max(0, len(listed) - LISTED) for listed in names.values()),
         "left_out": dict(diff.left_out),
         "unsettled": diff.unsettled[:LISTED],
         "models_added": diff.added,

@@ -243,12 +243,12 @@ def _note(
         with database.read() as conn:
             jobs = jobs_of_firing(conn, batch.id)
     noted = []
-    found: Counter[Change] = Counter()
+    counts: Counter[Change] = Counter()
     for key, entry in diff.entries.items():
         job = jobs.get(key)
         if entry.change.asks and job is None:
             continue  # it came after the batch of an earlier try was sealed: the next firing asks it
-        found[entry.change] += 1
+        counts[entry.change] += 1
         asked = entry.change.asks and job is not None and batch is not None
         sha256 = job.sha256 if asked and job is not None and job.sha256 else entry.sha256
         noted.append(
@@ -272,14 +272,14 @@ def _note(
         )
     gone, dropped = diff.gone, diff.dropped
     tallies = Tallies(
-        matches=sum(found.values()),
-        new=found[Change.NEW],
-        changed=found[Change.CHANGED],
-        retried=found[Change.RETRIED],
-        reused=found[Change.REUSED],
-        pending=found[Change.PENDING],
+        matches=sum(counts.values()),
+        new=counts[Change.NEW],
+        changed=counts[Change.CHANGED],
+        retried=counts[Change.RETRIED],
+        reused=counts[Change.REUSED],
+        pending=counts[Change.PENDING],
         gone=len(gone),
-        unreadable=found[Change.FAILED],
+        unreadable=counts[Change.FAILED],
     )
     report = report_of_documents(diff, noted, gone)
     expected = None if batch is None else forecast(database, batch.id, clock=clock)

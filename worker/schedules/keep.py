@@ -108,12 +108,12 @@ def matching(spec: ScheduleSpec) -> tuple[int, int]:
 
     Raises InputRefused where a root is not there.
     """
-    found = (
+    documents = (
         document
         for document in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
         if not document.name.endswith(WRITTEN)
     )
-    files = list(islice((is_table(one.name) for one in found), MOST_COUNTED))
+    files = list(islice((is_table(one.name) for one in documents), MOST_COUNTED))
     return len(files), sum(files)
 
 
@@ -135,13 +135,13 @@ def prompts(spec: ScheduleSpec, count: int) -> Iterator[tuple[str, str | None, s
     """Name, system and prompt of the first ``count`` documents. Raises InputRefused for a template that cannot be filled."""
     asking = asking_of(spec)
     shown = 0
-    for found in read_documents(spec):
+    for document in read_documents(spec):
         if shown == count:
             return
-        if found.document is None:
+        if document.document is None:
             continue
         try:
-            lines = job_lines(found.document, asking.templates, None, long=spec.long)
+            lines = job_lines(document.document, asking.templates, None, long=spec.long)
         except DocumentRefused as error:
             raise InputRefused([Problem(0, "template", error.code, str(error))]) from error
         shown += 1

@@ -43,26 +43,26 @@ def _open_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
     if schedule is None or schedule.paused_at is not None or schedule.next_at is None:
         return None
     spec = schedule.spec
-    found = due(spec.cron, zone_of(spec.tz), next_at=schedule.next_at, now=now, misfire=spec.misfire)
-    if found.next_at == schedule.next_at:
+    firings = due(spec.cron, zone_of(spec.tz), next_at=schedule.next_at, now=now, misfire=spec.misfire)
+    if firings.next_at == schedule.next_at:
         return None  # somebody else was faster
-    move_on(conn, schedule.id, next_at=found.next_at)
-    if found.skipped_at is not None:
-        message = f"missed: nobody began it in time, and misfire is skip ({found.missed} in all)"
+    move_on(conn, schedule.id, next_at=firings.next_at)
+    if firings.skipped_at is not None:
+        message = f"missed: nobody began it in time, and misfire is skip ({firings.missed} in all)"
         skipped = open_firing(
             conn,
             schedule,
-            found.skipped_at,
+            firings.skipped_at,
             state=FiringState.SKIPPED,
             now=now,
-            missed=found.missed,
+            missed=firings.missed,
             reason=message,
         )
         if skipped is not None:
             promise(conn, skipped.id, spec, now=now)
-    if found.fire_at is None:
+    if firings.fire_at is None:
         return None
-    firing = _begin(conn, schedule, found.fire_at, now=now, missed=found.missed)
+    firing = _begin(conn, schedule, firings.fire_at, now=now, missed=firings.missed)
     if firing is not None and firing.state is FiringState.SKIPPED:
         promise(conn, firing.id, spec, now=now)
     return firing

@@ -73,17 +73,17 @@ def read_documents(
         message = "--extract: nobody runs commands on this fleet; CARAVAN_NOTIFY_COMMANDS=true allows it"
         raise InputRefused([Problem(0, "extract", "cannot_apply", message)])
     with Reader() if texts is None else CachedReader(texts) as reader:
-        for found in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
-            if found.name.endswith(WRITTEN):
+        for file in find_documents(spec.documents, spec.roots, exclude=spec.exclude, left_out=left_out):
+            if file.name.endswith(WRITTEN):
                 continue
-            if settled is not None and settled.is_fresh(found):
-                yield ReadDocument(custom_id_of(found.name), found.path, unsettled=True)
+            if settled is not None and settled.is_fresh(file):
+                yield ReadDocument(custom_id_of(file.name), file.path, unsettled=True)
                 if left_out is not None:
                     left_out["unsettled"] += 1
                 continue
-            for one in identified(_read(found, reader, spec), spec.id):
+            for one in identified(_read(file, reader, spec), spec.id):
                 if isinstance(one, DocumentRefused):
-                    name = found.name + one.path.removeprefix(found.path)  # of a row, or an attachment
+                    name = file.name + one.path.removeprefix(file.path)  # of a row, or an attachment
                     yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)
                 else:
                     yield ReadDocument(custom_id_of(one.name), one.path, one)

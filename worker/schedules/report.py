@@ -38,7 +38,7 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
     What was kept when the firing ended stands for ever; before that, this is how it stands now.
     """
     tallies = firing.tallies
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "schedule": firing.schedule,
         "fire_at": firing.fire_at.isoformat().replace("+00:00", "Z"),
         "by_hand": firing.by_hand,
@@ -63,15 +63,15 @@ def report_of(database: Database, firing: Firing, *, now: datetime) -> dict[str,
         **firing.report,
     }
     if firing.reason is not None:
-        found["reason"] = firing.reason
+        report["reason"] = firing.reason
     over_at = firing.ended_at or now
     if firing.batch_id is not None:
         of_batch, finished_at = _of_batch(database, firing, firing.batch_id, now)
-        found |= of_batch
+        report |= of_batch
         over_at = finished_at or over_at
     if firing.began_at is not None and "seconds" not in firing.report:
-        found["seconds"] = round((over_at - firing.began_at).total_seconds(), 3)
-    return found
+        report["seconds"] = round((over_at - firing.began_at).total_seconds(), 3)
+    return report
 
 
 def _of_documents(database: Database, firing: Firing) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _of_batch(
         counts.get(state, 0) for state in (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
     )
     answered = counts.get(JobState.SUCCEEDED, 0)
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "answered": answered,
         "taken": taken,
         "failed": firing.tallies.unreadable + ended_badly,
@@ -129,14 +129,14 @@ def _of_batch(
         "output_tokens": tokens,
         "batch_state": str(batch.state),
     }
-    if windows is not None and found["left"]:
+    if windows is not None and report["left"]:
         opens = opens_at(windows, now)
-        found["window"] = {
+        report["window"] = {
             "hours": windows.text,
             "open": is_open(windows, now),
             "opens_at": None if opens is None else opens.isoformat().replace("+00:00", "Z"),
         }
-    return found, batch.finished_at
+    return report, batch.finished_at
 
 
 def new_failures(report: Mapping[str, Any]) -> int:

@@ -58,10 +58,10 @@ def ask_of_roots(
 def answer_of_roots(database: Database, key: str) -> Answer | None:
     """None: nobody has looked yet."""
     with database.read() as conn:
-        found = questions(conn, key).get(key)
-    if found is None or "unreadable" not in found.detail:
+        question = questions(conn, key).get(key)
+    if question is None or "unreadable" not in question.detail:
         return None
-    detail = found.detail
+    detail = question.detail
     return Answer(str(detail["machine"]), tuple(detail["unreadable"]), tuple(detail.get("unwritable", ())))
 
 
@@ -79,10 +79,10 @@ def answer_questions(database: Database, *, clock: Clock) -> int:
         if clock.now() - question.at > FORGOTTEN:
             forget_question(database, name)
         elif "unreadable" not in question.detail:
-            found = unreadable(question.detail["paths"])
+            problems = unreadable(question.detail["paths"])
             detail = {
                 **question.detail,
-                "unreadable": list(found),
+                "unreadable": list(problems),
                 "unwritable": list(unwritable(question.detail.get("outputs", ()))),
                 "machine": socket.gethostname(),
             }

@@ -128,7 +128,7 @@ def jobs_matching(
     Every text is looked through, no index asked: what is not finished or was not taken in yet counts as well. Raises
     InputRefused; Conflict for more than ``most`` jobs.
     """
-    asked, found, total = parse(words), [], 0
+    asked, matches, total = parse(words), [], 0
     for one in chosen:
         ids: set[int] = set()
         after = 0
@@ -146,5 +146,5 @@ def jobs_matching(
             after = page[-1].job_id
         total += len(ids)
         if ids:
-            found.append(replace(one, job_ids=frozenset(ids)))
-    return found
+            matches.append(replace(one, job_ids=frozenset(ids)))
+    return matches

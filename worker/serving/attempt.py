@@ -122,8 +122,8 @@ def _answers(jobs: Sequence[ClaimedJob], conversation: "_Conversation", place: P
                 answers[job.id] = prepared
     if ready:
         try:
-            found = kind_of(ready[0].kind).answer(ready, conversation.ask, place)
-            answers.update(zip((job.id for job in ready), found, strict=True))
+            replies = kind_of(ready[0].kind).answer(ready, conversation.ask, place)
+            answers.update(zip((job.id for job in ready), replies, strict=True))
         except Exception as error:
             answers.update(dict.fromkeys((job.id for job in ready), _failure(error, ready)))
     return [answers[job.id] for job in jobs]

@@ -56,11 +56,11 @@ def parse_max_failures(text: str) -> MaxFailures:
     >>> parse_max_failures("5%")
     MaxFailures(number=5.0, percent=True)
     """
-    found = _LIMIT.fullmatch(text.strip()) if text.isascii() and len(text) <= 10 else None
-    if found is not None and found[1] is not None:
-        return MaxFailures(float(found[1]))
-    if found is not None and float(found[2]) <= 100:
-        return MaxFailures(float(found[2]), percent=True)
+    match = _LIMIT.fullmatch(text.strip()) if text.isascii() and len(text) <= 10 else None
+    if match is not None and match[1] is not None:
+        return MaxFailures(float(match[1]))
+    if match is not None and float(match[2]) <= 100:
+        return MaxFailures(float(match[2]), percent=True)
     message = f"--max-failures {text[:40]}: expected a number of jobs, or a share of the outcomes such as 5%"
     raise InputRefused([Problem(0, "--max-failures", "invalid_value", message)])
 
@@ -92,13 +92,13 @@ def apply_brakes(database: Database, batch_ids: Collection[int], *, clock: Clock
     for batch_id in suspects:
         with database.write() as conn:
             tally = lock_tally(conn, batch_id)
-            found = None if tally is None else _why(conn, batch_id, tally)
-            if found is None:
+            reason = None if tally is None else _why(conn, batch_id, tally)
+            if reason is None:
                 continue
-            jobs = pause_batch(conn, batch_id, code=found.code, reason=found.reason, now=clock.now())
+            jobs = pause_batch(conn, batch_id, code=reason.code, reason=reason.reason, now=clock.now())
         withdraw(database)
-        emit("batch.braked", batch=batch_id, code=found.code, jobs=jobs)
-        braked.append(found)
+        emit("batch.braked", batch=batch_id, code=reason.code, jobs=jobs)
+        braked.append(reason)
     return braked
 
 

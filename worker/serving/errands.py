@@ -88,12 +88,12 @@ class Errand:
 
 def failed_part(part: ModelPart, error: HostError, *, moved: bool, now: datetime) -> ModelPart:
     """The part after a failure of the host, with what it means."""
-    found = verdict(error.message)
+    meaning = verdict(error.message)
     why = error.message or CODES[error.code].meaning
     return after_failure(
         part,
-        f"{why} ({found.advice})" if found.advice else why,
-        final=error.code not in _AWAY and (found.final or error.code in _FINAL),
+        f"{why} ({meaning.advice})" if meaning.advice else why,
+        final=error.code not in _AWAY and (meaning.final or error.code in _FINAL),
         away=error.code in _AWAY,
         moved=moved,
         now=now,

@@ -195,11 +195,11 @@ class Embedded:
         changes = Changes(self.database)
 
         def changed() -> bool:
-            found = changes.any()
-            if found:
+            moved = changes.any()
+            if moved:
                 self.moved.set()
                 self._wake_resting()
-            return found
+            return moved
 
         try:
             yield changed
@@ -209,9 +209,9 @@ class Embedded:
     @contextmanager
     def _changes_for_chores(self) -> Iterator[Callable[[], bool]]:
         def changed() -> bool:
-            found = self.moved.is_set()
+            moved = self.moved.is_set()
             self.moved.clear()
-            return found
+            return moved
 
         yield changed
 

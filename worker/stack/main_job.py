@@ -260,7 +260,7 @@ class _Watch:
         now = time.monotonic()
         self._changed = changed or self._changed
         last, away = self.last, None
-        progress, seen, reasons, found = last.progress, last.situation, last.reasons, last.outlook
+        progress, seen, reasons, outcome = last.progress, last.situation, last.reasons, last.outlook
         try:
             if self._progress_pace.is_due(now, changed=self._changed, soon=self._is_worth_it(progress, now)):
                 with self._progress_pace.reading():
@@ -269,7 +269,7 @@ class _Watch:
             soon = now - self._began < EARLY_SECONDS or not progress.open
             if not self._is_short(progress, now) and self._situation_pace.is_due(now, soon=soon):
                 seen = self._situation(now)
-                found, reasons = self._expected(progress, seen, now)
+                outcome, reasons = self._expected(progress, seen, now)
         except DatabaseUnavailable as error:  # the workers ride it out
             away = error
         except DatabaseFailure:
@@ -280,12 +280,12 @@ class _Watch:
         if away is None and self._place.stack is not None and progress.open:
             away = self._place.stack.refusal
         if not progress.open:
-            found = Outlook.DONE
-        if seen is not None and found not in (Outlook.GOING, Outlook.DONE):
+            outcome = Outlook.DONE
+        if seen is not None and outcome not in (Outlook.GOING, Outlook.DONE):
             reasons = why_nothing_moves(seen, seen.at)
             if not self._place.is_served:
                 reasons = ["caravan up has ended"]
-        self.last = Look(progress, found, now - self._began, seen, reasons, away)
+        self.last = Look(progress, outcome, now - self._began, seen, reasons, away)
         return self.last
 
     def _is_short(self, progress: BatchProgress, now: float) -> bool:
@@ -324,17 +324,17 @@ class _Watch:
     def _expected(
         self, progress: BatchProgress, situation: Situation, now: float
     ) -> tuple[Outlook, Sequence[str]]:
-        found = outlook(
+        expected = outlook(
             progress,
             running=sum(model.running for model in situation.models),
             unreachable_since=[host.unreachable_since for host in situation.hosts],
             now=situation.at,
             wait_hosts=timedelta(seconds=self._wait_hosts),
         )
-        if found is Outlook.GOING and self._lost_for(now) >= self._wait_hosts:
-            found = Outlook.NO_HOST
+        if expected is Outlook.GOING and self._lost_for(now) >= self._wait_hosts:
+            expected = Outlook.NO_HOST
         quiet = now - self._moved_at >= SAY_AFTER
-        return found, why_nothing_moves(situation, situation.at) if quiet else ()
+        return expected, why_nothing_moves(situation, situation.at) if quiet else ()
 
 
 class _Pace:

@@ -66,10 +66,10 @@ def _begin(target: Database, source: str) -> None:
 
 def _compare(conn: Connection, target: Database) -> None:
     with target.read() as copied:
-        found = differences(conn, copied)
-    if found:
+        lines = differences(conn, copied)
+    if lines:
         raise Conflict(
-            f"the copy is not what was copied: {'; '.join(found)}. Did the home run in between? Copy into a new database"
+            f"the copy is not what was copied: {'; '.join(lines)}. Did the home run in between? Copy into a new database"
         )
 
 

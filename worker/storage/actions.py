@@ -91,11 +91,11 @@ def by_batch(chosen: Selection) -> Iterator[Selection]:
 def count_matching(conn: Connection, chosen: Selection) -> int:
     """Jobs that ``chosen`` means. A batch, or some states of it, is counted by its counts."""
     if chosen.batch_id is not None and replace(chosen, states=None).whole_batch:
-        found = batch_counts(conn, chosen.batch_id)
+        counts = batch_counts(conn, chosen.batch_id)
         gone = pruned_by_state(conn, chosen.batch_id)
         return sum(
             n - gone.get(state, 0)
-            for state, n in found.items()
+            for state, n in counts.items()
             if chosen.states is None or state in chosen.states
         )
     total = 0

@@ -39,15 +39,15 @@ def open_jobs(conn: Connection) -> list[OpenJobs]:
         )
     ).subquery()
     where = (both.c.batch_id, both.c.runner_key, both.c.priority)
-    found: dict[tuple[int, str, int], list[int]] = {}
+    by_key: dict[tuple[int, str, int], list[int]] = {}
     for batch, key, priority, state, n in conn.execute(
         select(*where, both.c.state, func.sum(both.c.jobs)).group_by(*where, both.c.state).order_by(*where)
     ):
-        totals = found.setdefault((batch, key, priority), [0, 0])
+        totals = by_key.setdefault((batch, key, priority), [0, 0])
         totals[0] += int(n)
         totals[1] += int(n) if state in _ELIGIBLE else 0
     return [
         OpenJobs(batch, key, Priority(priority), max(0, jobs), max(0, eligible))
-        for (batch, key, priority), (jobs, eligible) in found.items()
+        for (batch, key, priority), (jobs, eligible) in by_key.items()
         if jobs > 0
     ]

@@ -74,6 +74,6 @@ def last_number(conn: Connection) -> int:
 def has_fresh(conn: Connection) -> bool:
     """Whether a result waits for its number; those without a day were stored by an earlier version."""
     return any(
-        conn.scalar(select(found))
-        for found in (exists().select_from(fresh_results), exists().where(results.c.day.is_(None)))
+        conn.scalar(select(condition))
+        for condition in (exists().select_from(fresh_results), exists().where(results.c.day.is_(None)))
     )

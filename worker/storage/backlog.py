@@ -164,10 +164,10 @@ def read_due(
 
     Neighbours are put together under the earlier deadline. Counts rows: 0.1 s for 500,000 of them; not for each choice.
     """
-    found: dict[str, list[tuple[datetime, int]]] = {}
+    due: dict[str, list[tuple[datetime, int]]] = {}
     for key, deadline, number in conn.execute(_DUE, {"now": now, **id_range(batch_id)}):
-        found.setdefault(key, []).append((deadline, int(number)))
-    return {key: _grouped(dated) for key, dated in found.items()}
+        due.setdefault(key, []).append((deadline, int(number)))
+    return {key: _grouped(dated) for key, dated in due.items()}
 
 
 def _grouped(dated: list[tuple[datetime, int]]) -> list[tuple[datetime, int]]:

@@ -98,10 +98,10 @@ def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
     parsed = database_url(url)
     file = Path(str(parsed.database))
     if parsed.get_backend_name() == "sqlite":
-        found = revision(url) if file.is_file() and file.stat().st_size else None
-        if found is not None and found < HEAD:
-            saved = before_upgrade(file, backups, revision=found, now=now)
-            emit("database.backed_up", file=str(saved), revision=found)
+        before = revision(url) if file.is_file() and file.stat().st_size else None
+        if before is not None and before < HEAD:
+            saved = before_upgrade(file, backups, revision=before, now=now)
+            emit("database.backed_up", file=str(saved), revision=before)
         upgrade(url)
         return
     if revision(url) is None:
@@ -187,16 +187,16 @@ def _at_head(file: Path) -> Iterator[Database]:
         url = sqlite_url(copy)
         try:
             _snapshot(file, copy)
-            found = revision(url)
+            its_revision = revision(url)
         except sqlite3.DatabaseError as error:
             raise Conflict(f"{file} is no backup of caravan: {error}") from error
-        if found is None:
+        if its_revision is None:
             raise Conflict(f"{file} is no backup of caravan: it has no schema of caravan")
-        if found > HEAD:
+        if its_revision > HEAD:
             raise SchemaOutdated(
-                f"{file} is at revision {found}, of a newer version of caravan; this one knows {HEAD}: install the newer"
+                f"{file} is at revision {its_revision}, of a newer version of caravan; this one knows {HEAD}: install the newer"
             )
-        if found != HEAD:
+        if its_revision != HEAD:
             upgrade(url)
         with closing(sqlite3.connect(copy)) as own, own:  # a file saved before an upgrade has no spool in it
             own.execute(

@@ -291,14 +291,14 @@ def find_batch(conn: Connection, reference: str) -> Batch:
         if row is not None:
             return _batch(row)
     if reference:
-        found = _beginning_with(conn, reference)
-        if len(found) == 1:
-            return found[0]
-        if found:
+        matches = _beginning_with(conn, reference)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             message = ", ".join(
-                f"{batch.id} ({batch.name}, {batch.key[:20]})" for batch in found[:_CANDIDATES]
+                f"{batch.id} ({batch.name}, {batch.key[:20]})" for batch in matches[:_CANDIDATES]
             )
-            more = ", …" if len(found) > _CANDIDATES else ""
+            more = ", …" if len(matches) > _CANDIDATES else ""
             raise Conflict(
                 f"several batches begin with {reference!r}: {message}{more}; give more of it, or the number"
             )

@@ -184,12 +184,12 @@ def check_database(database: Database, *, now: datetime) -> list[Checked]:
             conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             conn.execute(text("SET LOCAL statement_timeout = 0"))
         seen = {table: _count(conn, table) for table in sorted({invariant.rows for invariant in INVARIANTS})}
-        found = [_checked(conn, invariant, seen, now) for invariant in INVARIANTS]
-        found += _of_the_file(conn) if database.dialect == "sqlite" else ()
+        checks = [_checked(conn, invariant, seen, now) for invariant in INVARIANTS]
+        checks += _of_the_file(conn) if database.dialect == "sqlite" else ()
         revision = conn.scalar(text("SELECT version_num FROM alembic_version"))
         wrong = [] if revision == HEAD else [f"at revision {revision}, not {HEAD}"]
-        found.append(Checked("schema", "the schema is this version's", 1, len(wrong), wrong))
-    return found
+        checks.append(Checked("schema", "the schema is this version's", 1, len(wrong), wrong))
+    return checks
 
 
 def _count(conn: Connection, table: str) -> int:

@@ -21,9 +21,9 @@ def earlier_turns(conn: Connection, job_ids: Collection[int]) -> dict[int, Turns
     parents: dict[int, Row[Any]] = {}
     todo = set(job_ids)
     for _ in range(DEEPEST):
-        found = _parents(conn, sorted(todo))
-        parents |= found
-        todo = {row.parent for row in found.values() if row.carries} - parents.keys()
+        rows = _parents(conn, sorted(todo))
+        parents |= rows
+        todo = {row.parent for row in rows.values() if row.carries} - parents.keys()
         if not todo:
             break
     turns: dict[int, Turns] = {}
@@ -35,7 +35,7 @@ def earlier_turns(conn: Connection, job_ids: Collection[int]) -> dict[int, Turns
 
 
 def _parents(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
-    found: dict[int, Row[Any]] = {}
+    parents: dict[int, Row[Any]] = {}
     for some in slices(job_ids):
         rows = conn.execute(
             select(
@@ -55,8 +55,8 @@ def _parents(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
             .outerjoin(results, results.c.job_id == jobs.c.id)
             .where(follows.c.job_id.in_(some))
         )
-        found |= {row.job_id: row for row in rows}
-    return found
+        parents |= {row.job_id: row for row in rows}
+    return parents
 
 
 def _turns(job: int, parents: Mapping[int, Row[Any]]) -> Turns | None:

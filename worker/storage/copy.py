@@ -60,15 +60,15 @@ def copy_rows(
 
 def differences(source: Connection, target: Connection) -> list[str]:
     """Where the two do not hold the same: rows by table, and a checksum over jobs and answers."""
-    found = []
+    lines = []
     for table in copied_tables():
         counted = [conn.scalar(select(func.count()).select_from(table)) or 0 for conn in (source, target)]
         if counted[0] != counted[1]:
-            found.append(f"{table.name}: {counted[0]:,} rows, copied {counted[1]:,}")
+            lines.append(f"{table.name}: {counted[0]:,} rows, copied {counted[1]:,}")
     for table, columns in ((jobs, ("id", "state", "attempt")), (results, ("job_id", "state", "answer"))):
         if len({_checksum(conn, table, columns) for conn in (source, target)}) > 1:
-            found.append(f"{table.name}: the checksums of {', '.join(columns)} differ")
-    return found
+            lines.append(f"{table.name}: the checksums of {', '.join(columns)} differ")
+    return lines
 
 
 def nobody_serves(conn: Connection, *, now: Any) -> None:

@@ -96,14 +96,14 @@ def pruned_by_state(conn: Connection, batch_id: int) -> dict[JobState, int]:
 
 def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
     """The batch and its jobs by state. Raises NotFound."""
-    found = batch_counts(conn, batch_id)
-    held = bool(found.get(JobState.HELD))
-    in_vain = waits_in_vain(conn, batch_id) if held and found.get(JobState.WAITING) else 0
+    by_state = batch_counts(conn, batch_id)
+    held = bool(by_state.get(JobState.HELD))
+    in_vain = waits_in_vain(conn, batch_id) if held and by_state.get(JobState.WAITING) else 0
     outside = count_outside(conn, batch_id) if held else 0
     operation = None
     with suppress(UnreadableRow):  # of a newer version, which continues it
         operation = open_operation(conn, batch_id)
-    return BatchProgress(get_batch(conn, batch_id), found, in_vain, outside, operation)
+    return BatchProgress(get_batch(conn, batch_id), by_state, in_vain, outside, operation)
 
 
 def count_outside(conn: Connection, batch_id: int) -> int:

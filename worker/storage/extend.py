@@ -42,7 +42,7 @@ def stored_jobs(
 ) -> dict[tuple[str, str], StoredJob]:
     """The jobs of a batch by (custom_id, model), those of ``custom_ids`` alone."""
     wanted = list(dict.fromkeys(custom_ids))
-    found: dict[tuple[str, str], StoredJob] = {}
+    stored: dict[tuple[str, str], StoredJob] = {}
     j, p = jobs.c, payloads.c
     for some in slices(wanted):
         rows = conn.execute(
@@ -51,18 +51,18 @@ def stored_jobs(
             .where(j.batch_id == batch_id, j.custom_id.in_(some))
         )
         for custom_id, model, job, digest, state, metadata in rows:
-            found[custom_id, model] = StoredJob(job, digest, JobState(state), metadata)
-    return found
+            stored[custom_id, model] = StoredJob(job, digest, JobState(state), metadata)
+    return stored
 
 
 def places_in_use(conn: Connection, batch_id: int, seqs: Sequence[int]) -> frozenset[int]:
     """Which of these places in a batch a job has already."""
     base = job_id(batch_id, 0)
-    found: set[int] = set()
+    places: set[int] = set()
     for some in slices(seqs):
         ids = [base + seq for seq in some]
-        found.update(id_ - base for id_ in conn.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids))))
-    return frozenset(found)
+        places.update(id_ - base for id_ in conn.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids))))
+    return frozenset(places)
 
 
 def last_place(conn: Connection, batch_id: int) -> int:

@@ -129,10 +129,12 @@ class SqlDatabase:
 
     def columns(self, table: str) -> Mapping[str, Kind | None] | None:
         schema, name = _split(table)
-        found = inspect(self._engine)
-        if not found.has_table(name, schema=schema):
+        inspector = inspect(self._engine)
+        if not inspector.has_table(name, schema=schema):
             return None
-        return {column["name"]: _kind(column["type"]) for column in found.get_columns(name, schema=schema)}
+        return {
+            column["name"]: _kind(column["type"]) for column in inspector.get_columns(name, schema=schema)
+        }
 
     def create(self, table: str, columns: Mapping[str, Kind], *, size: int | None = None) -> None:
         self._table(table, columns).create(self._engine, checkfirst=True)

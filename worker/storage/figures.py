@@ -105,7 +105,7 @@ def failures(
         f"WHERE state = 'failed'{''.join(words for words, _, _ in chosen.values())} GROUP BY error_code"
     ).bindparams(*(parameter for _, parameter, _ in chosen.values()))
     rows = conn.execute(query, {name: value for name, (_, _, value) in chosen.items()})
-    return dict(sorted(((code, int(n)) for code, n in rows), key=lambda found: (-found[1], found[0])))
+    return dict(sorted(((code, int(n)) for code, n in rows), key=lambda item: (-item[1], item[0])))
 
 
 def lengths(
@@ -123,12 +123,12 @@ def lengths(
     rows = conn.execute(
         select(prompt, output, func.count()).where(_chosen(batch_ids, since, until)).group_by(prompt, output)
     )
-    found: dict[str, Counter[int]] = {"prompt": Counter(), "output": Counter()}
+    histograms: dict[str, Counter[int]] = {"prompt": Counter(), "output": Counter()}
     for *sizes, n in rows:
-        for name, size in zip(found, sizes, strict=True):
+        for name, size in zip(histograms, sizes, strict=True):
             if size is not None:
-                found[name][int(size)] += int(n)
-    return {name: dict(sorted(counted.items())) for name, counted in found.items()}
+                histograms[name][int(size)] += int(n)
+    return {name: dict(sorted(counted.items())) for name, counted in histograms.items()}
 
 
 def _bucket(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -58,8 +58,8 @@ def finish_jobs(conn: Connection, finishes: Sequence[Finish], *, now: datetime) 
     safe to repeat.
     """
     ids = sorted({finish.job_id for finish in finishes})
-    found = conn.execute(_rows(conn.dialect.name), {"members": members(conn, ids)}).all()
-    rows = {row.id: row for row in starmap(_Row, found)}
+    stored = conn.execute(_rows(conn.dialect.name), {"members": members(conn, ids)}).all()
+    rows = {row.id: row for row in starmap(_Row, stored)}
     finished, ends = Finished(), _Ends(conn, now)
     for finish in finishes:
         row = rows.get(finish.job_id)

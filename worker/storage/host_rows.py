@@ -198,7 +198,7 @@ def read_hosts(conn: Connection, now: datetime, *, cache: HostCache | None = Non
     rows = conn.execute(_HOSTS).all()
     cache = HostCache() if cache is None else cache
     _renew(conn, rows, cache.disks)
-    found = []
+    views = []
     for row in rows:
         serving = row.serving_until is not None and row.serving_until > now
         residents, blocks = held.get(row.name, {}), tuple(blocked.get(row.name, ()))
@@ -207,8 +207,8 @@ def read_hosts(conn: Connection, now: datetime, *, cache: HostCache | None = Non
         if before is None or before[0] != figures or not _lasts(before[1]):
             disk = cache.disks[row.name]
             before = cache.rows[row.name] = (figures, _host_row(row, now, disk, serving, residents, blocks))
-        found.append(before[1])
-    return found
+        views.append(before[1])
+    return views
 
 
 def _lasts(row: HostRow) -> bool:

@@ -206,10 +206,10 @@ def host_at(conn: Connection, url: str) -> Host | None:
 def host_history(conn: Connection, name: str, limit: int = 20) -> list[Run]:
     """What a host did between two loads, the newest first. Raises NotFound for a host that is not there and has no
     history either."""
-    found = list_runs(conn, name, limit)
-    if not found:
+    runs_of_host = list_runs(conn, name, limit)
+    if not runs_of_host:
         get_host(conn, name)
-    return found
+    return runs_of_host
 
 
 def record_probe(

@@ -81,12 +81,12 @@ _ENDINGS = (
 
 def ended_batches(conn: Connection, batch_ids: Collection[int]) -> list[Ended]:
     """Those of these batches that are over and whose texts are there, the oldest first."""
-    found = [
+    batches_there = [
         row
         for ended, over in _ENDINGS
         for row in conn.execute(_ended(ended, over).where(batches.c.id.in_(sorted(batch_ids))))
     ]
-    return sorted(map(_as_ended, found), key=lambda one: one.batch_id)
+    return sorted(map(_as_ended, batches_there), key=lambda one: one.batch_id)
 
 
 def due_batches(
@@ -102,7 +102,7 @@ def due_batches(
 
     Reads what is due and no other batch that ended: for each different time that batches are kept, a range of an index.
     """
-    found: list[Ended] = []
+    due: list[Ended] = []
     for ended, over in _ENDINGS:
         for keep in _keeps(conn, over):
             kept = keep_period(keep, default=default, older_than=older_than)
@@ -116,8 +116,8 @@ def due_batches(
             rows = conn.execute(
                 _ended(ended, over).where(said, ended < now - kept).order_by(ended).limit(limit)
             )
-            found += map(_as_ended, rows)
-    return sorted(found, key=lambda one: one.batch_id)
+            due += map(_as_ended, rows)
+    return sorted(due, key=lambda one: one.batch_id)
 
 
 def _keeps(conn: Connection, over: ColumnElement[bool]) -> Iterator[timedelta | None]:
@@ -146,8 +146,8 @@ def _as_ended(row: Row[Any]) -> Ended:
 
 def count_there(conn: Connection, batch_ids: Sequence[int]) -> int:
     """Jobs of these batches that are there still."""
-    found = select(func.count()).select_from(jobs)
-    return sum(conn.scalar(found.where(in_batch(batch))) or 0 for batch in batch_ids)
+    query = select(func.count()).select_from(jobs)
+    return sum(conn.scalar(query.where(in_batch(batch))) or 0 for batch in batch_ids)
 
 
 def marked_jobs(

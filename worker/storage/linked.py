@@ -90,10 +90,10 @@ def _followed(conn: Connection, job_ids: Sequence[int]) -> dict[int, list[Follow
         .where(follows.c.job_id.in_(job_ids))
         .order_by(follows.c.job_id, j.id)
     )
-    found: dict[int, list[Followed]] = {}
+    parents: dict[int, list[Followed]] = {}
     for job, parent, custom_id, batch, state, release in rows:
-        found.setdefault(job, []).append(Followed(parent, custom_id, batch, JobState(state), bool(release)))
-    return found
+        parents.setdefault(job, []).append(Followed(parent, custom_id, batch, JobState(state), bool(release)))
+    return parents
 
 
 def family(conn: Connection, batch_id: int) -> list[int]:
@@ -103,20 +103,20 @@ def family(conn: Connection, batch_id: int) -> list[int]:
         if parent >= root or conn.scalar(select(batches.c.id).where(batches.c.id == parent)) is None:
             break  # deleted, or nothing that we wrote
         root = parent
-    found = young = [root]
+    members = young = [root]
     while young:
         young = list(
             conn.scalars(
-                select(batches.c.id).where(batches.c.parent_id.in_(young), batches.c.id.not_in(found))
+                select(batches.c.id).where(batches.c.parent_id.in_(young), batches.c.id.not_in(members))
             )
         )
-        found = [*found, *young]
-    return sorted(found)
+        members = [*members, *young]
+    return sorted(members)
 
 
 def models_of_batches(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
     """Which models these batches asked: by batch, and within one in the order of its input."""
-    found = []
+    models = []
     for batch_id in of:
         rows = conn.execute(
             select(jobs.c.model)
@@ -124,8 +124,8 @@ def models_of_batches(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
             .group_by(jobs.c.model)
             .order_by(func.min(jobs.c.id))
         )
-        found += [BatchModel(batch_id, model) for (model,) in rows]
-    return found
+        models += [BatchModel(batch_id, model) for (model,) in rows]
+    return models
 
 
 def iter_inputs(
@@ -178,7 +178,7 @@ def _page(
         .add_columns(*(LONG_COLUMNS[name] for name in long))
         .order_by(jobs.c.id)
     )
-    found: dict[str, list[ResultRow]] = {}
+    by_input: dict[str, list[ResultRow]] = {}
     for row in conn.execute(query).all():
-        found.setdefault(row.custom_id, []).append(row_of(row))
-    return [found[name] for name in here if name in found], asked[-1].id
+        by_input.setdefault(row.custom_id, []).append(row_of(row))
+    return [by_input[name] for name in here if name in by_input], asked[-1].id

@@ -52,10 +52,10 @@ def upgrade(url: str) -> None:
     database = open_database(url)
     try:
         with database.read() as conn:
-            found = _revision(conn)
-            if found == HEAD and views_are_current(conn):
+            before = _revision(conn)
+            if before == HEAD and views_are_current(conn):
                 return
-        _refuse_newer(database, found)
+        _refuse_newer(database, before)
         with _locked(database) as conn:
             match _revision(conn):
                 case None:
@@ -126,11 +126,13 @@ def is_current(database: Database) -> bool:
 def check_schema(database: Database) -> None:
     """Raise SchemaOutdated unless the database is at this version's revision."""
     with database.read() as conn:
-        found = _revision(conn)
-    _refuse_newer(database, found)
-    if found != HEAD:
+        its_revision = _revision(conn)
+    _refuse_newer(database, its_revision)
+    if its_revision != HEAD:
         state = (
-            f"is at revision {found}, this version needs {HEAD}" if found else "has no tables of Caravan yet"
+            f"is at revision {its_revision}, this version needs {HEAD}"
+            if its_revision
+            else "has no tables of Caravan yet"
         )
         raise SchemaOutdated(f"{safe_url(database.url)} {state}; run: caravan db upgrade")
 
@@ -146,12 +148,12 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
 def _revision(conn: Connection) -> str | None:
     try:
         with conn.begin_nested():
-            found = conn.scalar(text("SELECT version_num FROM alembic_version"))
+            version = conn.scalar(text("SELECT version_num FROM alembic_version"))
     except DBAPIError as error:
         if "no such table" in str(error.orig) or "UndefinedTable" in type(error.orig).__name__:
             return None
         raise
-    return None if found is None else str(found)
+    return None if version is None else str(version)
 
 
 @contextmanager

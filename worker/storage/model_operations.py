@@ -131,10 +131,10 @@ def hosts_with_parts(conn: Connection, now: datetime) -> dict[str, bool]:
     rows = conn.execute(
         select(p.host, o.arguments).join(operations, o.id == p.operation_id).where(_OPEN, due)
     )
-    found: dict[str, bool] = {}
+    by_host: dict[str, bool] = {}
     for host, arguments in rows:
-        found[host] = found.get(host, False) or bool((arguments or {}).get("now"))
-    return found
+        by_host[host] = by_host.get(host, False) or bool((arguments or {}).get("now"))
+    return by_host
 
 
 def keep_part(conn: Connection, part: ModelPart, *, now: datetime) -> bool:
@@ -219,13 +219,13 @@ def last_removal(conn: Connection, model: str) -> tuple[str, datetime] | None:
 
 def jobs_of_model(conn: Connection, model: str) -> dict[JobState, int]:
     """Jobs of a model that run or will run, by state. Held jobs do not count: nothing is lost to them."""
-    found: dict[JobState, int] = {}
+    by_state: dict[JobState, int] = {}
     for key, states in jobs_by_runner_key(conn, None).items():
         if key.split(" ", 1)[0] == model:
             for state, n in states.items():
                 if state not in FINAL and state is not JobState.HELD and n > 0:
-                    found[state] = found.get(state, 0) + n
-    return found
+                    by_state[state] = by_state.get(state, 0) + n
+    return by_state
 
 
 def batches_that_hold(conn: Connection, model: str) -> list[int]:
@@ -256,12 +256,12 @@ def clear_blocks_of_model(conn: Connection, host: str, model: str) -> None:
 
 def _parts(conn: Connection, ids: Collection[int]) -> dict[int, list[Row[Any]]]:
     p = operation_parts.c
-    found: dict[int, list[Row[Any]]] = {}
+    rows_by_operation: dict[int, list[Row[Any]]] = {}
     for row in conn.execute(
         select(operation_parts).where(p.operation_id.in_(list(ids))).order_by(p.model, p.host)
     ):
-        found.setdefault(row.operation_id, []).append(row)
-    return found
+        rows_by_operation.setdefault(row.operation_id, []).append(row)
+    return rows_by_operation
 
 
 def _operation(row: Row[Any], parts: Iterable[Row[Any]]) -> ModelOperation:

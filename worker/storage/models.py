@@ -21,12 +21,12 @@ class ModelFacts:
 def model_facts(conn: Connection) -> dict[str, ModelFacts]:
     """Normalised name → what is known of it, of every host that was ever looked at."""
     m = host_models.c
-    found: dict[str, ModelFacts] = {}
+    facts: dict[str, ModelFacts] = {}
     rows = conn.execute(select(m.name, m.thinking, m.trained_context, m.capabilities))
     for name, thinking, trained, capabilities in rows:
         here = ModelFacts(bool(thinking), trained, None if capabilities is None else frozenset(capabilities))
-        found[name] = here if name not in found else _of_both(found[name], here)
-    return found
+        facts[name] = here if name not in facts else _of_both(facts[name], here)
+    return facts
 
 
 def _of_both(first: ModelFacts, other: ModelFacts) -> ModelFacts:

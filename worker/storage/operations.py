@@ -110,10 +110,10 @@ def keep_error(conn: Connection, operation_id: int, error: str) -> None:
 def same_operation(conn: Connection, operation: Operation) -> Operation | None:
     """The operation that goes on with the batch, where it does what is wanted; None where none goes on. Raises Conflict
     where another does."""
-    found = open_operation(conn, operation.batch_id)
-    if found is None or found.means_the_same(operation):
-        return found
-    raise Conflict(_busy(found))
+    under_way = open_operation(conn, operation.batch_id)
+    if under_way is None or under_way.means_the_same(operation):
+        return under_way
+    raise Conflict(_busy(under_way))
 
 
 def refuse_while_operating(conn: Connection, batch_id: int) -> None:

@@ -85,9 +85,9 @@ def reopen_batch(conn: Connection, batch_id: int) -> None:
 def forgive(conn: Connection, batch_id: int) -> None:
     """The brakes of a batch that is not paused look only at what comes from now on."""
     lock_batch(conn, batch_id)
-    found = batch_counts(conn, batch_id)
-    failed = found.get(JobState.FAILED, 0)
-    forgiven = Forgiven(failed, failed + found.get(JobState.SUCCEEDED, 0))
+    counts = batch_counts(conn, batch_id)
+    failed = counts.get(JobState.FAILED, 0)
+    forgiven = Forgiven(failed, failed + counts.get(JobState.SUCCEEDED, 0))
     conn.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.state != BatchState.PAUSED)

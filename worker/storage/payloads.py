@@ -119,9 +119,9 @@ def _carried_on(
 def continued(request: Mapping[str, Any], job: int, earlier: Mapping[int, Earlier]) -> Mapping[str, Any]:
     """The request with the context of the answer before it. An empty context where there should be one and it is missing:
     ``kinds.generate`` refuses that. A parent without an answer that is passed over has none."""
-    found = earlier.get(job)
-    if found is not None and not found.answered:
+    parent = earlier.get(job)
+    if parent is not None and not parent.answered:
         return request
-    if found is None or found.context is None:
+    if parent is None or parent.context is None:
         return {**request, "context": [], "context_digest": None}
-    return {**request, "context": unpack_context(found.context), "context_digest": found.digest}
+    return {**request, "context": unpack_context(parent.context), "context_digest": parent.digest}

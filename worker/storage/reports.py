@@ -99,7 +99,7 @@ def jobs_by_runner_key(conn: Connection, batch_id: int | None) -> dict[str, dict
             for table in (counts, count_deltas)
         )
     ).subquery()
-    found: dict[str, dict[JobState, int]] = {}
+    by_key: dict[str, dict[JobState, int]] = {}
     rows = conn.execute(
         select(both.c.runner_key, both.c.state, func.sum(both.c.jobs))
         .group_by(both.c.runner_key, both.c.state)
@@ -107,8 +107,8 @@ def jobs_by_runner_key(conn: Connection, batch_id: int | None) -> dict[str, dict
     )
     for key, state, n in rows:
         if n:
-            found.setdefault(key, {})[JobState(state)] = int(n)
-    return found
+            by_key.setdefault(key, {})[JobState(state)] = int(n)
+    return by_key
 
 
 def failures_by_code(conn: Connection, batch_id: int, *, most: int = 5) -> dict[str, int]:
@@ -336,10 +336,10 @@ def list_models(conn: Connection) -> list[DiskModel]:
         *(m.host, m.name, m.size, m.thinking, m.trained_context, m.digest),
         *(m.quantization, m.parameters, m.capabilities),
     )
-    found = [
+    models = [
         DiskModel(
             **{**row, "capabilities": None if row["capabilities"] is None else tuple(row["capabilities"])}
         )
         for row in conn.execute(query).mappings()
     ]
-    return sorted(found, key=lambda model: (model.name, model.host))
+    return sorted(models, key=lambda model: (model.name, model.host))

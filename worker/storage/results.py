@@ -253,12 +253,12 @@ _FROM_RESULT = (
 
 def row_of(row: Row[Any]) -> ResultRow:
     """A row of ``result_rows``. A job that is asked again is shown with its old answer while that is there."""
-    found = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
-    if found["state"] is None:
-        found |= {"state": row.state, "attempts": row.attempt, "finished_at": row.finished_at}
-        found |= {"host": row.host, "error_code": row.hold_code, "error_message": row.hold_reason}
-    found["state"] = JobState(found["state"])
-    found["host"] = found["host"] or row.host
+    values = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
+    if values["state"] is None:
+        values |= {"state": row.state, "attempts": row.attempt, "finished_at": row.finished_at}
+        values |= {"host": row.host, "error_code": row.hold_code, "error_message": row.hold_reason}
+    values["state"] = JobState(values["state"])
+    values["host"] = values["host"] or row.host
     waited = None if row.started_at is None else (row.started_at - row.submitted_at).total_seconds()
     return ResultRow(
         job_id=row.id,
@@ -272,7 +272,7 @@ def row_of(row: Row[Any]) -> ResultRow:
         prompt=getattr(row, "prompt", None),
         request=getattr(row, "payload_request", None),
         context=_unpacked(getattr(row, "packed_context", None)),
-        **found,
+        **values,
     )
 
 

@@ -61,11 +61,11 @@ def number_jobs(conn: Connection, job_ids: Sequence[int]) -> int:
     ids = [job_id for job_id in job_ids if job_id in there]
     if not ids:
         return 0
-    found = {
+    by_job = {
         row.job_id: row
         for row in conn.execute(select(*(results.c[name] for name in _READ)).where(results.c.job_id.in_(ids)))
     }
-    rows = [found[job_id] for job_id in ids if job_id in found]
+    rows = [by_job[job_id] for job_id in ids if job_id in by_job]
     conn.execute(delete(numbered_results).where(numbered_results.c.job_id.in_(ids)))
     conn.execute(
         insert(numbered_results),
@@ -173,14 +173,14 @@ def _add_up(conn: Connection, rows: Sequence[Row[Any]]) -> None:
         if not row.host:
             continue
         for hour, part in _hours(row.finished_at, busy):
-            for found in (
+            for sums in (
                 hours.setdefault((hour, row.host), _Sum()),
                 cells.setdefault((row.batch_id, hour, row.model, row.host), _Sum()),
             ):
                 if hour == _hour(row.finished_at):
-                    found.add(row, share * part)
+                    sums.add(row, share * part)
                 else:
-                    found.figures["gpu_seconds"] += share * part
+                    sums.figures["gpu_seconds"] += share * part
     _write(conn, _BATCHES, ("batch",), batches)
     _write(conn, _MODELS, ("day", "model"), models)
     _write(conn, _HOURS, ("hour", "host"), hours)
@@ -223,11 +223,11 @@ def _write(conn: Connection, statement: Any, names: Sequence[str], sums: dict[tu
     rows = [
         {
             **dict(zip(names, key, strict=True)),
-            **found.figures,
-            "first": found.first_at,
-            "last": found.last_at,
+            **figures.figures,
+            "first": figures.first_at,
+            "last": figures.last_at,
         }
-        for key, found in sorted(sums.items(), key=lambda item: [str(part) for part in item[0]])
+        for key, figures in sorted(sums.items(), key=lambda item: [str(part) for part in item[0]])
     ]
     if rows:
         conn.execute(statement, rows)

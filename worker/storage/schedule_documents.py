@@ -379,10 +379,10 @@ def answer_digests(conn: Connection, batch_id: int) -> dict[str, dict[str, int]]
         )
         .group_by(results.c.model, results.c.digest)
     )
-    found: dict[str, dict[str, int]] = {}
+    by_model: dict[str, dict[str, int]] = {}
     for model, digest, n in conn.execute(query):
-        found.setdefault(model, {})[digest] = n
-    return found
+        by_model.setdefault(model, {})[digest] = n
+    return by_model
 
 
 def unanswer(conn: Connection, job_ids: Sequence[int]) -> None:

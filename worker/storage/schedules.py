@@ -345,7 +345,7 @@ def model_digests(conn: Connection, models: Sequence[str]) -> dict[str, frozense
     digests: dict[str, set[str]] = {model: set() for model in models}
     for name, digest in conn.execute(select(m.name, m.digest).where(m.name.in_(models), m.digest != "")):
         digests[name].add(digest)
-    return {model: frozenset(found) for model, found in digests.items()}
+    return {model: frozenset(weights) for model, weights in digests.items()}
 
 
 def _ours(firing_id: int, token: str) -> ColumnElement[bool]:

@@ -139,8 +139,8 @@ def texts(conn: Connection, job_ids: Sequence[int], *, most_characters: int | No
             maintain_column_froms=True,
         )
     rows = conn.execute(query.where(jobs.c.id.in_(job_ids)))
-    found = {row.id: Text(*row) for row in rows}
-    return [found[job] for job in job_ids if job in found]
+    by_job = {row.id: Text(*row) for row in rows}
+    return [by_job[job] for job in job_ids if job in by_job]
 
 
 def texts_of(conn: Connection, chosen: Selection, *, after: int, limit: int) -> list[Text]:

@@ -168,12 +168,12 @@ def _rows(conn: Connection, view: str, types: Mapping[str, str], batch_id: int |
     read = [_READ.get(kind, _as_it_is) for kind in types.values()]
     # not from the view: its JSON would have its keys in another order than they were given
     query = views(conn.dialect.name, stored_json=True)[view]
-    found = conn.execute(
+    cursor = conn.execute(
         text(f"SELECT {shown} FROM ({query}) AS {view} {where} ORDER BY {_ORDER[view]}"),
         {"batch": batch_id} if where else {},
         execution_options={"stream_results": True, "yield_per": PAGE},
     )
-    with found as rows:
+    with cursor as rows:
         for row in rows:
             yield [each(value) for each, value in zip(read, row, strict=True)]
 

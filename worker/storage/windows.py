@@ -46,12 +46,12 @@ def turning_batches(conn: Connection, *, now: datetime) -> list[tuple[int, bool]
         .where(text(f"windows IS NOT NULL AND {_UNSETTLED}"))
         .order_by(batches.c.id)
     )
-    found = []
+    turning = []
     for batch_id, windows, closed in rows:
         should = not is_open(stored_windows(windows), now)
         if should != closed:
-            found.append((batch_id, should))
-    return found
+            turning.append((batch_id, should))
+    return turning
 
 
 def turn_batch(conn: Connection, batch_id: int, *, closed: bool) -> None:

@@ -59,29 +59,29 @@ class Story:
 
     def blocks(self, parent: ET.Element) -> list[str]:
         """The paragraphs and tables within an element, in their order."""
-        found: list[str] = []
+        blocks: list[str] = []
         carry = ""
         for element in self._block_elements(parent):
             if element.tag == "w:p":
                 text, boxes, joins = self._paragraph(element)
                 if joins:  # its mark is deleted or hidden: the next paragraph goes on with its text
                     carry += text
-                    found += boxes
+                    blocks += boxes
                     continue
                 mark = self._mark(element)  # an empty item of a list counts too
-                found.append(mark + carry + text if (carry + text).strip() else "")
+                blocks.append(mark + carry + text if (carry + text).strip() else "")
                 carry = ""
-                found += boxes
+                blocks += boxes
             elif element.tag == "w:tbl":
                 if carry:
-                    found.append(carry)
+                    blocks.append(carry)
                     carry = ""
-                found.append(self._table(element))
+                blocks.append(self._table(element))
             elif element.tag == "w:altChunk":
-                found.append(self._chunk(element))
+                blocks.append(self._chunk(element))
         if carry:
-            found.append(carry)
-        return [block for block in found if block.strip()]
+            blocks.append(carry)
+        return [block for block in blocks if block.strip()]
 
     def _block_elements(self, parent: ET.Element) -> Iterator[ET.Element]:
         """Paragraphs, tables and embedded documents, also those that other elements wrap."""
@@ -308,8 +308,8 @@ def close_fields(root: ET.Element) -> None:
 
 
 def _continues(properties: ET.Element | None, name: str) -> bool:
-    found = child(properties, name)
-    return found is not None and found.get("w:val", "continue") == "continue"
+    mark = child(properties, name)
+    return mark is not None and mark.get("w:val", "continue") == "continue"
 
 
 def _form_field(data: ET.Element | None) -> str:

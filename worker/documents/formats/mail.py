@@ -61,12 +61,12 @@ def read_mail(data: bytes, encoding: str | None) -> Content:
     body = parts.body.strip("\n")
     if not body.strip() and not metadata.get("subject") and not names:
         raise Refused("no_text", "holds neither a subject nor a text")
-    found = content(f"{text}\n\n{body}\n" if text else f"{body}\n", metadata=metadata, encoding=parts.charset)
-    found["attachments"] = [
+    mail = content(f"{text}\n\n{body}\n" if text else f"{body}\n", metadata=metadata, encoding=parts.charset)
+    mail["attachments"] = [
         [name, base64.b64encode(data).decode()]
         for name, (_, data) in zip(names, parts.attachments, strict=True)
     ]
-    return found
+    return mail
 
 
 class _Parts:
@@ -250,7 +250,7 @@ def _distinct(names: list[str]) -> list[str]:
     ['a.pdf', 'a~2.pdf', 'b']
     """
     taken: set[str] = set()
-    found = []
+    distinct = []
     for name in names:
         stem, dot, ending = name.rpartition(".")
         number, fresh = 1, name
@@ -258,8 +258,8 @@ def _distinct(names: list[str]) -> list[str]:
             number += 1
             fresh = f"{stem}~{number}.{ending}" if dot else f"{name}~{number}"
         taken.add(fresh)
-        found.append(fresh)
-    return found
+        distinct.append(fresh)
+    return distinct
 
 
 def _header(message: Message, name: str) -> str:
@@ -291,15 +291,15 @@ def _words(written: str) -> str:
 
 def _unflowed(text: str, *, delete: bool) -> str:
     """Text of format=flowed: a line that ends in a space goes on (RFC 3676)."""
-    found: list[str] = []
+    lines: list[str] = []
     goes_on = False
     for line in text.split("\n"):
         line = line.removeprefix(" ")
         flows = line.endswith(" ") and line != "-- "
         line_text = line[:-1] if flows and delete else line
-        if goes_on and found and not line.startswith(">"):
-            found[-1] += line_text
+        if goes_on and lines and not line.startswith(">"):
+            lines[-1] += line_text
         else:
-            found.append(line_text)
+            lines.append(line_text)
         goes_on = flows and not line.startswith(">")
-    return "\n".join(found)
+    return "\n".join(lines)

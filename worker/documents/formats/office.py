@@ -24,11 +24,11 @@ def read_office(data: bytes, media_type: str) -> Content:
     check_size(len(result.content))
     text = clean(result.content)
     metadata = _metadata(dict(result.metadata))
-    found = content(text, metadata=metadata)
+    document = content(text, metadata=metadata)
     names = dict(result.metadata).get("sheet_names")
     if isinstance(names, list):
-        found["sheets"] = sheets_of(text, names)
-    return found
+        document["sheets"] = sheets_of(text, names)
+    return document
 
 
 def read_cells(data: bytes, media_type: str) -> list[tuple[str, list[list[str]]]]:
@@ -67,11 +67,11 @@ def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:
     at = 0
     for name in names:
         heading = f"## {name}\n"
-        found = text.find(heading, at) if not text.startswith(heading, at) else at
-        if found < 0 or (found and text[found - 1] != "\n"):
+        start = text.find(heading, at) if not text.startswith(heading, at) else at
+        if start < 0 or (start and text[start - 1] != "\n"):
             continue
-        begins.append((name, found))
-        at = found + len(heading)
+        begins.append((name, start))
+        at = start + len(heading)
     if not begins or text[: begins[0][1]].strip():
         return []
     ends = [begin for _, begin in begins[1:]] + [len(text)]
@@ -105,6 +105,6 @@ def read_archive(data: bytes) -> Content:
         raise Refused("unreadable", f"a damaged archive: {error}") from error
     if not attached:
         raise Refused("empty", "the archive holds no files")
-    found = content("")
-    found["attachments"] = attached
-    return found
+    document = content("")
+    document["attachments"] = attached
+    return document

@@ -117,15 +117,15 @@ class Package:
         """What a part refers to, by id; of the package itself for an empty name."""
         folder, _, base = part.rpartition("/")
         root = self.xml(f"{folder}/_rels/{base}.rels" if folder else f"_rels/{base}.rels")
-        found: dict[str, Relation] = {}
+        relations: dict[str, Relation] = {}
         for element in () if root is None else root.iter("rel:Relationship"):
             external = element.get("TargetMode") == "External"
             target = element.get("Target", "")
             if not external:
                 target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
             kind = element.get("Type", "").rpartition("/")[2]
-            found[element.get("Id", "")] = Relation(kind, target, external)
-        return found
+            relations[element.get("Id", "")] = Relation(kind, target, external)
+        return relations
 
     def related(self, part: str, kind: str) -> str | None:
         """The part that ``part`` has for ``kind``."""

@@ -96,13 +96,13 @@ def with_headings(text: str, lines: Sequence[SizedLine], sizes: dict[int, int]) 
     before: int | None = None
     at = 0
     for line in text.split("\n"):
-        found = next((n for n in range(at, len(heads)) if heads[n].text == line.strip()), None)
-        if found is None:
+        nth = next((n for n in range(at, len(heads)) if heads[n].text == line.strip()), None)
+        if nth is None:
             marked += [""] * (before is not None and bool(line.strip())) + [line]
             before = None
             continue
-        at = found + 1
-        size = heads[found].size
+        at = nth + 1
+        size = heads[nth].size
         if before == size and len(marked[-1]) + len(line) <= LONGEST_HEADING:
             marked[-1] += f" {line.strip()}"
         else:
@@ -152,16 +152,16 @@ def runs(rectangles: Sequence[Rectangle]) -> list[Rectangle]:
     >>> runs([(0, 0, 50, 10), (52, 2, 90, 10), (120, 0, 170, 10)])
     [(0, 0, 90, 10), (120, 0, 170, 10)]
     """
-    found: list[Rectangle] = []
+    cells: list[Rectangle] = []
     for left, bottom, right, top in rectangles:
-        if found:
-            before = found[-1]
+        if cells:
+            before = cells[-1]
             beside = -GUTTER < left - before[2] < GUTTER and bottom < before[3] and top > before[1]
             if beside:
-                found[-1] = before[0], min(before[1], bottom), max(before[2], right), max(before[3], top)
+                cells[-1] = before[0], min(before[1], bottom), max(before[2], right), max(before[3], top)
                 continue
-        found.append((left, bottom, right, top))
-    return found
+        cells.append((left, bottom, right, top))
+    return cells
 
 
 def woven_gutter(rectangles: Sequence[Rectangle]) -> float | None:
@@ -172,18 +172,18 @@ def woven_gutter(rectangles: Sequence[Rectangle]) -> float | None:
     """
     left, right = min(box[0] for box in rectangles), max(box[2] for box in rectangles)
     width = right - left
-    found: tuple[int, float] | None = None
+    best: tuple[int, float] | None = None
     for edge in {round(box[0], 1) for box in rectangles}:  # a column begins where many lines do
         if not 0.3 * width < edge - left < 0.7 * width:
             continue
         before = [box for box in rectangles if box[2] <= edge - GUTTER]
         behind = [box for box in rectangles if box[0] >= edge - 1]
         begins = sum(abs(one[0] - edge) < 1 for one in behind)
-        if len(before) >= FEWEST_LINES and begins >= FEWEST_LINES and (found is None or begins > found[0]):
+        if len(before) >= FEWEST_LINES and begins >= FEWEST_LINES and (best is None or begins > best[0]):
             gutter = (max(one[2] for one in before) + edge) / 2
             if _is_woven(rectangles, gutter, left, edge, right):
-                found = begins, gutter
-    return None if found is None else found[1]
+                best = begins, gutter
+    return None if best is None else best[1]
 
 
 def _is_woven(rectangles: Sequence[Rectangle], gutter: float, left: float, edge: float, right: float) -> bool:

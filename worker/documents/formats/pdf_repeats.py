@@ -58,8 +58,8 @@ def _running(
     """Of the pages ``among`` those whose line at this end is a running one; whether there are any."""
     keys = {number: _outermost(lines[number], at) for number in among}
     counted = Counter(key for key in keys.values() if key is not None)
-    found = [number for number, key in keys.items() if key is not None and counted[key] >= least]
-    return found, bool(found)
+    repeated = [number for number, key in keys.items() if key is not None and counted[key] >= least]
+    return repeated, bool(repeated)
 
 
 def _outermost(page: Sequence[str], at: int) -> str | None:

@@ -20,18 +20,18 @@ def read_bytes(data: bytes, name: str, encoding: str | None = None) -> Content:
     if media_type in (kinds.HTML, kinds.XHTML) and encoding is None:
         _check_page(data)
     try:
-        found = _reader(media_type)(data, encoding)
+        content = _reader(media_type)(data, encoding)
     except ModuleNotFoundError as error:
         message = (
             f"reading {kinds.ending_of(name)} files needs the package {error.name}. {advice('documents')}"
         )
         raise Refused("unreadable", message) from error
-    if len(found["text"]) > MOST_TEXT:
-        raise Refused("too_large", f"{len(found['text']):,} characters, at most {MOST_TEXT:,} are read")
-    if not found["text"].strip() and not found.get("attachments"):
+    if len(content["text"]) > MOST_TEXT:
+        raise Refused("too_large", f"{len(content['text']):,} characters, at most {MOST_TEXT:,} are read")
+    if not content["text"].strip() and not content.get("attachments"):
         raise Refused("no_text", "holds no text")
-    found["metadata"] = bounded_metadata(found["metadata"])
-    return found
+    content["metadata"] = bounded_metadata(content["metadata"])
+    return content
 
 
 def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:

@@ -56,7 +56,7 @@ def read_rows(path: Path, name: str, encoding: str | None) -> Iterator[bytes]:
 def read_sheet_rows(data: bytes, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """The rows of each sheet of a workbook as ``read_rows`` hands them out; its first row names the columns. Raises Refused."""
     check_kind(name, data)
-    found = []
+    values = []
     for sheet, cells in read_cells(data, media_type_of(name)):
         header = [title.strip() or f"column_{at}" for at, title in enumerate(cells[0], start=1)]
         doubled = next((title for title in header if header.count(title) > 1), None)
@@ -67,8 +67,8 @@ def read_sheet_rows(data: bytes, name: str) -> list[tuple[str, list[dict[str, An
             for line, row in enumerate(cells[1:], start=2)
             if any(cell.strip() for cell in row)
         ]
-        found.append((sheet, [json.loads(_written(row, "")) | {"encoding": None} for row in rows]))
-    return found
+        values.append((sheet, [json.loads(_written(row, "")) | {"encoding": None} for row in rows]))
+    return values
 
 
 def _written(row: Row, encoding: str) -> bytes:

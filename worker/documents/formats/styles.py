@@ -65,14 +65,14 @@ def read_styles(root: ET.Element | None) -> Styles:
     """The styles of ``styles.xml``."""
     if root is None:
         return Styles()
-    found: dict[str, Style] = {}
+    styles: dict[str, Style] = {}
     default = ""
     for element in root.iter("w:style"):
         style_id = element.get("w:styleId", "")
         if element.get("w:type") == "paragraph" and element.get("w:default") in ("1", "true", "on"):
             default = style_id
         num = child(element, "w:pPr", "w:numPr")
-        found[style_id] = Style(
+        styles[style_id] = Style(
             parent=value(element, "w:basedOn"),
             name=value(element, "w:name") or "",
             vanish=toggle(element.find("w:rPr"), "w:vanish"),
@@ -82,7 +82,7 @@ def read_styles(root: ET.Element | None) -> Styles:
             list_id=None if num is None else value(num, "w:numId"),
             level=None if num is None or (at := value(num, "w:ilvl")) is None else whole(at, 0),
         )
-    return Styles(found, default)
+    return Styles(styles, default)
 
 
 def child(element: ET.Element | None, *names: str) -> ET.Element | None:
@@ -94,11 +94,11 @@ def child(element: ET.Element | None, *names: str) -> ET.Element | None:
 
 def value(element: ET.Element | None, name: str) -> str | None:
     """The ``w:val`` of a child."""
-    found = child(element, name)
-    return None if found is None else found.get("w:val")
+    node = child(element, name)
+    return None if node is None else node.get("w:val")
 
 
 def toggle(properties: ET.Element | None, name: str) -> bool | None:
     """Whether a property is switched on; None where nothing is said of it."""
-    found = None if properties is None else properties.find(name)
-    return None if found is None else found.get("w:val", "1").lower() not in _OFF
+    node = None if properties is None else properties.find(name)
+    return None if node is None else node.get("w:val", "1").lower() not in _OFF

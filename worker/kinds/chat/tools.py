@@ -75,10 +75,10 @@ def _read(
     )
     result = replace(result, prompt_fit=fit_of_all(fits))
     if not result.tool_calls:
-        found = calls_in(result.answer, [tool["function"]["name"] for tool in tools])
-        result = replace(result, answer=found.text, tool_calls=found.calls)
-        if found.problem is not None:
-            return Structured(result, found.problem)
+        calls = calls_in(result.answer, [tool["function"]["name"] for tool in tools])
+        result = replace(result, answer=calls.text, tool_calls=calls.calls)
+        if calls.problem is not None:
+            return Structured(result, calls.problem)
     if result.tool_calls:  # what follows a call that is whole was not wanted
         result = replace(result, cut=False)
     return Structured(result, _problem(result, tools, replies[-1].eval_count))

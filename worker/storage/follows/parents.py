@@ -29,7 +29,7 @@ class Earlier:
 
 def earlier_answers(conn: Connection, job_ids: Collection[int]) -> dict[int, Earlier]:
     """By job what it goes on from; one whose parent is gone is not among them."""
-    found: dict[int, Earlier] = {}
+    earlier: dict[int, Earlier] = {}
     for ids in slices(sorted(job_ids)):
         rows = conn.execute(
             select(
@@ -45,13 +45,13 @@ def earlier_answers(conn: Connection, job_ids: Collection[int]) -> dict[int, Ear
             .where(follows.c.job_id.in_(ids))
         )
         for job, parent, custom_id, state, context, digest in rows:
-            found[job] = Earlier(parent, custom_id, context, digest, state == JobState.SUCCEEDED)
-    return found
+            earlier[job] = Earlier(parent, custom_id, context, digest, state == JobState.SUCCEEDED)
+    return earlier
 
 
 def parts_of(conn: Connection, job_ids: Collection[int]) -> dict[int, tuple[Part, ...]]:
     """By job the answers that its prompt is made of, in the order of the input; None where one has none."""
-    found: dict[int, list[Part]] = defaultdict(list)
+    by_job: dict[int, list[Part]] = defaultdict(list)
     for ids in slices(sorted(job_ids)):
         rows = conn.execute(
             select(
@@ -64,20 +64,20 @@ def parts_of(conn: Connection, job_ids: Collection[int]) -> dict[int, tuple[Part
             .order_by(follows.c.job_id, jobs.c.id)
         )
         for job, custom_id, answer, parsed, said in rows:
-            found[job].append(Part(custom_id, answer, parsed, said or {}))
-    return {job: tuple(parts) for job, parts in found.items()}
+            by_job[job].append(Part(custom_id, answer, parsed, said or {}))
+    return {job: tuple(parts) for job, parts in by_job.items()}
 
 
 def combining_requests(conn: Connection, job_ids: Collection[int]) -> dict[int, dict[str, Any]]:
     """What the templates of these jobs may say beside their parts, of those that combine the answers of others."""
-    found: dict[int, dict[str, Any]] = {}
+    combines: dict[int, dict[str, Any]] = {}
     for ids in slices(sorted(job_ids)):
         combining = select(follows.c.job_id).where(follows.c.job_id.in_(ids), follows.c.combines).distinct()
         rows = conn.execute(
             select(payloads.c.job_id, payloads.c.request).where(payloads.c.job_id.in_(combining))
         )
-        found |= {row.job_id: row.request["combine"] for row in rows if "combine" in (row.request or {})}
-    return found
+        combines |= {row.job_id: row.request["combine"] for row in rows if "combine" in (row.request or {})}
+    return combines
 
 
 @record

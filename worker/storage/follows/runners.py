@@ -26,11 +26,11 @@ class Question(NamedTuple):
 
 def questions_of(conn: Connection, job_ids: Collection[int]) -> dict[int, Question]:
     """What these jobs ask, of those that are there."""
-    found: dict[int, Question] = {}
+    questions: dict[int, Question] = {}
     for ids in slices(sorted(job_ids)):
         rows = conn.execute(select(jobs.c.id, jobs.c.model, jobs.c.kind).where(jobs.c.id.in_(ids)))
-        found.update((job, Question(model, kind)) for job, model, kind in rows)
-    return found
+        questions.update((job, Question(model, kind)) for job, model, kind in rows)
+    return questions
 
 
 Conversation = Sequence[tuple[int, int]]
@@ -94,15 +94,15 @@ def conversations_of(links: Iterable[Link]) -> Iterator[Conversation]:
 
 def _keys(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     j = jobs.c
-    found: dict[int, Row[Any]] = {}
+    keys: dict[int, Row[Any]] = {}
     for ids in slices(sorted(set(job_ids))):
         rows = conn.execute(
             select(j.id, j.batch_id, j.model, j.runner_key, j.priority, j.state, j.estimate).where(
                 j.id.in_(ids)
             )
         )
-        found |= {row.id: row for row in rows}
-    return found
+        keys |= {row.id: row for row in rows}
+    return keys
 
 
 def _widened(row: Row[Any], window: int) -> str:

@@ -70,8 +70,8 @@ def _settle(conn: Connection, parents: Sequence[int], now: datetime) -> Settled:
     held = _locked(conn, sorted({row.job_id for row in waiting}))
     verdicts = _verdicts(conn, sorted(held))
     by_verdict: dict[Verdict, list[Row[Any]]] = defaultdict(list)
-    for job, found in verdicts.items():
-        by_verdict[found].append(held[job])
+    for job, ending in verdicts.items():
+        by_verdict[ending].append(held[job])
     _end(conn, by_verdict, now)
     # one that somebody holds is looked at again: by then whoever holds it has seen all of its parents, or we do
     open_still = {row.parent_id for row in waiting if row.job_id not in held}
@@ -97,7 +97,7 @@ def _waiting(conn: Connection, parents: Sequence[int]) -> Sequence[Any]:
 
 def _locked(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     j = jobs.c
-    found: dict[int, Row[Any]] = {}
+    locked: dict[int, Row[Any]] = {}
     for ids in slices(job_ids):
         query = (
             select(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.state, j.attempt)
@@ -106,8 +106,8 @@ def _locked(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
         )
         if conn.dialect.name == "postgresql":
             query = query.with_for_update(skip_locked=True, of=jobs)
-        found |= {row.id: row for row in conn.execute(query)}
-    return found
+        locked |= {row.id: row for row in conn.execute(query)}
+    return locked
 
 
 def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
@@ -125,8 +125,8 @@ def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
 
 def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now: datetime) -> None:
     answered = _answered(conn, [*by_verdict.get(Verdict.FAIL, ()), *by_verdict.get(Verdict.CANCEL, ())])
-    for found, rows in by_verdict.items():
-        match found:
+    for ending, rows in by_verdict.items():
+        match ending:
             case Verdict.WAIT:
                 continue
             case Verdict.PROMOTE:
@@ -177,7 +177,7 @@ def _failed(conn: Connection, rows: Sequence[Row[Any]], now: datetime) -> None:
 
 def _why(conn: Connection, job_ids: Sequence[int]) -> dict[int, str]:
     """Which parent has no answer, and since when that is known."""
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for ids in slices(job_ids):
         rows = conn.execute(
             select(follows.c.job_id, jobs.c.custom_id, jobs.c.state, results.c.error_code)
@@ -189,10 +189,10 @@ def _why(conn: Connection, job_ids: Sequence[int]) -> dict[int, str]:
             .order_by(follows.c.parent_id)
         )
         for job, parent, state, code in rows:
-            found.setdefault(
+            reasons.setdefault(
                 job, f"{parent}, which it follows, {_ended(state)}{f' ({code})' if code else ''}"
             )
-    return found
+    return reasons
 
 
 def _ended(state: str) -> str:
