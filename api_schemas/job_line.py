@@ -62,8 +62,8 @@ def _after(value: object) -> object:
     many = value if isinstance(value, list) else [value]
     expected = "expected a custom_id of this input, the number of a job, or a list of them"
     if not many or len(many) > MOST_PARENTS:
-        told = f"{expected}, at most {MOST_PARENTS:,}" if many else expected
-        raise PydanticCustomError("after", "{problem}", {"problem": told})
+        message = f"{expected}, at most {MOST_PARENTS:,}" if many else expected
+        raise PydanticCustomError("after", "{problem}", {"problem": message})
     for one in many:
         number = isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**63
         name = isinstance(one, str) and bool(one.strip()) and len(one) <= LONGEST_ID

@@ -230,11 +230,11 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     >>> nearest("num_ctxt", ("num_ctx", "num_keep"))
     'num_ctx'
     """
-    wanted = name[:60].lower().replace("-", "_").strip()
+    plain = name[:60].lower().replace("-", "_").strip()
     squeezed = {one.replace("_", ""): one for one in names}
-    if wanted.replace("_", "") in squeezed:
-        return squeezed[wanted.replace("_", "")]
-    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.7)
+    if plain.replace("_", "") in squeezed:
+        return squeezed[plain.replace("_", "")]
+    close = difflib.get_close_matches(plain, names, n=1, cutoff=0.7)
     return close[0] if close else None
 
 

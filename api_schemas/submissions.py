@@ -170,9 +170,9 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
     @classmethod
     def of_defaults(cls, defaults: JobDefaults, **fields: Any) -> Self:
         """A submission of job lines with these defaults."""
-        asked = {name: value for name, value in asdict(defaults).items() if value is not None}
-        model = asked.pop("model", None)
-        return cls(**asked | ({} if model is None else {"models": (model,)}) | fields)
+        values = {name: value for name, value in asdict(defaults).items() if value is not None}
+        model = values.pop("model", None)
+        return cls(**values | ({} if model is None else {"models": (model,)}) | fields)
 
     @property
     def defaults(self) -> JobDefaults:

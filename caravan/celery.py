@@ -78,12 +78,12 @@ def submit(
     broker cannot be reached, or the fleet's database is away. After both the same call may be made again. Raises ValueError
     without a broker, TypeError for one job instead of several, RuntimeError where ``caravan control`` failed at the message.
     """
-    said = _submission(model, fields)
+    submission = _submission(model, fields)
     broker = _broker(broker_url or os.environ.get("CARAVAN_BROKER_URL", ""))  # noqa: TID251 - settings need the application
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(submission, sort_keys=True).encode())
     parts = _parts(jobs, digest)
     try:
-        return _send(broker, parts, said, digest, timeout)
+        return _send(broker, parts, submission, digest, timeout)
     except (OperationalError, redis.RedisError) as error:
         raise ConnectionError(f"the broker cannot be reached: {error}") from error
 
@@ -110,12 +110,12 @@ def _send(
 
 def _submission(model: str | Iterable[str] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What holds for all jobs, as plain values. Raises SubmissionRefused."""
-    said = {name: value for name, value in fields.items() if value is not None}
+    values = {name: value for name, value in fields.items() if value is not None}
     if model is not None:
-        said["models"] = [model] if isinstance(model, str) else list(model)
-    if "format" in said:
-        said["format"] = schema_of(said["format"])
-    found = read_submission(said)
+        values["models"] = [model] if isinstance(model, str) else list(model)
+    if "format" in values:
+        values["format"] = schema_of(values["format"])
+    found = read_submission(values)
     if isinstance(found, list):
         raise SubmissionRefused(
             SubmitProblem(line=one.line, field=one.field, code=one.code, message=one.message) for one in found

@@ -237,12 +237,12 @@ def _missing_columns(submission: Submission, columns: tuple[str, ...]) -> list[P
             wrong += prompt_template(text, source=source).missing(columns)
     return [
         replace(
-            one,
-            message=one.message.replace("--id:", "id_column:")
+            problem,
+            message=problem.message.replace("--id:", "id_column:")
             .replace("--image:", "image_columns:")
             .replace("--prompt '", "prompt='"),
         )
-        for one in wrong
+        for problem in wrong
     ]
 
 
@@ -256,11 +256,11 @@ def _in_python(problem: Problem) -> Problem:
         "--expire (expires)": "expires",
         "--expire": "expires",
     }
-    told = problem.message
+    message = problem.message
     for option, name in names.items():
-        told = told.replace(option, name)
-    told = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda match: match[1].replace("-", "_"), told)
-    return replace(problem, field=problem.field.removeprefix("--").replace("-", "_"), message=told)
+        message = message.replace(option, name)
+    message = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda match: match[1].replace("-", "_"), message)
+    return replace(problem, field=problem.field.removeprefix("--").replace("-", "_"), message=message)
 
 
 def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) -> InputRefused:

@@ -94,8 +94,8 @@ def _submit(
             there = part_numbers(conn, message.upload)
         missing = sorted(set(range(1, (message.parts or 0) + 1)).difference(there))
         if missing:
-            told = f"parts {', '.join(map(str, missing[:20]))} of {message.parts} did not arrive; submit the jobs again"
-            return _refused(database, clock, key, [Problem(0, "part", "missing", told)])
+            reason = f"parts {', '.join(map(str, missing[:20]))} of {message.parts} did not arrive; submit the jobs again"
+            return _refused(database, clock, key, [Problem(0, "part", "missing", reason)])
     fields = {"name": message.name, "max_attempts": max_attempts} | message.submission | {"key": key}
     submission = read_submission(fields)
     if isinstance(submission, list):

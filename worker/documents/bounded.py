@@ -231,12 +231,12 @@ def child() -> None:
     """The child's whole life: requests from standard input, replies to standard output."""
     leave_network()
     unlimited = limit_resources(int(sys.argv[2]))
-    asked, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no reply
-    while head := asked.read(_HEAD.size):
+    while head := requests.read(_HEAD.size):
         asked_size, size = _HEAD.unpack(head)
-        request = json.loads(_exactly(asked, asked_size))
-        for reply in _replies(request, _exactly(asked, size), unlimited):
+        request = json.loads(_exactly(requests, asked_size))
+        for reply in _replies(request, _exactly(requests, size), unlimited):
             replies.write(len(reply).to_bytes(8, "big") + reply)
             replies.flush()
 

@@ -72,12 +72,12 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _modified(about: dict[str, Any]) -> datetime:
-    told = about.get("LastModified") or about.get("mtime") or about.get("created")
-    if isinstance(told, datetime):
-        return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
+    modified = about.get("LastModified") or about.get("mtime") or about.get("created")
+    if isinstance(modified, datetime):
+        return modified.astimezone(UTC) if modified.tzinfo else modified.replace(tzinfo=UTC)
     return (
-        datetime.fromtimestamp(float(told), tz=UTC)
-        if isinstance(told, int | float)
+        datetime.fromtimestamp(float(modified), tz=UTC)
+        if isinstance(modified, int | float)
         else datetime(1970, 1, 1, tzinfo=UTC)
     )
 

@@ -186,12 +186,12 @@ _SEP = re.compile(r"sep=(.?)", re.IGNORECASE)
 
 
 def _explain(error: csv.Error, line: int) -> str:
-    said = str(error)
-    if "unexpected end of data" in said:
+    message = str(error)
+    if "unexpected end of data" in message:
         return "a quote is opened and never closed"
-    if "expected after" in said:
+    if "expected after" in message:
         return f"text behind a closing quote (on line {line}); a quote within a text is written twice"
-    return f"not CSV: {said}"
+    return f"not CSV: {message}"
 
 
 def open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool, chosen: bool) -> Rows:
@@ -224,8 +224,8 @@ def _delimiter(path: Path, encoding: str, *, quoted: bool) -> str:
     except UnicodeError as error:  # UTF-16 without a byte order mark
         raise undecodable(path, encoding, error, 1) from error
     lines = text.splitlines(keepends=True)
-    if lines and (told := _SEP.fullmatch(lines[0].rstrip("\r\n"))) and told[1]:
-        return told[1]
+    if lines and (separator := _SEP.fullmatch(lines[0].rstrip("\r\n"))) and separator[1]:
+        return separator[1]
     best, score = ",", (0.0, 0)
     for sign in DELIMITERS:
         counts = _counts(text, sign, whole, quoted=quoted)

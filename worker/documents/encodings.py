@@ -129,9 +129,9 @@ def named_encoding(name: str) -> str:
     import encodings.aliases  # only on the way to an error
 
     names = {alias.replace("_", "-") for pair in encodings.aliases.aliases.items() for alias in pair}
-    wanted = name.lower().replace("_", "-")
-    near = get_close_matches(wanted, sorted(names - {wanted}), n=1, cutoff=0.6)
-    if wanted == "ansi":  # what Windows calls its own, in Western Europe and America
+    plain_name = name.lower().replace("_", "-")
+    near = get_close_matches(plain_name, sorted(names - {plain_name}), n=1, cutoff=0.6)
+    if plain_name == "ansi":  # what Windows calls its own, in Western Europe and America
         near = ["cp1252"]
     hint = f"did you mean {near[0]}?" if near else "usual ones are utf-8, gb18030, cp932, cp949 and cp1252"
     raise InputRefused([Problem(0, "", "unknown_encoding", f"--encoding: no encoding {name!r}; {hint}")])

@@ -35,10 +35,10 @@ def with_image_files(job: Mapping[str, Any], folder: Path | None) -> dict[str, A
     """
     made = dict(job)
     if isinstance(job.get("images"), list):
-        made["images"] = [_image(one, folder) for one in job["images"]]
+        made["images"] = [_image(image, folder) for image in job["images"]]
     if isinstance(job.get("messages"), list):
         made["messages"] = [
-            {**message, "images": [_image(one, folder) for one in message["images"]]}
+            {**message, "images": [_image(image, folder) for image in message["images"]]}
             if isinstance(message, Mapping) and isinstance(message.get("images"), list)
             else message
             for message in job["messages"]
@@ -63,8 +63,8 @@ def _image(value: Any, folder: Path | None) -> Any:
     except (OSError, ValueError) as error:
         if isinstance(error, NoImage):
             raise
-        told = error.strerror if isinstance(error, OSError) else str(error)
-        raise NoImage(f"images: {str(named)[:300]} cannot be read: {told}") from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoImage(f"images: {str(named)[:300]} cannot be read: {reason}") from error
     if not content:
         raise NoImage(f"images: {path} is empty")
     return base64.b64encode(content).decode("ascii")

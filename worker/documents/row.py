@@ -60,8 +60,8 @@ def check_columns(columns: tuple[str, ...], path: Path) -> None:
     if not columns:
         problems.append(whole_problem("no_header", f"{path}: no column; the first line names the columns"))
     if len(columns) > MOST_COLUMNS:
-        told = f"{path}: {len(columns):,} columns, at most {MOST_COLUMNS:,} are allowed"
-        raise InputRefused([whole_problem("too_large", told)])
+        too_many = f"{path}: {len(columns):,} columns, at most {MOST_COLUMNS:,} are allowed"
+        raise InputRefused([whole_problem("too_large", too_many)])
     first: dict[str, int] = {}
     for at, name in enumerate(columns, start=1):
         if not name:

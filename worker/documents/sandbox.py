@@ -328,16 +328,16 @@ def _spelled(value: Any, limit: int) -> int:
     no room at all. Raises SecurityError beyond ``limit``, long before it is written out."""
     size, todo = 0, [value]
     while todo:
-        one = todo.pop()
-        match one:
+        item = todo.pop()
+        match item:
             case str():
-                size += len(one)
+                size += len(item)
             case dict():
-                todo += [*one.keys(), *one.values()]
+                todo += [*item.keys(), *item.values()]
             case list() | tuple() | set() | frozenset() | KeysView() | ValuesView() | ItemsView():
-                todo += one
+                todo += item
             case Namespace():
-                todo.append(one._Namespace__attrs)
+                todo.append(item._Namespace__attrs)
             case _:
                 pass
         size += 3  # a sign, a comma, a space

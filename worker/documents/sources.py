@@ -98,29 +98,31 @@ def find_documents(
     ``left_out`` counts them once all documents are found, which is before the first is yielded.
     Raises InputRefused: a pattern outside all roots, a root that is not there, more than ``MOST_DOCUMENTS``.
     """
-    told = tuple(str(root) for root in roots)
+    allowed = tuple(str(root) for root in roots)
     files: dict[str, DocumentFile] = {}
     omitted: dict[str, Reason] = {}
-    for root in told:
+    for root in allowed:
         mine = [relative for pattern in patterns if (relative := _relative(pattern, root)) is not None]
         if not mine:
             continue
-        for one in _under(root, mine):
-            name = unspelled(one.name)
-            reason = omission_reason(one.file, name, exclude, literal=name in mine)
+        for file in _under(root, mine):
+            name = unspelled(file.name)
+            reason = omission_reason(file.file, name, exclude, literal=name in mine)
             if reason is not None:
-                omitted[one.path] = reason
+                omitted[file.path] = reason
                 continue
-            other = files.setdefault(one.name, one)
-            if other.path != one.path and _real(other.file) != _real(one.file):
-                message = f"{one.name} is there twice, as {other.path} and {one.path}; give --root, a folder above both"
+            other = files.setdefault(file.name, file)
+            if other.path != file.path and _real(other.file) != _real(file.file):
+                message = f"{file.name} is there twice, as {other.path} and {file.path}; give --root, a folder above both"
                 raise InputRefused([Problem(0, "documents", "duplicate_document", message)])
             if len(files) > MOST_DOCUMENTS:
                 message = f"more than {MOST_DOCUMENTS:,} documents match; give narrower patterns"
                 raise InputRefused([Problem(0, "documents", "too_large", message)])
     for pattern in patterns:
-        if all(_relative(pattern, root) is None for root in told):
-            message = f"{spelled(pattern)}: outside the roots ({spelled(', '.join(told)) or 'none is set'})"
+        if all(_relative(pattern, root) is None for root in allowed):
+            message = (
+                f"{spelled(pattern)}: outside the roots ({spelled(', '.join(allowed)) or 'none is set'})"
+            )
             raise InputRefused([Problem(0, "documents", "outside_root", message)])
     if left_out is not None:
         left_out.update(omitted.values())

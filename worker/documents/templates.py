@@ -110,12 +110,12 @@ class Template:
         return Problem(line, "prompt", "template_error", f"{self.source}: {why}")
 
     def _undefined(self, error: Exception, values: Mapping[str, Any]) -> str:
-        said = str(error)
-        name = re.match(r"'(.+)' is undefined|'dict object' has no attribute '(.+)'", said)
-        wanted = (name[1] or name[2]) if name else None
-        if wanted is None or wanted not in {use.column for use in self.uses}:
-            return said
-        return f"no column {wanted!r}; {nearest(wanted, values)}"
+        message = str(error)
+        name = re.match(r"'(.+)' is undefined|'dict object' has no attribute '(.+)'", message)
+        variable = (name[1] or name[2]) if name else None
+        if variable is None or variable not in {use.column for use in self.uses}:
+            return message
+        return f"no column {variable!r}; {nearest(variable, values)}"
 
 
 def prompt_template(text: str, *, source: str) -> Template:

@@ -98,9 +98,9 @@ def covers(resident: RunnerKey, required: RunnerKey) -> bool:
         return resident == required
     if resident.at_least or (resident.model, resident.shift) != (required.model, required.shift):
         return False
-    there, asked = dict(resident.options), dict(required.options)
-    window, needed = there.pop("num_ctx", 0), asked.pop("num_ctx", 0)
-    return there == asked and window >= needed
+    there, required_options = dict(resident.options), dict(required.options)
+    window, needed = there.pop("num_ctx", 0), required_options.pop("num_ctx", 0)
+    return there == required_options and window >= needed
 
 
 def concrete(key: RunnerKey) -> RunnerKey:

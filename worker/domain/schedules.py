@@ -91,23 +91,23 @@ class ScheduleSpec:
     @property
     def plain(self) -> dict[str, Any]:
         """As it is stored, and as a YAML file says it: what is as it always is, is left out."""
-        said: dict[str, Any] = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name == "cron" or (value != one.default and value not in ((), {}, None)):
-                said[one.name] = list(value) if isinstance(value, tuple) else value
-        return said
+        values: dict[str, Any] = {}
+        for attribute in fields(self):
+            value = getattr(self, attribute.name)
+            if attribute.name == "cron" or (value != attribute.default and value not in ((), {}, None)):
+                values[attribute.name] = list(value) if isinstance(value, tuple) else value
+        return values
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "ScheduleSpec":
         """What ``plain`` gave; fields of a newer version are passed over."""
-        known = {one.name for one in fields(cls)}
-        said: dict[str, Any] = {
+        known = {attribute.name for attribute in fields(cls)}
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in plain.items()
             if name in known
         }
-        return cls(**said)
+        return cls(**values)
 
 
 @record

@@ -60,8 +60,8 @@ class Selection:
         """
         values: dict[str, Any] = {"batch_id": self.batch_id}
         for name in _LISTS:
-            given = getattr(self, name)
-            values[name] = None if given is None else sorted(given)
+            condition = getattr(self, name)
+            values[name] = None if condition is None else sorted(condition)
         values["metadata"] = [list(pair) for pair in self.metadata] or None
         values["answers"] = self.answers.stored or None
         values["since"] = None if self.since is None else self.since.isoformat()
@@ -96,8 +96,8 @@ class Selection:
 
     def among(self, states: Iterable[JobState]) -> "Selection":
         """The same jobs, those in one of ``states`` alone."""
-        wanted = frozenset(states)
-        return replace(self, states=wanted if self.states is None else wanted & self.states)
+        allowed = frozenset(states)
+        return replace(self, states=allowed if self.states is None else allowed & self.states)
 
 
 def _moment(stored: str | None) -> datetime | None:

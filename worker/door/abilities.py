@@ -25,7 +25,9 @@ def inabilities(needs: Sequence[str], model: str, models: Mapping[str, ModelFact
 def inability_problem(line: int, model: str, need: str, models: Mapping[str, ModelFacts]) -> Problem:
     """What is wrong, and which other models would do."""
     name, cannot, advice = _WORDS[need]
-    able = sorted(other for other, told in models.items() if need in (told.capabilities or ()))[:_MOST_NAMES]
+    able = sorted(other for other, facts in models.items() if need in (facts.capabilities or ()))[
+        :_MOST_NAMES
+    ]
     others = f", or ask one that does: {', '.join(able)}" if able else ""
     message = f"{model} {cannot}, as its hosts say; {advice}{others}"
     return Problem(line, name, "unsupported", message)

@@ -56,15 +56,15 @@ def missing_parents(database: Database, batch_id: int, intake: Intake) -> list[P
         seq = intake.place_of(custom_id, model)
         return stored(custom_id, model) if seq is None else job_id(batch_id, seq)
 
-    every = {(one.custom_id, one.model): job_id(batch_id, one.seq) for one in intake.following}
+    every = {(job.custom_id, job.model): job_id(batch_id, job.seq) for job in intake.following}
     return _resolved(intake.following, place, every)[1]
 
 
 def _by_name(
     database: Database, batch_id: int, following: Sequence[Following]
 ) -> tuple[Place, Mapping[tuple[str, str], int]]:
-    names = {one.custom_id for one in following}
-    names |= {name for one in following for name in one.after.parents if isinstance(name, str)}
+    names = {follower.custom_id for follower in following}
+    names |= {name for follower in following for name in follower.after.parents if isinstance(name, str)}
     with database.read() as conn:
         there = {name: job.id for name, job in stored_jobs(conn, batch_id, sorted(names)).items()}
     by_name: dict[str, list[int]] = defaultdict(list)
@@ -87,7 +87,9 @@ def _link(
 ) -> list[Problem]:
     links, problems = _resolved(following, place, numbers)
     lines = {
-        numbers[one.custom_id, one.model]: one for one in following if (one.custom_id, one.model) in numbers
+        numbers[follower.custom_id, follower.model]: follower
+        for follower in following
+        if (follower.custom_id, follower.model) in numbers
     }
     outside = {link.parent for link in links if link.parent not in lines}
     carried = {job for link in links if link.carry for job in (link.job, link.parent)}
@@ -100,13 +102,13 @@ def _link(
         if link.parent in outside and link.parent not in stored:
             problems.append(_problem(at, "unknown", f"after: there is no job {link.parent:,}"))
         elif link.carry and link.parent in stored and link.job in stored:
-            told = _cannot_go_on(stored[link.parent], stored[link.job])
-            problems += [_problem(at, "conflict", told)] if told else []
+            message = _cannot_go_on(stored[link.parent], stored[link.job])
+            problems += [_problem(at, "conflict", message)] if message else []
     circle = _circle(links) if not problems else None
     if circle is not None:
         at = lines[circle[0]]
-        told = " after ".join(lines[job].custom_id for job in circle[:5])
-        problems.append(_problem(at, "circle", f"after: these wait for each other: {told}"))
+        order = " after ".join(lines[job].custom_id for job in circle[:5])
+        problems.append(_problem(at, "circle", f"after: these wait for each other: {order}"))
     if problems:
         return problems
     for start in range(0, len(links), CHUNK):
@@ -148,18 +150,22 @@ def _resolved(
 ) -> tuple[list[Link], list[Problem]]:
     links: list[Link] = []
     problems: list[Problem] = []
-    for one in following:
-        job = numbers.get((one.custom_id, one.model))
+    for follower in following:
+        job = numbers.get((follower.custom_id, follower.model))
         if job is None:
             continue  # it was running when its line changed, and is left as it is
-        for name in one.after.parents:
-            parent = name if isinstance(name, int) else place(name, one.model)
+        for name in follower.after.parents:
+            parent = name if isinstance(name, int) else place(name, follower.model)
             if parent is None:
                 if len(problems) < MOST_PROBLEMS:
-                    message = f"after: no line that was read has the custom_id {name!r} (for {one.model})"
-                    problems.append(_problem(one, "unknown", message))
+                    message = (
+                        f"after: no line that was read has the custom_id {name!r} (for {follower.model})"
+                    )
+                    problems.append(_problem(follower, "unknown", message))
                 continue
-            links.append(Link(job, parent, one.after.carry, one.after.release, one.after.combines))
+            links.append(
+                Link(job, parent, follower.after.carry, follower.after.release, follower.after.combines)
+            )
     return links, problems
 
 

@@ -157,7 +157,7 @@ def _shared(first: Sequence[str], last: Sequence[str]) -> list[str]:
     ['A', 'B']
     """
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return [one for one, _ in pairs]
+    return [heading for heading, _ in pairs]
 
 
 def _combination(

@@ -104,22 +104,22 @@ def prepare(
             if not checked and not is_table(file.name):
                 _check(templates.prompt, templates.system)
                 checked = True
-            for one in read_all(file, asking.rules, reader=reader):
-                if isinstance(one, DocumentRefused):
-                    refused.append(one)
+            for document in read_all(file, asking.rules, reader=reader):
+                if isinstance(document, DocumentRefused):
+                    refused.append(document)
                     continue
                 try:
-                    lines = job_lines(one, templates, window, long=asking.long)
+                    lines = job_lines(document, templates, window, long=asking.long)
                 except DocumentRefused as error:
                     refused.append(error)
                     continue
                 for line in lines:
                     main.add(line)
-                remarks.add(one)
+                remarks.add(document)
                 documents += 1
                 long += len(lines) > 1
-                if one.blank_pages and one.pages is not None:
-                    incomplete.append(Incomplete(one.name, one.blank_pages, len(one.pages)))
+                if document.blank_pages and document.pages is not None:
+                    incomplete.append(Incomplete(document.name, document.blank_pages, len(document.pages)))
                 if progress is not None:
                     progress(documents)
         if not documents:
@@ -188,13 +188,13 @@ def first_prompts(
     with Reader() as reader:
         for file in find_documents(asking.patterns, asking.roots, exclude=asking.exclude, left_out=left_out):
             found_any += 1
-            for one in read_all(file, asking.rules, reader=reader):
+            for document in read_all(file, asking.rules, reader=reader):
                 try:
-                    if isinstance(one, DocumentRefused):
-                        raise one
+                    if isinstance(document, DocumentRefused):
+                        raise document
                     if remarks is not None:
-                        remarks.add(one)
-                    for line in own_lines(one, templates, window, long=asking.long):
+                        remarks.add(document)
+                    for line in own_lines(document, templates, window, long=asking.long):
                         yield line["custom_id"], line.get("system"), line["prompt"]
                 except DocumentRefused as error:
                     refused.append(error)
@@ -241,11 +241,11 @@ def _nothing(
         if any(left_out.values()):
             message += f"; left out: {omissions(left_out)}"
         return InputRefused([Problem(0, "--documents", "empty", message)])
-    reasons = {(one.code, one.message) for one in refused}
+    reasons = {(refusal.code, refusal.message) for refusal in refused}
     if len(reasons) == 1 and refused[0].code == "template_error":  # the same for every document
         problem = Problem(0, "--template", refused[0].code, str(refused[0]))
         return InputRefused([problem], more_problems=len(refused) - 1)
-    problems = [Problem(0, "--documents", one.code, str(one)) for one in refused[:20]]
+    problems = [Problem(0, "--documents", refusal.code, str(refusal)) for refusal in refused[:20]]
     message = f"none of the {matches:,} files that match holds a document"
     return InputRefused(
         problems or [Problem(0, "--documents", "empty", message)], more_problems=max(0, len(refused) - 20)

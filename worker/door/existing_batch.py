@@ -143,8 +143,8 @@ def _with_models(database: Database, batch: Batch, check_models: CheckModels, cl
     """The models of jobs that have not ended are there, and jobs that were held because they were missing go on."""
     with database.read() as conn:
         keys = [key for key, states in jobs_by_runner_key(conn, batch.id).items() if set(states) - FINAL]
-    wanted = dict.fromkeys((RunnerKey.parse(key).model for key in keys), 0)
-    problems = check_models(wanted) if wanted else []
+    by_model = dict.fromkeys((RunnerKey.parse(key).model for key in keys), 0)
+    problems = check_models(by_model) if by_model else []
     if problems:
         raise InputRefused(problems)
     missing = frozenset({str(Code.MODEL_MISSING)})

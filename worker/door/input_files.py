@@ -93,12 +93,12 @@ def _line(question: Question, chosen: Selection, *, named: bool) -> dict[str, ob
     if question.after:
         # what is asked again too goes by its name there; of what is not, the answer of then holds
         line["after"] = [
-            one.custom_id
-            if one.batch_id == chosen.batch_id
-            and (chosen.states is None or one.state in chosen.states)
+            parent.custom_id
+            if parent.batch_id == chosen.batch_id
+            and (chosen.states is None or parent.state in chosen.states)
             and not (chosen.codes or chosen.answers)
-            else one.id
-            for one in question.after
+            else parent.id
+            for parent in question.after
         ]
         line["carry"] = "context" if question.carries else "none"
         line["after_failed"] = "release" if question.release else "fail"
@@ -110,12 +110,12 @@ def _described(rows: BatchRows) -> str:
     codes = f" with code {', '.join(sorted(rows.codes))}" if rows.codes else ""
     answers = "".join(
         f", {what}"
-        for what, given in (
+        for what, condition in (
             ("cut", rows.answers.cut),
             ("empty", rows.answers.empty),
             (f"with prompt_fit {' or '.join(sorted(rows.answers.fits))}", rows.answers.fits),
         )
-        if given
+        if condition
     )
     return f"{'in state ' if rows.states else ''}{states}{codes}{answers}"
 

@@ -203,8 +203,8 @@ class Intake:
     ) -> Iterator[tuple[InputLine, ParsedLine, Terms]]:
         """The lines that are jobs."""
         most = MOST_JOBS // self._each
-        for number, given in enumerate(lines, start=1):
-            line = given if isinstance(given, InputLine) else InputLine(number, given)
+        for number, item in enumerate(lines, start=1):
+            line = item if isinstance(item, InputLine) else InputLine(number, item)
             if line.raw is not None and not line.raw.strip():
                 continue
             if line.line > most:

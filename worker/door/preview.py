@@ -59,8 +59,10 @@ def summary(preview: Preview, *, unsampled: int = 0) -> str:
     )
     if not preview.longest:
         return f"{counted}."
-    longest = max(preview.longest.values(), key=lambda one: one.tokens)
-    windows = {model: one.window for model, one in preview.longest.items() if one.window is not None}
+    longest = max(preview.longest.values(), key=lambda prompts: prompts.tokens)
+    windows = {
+        model: prompts.window for model, prompts in preview.longest.items() if prompts.window is not None
+    }
     shown = [f"{model} takes {window:,}" for model, window in list(windows.items())[:3]]
     if len(windows) > len(shown):
         shown.append(f"{len(windows) - len(shown)} more models")

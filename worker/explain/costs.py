@@ -70,10 +70,10 @@ def what_costs_time(costs: Costs) -> list[str]:
         *_on_the_cpu(costs),
         *_at_once(costs),
         *(
-            told
+            sentence
             for spent in costs.spent
             if spent.jobs >= FEW and spent.seconds > 0
-            for told in _answers(spent)
+            for sentence in _answers(spent)
         ),
     ]
 
@@ -99,12 +99,12 @@ def _more_urgent(costs: Costs) -> str:
 
 
 def _loading(costs: Costs) -> Iterator[str]:
-    loads = sum(one.loads for one in costs.loading)
-    seconds = sum(one.load_seconds for one in costs.loading)
-    elapsed = sum(one.seconds for one in costs.loading)
+    loads = sum(part.loads for part in costs.loading)
+    seconds = sum(part.load_seconds for part in costs.loading)
+    elapsed = sum(part.seconds for part in costs.loading)
     if loads < 2 or not elapsed or seconds / elapsed < LOADING:
         return
-    host = max(costs.loading, key=lambda one: one.load_seconds).host
+    host = max(costs.loading, key=lambda part: part.load_seconds).host
     yield (
         f"loading took {seconds / elapsed:.0%} of the hosts' time ({loads:,} loads, {span(seconds)}): fewer models in "
         f"one batch, larger batches, or where two fit side by side: caravan hosts set {host} --models 2"
@@ -127,11 +127,11 @@ def _on_the_cpu(costs: Costs) -> Iterator[str]:
 
 
 def _at_once(costs: Costs) -> Iterator[str]:
-    for one in costs.at_once:
-        answers = "1 answer" if one.answers == 1 else f"{one.answers} answers"
+    for host in costs.at_once:
+        answers = "1 answer" if host.answers == 1 else f"{host.answers} answers"
         yield (
-            f"{one.host} gives {answers} of {one.model} at once, its slots are {one.slots}: start Ollama there with "
-            f"OLLAMA_NUM_PARALLEL={one.slots}, unless the model or its memory allow no more"
+            f"{host.host} gives {answers} of {host.model} at once, its slots are {host.slots}: start Ollama there with "
+            f"OLLAMA_NUM_PARALLEL={host.slots}, unless the model or its memory allow no more"
         )
 
 
@@ -167,7 +167,7 @@ def read_costs(
     models = {RunnerKey.parse(key).model for key in runner_keys}
     going = batch.state is BatchState.OPEN
     everything = open_jobs(conn) if going else []
-    mine = [one.priority for one in everything if one.batch_id == batch.id]
+    mine = [item.priority for item in everything if item.batch_id == batch.id]
     priority = max(mine, default=Priority.NORMAL)
     return Costs(
         batch_id,
@@ -176,7 +176,9 @@ def read_costs(
         loading=loading_since(conn, batch.created_at, until=batch.finished_at or now),
         at_once=_fewer(conn, models, now) if going else (),
         rivals=_read_rivals(conn, batch, everything, priority) if mine else (),
-        loaded={host: [one for one in there if one.name in models] for host, there in (loaded or {}).items()},
+        loaded={
+            host: [item for item in there if item.name in models] for host, there in (loaded or {}).items()
+        },
     )
 
 

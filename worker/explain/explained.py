@@ -73,16 +73,16 @@ def explain(
     with database.read() as conn:
         job = _find_job(conn, reference)
         if job is None:
-            told, situation = _explain_batch(conn, reference, now, zone=zone, server=server)
+            explained, situation = _explain_batch(conn, reference, now, zone=zone, server=server)
         else:
             return _explain_job(conn, job, now, zone=zone, server=server)
     # no transaction is open while hosts are asked
-    running = told.state == BatchState.OPEN and bool(situation.counts.get(JobState.RUNNING))
+    running = explained.state == BatchState.OPEN and bool(situation.counts.get(JobState.RUNNING))
     there = loaded() if running and loaded is not None else {}
     keys = [key for model in situation.models for key in model.runner_keys]
     with database.read() as conn:
-        costs = read_costs(conn, told.batch_id, now=now, runner_keys=keys, loaded=there)
-    return replace(told, sentences=(*told.sentences, *what_costs_time(costs)))
+        costs = read_costs(conn, explained.batch_id, now=now, runner_keys=keys, loaded=there)
+    return replace(explained, sentences=(*explained.sentences, *what_costs_time(costs)))
 
 
 def _find_job(conn: Connection, reference: str) -> JobNow | None:
@@ -105,7 +105,7 @@ def _find_job(conn: Connection, reference: str) -> JobNow | None:
     if not ids:
         raise NotFound(f"batch {within.id} ({within.name}) has no job {custom_id!r}")
     if len(ids) > 1:
-        several = [read_job(conn, one) for one in ids]
+        several = [read_job(conn, job_id) for job_id in ids]
         message = ", ".join(f"{job.id} ({job.model})" for job in several)
         raise Conflict(f"batch {within.id} has several jobs {custom_id!r}, one per model: {message}")
     return read_job(conn, ids[0])
@@ -118,23 +118,23 @@ def _explain_batch(
     situation = read_situation(conn, batch.id, now=now, server=server)
     assert situation.progress is not None
     counts = situation.counts
-    told = [
+    lines = [
         f"batch {batch.id} ({batch.name}) is {batch.state}: "
         + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
     ]
-    told += [f"{n:,} failed with {_advised(code)}" for code, n in situation.failures.items()]
-    told += why_nothing_moves(situation, now, zone=zone)
+    lines += [f"{n:,} failed with {_advised(code)}" for code, n in situation.failures.items()]
+    lines += why_nothing_moves(situation, now, zone=zone)
     if situation.progress.batch.state is BatchState.OPEN and situation.progress.open:
-        told += _at_work(situation)
+        lines += _at_work(situation)
     elif situation.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
-        told.append("nothing is left to do; it is settled within seconds, where something serves")
-    return Explained(batch.id, None, None, str(batch.state), tuple(told)), situation
+        lines.append("nothing is left to do; it is settled within seconds, where something serves")
+    return Explained(batch.id, None, None, str(batch.state), tuple(lines)), situation
 
 
 def _at_work(situation: Situation) -> Iterator[str]:
-    wanted = {key for model in situation.models for key in model.runner_keys}
+    keys = {key for model in situation.models for key in model.runner_keys}
     for host in situation.hosts:
-        if host.serving and host.running and holds(host, wanted):
+        if host.serving and host.running and holds(host, keys):
             yield f"{host.name} holds {short(host.resident or '')} and runs {host.running}{_speed(host)}"
 
 
@@ -147,37 +147,37 @@ def _explain_job(
 ) -> Explained:
     attempts = list_attempts(conn, job.id)
     situation = read_situation(conn, job.batch_id, now=now, server=server)
-    told = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
+    lines = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
     match job.state:
         case JobState.QUEUED:
-            told += _explain_queued(conn, job, situation, now, zone=zone)
+            lines += _explain_queued(conn, job, situation, now, zone=zone)
         case JobState.WAITING:
-            told += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
+            lines += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
         case JobState.SCHEDULED:
-            told += _explain_scheduled(job, situation, attempts, now, zone=zone)
+            lines += _explain_scheduled(job, situation, attempts, now, zone=zone)
         case JobState.RUNNING:
-            told += _explain_running(job, situation, now, zone)
+            lines += _explain_running(job, situation, now, zone)
         case JobState.HELD:
             code = job.hold_code or ""
-            told.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
-            told.append(f"then: caravan retry {job.batch_id} --state held")
+            lines.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
+            lines.append(f"then: caravan retry {job.batch_id} --state held")
         case JobState.FAILED:
             result = get_result(conn, job.id)
-            told.append(_advised(result.error_code or "") + f": {result.error_message or ''}")
-            told.append(f"to try it again: caravan retry {job.batch_id}")
+            lines.append(_advised(result.error_code or "") + f": {result.error_message or ''}")
+            lines.append(f"to try it again: caravan retry {job.batch_id}")
         case JobState.SUCCEEDED:
             result = get_result(conn, job.id)
             made = f"{result.output_tokens or 0:,} tokens"
             if result.embedding is not None:
                 made = f"a vector of {len(result.embedding) // VECTOR_BYTES:,} numbers"
-            told.append(f"{made} from {result.host} in {span(result.total_seconds or 0)}")
-            told += _flaws(result, job)
+            lines.append(f"{made} from {result.host} in {span(result.total_seconds or 0)}")
+            lines += _flaws(result, job)
         case JobState.CANCELLED | JobState.EXPIRED:
             pass
     if job.finished_at is None and get_result(conn, job.id).state is JobState.SUCCEEDED:
-        told.append("it is asked again; its old answer stays until a new one is stored")
+        lines.append("it is asked again; its old answer stays until a new one is stored")
     return Explained(
-        job.batch_id, job.id, job.custom_id, str(job.state), tuple(told), attempts=tuple(attempts)
+        job.batch_id, job.id, job.custom_id, str(job.state), tuple(lines), attempts=tuple(attempts)
     )
 
 

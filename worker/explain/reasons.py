@@ -37,7 +37,7 @@ def moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
 def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | None = None) -> list[str]:
     """What stands between the jobs and their answers, the nearest cause first; empty where nothing is in the way."""
     progress = situation.progress
-    told: list[str] = []
+    reasons: list[str] = []
     if progress is not None:
         batch = progress.batch
         match batch.state:
@@ -50,15 +50,15 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
             case BatchState.PAUSED:
                 why = f": {situation.pause_reason}" if situation.pause_reason else ""
                 remedy = f"caravan resume {batch.id}"
-                told.append(f"batch {batch.id} is paused{why}{'' if remedy in why else f'; {remedy}'}")
+                reasons.append(f"batch {batch.id} is paused{why}{'' if remedy in why else f'; {remedy}'}")
             case BatchState.OPEN:
                 pass
         if situation.hours is not None and situation.hours.closed:
-            told.append(
+            reasons.append(
                 f"batch {batch.id} is outside of its window ({situation.hours.text}), which opens "
                 f"{_opens(situation.hours.opens_at, now, zone)}; caravan edit {batch.id} --no-window"
             )
-    told += _held(situation)
+    reasons += _held(situation)
     paused = progress is not None and progress.batch.state is BatchState.PAUSED
     waiting = [model for model in situation.models if model.waiting or model.running]
     closed = situation.hours is not None and situation.hours.closed
@@ -67,10 +67,10 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
     # one process that does everything lets a host go while all that is left waits for its time
     idle = situation.server is not Server.WORKERS and retry_at is not None and retry_at > now
     if waiting and not paused and not closed and not idle:
-        told += _hosts_in_the_way(situation, now, zone=zone)
+        reasons += _hosts_in_the_way(situation, now, zone=zone)
     if retry_at is not None and not paused:
-        told.append(f"the next retry is at {until(retry_at, now, zone)}")
-    return told
+        reasons.append(f"the next retry is at {until(retry_at, now, zone)}")
+    return reasons
 
 
 def _held(situation: Situation) -> Iterator[str]:
@@ -116,8 +116,8 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
         if not having:
             yield no_host_has(model.model, situation)
         concerned.update((host.name, host) for host in having)
-    wanted = {key for model in situation.models for key in model.runner_keys}
-    yield from in_the_way(situation, list(concerned.values()), wanted, now, zone=zone)
+    keys = {key for model in situation.models for key in model.runner_keys}
+    yield from in_the_way(situation, list(concerned.values()), keys, now, zone=zone)
 
 
 def in_the_way(

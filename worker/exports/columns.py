@@ -138,9 +138,9 @@ def table_columns(
         with database.read() as conn:
             recipe = recipe_of(conn, batch_id) or {}
     fields, size = _with_what_is_there(database, batch_id, fields)
-    seen, whole = _kinds_of_metadata(database, batch_id)
-    inputs = _input_columns(recipe, seen, columns, fields)
-    id_again = lean and recipe.get("id_column") in [one.column.name for one in inputs]
+    kinds, whole = _kinds_of_metadata(database, batch_id)
+    inputs = _input_columns(recipe, kinds, columns, fields)
+    id_again = lean and recipe.get("id_column") in [shown.column.name for shown in inputs]
     ours = [] if id_again or "custom_id" in fields.less else [ID]
     ours += _columns_of_caravan(inputs, fields, size=size, lean=lean)
     if (metadata or not whole) and "metadata" not in fields.less:
@@ -149,7 +149,7 @@ def table_columns(
     if reserved is not None:
         inputs = [*_renamed(inputs, {*names, *reserved}, "input_")]
     else:
-        own = {one.column.name for one in inputs}
+        own = {shown.column.name for shown in inputs}
         inputs = [*_renamed(inputs, (), "input_")]  # a name that is empty
         ours = [*_renamed(ours, own, "caravan_")]
         _say_renamed(sorted(names & own), say)
@@ -180,19 +180,19 @@ def _with_what_is_there(
 def _input_columns(
     recipe: Mapping[str, Any], kinds: Mapping[str, int], columns: Sequence[str] | None, fields: Fields
 ) -> list[ResultColumn]:
-    given: dict[str, ResultColumn] = {}
+    by_name: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
-        given[id_column] = column(id_column, "text", ID.value)
+        by_name[id_column] = column(id_column, "text", ID.value)
     if "prompt" not in recipe and "documents" not in recipe and "prompt" not in kinds:
-        given["prompt"] = column("prompt", "text", PROMPT)
+        by_name["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in kinds.items():
-        given[key] = column(key, _kind(kind), partial(_of_metadata, key))
+        by_name[key] = column(key, _kind(kind), partial(_of_metadata, key))
     place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
-    inputs = sorted(given.values(), key=lambda one: place.get(one.column.name, len(place)))
+    inputs = sorted(by_name.values(), key=lambda field: place.get(field.column.name, len(place)))
     if "prompt" in fields.less:
-        inputs = [one for one in inputs if one.value is not PROMPT]
-    return [replace(one, column=replace(one.column, own=True)) for one in inputs]
+        inputs = [field for field in inputs if field.value is not PROMPT]
+    return [replace(field, column=replace(field.column, own=True)) for field in inputs]
 
 
 def _columns_of_caravan(
@@ -200,15 +200,15 @@ def _columns_of_caravan(
 ) -> list[ResultColumn]:
     made = [column(name, kind, value) for name, kind, value in OF_RESULT]
     if lean and "timing" not in fields.more:
-        made = [one for one in made if one.column.name not in TIMING]
-    has_prompt = any(one.value is PROMPT for one in inputs)
+        made = [field for field in made if field.column.name not in TIMING]
+    has_prompt = any(field.value is PROMPT for field in inputs)
     beyond = [
         column(name, *MORE[name], size=size if name == "embedding" else None)
         for name in fields.more
         if name in MORE and name != "reasoning" and not (name == "prompt" and has_prompt)
     ]
     less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
-    return [one for one in (*made, *beyond) if one.column.name not in less]
+    return [field for field in (*made, *beyond) if field.column.name not in less]
 
 
 def _say_renamed(names: Sequence[str], say: Say | None) -> None:
@@ -223,7 +223,7 @@ def common_columns(fields: Fields) -> list[ResultColumn]:
     every = [ID, *made]
     every.append(METADATA)
     less = {*fields.less, *(("error_code", "error_message") if "error" in fields.less else ())}
-    return [one for one in every if one.column.name not in less]
+    return [field for field in every if field.column.name not in less]
 
 
 def column(
@@ -236,14 +236,14 @@ def _renamed(
     columns: Sequence[ResultColumn], reserved: Collection[str], prefix: str
 ) -> Iterator[ResultColumn]:
     """The columns, those with a name that is ``reserved``, or with none, under another one."""
-    names = {*reserved, *(one.column.name for one in columns if one.column.name not in reserved)}
-    for one in columns:
-        name = one.column.name
+    names = {*reserved, *(field.column.name for field in columns if field.column.name not in reserved)}
+    for field in columns:
+        name = field.column.name
         if name in reserved or not name:
             while name in names or not name:
                 name = f"{prefix}{name}"
             names.add(name)
-        yield replace(one, column=replace(one.column, name=name))
+        yield replace(field, column=replace(field.column, name=name))
 
 
 def _of_metadata(key: str, row: ResultRow) -> Any:
@@ -321,17 +321,17 @@ _TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT = 1, 2, 4, 8, 16
 
 def _kinds_of_metadata(database: Database, batch_id: int | None) -> tuple[dict[str, int], bool]:
     """The keys of a batch's metadata with what they hold, and whether these are all keys."""
-    seen: dict[str, int] = {}
+    kinds: dict[str, int] = {}
     whole = True
     for own in iter_metadata(database, batch_id):
         for key, value in own.items():
-            if key in seen:
-                seen[key] |= _kinds_of(value)
-            elif len(seen) < MOST_INPUT_COLUMNS:
-                seen[key] = _kinds_of(value)
+            if key in kinds:
+                kinds[key] |= _kinds_of(value)
+            elif len(kinds) < MOST_INPUT_COLUMNS:
+                kinds[key] = _kinds_of(value)
             else:
                 whole = False
-    return seen, whole
+    return kinds, whole
 
 
 def _kinds_of(value: Any) -> int:

@@ -111,10 +111,8 @@ def _fitting(
         if column.column.name in there and not takes(there[column.column.name], column.column.kind)
     ]
     if missing or wrong:
-        said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"has columns of another type: {', '.join(wrong)}"] if wrong else []
-        message = (
-            f"--to-table: table {table} {' and '.join(said)}; name a table that is not there yet, or mend it"
-        )
+        faults = [f"lacks {', '.join(missing)}"] if missing else []
+        faults += [f"has columns of another type: {', '.join(wrong)}"] if wrong else []
+        message = f"--to-table: table {table} {' and '.join(faults)}; name a table that is not there yet, or mend it"
         raise InputRefused([Problem(0, "--to-table", "wrong_columns", message)])
     return [column for column in columns if column.column.name in there]

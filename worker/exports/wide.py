@@ -83,8 +83,8 @@ def _laid_out(database: Database, chosen: Selection) -> tuple[list[int], list[Gr
     assert chosen.batch_id is not None
     with database.read() as conn:
         of = family(conn, chosen.batch_id)
-        asked = models_of_batches(conn, of)
-    return of, groups_of(asked, chosen.models)
+        sources = models_of_batches(conn, of)
+    return of, groups_of(sources, chosen.models)
 
 
 def _lean(fields: Fields) -> Fields:
@@ -101,19 +101,21 @@ def wide_table(
     less = _lean(fields).less
     only_input = Fields(tuple(name for name in fields.more if name == "prompt"), frozenset(made) | less)
     inputs = table_columns(database, of[0], metadata=not lean, fields=only_input, lean=lean, say=say)
-    last = [one for one in inputs if one.value is METADATA.value]
-    inputs = [one for one in inputs if one.value is not METADATA.value]
+    last = [field for field in inputs if field.value is METADATA.value]
+    inputs = [field for field in inputs if field.value is not METADATA.value]
     cells = [column(name, *made[name]) for name in CELLS if name not in less]
-    beyond = [one for one in table_columns(database, of[0], fields=fields) if one.column.name in _BEYOND]
-    cells += [one for one in beyond if one.column.name in fields.more]
-    names = {one.column.name for one in (*inputs, *last)}
+    beyond = [
+        field for field in table_columns(database, of[0], fields=fields) if field.column.name in _BEYOND
+    ]
+    cells += [field for field in beyond if field.column.name in fields.more]
+    names = {field.column.name for field in (*inputs, *last)}
     spread = [(group, cell) for group in groups for cell in cells if cell.column.name == "answer"]
     spread += [(group, cell) for group in groups for cell in cells if cell.column.name != "answer"]
-    columns = [one.column for one in inputs]
+    columns = [field.column for field in inputs]
     columns += [
         Column(_free(f"{cell.column.name}_{group.name}", names), cell.column.kind) for group, cell in spread
     ]
-    columns += [one.column for one in last]
+    columns += [field.column for field in last]
     long = with_prompts(fields.long, inputs)
 
     def rows() -> Iterator[list[Any]]:

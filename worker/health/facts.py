@@ -131,7 +131,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
 
 def _host(row: HostRow, waiting: Sequence[Waiting], *, running: int) -> HostStatus:
     blocked = {block.model for block in row.blocks}
-    work = [one.oldest_at for one in waiting if row.may_have(one.model) and one.model not in blocked]
+    work = [entry.oldest_at for entry in waiting if row.may_have(entry.model) and entry.model not in blocked]
     return HostStatus(
         name=row.name,
         health=row.health,

@@ -130,7 +130,7 @@ def findings(facts: HealthFacts, limits: HealthLimits) -> list[Finding]:
             *_jobs(facts, limits),
         ]
         problems[:0] = [*_services(facts), *_defects(facts), *_unreadable(facts)]
-    return sorted(problems, key=lambda one: not one.bad)
+    return sorted(problems, key=lambda problem: not problem.bad)
 
 
 def _processes(facts: HealthFacts) -> Iterator[Finding]:
@@ -149,15 +149,15 @@ def _up(facts: HealthFacts) -> Iterator[Finding]:
     pulse = facts.pulses.get("up")
     if pulse is not None:
         if facts.ended or _missed(pulse, facts):
-            told = f"caravan up: last seen {_ago(facts.now - pulse.at)} ago"
-            yield Finding(Kind.SERVING, "up", told, "start it again: caravan up")
+            message = f"caravan up: last seen {_ago(facts.now - pulse.at)} ago"
+            yield Finding(Kind.SERVING, "up", message, "start it again: caravan up")
         return
     if facts.held or any(host.serving for host in facts.hosts):
         return
     jobs = sum(waiting.jobs for waiting in facts.waiting)
     if jobs:
-        told = f"{jobs:,} jobs wait, and nobody serves"
-        yield Finding(Kind.SERVING, "nobody", told, "caravan up, or give the same caravan run again")
+        message = f"{jobs:,} jobs wait, and nobody serves"
+        yield Finding(Kind.SERVING, "nobody", message, "caravan up, or give the same caravan run again")
 
 
 def _services(facts: HealthFacts) -> Iterator[Finding]:
@@ -198,15 +198,15 @@ def _unreadable(facts: HealthFacts) -> Iterator[Finding]:
 
 
 def _schedules(facts: HealthFacts) -> Iterator[Finding]:
-    for one in facts.unfired:
-        if facts.now - one.since >= FIRING_PATIENCE:
-            told = f"schedule {one.name}: was to fire {_ago(facts.now - one.since)} ago, and nothing is asked yet"
-            remedy = f"caravan up, or look at control and beat; then: caravan schedule history {one.name}"
-            yield Finding(Kind.SCHEDULES, one.name, told, remedy)
+    for unfired in facts.unfired:
+        if facts.now - unfired.since >= FIRING_PATIENCE:
+            message = f"schedule {unfired.name}: was to fire {_ago(facts.now - unfired.since)} ago, and nothing is asked yet"
+            remedy = f"caravan up, or look at control and beat; then: caravan schedule history {unfired.name}"
+            yield Finding(Kind.SCHEDULES, unfired.name, message, remedy)
 
     for night in facts.failed_nights:
-        told = f"schedule {night.name}: its last firing ({night.fire_at:%Y-%m-%d %H:%M} UTC) failed: {night.reason}"
-        yield Finding(Kind.SCHEDULES, night.name, told, f"caravan schedule show {night.name}")
+        message = f"schedule {night.name}: its last firing ({night.fire_at:%Y-%m-%d %H:%M} UTC) failed: {night.reason}"
+        yield Finding(Kind.SCHEDULES, night.name, message, f"caravan schedule show {night.name}")
 
 
 def _missed(pulse: Pulse, facts: HealthFacts) -> bool:
@@ -226,12 +226,12 @@ def _hosts(facts: HealthFacts) -> Iterator[Finding]:
             case Health.UNREACHABLE:
                 if host.since is None or facts.now - host.since >= HOST_PATIENCE:
                     since = "" if host.since is None else f" for {_ago(facts.now - host.since)}"
-                    told = f"{host.name} cannot be reached{since}: {reason}"
-                    yield Finding(Kind.HOSTS, host.name, told, f"caravan hosts check {host.name}")
+                    message = f"{host.name} cannot be reached{since}: {reason}"
+                    yield Finding(Kind.HOSTS, host.name, message, f"caravan hosts check {host.name}")
             case Health.QUARANTINED:
-                told = f"{host.name} answers and does not generate: {reason}"
+                message = f"{host.name} answers and does not generate: {reason}"
                 remedy = f"restart its Ollama, then caravan hosts resume {host.name}"
-                yield Finding(Kind.HOSTS, host.name, told, remedy)
+                yield Finding(Kind.HOSTS, host.name, message, remedy)
             case Health.SLOW:
                 yield Finding(
                     Kind.HOSTS,
@@ -248,7 +248,7 @@ def _hosts(facts: HealthFacts) -> Iterator[Finding]:
 
 def _models(facts: HealthFacts) -> Iterator[Finding]:
     """What failed of ``caravan models``: bad where jobs wait for the model, else a note."""
-    wanted = {waiting.model for waiting in facts.waiting}
+    needed = {waiting.model for waiting in facts.waiting}
     for part in facts.failed_models:
         ended = "" if part.changed_at is None else f" {_ago(facts.now - part.changed_at)} ago"
         message = (
@@ -256,7 +256,7 @@ def _models(facts: HealthFacts) -> Iterator[Finding]:
         )
         remedy = f"caravan models operations {part.operation_id} has the details; give the command again"
         about = f"{part.host}.{part.model}"
-        yield Finding(Kind.HOSTS, about, message, remedy, bad=part.model in wanted)
+        yield Finding(Kind.HOSTS, about, message, remedy, bad=part.model in needed)
 
 
 def _idle(facts: HealthFacts, host: HostStatus) -> Iterator[Finding]:
@@ -266,17 +266,20 @@ def _idle(facts: HealthFacts, host: HostStatus) -> Iterator[Finding]:
     since = max(host.work_since, host.last_claim_at or host.work_since)
     if facts.now - since < CLAIM_PATIENCE:
         return
-    told = f"{host.name} has work and has taken none for {_ago(facts.now - since)}"
+    message = f"{host.name} has work and has taken none for {_ago(facts.now - since)}"
     if host.serving:
         yield Finding(
-            Kind.HOSTS, host.name, told, f"look at the log of its worker: caravan hosts history {host.name}"
+            Kind.HOSTS,
+            host.name,
+            message,
+            f"look at the log of its worker: caravan hosts history {host.name}",
         )
     elif facts.fleet:
         yield Finding(
-            Kind.HOSTS, host.name, f"{told}; no worker serves it", f"caravan worker --host {host.name}"
+            Kind.HOSTS, host.name, f"{message}; no worker serves it", f"caravan worker --host {host.name}"
         )
     else:
-        yield Finding(Kind.HOSTS, host.name, told, "look at the log of caravan up, or start it again")
+        yield Finding(Kind.HOSTS, host.name, message, "look at the log of caravan up, or start it again")
 
 
 def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
@@ -284,23 +287,27 @@ def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
     if limits.oldest_job is not None and there and facts.waiting:
         oldest = min(facts.waiting, key=lambda waiting: waiting.oldest_at)
         if facts.now - oldest.oldest_at > limits.oldest_job:
-            told = f"a job of {oldest.model} waits for {_ago(facts.now - oldest.oldest_at)}"
+            message = f"a job of {oldest.model} waits for {_ago(facts.now - oldest.oldest_at)}"
             yield Finding(
                 Kind.JOBS,
                 "oldest",
-                told,
+                message,
                 "caravan explain @last says what it waits for; more hosts, or a larger CARAVAN_OLDEST_JOB_HOURS",
             )
     if facts.held_jobs:
-        told = f"{facts.held_jobs:,} jobs are held"
-        yield Finding(Kind.JOBS, "held", told, "caravan jobs BATCH --state held says why", bad=False)
+        message = f"{facts.held_jobs:,} jobs are held"
+        yield Finding(Kind.JOBS, "held", message, "caravan jobs BATCH --state held says why", bad=False)
 
 
 def _disks(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
     for disk in facts.disks:
         if disk.free < limits.disk_free:
-            told = f"{disk.path} has {disk.free / 1e6:,.0f} MB left, less than {limits.disk_free / 1e6:,.0f}"
-            yield Finding(Kind.DISK, str(disk.path), told, "make room; answers that cannot be kept are lost")
+            message = (
+                f"{disk.path} has {disk.free / 1e6:,.0f} MB left, less than {limits.disk_free / 1e6:,.0f}"
+            )
+            yield Finding(
+                Kind.DISK, str(disk.path), message, "make room; answers that cannot be kept are lost"
+            )
 
 
 def _spools(facts: HealthFacts) -> Iterator[Finding]:
@@ -310,9 +317,9 @@ def _spools(facts: HealthFacts) -> Iterator[Finding]:
             remedy = "report the error that stands in the log; caravan db retry-spool stores them once it is mended"
             yield Finding(Kind.SPOOL, f"{spool.path.parent.name}/{spool.path.name}", message, remedy)
         elif facts.now - spool.since > SPOOL_PATIENCE:
-            told = f"{spool.path} holds answers that wait to be stored for {_ago(facts.now - spool.since)}"
+            text = f"{spool.path} holds answers that wait to be stored for {_ago(facts.now - spool.since)}"
             remedy = "start what serves that host on this machine: it stores them first of all"
-            yield Finding(Kind.SPOOL, spool.path.name, told, remedy)
+            yield Finding(Kind.SPOOL, spool.path.name, text, remedy)
 
 
 def _ago(span: timedelta) -> str:

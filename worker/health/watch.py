@@ -169,8 +169,8 @@ class Watch:
             return look(self._place, self._limits, held=self._held())
         except Exception as error:  # whatever it is, not to be able to look is not to be well
             emit("health.failed", message=in_words(error)[:300])
-            told = f"health could not be looked at: {in_words(error)}"
-            finding = Finding(Kind.DATABASE, "look", told, "look at the log")
+            message = f"health could not be looked at: {in_words(error)}"
+            finding = Finding(Kind.DATABASE, "look", message, "look at the log")
             return Verdict(self._clock.now(), (finding,))
 
     def _tell(self, verdict: Verdict) -> None:
@@ -189,15 +189,15 @@ class Watch:
         try:
             now = database.clock().now()
             with database.read() as conn:
-                seen = read_pulses(conn).get(_WATCH)
-            if seen is not None and 0 <= (now - seen.at).total_seconds() < 0.9 * self._every:
+                pulse = read_pulses(conn).get(_WATCH)
+            if pulse is not None and 0 <= (now - pulse.at).total_seconds() < 0.9 * self._every:
                 return
-            before = Mailed.parse(seen.detail if seen is not None else {})
+            before = Mailed.parse(pulse.detail if pulse is not None else {})
             if self._alone is not None:  # what was mailed while the database was away is not in it
                 before |= self._alone
             letter, after = next_letter(before, verdict.findings, now=now, place=platform.node())
             with database.write() as conn:
-                if not take_turn(conn, _WATCH, last=seen, now=now, detail=after.stored):
+                if not take_turn(conn, _WATCH, last=pulse, now=now, detail=after.stored):
                     return
             self._alone = None
             self._ping(verdict)
@@ -240,4 +240,4 @@ def chosen(verdict: Verdict, kinds: frozenset[Kind]) -> Verdict:
     """The verdict on these kinds alone; on all where none is named."""
     if not kinds:
         return verdict
-    return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind in kinds))
+    return replace(verdict, findings=tuple(finding for finding in verdict.findings if finding.kind in kinds))

@@ -116,7 +116,7 @@ def _of_host(
         return
     key = _key(name, loaded, resident)
     try:
-        if all(one.name != name for one in loaded):
+        if all(resident_model.name != name for resident_model in loaded):
             seconds = gpu.load(key, keep_alive=KEEP_SECONDS)
             why += f", loaded in {seconds:.1f} s"
             on_load(key)
@@ -172,30 +172,37 @@ def _tunnel(host: Host) -> str:
 
 
 def _away(host: Host, error: HostError) -> HostFinding:
-    told, remedy = error.message, ""
+    message, remedy = error.message, ""
     here = urlsplit(host.url).hostname in ("127.0.0.1", "localhost", "::1")
     again = f"caravan hosts set {host.name}"
     match error.status:
         case 401 | 403 | 407:
-            return HostFinding("bad", "access", told, f"{again} --basic-auth env:NAME, or --bearer file:PATH")
+            return HostFinding(
+                "bad", "access", message, f"{again} --basic-auth env:NAME, or --bearer file:PATH"
+            )
         case 404 | 405:
-            return HostFinding("bad", "reach", told, f"{again} --url URL, with the path that leads to Ollama")
+            return HostFinding(
+                "bad", "reach", message, f"{again} --url URL, with the path that leads to Ollama"
+            )
         case 502 | 503 | 504:
             return HostFinding(
-                "bad", "reach", told, "look at Ollama behind that proxy, and at the address it passes on to"
+                "bad",
+                "reach",
+                message,
+                "look at Ollama behind that proxy, and at the address it passes on to",
             )
     cause = error.__cause__
-    if "not trusted" in told:
+    if "not trusted" in message:
         remedy = f"{again} --ca-file FILE"
-    elif "http://, not https://" in told:
+    elif "http://, not https://" in message:
         remedy = f"{again} --url {host.url.replace('https://', 'http://', 1)}"
-    elif told.startswith(SPEAKS_TLS) or (
+    elif message.startswith(SPEAKS_TLS) or (
         host.url.startswith("http://") and is_dropped(cause) and speaks_tls(host.url, seconds=2)
     ):
-        told, remedy = SPEAKS_TLS, f"{again} --url {host.url.replace('http://', 'https://', 1)}"
+        message, remedy = SPEAKS_TLS, f"{again} --url {host.url.replace('http://', 'https://', 1)}"
     elif is_refused(cause) and here:
         remedy = f"start Ollama there (ollama serve); for one on another machine: {_tunnel(host)}"
-    elif "name is not known" in told:
+    elif "name is not known" in message:
         remedy = f"correct the name: {again} --url URL"
     elif error.code is Code.HOST_UNREACHABLE:
         remedy = (
@@ -205,7 +212,7 @@ def _away(host: Host, error: HostError) -> HostFinding:
         )
     elif error.code is Code.BAD_REPLY:
         remedy = f"something else answers there: {again} --url URL"
-    return HostFinding("bad", "reach", told, remedy)
+    return HostFinding("bad", "reach", message, remedy)
 
 
 # -- the model that is asked --------------------------------------------------------------------------------------
@@ -219,9 +226,9 @@ def _chosen(
     if named is not None:
         name = normalise_model(named)
         return (name, "as told") if name in names else (None, f"it does not have {name}")
-    for one in loaded:
-        if one.name in names:
-            return one.name, "it was loaded"
+    for resident in loaded:
+        if resident.name in names:
+            return resident.name, "it was loaded"
     smallest = min(models, key=lambda model: (model.size, model.name))
     return smallest.name, "the smallest it has"
 
@@ -230,7 +237,7 @@ def _key(name: str, loaded: Sequence[LoadedModel], resident: RunnerKey | None) -
     """What to ask with so that a loaded model stays loaded. A server does not tell all the options it loaded with."""
     if resident is not None and resident.model == name:
         return resident
-    window = next((one.context_length for one in loaded if one.name == name), None)
+    window = next((model.context_length for model in loaded if model.name == name), None)
     return RunnerKey(name, (("num_ctx", window),) if window else ())
 
 
@@ -300,43 +307,44 @@ def overlapping(spans: Sequence[tuple[float, float]]) -> int:
 
 
 def _of_parallel(host: Host, timed: Sequence[Timed]) -> HostFinding:
-    told = [one for one in timed if one.reply.eval_count >= ENOUGH_TOKENS]
-    if len(told) < len(timed) or min(one.last - one.first for one in told) < ENOUGH_SECONDS / 2:
+    long_enough = [call for call in timed if call.reply.eval_count >= ENOUGH_TOKENS]
+    if (
+        len(long_enough) < len(timed)
+        or min(call.last - call.first for call in long_enough) < ENOUGH_SECONDS / 2
+    ):
         return HostFinding("ok", "parallel", "the answers were too quick to tell how many it gives at once")
-    given = overlapping([(one.first, one.last) for one in told])
-    least = "at least " if given == len(timed) else ""
-    rate = sum(one.reply.eval_count for one in told) / (
-        max(one.last for one in told) - min(one.first for one in told)
+    parallel = overlapping([(call.first, call.last) for call in long_enough])
+    least = "at least " if parallel == len(timed) else ""
+    rate = sum(call.reply.eval_count for call in long_enough) / (
+        max(call.last for call in long_enough) - min(call.first for call in long_enough)
     )
-    words = (
-        f"it gives {least}{given} answers at once ({rate:.0f} tokens/s together), its slots are {host.slots}"
-    )
-    if given < host.slots:
+    words = f"it gives {least}{parallel} answers at once ({rate:.0f} tokens/s together), its slots are {host.slots}"
+    if parallel < host.slots:
         return HostFinding(
             "warn",
             "parallel",
             words,
-            f"start Ollama there with OLLAMA_NUM_PARALLEL={host.slots}, or caravan hosts set {host.name} --slots {given}",
+            f"start Ollama there with OLLAMA_NUM_PARALLEL={host.slots}, or caravan hosts set {host.name} --slots {parallel}",
         )
-    if given > host.slots:
-        return HostFinding("warn", "parallel", words, f"caravan hosts set {host.name} --slots {given}")
+    if parallel > host.slots:
+        return HostFinding("warn", "parallel", words, f"caravan hosts set {host.name} --slots {parallel}")
     return HostFinding("ok", "parallel", words)
 
 
 def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> HostFinding:
-    one = next((one for one in loaded if one.name == name), None)
-    if one is None or not one.size:
+    model = next((model for model in loaded if model.name == name), None)
+    if model is None or not model.size:
         return HostFinding("ok", "gpu", f"{name} is not loaded any more, so where it lay is not known")
-    if one.size_vram >= one.size:
-        return HostFinding("ok", "gpu", f"{name} lies in the GPU wholly ({one.size / 1e9:.1f} GB)")
-    share = 1 - one.size_vram / one.size
-    if not one.size_vram:
+    if model.size_vram >= model.size:
+        return HostFinding("ok", "gpu", f"{name} lies in the GPU wholly ({model.size / 1e9:.1f} GB)")
+    share = 1 - model.size_vram / model.size
+    if not model.size_vram:
         words, remedy = (
             f"{name} runs on the CPU alone",
             "if it has a GPU: Ollama's log says why it is not used",
         )
     else:
-        words = f"{share:.0%} of {name} ({one.size / 1e9:.1f} GB) lies on the CPU, which slows all of it"
+        words = f"{share:.0%} of {name} ({model.size / 1e9:.1f} GB) lies on the CPU, which slows all of it"
         remedy = (
             "a smaller num_ctx, fewer slots (each has a window of its own), a smaller model or quantisation"
         )

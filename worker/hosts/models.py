@@ -86,15 +86,15 @@ def begin(
     Raises Conflict where jobs use a model that is to be removed, unless it is forced, and where another operation on one of
     the models goes on.
     """
-    given = {name: value for name, value in arguments.items() if value not in (None, False)}
+    arguments_given = {name: value for name, value in arguments.items() if value not in (None, False)}
 
     def decide(conn: Connection) -> ModelOperation:
         lock_fleet(conn)  # two commands at once must not begin the same thing twice
-        if verb is ModelVerb.REMOVE and not given.get("force"):
+        if verb is ModelVerb.REMOVE and not arguments_given.get("force"):
             for model in models:
                 _refuse_in_use(conn, model, on_hosts)
         return begin_models(
-            conn, verb, models, on_hosts, arguments=given, now=clock.now(), principal=principal
+            conn, verb, models, on_hosts, arguments=arguments_given, now=clock.now(), principal=principal
         )
 
     return database.transact(decide)

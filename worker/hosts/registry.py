@@ -154,9 +154,9 @@ def change(
             shared=shared,
         )
 
-    seen = look_at(database.transact(set_options), open_host=open_host)
-    keep_look(database, seen, clock.now())
-    return seen
+    look = look_at(database.transact(set_options), open_host=open_host)
+    keep_look(database, look, clock.now())
+    return look
 
 
 def keep_look(database: Database, look: HostLook, now: datetime) -> None:

@@ -68,7 +68,7 @@ def ask_structured(
     as ``send`` does; of a later call its ``partial`` is what the earlier one said, where nothing else had come.
     """
     conversation = _Conversation(send, window, families)
-    wanted = body["format"]
+    schema = body["format"]
     reasoning: str | None = None
     if reasons_first(body):
         free = conversation.ask(reasoning_body(body))
@@ -80,7 +80,7 @@ def ask_structured(
             families=families,
         )
         reasoning = split.reasoning
-        look = _look(replace(free, response=split.answer, thinking=""), wanted, families)
+        look = _look(replace(free, response=split.answer, thinking=""), schema, families)
         if look.problem is None:
             return _structured(conversation, look, reasoning)
         draft = "\n\n".join(part for part in (split.reasoning, split.answer) if part)
@@ -90,11 +90,11 @@ def ask_structured(
         call = at_once(body)
     reply = conversation.ask(call)
     for nth in range(1, repairs + 1):
-        look = _look(reply, wanted, families)
+        look = _look(reply, schema, families)
         if look.problem is None:
             break
-        told = f"That does not fit: {look.problem}. Again, as JSON alone."
-        again = (None if look.cut else turns.correction(call, reply, message=told)) or by_chance(call, nth)
+        message = f"That does not fit: {look.problem}. Again, as JSON alone."
+        again = (None if look.cut else turns.correction(call, reply, message=message)) or by_chance(call, nth)
         if again is None:
             break
         try:
@@ -103,7 +103,7 @@ def ask_structured(
             if error.code is not Code.CONTEXT_OVERFLOW:
                 raise
             break
-    return _structured(conversation, _look(reply, wanted, families), reasoning)
+    return _structured(conversation, _look(reply, schema, families), reasoning)
 
 
 @record

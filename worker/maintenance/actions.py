@@ -161,8 +161,8 @@ def retry_jobs(
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raises InputRefused where no host would take them."""
-    given = {name: value for name, value in options.items() if value is not None}
-    problems = check_defaults(JobDefaults(model="any", options=given))
+    changes = {name: value for name, value in options.items() if value is not None}
+    problems = check_defaults(JobDefaults(model="any", options=changes))
     if problems:
         raise InputRefused([Problem(p.line, p.field, p.code, p.message) for p in problems])
 

@@ -179,7 +179,7 @@ def compact(database: Database, *, clock: Clock) -> int:
 def count_deletable(database: Database, chosen: Sequence[Selection]) -> int:
     """Jobs that ``delete_jobs`` would forget."""
     with database.read() as conn:
-        return sum(count_marked(conn, one) for one in chosen)
+        return sum(count_marked(conn, selection) for selection in chosen)
 
 
 def delete_jobs(
@@ -202,7 +202,7 @@ def delete_jobs(
     number_all(database)  # what it comes to is counted before it goes
     total = 0
     closed: list[int] = []
-    for part in (part for one in chosen for part in each_batch(one)):
+    for part in (part for selection in chosen for part in each_batch(selection)):
         assert part.batch_id is not None
         with database.read() as conn:
             goes_on = open_operation(conn, part.batch_id)
@@ -230,5 +230,5 @@ def _begin_delete(database: Database, chosen: Selection, clock: Clock, principal
         )
     with database.read() as conn:
         total = count_marked(conn, chosen)
-    wanted = Operation(0, batch, Verb.DELETE, total, now, selection=chosen, principal=principal)
-    return begin(database, wanted, clock)
+    operation = Operation(0, batch, Verb.DELETE, total, now, selection=chosen, principal=principal)
+    return begin(database, operation, clock)

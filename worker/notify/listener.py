@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/healthz":
             self._say(404, {"error": "only /healthz is here"})
             return
-        well, told = self.server.answer()
-        self._say(200 if well else 503, told)
+        well, body = self.server.answer()
+        self._say(200 if well else 503, body)
 
     do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 

@@ -51,22 +51,22 @@ def mail_server(url: str) -> MailServer:
         raise SettingsRefused(f"CARAVAN_SMTP_URL is no URL; {_EXPECTED}") from None
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
         raise SettingsRefused(f"CARAVAN_SMTP_URL is not the URL of a mail server; {_EXPECTED}")
-    said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted(said.keys() - {"from", "password", "starttls", "ca_file"})
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = sorted(options.keys() - {"from", "password", "starttls", "ca_file"})
     if unknown:
         raise SettingsRefused(
             f"CARAVAN_SMTP_URL: unknown {unknown[0]!r}; known are from, password, starttls, ca_file"
         )
-    if said.get("starttls", "always") not in ("always", "never"):
+    if options.get("starttls", "always") not in ("always", "never"):
         raise SettingsRefused("CARAVAN_SMTP_URL: starttls is always (unless told) or never")
-    secret = said.get("password")
+    secret = options.get("password")
     if secret is not None and not re.match(r"(env|file):.", secret):
         raise SettingsRefused("CARAVAN_SMTP_URL: password is env:NAME or file:PATH")
     user = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
     if (password is not None or secret is not None) and not user:
         raise SettingsRefused("CARAVAN_SMTP_URL: a password without a user")
-    sender = said.get("from") or (
+    sender = options.get("from") or (
         user if user is not None and _ADDRESS.fullmatch(user) else f"caravan@{_here()}"
     )
     if not _ADDRESS.fullmatch(sender):
@@ -80,8 +80,8 @@ def mail_server(url: str) -> MailServer:
         password=password,
         secret=secret,
         tls=tls,
-        starttls=not tls and said.get("starttls", "always") == "always",
-        ca_file=said.get("ca_file"),
+        starttls=not tls and options.get("starttls", "always") == "always",
+        ca_file=options.get("ca_file"),
     )
 
 
@@ -91,10 +91,10 @@ def mail_addresses(text: str) -> tuple[str, ...]:
     >>> mail_addresses("ops@example.org, night@example.org")
     ('ops@example.org', 'night@example.org')
     """
-    addresses = tuple(one.strip() for one in text.split(",") if one.strip())
-    for one in addresses:
-        if not _ADDRESS.fullmatch(one):
-            raise SettingsRefused(f"CARAVAN_MAIL_TO: {one[:100]!r} is no mail address")
+    addresses = tuple(address.strip() for address in text.split(",") if address.strip())
+    for address in addresses:
+        if not _ADDRESS.fullmatch(address):
+            raise SettingsRefused(f"CARAVAN_MAIL_TO: {address[:100]!r} is no mail address")
     return addresses
 
 
@@ -111,11 +111,11 @@ def send_mail(
     try:
         _converse(server, letter, password if password is not None else server.password)
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        told = in_words(error)
+        reason = in_words(error)
         for secret in (password, server.password):
             if secret:
-                told = told.replace(secret, "***")
-        raise DeliveryError(f"{server.host}:{server.port}: {told[:300]}") from error
+                reason = reason.replace(secret, "***")
+        raise DeliveryError(f"{server.host}:{server.port}: {reason[:300]}") from error
 
 
 def _converse(server: MailServer, letter: EmailMessage, password: str | None) -> None:

@@ -49,7 +49,7 @@ def ping(url: str, *, well: bool) -> None:
             connection.request("GET", target, headers={"User-Agent": "caravan", "Connection": "close"})
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        told = in_words(error)
-        raise DeliveryError(f"{host}: {told[:200]}") from error
+        reason = in_words(error)
+        raise DeliveryError(f"{host}: {reason[:200]}") from error
     if not 200 <= status < 300:
         raise DeliveryError(f"{host}: answered {status}")

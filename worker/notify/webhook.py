@@ -95,8 +95,8 @@ def post(url: str, body: bytes, *, message_id: str, at: datetime, key: bytes | N
             connection.request("POST", target, body=body, headers=headers)
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        told = in_words(error)
-        raise DeliveryError(f"{host}: {told[:200]}") from error
+        reason = in_words(error)
+        raise DeliveryError(f"{host}: {reason[:200]}") from error
     if status == http.client.GONE:
         raise Gone(f"{host}: answered 410: nothing more is wanted there")
     if not 200 <= status < 300:

@@ -156,7 +156,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             cause.__cause__,
             cause.__context__,
         ]
-        todo += [one for one in inner if isinstance(one, BaseException)]
+        todo += [error for error in inner if isinstance(error, BaseException)]
 
 
 def _is_nonsense(causes: list[BaseException]) -> bool:

@@ -79,27 +79,27 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
         name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
         digest = digest if _is_name(digest) else ""
         seen.add(digest)
-        told = cache.get(digest) or _details_of(entry)
-        if told is None or (told.weights is None and digest not in cache and alike[_kind(entry)] > 1):
+        details = cache.get(digest) or _details_of(entry)
+        if details is None or (details.weights is None and digest not in cache and alike[_kind(entry)] > 1):
             # asked too where another model could be the same one under another name
-            told = _show(ask, name) or told
-            if digest and told is not None:
-                cache[digest] = told
-        told = told or ModelDetails()
-        if told.generates:
+            details = _show(ask, name) or details
+            if digest and details is not None:
+                cache[digest] = details
+        details = details or ModelDetails()
+        if details.generates:
             size = _positive(entry.get("size")) or 0
             models.append(
                 HostModel(
                     normalise_model(name),
                     digest,
-                    told.thinking,
-                    told.trained_context,
+                    details.thinking,
+                    details.trained_context,
                     size,
-                    told.vocabulary,
-                    told.weights,
+                    details.vocabulary,
+                    details.weights,
                     _detail(entry, "quantization_level"),
                     _detail(entry, "parameter_size"),
-                    told.capabilities,
+                    details.capabilities,
                 )
             )
     for digest in set(cache) - seen:
@@ -176,7 +176,7 @@ def _weights(modelfile: object) -> str | None:
     if not isinstance(modelfile, str):
         return None
     lines = [line.split() for line in modelfile.splitlines()]
-    told = sorted(
+    digests = sorted(
         " ".join(words)
         for words in lines
         if len(words) > 1
@@ -185,9 +185,9 @@ def _weights(modelfile: object) -> str | None:
             or (words[0].upper() == "PARAMETER" and words[1].lower() in _LOAD_TIME)
         )
     )
-    if not any(one.upper().startswith("FROM ") for one in told):
+    if not any(one.upper().startswith("FROM ") for one in digests):
         return None
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
 def _models(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

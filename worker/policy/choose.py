@@ -62,7 +62,7 @@ def _starved(picture: Picture) -> Decision | None:
         if facts.now - (since := max(tier.oldest_at, tier.served_at or tier.oldest_at))
         > max(patience[priority], least)
     ]
-    for since, work, priority in sorted(starved, key=lambda one: (one[0], one[1].runner_key)):
+    for since, work, priority in sorted(starved, key=lambda entry: (entry[0], entry[1].runner_key)):
         waited = facts.now - since
         reason = f"starved: {priority.name.lower()} work waited {waited:.0f} s"
         if work.runner_key in host.resident:
@@ -145,7 +145,9 @@ def _by_priority(picture: Picture) -> Decision | None:
     for priority in (Priority.HIGH, Priority.NORMAL, Priority.BULK):
         here = [work for work in picture.local if jobs_up_to(work, priority)]
         if here:
-            work = min(here, key=lambda one: (_first_due(one), _clear_seconds(picture, one), one.runner_key))
+            work = min(
+                here, key=lambda entry: (_first_due(entry), _clear_seconds(picture, entry), entry.runner_key)
+            )
             jobs = jobs_up_to(work, priority)
             return claim(picture, work, f"resident, {jobs} jobs wait")
         decision = _load(picture, priority) if may_load else None
@@ -188,10 +190,10 @@ def _load(picture: Picture, priority: Priority) -> LoadRunner | None:
             unheld.append((work, jobs))
     name = priority.name.lower()
     if unheld:
-        work, jobs = min(unheld, key=lambda one: _urgency(picture, *one))
+        work, jobs = min(unheld, key=lambda entry: _urgency(picture, *entry))
         return _loading(picture, work, f"{name}: {jobs} jobs wait and no host holds it")
     if joins:
-        useful, work, jobs = max(joins, key=lambda one: (one[0], one[1].runner_key))
+        useful, work, jobs = max(joins, key=lambda entry: (entry[0], entry[1].runner_key))
         return _loading(picture, work, f"join: {useful:.0f} s of {name} work left to share")
     return None
 
@@ -212,9 +214,9 @@ def _pays(picture: Picture, work: Work, useful: float, priority: Priority, *, he
     if not picture.has_local:
         if not held:
             return useful > 0
-        wanted = any(picture.has_demand(key) for key in setup.evict)
+        has_work = any(picture.has_demand(key) for key in setup.evict)
         limits = picture.parameters
-        return useful >= (limits.payback[priority] if wanted else limits.payback_idle) * price
+        return useful >= (limits.payback[priority] if has_work else limits.payback_idle) * price
     if useful < picture.parameters.payback[priority] * price:
         return False
     return not any(

@@ -65,7 +65,7 @@ def _groups(
     for family, texts in families.items():
         exact = [text for text in texts if not _parse(text).at_least]
         loose = sorted(
-            (text for text in texts if _parse(text).at_least), key=lambda one: (-_window(one), one)
+            (text for text in texts if _parse(text).at_least), key=lambda entry: (-_window(entry), entry)
         )
         targets: list[str] = []
         for text in exact:
@@ -123,10 +123,10 @@ def _same(text: str, runners: Sequence[str]) -> str:
 
 def _smallest(text: str, runners: Sequence[str], growth: int | None = MOST_GROWTH) -> str | None:
     """The smallest runner that is large enough, and not ``growth`` times too large."""
-    wanted = _window(text)
+    least = _window(text)
     fits = [
         runner
         for runner in runners
-        if _window(runner) >= wanted and (growth is None or _window(runner) <= growth * wanted)
+        if _window(runner) >= least and (growth is None or _window(runner) <= growth * least)
     ]
     return min(fits, key=lambda runner: (_window(runner), runner), default=None)

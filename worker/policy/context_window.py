@@ -47,9 +47,9 @@ def answer_tokens(request: Mapping[str, Any], *, thinking: bool) -> int:
     """``num_predict`` as it will be sent (``kinds.speech``); for "the rest of the window" what a model gets where
     nothing was said."""
     options = request.get("options")
-    given = options.get("num_predict") if options else None
-    if isinstance(given, int) and given > 0:
-        return given
+    num_predict = options.get("num_predict") if options else None
+    if isinstance(num_predict, int) and num_predict > 0:
+        return num_predict
     think = request.get("think")
     thinks = bool(think) if think is not None else thinking and not request.get("format")
     return NUM_PREDICT_THINKING if thinks else NUM_PREDICT

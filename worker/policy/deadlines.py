@@ -32,19 +32,19 @@ def by_deadline(picture: Picture) -> Decision | None:
         return None
     dated = _dated(picture)
     critical = _critical(picture, dated)
-    mine = [one for one in dated if one.work.runner_key in picture.host.resident]
-    for one in critical:
-        key = one.work.runner_key
+    mine = [due for due in dated if due.work.runner_key in picture.host.resident]
+    for due in critical:
+        key = due.work.runner_key
         if key in picture.host.resident:
-            return claim(picture, one.work, f"deadline: {one.jobs} jobs due in {one.at - picture.now:.0f} s")
-        if not can_hold(picture.host, one.work, picture.now) or not _may_leave(picture, one, mine):
+            return claim(picture, due.work, f"deadline: {due.jobs} jobs due in {due.at - picture.now:.0f} s")
+        if not can_hold(picture.host, due.work, picture.now) or not _may_leave(picture, due, mine):
             continue
         if not picture.holders(key):
-            if mine and _somebody_undated(picture, one.work):
+            if mine and _somebody_undated(picture, due.work):
                 continue
-            return _load(picture, one, "no host holds it")
-        if one.slack <= 0 and not any(own in critical for own in mine) and _worth_joining(picture, one):
-            return _load(picture, one, "those who hold it would be late")
+            return _load(picture, due, "no host holds it")
+        if due.slack <= 0 and not any(own in critical for own in mine) and _worth_joining(picture, due):
+            return _load(picture, due, "those who hold it would be late")
     return None
 
 
@@ -126,16 +126,16 @@ def _critical(picture: Picture, dated: list[Dated]) -> list[Dated]:
     speed = picture.host.speed + sum(other.speed for other in picture.facts.peers if other.serving)
     seconds: dict[str, float] = {}
     total, latest = 0.0, float("-inf")
-    for one in dated:
-        key = one.work.runner_key
+    for due in dated:
+        key = due.work.runner_key
         held = key in picture.host.resident or picture.holders(key)
-        load = 0.0 if held else one.work.load_seconds
-        needed = load + one.jobs * one.work.service_seconds / picture.host.slots
+        load = 0.0 if held else due.work.load_seconds
+        needed = load + due.jobs * due.work.service_seconds / picture.host.slots
         total += needed - seconds.get(key, 0.0)
         seconds[key] = needed
-        if total > picture.parameters.deadline_share * speed * (one.at - picture.now):
-            latest = one.at
-    return [one for one in dated if one.slack <= 0 or one.at <= latest]
+        if total > picture.parameters.deadline_share * speed * (due.at - picture.now):
+            latest = due.at
+    return [due for due in dated if due.slack <= 0 or due.at <= latest]
 
 
 def _may_leave(picture: Picture, dated: Dated, mine: list[Dated]) -> bool:

@@ -202,10 +202,10 @@ def _idle(
     for (hour, host), seconds in spent.items():
         passed = min(HOUR, max(timedelta(0), now - hour)).total_seconds()
         idle = max(0.0, passed - seconds)
-        told = [total]
+        parts = [total]
         if by in (By.HOST, By.DAY, By.HOUR):
-            told.append(lines[_key(by, None, hour, "", host, {})])
-        for line in told:
+            parts.append(lines[_key(by, None, hour, "", host, {})])
+        for line in parts:
             line.idle_seconds = (line.idle_seconds or 0.0) + idle
             known = power.get(host)
             if line.kwh is not None and known is not None and known.idle_watts is not None:

@@ -34,13 +34,13 @@ def verdict(parents: Iterable[Parent]) -> Verdict:
     >>> verdict([Parent(JobState.FAILED, False), Parent(JobState.RUNNING, False)])
     <Verdict.FAIL: 'fail'>
     """
-    told = list(parents)
+    ends = list(parents)
     lost = [
-        one.state
-        for one in told
-        if not one.release
-        and one.state is not JobState.SUCCEEDED
-        and (one.state is None or one.state in FINAL)
+        end.state
+        for end in ends
+        if not end.release
+        and end.state is not JobState.SUCCEEDED
+        and (end.state is None or end.state in FINAL)
     ]
     if any(state is not JobState.CANCELLED for state in lost):
         return Verdict.FAIL
@@ -48,6 +48,6 @@ def verdict(parents: Iterable[Parent]) -> Verdict:
         return Verdict.CANCEL
     return (
         Verdict.WAIT
-        if any(one.state is not None and one.state not in FINAL for one in told)
+        if any(end.state is not None and end.state not in FINAL for end in ends)
         else Verdict.PROMOTE
     )

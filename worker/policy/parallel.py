@@ -43,7 +43,7 @@ def learn(before: Parallel, waits: Sequence[Waited], *, most: int) -> Parallel:
     """
     if len(waits) < max(SAMPLES, 2 * before.slots):
         return before
-    wait, total = sum(one.wait for one in waits), sum(one.total for one in waits)
+    wait, total = sum(timing.wait for timing in waits), sum(timing.total for timing in waits)
     if total <= 0:
         return before
     share = wait / total

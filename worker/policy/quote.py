@@ -121,11 +121,11 @@ def quote(needs: Sequence[Need], places: Sequence[Place]) -> Quote:
     ]
     unplaced = tuple(sorted(need.runner_key for need in able if need.jobs and not need.paces))
     able = [need for need in able if need.paces]
-    wanted = frozenset(need.runner_key for need in able if need.jobs)
-    expected = _plan([_as_expected(need) for need in able], places, wanted)
-    low = _end(_plan([_at_best(need) for need in able], places, wanted), wanted)
-    high = _end(_plan([_at_worst(need) for need in able], places, wanted), wanted)
-    middle = _end(expected, wanted)
+    keys = frozenset(need.runner_key for need in able if need.jobs)
+    expected = _plan([_as_expected(need) for need in able], places, keys)
+    low = _end(_plan([_at_best(need) for need in able], places, keys), keys)
+    high = _end(_plan([_at_worst(need) for need in able], places, keys), keys)
+    middle = _end(expected, keys)
     return Quote(min(low, middle), middle, max(high, middle), tuple(expected), unplaced)
 
 

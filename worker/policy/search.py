@@ -121,13 +121,13 @@ def parse(words: str) -> WordQuery:
     terms: list[Term] = []
     excluded: list[Term] = []
     for minus, phrase, word in _TERM.findall(words.replace("“", '"').replace("”", '"')):
-        given = phrase or word
-        text = " ".join(fold(given.rstrip("*")).split())
+        term = phrase or word
+        text = " ".join(fold(term.rstrip("*")).split())
         if not _RUN.search(text):
-            if given:
-                raise _refused(f"{given!r} has no letter and no digit in it")
+            if term:
+                raise _refused(f"{term!r} has no letter and no digit in it")
             continue
-        (excluded if minus else terms).append(Term(text, given.endswith("*")))
+        (excluded if minus else terms).append(Term(text, term.endswith("*")))
     if not terms:
         raise _refused(
             "only words that are not wanted were given" if excluded else "no words to search for were given"
@@ -168,8 +168,8 @@ def _folded_with_places(text: str) -> tuple[str, list[int]]:
     """The folded text, and for each of its characters the place in the text (NFC) that it came from."""
     parts: list[str] = []
     places: list[int] = []
-    for at, one in enumerate(unicodedata.normalize("NFC", text)):
-        folded = fold(one)
+    for at, sign in enumerate(unicodedata.normalize("NFC", text)):
+        folded = fold(sign)
         parts.append(folded)
         places += [at] * len(folded)
     return "".join(parts), places

@@ -73,7 +73,9 @@ def parse_windows(hours: Sequence[str], zone: str, blackout: Sequence[str] = ())
         return None
     zone_of(zone)
     return Windows(
-        tuple(parse_hours(hour) for hour in hours), zone, frozenset(_date(one) for one in blackout)
+        tuple(parse_hours(hour) for hour in hours),
+        zone,
+        frozenset(_date(date_text) for date_text in blackout),
     )
 
 
@@ -102,14 +104,14 @@ def parse_hours(text: str) -> Hours:
     >>> parse_hours("fri-sun 22:00-06:00").text
     'fri,sat,sun 22:00-06:00'
     """
-    *said, hours = text.strip().lower().rsplit(None, 1) or [""]
+    *days, hours = text.strip().lower().rsplit(None, 1) or [""]
     match = _HOURS.fullmatch(hours)
     try:
         if match is None:
             raise ValueError
         h1, m1, h2, m2 = (int(part) for part in match.groups())
         end = time() if (h2, m2) == (24, 0) else time(h2, m2)
-        return Hours(time(h1, m1), end, _days("".join(said)) if said else _ALL)
+        return Hours(time(h1, m1), end, _days("".join(days)) if days else _ALL)
     except ValueError as error:
         message = f"--window {text[:60]!r}: expected hours such as 22:00-06:00, or mon-fri 22:00-06:00"
         raise InputRefused([Problem(0, "window", "invalid_value", message)]) from error

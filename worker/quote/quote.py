@@ -170,10 +170,12 @@ def quote_batch(
     """
     everything = open_jobs(conn)
     own: Counter[tuple[str, Priority]] = Counter()
-    for one in everything:
-        if batch_id is None or one.batch_id == batch_id:
-            own[one.runner_key, one.priority] += one.jobs if batch_id is not None else one.eligible
-    rivals = [] if alone or batch_id is None else [one for one in everything if one.batch_id != batch_id]
+    for entry in everything:
+        if batch_id is None or entry.batch_id == batch_id:
+            own[entry.runner_key, entry.priority] += entry.jobs if batch_id is not None else entry.eligible
+    rivals = (
+        [] if alone or batch_id is None else [entry for entry in everything if entry.batch_id != batch_id]
+    )
     machines = machines_of(conn, now, among=among)
     return _quoted(conn, +own, rivals, now, machines=machines)
 
@@ -249,7 +251,7 @@ def _quoted(
     learned = _Learned(read_paces(conn))
     least = max((priority for _, priority in own), default=Priority.BULK)
     ahead = [rival for rival in rivals if rival.eligible and rival.priority <= least]
-    groups = _grouped(machines, [*(key for key, _ in own), *(one.runner_key for one in ahead)])
+    groups = _grouped(machines, [*(key for key, _ in own), *(entry.runner_key for entry in ahead)])
     needs = [_need(group, own, ahead, least, machines, learned, answers or {}) for group in groups]
     places = [
         Place(report.host.name, frozenset({*report.residents, report.resident or ""} - {""}))
@@ -291,26 +293,26 @@ def _need(
     members = frozenset(group.members)
     mine = {priority for key, priority in own if key in members}
     until = max(mine, default=least)
-    waiting = [one for one in ahead if one.runner_key in members]
+    waiting = [entry for entry in ahead if entry.runner_key in members]
     expected = [answers[key] for key in group.members if key in answers]
     return Need(
         group.runner_key,
         _paces(group, machines, learned, fmean(expected) if expected else ANSWER_TOKENS),
         jobs=sum(n for (key, _), n in own.items() if key in members),
-        before=sum(one.eligible for one in waiting if one.priority < until),
-        beside=sum(one.eligible for one in waiting if one.priority == until),
+        before=sum(entry.eligible for entry in waiting if entry.priority < until),
+        beside=sum(entry.eligible for entry in waiting if entry.priority == until),
         samples=learned.jobs(group.runner_key),
     )
 
 
 def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float) -> dict[str, Pace]:
-    wanted = {RunnerKey.parse(key).model for key in (group.runner_key, *group.members)}
+    names = {RunnerKey.parse(key).model for key in (group.runner_key, *group.members)}
     paces: dict[str, Pace] = {}
     for report in machines.reports:
         models = machines.models.get(report.host.name)
         size, guess = None, max(tokens / TOKENS_PER_SECOND, VECTOR_PRIOR)
         if models is not None:
-            there = [models[name] for name in sorted(wanted) if name in models]
+            there = [models[name] for name in sorted(names) if name in models]
             if not there:
                 continue
             size = there[0].size or None

@@ -147,7 +147,7 @@ def _deliver(database: Database, notice: Notice, *, clock: Clock, means: Means) 
         message = _message(database, notice, now=clock.now())
     except NotFound:
         return True  # it was deleted meanwhile, and its notices with it
-    told = {"batch": notice.batch_id, "firing": notice.firing_id, "channel": str(notice.to.channel)}
+    about = {"batch": notice.batch_id, "firing": notice.firing_id, "channel": str(notice.to.channel)}
     if notice.to.when == "failure" and not message.is_bad:
         with database.write() as conn:
             settle_notice(conn, notice.id, NoticeState.SKIPPED, now=clock.now())
@@ -168,11 +168,11 @@ def _deliver(database: Database, notice: Notice, *, clock: Clock, means: Means) 
                 error=str(error)[:1000],
                 next_at=None if wait is None else now + wait,
             )
-        emit("notice.given_up" if wait is None else "notice.failed", **told, tries=tries, message=str(error))
+        emit("notice.given_up" if wait is None else "notice.failed", **about, tries=tries, message=str(error))
         return False
     with database.write() as conn:
         settle_notice(conn, notice.id, NoticeState.DELIVERED, now=clock.now())
-    emit("notice.delivered", **told)
+    emit("notice.delivered", **about)
     return True
 
 

@@ -73,17 +73,17 @@ def make_report(
         of_batches = batch_lines(conn, ids, limit=BATCHES + 1)
         of_schedules = [] if ids else schedule_lines(conn)
     made = {
-        one: figures(
+        unit: figures(
             own,
             loaded,
-            by=one,
+            by=unit,
             power=power,
             whole=not ids,
             now=now,
             names=names,
             beside=[cell for cell in everything if cell.batch_id not in chosen],
         )
-        for one in {by, By.HOUR, By.MODEL, By.HOST}
+        for unit in {by, By.HOUR, By.MODEL, By.HOST}
     }
     pictures = made[By.HOUR], made[By.MODEL], made[By.HOST]
     more = not ids and len(of_batches) > BATCHES

@@ -139,7 +139,7 @@ def _slug(model: str, among: Sequence[str]) -> str:
     ('qwen3-8b', 'a-b~6783a31e')
     """
     plain = _UNSAFE.sub("-", model)
-    if sum(_UNSAFE.sub("-", one) == plain for one in among) < 2:
+    if sum(_UNSAFE.sub("-", name) == plain for name in among) < 2:
         return plain
     return f"{plain}~{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
@@ -155,7 +155,7 @@ def _safe(schedule: Schedule, folder: Path, name: str, form: str) -> None:
     spec = schedule.spec
     allowed = [*(() if spec.output is None else (spec.output,)), *(spec.roots if spec.beside else ())]
     real = folder.resolve()
-    if not any(real.is_relative_to(Path(one).resolve()) for one in allowed):
+    if not any(real.is_relative_to(Path(root).resolve()) for root in allowed):
         raise OSError(f"{folder} leads to {real}, outside of {', '.join(allowed)}")
     there = folder / _short(name)
     if there.is_symlink():

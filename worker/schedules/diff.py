@@ -94,15 +94,19 @@ class Diff:
             )
         sha256 = document.document.sha256
         print_ = fingerprint(sha256, model, self.asking.plain)
-        seen = self.history.get((document.custom_id, model))
-        if seen is not None and seen.firing_id == self.firing.id and seen.change != Change.FAILED:
-            noted = Change(seen.change)  # this firing noted it already, before somebody died
+        before = self.history.get((document.custom_id, model))
+        if before is not None and before.firing_id == self.firing.id and before.change != Change.FAILED:
+            noted = Change(before.change)  # this firing noted it already, before somebody died
         else:
             noted = change(
                 None
-                if seen is None
+                if before is None
                 else DocumentHistory(
-                    seen.fingerprint, seen.answered, seen.digest, pending=seen.pending, flawed=seen.flawed
+                    before.fingerprint,
+                    before.answered,
+                    before.digest,
+                    pending=before.pending,
+                    flawed=before.flawed,
                 ),
                 print_,
                 digests=self.digests.get(model, frozenset()),
@@ -110,13 +114,13 @@ class Diff:
                 ask_cut_again=self.schedule.spec.ask_cut_again,
             )
         if (
-            seen is not None
+            before is not None
             and noted is Change.REUSED
-            and model_moved(seen.digest, self.digests.get(model, frozenset()))
+            and model_moved(before.digest, self.digests.get(model, frozenset()))
         ):
             self.moved[model] += 1
         entry = Entry(document.custom_id, model, document.path, noted, sha256, print_)
-        entry.flawed = noted is Change.RETRIED and seen is not None and seen.flawed
+        entry.flawed = noted is Change.RETRIED and before is not None and before.flawed
         entry.blank_pages, entry.pages = document.document.blank_pages, len(document.document.pages or ())
         return entry
 
@@ -132,13 +136,13 @@ class Diff:
             return
         for line in lines:
             metadata = {**line["metadata"], "document": document.custom_id}
-            asked = {
+            request = {
                 **line,
                 "model": model,
                 "metadata": metadata,
                 **({"reuse": False} if entry.flawed else {}),
             }
-            yield json.dumps(asked, ensure_ascii=False, default=str)
+            yield json.dumps(request, ensure_ascii=False, default=str)
 
     @staticmethod
     def fail(entry: Entry, problem: Problem) -> None:
@@ -158,17 +162,17 @@ class Diff:
     def _missing(self) -> list[Key]:
         return [
             key
-            for key, seen in self.history.items()
+            for key, row in self.history.items()
             if key not in self.entries
-            and (not seen.gone or seen.firing_id == self.firing.id)
+            and (not row.gone or row.firing_id == self.firing.id)
             and not any(_is_of(key[0], file) for file in self.unsettled)
         ]
 
     @property
     def added(self) -> list[str]:
         """Models that the schedule asks for the first time, while it asked others before."""
-        asked = {model for _, model in self.history}
-        return [model for model in self.schedule.spec.models if asked and model not in asked]
+        models = {model for _, model in self.history}
+        return [model for model in self.schedule.spec.models if models and model not in models]
 
 
 def _is_of(custom_id: str, file: str) -> bool:
@@ -193,7 +197,7 @@ def _incomplete(diff: Diff) -> list[dict[str, Any]]:
 def report_of_documents(diff: Diff, noted: list[Noted], gone: list[Key]) -> dict[str, Any]:
     """What is known when the documents are read; the rest comes with the answers (``report_of``)."""
     names = {
-        str(kind): list(dict.fromkeys(one.custom_id for one in noted if one.change == kind))
+        str(kind): list(dict.fromkeys(row.custom_id for row in noted if row.change == kind))
         for kind in (Change.NEW, Change.CHANGED, Change.RETRIED)
     }
     names["gone"] = list(dict.fromkeys(custom_id for custom_id, _ in gone))

@@ -107,13 +107,13 @@ def _fire(
     with database.read() as conn:
         known = list_documents(conn, schedule.id)
         digests = model_digests(conn, schedule.spec.models)
-        told = model_facts(conn)
-    _let_go_of_held(database, schedule, told, clock)
+        facts = model_facts(conn)
+    _let_go_of_held(database, schedule, facts, clock)
     asking = asking_of(schedule.spec)
     batch = _batch_of_earlier_try(database, firing, clock)
     spec = schedule.spec
     windows = {
-        model: window_of([told[model]] if model in told else [], request_of(spec), long=spec.long)
+        model: window_of([facts[model]] if model in facts else [], request_of(spec), long=spec.long)
         for model in spec.models
     }
     diff = Diff(asking, schedule, firing, known, digests, windows, adopted=batch is not None)
@@ -138,10 +138,10 @@ def _let_go_of_held(database: Database, schedule: Schedule, models: Collection[s
     """Unhold the jobs of earlier firings that waited for a model which a host has by now."""
     with database.read() as conn:
         held = held_documents(conn, schedule.id)
-    for one in held:
-        if one.code == Code.MODEL_MISSING and one.model in models:
+    for document in held:
+        if document.code == Code.MODEL_MISSING and document.model in models:
             chosen = Selection(
-                one.batch_id, models=frozenset({one.model}), codes=frozenset({Code.MODEL_MISSING})
+                document.batch_id, models=frozenset({document.model}), codes=frozenset({Code.MODEL_MISSING})
             )
             unhold_jobs(database, chosen, clock=clock)
 
@@ -249,8 +249,8 @@ def _note(
         if entry.change.asks and job is None:
             continue  # it came after the batch of an earlier try was sealed: the next firing asks it
         counts[entry.change] += 1
-        asked = entry.change.asks and job is not None and batch is not None
-        sha256 = job.sha256 if asked and job is not None and job.sha256 else entry.sha256
+        is_asked = entry.change.asks and job is not None and batch is not None
+        sha256 = job.sha256 if is_asked and job is not None and job.sha256 else entry.sha256
         noted.append(
             Noted(
                 entry.custom_id,
@@ -259,8 +259,8 @@ def _note(
                 str(entry.change),
                 sha256=sha256,
                 fingerprint=None if sha256 is None else fingerprint(sha256, entry.model, diff.asking.plain),
-                asked_batch=batch.id if asked and batch is not None else None,
-                asked_job=job.job_id if asked and job is not None else None,
+                asked_batch=batch.id if is_asked and batch is not None else None,
+                asked_job=job.job_id if is_asked and job is not None else None,
                 error_code=entry.code,
                 error_message=entry.message,
             )

@@ -113,7 +113,7 @@ def matching(spec: ScheduleSpec) -> tuple[int, int]:
         for document in find_documents(spec.documents, spec.roots, exclude=spec.exclude)
         if not document.name.endswith(WRITTEN)
     )
-    files = list(islice((is_table(one.name) for one in documents), MOST_COUNTED))
+    files = list(islice((is_table(file.name) for file in documents), MOST_COUNTED))
     return len(files), sum(files)
 
 

@@ -26,10 +26,10 @@ def headline(report: Mapping[str, Any]) -> str:
     'nightly: skipped: an earlier firing has not ended'
     """
     if report.get("batch") is None and report.get("state") in (FiringState.SKIPPED, FiringState.FAILED):
-        told = "could not begin" if report["state"] == FiringState.FAILED else "skipped"
-        return f"{report['schedule']}: {told}{_because(report)}"
+        words = "could not begin" if report["state"] == FiringState.FAILED else "skipped"
+        return f"{report['schedule']}: {words}{_because(report)}"
     parts = [f"{report['new']:,} new", f"{report['changed']:,} changed"]
-    parts += [f"{report[name]:,} {told}" for name, told in _RARE if report.get(name)]
+    parts += [f"{report[name]:,} {words}" for name, words in _RARE if report.get(name)]
     parts += [f"{report[name]:,} {name}" for name in ("reused", "gone", "failed")]
     taken = report.get("taken") or 0
     notes = ", ".join(filter(None, (flaws_in_words(report), f"{taken:,} stored before" if taken else "")))
@@ -38,7 +38,7 @@ def headline(report: Mapping[str, Any]) -> str:
     left = (report.get("left") or 0) - held
     unsettled = (report.get("left_out") or {}).get("unsettled", 0)
     rest = ((held, "held"), (left, "left"), (unsettled, "left to the next time"))
-    more = "".join(f", {n:,} {told}" for n, told in rest if n > 0)
+    more = "".join(f", {n:,} {words}" for n, words in rest if n > 0)
     return f"{report['schedule']}: {', '.join(parts)}; {answered}{more}"
 
 
@@ -52,7 +52,7 @@ def flaws_in_words(counts: Mapping[str, Any]) -> str:
     >>> flaws_in_words({"cut": 6, "empty": 1, "unfit": 0})
     '6 cut, 1 empty'
     """
-    return ", ".join(f"{counts[name]:,} {told}" for name, told in _FLAWS if counts.get(name))
+    return ", ".join(f"{counts[name]:,} {flaw}" for name, flaw in _FLAWS if counts.get(name))
 
 
 def letter(report: Mapping[str, Any], *, most: int = NAMED) -> str:
@@ -90,17 +90,17 @@ def letter(report: Mapping[str, Any], *, most: int = NAMED) -> str:
 
 def _failures(report: Mapping[str, Any], most: int) -> Iterator[str]:
     known = report.get("failed_known") or 0
-    for code, n in sorted(report.get("failures", {}).items(), key=lambda one: -one[1]):
+    for code, n in sorted(report.get("failures", {}).items(), key=lambda failure: -failure[1]):
         yield f"{n:,} failed with {code}"
     if known:
         yield f"{known:,} of the {report['failed']:,} failed with the same code when they were tried before"
     listed = list(report.get("failed_documents") or report.get("unreadable") or ())
     groups: dict[tuple[str, str], list[str]] = {}
-    for one in listed:
-        name = named(one, models=len(report.get("models", {})))
-        why = reason(str(one["code"]), str(one["message"]))
+    for document in listed:
+        name = named(document, models=len(report.get("models", {})))
+        why = reason(str(document["code"]), str(document["message"]))
         # what is wrong with a template is the same for all documents, so one line names some of them
-        groups.setdefault(("" if one["code"] == "template_error" else name, why), []).append(name)
+        groups.setdefault(("" if document["code"] == "template_error" else name, why), []).append(name)
     lines = list(groups.items())
     for (_, why), names in lines[:most]:
         yield f"{some(list(dict.fromkeys(names)))}: {why}"
@@ -143,10 +143,14 @@ def _flawed(report: Mapping[str, Any], most: int) -> Iterator[str]:
     if listed:
         yield f"look at {flaws_in_words(report)}:"
         several = len(report.get("models", {}))
-        for one in listed[:most]:
-            flaws = {"cut": one["cut"], "empty": one["empty"], "unfit": one["prompt_fit"] == "no"}
-            words = ", ".join(told for name, told in _FLAWS if flaws[name])
-            yield f"{named(one, models=several)}: {words}"
+        for document in listed[:most]:
+            flaws = {
+                "cut": document["cut"],
+                "empty": document["empty"],
+                "unfit": document["prompt_fit"] == "no",
+            }
+            words = ", ".join(flaw for name, flaw in _FLAWS if flaws[name])
+            yield f"{named(document, models=several)}: {words}"
         rest = max(0, _most_flawed(report) - len(listed[:most]))
         if rest:
             yield f"and at least {rest:,} more: caravan results {report['batch']} shows them"
@@ -172,17 +176,19 @@ def _ask_again(batch: object, counts: Mapping[str, Any]) -> str:
 
 
 def _held(report: Mapping[str, Any]) -> Iterator[str]:
-    for one in report.get("held_documents") or ():
-        why = f": {one['reason']}" if one["reason"] else ""
-        batch = one["batch"] if "batch" in one else one["batch_id"]  # as earlier versions stored it
-        yield f"{one['documents']:,} held ({one['model']}): {one['code']}{why}; caravan retry {batch} --state held"
+    for document in report.get("held_documents") or ():
+        why = f": {document['reason']}" if document["reason"] else ""
+        batch = (
+            document["batch"] if "batch" in document else document["batch_id"]
+        )  # as earlier versions stored it
+        yield f"{document['documents']:,} held ({document['model']}): {document['code']}{why}; caravan retry {batch} --state held"
 
 
 def _incomplete(report: Mapping[str, Any], most: int) -> Iterator[str]:
     """Documents of which the model saw only some pages."""
     listed = report.get("incomplete") or ()
-    for one in listed[:most]:
-        yield f"{one['document']}: asked {without_text(one['pages'], one['of'])}"
+    for document in listed[:most]:
+        yield f"{document['document']}: asked {without_text(document['pages'], document['of'])}"
     rest = len(listed[most:]) + (report.get("incomplete_not_listed") or 0)
     if rest:
         yield f"and {rest:,} more documents asked without pages that have no text"

@@ -78,7 +78,7 @@ def _begin(
     by_hand: bool = False,
 ) -> Firing | None:
     unfinished = open_firings(conn, schedule.id)
-    queued = sum(one.state is FiringState.QUEUED for one in unfinished)
+    queued = sum(other.state is FiringState.QUEUED for other in unfinished)
     match fate(schedule.spec.overlap, unfinished=len(unfinished), queued=queued):
         case Fate.BEGIN:
             state, reason = FiringState.DUE, None

@@ -81,12 +81,14 @@ def read_documents(
                 if left_out is not None:
                     left_out["unsettled"] += 1
                 continue
-            for one in identified(_read(file, reader, spec), spec.id):
-                if isinstance(one, DocumentRefused):
-                    name = file.name + one.path.removeprefix(file.path)  # of a row, or an attachment
-                    yield ReadDocument(custom_id_of(name), one.path, code=one.code, message=one.message)
+            for document in identified(_read(file, reader, spec), spec.id):
+                if isinstance(document, DocumentRefused):
+                    name = file.name + document.path.removeprefix(file.path)  # of a row, or an attachment
+                    yield ReadDocument(
+                        custom_id_of(name), document.path, code=document.code, message=document.message
+                    )
                 else:
-                    yield ReadDocument(custom_id_of(one.name), one.path, one)
+                    yield ReadDocument(custom_id_of(document.name), document.path, document)
 
 
 def _read(file: DocumentFile, reader: Reader, spec: ScheduleSpec) -> Iterator[Document | DocumentRefused]:

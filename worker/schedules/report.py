@@ -85,11 +85,11 @@ def _of_documents(database: Database, firing: Firing) -> dict[str, Any]:
         held = held_documents(conn, firing.schedule_id)
     return {
         "failures": codes,
-        "failed_documents": [one.plain for one in failed],
+        "failed_documents": [document.plain for document in failed],
         "failed_not_listed": sum(codes.values()) - len(failed),
         "failed_known": known,
         "reused_flawed": {**asdict(reused), "batches": batches},
-        "held_documents": [one.plain for one in held],
+        "held_documents": [document.plain for document in held],
     }
 
 
@@ -110,7 +110,7 @@ def _of_batch(
         named = flawed_answers(conn, batch_id, limit=LISTED) if flawed else []
         windows = stored_windows(batch_windows(conn, batch_id))
         taken = count_reuse(conn, firing)
-    tokens = sum(one.output_tokens for one in figures)
+    tokens = sum(model.output_tokens for model in figures)
     if tokens < firing.report.get("output_tokens", 0) or batch.pruned_at is not None:
         return {}, batch.finished_at  # pruned: what was kept when it ended stands
     ended_badly = sum(
@@ -125,7 +125,7 @@ def _of_batch(
         "held": counts.get(JobState.HELD, 0),
         **asdict(flawed),
         "flawed_answers": named,
-        "prompt_tokens": sum(one.prompt_tokens for one in figures),
+        "prompt_tokens": sum(model.prompt_tokens for model in figures),
         "output_tokens": tokens,
         "batch_state": str(batch.state),
     }

@@ -73,9 +73,9 @@ def forget_question(database: Database, key: str) -> None:
 def answer_questions(database: Database, *, clock: Clock) -> int:
     """Look at what was asked, and forget what nobody asks any more; returns how many were answered."""
     with database.read() as conn:
-        asked = questions(conn, PREFIX)
+        open_questions = questions(conn, PREFIX)
     answered = 0
-    for name, question in asked.items():
+    for name, question in open_questions.items():
         if clock.now() - question.at > FORGOTTEN:
             forget_question(database, name)
         elif "unreadable" not in question.detail:

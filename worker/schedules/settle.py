@@ -32,7 +32,9 @@ _ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSE
 def settle_all(database: Database, *, clock: Clock) -> int:
     """End the firings whose batches are over; returns how many."""
     with database.read() as conn:
-        running = [one for one in open_firings(conn) if one.state is FiringState.RUNNING]
+        running = [
+            open_firing for open_firing in open_firings(conn) if open_firing.state is FiringState.RUNNING
+        ]
     return each(
         running,
         lambda firing: int(settle(database, firing, clock=clock)),

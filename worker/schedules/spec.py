@@ -211,7 +211,7 @@ def differences(before: ScheduleSpec | None, after: ScheduleSpec) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -232,7 +232,7 @@ def _roots(patterns: list[str]) -> list[str]:
         for root in dict.fromkeys(roots)
         if not any(root != other and _inside(root, other) for other in roots)
     ]
-    return [one or "/" for one in kept]
+    return [folder or "/" for folder in kept]
 
 
 def _inside(path: str, root: str) -> bool:

@@ -12,8 +12,8 @@ def addressees(spec: ScheduleSpec) -> tuple[Addressee, ...]:
     """Those whom a schedule names."""
     when: When = "always" if spec.notify == "always" else "failure"
     return (
-        *(Addressee(Channel.MAIL, one, when) for one in spec.mail_to),
-        *(Addressee(Channel.WEBHOOK, one, when, spec.webhook_key) for one in spec.webhook),
+        *(Addressee(Channel.MAIL, address, when) for address in spec.mail_to),
+        *(Addressee(Channel.WEBHOOK, address, when, spec.webhook_key) for address in spec.webhook),
         *((Addressee(Channel.COMMAND, spec.command, when),) if spec.command else ()),
     )
 

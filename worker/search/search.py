@@ -84,32 +84,32 @@ def search(
     marks: tuple[str, str] = ("[", "]"),
 ) -> SearchResult:
     """Jobs that hold these words, the newest batch first, and in it the last line. Raises InputRefused."""
-    asked = parse(words)
+    query = parse(words)
     hits: list[Hit] = []
     below, looked = HIGHEST, 0
     with database.read() as conn:
-        told = storage.progress(conn)
+        progress = storage.progress(conn)
         while looked < LOOKED_AT:
-            ids = storage.candidates(conn, asked, batch_id=batch_id, below=below, limit=CANDIDATES)
+            ids = storage.candidates(conn, query, batch_id=batch_id, below=below, limit=CANDIDATES)
             for text in storage.texts(conn, ids):
-                hit = _hit(text, asked, fields, marks) if not models or text.model in models else None
+                hit = _hit(text, query, fields, marks) if not models or text.model in models else None
                 if hit is None:
                     continue
                 if len(hits) == limit:
-                    return SearchResult(tuple(hits), True, told)
+                    return SearchResult(tuple(hits), True, progress)
                 hits.append(hit)
             if len(ids) < CANDIDATES:
-                return SearchResult(tuple(hits), False, told)
+                return SearchResult(tuple(hits), False, progress)
             below, looked = ids[-1], looked + len(ids)
-    return SearchResult(tuple(hits), True, told)
+    return SearchResult(tuple(hits), True, progress)
 
 
 def _hit(text: Text, query: WordQuery, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
-    given: dict[Field, str | None] = {"prompt": text.prompt, "answer": text.answer}
-    if not query.fits(*(given[field] for field in fields)):
+    texts: dict[Field, str | None] = {"prompt": text.prompt, "answer": text.answer}
+    if not query.fits(*(texts[field] for field in fields)):
         return None
     for field in ("answer", "prompt"):
-        shown = snippet(given[field] or "", query, marks=marks) if field in fields else None
+        shown = snippet(texts[field] or "", query, marks=marks) if field in fields else None
         if shown is not None:
             return Hit(text, field, shown)
     return None
@@ -128,15 +128,15 @@ def jobs_matching(
     Every text is looked through, no index asked: what is not finished or was not taken in yet counts as well. Raises
     InputRefused; Conflict for more than ``most`` jobs.
     """
-    asked, matches, total = parse(words), [], 0
-    for one in chosen:
+    query, matches, total = parse(words), [], 0
+    for selection in chosen:
         ids: set[int] = set()
         after = 0
         while True:
             with database.read() as conn:
-                page = storage.texts_of(conn, one, after=after, limit=CANDIDATES)
-            given = [(text, {"prompt": text.prompt, "answer": text.answer}) for text in page]
-            ids |= {text.job_id for text, of in given if asked.fits(*(of[field] for field in fields))}
+                page = storage.texts_of(conn, selection, after=after, limit=CANDIDATES)
+            texts_of_page = [(text, {"prompt": text.prompt, "answer": text.answer}) for text in page]
+            ids |= {text.job_id for text, of in texts_of_page if query.fits(*(of[field] for field in fields))}
             if total + len(ids) > most:
                 raise Conflict(
                     f"more than {most:,} jobs match {words!r}: narrow it, with a batch, --model, --state or more words"
@@ -146,5 +146,5 @@ def jobs_matching(
             after = page[-1].job_id
         total += len(ids)
         if ids:
-            matches.append(replace(one, job_ids=frozenset(ids)))
+            matches.append(replace(selection, job_ids=frozenset(ids)))
     return matches

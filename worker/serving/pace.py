@@ -132,13 +132,13 @@ class Paces:
         if own is None and not others:
             return _guess(size, service)
         own = own or _UNKNOWN
-        loads = [seen.load_seconds for seen in others if seen.load_seconds is not None]
+        loads = [pace.load_seconds for pace in others if pace.load_seconds is not None]
         if own.load is not None:
             loads.append(own.load)
         services = [
-            seen.service_seconds * self.speed(seen.host)
-            for seen in others
-            if seen.service_seconds is not None
+            pace.service_seconds * self.speed(pace.host)
+            for pace in others
+            if pace.service_seconds is not None
         ]
         if own.service is not None:  # exact for this host; for the others their speed makes up the difference
             services = [own.service * self.speed(self._host)]
@@ -146,7 +146,7 @@ class Paces:
             load_seconds=fmean(loads) if loads else _guess(size, service).load_seconds,
             service_seconds=fmean(services) if services else service,
             memory=memory_of(
-                own.memory, (seen.memory for seen in others if seen.memory is not None), size=size
+                own.memory, (pace.memory for pace in others if pace.memory is not None), size=size
             ),
             tried=bool(services),
         )

@@ -256,7 +256,7 @@ class Embedded:
 
     def forget_passing(self) -> None:
         """Remove the hosts that this command registered for itself and never served, or that do not answer."""
-        served = {*self.served, *(one.host.name for one in self.former)}
+        served = {*self.served, *(former.host.name for former in self.former)}
         with self.database.write() as conn:
             for name in self.passing:
                 forget_passing_host(conn, name, served=name in served, now=self.clock.now())
@@ -402,11 +402,11 @@ class Embedded:
                 report.host.name: (replace(report.host, draining=False), follow(report))
                 for report in read_hosts(conn, self.clock.now())
             }
-        wanted = {name: host for name, (host, taken) in known.items() if taken}
+        hosts = {name: host for name, (host, taken) in known.items() if taken}
         for name in tuple(self.served):
             if name not in known:
                 self._retire(name)
-        for name, host in wanted.items():
+        for name, host in hosts.items():
             if name not in self.served and not any(
                 gone.host.name == name and gone.thread is not None and gone.thread.is_alive()
                 for gone in self.former

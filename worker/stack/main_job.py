@@ -260,7 +260,7 @@ class _Watch:
         now = time.monotonic()
         self._changed = changed or self._changed
         last, away = self.last, None
-        progress, seen, reasons, outcome = last.progress, last.situation, last.reasons, last.outlook
+        progress, facts, reasons, outcome = last.progress, last.situation, last.reasons, last.outlook
         try:
             if self._progress_pace.is_due(now, changed=self._changed, soon=self._is_worth_it(progress, now)):
                 with self._progress_pace.reading():
@@ -268,8 +268,8 @@ class _Watch:
                 self._changed, self._read_at = False, now
             soon = now - self._began < EARLY_SECONDS or not progress.open
             if not self._is_short(progress, now) and self._situation_pace.is_due(now, soon=soon):
-                seen = self._situation(now)
-                outcome, reasons = self._expected(progress, seen, now)
+                facts = self._situation(now)
+                outcome, reasons = self._expected(progress, facts, now)
         except DatabaseUnavailable as error:  # the workers ride it out
             away = error
         except DatabaseFailure:
@@ -281,11 +281,11 @@ class _Watch:
             away = self._place.stack.refusal
         if not progress.open:
             outcome = Outlook.DONE
-        if seen is not None and outcome not in (Outlook.GOING, Outlook.DONE):
-            reasons = why_nothing_moves(seen, seen.at)
+        if facts is not None and outcome not in (Outlook.GOING, Outlook.DONE):
+            reasons = why_nothing_moves(facts, facts.at)
             if not self._place.is_served:
                 reasons = ["caravan up has ended"]
-        self.last = Look(progress, outcome, now - self._began, seen, reasons, away)
+        self.last = Look(progress, outcome, now - self._began, facts, reasons, away)
         return self.last
 
     def _is_short(self, progress: BatchProgress, now: float) -> bool:
@@ -306,16 +306,16 @@ class _Watch:
         if self._bounds:
             self._bounds = bool(bound_jobs(place.database, receipt.batch.id, receipt.only, clock=place.clock))
         with self._situation_pace.reading():
-            seen = situation(
+            facts = situation(
                 place.database, receipt.batch.id, clock=place.clock, among=place.hosts, server=self._server
             )
-        if any(model.running for model in seen.models):
+        if any(model.running for model in facts.models):
             self._moved_at = now
         if place.is_served:
             self._lost_at = None
         elif self._lost_at is None:
             self._lost_at = now
-        return seen
+        return facts
 
     def _lost_for(self, now: float) -> float:
         """Seconds since the process that serves was missed; less than 0 where it is there."""

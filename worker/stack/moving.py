@@ -75,11 +75,11 @@ def _compare(conn: Connection, target: Database) -> None:
 
 def now_and_then(report: Callable[[str], None]) -> Callable[[str, int], None]:
     """Say how far each table is, now and then: a million jobs are some eighty lines."""
-    told: dict[str, int] = {}
+    reported: dict[str, int] = {}
 
     def progress(table: str, rows: int) -> None:
-        if rows // EVERY > told.get(table, 0):
-            told[table] = rows // EVERY
+        if rows // EVERY > reported.get(table, 0):
+            reported[table] = rows // EVERY
             report(f"{table}: {rows:,}")
 
     return progress

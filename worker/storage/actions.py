@@ -260,12 +260,12 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
     The digest stays as it is: it tells what the input asked, and the input did not change.
     """
     models = {row.id: row.model for row in rows}
-    told, nothing = model_facts(conn), ModelFacts()
+    facts, nothing = model_facts(conn), ModelFacts()
     keys: dict[int, str] = {}
     by_key: dict[str, list[int]] = {}
     by_chance: list[int] = []
     for ids in slices(list(models)):
-        asked = conn.execute(
+        requests = conn.execute(
             select(
                 payloads.c.job_id, payloads.c.prompt, payloads.c.request, payloads.c.reuse_key, jobs.c.kind
             )
@@ -273,10 +273,10 @@ def _set_options(conn: Connection, rows: Sequence[Row[Any]], options: Mapping[st
             .where(payloads.c.job_id.in_(ids))
         )
         new = []
-        for job, prompt, old, key, name in asked.all():
+        for job, prompt, old, key, name in requests.all():
             merged = {**(old.get("options") or {}), **options}
             request = {**old, "options": {name: value for name, value in merged.items() if value is not None}}
-            model = told.get(models[job], nothing)
+            model = facts.get(models[job], nothing)
             kind = kind_of(name)
             window = kind.window(prompt, request, thinking=model.thinking, trained=model.trained_context)
             keys[job] = kind.runner_key(models[job], request, window=window).text

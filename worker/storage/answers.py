@@ -74,7 +74,7 @@ def room_needed(conn: Connection, batch_id: int) -> Room:
     too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
     known = model_facts(conn) if too_long else {}
     trained = [
-        told.trained_context for row in too_long if (told := known.get(row.model)) and told.trained_context
+        facts.trained_context for row in too_long if (facts := known.get(row.model)) and facts.trained_context
     ]
     largest = min(trained, default=None)
     return room_for(

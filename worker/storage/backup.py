@@ -156,7 +156,7 @@ def _snapshot(source: Path, target: Path) -> None:
 
 
 def _spooled(spool: Path) -> Mapping[str, bytes]:
-    return {one.name: one.read_bytes() for one in sorted(spool.glob("*.jsonl"))}
+    return {file.name: file.read_bytes() for file in sorted(spool.glob("*.jsonl"))}
 
 
 def _bring_back(path: Path, content: bytes) -> None:

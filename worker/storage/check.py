@@ -183,8 +183,10 @@ def check_database(database: Database, *, now: datetime) -> list[Checked]:
         if database.dialect == "postgresql":
             conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             conn.execute(text("SET LOCAL statement_timeout = 0"))
-        seen = {table: _count(conn, table) for table in sorted({invariant.rows for invariant in INVARIANTS})}
-        checks = [_checked(conn, invariant, seen, now) for invariant in INVARIANTS]
+        counts = {
+            table: _count(conn, table) for table in sorted({invariant.rows for invariant in INVARIANTS})
+        }
+        checks = [_checked(conn, invariant, counts, now) for invariant in INVARIANTS]
         checks += _of_the_file(conn) if database.dialect == "sqlite" else ()
         revision = conn.scalar(text("SELECT version_num FROM alembic_version"))
         wrong = [] if revision == HEAD else [f"at revision {revision}, not {HEAD}"]
@@ -211,8 +213,8 @@ def _checked(conn: Connection, invariant: Invariant, counts: Mapping[str, int], 
 
 
 def _of_the_file(conn: Connection) -> Iterator[Checked]:
-    said = [str(row[0]) for row in conn.execute(text("PRAGMA quick_check(5)"))]
-    wrong = [] if said == ["ok"] else said
+    messages = [str(row[0]) for row in conn.execute(text("PRAGMA quick_check(5)"))]
+    wrong = [] if messages == ["ok"] else messages
     yield Checked("file", "the file is whole", 1, len(wrong), wrong[:MOST_EXAMPLES])
     orphans = [f"{row[0]} row {row[1]} → {row[2]}" for row in conn.execute(text("PRAGMA foreign_key_check"))]
     yield Checked("references", "what refers to a row finds it", 1, len(orphans), orphans[:MOST_EXAMPLES])

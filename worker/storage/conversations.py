@@ -79,12 +79,12 @@ def _turns(job: int, parents: Mapping[int, Row[Any]]) -> Turns | None:
 def _exchange(row: Row[Any]) -> Turns:
     """The request and the answer of a job, as messages."""
     if row.kind == "chat":
-        asked = list(row.request["messages"])
+        turns = list(row.request["messages"])
     else:
         system = row.request.get("system")
-        asked = [{"role": "system", "content": system}] if system else []
-        asked.append({"role": "user", "content": row.prompt})
+        turns = [{"role": "system", "content": system}] if system else []
+        turns.append({"role": "user", "content": row.prompt})
     answer: dict[str, Any] = {"role": "assistant", "content": row.answer or ""}
     if row.tool_calls:
         answer["tool_calls"] = row.tool_calls
-    return [*asked, answer]
+    return [*turns, answer]

@@ -42,7 +42,7 @@ def give_deadline(
     """
     lock_batch(conn, batch_id)
     ids = id_range(batch_id)
-    given = conn.scalars(
+    changed = conn.scalars(
         _STATEMENTS[conn.dialect.name],
         {
             "after": max(after, ids["low"]),
@@ -53,7 +53,7 @@ def give_deadline(
             "limit": limit,
         },
     ).all()
-    return max(given) if len(given) == limit else None
+    return max(changed) if len(changed) == limit else None
 
 
 def keep_deadline(conn: Connection, batch_id: int, deadline: datetime) -> None:

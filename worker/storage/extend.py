@@ -41,10 +41,10 @@ def stored_jobs(
     conn: Connection, batch_id: int, custom_ids: Iterable[str]
 ) -> dict[tuple[str, str], StoredJob]:
     """The jobs of a batch by (custom_id, model), those of ``custom_ids`` alone."""
-    wanted = list(dict.fromkeys(custom_ids))
+    names = list(dict.fromkeys(custom_ids))
     stored: dict[tuple[str, str], StoredJob] = {}
     j, p = jobs.c, payloads.c
-    for some in slices(wanted):
+    for some in slices(names):
         rows = conn.execute(
             select(j.custom_id, j.model, j.id, p.digest, j.state, p.metadata)
             .join_from(jobs, payloads, j.id == p.job_id)
@@ -112,24 +112,24 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
     if not changed:
         return 0
     _open_again(conn, batch_id)
-    wanted = dict(changed)
+    new_by_id = dict(changed)
     j = jobs.c
     rows = conn.execute(
         select(j.id, j.batch_id, j.runner_key, j.priority, j.state)
-        .where(j.id.in_(sorted(wanted)), j.state != JobState.RUNNING)
+        .where(j.id.in_(sorted(new_by_id)), j.state != JobState.RUNNING)
         .order_by(j.id)
         .with_for_update(key_share=True)
     ).all()
     changes: Counter[Any] = Counter()
     for row in rows:
-        new = wanted[row.id]
+        new = new_by_id[row.id]
         count_move(changes, REPLACE, row, runner_key=new.runner_key, priority=int(new.priority))
     ids = [row.id for row in rows]
     forget_results(conn, ids)
     if ids:
-        conn.execute(by_id(REPLACE), [_columns(id_, batch_id, wanted[id_]) for id_ in ids])
+        conn.execute(by_id(REPLACE), [_columns(id_, batch_id, new_by_id[id_]) for id_ in ids])
         add_changes(conn, changes)
-        follow(conn, [id_ for id_ in ids if wanted[id_].first_state is JobState.WAITING])
+        follow(conn, [id_ for id_ in ids if new_by_id[id_].first_state is JobState.WAITING])
         conn.execute(delete(follows).where(follows.c.job_id.in_(ids)))
         conn.execute(
             update(payloads)
@@ -144,11 +144,11 @@ def replace_jobs(conn: Connection, batch_id: int, changed: Sequence[tuple[int, N
             [
                 {
                     "job": id_,
-                    "new_prompt": wanted[id_].prompt,
-                    "new_request": dict(wanted[id_].request),
-                    "new_metadata": wanted[id_].metadata,
-                    "new_digest": kind_of(wanted[id_].kind).digest(wanted[id_]),
-                    "new_reuse_key": reuse_key_of(wanted[id_]),
+                    "new_prompt": new_by_id[id_].prompt,
+                    "new_request": dict(new_by_id[id_].request),
+                    "new_metadata": new_by_id[id_].metadata,
+                    "new_digest": kind_of(new_by_id[id_].kind).digest(new_by_id[id_]),
+                    "new_reuse_key": reuse_key_of(new_by_id[id_]),
                 }
                 for id_ in ids
             ],

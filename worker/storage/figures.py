@@ -31,8 +31,8 @@ def set_power(
     conn: Connection, name: str, *, watts: float | None = None, idle_watts: float | None = None
 ) -> None:
     """What the host draws at work and idle; 0 forgets it, None leaves it. Raises NotFound."""
-    told = {"watts": watts, "idle_watts": idle_watts}
-    values = {key: value or None for key, value in told.items() if value is not None}
+    power = {"watts": watts, "idle_watts": idle_watts}
+    values = {key: value or None for key, value in power.items() if value is not None}
     if values and not conn.execute(update(hosts).where(hosts.c.name == name).values(**values)).rowcount:
         raise NotFound(f"no host {name!r}: caravan hosts add {name} URL")
 

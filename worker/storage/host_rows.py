@@ -347,7 +347,7 @@ def is_stored(
         return True
     if row.version != version or row.last_seen_at is None or row.last_seen_at <= since:
         return False
-    columns = [host_models.c[one.name] for one in fields(HostModel)]
+    columns = [host_models.c[attribute.name] for attribute in fields(HostModel)]
     stored = [
         dict(row) for row in conn.execute(select(*columns).where(host_models.c.host == name)).mappings()
     ]

@@ -149,8 +149,10 @@ def quarantine_of(conn: Connection, name: str) -> tuple[int, datetime | None]:
 def record_slow(conn: Connection, name: str, reason: str | None, *, now: datetime) -> None:
     """The host generates more slowly than it did, or (``reason`` is None) no longer does."""
     since = None if reason is None else func.coalesce(hosts.c.slow_since, literal(now, UtcTime))
-    told = None if reason is None else storable(reason)
-    conn.execute(update(hosts).where(hosts.c.name == name).values(slow_since=since, slow_reason=told))
+    stored_reason = None if reason is None else storable(reason)
+    conn.execute(
+        update(hosts).where(hosts.c.name == name).values(slow_since=since, slow_reason=stored_reason)
+    )
 
 
 def _mark(conn: Connection, name: str, draining_at: Any) -> None:

@@ -86,7 +86,7 @@ def ended_batches(conn: Connection, batch_ids: Collection[int]) -> list[Ended]:
         for ended, over in _ENDINGS
         for row in conn.execute(_ended(ended, over).where(batches.c.id.in_(sorted(batch_ids))))
     ]
-    return sorted(map(_as_ended, batches_there), key=lambda one: one.batch_id)
+    return sorted(map(_as_ended, batches_there), key=lambda batch: batch.batch_id)
 
 
 def due_batches(
@@ -108,16 +108,16 @@ def due_batches(
             kept = keep_period(keep, default=default, older_than=older_than)
             if kept is None:
                 continue
-            said = (
+            own_time = (
                 batches.c.keep_seconds.is_(None)
                 if keep is None
                 else batches.c.keep_seconds == int(keep.total_seconds())
             )
             rows = conn.execute(
-                _ended(ended, over).where(said, ended < now - kept).order_by(ended).limit(limit)
+                _ended(ended, over).where(own_time, ended < now - kept).order_by(ended).limit(limit)
             )
             due += map(_as_ended, rows)
-    return sorted(due, key=lambda one: one.batch_id)
+    return sorted(due, key=lambda batch: batch.batch_id)
 
 
 def _keeps(conn: Connection, over: ColumnElement[bool]) -> Iterator[timedelta | None]:

@@ -43,7 +43,7 @@ class Question:
 
     @property
     def release(self) -> bool:
-        return any(one.release for one in self.after)
+        return any(parent.release for parent in self.after)
 
 
 @record
@@ -153,15 +153,15 @@ def _page(
     long: Collection[Long],
 ) -> tuple[list[list[ResultRow]], int | None]:
     """The inputs first asked by the next jobs of the batch, and the last of these jobs; None: there are no more."""
-    asked = conn.execute(
+    rows = conn.execute(
         select(jobs.c.id, jobs.c.custom_id)
         .where(in_batch(batch_id), jobs.c.id > after)
         .order_by(jobs.c.id)
         .limit(PAGE)
     ).all()
-    if not asked:
+    if not rows:
         return [], None
-    names = sorted({custom_id for _, custom_id in asked})
+    names = sorted({custom_id for _, custom_id in rows})
     every = conn.execute(
         select(jobs.c.id, jobs.c.custom_id).where(jobs.c.batch_id.in_(of), jobs.c.custom_id.in_(names))
     ).all()
@@ -169,7 +169,7 @@ def _page(
     for id_, custom_id in every:
         first[custom_id] = min(id_, first.get(custom_id, id_))
     # an input that an earlier job asks was on an earlier page
-    here = [custom_id for id_, custom_id in asked if first[custom_id] == id_]
+    here = [custom_id for id_, custom_id in rows if first[custom_id] == id_]
     wanted = set(here)
     ids = sorted(id_ for id_, custom_id in every if custom_id in wanted)
     query = (
@@ -181,4 +181,4 @@ def _page(
     by_input: dict[str, list[ResultRow]] = {}
     for row in conn.execute(query).all():
         by_input.setdefault(row.custom_id, []).append(row_of(row))
-    return [by_input[name] for name in here if name in by_input], asked[-1].id
+    return [by_input[name] for name in here if name in by_input], rows[-1].id

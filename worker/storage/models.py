@@ -30,7 +30,7 @@ def model_facts(conn: Connection) -> dict[str, ModelFacts]:
 
 
 def _of_both(first: ModelFacts, other: ModelFacts) -> ModelFacts:
-    trained = [told.trained_context for told in (first, other) if told.trained_context is not None]
+    trained = [facts.trained_context for facts in (first, other) if facts.trained_context is not None]
     known = first.capabilities is not None and other.capabilities is not None
     return ModelFacts(
         first.thinking or other.thinking,

@@ -22,23 +22,23 @@ def promise_notices(conn: Connection, batch_id: int, to: Collection[Addressee], 
     goes on they get another message."""
     goes_on = conn.scalar(select(batches.c.finished_at.is_(None)).where(batches.c.id == batch_id))
     again = {"state": str(NoticeState.WAITING), "tries": 0, "next_at": now, "settled_at": None, "error": None}
-    for one in to:
+    for addressee in to:
         changed = conn.execute(
             update(notices)
             .where(
                 notices.c.batch_id == batch_id,
-                notices.c.channel == str(one.channel),
-                notices.c.target == one.target,
+                notices.c.channel == str(addressee.channel),
+                notices.c.target == addressee.target,
             )
-            .values(on_what=one.when, secret=one.secret)
+            .values(on_what=addressee.when, secret=addressee.secret)
         )
         if changed.rowcount and goes_on:
             conn.execute(
                 update(notices)
                 .where(
                     notices.c.batch_id == batch_id,
-                    notices.c.channel == str(one.channel),
-                    notices.c.target == one.target,
+                    notices.c.channel == str(addressee.channel),
+                    notices.c.target == addressee.target,
                     notices.c.state != str(NoticeState.WAITING),
                 )
                 .values(**again, message_id=_message_id())
@@ -47,10 +47,10 @@ def promise_notices(conn: Connection, batch_id: int, to: Collection[Addressee], 
             conn.execute(
                 insert(notices).values(
                     batch_id=batch_id,
-                    channel=str(one.channel),
-                    target=one.target,
-                    on_what=one.when,
-                    secret=one.secret,
+                    channel=str(addressee.channel),
+                    target=addressee.target,
+                    on_what=addressee.when,
+                    secret=addressee.secret,
                     message_id=_message_id(),
                     state=str(NoticeState.WAITING),
                     next_at=now,

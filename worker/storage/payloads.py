@@ -75,7 +75,7 @@ def jobs_with_payloads(
     parts = parts_of(conn, [job for job, values in payload.items() if "combine" in requests[values[1]]])
     claimed = []
     for row in rows:
-        prompt, asked, reuse_key, fail_on_cut = payload[row.id]
+        prompt, own_request, reuse_key, fail_on_cut = payload[row.id]
         claimed.append(
             ClaimedJob(
                 row.id,
@@ -89,7 +89,9 @@ def jobs_with_payloads(
                 row.max_attempts,
                 token,
                 prompt,
-                _carried_on(row, requests[asked], earlier, turns) if row.carries else requests[asked],
+                _carried_on(row, requests[own_request], earlier, turns)
+                if row.carries
+                else requests[own_request],
                 row.deadline,
                 row.losses,
                 row.prefix_group,

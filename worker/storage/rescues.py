@@ -92,11 +92,11 @@ def _rescue(
     if conn.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
     rows = conn.execute(query.limit(limit)).all()
-    told = {row.lease_token for row in rows if row.asked}
+    tokens = {row.lease_token for row in rows if row.asked}
     groups: dict[tuple[Transition, int], list[Row[Any]]] = {}
     for row in rows:
         # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
-        loss = int(not blameless and (row.asked or row.lease_token not in told))
+        loss = int(not blameless and (row.asked or row.lease_token not in tokens))
         groups.setdefault((_rescue_of(row, loss), loss), []).append(row)
     for (transition, loss), group in groups.items():
         values: dict[str, Any] = {"now": now}

@@ -147,8 +147,8 @@ def reuse_waiting(
 
     Those without such an answer are marked ``LOOKED_UP``. ``cut`` is false where a cut answer would be a failure.
     """
-    asked = {"model": model, "mark": mark, "limit": limit, **id_range(batch_id)}
-    rows = conn.execute(_PICK[conn.dialect.name], asked).all()
+    parameters = {"model": model, "mark": mark, "limit": limit, **id_range(batch_id)}
+    rows = conn.execute(_PICK[conn.dialect.name], parameters).all()
     taken: set[int] = set()
     for ids in slices([row.id for row in rows]):
         taken.update(_take(conn, ids, digest, now=now, cut=cut))
@@ -171,10 +171,10 @@ def reuse_claimed(
 
     They were never tried: the attempt's number is used up, as when a job is given back.
     """
-    wanted = {job.id: job for job in claimed if job.reuse_key is not None and job.model in digests}
+    by_id = {job.id: job for job in claimed if job.reuse_key is not None and job.model in digests}
     by_digest: dict[str, list[int]] = {}
-    for job in _ours(conn, wanted):
-        by_digest.setdefault(digests[wanted[job].model], []).append(job)
+    for job in _ours(conn, by_id):
+        by_digest.setdefault(digests[by_id[job].model], []).append(job)
     taken: set[int] = set()
     for digest, all_ids in sorted(by_digest.items()):
         for ids in slices(all_ids):

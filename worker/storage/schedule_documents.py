@@ -106,35 +106,35 @@ def note_documents(
     now: datetime,
 ) -> None:
     """Remember what a firing found. What is asked again keeps its latest answer until there is a newer one."""
-    new = [one for one in noted if (one.custom_id, one.model) not in existing]
-    old = [one for one in noted if (one.custom_id, one.model) in existing]
+    new = [document for document in noted if (document.custom_id, document.model) not in existing]
+    old = [document for document in noted if (document.custom_id, document.model) in existing]
     if new:
         conn.execute(
             insert(schedule_documents),
             [
                 {
                     "schedule_id": schedule_id,
-                    "custom_id": one.custom_id,
-                    "model": one.model,
+                    "custom_id": document.custom_id,
+                    "model": document.model,
                     "first_seen_at": now,
-                    **_values(one, firing_id, now),
+                    **_values(document, firing_id, now),
                 }
-                for one in new
+                for document in new
             ],
         )
     again: list[Noted] = []
-    asked: list[Noted] = []
+    to_ask: list[Noted] = []
     failed: list[Noted] = []
     rest: list[Noted] = []
-    for one in old:
-        if one.asked_job is not None:
-            (again if one.change == "retried" else asked).append(one)
+    for document in old:
+        if document.asked_job is not None:
+            (again if document.change == "retried" else to_ask).append(document)
         else:
-            (failed if one.error_code is not None else rest).append(one)
+            (failed if document.error_code is not None else rest).append(document)
     job, text = ("asked_batch", "asked_job"), ("sha256", "fingerprint")
     error = ("error_code", "error_message", "error_at")
     _update(conn, schedule_id, firing_id, now, again, (*text, *job))
-    _update(conn, schedule_id, firing_id, now, asked, (*text, *job, *error))
+    _update(conn, schedule_id, firing_id, now, to_ask, (*text, *job, *error))
     _update(conn, schedule_id, firing_id, now, failed, error)
     _update(conn, schedule_id, firing_id, now, rest, (*text, *error))
 
@@ -187,11 +187,11 @@ def _update(
         statement,
         [
             {
-                "of_id": one.custom_id,
-                "of_model": one.model,
-                **{f"new_{name}": _values(one, firing_id, now)[name] for name in names},
+                "of_id": document.custom_id,
+                "of_model": document.model,
+                **{f"new_{name}": _values(document, firing_id, now)[name] for name in names},
             }
-            for one in noted
+            for document in noted
         ],
     )
 

@@ -102,31 +102,31 @@ def index_some(conn: Connection, *, limit: int, most_characters: int) -> int:
 
 
 def _tokens(text: Text, most: int) -> set[str]:
-    return {token for given in (text.prompt, text.answer) if given for token in tokens(given[:most])}
+    return {token for field in (text.prompt, text.answer) if field for token in tokens(field[:most])}
 
 
 def candidates(
     conn: Connection, words: WordQuery, *, batch_id: int | None = None, below: int = HIGHEST, limit: int
 ) -> list[int]:
     """Jobs that have every token that is wanted, the newest first, with ids under ``below``."""
-    wanted = dict.fromkeys(one for term in words.terms for one in term.tokens)
-    given: dict[str, Any] = {"below": below, "limit": limit, "above": 0}
+    grams = dict.fromkeys(gram for term in words.terms for gram in term.tokens)
+    parameters: dict[str, Any] = {"below": below, "limit": limit, "above": 0}
     if batch_id is not None:
-        given["above"] = batch_id << SEQ_BITS
-        given["below"] = min(below, (batch_id + 1) << SEQ_BITS)
+        parameters["above"] = batch_id << SEQ_BITS
+        parameters["below"] = min(below, (batch_id + 1) << SEQ_BITS)
     if conn.dialect.name == "postgresql":
-        given["words"] = " & ".join(f"'{token}'{':*' if prefix else ''}" for token, prefix in wanted)
+        parameters["words"] = " & ".join(f"'{token}'{':*' if prefix else ''}" for token, prefix in grams)
         query = (
             f"SELECT job_id FROM searchable WHERE {VECTOR} @@ CAST(:words AS tsquery) "
             "AND job_id >= :above AND job_id < :below ORDER BY job_id DESC LIMIT :limit"
         )
     else:
-        given["words"] = " AND ".join(f'"{token}"{"*" if prefix else ""}' for token, prefix in wanted)
+        parameters["words"] = " AND ".join(f'"{token}"{"*" if prefix else ""}' for token, prefix in grams)
         query = (
             "SELECT rowid FROM search_index WHERE search_index MATCH :words "
             "AND rowid >= :above AND rowid < :below ORDER BY rowid DESC LIMIT :limit"
         )
-    return list(conn.scalars(text(query), given))
+    return list(conn.scalars(text(query), parameters))
 
 
 def texts(conn: Connection, job_ids: Sequence[int], *, most_characters: int | None = None) -> list[Text]:

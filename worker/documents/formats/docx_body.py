@@ -200,7 +200,7 @@ class Story:
 
     @property
     def _visible(self) -> bool:
-        return all(one.visible for one in self.fields)
+        return all(part.visible for part in self.fields)
 
     def _hidden(self, run: ET.Element, of_paragraph: bool) -> bool:
         properties = run.find("w:rPr")

@@ -112,32 +112,40 @@ class _Parts:
 
     def _alternative(self, part: Message, depth: int) -> None:
         """One of the alternatives: plain text where it says what the page says, else the last that can be read."""
-        inner = [one for one in part.get_payload() if isinstance(one, Message)]
-        plain = [one for one in inner if one.get_content_type() == "text/plain" and not _is_attached(one)]
-        chosen = next((one for one in plain if self._text(one).strip()), None)
+        inner = [inner_part for inner_part in part.get_payload() if isinstance(inner_part, Message)]
+        plain = [
+            inner_part
+            for inner_part in inner
+            if inner_part.get_content_type() == "text/plain" and not _is_attached(inner_part)
+        ]
+        chosen = next((inner_part for inner_part in plain if self._text(inner_part).strip()), None)
         if chosen is not None and self._stands_in(self._text(chosen), part):
             chosen = None
         if chosen is not None:
             self._texts.append(self._text(chosen))
-        for one in reversed(inner):
-            if chosen is not None and (one in plain or one.get_content_type() == "text/html"):
+        for inner_part in reversed(inner):
+            if chosen is not None and (inner_part in plain or inner_part.get_content_type() == "text/html"):
                 continue
-            if one.get_content_type() == "text/calendar" and not _is_attached(one):
+            if inner_part.get_content_type() == "text/calendar" and not _is_attached(inner_part):
                 if chosen is None and not any(text.strip() for text in self._texts):
-                    self._texts.append(self._text(one))
+                    self._texts.append(self._text(inner_part))
                 continue
-            if one.get_content_type().startswith("multipart/") and chosen is not None:
-                self._attachments_of(one, depth + 1)
+            if inner_part.get_content_type().startswith("multipart/") and chosen is not None:
+                self._attachments_of(inner_part, depth + 1)
                 continue
             before = len(self._texts)
-            self.take(one, depth + 1)
+            self.take(inner_part, depth + 1)
             if any(text.strip() for text in self._texts[before:]):
-                chosen = one
+                chosen = inner_part
 
     def _stands_in(self, plain: str, part: Message) -> bool:
         """Whether a plain text only stands in for the page that mail programs show: "Your program shows no HTML"."""
         page = next(
-            (one for one in part.walk() if one.get_content_type() == "text/html" and not _is_attached(one)),
+            (
+                inner_part
+                for inner_part in part.walk()
+                if inner_part.get_content_type() == "text/html" and not _is_attached(inner_part)
+            ),
             None,
         )
         words = set() if page is None else set(_WORD.findall(self._text(page).lower()))

@@ -47,7 +47,7 @@ class Numbering:
         about = levels[level]
         start = self.restarts.get(list_id, {}).get(level, about.start)
         counts[level] = counts[level] + 1 if level in counts else start
-        for deeper in [one for one in counts if one > level]:
+        for deeper in [deeper_level for deeper_level in counts if deeper_level > level]:
             del counts[deeper]
         if about.form == "bullet":
             return BULLET

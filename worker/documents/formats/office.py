@@ -89,10 +89,14 @@ def read_archive(data: bytes) -> Content:
     total = 0
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [one for one in archive.infolist() if not one.is_dir() and not is_litter(one.filename)]
+            entries = [
+                member
+                for member in archive.infolist()
+                if not member.is_dir() and not is_litter(member.filename)
+            ]
             if len(entries) > MOST_FILES:
                 raise Refused("too_large", f"{len(entries):,} files, at most {MOST_FILES:,} are read")
-            if any(one.flag_bits & 1 for one in entries):
+            if any(member.flag_bits & 1 for member in entries):
                 raise Refused("encrypted", "it opens with a password only")
             for entry in entries:
                 with archive.open(entry) as file:

@@ -178,9 +178,9 @@ def woven_gutter(rectangles: Sequence[Rectangle]) -> float | None:
             continue
         before = [box for box in rectangles if box[2] <= edge - GUTTER]
         behind = [box for box in rectangles if box[0] >= edge - 1]
-        begins = sum(abs(one[0] - edge) < 1 for one in behind)
+        begins = sum(abs(line[0] - edge) < 1 for line in behind)
         if len(before) >= FEWEST_LINES and begins >= FEWEST_LINES and (best is None or begins > best[0]):
-            gutter = (max(one[2] for one in before) + edge) / 2
+            gutter = (max(line[2] for line in before) + edge) / 2
             if _is_woven(rectangles, gutter, left, edge, right):
                 best = begins, gutter
     return None if best is None else best[1]

@@ -52,13 +52,13 @@ class Styles:
 
     def vanishes(self, style_id: str | None) -> bool:
         """Whether text of this style is hidden."""
-        return next((one.vanish for one in self.chain(style_id) if one.vanish is not None), False)
+        return next((style.vanish for style in self.chain(style_id) if style.vanish is not None), False)
 
     def numbering(self, style_id: str | None) -> tuple[str | None, int]:
         """The list, and the level in it, of paragraphs of this style."""
         chain = self.chain(style_id)
-        list_id = next((one.list_id for one in chain if one.list_id is not None), None)
-        return list_id, next((one.level for one in chain if one.level is not None), 0)
+        list_id = next((style.list_id for style in chain if style.list_id is not None), None)
+        return list_id, next((style.level for style in chain if style.level is not None), 0)
 
 
 def read_styles(root: ET.Element | None) -> Styles:

@@ -74,5 +74,5 @@ def part_output(part: ModelPart) -> ModelPartOutput:
 def model_details_output(model: FleetModel, host: str, details: Mapping[str, Any]) -> ModelDetailsOutput:
     """A model, and what ``/api/show`` of a host says of it."""
     names = ModelfileOutput.model_fields.keys() - {"host"}
-    said = {name: details.get(name) for name in names}
-    return ModelDetailsOutput(**dict(fleet_model_output(model)), details=ModelfileOutput(host=host, **said))
+    values = {name: details.get(name) for name in names}
+    return ModelDetailsOutput(**dict(fleet_model_output(model)), details=ModelfileOutput(host=host, **values))

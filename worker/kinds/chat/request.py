@@ -36,8 +36,8 @@ def wire_body(
     tools, choice = request.get("tools"), request.get("tool_choice")
     if tools and choice != "none":
         body["tools"] = tools
-        if (wanted := forced(tools, choice)) is not None:
-            body["format"] = wanted
+        if (forced_tool := forced(tools, choice)) is not None:
+            body["format"] = forced_tool
     body.update((name, value) for name, value in request.items() if name not in _LOCAL_FIELDS)
     return explicit(body, host_model, window=window, num_ctx=num_ctx)
 

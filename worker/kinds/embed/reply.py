@@ -78,12 +78,12 @@ def shares(whole: int, weights: Sequence[int]) -> list[int]:
     >>> shares(10, [1, 1, 1]), shares(4, [7])
     ([3, 3, 4], [4])
     """
-    total, given, sum_so_far = sum(weights), 0, 0
+    total, shared, sum_so_far = sum(weights), 0, 0
     parts = []
     for weight in weights:
         sum_so_far += weight
-        part = whole * sum_so_far // total - given
-        given += part
+        part = whole * sum_so_far // total - shared
+        shared += part
         parts.append(part)
     return parts
 

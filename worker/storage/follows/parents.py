@@ -63,8 +63,8 @@ def parts_of(conn: Connection, job_ids: Collection[int]) -> dict[int, tuple[Part
             .where(follows.c.job_id.in_(ids))
             .order_by(follows.c.job_id, jobs.c.id)
         )
-        for job, custom_id, answer, parsed, said in rows:
-            by_job[job].append(Part(custom_id, answer, parsed, said or {}))
+        for job, custom_id, answer, parsed, metadata in rows:
+            by_job[job].append(Part(custom_id, answer, parsed, metadata or {}))
     return {job: tuple(parts) for job, parts in by_job.items()}
 
 

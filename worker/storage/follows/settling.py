@@ -120,7 +120,7 @@ def _verdicts(conn: Connection, job_ids: Sequence[int]) -> dict[int, Verdict]:
         )
         for job, release, state in rows:
             parents[job].append(Parent(None if state is None else JobState(state), bool(release)))
-    return {job: verdict(told) for job, told in parents.items()}
+    return {job: verdict(ends) for job, ends in parents.items()}
 
 
 def _end(conn: Connection, by_verdict: Mapping[Verdict, Sequence[Row[Any]]], now: datetime) -> None:
