@@ -34,7 +34,7 @@ from simulator.speaker import ReasoningOver, Speaker
 from simulator.state import Counters
 from simulator.thinking import ThinkingParser
 from simulator.tools import ToolParser
-from simulator.wording import Final, ReplyPart, Wording
+from simulator.wording import Final, Wording
 
 
 class Machine(Protocol):
@@ -123,12 +123,12 @@ async def answer(machine: Machine, job: Job, wording: Wording, reply: Reply) -> 
         if job.debug_render_only:
             reply.send(200, wording.whole_type, _debug_info(job, clock, prompt))
             return
+        speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream, calls=job.calls)
         if fault is not None and fault.kind == "says":
             read, spoken = len(runner.encode(prompt)), len(runner.encode(fault.text))
-            ended = Final(fault.done_reason, prompt_tokens=read, answer_tokens=spoken)
-            reply.send(200, wording.whole_type, wording.whole(ReplyPart(fault.text), ended))
+            speaker.say(Piece(fault.text))
+            speaker.end(Final(fault.done_reason, prompt_tokens=read, answer_tokens=spoken))
             return
-        speaker = Speaker(wording, reply, job.parser(prompt), stream=job.stream, calls=job.calls)
         mishap = None if fault is None else Mishap(fault, clock, reply, runner.process, machine.kill)
         machine.counters.generation_began()
         number = machine.diary.began(job.model.name.short, job.prompt_text)

@@ -72,7 +72,9 @@ class LocalModel:
     def template_source(self) -> str:
         if self.model.untemplated:
             return DEFAULT
-        return usual_template(self.model.thinking) if self.model.template is None else self.model.template
+        if self.model.template is not None:
+            return self.model.template
+        return usual_template(self.model.thinking, tools="tools" in self.model.capabilities)
 
     @property
     def template(self) -> Template:

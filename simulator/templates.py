@@ -23,6 +23,20 @@ THINKING: Final = (
 )
 
 
-def usual_template(thinking: Thinking) -> str:
+TOOLS: Final = (
+    "{{- if or .System .Tools }}<|system|>{{ .System }}"
+    "{{ if .Tools }}Tools: {{ range .Tools }}{{ .Function }}{{ end }}{{ end }}<|end|>{{ end }}"
+    '{{- range .Messages }}{{- if eq .Role "user" }}<|user|>{{ .Content }}<|end|>'
+    '{{- else if eq .Role "assistant" }}<|assistant|>{{ .Content }}{{ if .ToolCalls }}{{ range .ToolCalls }}'
+    '<tool_call>{"name": "{{ .Function.Name }}", "arguments": {{ .Function.Arguments }}} </tool_call>'
+    "{{ end }}{{ end }}<|end|>"
+    '{{- else if eq .Role "tool" }}<|user|>tool: {{ .Content }}<|end|>{{- end }}{{- end }}<|assistant|>'
+)
+"""Its first text behind ``.ToolCalls`` is the tag by which a server finds a call."""
+
+
+def usual_template(thinking: Thinking, *, tools: bool = False) -> str:
     """The template of a model that was given none."""
-    return THINKING if thinking == "tags" else PLAIN
+    if thinking == "tags":
+        return THINKING
+    return TOOLS if tools else PLAIN
