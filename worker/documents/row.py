@@ -13,7 +13,7 @@ MOST_COLUMNS = 10_000
 
 Quote = Literal["none", '"']
 QUIRKS: Mapping[str, str] = {
-    "fields": "lines say themselves how they are asked (prompt, options, …), which is metadata beside a template",
+    "fields": "rows say themselves how they are asked (prompt, options, messages, tools …), which is metadata beside a template",
     "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
     "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
 }

@@ -327,8 +327,14 @@ class Input:
         return _RESERVED | _OF_CHATS if self.submission.chat else _RESERVED
 
     def _hides_fields(self, row: Row, values: Mapping[str, Any]) -> bool:
-        """Whether a line of JSON says how it is asked, where a template makes metadata of all that it says."""
-        return self.template is not None and row.values is None and not _ASKING.isdisjoint(values)
+        """Whether a row says how it is asked, where a template makes metadata of all that it says: a line of JSON, or a row
+        of chats with a column for chats alone, which the template does not print."""
+        if self.template is None:
+            return False
+        if row.values is None:
+            return not _ASKING.isdisjoint(values)
+        hidden = _OF_CHATS.difference(self.needed) if self.submission.chat else ()
+        return any(not is_blank(values.get(column)) for column in hidden)
 
     @staticmethod
     def _rendered(

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api_schemas.submissions import Submission
 from tests.door import submit_file
 from worker.door.intake import intake_of
@@ -52,6 +54,24 @@ def test_fields_of_a_job_that_a_template_makes_metadata_of_are_noted(tmp_path: P
     (remark,) = remarks(tmp_path / "in.jsonl", line, {"text": "b"}, prompt="Sum up: {{ text }}")
 
     assert "options" in remark and "line 1" in remark
+
+
+@pytest.mark.parametrize(
+    ("prompt", "hidden"), [("Sum up: {{ text }}", True), ("{{ text }} {{ tools }}", False)]
+)
+def test_a_column_for_chats_that_a_template_makes_metadata_of_is_noted(
+    tmp_path: Path, prompt: str, hidden: bool
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("text,tools\na,[]\nb,\n")
+    given = Submission(models=("m:1",), prompt=prompt, chat=True)
+    intake = intake_of(given)
+
+    assert list(intake.read(open_input(path, given)))
+
+    found = intake.remarks()
+    assert bool(found) is hidden
+    assert all("tools" in remark and "line 2" in remark for remark in found)
 
 
 def test_a_system_for_all_rows_leaves_alone_those_that_have_their_own(tmp_path: Path) -> None:

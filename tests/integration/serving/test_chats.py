@@ -1,15 +1,15 @@
 """Chats through a whole run: beside prompts on one runner, one going on from another, with tools."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 import simulator
 from api_schemas.jobs import JobDefaults
 from api_schemas.submissions import Submission
+from simulator import Fault
 from tests.door import submit_file
 from tests.integration.serving.test_serve import MODELS, TENTH, add, counts, serve, simulated, submit
 from worker.clock import Clock
@@ -55,8 +55,8 @@ class Listened(OllamaHost):
         return found
 
 
-def listen(database: Database, clock: Clock, host: Host, kind: type[Listened] = Listened) -> Listened:
-    gpu = kind(host)
+def listen(database: Database, clock: Clock, host: Host) -> Listened:
+    gpu = Listened(host)
     try:
         serve_host(ServingContext(database, host, gpu, clock, timings=TENTH))
     finally:
@@ -166,47 +166,24 @@ def test_calls_of_tools_are_results_and_turns_of_what_follows(database: Database
     ]
 
 
-class Scripted(Listened):
-    """What a chat says is how often its host answers badly, and how, before it calls the tool as it should."""
-
-    bad: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "cut": {"message": {"role": "assistant", "content": ""}, "done_reason": "length"},
-        "vanished": {"message": {"role": "assistant", "content": ""}},
-        "malformed": {"message": {"role": "assistant", "content": "<tool_call>{city: Porto}</tool_call>"}},
-        "unknown": {
-            "message": {"role": "assistant", "tool_calls": [{"function": {"name": "news", "arguments": {}}}]}
-        },
-        "unfit": {
-            "message": {
-                "role": "assistant",
-                "tool_calls": [{"function": {"name": "get_weather", "arguments": {}}}],
-            }
-        },
-    }
-
-    def ask(
-        self, path: str, body: Mapping[str, Any], reader: Reader[T], call: Call | None = None, **more: Any
-    ) -> T:
-        if path != "/api/chat":
-            return super().ask(path, body, reader, call, **more)
-        self.chats.append(body)
-        how, times, _ = body["messages"][0]["content"].split()
-        earlier = sum(chat["messages"][0] == body["messages"][0] for chat in self.chats[:-1])
-        good = {"message": {"role": "assistant", "content": "", "tool_calls": [CALL]}}
-        reply = self.bad[how] if earlier < int(times) else good
-        line = {"done": True, "done_reason": "stop", "eval_count": 9, **reply}
-        found = reader.feed(json.dumps(line).encode() + b"\n")
-        assert found is not None
-        return found
-
-
-NAMED = {
-    "cut": "num_predict ended the call of a tool",
-    "vanished": "the host made neither text nor a call",
-    "malformed": "a call of a tool that is not JSON",
-    "unknown": "news is none of the tools",
-    "unfit": "'city' is a required property",
+SPOKEN = '<tool_call>{"name": "%s", "arguments": %s} </tool_call>'
+GOOD = SPOKEN % ("get_weather", '{"city": "Porto"}')
+BAD = {
+    "cut": ('<tool_call>{"name": "get_wea', "num_predict ended the call of a tool"),
+    "malformed": ("<tool_call>{city: Porto}</tool_call>", "neither text nor a call"),
+    "unknown": (SPOKEN % ("news", "{}"), "neither text nor a call"),
+    "text": ('{"name": "news", "arguments": {}}', "news is none of the tools"),
+    "unfit": (SPOKEN % ("get_weather", "{}"), "'city' is a required property"),
 }
+"""How a model calls a tool so that it cannot be used → what it says, and what the job then says."""
+
+
+def odd_calls(how: str, times: int, n: int) -> tuple[Fault, Fault]:
+    """A model that calls badly so often, and then well."""
+    chat, ends = f"{how} {times} {n}", "length" if how == "cut" else "stop"
+    bad = Fault("says", prompt=chat, text=BAD[how][0], done_reason=ends, times=times)
+    well = Fault("says", prompt=chat, text=GOOD, times=0)
+    return (bad, well) if times else (well, well)
 
 
 def test_200_chats_with_tools_end_as_a_valid_call_or_as_a_named_failure(
@@ -214,32 +191,27 @@ def test_200_chats_with_tools_end_as_a_valid_call_or_as_a_named_failure(
 ) -> None:
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "get_weather", "parameters": parameters}}
+    chats = [(how, times, n) for n in range(10, 20) for how in BAD for times in range(4)]
+    faults = tuple(fault for chat in chats for fault in odd_calls(*chat))
     lines: list[dict[str, Any]] = [
-        {
-            "custom_id": f"{how} {times} {n}",
-            "model": MODELS[0],
-            "messages": [user(f"{how} {times} {n}")],
-            "tools": [tool],
-            "repairs": 2,
-        }
-        for n in range(10)
-        for how in Scripted.bad
-        for times in range(4)
+        {"custom_id": name, "model": MODELS[0], "messages": [user(name)], "tools": [tool], "repairs": 2}
+        for name in (f"{how} {times} {n}" for how, times, n in chats)
     ]
-    with simulator.running(simulated(num_parallel=1)) as (running,):
-        host = add(database, clock, running, slots=1)
+    with simulator.running(simulated(faults=faults)) as (running,):
+        host = add(database, clock, running)
         batch = submit(database, clock, lines)
-        listen(database, clock, host, Scripted)
+        serve(database, clock, host)
 
     ended = list(result_lines(database, Selection(batch.id)))
     assert len(ended) == 200
     for line in ended:
         how, times, _ = line["custom_id"].split()
         if int(times) <= 2:
-            assert (line["state"], line["tool_calls"]) == ("succeeded", [CALL])
+            (call,) = line["tool_calls"]
+            assert (line["state"], call["function"]["arguments"]) == ("succeeded", {"city": "Porto"})
         else:
             assert line["error"]["code"] == Code.INVALID_TOOL_CALL
-            assert NAMED[how] in line["error"]["message"]
+            assert BAD[how][1] in line["error"]["message"]
 
 
 def test_rows_of_a_table_become_chats_and_a_column_may_hold_whole_ones(

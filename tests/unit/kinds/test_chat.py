@@ -56,9 +56,12 @@ class Host:
         return reader.end()
 
 
-def said(content: str = "", *calls: Any, done: str = "stop", **more: Any) -> list[dict[str, Any]]:
+def said(
+    content: str = "", *calls: Any, done: str = "stop", thinking: str = "", **more: Any
+) -> list[dict[str, Any]]:
     """The stream of an answer: its message, and the record that ends it."""
-    message = {"role": "assistant", "content": content, **({"tool_calls": list(calls)} if calls else {})}
+    message: dict[str, Any] = {"role": "assistant", "content": content, "thinking": thinking}
+    message |= {"tool_calls": list(calls)} if calls else {}
     last = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": done}
     return [{"message": message, "done": False}, {**last, "eval_count": 13, "prompt_eval_count": 226, **more}]
 
@@ -117,8 +120,10 @@ def test_calls_are_the_answer_and_a_sentence_before_them_stays_text() -> None:
             "get_weather: 'city' is a required",
         ),
         (said("<tool_call>{city: Porto}</tool_call>"), "a call of a tool that is not JSON"),
+        (said('{"name": "get_news", "arguments": {}}'), "get_news is none of the tools"),
+        (said(thinking="Hm."), "generated 13 tokens and beside its reasoning the host made neither text nor"),
     ],
-    ids=["vanished", "cut", "unknown", "unfit", "malformed"],
+    ids=["vanished", "cut", "unknown", "unfit", "malformed", "text", "thought"],
 )
 def test_a_call_that_cannot_be_used_is_tried_again_and_then_fails_by_name(records: Any, why: str) -> None:
     host, failed = ask(records, records, tools=TOOLS, repairs=1)
@@ -131,6 +136,20 @@ def test_a_call_that_cannot_be_used_is_tried_again_and_then_fails_by_name(record
     assert isinstance(mended, Succeeded)
     assert mended.result.tool_calls == (CALLED,)
     assert mended.result.output_tokens == 26
+
+
+def test_a_call_before_the_end_of_num_predict_is_taken_and_called_cut() -> None:
+    _, outcome = ask(said("", CALLED, done="length"), tools=TOOLS)
+
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.result.tool_calls, outcome.result.cut) == ((CALLED,), True)
+
+
+def test_an_answer_in_json_with_a_name_is_no_call() -> None:
+    for text in ('{"name": "Porto", "people": 231800}', '{"name": "Porto", "arguments": 3}'):
+        _, outcome = ask(said(text), tools=TOOLS)
+        assert isinstance(outcome, Succeeded)
+        assert (outcome.result.answer, outcome.result.tool_calls) == (text, ())
 
 
 def test_the_model_is_told_by_the_tool_what_is_wrong_with_its_call() -> None:

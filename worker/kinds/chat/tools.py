@@ -15,6 +15,7 @@ from worker.domain.replies import PromptFit, Reply, Result
 from worker.errors import Code, HostError
 from worker.kinds.chat.request import MessageTurns, parameters
 from worker.kinds.structured import Send, Structured, by_chance
+from worker.policy.context_window import estimate_tokens
 from worker.records import record
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.prompt_fit import fit_of
@@ -24,6 +25,8 @@ from worker.replies.sums import added_up, fit_of_all
 
 _TAGGED = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _OPENING = "<tool_call>"
+_A_CALL = ({"name", "arguments"}, {"name", "parameters"})
+"""The fields of an object that is a call, whatever it calls."""
 
 
 def ask_with_tools(
@@ -79,8 +82,6 @@ def _read(
         result = replace(result, answer=calls.text, tool_calls=calls.calls)
         if calls.problem is not None:
             return Structured(result, calls.problem)
-    if result.tool_calls:  # what follows a call that is whole was not wanted
-        result = replace(result, cut=False)
     return Structured(result, _problem(result, tools, replies[-1].eval_count))
 
 
@@ -88,9 +89,10 @@ def _problem(result: Result, tools: Sequence[Mapping[str, Any]], tokens: int) ->
     """What is wrong with the calls of an answer, or with their absence."""
     if result.empty and result.cut:
         return f"num_predict ended the call of a tool after {tokens:,} tokens; raise num_predict"
-    if result.empty and tokens > 1 and not result.reasoning:
+    if result.empty and tokens > 1 + 2 * estimate_tokens(result.reasoning or ""):
+        beside = "beside its reasoning " if result.reasoning else ""
         return (
-            f"the model generated {tokens:,} tokens and the host made neither text nor a call of them: "
+            f"the model generated {tokens:,} tokens and {beside}the host made neither text nor a call of them: "
             "it called a tool that was not offered, or in a form that the host does not know"
         )
     offered = {tool["function"]["name"]: tool for tool in tools}
@@ -118,7 +120,8 @@ class TextCalls:
 
 
 def calls_in(text: str, names: Sequence[str]) -> TextCalls:
-    """The calls that a host left in ``text``: between tags, or all of the text where that is a call of one of ``names``.
+    """The calls that a host left in ``text``: between tags, or all of the text where that is a call of one of ``names``, or a
+    name with arguments and nothing else.
 
     >>> calls_in('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', ["f"]).calls
     ({'function': {'name': 'f', 'arguments': {'a': 1}}},)
@@ -135,7 +138,7 @@ def calls_in(text: str, names: Sequence[str]) -> TextCalls:
         return TextCalls(_TAGGED.sub("", text).strip(), tuple(calls))
     if text.lstrip().startswith("{"):
         call = _call(text)
-        if call is not None and call["function"]["name"] in names:
+        if call is not None and (call["function"]["name"] in names or set(json.loads(text)) in _A_CALL):
             return TextCalls("", (call,))
     return TextCalls(text)
 
