@@ -1,12 +1,13 @@
 """The rows of a sheet of a spreadsheet as plain values of JSON: .xlsx, .xlsm, .xls and .ods, by calamine.
 
-A spreadsheet has no whole numbers and no text for a date: 12.0 is 12 here, a date is its text in ISO 8601. A formula is
-its last result. Rows are counted as the spreadsheet counts them, so that a message names the row that a person sees.
+A spreadsheet has no whole numbers and no text for a date: 12.0 is 12 here, a date is its text in ISO 8601, a number that
+is shown as 0008 is that text. A formula is its last result. Rows are counted as the spreadsheet counts them, so that a
+message names the row that a person sees.
 """
 
 import datetime as dt
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +22,8 @@ DIGITS = 15
 """Significant digits of a number that a spreadsheet shows: 0.1 + 0.2 is 0.3 there."""
 _WHOLE = Decimal(10) ** 21
 """Whole numbers below this are written out."""
+_NO_ROW: tuple[int, Mapping[int, str]] = (2**63, {})
+"""Behind every row."""
 
 
 @record
@@ -35,6 +38,8 @@ class SheetRows:
     """Where each of the columns stands in a row."""
     header: int
     """The row of the header, from 1."""
+    left: int
+    """How many empty columns of the sheet are left of all rows; calamine leaves them out."""
     remaining: tuple[str, ...] = ()
     """The sheets behind it, where nobody said which is meant."""
 
@@ -48,19 +53,52 @@ class SheetRows:
 
     def __iter__(self) -> Iterator[Row]:
         named = frozenset(self.places)
+        zeros = self._zeros()
+        ahead, shown = next(zeros, _NO_ROW)
         for number, cells in enumerate(self.sheet.iter_rows(), start=1):
+            while ahead < number:
+                ahead, shown = next(zeros, _NO_ROW)
             if number <= self.header or all(cell == "" for cell in cells):
                 continue
             beside = next((at for at, cell in enumerate(cells) if cell != "" and at not in named), None)
             if beside is not None:
                 message = (
-                    f"a value in column {letters(beside)}, which has no name; name the column in row {self.header}, "
+                    f"a value in column {letters(self.left + beside)}, which has no name; name the column in row {self.header}, "
                     "or remove the value"
                 )
                 yield Row(number, None, None, Problem(number, "", "too_many_fields", message))
                 continue
-            values = (plain_cell(cells[at]) if at < len(cells) else "" for at in self.places)
+            texts = shown if ahead == number else {}
+            values = (
+                texts.get(self.left + at) or plain_cell(cells[at]) if at < len(cells) else ""
+                for at in self.places
+            )
             yield Row(number, dict(zip(self.columns, values, strict=True)), None)
+
+    def _zeros(self) -> Iterator[tuple[int, Mapping[int, str]]]:
+        """The numbers that are shown with leading zeros. Raises InputRefused."""
+        from worker.documents.shown_numbers import Unreadable, shown_rows  # the parser of XML
+
+        try:
+            yield from shown_rows(self.path, self.sheet.name)
+        except Unreadable as error:
+            raise _refused(self.path, f"not a spreadsheet that can be read: {error}", "unreadable") from error
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of how it is read."""
+        from worker.documents.shown_numbers import loses_zeros  # the parser of XML
+
+        remarks = []
+        if self.remaining:
+            others = ", ".join(map(repr, self.remaining[:5]))
+            remarks.append(f"read from the sheet {self.sheet.name!r}; --sheet names another: {others}")
+        if loses_zeros(self.path):
+            remarks.append(
+                f"{self.path.name} has a cell format with leading zeros (such as 0000), which an .xls loses here: 0008 is "
+                "read as 8; save it as .xlsx"
+            )
+        return tuple(remarks)
 
 
 def open_spreadsheet(path: Path, sheet: str | None) -> Rows:
@@ -110,10 +148,11 @@ def _opened(path: Path, sheet: Any, *, remaining: tuple[str, ...] = ()) -> Sheet
         raise _refused(path, f"the sheet {sheet.name!r} is empty", "empty")
     names = [_header_text(cell) for cell in cells]
     places = tuple(at for at, name in enumerate(names) if name)
-    _check_twice(path, names)
+    left = sheet.start[1]
+    _check_twice(path, names, left)
     columns = tuple(names[at] for at in places)
     check_columns(columns, path)
-    rows = SheetRows(path, sheet, columns, places, header, remaining)
+    rows = SheetRows(path, sheet, columns, places, header, left, remaining)
     if not any(True for _ in rows):
         raise _refused(path, f"the sheet {sheet.name!r} has a header and no row", "empty")
     return rows
@@ -170,14 +209,14 @@ def _header_text(cell: Any) -> str:
     return " ".join(str(plain_cell(cell)).split())
 
 
-def _check_twice(path: Path, names: Sequence[str]) -> None:
+def _check_twice(path: Path, names: Sequence[str], left: int) -> None:
     """Raises InputRefused for two columns of one name, with the letters that a person sees."""
     first: dict[str, int] = {}
     problems = []
     for at, name in enumerate(names):
         if name and first.setdefault(name, at) != at:
             message = (
-                f"{path}: two columns are named {name!r}, {letters(first[name])} and {letters(at)}; "
+                f"{path}: two columns are named {name!r}, {letters(left + first[name])} and {letters(left + at)}; "
                 "rename one of them"
             )
             problems.append(Problem(0, name, "duplicate_column", message))

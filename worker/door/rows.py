@@ -202,10 +202,7 @@ class Input:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of how the file is read."""
-        if not isinstance(self.rows, SheetRows) or not self.rows.remaining:
-            return ()
-        others = ", ".join(map(repr, self.rows.remaining[:5]))
-        return (f"read from the sheet {self.rows.sheet.name!r}; --sheet names another: {others}",)
+        return self.rows.remarks if isinstance(self.rows, SheetRows) else ()
 
     @property
     def encoding(self) -> str | None:

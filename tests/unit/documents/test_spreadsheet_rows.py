@@ -90,6 +90,8 @@ def test_a_sheet_is_named_or_counted_and_else_the_first_with_rows(tmp_path: Path
 def test_what_is_no_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
     twice = workbook(tmp_path / "twice.xlsx", a=[["id", "name", "name"], [1, 2, 3]])
     assert "two columns are named 'name', B and C" in refusal(twice).message
+    indented = workbook(tmp_path / "indented.xlsx", a=[[None, "id", "name", "name"], [None, 1, 2, 3]])
+    assert "two columns are named 'name', C and D" in refusal(indented).message
     text = tmp_path / "text.xlsx"
     text.write_text("id,name\n1,a\n")
     assert "not a spreadsheet that can be read" in refusal(text).message
