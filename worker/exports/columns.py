@@ -1,18 +1,20 @@
 """The columns of a table of results: those of the input, and the result of each job."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal
 
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, InputRefused, Problem
 from worker.exports.writers import Column, Kind, Say
 from worker.records import record
-from worker.storage.batches import recipe_of
+from worker.storage.batches import get_batch, recipe_of
 from worker.storage.engine import Database
 from worker.storage.results import (
     LONG,
@@ -134,12 +136,14 @@ def table_columns(
     ``MOST_INPUT_COLUMNS`` keys. What ``fields`` asks for beyond comes before that.
     """
     recipe: Mapping[str, Any] = {}
+    plain = False
     if batch_id is not None:
         with database.read() as conn:
             recipe = recipe_of(conn, batch_id) or {}
+            plain = _is_csv(get_batch(conn, batch_id).source, recipe)
     fields, size = _with_what_is_there(database, batch_id, fields)
     kinds, whole = _kinds_of_metadata(database, batch_id)
-    inputs = _input_columns(recipe, kinds, columns, fields)
+    inputs = _input_columns(recipe, kinds, columns, fields, plain=plain)
     id_again = lean and recipe.get("id_column") in [shown.column.name for shown in inputs]
     ours = [] if id_again or "custom_id" in fields.less else [ID]
     ours += _columns_of_caravan(inputs, fields, size=size, lean=lean)
@@ -178,8 +182,14 @@ def _with_what_is_there(
 
 
 def _input_columns(
-    recipe: Mapping[str, Any], kinds: Mapping[str, int], columns: Sequence[str] | None, fields: Fields
+    recipe: Mapping[str, Any],
+    kinds: Mapping[str, int],
+    columns: Sequence[str] | None,
+    fields: Fields,
+    *,
+    plain: bool = False,
 ) -> list[ResultColumn]:
+    """``plain``: the input has no types, so that a column of texts may be one of numbers."""
     by_name: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
@@ -188,6 +198,8 @@ def _input_columns(
         by_name["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in kinds.items():
         by_name[key] = column(key, _kind(kind), partial(_of_metadata, key))
+        if plain and kind in (_NUMERAL, _NUMERAL | _BLANK):
+            by_name[key] = replace(by_name[key], column=replace(by_name[key].column, numerals=True))
     place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
     inputs = sorted(by_name.values(), key=lambda field: place.get(field.column.name, len(place)))
     if "prompt" in fields.less:
@@ -315,8 +327,17 @@ MORE: Mapping[str, tuple[Kind, Callable[[ResultRow], Any]]] = {
 
 
 # What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,
-# and whole numbers that no column of integers takes.
-_TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT = 1, 2, 4, 8, 16
+# and whole numbers that no column of integers takes. Blank: an empty text. Numeral: a text that is a number.
+_TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT, _BLANK, _NUMERAL = 1, 2, 4, 8, 16, 32, 64
+_IS_NUMERAL = re.compile(r"(?!-0(?:\.0*)?$)-?(?=[0-9.]{1,12}$)(?:0|[1-9][0-9]*)(?:\.[0-9]+)?").fullmatch
+"""A number that comes back as the same text: none of ``007``, ``1e5``, ``-0``, and no long row of digits, which is an id."""
+
+
+def _is_csv(source: str | None, recipe: Mapping[str, Any]) -> bool:
+    """Whether a batch was read from a CSV or TSV, whose cells have no types."""
+    if source == "-":
+        return "columns" in recipe
+    return not {".csv", ".tsv"}.isdisjoint(suffix.lower() for suffix in Path(source or "").suffixes)
 
 
 def _kinds_of_metadata(database: Database, batch_id: int | None) -> tuple[dict[str, int], bool]:
@@ -346,6 +367,10 @@ def _kinds_of(value: Any) -> int:
             return _BIG if -(2**63) <= value < 2**63 else _TEXT
         case float():
             return _NUMBER
+        case "":
+            return _BLANK
+        case str() if _IS_NUMERAL(value):
+            return _NUMERAL
         case _:
             return _TEXT
 

@@ -1,7 +1,8 @@
 """A table as a spreadsheet (.xlsx), written row by row in little memory.
 
-Texts are texts there, also those that begin like a formula. What a cell cannot hold is cut with a note in the cell itself,
-and rows beyond what a sheet holds go on in another sheet.
+Texts are texts there, also those that begin like a formula; but a column of an input without types (CSV) whose cells are
+all numbers is one of numbers, shown with as many decimals as it came with. What a cell cannot hold is cut with a note in
+the cell itself, and rows beyond what a sheet holds go on in another sheet.
 """
 
 import math
@@ -19,6 +20,7 @@ SHEET_COLUMNS = 16_384
 _EXACT = 2**53
 """Whole numbers beyond this lose digits in a spreadsheet, and are texts there."""
 _WIDE = 60
+_NUMERAL = 13
 _WIDTHS = {"answer": _WIDE, "reasoning": _WIDE, "error_message": 40}
 """Characters that the columns of long texts show."""
 
@@ -57,6 +59,7 @@ class _Pages:
         self._columns = columns
         self._bold = book.add_format({"bold": True})
         self._measured = book.add_format({"num_format": "0.0#####"})  # no 2.7E-05
+        self._decimals: dict[int, Any] = {}
         self._time = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self._sheet: Any = None
         self._row = 0
@@ -68,6 +71,8 @@ class _Pages:
         self._sheet = self._book.add_worksheet("results" if number == 1 else f"results {number}")
         self._sheet.freeze_panes(1, 0)
         for at, column in enumerate(self._columns):
+            if column.numerals:
+                self._sheet.set_column(at, at, _NUMERAL)
             if column.kind == "time" or column.name in _WIDTHS or column.name.startswith("answer_"):
                 self._sheet.set_column(
                     at, at, _WIDTHS.get(column.name, 19 if column.kind == "time" else _WIDE)
@@ -97,6 +102,8 @@ class _Pages:
                 sheet.write_number(row, at, value, None if own else self._measured)
             case datetime():
                 sheet.write_datetime(row, at, value.astimezone(UTC).replace(tzinfo=None), self._time)
+            case str() if self._columns[at].numerals and value:
+                sheet.write_number(row, at, float(value), self._with_decimals(value))
             case _:
                 text = _storable(plain_text(value) or "")
                 if len(text) * 2 > CELL_CHARACTERS and _units(text) > CELL_CHARACTERS:
@@ -104,6 +111,14 @@ class _Pages:
                     self.cut += 1
                 if text:
                     sheet.write_string(row, at, text)
+
+    def _with_decimals(self, numeral: str) -> Any:
+        """The format that shows a number as it is written."""
+        count = len(numeral.partition(".")[2])
+        if count not in self._decimals:
+            code = "0." + "0" * count if count else "0"
+            self._decimals[count] = self._book.add_format({"num_format": code})
+        return self._decimals[count]
 
 
 def _storable(text: str) -> str:

@@ -47,6 +47,8 @@ class Column:
     """Of vectors: the numbers that each has, where all have as many."""
     own: bool = False
     """It came with the input."""
+    numerals: bool = False
+    """Its texts are all numbers or empty."""
 
 
 Say = Callable[[str], object]

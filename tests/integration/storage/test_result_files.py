@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -382,6 +383,49 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(store: Store, t
         ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.txt")
 
     assert not (tmp_path / "a.txt").exists()
+
+
+CELLS: dict[str, list[Any]] = {
+    "price": ["19.90", "-5", ""],
+    "n": ["12", "0", "7"],
+    "plz": ["01067", "80331", "10115"],
+    "ean": ["4012345678901", "4012345678902", "4012345678903"],
+    "de": ["5,30", "5", "5"],
+    "typed": [1, 2.5, None],
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "recipe", "numbers"),
+    [
+        ("/data/prices.csv.gz", TEMPLATE, True),
+        ("-", TEMPLATE | {"columns": [*CELLS]}, True),
+        ("-", TEMPLATE, False),
+        ("/data/prices.jsonl", TEMPLATE, False),
+    ],
+)
+def test_a_column_of_a_csv_that_is_all_numbers_is_one_of_numbers_in_a_spreadsheet(
+    store: Store, tmp_path: Path, source: str, recipe: dict[str, Any], numbers: bool
+) -> None:
+    rows = [dict(zip(CELLS, cells, strict=True)) for cells in zip(*CELLS.values(), strict=True)]
+    batch = batch_of(store, *rows, recipe=recipe)
+    with store.database.write() as conn:
+        conn.execute(update(batches).where(batches.c.id == batch).values(source=source))
+
+    write_results_file(store.database, batch, tmp_path / "a.xlsx")
+    write_results_file(store.database, batch, tmp_path / "a.csv")
+
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").worksheets[0]
+    header, *lines = [list(line) for line in sheet.iter_rows()]
+    shown = {str(cell.value): [line[at].value for line in lines] for at, cell in enumerate(header)}
+    assert shown["price"] == ([19.9, -5, None] if numbers else ["19.90", "-5", None])
+    assert shown["n"] == ([12, 0, 7] if numbers else ["12", "0", "7"])
+    assert {name: shown[name] for name in ("plz", "ean", "de", "typed")} == {
+        name: CELLS[name] for name in ("plz", "ean", "de", "typed")
+    }
+    formats = [line[[cell.value for cell in header].index("price")].number_format for line in lines]
+    assert formats == (["0.00", "0", "General"] if numbers else ["General"] * 3)
+    assert [row["price"] for row in read_csv(tmp_path / "a.csv")] == CELLS["price"]
 
 
 def test_metadata_is_read_over_pages_without_the_jobs_of_other_batches(
