@@ -412,8 +412,8 @@ def test_a_column_of_a_csv_that_is_all_numbers_is_one_of_numbers_in_a_spreadshee
     with store.database.write() as conn:
         conn.execute(update(batches).where(batches.c.id == batch).values(source=source))
 
-    write_results_file(store.database, batch, tmp_path / "a.xlsx")
-    write_results_file(store.database, batch, tmp_path / "a.csv")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.xlsx")
+    ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.csv")
 
     sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").worksheets[0]
     header, *lines = [list(line) for line in sheet.iter_rows()]
