@@ -77,17 +77,17 @@ class SheetRows:
 
     def _zeros(self) -> Iterator[tuple[int, Mapping[int, str]]]:
         """The numbers that are shown with leading zeros. Raises InputRefused."""
-        from worker.documents.shown_numbers import Unreadable, shown_rows  # the parser of XML
+        from worker.documents.leading_zeros import Unreadable, zero_rows  # the parser of XML
 
         try:
-            yield from shown_rows(self.path, self.sheet.name)
+            yield from zero_rows(self.path, self.sheet.name)
         except Unreadable as error:
             raise _refused(self.path, f"not a spreadsheet that can be read: {error}", "unreadable") from error
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know of how it is read."""
-        from worker.documents.shown_numbers import loses_zeros  # the parser of XML
+        from worker.documents.leading_zeros import loses_zeros  # the parser of XML
 
         remarks = []
         if self.remaining:

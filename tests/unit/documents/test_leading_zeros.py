@@ -6,8 +6,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from worker.documents.leading_zeros import loses_zeros, zero_format
 from worker.documents.row import Rows
-from worker.documents.shown_numbers import loses_zeros, zero_format
 from worker.documents.tables import ReadingRules, open_rows
 from worker.errors import InputRefused
 
@@ -76,7 +76,7 @@ def test_a_workbook_without_such_formats_is_read_without_its_xml(
     book.active.append(["id"])
     book.active.append([8])
     book.save(tmp_path / "a.xlsx")
-    monkeypatch.setattr("worker.documents.shown_numbers._office_part", None)
+    monkeypatch.setattr("worker.documents.leading_zeros._office_part", None)
 
     assert values(open_rows(tmp_path / "a.xlsx")) == [[8]]
 

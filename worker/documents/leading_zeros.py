@@ -17,7 +17,7 @@ from pathlib import Path
 
 from worker.records import record
 
-ShownRow = tuple[int, Mapping[int, str]]
+ZeroRow = tuple[int, Mapping[int, str]]
 """The number of a row, from 1, and the texts of its cells by their place, from 0."""
 
 
@@ -95,7 +95,7 @@ def _parts(section: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def shown_rows(path: Path, sheet: str) -> Iterator[ShownRow]:
+def zero_rows(path: Path, sheet: str) -> Iterator[ZeroRow]:
     """The cells of a sheet whose numbers are shown with leading zeros, in the order of the rows. Raises Unreadable."""
     if not zipfile.is_zipfile(path):
         return
@@ -142,7 +142,7 @@ def _whole(value: str | None) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _office_open(package: zipfile.ZipFile, sheet: str) -> Iterator[ShownRow]:
+def _office_open(package: zipfile.ZipFile, sheet: str) -> Iterator[ZeroRow]:
     forms = _office_formats(package)
     part = _office_part(package, sheet) if forms else None
     if part is None:
@@ -209,7 +209,7 @@ def _place(reference: str, otherwise: int) -> int:
     return place - 1 if place else otherwise
 
 
-def _open_document(package: zipfile.ZipFile, sheet: str) -> Iterator[ShownRow]:
+def _open_document(package: zipfile.ZipFile, sheet: str) -> Iterator[ZeroRow]:
     styles = _open_document_styles(package)
     if not styles:
         return
