@@ -13,6 +13,14 @@ from worker.errors import Code, HostError
 
 _LONGEST_MESSAGE = 2000
 
+_LINE_TO_RUNNER = r'^(?:[a-z -]+: )?(?:Post|Get) "http://(?:127\.0\.0\.1|localhost|\[::1\]):\d+/'
+"""How Go says that a server could not ask its own runner; before it may stand for what."""
+_BEHIND_400 = re.compile(
+    rf"{_LINE_TO_RUNNER}|^(?:error|failed) reading |^unexpected server status: |^llama(?:-server| runner) process ",
+    re.IGNORECASE,
+)
+"""Failures that ``/api/embed`` sends as 400 (``server/routes.go EmbedHandler``), as it does refusals."""
+
 _TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
     # These quote what the producer wrote, which may look like any of the others: they come first, anchored.
     (
@@ -40,7 +48,7 @@ _TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
     (Code.CONTEXT_MISMATCH, ("^detokenize error: (?!.*(?:dial tcp|EOF|connection|cancel))",)),
 )
 _TEXTS_OF_FAILURE: tuple[tuple[Code, tuple[str, ...]], ...] = (
-    # Only where the host failed (5xx, or within a stream). A load that fails for want of memory says both.
+    # Only where the host failed (5xx, within a stream, or `_BEHIND_400`). A load that fails for want of memory says both.
     (
         Code.OUT_OF_MEMORY,
         (
@@ -73,8 +81,12 @@ _TEXTS_OF_FAILURE: tuple[tuple[Code, tuple[str, ...]], ...] = (
             "model runner has unexpectedly stopped",
             "error was encountered while running the model",
             "^detokenize error: ",
+            "^unexpected server status: ",
+            "^(?:error|failed) reading ",
+            _LINE_TO_RUNNER,
         ),
     ),
+    (Code.REPEATED_OUTPUT, ("token repeat limit reached",)),
     (Code.HOST_BUSY, ("^server busy", "maximum pending requests exceeded")),
 )
 _TEXTS_OF_MODELS: tuple[tuple[Code, tuple[str, ...]], ...] = (
@@ -104,7 +116,8 @@ def from_error_value(value: Any, *, status: int | None = None) -> HostError:
     """What stands in ``error``, of a body or of a line within a stream (then without a status)."""
     message, numbers = _unwrapped(value)
     texts = (message, value) if isinstance(value, str) else (message,)
-    code = _by_text(_REFUSALS if status is not None and status < 500 else _FAILURES, texts)
+    refused = status is not None and status < 500 and not _BEHIND_400.match(message)
+    code = _by_text(_REFUSALS if refused else _FAILURES, texts)
     return HostError(
         code or code_of_status(status), message or "an error without a text", status=status, numbers=numbers
     )

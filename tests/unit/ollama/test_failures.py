@@ -136,6 +136,23 @@ TEXTS = [
     (500, "an error was encountered while running the model: unexpected EOF", Code.RUNNER_DIED),
     (500, "an error was encountered while running the model: CUDA error: out of memory", Code.OUT_OF_MEMORY),
     (500, 'detokenize error: Post "http://127.0.0.1:40123/detokenize": EOF', Code.RUNNER_DIED),
+    *[
+        (status, text, Code.RUNNER_DIED)
+        for status in (400, 500)  # embed sends the failures of its runner as 400
+        for text in (
+            'do embedding request: Post "http://127.0.0.1:38271/v1/embeddings": EOF',
+            'Post "http://127.0.0.1:40123/tokenize": dial tcp 127.0.0.1:40123: connect: connection refused',
+            'health resp: Get "http://127.0.0.1:40123/health": EOF',
+            'llama-server apply-template error: Post "http://127.0.0.1:1/apply-template": EOF',
+            "error reading embed response: unexpected EOF",
+            "error reading llama-server response: read tcp 127.0.0.1:1->127.0.0.1:2: connection reset by peer",
+            "unexpected server status: llm server not responding",
+        )
+    ],
+    (400, "llama runner process no longer running: -1 ", Code.LOAD_FAILED),
+    (400, "llama-server process has terminated: cudaMalloc failed: out of memory", Code.OUT_OF_MEMORY),
+    (400, "embedding contains NaN or Inf values", Code.INVALID_REQUEST),
+    (500, "prediction aborted, token repeat limit reached", Code.REPEATED_OUTPUT),
     # anything else
     (500, "Failed to create new sequence: no input provided", Code.HOST_ERROR),
     (500, "something new", Code.HOST_ERROR),
