@@ -33,6 +33,8 @@ class ModelDetails:
 
 _LONGEST_NAME = 600
 """Characters: host, namespace, model and tag are bounded by a server too (``types/model/name.go``)."""
+_OF_THE_HOST, _AWAY = (401, 407), (Code.HOST_BUSY, Code.HOST_UNREACHABLE)
+"""What says nothing of a model, but of the host, or of a proxy before it."""
 _LOAD_TIME = frozenset(RUNNER_OPTIONS) - {"num_ctx"}
 
 
@@ -48,7 +50,7 @@ def read_loaded(ask: Ask) -> list[LoadedModel]:
     return [
         LoadedModel(
             name=normalise_model(_text(entry, "name", "model")),
-            digest=_text(entry, "digest", default=""),
+            digest=_digest(entry),
             context_length=_positive(entry.get("context_length")),
             size=_positive(entry.get("size")) or 0,
             size_vram=_positive(entry.get("size_vram")) or 0,
@@ -76,7 +78,7 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
     seen = set()
     alike = Counter(_kind(entry) for entry in entries)
     for entry in entries:
-        name, digest = _text(entry, "name", "model"), _text(entry, "digest", default="")
+        name, digest = _text(entry, "name", "model"), _digest(entry)
         digest = digest if _is_name(digest) else ""
         seen.add(digest)
         details = cache.get(digest) or _details_of(entry)
@@ -123,13 +125,14 @@ def _can_work(capabilities: list[Any]) -> bool:
 
 
 def _show(ask: Ask, name: str) -> ModelDetails | None:
-    """What ``/api/show`` says; None where it fails for this model alone: deleted meanwhile, or damaged."""
+    """What ``/api/show`` says; None where it is refused for this model alone: deleted meanwhile, damaged, or of a kind that the
+    server is too old for; or where a proxy lets nobody ask."""
     try:
         answer = ask("/api/show", {"model": name})
     except HostError as error:
-        if error.code in (Code.MODEL_MISSING, Code.HOST_ERROR, Code.INVALID_REQUEST):
-            return None
-        raise
+        if error.status is None or error.status in _OF_THE_HOST or error.code in _AWAY:
+            raise
+        return None
     capabilities, info = answer.get("capabilities"), answer.get("model_info")
     trained = vocabulary = None
     if isinstance(info, dict):
@@ -217,6 +220,11 @@ def _text(entry: Mapping[str, Any], *names: str, default: str | None = None) -> 
     if default is None:
         raise bad_reply("a model without a name")
     return default
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    """Its digits alone: some servers write the algorithm before them."""
+    return _text(entry, "digest", default="").removeprefix("sha256:")
 
 
 def _moment(value: object) -> datetime | None:

@@ -147,7 +147,7 @@ class TextReader(ABC):
         error = record.get("error")
         if error is not None:
             raise from_error_value(error)
-        response, thinking = self._pieces(record, line)
+        response, thinking = ("" if piece is None else piece for piece in self._pieces(record, line))
         done = record.get("done")
         if type(response) is not str or type(thinking) is not str or type(done) is not bool:
             raise bad_reply("a record without text or done", line)
@@ -163,7 +163,7 @@ class TextReader(ABC):
 
     @abstractmethod
     def _pieces(self, record: dict[str, Any], line: bytes) -> tuple[Any, Any]:
-        """The text of the answer and of the reasoning in a record, as sent. Raises HostError for what is no such record."""
+        """The text of the answer and of the reasoning in a record, as sent; null is none. Raises HostError for what is no such record."""
 
     def _count(self, piece: str, length: int) -> None:
         self._bytes += length if piece.isascii() else 3 * length
@@ -204,15 +204,15 @@ class TextReader(ABC):
             raise HostError(Code.BAD_REPLY, f"a line of more than {self._bounds.line_bytes:,} bytes")
 
     def _reply(self, record: dict[str, Any], line: bytes) -> Reply:
-        reason, context, model = record.get("done_reason"), record.get("context"), record.get("model", "")
+        reason, context, model = record.get("done_reason"), record.get("context"), record.get("model")
         if (
             not (reason is None or type(reason) is str)
-            or type(model) is not str
+            or not (model is None or type(model) is str)
             or not (context is None or (type(context) is list and set(map(type, context)) <= {int}))
         ):
             raise bad_reply("a last record of wrong types", line)
         return Reply(
-            model=well_formed(model),
+            model=well_formed(model or ""),
             response=well_formed(self._response.text()),
             thinking=well_formed(self._thinking.text()),
             done_reason=None if reason is None else well_formed(reason),
@@ -264,8 +264,10 @@ def _moment(value: Any) -> str | None:
 
 
 def _number(record: dict[str, Any], name: str, bound: int, line: bytes) -> int:
-    """A count or duration; 0 where it was left out, and where it cannot be true (a text is worth more than that)."""
-    value = record.get(name, 0)
+    """A count or duration; 0 where it was left out or is null, and where it cannot be true (a text is worth more)."""
+    value = record.get(name)
+    if value is None:
+        return 0
     if type(value) is not int:
         raise bad_reply(f"a {name} that is no whole number", line)
     return value if 0 <= value < bound else 0

@@ -54,13 +54,13 @@ class TransferReader:
 
     def _took(self, line: bytes) -> bool:
         record = parse_object(line, self._bounds)
-        if "error" in record:
+        if record.get("error") is not None:
             raise from_error_value(record["error"])
         digest = record.get("digest")
         if isinstance(digest, str) and (digest in self._layers or len(self._layers) < _MOST_LAYERS):
             self._layers[digest] = _number(record.get("completed")), _number(record.get("total"))
         self._last = Transfer(
-            one_line(str(record.get("status", "")))[:_LONGEST_STEP],
+            one_line(str(record.get("status") or ""))[:_LONGEST_STEP],
             sum(completed for completed, _ in self._layers.values()),
             sum(total for _, total in self._layers.values()),
         )

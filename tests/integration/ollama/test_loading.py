@@ -308,13 +308,41 @@ def test_models_of_a_cloud_and_models_that_nothing_can_be_asked_of_are_left_out(
 
 
 @pytest.mark.parametrize(
-    "show", [body({"error": "model 'a' not found"}, status=404), body({}), body({"error": "x"}, status=500)]
+    "show",
+    [
+        body({}),
+        body({"error": "model 'a' not found"}, status=404),
+        body({"error": "x"}, status=500),
+        body({"error": "this model may be incompatible with your version of Ollama"}, status=500),
+        body({"error": "this server cannot run this remote model"}, status=400),
+        body(b"404 page not found", status=404, content_type="text/plain"),
+        body(b"<html>no</html>", status=403, content_type="text/html"),
+    ],
 )
 def test_a_model_that_cannot_be_shown_is_listed_without_what_is_not_known(show: list[Action]) -> None:
     with scripted(answers(tags=body({"models": [{"name": "A"}]}), show=show)) as host:
         gpu = OllamaHost(host.url)
 
         assert gpu.models() == [HostModel("a:latest", "", False, None, 0)]
+        gpu.close()
+
+
+@pytest.mark.parametrize("status", [401, 502, 503])
+def test_a_host_that_lets_nobody_in_is_not_taken_for_one_without_details(status: int) -> None:
+    with scripted(answers(tags=body({"models": [{"name": "A"}]}), show=body(b"", status=status))) as host:
+        gpu = OllamaHost(host.url)
+
+        with pytest.raises(HostError):
+            gpu.models()
+        gpu.close()
+
+
+def test_a_digest_is_the_same_with_and_without_its_algorithm() -> None:
+    entry = {"name": "A:7b", "digest": f"sha256:{'d' * 64}"}
+    with scripted(answers(tags=body({"models": [entry]}), show=body({}), ps=body({"models": [entry]}))) as host:
+        gpu = OllamaHost(host.url)
+
+        assert [model.digest for model in (*gpu.models(), *gpu.loaded())] == ["d" * 64] * 2
         gpu.close()
 
 

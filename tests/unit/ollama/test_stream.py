@@ -171,6 +171,17 @@ def test_a_load_reply_without_a_line_break_is_read() -> None:
     assert (reply.done_reason, reply.response, reply.eval_count) == ("load", "", 0)
 
 
+def test_what_a_gateway_writes_as_null_is_what_a_server_leaves_out() -> None:
+    empty = dict.fromkeys(
+        ("thinking", "model", "context", "logprobs", "error", "eval_count", "eval_duration", "load_duration")
+    )
+
+    reply = read([line(response="Hi", **empty), line(response=None, done=True, done_reason=None, **empty)])
+
+    assert (reply.response, reply.thinking, reply.model, reply.done_reason) == ("Hi", "", "", None)
+    assert (reply.context, reply.logprobs, reply.eval_count, reply.eval_duration) == (None, None, 0, 0)
+
+
 def test_what_comes_after_the_last_record_is_not_looked_at() -> None:
     reply = read([line(response="a"), line(**DONE) + b"<html>"])
 
@@ -233,7 +244,6 @@ def test_a_big_context_is_read_whole() -> None:
         line(done=None),
         line(done="true"),
         line(done=1),
-        line(response=None),
         line(response=5),
         line(response=["a"]),
         line(thinking={}),
