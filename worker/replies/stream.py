@@ -163,7 +163,7 @@ class TextReader(ABC):
 
     @abstractmethod
     def _pieces(self, record: dict[str, Any], line: bytes) -> tuple[Any, Any]:
-        """The text of the answer and of the reasoning in a record, as sent; null is none. Raises HostError for what is no such record."""
+        """The text of the answer and of the reasoning in a record, as sent. Raises HostError for what is no such record."""
 
     def _count(self, piece: str, length: int) -> None:
         self._bytes += length if piece.isascii() else 3 * length

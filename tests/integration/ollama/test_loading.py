@@ -339,10 +339,12 @@ def test_a_host_that_lets_nobody_in_is_not_taken_for_one_without_details(status:
 
 def test_a_digest_is_the_same_with_and_without_its_algorithm() -> None:
     entry = {"name": "A:7b", "digest": f"sha256:{'d' * 64}"}
-    with scripted(answers(tags=body({"models": [entry]}), show=body({}), ps=body({"models": [entry]}))) as host:
+    with scripted(
+        answers(tags=body({"models": [entry]}), show=body({}), ps=body({"models": [entry]}))
+    ) as host:
         gpu = OllamaHost(host.url)
 
-        assert [model.digest for model in (*gpu.models(), *gpu.loaded())] == ["d" * 64] * 2
+        assert gpu.models()[0].digest == gpu.loaded()[0].digest == "d" * 64
         gpu.close()
 
 
