@@ -1,5 +1,6 @@
 """Frozen dataclasses that cost little to define."""
 
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
@@ -7,23 +8,41 @@ from typing import Any, TypeVar, dataclass_transform
 Made = TypeVar("Made")
 
 
+FEW = 3
+"""Instances of a class that are filled field by field, before an ``__init__`` is worth its compiling."""
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[Made]) -> type[Made]:
     """Make a dataclass with slots that is equal and hashed by its values.
 
     ``dataclass(frozen=True, slots=True)`` compiles six methods for each class, and a command that asks one prompt defines
-    300 classes: that was a quarter of its CPU. Here three of them are closures, and ``__init__`` is compiled for the first
-    instance. The type checker refuses assignments to attributes; nothing does at run time. The classes of the public package
-    stay dataclasses, since their readers look at signatures.
+    300 classes: that was a quarter of its CPU. Here three of them are closures, and ``__init__`` is compiled for a class of
+    which there are several. The type checker refuses assignments to attributes; nothing does at run time. The classes of the
+    public package stay dataclasses, since their readers look at signatures.
     """
+    return _light(cls, hashed=True)
+
+
+@dataclass_transform(field_specifiers=(field,))
+def mutable_record(cls: type[Made]) -> type[Made]:
+    """Make a record whose attributes are assigned to, and which has no hash therefore."""
+    return _light(cls, hashed=False)
+
+
+def _light(cls: type[Made], *, hashed: bool) -> type[Made]:
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     names = [entry.name for entry in fields(made) if entry.compare]
     shown = [entry.name for entry in fields(made) if entry.repr]
     values = attrgetter(*names) if names else lambda _: ()
+    instances = 0
 
     def initialize(self: Any, *arguments: Any, **named: Any) -> None:
-        made.__init__ = _initializer(made)
-        made.__init__(self, *arguments, **named)
+        nonlocal instances
+        instances += 1
+        if instances > FEW or not _fill(self, arguments, named):
+            made.__init__ = _initializer(made)
+            made.__init__(self, *arguments, **named)
 
     def equals(self: Any, other: Any) -> Any:
         return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
@@ -34,13 +53,36 @@ def record(cls: type[Made]) -> type[Made]:
     methods = {
         "__init__": initialize,
         "__eq__": equals,
-        "__hash__": lambda self: hash(values(self)),
+        "__hash__": (lambda self: hash(values(self))) if hashed else None,
         "__repr__": represent,
     }
     for name, method in methods.items():
         if name not in cls.__dict__:
             setattr(made, name, method)
     return made  # type: ignore[no-any-return]
+
+
+def _fill(made: Any, arguments: Sequence[Any], named: dict[str, Any]) -> bool:
+    """Set the fields of an instance; False where the arguments are not those of its class."""
+    entries = [entry for entry in fields(made) if entry.init]
+    values = dict(zip((entry.name for entry in entries), arguments, strict=False)) | named
+    if len(values) < len(arguments) + len(named):
+        return False
+    for entry in entries:
+        if entry.name in values:
+            value = values.pop(entry.name)
+        elif entry.default_factory is not MISSING:
+            value = entry.default_factory()
+        elif entry.default is not MISSING:
+            value = entry.default
+        else:
+            return False
+        setattr(made, entry.name, value)
+    if values:
+        return False
+    if hasattr(made, "__post_init__"):
+        made.__post_init__()
+    return True
 
 
 def _initializer(cls: Any) -> Any:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from worker.domain.hosts import Host, LoadedModel
 from worker.errors import HostError, SettingsRefused
 from worker.explain import span
 from worker.ollama.client import Deadlines, OllamaHost
+from worker.records import mutable_record
 from worker.storage.engine import Database
 from worker.storage.host_rows import HostRow, read_hosts
 
@@ -27,7 +28,7 @@ FOR_EVER = 20 * 365 * 86400
 """Seconds; Ollama writes "for ever" as a time centuries away."""
 
 
-@dataclass
+@mutable_record
 class Answer:
     """What a host said it has loaded; ``error`` where it did not answer in time."""
 

@@ -1,10 +1,12 @@
 """What an input holds, counted while it is read: rows, empty cells, and the longest prompt beside what its model takes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from worker.records import mutable_record
 
 
-@dataclass(slots=True)
+@mutable_record
 class Longest:
     """The prompts of a model, as estimated: tokens that they have at most, nearly always."""
 
@@ -17,7 +19,7 @@ class Longest:
     """Prompts that are longer than that."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class Preview:
     """One reading of an input."""
 

@@ -1,9 +1,9 @@
 """When is the next pass of a pool of services due? Soon while there is work, seldom at rest."""
 
-from dataclasses import dataclass
+from worker.records import mutable_record
 
 
-@dataclass
+@mutable_record
 class Cadence:
     """The times of one loop, in seconds of a monotonic clock.
 

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.figures import Cell, Load, Power
-from worker.records import record
+from worker.records import mutable_record, record
 
 HOUR = timedelta(hours=1)
 _JOULES = 3_600_000.0
@@ -27,7 +27,7 @@ class By(StrEnum):
     HOUR = "hour"
 
 
-@dataclass(slots=True)
+@mutable_record
 class Line:
     """One line of a report. ``idle_seconds`` is None where idleness belongs to nobody: to a batch, a model; ``kwh``
     where a host that was at work has no watts."""

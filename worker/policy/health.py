@@ -2,11 +2,12 @@
 at once all the while (``/api/tags``, ``/api/ps``; a stopped runner behind them is silent)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from worker.domain.hosts import Health
 from worker.errors import Code
+from worker.records import mutable_record
 
 WEDGED = frozenset({Code.NO_FIRST_BYTE, Code.REPLY_STALLED, Code.BELOW_FLOOR})
 """Ends of calls that say that the runner may hang: it has to be unloaded before it is used again."""
@@ -61,7 +62,7 @@ ENOUGH = 8
 """Answers before anything is said."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class _Speed:
     """Tokens per second of late, and as a rule."""
 
@@ -70,7 +71,7 @@ class _Speed:
     answers: int = 1
 
 
-@dataclass(slots=True)
+@mutable_record
 class Speeds:
     """Tokens per second of a host's answers by runner key: what is usual there, and what it gives lately."""
 

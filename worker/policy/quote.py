@@ -7,9 +7,9 @@ them. The order of a real night differs, its length hardly: a host runs dry once
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
-from worker.records import record
+from worker.records import mutable_record, record
 
 PAYS = 0.5
 """A host joins another one's work where that saves this many times its load; the policy's ``payback_idle``."""
@@ -182,7 +182,7 @@ class _Work:
         return pace.service_seconds / pace.slots
 
 
-@dataclass(slots=True)
+@mutable_record
 class _Host:
     """A host while work is put onto it."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
 from worker.policy.prefix import SAMPLE, sharing
 from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
-from worker.records import record
+from worker.records import mutable_record, record
 from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, VECTOR_PRIOR, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
 from worker.storage.engine import Connection, Database
@@ -326,7 +326,7 @@ def _paces(group: Group, machines: Machines, learned: "_Learned", tokens: float)
     return paces
 
 
-@dataclass(slots=True)
+@mutable_record
 class _Learned:
     """How fast what is, as far as anybody saw it; of a window that nobody saw, as of the model's others."""
 

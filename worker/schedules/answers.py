@@ -8,18 +8,19 @@ import secrets
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 
 from worker.documents.names import spelled, unspelled
 from worker.domain.schedules import Schedule
+from worker.records import mutable_record
 from worker.storage.engine import Database
 from worker.storage.schedule_documents import Answered, list_answers
 
 _UNSAFE = re.compile(r"[^\w.\-]+")
 
 
-@dataclass(slots=True)
+@mutable_record
 class Written:
     """What was done to the files of a schedule, and what could not be."""
 

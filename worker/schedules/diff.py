@@ -5,7 +5,7 @@ those that are to be asked.
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from worker.documents.leave_out import OmissionCounts
@@ -14,6 +14,7 @@ from worker.door.document_lines import Window, job_lines
 from worker.door.rows import InputLine
 from worker.errors import DocumentRefused, Problem
 from worker.policy.schedules import Change, DocumentHistory, change, fingerprint, model_moved
+from worker.records import mutable_record
 from worker.schedules.reading import ReadDocument
 from worker.schedules.spec import Asking
 from worker.storage.schedule_documents import Key, Noted
@@ -22,7 +23,7 @@ LISTED = 100
 """Documents of a kind that a report names."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class Entry:
     """A document and model, as this firing found it."""
 
@@ -40,7 +41,7 @@ class Entry:
     """It is asked again for its answer's sake, which is not to be taken once more."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class Diff:
     """What the documents come to, while they are read."""
 

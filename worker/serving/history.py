@@ -1,14 +1,15 @@
 """What a process remembers of a host from one pass to the next."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from worker.errors import HostError
 from worker.policy.health import Speeds
 from worker.policy.retry import host_pause
+from worker.records import mutable_record
 from worker.serving.pace import Paces
 
 
-@dataclass
+@mutable_record
 class HostHistory:
     """How fast the host is, how often it failed in a row, and how long its runners were asked to stay.
 

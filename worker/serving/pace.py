@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from statistics import fmean
 
 from worker.policy.parallel import MOST_UNSET, SAMPLES, Parallel, Waited, learn
-from worker.records import record
+from worker.records import mutable_record, record
 from worker.serving.facts import memory_of
 from worker.storage.paces import StoredPace
 
@@ -34,7 +34,7 @@ class Estimate:
     """A job of it was seen somewhere."""
 
 
-@dataclass
+@mutable_record
 class _Own:
     """What was seen of a key on this host."""
 

@@ -2,17 +2,17 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
 from worker.policy.reloads import MOST_WAITS
 from worker.policy.sharing import has_foreign_use
-from worker.records import record
+from worker.records import mutable_record, record
 
 
-@dataclass
+@mutable_record
 class Runner:
     """A runner that the host has loaded."""
 

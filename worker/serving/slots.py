@@ -12,7 +12,7 @@ from worker.errors import Code
 from worker.kinds.registry import together
 from worker.ollama.client import Call
 from worker.policy.streams import next_job
-from worker.records import record
+from worker.records import mutable_record, record
 from worker.serving.attempt import Ending
 
 Attempt = Callable[[Sequence[ClaimedJob], str, Call], Sequence[Ending]]
@@ -52,7 +52,7 @@ class RunningCall:
         return self.jobs[0].prefix_group
 
 
-@dataclass
+@mutable_record
 class SlotQueue:
     """The jobs of the slots, without threads and locks: ``Slots`` holds a lock around each call."""
 

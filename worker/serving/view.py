@@ -1,14 +1,14 @@
 """The facts for the next choice, read from the database and from what was learned of speeds, as fresh as they have to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
 from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
-from worker.records import record
+from worker.records import mutable_record, record
 from worker.serving.facts import groups_of, host_facts
 from worker.serving.machine import Machine
 from worker.serving.pace import SERVICE_PRIOR, VECTOR_PRIOR, Paces
@@ -57,7 +57,7 @@ class RunnerWork:
     work: Work
 
 
-@dataclass
+@mutable_record
 class SnapshotCache:
     """What the last snapshot was made of: what did not change since is taken into the next as it is."""
 

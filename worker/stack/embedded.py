@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 
 from worker.clock import Clock, SystemClock
@@ -32,6 +32,7 @@ from worker.maintenance.settle import fold, settle_batches
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
+from worker.records import mutable_record
 from worker.serving.history import HostHistory
 from worker.serving.loop import CHANGED, serve_host
 from worker.serving.outbox import Outbox, store_spools
@@ -76,7 +77,7 @@ Follow = Callable[[HostRow], bool]
 """Whether a host that is in the database is one to serve."""
 
 
-@dataclass
+@mutable_record
 class Served:
     """A host that is being served, and what stops it."""
 
@@ -95,7 +96,7 @@ class Served:
         self.wake.set()
 
 
-@dataclass
+@mutable_record
 class Embedded:
     """The stack while it runs."""
 

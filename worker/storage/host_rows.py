@@ -14,7 +14,7 @@ from worker.domain.hosts import Access, Health, Host, HostModel
 from worker.domain.runners import RunnerKey
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
-from worker.records import record
+from worker.records import mutable_record, record
 from worker.storage.tables import blocks, host_models, hosts, residents
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -182,7 +182,7 @@ class HostRow:
         return not self.looked or model in self.models
 
 
-@dataclass
+@mutable_record
 class HostCache:
     """What a reader knows of the hosts from its last read. A fleet has many, and few change from one read to the next."""
 

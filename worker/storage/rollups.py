@@ -6,13 +6,14 @@ result a number once it is committed; who has read up to a number misses nothing
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Date, Row, bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
+from worker.records import mutable_record
 from worker.storage.reuse import forget_answers, remember_answers
 from worker.storage.tables import attempts, fresh_results, hosts, numbered_results, results, searchable
 from worker.storage.types import UtcTime
@@ -128,7 +129,7 @@ _READ = (
 )
 
 
-@dataclass(slots=True)
+@mutable_record
 class _Sum:
     """What some results come to."""
 

@@ -2,13 +2,14 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from worker.documents.formats.limits import check_size
 from worker.documents.formats.numbering import Numbering, whole
 from worker.documents.formats.package import Package, Relation
 from worker.documents.formats.styles import Styles, child, toggle, value
 from worker.documents.formats.symbols import symbol
+from worker.records import mutable_record
 
 _HIDDEN_TAGS = frozenset({"w:del", "w:moveFrom", "w:delText", "w:instrText", "w:delInstrText", "w:annotationRef", "w:rPr",
                        "w:pPr", "w:sectPr", "w:sdtPr", "w:sdtEndPr", "w:tcPr", "w:trPr", "w:tblPr", "w:tblGrid",
@@ -21,14 +22,14 @@ _SUPPORTED = frozenset({"wps", "wpg", "wpc", "wpi", "wp14", "w14", "w15", "w16",
 """Extensions that are read; of alternatives that need another, the fallback is."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class _Field:
     """A field that has begun: what comes before ``separate`` is its instruction."""
 
     visible: bool = False
 
 
-@dataclass(slots=True)
+@mutable_record
 class Story:
     """One story, and what all stories of a document share."""
 

@@ -3,9 +3,9 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from worker.records import record
+from worker.records import mutable_record, record
 
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
           (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
@@ -22,7 +22,7 @@ class _Level:
     legal: bool = False
 
 
-@dataclass(slots=True)
+@mutable_record
 class Numbering:
     """The lists of a document, and how far each has counted."""
 

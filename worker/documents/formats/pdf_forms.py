@@ -2,8 +2,10 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from worker.records import mutable_record
 
 _TEXT, _LINK, _FREE_TEXT, _POPUP, _FILE, _WIDGET = 1, 2, 3, 16, 17, 20
 """Subtypes of annotations, as pdfium numbers them."""
@@ -21,7 +23,7 @@ Rectangle = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 
-@dataclass(slots=True)
+@mutable_record
 class Top:
     """What annotations and fields show on a page."""
 
