@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from rich.console import Console
+import pytest
 
 from worker.cli.render import error_console, output_console
 
@@ -30,12 +30,16 @@ def _attribute(called: ast.expr) -> str:
     return called.attr if isinstance(called, ast.Attribute) else ""
 
 
-def test_only_one_module_makes_consoles_and_theirs_read_no_markup() -> None:
+def test_consoles_are_made_in_one_module_and_read_no_markup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert not calls("Console"), "use error_console or output_console of worker/cli/render.py"
     assert {place.split(":")[0] for place, _ in calls("SafeConsole")} == {"worker/cli/render.py"}
-    for console in (error_console(), output_console()):
-        assert isinstance(console, Console)
-        assert console.render_str("[/oops] [bold]x[/bold] :smile:").plain == "[/oops] [bold]x[/bold] :smile:"
+    for terminal in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        for console, stream in ((error_console(), "err"), (output_console(), "out")):
+            console.print("[/oops] [bold]x[/bold] :smile:")
+            assert getattr(capsys.readouterr(), stream) == "[/oops] [bold]x[/bold] :smile:\n"
 
 
 def test_no_call_asks_a_console_for_markup() -> None:

@@ -89,8 +89,8 @@ class _Above:
 
 
 @contextmanager
-def block_drawn(console: Console) -> Iterator[Block]:
-    """A block at the foot of ``console``; at the end nothing of it is left."""
+def block_drawn(console: Any) -> Iterator[Block]:
+    """A block at the foot of ``console``, which rich draws; at the end nothing of it is left."""
     block = Block(console)
     handlers: list[Any] = [
         handler

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -10,7 +11,7 @@ def telling(path: Path, total: int | None) -> Iterator[Callable[[int], None]]:
     """Shows on standard error how many rows are in ``path``, of ``total`` where that is known."""
     from worker.cli.render import error_console
 
-    console = error_console()
+    console: Any = error_console()
     if not console.is_terminal or console.quiet:
         yield lambda _: None
         return

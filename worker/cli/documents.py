@@ -11,9 +11,8 @@ from worker.errors import InputRefused, Problem
 from worker.records import record
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from api_schemas.submissions import Submission
+    from worker.cli.render import Console
     from worker.door.document_lines import Window
     from worker.door.documents import Asking, Prepared
     from worker.door.rows import RowFile

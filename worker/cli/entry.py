@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from api_schemas.submissions import Submission
 from worker.cli.hours import say_forecast
 from worker.cli.prompts import in_force, read_as
 from worker.cli.reading import ReadingProgress
+from worker.cli.render import Console
 from worker.cli.settings import common_options
 from worker.cli.submissions import Entry
 from worker.domain.batches import Batch

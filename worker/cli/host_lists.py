@@ -64,7 +64,8 @@ def print_history(name: str, limit: int | None, *, json_: bool) -> None:
     table = plain_table(
         *("started", "runner", "load", "jobs", "lasted", "why"),
         right=("load", "jobs", "lasted"),
-        fold=("runner", "why"),
+        fold=("runner",),
+        cut=("why",),
     )
     for run in runs:
         table.add_row(

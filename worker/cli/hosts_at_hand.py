@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from worker.errors import InputRefused, Problem
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from api_schemas.submissions import Submission
+    from worker.cli.render import Console
     from worker.door.observer import CheckModels
     from worker.hosts.registry import HostLook
     from worker.stack.main_job import Workplace

@@ -6,8 +6,7 @@ from worker.cli.groups import option
 from worker.records import record
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from worker.cli.render import Console
     from worker.clock import Clock
     from worker.policy.windows import Windows
     from worker.storage.engine import Database

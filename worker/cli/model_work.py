@@ -6,14 +6,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from worker.cli.actions import principal
 from worker.cli.exits import FAILED_OR_HELD
 from worker.cli.json_output import print_json
 from worker.cli.model_options import Carrying
-from worker.cli.render import error_console, size
+from worker.cli.render import Console, error_console, size
 from worker.cli.settings import common_options, opened, quiet_log, settings_for
 from worker.cli.wake import wake
 from worker.domain.hosts import Host
@@ -214,7 +213,7 @@ class _Bars:
 
 
 @contextmanager
-def _display(console: Console, *, quiet: bool) -> Iterator[_Display]:
+def _display(console: Any, *, quiet: bool) -> Iterator[_Display]:
     if quiet:
         yield _Silent()
     elif not console.is_terminal:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from worker.cli.actions import principal
+from worker.cli.render import Console
 from worker.hosts.models import begin_pull
 from worker.hosts.registry import Pull
 from worker.storage.engine import Database

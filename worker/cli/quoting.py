@@ -4,9 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-from rich.console import Console
-
-from worker.cli.render import duration, one_line, output_console, plain_table, span_between
+from worker.cli.render import Console, duration, one_line, output_console, plain_table, span_between
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.runners import RunnerKey

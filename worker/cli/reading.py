@@ -4,11 +4,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console
-from rich.text import Text
-
-from worker.cli.block import block_drawn
 from worker.cli.progress import QUIET_SECONDS
+from worker.cli.render import Console
 
 AFTER_SECONDS = 0.1
 EVERY_SECONDS = 0.25
@@ -45,15 +42,19 @@ class ReadingProgress:
             while not self._ended.wait(QUIET_SECONDS):
                 self._console.print(self._line)
         elif not self._ended.wait(AFTER_SECONDS):
-            with block_drawn(self._console) as block:
-                block.draw(self._text)
-                while not self._ended.wait(EVERY_SECONDS):
-                    block.draw(self._text)
+            self._draw()
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        from worker.cli.block import block_drawn
+
+        with block_drawn(self._console) as block:
+            while True:
+                block.draw(Text(self._line, no_wrap=True, overflow="ellipsis"))
+                if self._ended.wait(EVERY_SECONDS):
+                    return
 
     @property
     def _line(self) -> str:
         return f"Reading {self._name}: {self._rows():,} rows"
-
-    @property
-    def _text(self) -> Text:
-        return Text(self._line, no_wrap=True, overflow="ellipsis")

@@ -1,41 +1,51 @@
 """Consoles, tables, sizes and spans of time as a person sees them."""
 
+import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import field, replace
+from typing import Any, Protocol, TextIO
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.table import Column, Table
-from rich.text import Text
-
-from worker.cli.plain import SHORTEST, cells
+from worker.cli import plain
 from worker.cli.settings import common_options
 from worker.cli.streams import drawing
 from worker.observability.terminal import terminal_safe
-from worker.records import record
-
-LEAST_CUT = 24
-"""Columns that a cell keeps which is cut at its end, where others can take more lines."""
+from worker.records import mutable_record, record
 
 
-class SafeConsole(Console):
-    """A console on which text is never markup and never a control sequence, whoever wrote it: colour comes from
-    ``style=`` and ``Text`` alone."""
+class Console(Protocol):
+    """What commands write their lines and tables on: rich draws on a terminal, elsewhere it is a ``LineConsole``."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False, **options)
+    @property
+    def is_terminal(self) -> bool: ...
 
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(terminal_safe(text), **options)
+    @property
+    def width(self) -> int: ...
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(terminal_safe(segment.text), segment.style)
+    quiet: bool
+
+    def print(self, *parts: Any, **look: Any) -> None: ...
+
+
+@mutable_record
+class LineConsole:
+    """Where no terminal is: lines without colours, none of them folded, and nothing of rich is imported for them."""
+
+    file: TextIO
+    quiet: bool = False
+    is_terminal: bool = False
+    width: int = 10_000
+
+    def print(self, *parts: Any, **look: Any) -> None:
+        """Write texts and tables. How they should look is passed over; what only rich can write, it writes."""
+        if self.quiet:
+            return
+        if all(isinstance(part, str | PlainTable) for part in parts):
+            self.file.write(f"{' '.join(map(_written, parts))}\n")
+            return
+        from worker.cli.drawing import SafeConsole
+
+        SafeConsole(file=self.file, width=self.width).print(*parts, **look)
 
 
 def error_console() -> Console:
@@ -43,77 +53,70 @@ def error_console() -> Console:
 
     Silent under ``caravan -q``.
     """
-    return _unfolded(SafeConsole(file=drawing(sys.stderr), quiet=common_options().quiet))
+    return _console(drawing(sys.stderr), quiet=common_options().quiet)
 
 
 def output_console() -> Console:
     """Standard output, for what was asked for."""
-    return _unfolded(SafeConsole(file=drawing(sys.stdout)))
+    return _console(drawing(sys.stdout))
 
 
-def _unfolded(console: Console) -> Console:
-    """Off a terminal no line is folded: a script reads it. On one, text is folded between words; what is printed with
-    ``soft_wrap`` is left to the terminal, for commands that people copy."""
-    if not console.is_terminal:
-        console.width = 10_000
-    return console
+def _console(file: TextIO, *, quiet: bool = False) -> Console:
+    """On a terminal text is folded between words; what is printed with ``soft_wrap`` is left to the terminal, for commands
+    that people copy. Off a terminal no line is folded: a script reads it."""
+    if not (file.isatty() or _FORCED & os.environ.keys()):  # noqa: TID251 - what rich looks at
+        return LineConsole(file, quiet)
+    from worker.cli.drawing import SafeConsole
+
+    console = SafeConsole(file=file, quiet=quiet)
+    return console if console.is_terminal else LineConsole(file, quiet)
 
 
-class PlainTable(Table):
-    """A table that breaks no word of its columns that take several lines, where there is room for that."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Any]:
-        room = options.max_width - 2 * (len(self.columns) - 1)
-        most = [self._widest(column, str.splitlines) for column in self.columns]
-        words = [self._widest(column, str.split) for column in self.columns]
-        for shortest in (LEAST_CUT, SHORTEST):
-            least = [
-                whole if column.no_wrap else word if column.overflow == "fold" else min(whole, shortest)
-                for column, whole, word in zip(self.columns, most, words, strict=True)
-            ]
-            if sum(least) <= room < sum(most):
-                for column, width in zip(self.columns, spread(least, most, room), strict=True):
-                    column.width = width
-                break
-        yield from super().__rich_console__(console, options)
-
-    def _widest(self, column: Column, parts: Callable[[str], Sequence[str]]) -> int:
-        texts = [*([str(column.header)] if self.show_header else []), *map(str, column.cells)]
-        return max((cells(part) for text in texts for part in parts(text)), default=0)
+_FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""Variables that make rich draw although no terminal is there."""
 
 
-def spread(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
-    """Widths between the least and the most that each column takes, which fill the room; who lacks most gets first.
+@mutable_record
+class PlainTable:
+    """A table without lines, or with one beneath its head where ``ruled``."""
 
-    >>> spread([5, 8, 11], [5, 30, 20], 30)
-    [5, 14, 11]
-    """
-    widths = list(least)
-    while sum(widths) < room:
-        lacking = [whole - width for whole, width in zip(most, widths, strict=True)]
-        widths[lacking.index(max(lacking))] += 1
-    return widths
+    columns: tuple[str, ...]
+    right: Sequence[str] = ()
+    fold: Sequence[str] = ()
+    cut: Sequence[str] = ()
+    ruled: bool = False
+    show_header: bool = True
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add_row(self, *cells: Any) -> None:
+        self.rows.append(cells)
+
+    def __str__(self) -> str:
+        """Its lines, each as long as it is."""
+        lines = plain.lines(self.columns, [tuple(map(str, row)) for row in self.rows], right=self.right)
+        return "\n".join(lines[0 if self.show_header else 1 :])
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterable[Any]:
+        from worker.cli.drawing import drawn_table
+
+        yield drawn_table(self)
 
 
 def plain_table(
-    *columns: str, right: Collection[str] = (), fold: Collection[str] = (), cut: Collection[str] = ()
-) -> Table:
+    *columns: str, right: Sequence[str] = (), fold: Sequence[str] = (), cut: Sequence[str] = ()
+) -> PlainTable:
     """A table without lines. ``right`` names the columns of numbers; where the terminal is too narrow those in ``fold``
-    take several lines, and those in ``cut``, made of ``one_line``, lose their ends; the others stay whole."""
-    table = PlainTable(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=name not in fold and name not in cut,
-            overflow="fold" if name in fold else "ellipsis",
-        )
-    return table
+    take several lines, and those in ``cut`` lose their ends; the others stay whole."""
+    return PlainTable(columns, right, fold, cut)
 
 
-def one_line(text: str) -> Text:
-    """A cell that is cut at the end of its column."""
-    return Text(terminal_safe(" ".join(text.split())), no_wrap=True, overflow="ellipsis")
+def _written(part: Any) -> str:
+    return terminal_safe(str(part))
+
+
+def one_line(text: str) -> str:
+    """A cell for a column that is cut at its end."""
+    return " ".join(text.split())
 
 
 def size(n: int) -> str:

@@ -15,9 +15,8 @@ from worker.exports.writers import CsvForm
 from worker.records import record
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from api_schemas.submissions import Submission
+    from worker.cli.render import Console
     from worker.cli.submissions import Entry, RunTerms
     from worker.door.submit import Receipt
     from worker.settings import Settings

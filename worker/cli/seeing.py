@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
@@ -13,6 +12,7 @@ from worker.cli.groups import option, with_groups
 from worker.cli.json_output import ALL, AsJson, limited, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.render import (
+    Console,
     one_line,
     output_console,
     plain_table,

@@ -13,8 +13,7 @@ from worker.cli.settings import opened, settings_for
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from worker.cli.render import Console
     from worker.clock import Clock
     from worker.door.observer import CheckModels
     from worker.errors import Problem

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
-from worker.cli.render import duration, rates
+from worker.cli.render import Console, duration, rates
 from worker.cli.streams import machine_output
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
@@ -267,8 +265,8 @@ def _summarise(
         naive = _first_come(conn, batch, len(view.place.hosts), loads)
         failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
         messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
-    for table in summary_tables(look.progress, figures, look.seconds, plain=not console.is_terminal):
-        console.print(table)
+    for part in summary_tables(look.progress, figures, look.seconds, ruled=console.is_terminal):
+        console.print(part)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
     lost = f" in {duration(load_seconds)}" if load_seconds >= 1 else ""
     console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
@@ -325,7 +323,7 @@ def _show_one(view: RunView, console: Console) -> None:
     if best is None:
         return
     console.print()
-    console.print(Text.assemble((best["custom_id"], "bold"), f" by {best['model']} on {best['host']}:"))
+    console.print(f"{best['custom_id']} by {best['model']} on {best['host']}:", style="bold")
     if best["reasoning"]:
         words = " ".join(best["reasoning"].split())
         console.print(f"  ▸ reasoning ({len(best['reasoning']):,} characters): {words[:60]}…", style="dim")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -17,9 +17,10 @@ from worker.cli.block import block_drawn
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
 from worker.cli.json_output import print_json
+from worker.cli.live import beneath, hosts_grid, models_grid
 from worker.cli.plain import without_spans
-from worker.cli.progress import beneath, hosts_grid, models_grid, progress_line
-from worker.cli.render import Rates, output_console, rates, without_eta
+from worker.cli.progress import progress_line
+from worker.cli.render import Console, Rates, output_console, rates, without_eta
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import reader_gone
 from worker.clock import Clock

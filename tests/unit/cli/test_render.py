@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
+from worker.cli.drawing import SafeConsole
+from worker.cli.live import host_does
 from worker.cli.plain import cells
-from worker.cli.progress import batch_progress_bar, host_does, progress_line, summary_tables
-from worker.cli.render import SafeConsole, _unfolded, plain_table, rates
+from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
+from worker.cli.render import LineConsole, plain_table, rates
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host
@@ -79,7 +81,7 @@ def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
     figures = [ModelFigures("qwen3:8b", 912, 909, 3, AnswerCounts(12, 0, 2), 20_000, 91_200, 60.0)]
     on = console(terminal=False)
 
-    for table in summary_tables(HALFWAY, figures, 61.0, plain=True):
+    for table in summary_tables(HALFWAY, figures, 61.0, ruled=False):
         on.print(table)
 
     words = [line.split() for line in printed(on).splitlines()]
@@ -92,7 +94,7 @@ def test_a_model_that_generated_nothing_has_no_speed() -> None:
     on = console(terminal=False)
 
     for table in summary_tables(
-        HALFWAY, [ModelFigures("a:1", 1, 0, 1, AnswerCounts(), 0, 0, 0.0)], None, plain=True
+        HALFWAY, [ModelFigures("a:1", 1, 0, 1, AnswerCounts(), 0, 0, 0.0)], None, ruled=False
     ):
         on.print(table)
 
@@ -106,7 +108,7 @@ def test_a_summary_keeps_to_the_terminal_however_long_the_names(width: int) -> N
     model = "hf.co/bartowski/deepseek-r1-distill-qwen-32b-gguf:q4_k_m"
     figures = [ModelFigures(model, 912, 897, 3, AnswerCounts(12), 20_000, 91_200, 60.0)]
 
-    for table in summary_tables(named, figures, 61.0, plain=False):
+    for table in summary_tables(named, figures, 61.0, ruled=True):
         on.print(table)
 
     lines = printed(on).splitlines()
@@ -127,9 +129,9 @@ def test_off_a_terminal_nothing_is_folded_and_on_one_between_words() -> None:
     line = "word " * 60
 
     piped = io.StringIO()
-    _unfolded(SafeConsole(file=piped)).print(line)
+    LineConsole(piped).print(line)
     shown = io.StringIO()
-    _unfolded(SafeConsole(file=shown, force_terminal=True, width=42)).print(line)
+    SafeConsole(file=shown, force_terminal=True, width=42).print(line)
 
     assert piped.getvalue().count("\n") == 1
     assert all(row.split() == ["word"] * 8 for row in shown.getvalue().splitlines()[:-1])

@@ -10,7 +10,8 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.render import SafeConsole, one_line, plain_table
+from worker.cli.drawing import SafeConsole
+from worker.cli.render import one_line, plain_table
 from worker.cli.streams import LenientStream, machine_output, standard_streams
 from worker.observability.terminal import terminal_safe
 

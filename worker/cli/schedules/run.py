@@ -13,8 +13,7 @@ from worker.cli.schedules.options import ScheduleName
 from worker.errors import AlreadyRunning, InputRefused
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from worker.cli.render import Console
     from worker.clock import Clock
     from worker.domain.schedules import Firing, Schedule
     from worker.settings import Settings
