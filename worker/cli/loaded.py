@@ -14,7 +14,7 @@ from worker.cli.render import one_line, output_console, plain_table, size
 from worker.cli.settings import opened, settings_for
 from worker.domain.hosts import Host, LoadedModel
 from worker.errors import HostError, SettingsRefused
-from worker.explain import span
+from worker.explain.reasons import span
 from worker.ollama.client import Deadlines, OllamaHost
 from worker.records import mutable_record
 from worker.storage.engine import Database

@@ -8,7 +8,7 @@ from worker.cli.render import Console, duration, one_line, output_console, plain
 from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.runners import RunnerKey
-from worker.explain import moment
+from worker.explain.reasons import moment
 from worker.quote.quote import Quoted, quote_batch
 from worker.storage.engine import Database
 

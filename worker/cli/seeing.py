@@ -20,8 +20,8 @@ from worker.cli.render import (
 from worker.cli.settings import opened, settings_for
 from worker.domain.answers import AnswerFilter
 from worker.domain.jobs import JobState
-from worker.explain import explain as explain_reference
-from worker.explain import moment
+from worker.explain.explained import explain as explain_reference
+from worker.explain.reasons import moment
 from worker.stack.home import server_of
 from worker.storage.batches import find_batch
 from worker.storage.reports import JobLine, list_jobs

@@ -26,7 +26,7 @@ from worker.cli.streams import reader_gone
 from worker.clock import Clock
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseFailure
-from worker.explain import why_nothing_moves
+from worker.explain.reasons import why_nothing_moves
 from worker.explain.situation import Situation, situation
 from worker.quote.quote import Quoted, quote_batch
 from worker.stack.home import server_of

@@ -17,7 +17,6 @@ from worker.door.rows import InputLine
 from worker.door.upload import CHUNK
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import kind_of
-from worker.maintenance.keeping import delete_jobs
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.storage.actions import by_batch, cancel_some
@@ -203,6 +202,8 @@ def drop_missing(
     database: Database, batch_id: int, lines: Iterable[InputLine], intake: Intake, *, clock: Clock
 ) -> None:
     """Delete the jobs of a batch that no row of its input stands for. Raises Conflict."""
+    from worker.maintenance.keeping import delete_jobs  # few inputs drop jobs
+
     named = named_jobs(database, batch_id, lines, intake)
     with database.read() as conn:
         missing = job_ids(conn, batch_id) - named

@@ -24,14 +24,6 @@ from worker.storage.batches import drop_lines, get_batch, promote_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
-from worker.storage.keeping import (
-    close_pruned,
-    end_running,
-    forget_jobs,
-    leave_no_trace,
-    marked_jobs,
-    unfinished,
-)
 from worker.storage.model_operations import end_parts_of_gone_hosts
 from worker.storage.operations import (
     forget_operations,
@@ -119,6 +111,8 @@ def run_operation(
             took = clock.monotonic() - at
             rest(0.2 if operation == before else took if database.dialect == "sqlite" else took / 10)
     if operation.verb is Verb.DELETE and operation.ended_at is not None:
+        from worker.storage.keeping import leave_no_trace  # few operations delete
+
         leave_no_trace(database)
     return operation
 
@@ -209,6 +203,8 @@ def _retry(conn: Connection, operation: Operation, now: datetime) -> Operation:
 def _delete(conn: Connection, operation: Operation, now: datetime, wait: timedelta) -> Operation:
     """In the order of their ids. Then those that still run are waited for and ended; and those that others went on from,
     which were cancelled after them, have a second round."""
+    from worker.storage.keeping import close_pruned, end_running, forget_jobs, marked_jobs, unfinished
+
     batch, arguments = operation.batch_id, operation.arguments
     running = list(arguments.get("running", ()))
     if not arguments.get("looked"):

@@ -13,7 +13,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.hosts import Host
 from worker.door.submit import Receipt
 from worker.errors import AlreadyRunning, DatabaseFailure, DatabaseUnavailable, InputRefused, NoHost, Problem
-from worker.explain import why_nothing_moves
+from worker.explain.reasons import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
 from worker.hosts.registry import HostLook, OpenHost, look_at_all, register
 from worker.hosts.selection import permanent_hosts, select_hosts

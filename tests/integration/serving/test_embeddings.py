@@ -30,7 +30,7 @@ from worker.domain.jobs import JobState
 from worker.domain.replies import Result
 from worker.domain.selection import Selection
 from worker.errors import Code
-from worker.explain import explain
+from worker.explain.explained import explain
 from worker.exports.external_table import append_results
 from worker.exports.files import ResultWriter
 from worker.exports.results import result_lines

@@ -13,8 +13,9 @@ from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.domain.model_operations import ModelVerb
 from worker.errors import Code, Conflict, NotFound
-from worker.explain import Explained, Server, explain, why_nothing_moves
-from worker.explain.situation import Situation, situation
+from worker.explain.explained import Explained, explain
+from worker.explain.reasons import why_nothing_moves
+from worker.explain.situation import Server, Situation, situation
 from worker.storage.batches import create_batch
 from worker.storage.engine import open_database
 from worker.storage.hosts import (

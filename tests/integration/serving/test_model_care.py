@@ -18,7 +18,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import Conflict
-from worker.explain import explain
+from worker.explain.explained import explain
 from worker.hosts.models import begin, begin_pull
 from worker.hosts.recipes import checked_recipe
 from worker.maintenance.hold import hosts_to_wake

@@ -13,7 +13,7 @@ from worker.domain.hosts import Host, HostModel, LoadedModel
 from worker.domain.jobs import Priority
 from worker.door.intake import Intake
 from worker.errors import InputRefused
-from worker.explain import explain
+from worker.explain.explained import explain
 from worker.quote.quote import Quoted, Tally, quote_batch, quote_input, tally
 from worker.storage.ahead import open_jobs
 from worker.storage.batches import get_batch

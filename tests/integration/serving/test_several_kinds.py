@@ -11,8 +11,8 @@ from tests.integration.serving.test_serve import MODELS, add, counts, serve, sim
 from worker.clock import Clock
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
-from worker.explain import Server, why_nothing_moves
-from worker.explain.situation import situation
+from worker.explain.reasons import why_nothing_moves
+from worker.explain.situation import Server, situation
 from worker.hosts.registry import register
 from worker.ollama.client import OllamaHost
 from worker.storage.engine import Database
