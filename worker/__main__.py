@@ -2,8 +2,8 @@
 
 
 def main() -> None:
-    """Run the command line."""
-    from worker.cli.lean import no_last_collection, rare_collections
+    """Run the command line. Raises SystemExit."""
+    from worker.cli.lean import rare_collections
     from worker.cli.signals import ending_signals
     from worker.cli.streams import standard_streams
 
@@ -11,11 +11,20 @@ def main() -> None:
     with ending_signals(), standard_streams():
         from worker.cli.main import app
 
-        try:
-            app(prog_name="caravan")
-        finally:
-            no_last_collection()
+        app(prog_name="caravan")
+
+
+def process() -> None:
+    """Run the command line in a process of its own, which ends with it."""
+    from worker.cli.lean import leave
+
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
+        leave(end.code)
 
 
 if __name__ == "__main__":
-    main()
+    process()

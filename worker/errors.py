@@ -26,7 +26,6 @@ Nothing else escapes a service. A message says where and what; the class or the 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -37,7 +36,7 @@ class CaravanError(Exception):
     """Root of everything raised on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """What is wrong with one line of input: ``line`` counts from 1 (0: the whole file), ``field`` may be empty."""
 

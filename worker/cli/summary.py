@@ -242,7 +242,7 @@ def _print_json(view: RunView, look: Look) -> None:
 def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
     """What the loads compare with where that would have been more; nothing for a large batch, of which every job would be
     read for it."""
-    if batch.jobs > MOST_COMPARED:
+    if not 1 < batch.jobs <= MOST_COMPARED:
         return ""
     keys = map(without_window, runner_keys_in_order(conn, batch.id))
     naive = first_come_loads(keys, hosts=max(1, hosts))
@@ -260,10 +260,11 @@ def _summarise(
     batch = look.progress.batch
     with view.place.database.read() as conn:
         figures = model_figures(conn, batch.id)
-        flaws, room = answer_counts(conn, batch.id), room_needed(conn, batch.id)
+        flaws, failed = answer_counts(conn, batch.id), any(row.failed for row in figures)
+        room = room_needed(conn, batch.id) if flaws or failed else Room()
         loads, load_seconds = loads_since(conn, batch.created_at)
         naive = _first_come(conn, batch, len(view.place.hosts), loads)
-        failures = failures_by_code(conn, batch.id) if any(row.failed for row in figures) else {}
+        failures = failures_by_code(conn, batch.id) if failed else {}
         messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
     for part in summary_tables(look.progress, figures, look.seconds, ruled=console.is_terminal):
         console.print(part)
