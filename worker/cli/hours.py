@@ -38,6 +38,8 @@ class HoursOptions:
 
 def windows_of(hours: HoursOptions) -> "Windows | None":
     """What the options say; None: nothing. Raises InputRefused."""
+    if not (hours.window or hours.blackout):
+        return None
     from worker.policy.windows import parse_windows
 
     return parse_windows(hours.window or (), zone_name(hours), hours.blackout or ())

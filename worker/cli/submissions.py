@@ -139,10 +139,11 @@ def submission_of(settings: "Settings", options: SubmissionOptions, **more: Any)
     terms |= more | {
         "reuse": "any" if batch.reuse_any else batch.reuse or None,
         "on_change": "new" if batch.new else "extend" if batch.extend else "refuse",
-        "tz": zone_name(hours),
         "notices": notices_of(settings, options.notices),
         "max_attempts": settings.max_attempts,
     }
+    if hours.window or hours.blackout:
+        terms["tz"] = zone_name(hours)
     return submission_of_rows(options.rows, hours, **terms)
 
 

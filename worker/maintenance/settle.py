@@ -1,10 +1,7 @@
 """Folds the changes of counts into their totals, and ends the batches whose jobs have all ended."""
 
-from collections.abc import Collection
-
 from worker.clock import Clock
 from worker.domain.jobs import JobState
-from worker.maintenance.hold import hold_unservable
 from worker.maintenance.service import Counts
 from worker.observability.events import emit
 from worker.storage.batches import finish_batches
@@ -38,8 +35,7 @@ def settle_batches(database: Database, clock: Clock) -> Counts:
     return {"finished": len(finished)}
 
 
-def settle_batch(database: Database, clock: Clock, *, batch_id: int, hosts: Collection[str]) -> None:
-    """What a command does at the end of its batch: park what none of its ``hosts`` can do, and finish what has ended."""
+def settle(database: Database, clock: Clock) -> None:
+    """What a command does at its end: the counts are right, and what has ended is finished."""
     fold(database, clock)
     settle_batches(database, clock)
-    hold_unservable(database, clock=clock, among=hosts, batch_id=batch_id)

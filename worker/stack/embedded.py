@@ -28,7 +28,7 @@ from worker.maintenance.heart import REST, Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
-from worker.maintenance.settle import fold, settle_batches
+from worker.maintenance.settle import settle
 from worker.observability.events import emit, emit_failure
 from worker.ollama.client import OllamaHost
 from worker.policy.serving import NO_WORK
@@ -284,8 +284,7 @@ class Embedded:
 
     def settle(self) -> None:
         """End batches whose last jobs ended while the services stopped: nobody else does until something serves again."""
-        fold(self.database, self.clock)
-        settle_batches(self.database, self.clock)
+        settle(self.database, self.clock)
 
     def ask_to_stop(self) -> None:
         """Running calls may end; nothing new starts."""

@@ -18,7 +18,8 @@ from worker.explain.situation import Server, Situation, situation
 from worker.hosts.registry import HostLook, OpenHost, look_at_all, register
 from worker.hosts.selection import permanent_hosts, select_hosts
 from worker.maintenance.actions import bound_jobs
-from worker.maintenance.settle import settle_batch
+from worker.maintenance.hold import hold_unservable
+from worker.maintenance.settle import settle
 from worker.ollama.client import OllamaHost
 from worker.policy.outlook import Outlook, outlook
 from worker.records import record
@@ -212,7 +213,9 @@ def work(
     if place.stack is not None:
         hosts = set(place.stack.hosts)
         with suppress(DatabaseFailure):  # the work is done; whoever serves next settles the batch
-            settle_batch(place.database, place.clock, batch_id=batch_id, hosts=hosts)
+            settle(place.database, place.clock)
+            if watch.last.progress.open:
+                hold_unservable(place.database, clock=place.clock, among=hosts, batch_id=batch_id)
 
 
 def work_to_the_end(

@@ -12,7 +12,7 @@ from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.engine import Database, open_database, safe_url
 from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
-from worker.storage.view_upkeep import create_views, renew_views, views_are_current
+from worker.storage.view_upkeep import create_views, renew_views, run_statements, views_are_current
 
 HEAD = "0035"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
@@ -83,8 +83,7 @@ def _create(conn: Connection) -> None:
     """Make an empty database what the scripts make of it, in one step: a test compares the two."""
     if conn.dialect.name == "sqlite":
         stored = Path(__file__).with_name("sqlite_schema.sql").read_text(encoding="utf-8")
-        for statement in stored.split(END_OF_STATEMENT)[:-1]:
-            conn.exec_driver_sql(statement)
+        run_statements(conn, stored.split(END_OF_STATEMENT)[:-1])
     else:
         with_dialect_options(conn.dialect.name).create_all(conn, checkfirst=False)
         for table, row in FIRST_ROWS.items():

@@ -197,7 +197,7 @@ def test_names_are_read_on_both_databases_alike(database_url: str) -> None:
 
 def test_a_tab_imports_neither_sqlalchemy_nor_a_command(home: Path) -> None:
     environ = {**os.environ, "COMP_WORDS": "caravan\nstatus\n", "COMP_CWORD": "2"}
-    probe = "import sys, runpy\ntry: runpy.run_module('worker', run_name='__main__')\n"
+    probe = "import sys\nfrom worker.__main__ import main\ntry: main()\n"
     probe += "except SystemExit: pass\n"
     probe += "print(*{'sqlalchemy', 'rich', 'worker.cli.batches'} & {*sys.modules})"
 
