@@ -26,6 +26,7 @@ Nothing else escapes a service. A message says where and what; the class or the 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -36,7 +37,7 @@ class CaravanError(Exception):
     """Root of everything raised on purpose."""
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What is wrong with one line of input: ``line`` counts from 1 (0: the whole file), ``field`` may be empty."""
 

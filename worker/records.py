@@ -62,9 +62,9 @@ def _light(cls: type[Made], *, hashed: bool) -> type[Made]:
     return made  # type: ignore[no-any-return]
 
 
-def _fill(made: Any, arguments: Sequence[Any], named: dict[str, Any]) -> bool:
+def _fill(instance: Any, arguments: Sequence[Any], named: dict[str, Any]) -> bool:
     """Set the fields of an instance; False where the arguments are not those of its class."""
-    entries = [entry for entry in fields(made) if entry.init]
+    entries = [entry for entry in fields(instance) if entry.init]
     values = dict(zip((entry.name for entry in entries), arguments, strict=False)) | named
     if len(values) < len(arguments) + len(named):
         return False
@@ -77,11 +77,11 @@ def _fill(made: Any, arguments: Sequence[Any], named: dict[str, Any]) -> bool:
             value = entry.default
         else:
             return False
-        setattr(made, entry.name, value)
+        setattr(instance, entry.name, value)
     if values:
         return False
-    if hasattr(made, "__post_init__"):
-        made.__post_init__()
+    if hasattr(instance, "__post_init__"):
+        instance.__post_init__()
     return True
 
 

@@ -1,7 +1,7 @@
 """What a batch is, and how far it has come."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -72,7 +72,7 @@ class BatchOrigin:
     """The hours in which its jobs may begin, as ``worker.policy.windows`` stores them."""
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class BatchProgress:
     """A batch and its jobs by state."""
 
