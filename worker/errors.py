@@ -287,7 +287,10 @@ CODES: Mapping[Code, CodeFacts] = {
         "drop think, suffix, images or tools, or use another model",
     ),
     Code.CONTEXT_OVERFLOW: CodeFacts(
-        "the prompt does not fit the context window", "job", False, "raise num_ctx or shorten the prompt"
+        "the prompt does not fit the context window",
+        "job",
+        False,
+        "raise num_ctx as far as the model takes it; beyond that shorten the prompt, or ask a model with a larger window",
     ),
     Code.CONTEXT_MISMATCH: CodeFacts(
         "the context tokens belong to other weights",

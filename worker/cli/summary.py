@@ -298,7 +298,7 @@ def next_steps(
     if failures:
         yield f"Show them: caravan jobs {batch} --state failed"
     if too_long and not room.fits:
-        yield f"Prompts that are longer than the largest window ({room.num_ctx:,} tokens) need to be shortened."
+        yield f"Where a prompt is too long: {room.beyond}."
     if "cut" in failures:
         yield f"Give cut answers more room: caravan retry {batch} --code cut --set num_predict=4096, then the same command"
     others = failures.keys() - {"cut"}

@@ -24,10 +24,11 @@ from worker.explain.reasons import (
     why_nothing_moves,
 )
 from worker.explain.situation import Server, Situation, read_situation
-from worker.policy.answers import ROOMY, room_for
+from worker.policy.answers import ROOMY, Room, room_for
 from worker.policy.retry import is_suspect
 from worker.records import record
 from worker.replies.vectors import BYTES as VECTOR_BYTES
+from worker.storage.answers import room_needed
 from worker.storage.batches import find_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.follows.parents import Before, parents_of
@@ -122,7 +123,11 @@ def _explain_batch(
         f"batch {batch.id} ({batch.name}) is {batch.state}: "
         + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
     ]
-    lines += [f"{n:,} failed with {_advised(code)}" for code, n in situation.failures.items()]
+    for code, n in situation.failures.items():
+        remedy = None
+        if code == Code.CONTEXT_OVERFLOW:
+            remedy = _overflow_remedy(room_needed(conn, batch.id), f"{batch.id} --code {code}")
+        lines.append(f"{n:,} failed with {_advised(code, remedy)}")
     lines += why_nothing_moves(situation, now, zone=zone)
     if situation.progress.batch.state is BatchState.OPEN and situation.progress.open:
         lines += _at_work(situation)
@@ -162,9 +167,7 @@ def _explain_job(
             lines.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
             lines.append(f"then: caravan retry {job.batch_id} --state held")
         case JobState.FAILED:
-            result = get_result(conn, job.id)
-            lines.append(_advised(result.error_code or "") + f": {result.error_message or ''}")
-            lines.append(f"to try it again: caravan retry {job.batch_id}")
+            lines += _failed(conn, job)
         case JobState.SUCCEEDED:
             result = get_result(conn, job.id)
             made = f"{result.output_tokens or 0:,} tokens"
@@ -179,6 +182,23 @@ def _explain_job(
     return Explained(
         job.batch_id, job.id, job.custom_id, str(job.state), tuple(lines), attempts=tuple(attempts)
     )
+
+
+def _failed(conn: Connection, job: JobNow) -> Iterator[str]:
+    result = get_result(conn, job.id)
+    code, message = result.error_code or "", result.error_message or ""
+    if code != Code.CONTEXT_OVERFLOW:
+        yield f"{_advised(code)}: {message}"
+        yield f"to try it again: caravan retry {job.batch_id}"
+        return
+    room = room_needed(conn, job.batch_id, job_id=job.id)
+    yield f"{_advised(code, '')}: {message}"
+    yield _overflow_remedy(room, f"--job {job.batch_id}:{job.custom_id}")
+
+
+def _overflow_remedy(room: Room, jobs: str) -> str:
+    """What helps prompts that did not fit; ``jobs`` names them for ``caravan retry``."""
+    return f"caravan retry {jobs}{room.larger_window}" if room.fits else room.beyond
 
 
 def _flaws(result: ResultRow, job: JobNow) -> Iterator[str]:
@@ -212,8 +232,8 @@ def _state_in_words(job: JobNow) -> str:
     return _WORDS[job.state]
 
 
-def _advised(code: str) -> str:
-    """A code with its meaning and what to do.
+def _advised(code: str, remedy: str | None = None) -> str:
+    """A code with its meaning and what to do; ``remedy``: what to do in this case, where the code alone does not say it.
 
     >>> _advised("model_missing")
     'model_missing (the host does not have the model: caravan models pull it)'
@@ -223,8 +243,8 @@ def _advised(code: str) -> str:
     if code not in set(Code):
         return code
     facts = CODES[Code(code)]
-    advice = "" if facts.advice == "none" else f": {facts.advice}"
-    return f"{code} ({facts.meaning}{advice})"
+    advice = ("" if facts.advice == "none" else facts.advice) if remedy is None else remedy
+    return f"{code} ({facts.meaning}{advice and f': {advice}'})"
 
 
 def _explain_queued(

@@ -18,13 +18,27 @@ class Room:
     """For answers that were cut."""
     num_ctx: int = ROOMY
     """For prompts of which only a part was read, or that did not fit."""
+    needed: int = 0
+    """What the longest prompt that did not fit takes, its answer included; an estimate."""
     fits: bool = True
-    """The longest prompt that did not fit has room in it."""
+    """It has room in ``num_ctx``."""
+    other: str | None = None
+    """A model that takes it, where no window of its own model does."""
 
     @property
     def larger_window(self) -> str:
         """The option of ``caravan retry`` for prompts that were refused as too long."""
         return f" --set num_ctx={self.num_ctx}" if self.fits else ""
+
+    @property
+    def beyond(self) -> str:
+        """What helps a prompt that no window of its model takes.
+
+        >>> Room(num_ctx=32_768, fits=False, other="qwen3:8b").beyond
+        'its model takes 32,768 tokens at most; shorten the prompt, or ask a model with a larger window, such as qwen3:8b'
+        """
+        such = "" if self.other is None else f", such as {self.other}"
+        return f"its model takes {self.num_ctx:,} tokens at most; shorten the prompt, or ask a model with a larger window{such}"
 
 
 def room_for(*, answer: int = 0, prompt: int = 0, tried: int = 0, trained: int | None = None) -> Room:
@@ -46,6 +60,7 @@ def room_for(*, answer: int = 0, prompt: int = 0, tried: int = 0, trained: int |
     return Room(
         num_predict=num_predict,
         num_ctx=bucket(needed, trained=trained) if needed else ROOMY,
+        needed=needed,
         fits=trained is None or needed <= trained,
     )
 

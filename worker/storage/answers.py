@@ -4,7 +4,8 @@ A partial index holds these answers and no others: they are counted along it, ho
 pruned are counted in ``pruned_counts``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from sqlalchemy import TextClause, bindparam, text
@@ -13,7 +14,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import AnswerCounts
 from worker.domain.runners import RunnerKey
 from worker.policy.answers import Room, room_for
-from worker.storage.models import model_facts
+from worker.storage.models import ModelFacts, model_facts
 from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
 _SUMS = (
@@ -68,21 +69,42 @@ _TOO_LONG = {
 }
 
 
-def room_needed(conn: Connection, batch_id: int) -> Room:
-    """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again."""
-    cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
-    too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
+_ONE = text("SELECT model, runner_key, estimate AS tokens FROM jobs WHERE id = :job")
+
+
+def room_needed(conn: Connection, batch_id: int, *, job_id: int | None = None) -> Room:
+    """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again. ``job_id``:
+    what this one needs, whose prompt did not fit."""
+    if job_id is not None:
+        cut, too_long = None, conn.execute(_ONE, {"job": job_id}).all()
+    else:
+        cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
+        too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
     known = model_facts(conn) if too_long else {}
-    trained = [
-        facts.trained_context for row in too_long if (facts := known.get(row.model)) and facts.trained_context
-    ]
-    largest = min(trained, default=None)
-    return room_for(
+    models = {
+        row.model: facts for row in too_long if (facts := known.get(row.model)) and facts.trained_context
+    }
+    largest = min((facts.trained_context or 0 for facts in models.values()), default=None)
+    room = room_for(
         answer=cut or 0,
         prompt=max((row.tokens for row in too_long), default=0),
         tried=max((_tried(row.runner_key, largest) for row in too_long), default=0),
         trained=largest,
     )
+    return room if room.fits else replace(room, other=_larger_model(known, models, room.needed))
+
+
+def _larger_model(
+    known: Mapping[str, ModelFacts], models: Mapping[str, ModelFacts], tokens: int
+) -> str | None:
+    """The model with the smallest window that takes so many tokens and that can do what each of ``models`` can."""
+    abilities = {ability for facts in models.values() for ability in facts.capabilities or ()}
+    larger = [
+        (facts.trained_context, name)
+        for name, facts in known.items()
+        if (facts.trained_context or 0) >= tokens and abilities <= (facts.capabilities or frozenset())
+    ]
+    return min(larger)[1] if larger else None
 
 
 _DIGESTS = text(

@@ -311,14 +311,35 @@ def test_a_failed_and_a_held_job_are_told_what_helps(store: Store) -> None:
 
     failed, held = explained(store, f"{batch}:c1"), explained(store, f"{batch}:c2")
 
-    assert failed.sentences[1] == (
-        "context_overflow (the prompt does not fit the context window: raise num_ctx or shorten the prompt)"
-        ": 6,000 tokens do not fit 4,096"
+    assert failed.sentences[1:] == (
+        "context_overflow (the prompt does not fit the context window): 6,000 tokens do not fit 4,096",
+        f"caravan retry --job {batch}:c1 --set num_ctx=16384",
     )
     assert [attempt.error_code for attempt in failed.attempts] == ["context_overflow"]
     assert held.sentences[1:] == (
         "model_missing (the host does not have the model: caravan models pull it): no host has it",
         f"then: caravan retry {batch} --state held",
+    )
+
+
+@pytest.mark.parametrize(("window", "such"), [(131_072, ", such as llama3.1:8b"), (32_768, "")])
+def test_a_prompt_that_no_window_of_its_model_takes_is_told_which_model_does(
+    store: Store, window: int, such: str
+) -> None:
+    with store.database.write() as conn:
+        other = HostModel("llama3.1:8b", "e", False, window)
+        record_probe(conn, "gpu-1", version="0.30.1", models=[QWEN, other], now=NOW)
+    batch = store.submit(new_job(1, estimate=50_000))
+    (one,) = store.claim(1)
+    store.finish(one, Failed(Code.CONTEXT_OVERFLOW, "too long"))
+    helps = f"its model takes 40,960 tokens at most; shorten the prompt, or ask a model with a larger window{such}"
+
+    assert explained(store, f"{batch}:c1").sentences[1:] == (
+        "context_overflow (the prompt does not fit the context window): too long",
+        helps,
+    )
+    assert explained(store, str(batch)).sentences[1] == (
+        f"1 failed with context_overflow (the prompt does not fit the context window: {helps})"
     )
 
 

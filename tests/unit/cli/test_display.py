@@ -195,7 +195,10 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
         next_steps(failed, {"context_overflow": 10}, Room(num_ctx=8192, fits=False), stored=True)
     ) == [
         "Show them: caravan jobs 7 --state failed",
-        "Prompts that are longer than the largest window (8,192 tokens) need to be shortened.",
+        (
+            "Where a prompt is too long: its model takes 8,192 tokens at most; shorten the prompt, or ask a model with a larger "
+            "window."
+        ),
         "Say why jobs are held: caravan explain 7",
     ]
     assert list(next_steps(failed, {"cut": 10}, Room(), stored=True))[1:2] == [
