@@ -5,7 +5,7 @@ import typer
 from api_schemas.submissions import Submission
 from worker.cli.streams import machine_output
 from worker.documents.encodings import encoding_label
-from worker.door.intake import intake_of
+from worker.door.intake import Intake
 from worker.door.rows import RowFile
 from worker.errors import InputRefused
 from worker.observability.terminal import terminal_safe
@@ -66,7 +66,7 @@ def show_prompt(name: str, system: str | None, prompt: str) -> None:
 def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
     """Print ``count`` prompts as hosts would get them; sends nothing. Returns how many. Raises InputRefused."""
     models = submission.models[:1] or ("any",)
-    intake = intake_of(submission.model_copy(update={"models": models, "on_bad_line": None}))
+    intake = Intake(submission.model_copy(update={"models": models, "on_bad_line": None}))
     shown = 0
     lines = rows.open(submission)
     for job in intake.read(lines):
@@ -77,6 +77,6 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
     if intake.problems:
         raise InputRefused(intake.problems, more_problems=intake.more_problems)
     detected = [read_as(lines.encoding)] if lines.encoding else []
-    for remark in (*detected, *lines.remarks, *intake.notes, *intake.remarks()):
+    for remark in (*detected, *lines.remarks, *intake.notes.first, *intake.remarks()):
         typer.echo(remark, err=True)
     return shown

@@ -84,7 +84,7 @@ def quote_rows(
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
     from worker.cli.reading import ReadingProgress
     from worker.cli.render import error_console
-    from worker.door.intake import intake_of
+    from worker.door.intake import Intake
     from worker.door.rows import RowFile
     from worker.quote.quote import quote_input, tally
     from worker.storage.models import model_facts
@@ -99,7 +99,7 @@ def quote_rows(
             told = model_facts(conn) | _models_of(machines)
         name = rows.name or rows.path.name
         with ReadingProgress(error_console(), name, lambda: rows.reached[0]):
-            asked = tally(intake_of(submission, None, told), lines, told)
+            asked = tally(Intake(submission, model_facts=told), lines, told)
         if not submission.pull_missing:
             _check_models(asked.models, machines)
         with database.read() as conn:

@@ -17,7 +17,7 @@ from worker.clock import Clock, SystemClock
 from worker.documents.job_lines import column_problems
 from worker.documents.templates import prompt_template
 from worker.domain.batches import Batch, BatchState
-from worker.door.intake import intake_of
+from worker.door.intake import Intake
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.rows import InputLine, RowFile, open_input
 from worker.door.submit import Receipt, submit
@@ -265,7 +265,7 @@ def _in_python(problem: Problem) -> Problem:
 
 def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) -> InputRefused:
     """What is wrong with all of the jobs, where some could not even be written as lines."""
-    intake = intake_of(submission)
+    intake = Intake(submission)
     for _ in intake.read(_with(open_input(path, submission), bad)):
         pass
     return intake.refusal

@@ -11,7 +11,7 @@ from worker.domain.batches import Batch, BatchOrigin
 from worker.domain.jobs import JobState, NewJob
 from worker.domain.selection import Selection
 from worker.door.chains import link_jobs_of, mark_parents, missing_parents
-from worker.door.intake import Intake, moved_to
+from worker.door.intake import Intake
 from worker.door.observer import CheckModels, Difference
 from worker.door.rows import InputLine
 from worker.door.upload import CHUNK
@@ -176,7 +176,7 @@ def _store_chunk(
         if job.seq in taken:
             # its line belonged to another row once: it comes after all that is there
             free = max(free, last, job.seq) + 1
-            placed.append(moved_to(job, free))
+            placed.append(job._replace(seq=free))
         else:
             placed.append(job)
     add_jobs(conn, batch_id, placed, now=now)

@@ -1,19 +1,19 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
-from api_schemas.jobs import IGNORED_FIELDS, JobDefaults, LineProblem, ParsedLine
+from api_schemas.jobs import LineProblem, ParsedLine
 from api_schemas.line_reader import LineReader
 from api_schemas.submissions import Submission
-from worker.documents.row import QUIRKS
 from worker.domain.jobs import After, NewJob
 from worker.domain.runners import normalise_model
 from worker.door.abilities import inability_problem
 from worker.door.combine import template_problem
-from worker.door.observer import Observer
+from worker.door.notes import Notes
+from worker.door.observer import SILENT, Observer
 from worker.door.places import Places
 from worker.door.preview import Preview
 from worker.door.rows import InputLine
@@ -27,9 +27,8 @@ from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelFacts
 
 MOST_PROBLEMS = 20
-MOST_NOTES = 3
-_SPANS = "--quote none reads each line as a row"
-Reject = Callable[[Problem, InputLine], None]
+MOST_ATTEMPTS = 3
+"""Of a job whose submission does not say."""
 
 
 @record
@@ -44,33 +43,29 @@ class Following:
 
 
 class Intake:
-    """Reads lines into jobs.
+    """Reads the lines of a submission into jobs.
 
-    ``models`` beyond the first: every line that names none is asked of each. ``override``: ``defaults`` replace what
-    the lines say. ``reject``: takes the lines that are wrong, where the others are to go on without them. ``model_facts``: what
-    the hosts say of the models, for the window that a job needs.
+    Lines that are wrong go to ``observer`` where the submission skips them; without an observer they are left out without a
+    word: the lines are read again. ``model_facts``: what the hosts say of the models, for the window that a job needs.
     """
 
     def __init__(
         self,
-        defaults: JobDefaults,
-        max_attempts: int,
-        *,
-        models: tuple[str, ...] = (),
-        override: bool = False,
-        reject: Reject | None = None,
+        submission: Submission,
+        observer: Observer = SILENT,
         model_facts: Mapping[str, ModelFacts] | None = None,
     ) -> None:
-        self._defaults = defaults
-        self._reader = LineReader(defaults, shapes(), override=override)
-        self._asked_of = models
-        self._by_command = frozenset(map(normalise_model, models))
-        self._override = override
-        self._max_attempts = max_attempts
-        self._reject = reject
+        self._defaults = submission.defaults
+        self._reader = LineReader(self._defaults, shapes(), override=submission.override)
+        self._models = submission.models
+        self._by_command = frozenset(map(normalise_model, submission.models))
+        self._override = submission.override
+        self._max_attempts = submission.max_attempts or MOST_ATTEMPTS
+        self._skips = submission.on_bad_line == "skip"
+        self._observer = observer
         self._model_facts = model_facts or {}
-        self._terms = SharedTerms(models, defaults.model, self._model_facts)
-        self._each = max(1, len(models))
+        self._terms = SharedTerms(submission.models, self._defaults.model, self._model_facts)
+        self._each = max(1, len(submission.models))
         self._places_of_ids = Places()
         """The place of each job since ``forget_names``."""
         self._lines: dict[int, InputLine] = {}
@@ -87,17 +82,13 @@ class Intake:
         self.expiring = 0
         """Jobs that are not asked any more after their deadline."""
         self.rejected = 0
-        self.noted = 0
-        self.notes: list[str] = []
-        self._places: dict[str, tuple[int, int]] = {}
-        """What is said once for all lines: how many, and the first."""
-        self._longest = 1
+        self.notes = Notes()
+        self.preview = Preview()
         self._reusing = 0
         self._by_default = False
-        self.preview = Preview()
+        """A row is asked of the model that was named for those that name none."""
         self._unable: set[tuple[str, str]] = set()
         """Models with what they cannot do, which is said once."""
-        """A row is asked of the model that was named for those that name none."""
 
     def refuse(self, problem: Problem) -> None:
         """Something is wrong with the input as a whole, or a line of it where none may be left out."""
@@ -122,25 +113,12 @@ class Intake:
                 "--reuse (reuse) has no effect: no row has temperature 0 or a seed, so that its answers are left to chance; "
                 "--reuse-any takes stored answers all the same"
             )
-        if self._asked_of and self.accepted and not self._by_default and not self._override:
-            named = ", ".join(self._asked_of)
+        if self._models and self.accepted and not self._by_default and not self._override:
+            named = ", ".join(self._models)
             remarks.append(
                 f"--model {named} has no effect: each row names a model of its own; --override puts it in their place"
             )
-        for name, (count, first) in self._places.items():
-            where = f"line {first:,}" if count == 1 else f"{count:,} lines, the first is line {first:,}"
-            if name in IGNORED_FIELDS:
-                remarks.append(f"{name} has no effect: {IGNORED_FIELDS[name]} ({where})")
-            elif name in QUIRKS:
-                remarks.append(f"{QUIRKS[name]} ({where})")
-            elif count == 1:
-                remarks.append(f"the row on line {first:,} spans {self._longest:,} lines; {_SPANS}")
-            else:
-                remarks.append(
-                    f"{count:,} rows span several lines, the first is on line {first:,}, the longest has "
-                    f"{self._longest:,}; {_SPANS}"
-                )
-        return tuple(remarks)
+        return (*remarks, *self.notes.sentences())
 
     def check_whole(self) -> None:
         """Note what is wrong with the input as a whole, once all of it was read."""
@@ -155,10 +133,6 @@ class Intake:
             message = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
             self.refuse(Problem(0, "--expire", "cannot_apply", message))
 
-    def _place(self, name: str, line: int) -> None:
-        count, first = self._places.get(name, (0, line))
-        self._places[name] = count + 1, first
-
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
         each = self._each
@@ -166,7 +140,9 @@ class Intake:
         first = list(islice(ahead, SAMPLE))
         prefixes = Prefixes(common_start([parsed.prompt for _, parsed, _ in first]))
         for line, parsed, terms in chain(first, ahead):
-            self._note(line, parsed)
+            self.preview.rows += 1
+            self.preview.add_empty(line.line, line.empty)
+            self.notes.add(line, parsed)
             # by its line, so that a pilot and what goes on from it are stored in the order of the input
             base = (line.line - 1) * each + 1
             request = parsed.request
@@ -182,21 +158,6 @@ class Intake:
                     job = Following(parsed.custom_id, model.name, line.line, seq, terms.after)
                     self.following.append(job)
                 yield self._job(seq, line.line, model, parsed, terms, group)
-
-    def _note(self, line: InputLine, parsed: ParsedLine) -> None:
-        """Count what is odd about a line that is taken."""
-        self.preview.rows += 1
-        if parsed.notes or line.notes:
-            self.noted += 1
-            if len(self.notes) < MOST_NOTES:
-                self.notes += [f"line {line.line}: {note}" for note in (*line.notes, *parsed.notes)]
-        for name in (*parsed.ignored, *line.quirks):
-            self._place(name, line.line)
-        if line.lines > 1:
-            self._place("spans", line.line)
-            self._longest = max(self._longest, line.lines)
-        if line.empty:
-            self.preview.add_empty(line.line, line.empty)
 
     def _good(
         self, lines: Iterable[bytes | str | InputLine]
@@ -223,9 +184,9 @@ class Intake:
     def _refuse_unable(self, line: InputLine, terms: Terms) -> None:
         """Models cannot do what is asked of them; said once of each where the whole input is refused."""
         for model, need in terms.lacks:
-            if self._reject is not None or (model, need) not in self._unable:
+            if self._skips or (model, need) not in self._unable:
                 self._unable.add((model, need))
-                by_option = need == "thinking" and self._reject is None and bool(self._defaults.think)
+                by_option = need == "thinking" and not self._skips and bool(self._defaults.think)
                 place = 0 if by_option else line.line
                 self._wrong(line, [inability_problem(place, model, need, self._model_facts)])
 
@@ -246,7 +207,7 @@ class Intake:
             if first != seq:
                 self._wrong(line, [self._duplicate(line.line, parsed.custom_id, first)])
                 return False
-        if self._reject is not None:
+        if self._skips:
             self._lines[line.line] = line
         return True
 
@@ -305,13 +266,13 @@ class Intake:
         return parsed
 
     def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
-        if self._reject is None:
+        if not self._skips:
             for problem in problems:
                 self.refuse(problem)
             return
         self.rejected += 1
         message = "; ".join(problem.message for problem in problems)
-        self._reject(replace(problems[0], message=message), line)
+        self._observer.rejected(replace(problems[0], message=message), line)
 
     def _job(
         self, seq: int, line: int, model: ModelTerms, parsed: ParsedLine, terms: Terms, group: int
@@ -341,34 +302,5 @@ class Intake:
         )
 
 
-MOST_ATTEMPTS = 3
-"""Of a job whose submission does not say."""
-
-
-def intake_of(
-    submission: Submission,
-    observer: Observer | None = None,
-    model_facts: Mapping[str, ModelFacts] | None = None,
-) -> Intake:
-    """The reader of a submission's lines. Lines that are wrong go to ``observer`` where the submission skips them; without
-    an observer they are left out without a word: the lines are read again."""
-    reject: Reject | None = None
-    if submission.on_bad_line == "skip":
-        reject = (lambda problem, line: None) if observer is None else observer.rejected
-    return Intake(
-        submission.defaults,
-        submission.max_attempts or MOST_ATTEMPTS,
-        models=submission.models,
-        override=submission.override,
-        reject=reject,
-        model_facts=model_facts,
-    )
-
-
 def _problem(problem: LineProblem) -> Problem:
     return Problem(problem.line, problem.field, problem.code, problem.message)
-
-
-def moved_to(job: NewJob, seq: int) -> NewJob:
-    """The same job at another place of its batch."""
-    return job._replace(seq=seq)

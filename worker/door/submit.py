@@ -15,7 +15,7 @@ from worker.domain.notices import Addressee, Channel
 from worker.domain.selection import Selection
 from worker.door.changes import compare, drop_missing, extend, named_jobs, request_differences
 from worker.door.existing_batch import apply_terms, apply_to_rows, check_terms, keep_seconds, windows_of
-from worker.door.intake import Intake, intake_of
+from worker.door.intake import Intake
 from worker.door.observer import SILENT, CheckModels, Difference, Observer
 from worker.door.preview import Preview
 from worker.door.rows import Input, RowFile, RowStream
@@ -270,7 +270,7 @@ class _Entry:
         return _with_notes(receipt, stored.reader)
 
     def _extended(self, batch: Batch, difference: Difference, key: str) -> Receipt:
-        reader = intake_of(self.submission, self.observer, self.model_facts)
+        reader = Intake(self.submission, self.observer, self.model_facts)
         batch, _ = extend(
             self.database,
             batch,
@@ -302,7 +302,7 @@ class _Entry:
             receipt.batch,
             self.submission,
             self.input,
-            lambda: intake_of(self.submission, self.observer, self.model_facts),
+            lambda: Intake(self.submission, self.observer, self.model_facts),
             clock=self.clock,
         )
         batch = apply_terms(
@@ -331,7 +331,7 @@ class _Entry:
 
     def _look(self) -> Intake:
         """A reader that hands no wrong line out: the lines are read again."""
-        return intake_of(self.submission, None, self.model_facts)
+        return Intake(self.submission, model_facts=self.model_facts)
 
     def _has_pilot(self, batch: Batch) -> bool:
         with self.database.read() as conn:
@@ -356,8 +356,8 @@ def _with_notes(receipt: Receipt, reader: Intake | None) -> Receipt:
         return receipt
     return replace(
         receipt,
-        noted=reader.noted,
-        notes=tuple(reader.notes),
+        noted=reader.notes.lines,
+        notes=tuple(reader.notes.first),
         rejected=reader.rejected,
         remarks=reader.remarks(),
         preview=reader.preview,

@@ -13,7 +13,7 @@ from worker.clock import Clock
 from worker.domain.batches import Batch, BatchOrigin, BatchState
 from worker.domain.jobs import NewJob
 from worker.door.chains import link_jobs_of, mark_parents
-from worker.door.intake import Intake, intake_of
+from worker.door.intake import Intake
 from worker.door.observer import SILENT, CheckModels, Observer
 from worker.door.rows import InputLine
 from worker.errors import Conflict, DatabaseFailure, NoHost, SettingsRefused
@@ -85,7 +85,7 @@ def upload(
             return Uploaded(batch, created=False)
     with database.read() as conn:
         known = model_facts(conn)
-    intake = intake_of(submission, observer, known)
+    intake = Intake(submission, observer, known)
     chunk: list[NewJob] = []
     with _Storing(database, batch.id, intake, clock, observer) as storing:
         for job in intake.read(lines):

@@ -8,7 +8,7 @@ import pytest
 
 from api_schemas.submissions import Submission
 from tests.door import submit_file
-from worker.door.intake import intake_of
+from worker.door.intake import Intake
 from worker.door.rows import open_input
 from worker.storage.engine import open_database
 
@@ -32,7 +32,7 @@ def test_stream_is_noted_once_for_a_batch_and_not_for_each_line(tmp_path: Path, 
 def remarks(path: Path, *lines: dict[str, Any], **recipe: Any) -> tuple[str, ...]:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     given = Submission(**{"models": ("m:1",)} | recipe)
-    intake = intake_of(given)
+    intake = Intake(given)
     assert list(intake.read(open_input(path, given)))
     return intake.remarks()
 
@@ -65,7 +65,7 @@ def test_a_column_for_chats_that_a_template_makes_metadata_of_is_noted(
     path = tmp_path / "in.csv"
     path.write_text("text,tools\na,[]\nb,\n")
     given = Submission(models=("m:1",), prompt=prompt, chat=True)
-    intake = intake_of(given)
+    intake = Intake(given)
 
     assert list(intake.read(open_input(path, given)))
 
@@ -80,7 +80,7 @@ def test_a_system_for_all_rows_leaves_alone_those_that_have_their_own(tmp_path: 
 
     def systems(**more: Any) -> list[str]:
         recipe = Submission(models=("m:1",), system="of all", render_system=True, **more)
-        intake = intake_of(recipe)
+        intake = Intake(recipe)
         return [job.request["system"] for job in intake.read(open_input(path, recipe))]
 
     assert systems() == ["own", "of all"]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from worker.domain.attempts import Succeeded
 from worker.domain.hosts import Host, HostModel, LoadedModel
@@ -60,7 +60,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 def asked(store: Store, *lines: dict[str, object]) -> Tally:
     with store.database.read() as conn:
         known = model_facts(conn)
-    return tally(Intake(JobDefaults(), 3, model_facts=known), (json.dumps(line) for line in lines), known)
+    return tally(Intake(Submission(), model_facts=known), (json.dumps(line) for line in lines), known)
 
 
 def learned(store: Store, *seen: StoredPace) -> None:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_schemas.jobs import JobDefaults, ParsedLine, read_job_line
+from api_schemas.submissions import Submission
 from tests.integration.storage.conftest import Store, a_result
 from worker.domain.attempts import Succeeded
 from worker.domain.selection import Selection
@@ -57,7 +58,7 @@ def test_what_the_door_takes_is_stored_and_comes_back_alike(store: Store, job: d
     raw = json.dumps(job)
     parsed = read_job_line(raw, line=1, defaults=DEFAULTS)
     assert isinstance(parsed, ParsedLine), parsed
-    [new] = Intake(DEFAULTS, 3).read([raw])
+    [new] = Intake(Submission.of_defaults(DEFAULTS)).read([raw])
     batch = store.submit(new)
 
     [claimed] = store.claim(runner_key=new.runner_key)

@@ -4,13 +4,13 @@ import json
 
 from api_schemas.submissions import Submission
 from worker.cli.exits import explain
-from worker.door.intake import intake_of
+from worker.door.intake import Intake
 from worker.errors import in_words
 
 
 def said_of(lines: list[dict[str, object]]) -> list[str]:
     """What a person reads of an input of these lines."""
-    intake = intake_of(Submission())
+    intake = Intake(Submission())
     for _ in intake.read([json.dumps(line).encode() for line in lines]):
         pass
     return list(explain(intake.refusal))

@@ -17,11 +17,11 @@ MB = 2**20
 _READ = """
 import resource, sys
 from pathlib import Path
-from api_schemas.jobs import JobDefaults
+from api_schemas.submissions import Submission
 from worker.documents.tables import open_rows
 from worker.door.intake import Intake
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-intake = Intake(JobDefaults(model="m"), 3)
+intake = Intake(Submission(models=("m",)))
 rows = open_rows(Path(sys.argv[1]))
 jobs = list(intake.read(row.raw for row in rows))
 print(len(jobs), [str(problem) for problem in intake.problems])

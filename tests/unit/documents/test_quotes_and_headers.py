@@ -21,7 +21,7 @@ def rows(path: Path, content: str, quote: Quote | None = None) -> list[Row]:
 def remarks(path: Path, content: str, quote: Quote | None = None) -> tuple[str, ...]:
     path.write_bytes(content.encode())
     recipe = Submission(prompt="{{ text }}", models=("m",), quote=quote)
-    intake = Intake(recipe.defaults, 1)
+    intake = Intake(recipe)
     list(intake.read(open_input(path, recipe)))
     return intake.remarks()
 

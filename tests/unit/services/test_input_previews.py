@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api_schemas.submissions import Submission
-from worker.door.intake import Intake, intake_of
+from worker.door.intake import Intake
 from worker.door.preview import summary, warnings
 from worker.door.rows import open_input
 from worker.storage.models import ModelFacts
@@ -24,7 +24,7 @@ TOLD = {
 def read(folder: Path, name: str, text: str, told: Mapping[str, ModelFacts] = TOLD, **asked: Any) -> Intake:
     (folder / name).write_text(text)
     submission = Submission(**{"models": (PLAIN,), **asked})
-    intake = intake_of(submission, None, told)
+    intake = Intake(submission, model_facts=told)
     for _ in intake.read(open_input(folder / name, submission)):
         pass
     return intake
