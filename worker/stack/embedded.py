@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import field, replace
-from datetime import timedelta
 
 from worker.clock import Clock, SystemClock
 from worker.dispatch.services import (
@@ -21,27 +20,22 @@ from worker.dispatch.services import (
     urgent_services,
 )
 from worker.domain.hosts import Host
-from worker.errors import DatabaseFailure, DatabaseUnavailable, NoHost, NotFound, SettingsRefused
-from worker.hosts.registry import HostLook, keep_look, look_again, look_at_all
+from worker.errors import DatabaseFailure, DatabaseUnavailable, NoHost, SettingsRefused
+from worker.hosts.registry import HostLook, keep_look, look_at_all
 from worker.maintenance.cadence import Cadence
-from worker.maintenance.heart import REST, Heart
+from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
 from worker.maintenance.settle import settle
-from worker.observability.events import emit, emit_failure
+from worker.observability.events import emit
 from worker.ollama.client import OllamaHost
-from worker.policy.serving import NO_WORK
 from worker.records import mutable_record
-from worker.serving.history import HostHistory
-from worker.serving.loop import CHANGED, serve_host
-from worker.serving.outbox import Outbox, store_spools
-from worker.serving.pace import Paces
-from worker.serving.session import ServingContext
-from worker.serving.spool import Spool, spool_path
-from worker.serving.watchdog import StopSignal, Watchdog
+from worker.serving.outbox import store_spools
+from worker.serving.watchdog import Watchdog
 from worker.settings import Settings
 from worker.stack.home import lock_home
+from worker.stack.served_host import ServedHost, note_unreachable
 from worker.storage.backup import bring_up_to_date
 from worker.storage.changes import Changes
 from worker.storage.engine import Database, open_database
@@ -50,9 +44,7 @@ from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import (
     add_host,
     forget_passing_host,
-    get_host,
     is_permanent,
-    record_unreachable,
 )
 from worker.storage.pulses import forget_pulse
 from worker.storage.rescues import rescue_holder
@@ -64,10 +56,6 @@ UP = "up"
 UP_CHORES = "up-chores"
 NOTICE_SECONDS = 0.5
 """How often the services look whether anything changed."""
-LOOK_SECONDS = 60.0
-"""How often a host without work is looked at."""
-HOST_MAX_AGE = timedelta(seconds=REST)
-"""What such a look finds as it was is stored this often."""
 CUT_SECONDS = 10.0
 """How long threads may take to end once their calls are cut: they store what came."""
 
@@ -75,25 +63,6 @@ Looks = AbstractContextManager[Callable[[], bool]]
 """A function that tells, within the block, whether anything changed since its last call."""
 Follow = Callable[[HostRow], bool]
 """Whether a host that is in the database is one to serve."""
-
-
-@mutable_record
-class Served:
-    """A host that is being served, and what stops it."""
-
-    host: Host
-    gpu: OllamaHost
-    outbox: Outbox
-    stop: StopSignal = field(default_factory=StopSignal)
-    wake: threading.Event = field(default_factory=threading.Event)
-    rests: bool = False
-    """It had no work at its last look, and waits to be woken."""
-    thread: threading.Thread | None = None
-
-    def end(self) -> None:
-        """Have it come to its end: running calls finish, nothing new starts."""
-        self.stop.set()
-        self.wake.set()
 
 
 @mutable_record
@@ -109,8 +78,8 @@ class Embedded:
     stop: threading.Event = field(default_factory=threading.Event)
     moved: threading.Event = field(default_factory=threading.Event)
     """The database changed since the last pass of the chores looked."""
-    served: dict[str, Served] = field(default_factory=dict)
-    former: list[Served] = field(default_factory=list)
+    served: dict[str, ServedHost] = field(default_factory=dict)
+    former: list[ServedHost] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
     """Hosts that this command registered for itself alone."""
     batch_id: int | None = None
@@ -120,12 +89,17 @@ class Embedded:
     aborted: bool = False
 
     def open_host(self, host: Host) -> OllamaHost:
-        return OllamaHost(host.url, slots=host.slots, deadlines=self.settings.deadlines, access=host.access)
+        return OllamaHost.of(host, deadlines=self.settings.deadlines)
 
     @property
     def hosts(self) -> list[str]:
         """Names of the hosts that are served."""
         return sorted(self.served)
+
+    @property
+    def _every(self) -> tuple[ServedHost, ...]:
+        """Also those that are served no more; threads add and remove them meanwhile."""
+        return (*tuple(self.served.values()), *tuple(self.former))
 
     def wake(self) -> None:
         """Have every host look at the database now."""
@@ -135,7 +109,7 @@ class Embedded:
     @property
     def output_tokens(self) -> int:
         """Tokens generated since the start, as stored."""
-        return sum(served.outbox.output_tokens for served in (*tuple(self.served.values()), *self.former))
+        return sum(served.outbox.output_tokens for served in self._every)
 
     @property
     def refusal(self) -> DatabaseUnavailable | None:
@@ -247,7 +221,7 @@ class Embedded:
     def threads(self) -> Iterator[threading.Thread]:
         """Every thread that the stack started, running or not: those of the services first, since they start others."""
         yield from tuple(self.maintenance)
-        for served in (*tuple(self.served.values()), *tuple(self.former)):
+        for served in self._every:
             if served.thread is not None:
                 yield served.thread
         if self.fleet_chores is not None:
@@ -274,7 +248,7 @@ class Embedded:
         self.ask_to_stop()
         if not self.aborted:
             self.join(self.settings.stop_grace_seconds)
-        for served in (*tuple(self.served.values()), *self.former):
+        for served in self._every:
             served.gpu.close()
         self.join(CUT_SECONDS)
         self.watchdog.close()
@@ -296,104 +270,21 @@ class Embedded:
         """Cut all running calls: for a second Ctrl-C."""
         self.aborted = True
         self.ask_to_stop()
-        for served in (*tuple(self.served.values()), *self.former):
+        for served in self._every:
             served.gpu.close()
 
     def _begin(self, host: Host) -> None:
         try:
-            gpu = self.open_host(host)
+            served = ServedHost(
+                self.settings, self.database, self.clock, self.watchdog, host, batch_id=self.batch_id
+            )
         except SettingsRefused as error:  # a secret that is not here; it may be tomorrow, and others are well
-            self._unreachable(host, error)
+            note_unreachable(self.database, self.clock, host, error)
             return
-        spool = Spool(spool_path(self.settings.home, host.name))
-        outbox = Outbox(self.database, host.name, clock=self.clock, spool=spool)
-        served = self.served[host.name] = Served(host, gpu, outbox)
+        self.served[host.name] = served
         if self.stop.is_set():  # asked to stop meanwhile, by a thread that did not see this host yet
             served.end()
-        thread = threading.Thread(target=self._serve, args=(served,), name=f"serve-{host.name}", daemon=True)
-        thread.start()
-        served.thread = thread
-
-    def _serve(self, served: Served) -> None:
-        # a load takes its time within one turn of the loop, and so do the running calls once it comes to its end
-        load = self.settings.load_timeout_seconds + self.settings.unload_seconds
-        with self.watchdog.watching(f"serve-{served.host.name}", allowing=load) as turned:
-
-            def turn(stopping: bool) -> None:
-                turned(allowing=load + (self.settings.reply_seconds if stopping else 0.0))
-
-            with served.stop.read_here(turn):
-                self._serve_on(served)
-
-    def _serve_on(self, served: Served) -> None:
-        name = served.host.name
-        history = HostHistory(Paces(name))
-        while not served.stop.is_set():
-            changed = rests = False
-            try:
-                context = ServingContext(
-                    self.database,
-                    served.host,
-                    served.gpu,
-                    self.clock,
-                    self.settings.timings,
-                    stop=served.stop,
-                    wake=served.wake,
-                    batch_id=self.batch_id,
-                    fail_on_cut=self.settings.fail_on_cut,
-                    families=self.settings.families,
-                )
-                reason = serve_host(context, history=history, outbox=served.outbox).reason
-                changed = reason == CHANGED and self._reopen(served)
-                rests = reason == NO_WORK and served.outbox.is_empty and not self._has_work(name)
-            except DatabaseFailure as error:
-                emit_failure(error, host=name)
-            except Exception:
-                _log.exception("defect while %s was served; it is served again", name)
-            if not served.stop.is_set() and not changed and not rests:
-                served.wake.wait(self.settings.tick_seconds)
-            served.rests = rests
-            while rests and not served.stop.is_set() and not served.wake.wait(LOOK_SECONDS):
-                self._look_at_rest(name)
-            served.rests = False
-            served.wake.clear()
-
-    def _reopen(self, served: Served) -> bool:
-        """Go on with the host as the database has it now; False where a secret that it wants is not here.
-
-        Raises NotFound where somebody removed it, DatabaseFailure.
-        """
-        with self.database.read() as conn:
-            host = get_host(conn, served.host.name)
-        try:
-            gpu = self.open_host(host)
-        except SettingsRefused as error:
-            self._unreachable(host, error)
-            return False
-        served.gpu.close()
-        served.host, served.gpu = host, gpu
-        emit("host.changed", host=host.name)
-        return True
-
-    def _unreachable(self, host: Host, error: SettingsRefused) -> None:
-        emit("host.unreachable", host=host.name, message=str(error))
-        with self.database.write() as conn:
-            record_unreachable(conn, host.name, message=str(error), now=self.clock.now())
-
-    def _has_work(self, name: str) -> bool:
-        """Work that came between the last look and the end of the pass: who wakes hosts saw it served still."""
-        return name in hosts_to_wake(self.database, clock=self.clock)
-
-    def _look_at_rest(self, name: str) -> None:
-        """Nobody serves it until the services wake it: its models may be others by now, and it may have gone."""
-        try:
-            with self.database.read() as conn:
-                host = get_host(conn, name)
-            look_again(self.database, host, open_host=self.open_host, clock=self.clock, max_age=HOST_MAX_AGE)
-        except NotFound:
-            pass  # somebody removed it, and the services will see it
-        except DatabaseFailure as error:
-            emit_failure(error, host=name)
+        served.start()
 
     def _follow(self, follow: Follow) -> Counts:
         before = set(self.served)
@@ -408,8 +299,7 @@ class Embedded:
                 self._retire(name)
         for name, host in hosts.items():
             if name not in self.served and not any(
-                gone.host.name == name and gone.thread is not None and gone.thread.is_alive()
-                for gone in self.former
+                former.host.name == name and former.is_alive for former in self.former
             ):
                 emit("host.joined", host=name)
                 self._begin(host)

@@ -24,6 +24,7 @@ from worker.maintenance.runner import Runner
 from worker.serving.loop import serve_host
 from worker.settings import load_settings
 from worker.stack import embedded as stack_module
+from worker.stack import served_host
 from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_progress
@@ -31,7 +32,7 @@ from worker.storage.engine import Database, open_database
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), DatabaseUnavailable("away")])
-@pytest.mark.parametrize(("module", "what"), [(stack_module, "serve_host"), (services, "promote")])
+@pytest.mark.parametrize(("module", "what"), [(served_host, "serve_host"), (services, "promote")])
 def test_what_breaks_once_is_tried_again_and_the_work_is_done(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType, what: str, error: Exception
 ) -> None:
@@ -101,7 +102,7 @@ def at_rest(url: str, home: Path, **settings: float) -> Iterator[tuple[Embedded,
         embedded(load_settings({}, home=home, database_url=url, **fast), command="up") as stack,
         closing(open_database(url)) as other,
     ):
-        patch.setattr(stack_module, "serve_host", counted)
+        patch.setattr(served_host, "serve_host", counted)
         join_hosts(stack, [Host("gpu-1", running.url)])
         stack.serve([Host("gpu-1", running.url)])
         assert left.wait(30)
