@@ -4,7 +4,7 @@
 ...     requests.post(f"{host.url}/api/generate", json={"model": "llama3.2:3b", "prompt": "Hi"})
 """
 
-from simulator.catalog import demo_models, embedding_model
+from simulator.catalog import demo_models, embedding_model, seeing_model
 from simulator.faults import Fault
 from simulator.fleet import RunningHost, running
 from simulator.settings import HostSettings, Line, Script, SimulatedModel
@@ -19,4 +19,5 @@ __all__ = [
     "demo_models",
     "embedding_model",
     "running",
+    "seeing_model",
 ]

@@ -4,8 +4,8 @@ The order is the server's: schedule, then (for an empty prompt) the brief reply,
 Source: ``server/routes.go GenerateHandler``, ``ChatHandler``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from simulator.failures import (
     Failed,
     llama_server_error,
     prompt_too_long,
+    unreadable_image,
 )
 from simulator.faults import FaultScript
 from simulator.grammar import BadFormat, Grammar, grammar_of
@@ -27,6 +28,7 @@ from simulator.http import Reply
 from simulator.mishaps import Interruption, Mishap, acted_out_instead
 from simulator.models import LocalModel
 from simulator.options import BadOption, Options, resolved
+from simulator.pictures import MIN_NUM_CTX, Picture
 from simulator.runner import Completion, Ending, Piece, PromptTooLong, Runner, RunnerBroke
 from simulator.scheduler import Loaded, LoadFailed, QueueFull, Scheduler
 from simulator.settings import HostSettings
@@ -63,7 +65,7 @@ class Job:
     stream: bool
     format: Any
     logprobs: int | None
-    images: int
+    images: Sequence[Picture]
     prompt_text: str
     empty: bool
     debug_render_only: bool
@@ -83,7 +85,7 @@ def options_of(machine: Machine, model: LocalModel, fields: Any) -> Options:
     """
     settings = machine.settings
     try:
-        return resolved(
+        options = resolved(
             model.parameters,
             fields,
             line=settings.line,
@@ -93,6 +95,9 @@ def options_of(machine: Machine, model: LocalModel, fields: Any) -> Options:
         )
     except BadOption as error:
         raise Failed(500, str(error)) from None
+    if "vision" in model.capabilities and options.runner.num_ctx < MIN_NUM_CTX:
+        return replace(options, runner=replace(options.runner, num_ctx=MIN_NUM_CTX))
+    return options
 
 
 def _window_for(memory_bytes: int) -> int:
@@ -176,8 +181,11 @@ async def _said(
         Failed: with the error of whoever found it.
         Interruption: a fault broke the answer off.
     """
-    if job.images and machine.settings.line == "H" and "vision" not in job.model.capabilities:
+    line, seeing = machine.settings.line, "vision" in job.model.capabilities
+    if job.images and line == "H" and not seeing:
         raise Failed(400, llama_server_error(400, NO_IMAGES, "invalid_request_error"))
+    if seeing and not all(image.readable for image in job.images):
+        raise unreadable_image(line)
     complete = partial(_completed, machine, job, runner, reply=reply, mishap=mishap)
     if job.resume is not None and speaker.splits_reasoning:
         try:
@@ -208,6 +216,7 @@ async def _completed(
         top_logprobs=job.logprobs,
         interrupt=None if mishap is None else mishap.at,
         breathe=reply.drained,
+        images=job.images if "vision" in job.model.capabilities else (),
     )
     try:
         return await runner.complete(completion, say)
@@ -263,7 +272,7 @@ def _grammar(machine: Machine, job: Job) -> Grammar | None:
 
 
 def _debug_info(job: Job, clock: Clock, prompt: str) -> bytes:
-    info = {"rendered_template": prompt} | ({"image_count": job.images} if job.images else {})
+    info = {"rendered_template": prompt} | ({"image_count": len(job.images)} if job.images else {})
     empty = '"response":""' if job.with_context else '"message":{"role":"","content":""}'
     return (
         f'{{"model":{gojson.string(job.request_name)},"created_at":"{clock.stamp()}",{empty},'

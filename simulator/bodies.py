@@ -11,6 +11,7 @@ from typing import Any
 
 from simulator import gojson
 from simulator.durations import BadDuration, keep_alive_seconds
+from simulator.pictures import Picture, picture
 
 
 class BadRequest(Exception):
@@ -170,7 +171,7 @@ class GenerateRequest:
     raw: bool = False
     format: Any = None
     keep_alive: float | None = None
-    images: int = 0
+    images: tuple[Picture, ...] = ()
     options: Mapping[str, Any] | None = None
     think: Think | None = None
     truncate: bool = True
@@ -196,6 +197,8 @@ class ChatRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     tools: tuple[Mapping[str, Any], ...] = ()
+    images: tuple[tuple[Picture, ...], ...] = ()
+    """Of each message."""
     debug_render_only: bool = False
 
 
@@ -228,8 +231,7 @@ def read_chat(body: bytes) -> ChatRequest:
             if message.get(key) is not None and not isinstance(message[key], str):
                 raise BadRequest(_cannot("ChatRequest", f"messages.{key}", message[key], "string"))
     found["messages"] = tuple(messages)
-    for message in messages:
-        _images(message.get("images") or [])
+    found["images"] = tuple(_images(message.get("images") or []) for message in messages)
     found["tools"] = tuple(one for one in found.get("tools") or () if isinstance(one, dict))
     return ChatRequest(**_shared(found))
 
@@ -268,15 +270,16 @@ def _context(values: list[Any]) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _images(values: list[Any]) -> int:
+def _images(values: list[Any]) -> tuple[Picture, ...]:
+    pictures = []
     for value in values:
         if not isinstance(value, str):
             raise BadRequest(_cannot("GenerateRequest", "images", value, "[]uint8"))
         try:
-            base64.b64decode(value, validate=True)
+            pictures.append(picture(base64.b64decode(value, validate=True)))
         except binascii.Error:
             bad = next(
                 (place for place, one in enumerate(value) if not (one.isalnum() or one in "+/")), len(value)
             )
             raise BadRequest(f"illegal base64 data at input byte {bad}") from None
-    return len(values)
+    return tuple(pictures)

@@ -45,6 +45,23 @@ def demo_models() -> tuple[SimulatedModel, ...]:
     )
 
 
+def seeing_model(name: str = "llava:7b") -> SimulatedModel:
+    """One that reads images."""
+    return SimulatedModel(
+        name,
+        size_bytes=4_733_363_377,
+        parameter_size="7B",
+        quantization="Q4_0",
+        layers=32,
+        embedding_length=4_096,
+        trained_context=32_768,
+        capabilities=("completion", "vision"),
+        load_seconds=4.0,
+        tokens_per_second=55.0,
+        prompt_tokens_per_second=1_500.0,
+    )
+
+
 def embedding_model(name: str = "nomic-embed-text") -> SimulatedModel:
     """One that makes vectors, and answers nothing."""
     return SimulatedModel(

@@ -60,7 +60,7 @@ async def serve(machine: Machine, disk: Disk, request: ChatRequest, wording: Wor
         stream=request.stream,
         format=request.format,
         logprobs=request.top_logprobs if request.logprobs else None,
-        images=sum(message.images for message in messages),
+        images=[one for pictures in request.images for one in pictures],
         prompt_text="\n".join(message.content for message in messages),
         empty=not request.messages,
         debug_render_only=request.debug_render_only,
@@ -123,10 +123,11 @@ def _prompt(
     template = template_of(machine, model, "")
     tools = as_template_values(request.tools)
     seeing = "vision" in model.capabilities
-    marked = with_image_marks(messages) if not seeing and machine.settings.line == "O" else messages
+    images = sum(message.images for message in messages) if seeing else 0
+    marked = with_image_marks(messages) if seeing or machine.settings.line == "O" else messages
     try:
         if not request.truncate:
             return rendered(template, marked, think, tools)
-        return fitting(template, marked, think, fits=partial(fits, runner), tools=tools)
+        return fitting(template, marked, think, fits=partial(fits, runner, images), tools=tools)
     except TemplateError as error:
         raise Failed(500, str(error)) from None

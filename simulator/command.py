@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from simulator.catalog import demo_models, embedding_model
+from simulator.catalog import demo_models, embedding_model, seeing_model
 from simulator.faults import Fault
 from simulator.fleet import serve
 from simulator.mishaps import fault_list
@@ -121,13 +121,15 @@ def _faults(file: Path | None) -> tuple[Fault, ...]:
 def _models(
     names: str, load_seconds: float | None, tokens_per_second: float | None
 ) -> tuple[SimulatedModel, ...]:
-    """A demo model under its name, one for embeddings under a name with ``embed`` in it, one that reasons under
-    a name with ``r1`` in it, any other like the first demo model."""
+    """A demo model under its name, one for embeddings under a name with ``embed`` in it, one that reads images under a name
+    with ``llava`` in it, one that reasons under a name with ``r1`` in it, any other like the first demo model."""
     demo = {model.name: model for model in demo_models()}
     models = []
     for name in [part for piece in names.split(",") if (part := piece.strip())]:
         if "embed" in name:
             model = embedding_model(name)
+        elif "llava" in name:
+            model = seeing_model(name)
         else:
             like = demo["deepseek-r1:8b" if "r1" in name else "llama3.2:3b"]
             model = dataclasses.replace(demo.get(name, like), name=name)

@@ -45,6 +45,13 @@ def prompt_too_long(error: PromptTooLong, line: Line, *, truncate: bool, shift: 
     return Failed(400, llama_server_error(400, text, "exceed_context_size_error", **figures))
 
 
+def unreadable_image(line: Line) -> Failed:
+    """An image in a format that the runner does not know. Read in reports of users, not recorded."""
+    if line == "O":
+        return Failed(500, "Failed to create new sequence: failed to process inputs: image: unknown format")
+    return Failed(400, llama_server_error(400, "Failed to load image or audio file", "invalid_request_error"))
+
+
 def llama_server_error(code: int, message: str, kind: str, **more: int) -> str:
     """What llama-server says, which H passes on as the text of its own error."""
     error = {"code": code, "message": message, "type": kind, **more}

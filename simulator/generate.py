@@ -12,6 +12,7 @@ from simulator.failures import CLOUD_OFF, Failed, llama_server_error
 from simulator.http import JSON, Reply
 from simulator.models import Disk, LocalModel, NotFound
 from simulator.names import BadName, parse_name, without_source
+from simulator.pictures import TOKENS
 from simulator.prompt import Message, Think, fitting, rendered, rendered_fill_in, with_image_marks
 from simulator.runner import Runner
 from simulator.template import Template, parse
@@ -168,20 +169,21 @@ def _prompt(
         messages.append(Message("system", system))
     if not request.context:
         messages += [Message(role, content) for role, content in model.model.messages]
-    messages.append(Message("user", request.prompt, images=request.images))
-    if machine.settings.line == "O" and "vision" not in model.capabilities:
+    messages.append(Message("user", request.prompt, images=len(request.images)))
+    if machine.settings.line == "O" or "vision" in model.capabilities:
         messages = with_image_marks(messages)
     try:
         if not request.truncate or request.template:
             return before + rendered(template, messages, think)
-        return before + fitting(template, messages, think, fits=partial(fits, runner))
+        images = len(request.images) if "vision" in model.capabilities else 0
+        return before + fitting(template, messages, think, fits=partial(fits, runner, images))
     except TemplateError as error:
         raise Failed(500, str(error)) from None
 
 
-def fits(runner: Runner, text: str) -> bool:
+def fits(runner: Runner, images: int, text: str) -> bool:
     """Whether a prompt fits the window of a runner; a character is four tokens at most."""
-    size = runner.window.size
+    size = runner.window.size - images * TOKENS
     return 4 * len(text) < size or len(runner.encode(text)) <= size
 
 

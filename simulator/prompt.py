@@ -116,7 +116,7 @@ def fitting(
 
 
 def with_image_marks(messages: Sequence[Message]) -> list[Message]:
-    """Put ``[img-N]`` where images are, as models without a projector get them."""
+    """Put ``[img-N]`` where images are. A model without a projector gets that as text."""
     marked: list[Message] = []
     number = 0
     for message in messages:

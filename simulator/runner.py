@@ -11,6 +11,7 @@ from simulator.cache import PromptCache, Slot
 from simulator.clock import Clock
 from simulator.grammar import Grammar
 from simulator.options import RunnerOptions, Sampling
+from simulator.pictures import Picture, with_pictures
 from simulator.pieces import Pieces
 from simulator.process import Process, RunnerDied
 from simulator.settings import HostSettings, Line, SimulatedModel
@@ -69,6 +70,7 @@ class Completion:
     top_logprobs: int | None = None
     interrupt: Callable[[int], Awaitable[None]] | None = None
     breathe: Callable[[], Awaitable[None]] | None = None
+    images: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Runner:
         try:
             if self.process.dead:
                 raise RunnerBroke(spoke=False)
-            whole = [START, *self.encode(completion.prompt)]
+            whole = [START, *with_pictures(completion.prompt, completion.images, self.encode)]
             prompt = self.window.fit(
                 whole,
                 num_keep=completion.sampling.num_keep,

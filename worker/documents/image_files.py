@@ -10,6 +10,10 @@ MOST_BYTES = 32 * 1024 * 1024
 """Of one file; as base64 a third more, and a line has 64 MiB."""
 
 
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+"""PNG, JPEG, GIF and BMP; WebP has its mark behind its length."""
+
+
 class NoImage(ValueError):
     """A file that cannot be an image of a row; the text says which and why."""
 
@@ -67,4 +71,6 @@ def _image(value: Any, folder: Path | None) -> Any:
         raise NoImage(f"images: {str(named)[:300]} cannot be read: {reason}") from error
     if not content:
         raise NoImage(f"images: {path} is empty")
+    if not content.startswith(_BEGINNINGS) and content[8:12] != b"WEBP":
+        raise NoImage(f"images: {path} is not a PNG, JPEG, WebP, GIF or BMP image; hosts read no others")
     return base64.b64encode(content).decode("ascii")

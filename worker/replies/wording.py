@@ -32,8 +32,10 @@ _TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
             "^template: ",
             "^json: ",
             "^raw mode ",
+            "failed to process inputs: (?:image|png|jpeg|webp|invalid JPEG)",
         ),
     ),
+    (Code.UNSUPPORTED, ("missing data required for image input",)),
     (Code.MODEL_MISSING, (r"^model ['\"].*['\"] not found",)),
     (
         Code.CONTEXT_OVERFLOW,

@@ -20,6 +20,7 @@ AS_TEXT = base64.b64encode(PICTURE).decode()
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "cup.png").write_bytes(PICTURE)
     (tmp_path / "empty.png").touch()
+    (tmp_path / "words.png").write_text("a cup")
     return tmp_path
 
 
@@ -64,6 +65,7 @@ def test_a_column_of_a_table_may_name_files(folder: Path) -> None:
     [
         ("file:nothing.png", "images: no file nothing.png"),
         ("file:empty.png", "empty.png is empty"),
+        ("file:words.png", "words.png is not a PNG, JPEG, WebP, GIF or BMP image"),
         ("file:", "images: no file"),
     ],
 )

@@ -64,7 +64,17 @@ TEXTS = [
     (500, "invalid JSON schema in format", Code.INVALID_REQUEST),
     (500, "template: :1: unclosed action", Code.INVALID_REQUEST),
     (500, 'template: :1: function "out" not defined', Code.INVALID_REQUEST),
+    (
+        500,
+        "Failed to create new sequence: failed to process inputs: image: unknown format",
+        Code.INVALID_REQUEST,
+    ),
     # what the model or server cannot do
+    (
+        500,
+        "Failed to create new sequence: failed to process inputs: this model is missing data required for image input",
+        Code.UNSUPPORTED,
+    ),
     (400, '"plain" does not support thinking', Code.UNSUPPORTED),
     (400, '"embed" does not support generate', Code.UNSUPPORTED),
     (400, "registry.ollama.ai/library/test:latest does not support insert", Code.UNSUPPORTED),
