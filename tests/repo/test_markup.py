@@ -1,6 +1,7 @@
 """Text from hosts, files and people never meets a console that reads markup."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -8,18 +9,23 @@ import pytest
 from worker.cli.render import error_console, output_console
 
 ROOT = Path(__file__).parents[2]
-CALLS = [
-    (f"{path.relative_to(ROOT)}:{node.lineno}", node)
-    for package in ("worker", "simulator", "caravan")
-    for path in sorted((ROOT / package).rglob("*.py"))
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    if isinstance(node, ast.Call)
-]
+
+
+@functools.cache
+def all_calls() -> list[tuple[str, ast.Call]]:
+    """Every call of the program with its place; read by the first test, not by each process that collects it."""
+    return [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", node)
+        for package in ("worker", "simulator", "caravan")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
 
 
 def calls(name: str) -> list[tuple[str, ast.Call]]:
     """Every call of a function, a method or a class of this name, with its place."""
-    return [(place, call) for place, call in CALLS if name in (_name(call.func), _attribute(call.func))]
+    return [(place, call) for place, call in all_calls() if name in (_name(call.func), _attribute(call.func))]
 
 
 def _name(called: ast.expr) -> str:
