@@ -95,7 +95,7 @@ def test_after_a_rest_a_lease_is_ended_within_two_minutes_too(store: Store) -> N
     job = at_work(store)
     ticks(store, clock, 60)
     store.finish(job)
-    ticks(store, clock, 3600, every=10)
+    ticks(store, clock, 900, every=10)
     store.submit(new_job(2))
     store.now = clock.at
     store.claim(lease=90)

@@ -128,7 +128,6 @@ def test_a_system_may_be_blank() -> None:
         "{% for i in range(100000) %}{% for j in range(100000) %}sixteen letters.{% endfor %}{% endfor %}",
         "{% for i in range(100000) if range(100000)|sum < 0 %}{% endfor %}",
         "{% set t = 'a' * 4000000 %}{% for i in range(100000) %}{{ t.count('b') if t|length == 0 }}{% endfor %}",
-        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% for i in [1, 2] recursive %}{{ loop([1, 2]) }}{% endfor %}",
         "{% set n = namespace(s='x') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
@@ -169,6 +168,17 @@ def test_a_runaway_template_ends_soon_and_small(text: str) -> None:
     assert problem.code in {"template_error", "too_large"}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000, "kilobytes"
     assert time.process_time() - began < 30
+
+
+def test_calls_of_macros_are_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.documents.sandbox.STEP_LIMIT", 50_000)
+
+    problem = failure(
+        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}"
+    )
+
+    assert problem.code == "template_error"
+    assert "more than 50,000 rounds of loops and calls" in problem.message
 
 
 def test_ordinary_templates_pass_the_bounds() -> None:
