@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import simulator
+from tests.acceptance import warm
 from tests.processes import CARAVAN, Processes, Started
 from tests.waiting import wait_until
 from worker.errors import NotFound
@@ -36,15 +37,18 @@ def caravan(
     *arguments: str, env: Mapping[str, str], check: bool = True, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, as a person would."""
-    done = subprocess.run(
-        [*CARAVAN, *arguments],
-        env=dict(env),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=cwd,
-    )
+    if warm.fits(env):
+        done = warm.run(list(arguments), env, cwd, timeout=120)
+    else:
+        done = subprocess.run(
+            [*CARAVAN, *arguments],
+            env=dict(env),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=cwd,
+        )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
