@@ -5,10 +5,9 @@ No hot counter row: two grouped finishes of one batch never wait for each other,
 
 from collections.abc import Mapping
 
-from sqlalchemy import insert
 from sqlalchemy.engine import Connection
 
-from worker.storage.tables import count_deltas
+from worker.storage.rows import Insert, write_rows
 
 Change = tuple[int, str, int, str]
 """batch, runner key, priority, state"""
@@ -17,9 +16,11 @@ Change = tuple[int, str, int, str]
 def add_changes(conn: Connection, changes: Mapping[Change, int]) -> None:
     """Write what a transaction changed. Called in the transaction that changes the jobs."""
     rows = [
-        {"batch_id": batch, "runner_key": key, "priority": int(priority), "state": state, "jobs": jobs}
+        (batch, key, int(priority), state, jobs)
         for (batch, key, priority, state), jobs in sorted(changes.items())
         if jobs
     ]
-    if rows:
-        conn.execute(insert(count_deltas), rows)
+    write_rows(conn, _DELTA, rows)
+
+
+_DELTA = Insert("count_deltas", ("batch_id", "runner_key", "priority", "state", "jobs"))

@@ -153,7 +153,8 @@ _WIDEN = text("UPDATE jobs SET runner_key = :key, widened = true WHERE id = :job
 _ENDED = ("outcome", "charged", "error_code", "error_message", "partial")
 _ATTEMPT_COLUMNS = ("job_id", "attempt", "host", "run_id", "started_at", "ended_at", *_ENDED)
 _NEW_VALUES = ", ".join(f"{name} = excluded.{name}" for name in (*_ENDED, "ended_at"))
-_ATTEMPT = Insert("attempts", _ATTEMPT_COLUMNS, f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}")
+_ATTEMPT = Insert("attempts", _ATTEMPT_COLUMNS)
+_RESCUED = Insert("attempts", _ATTEMPT_COLUMNS, f"ON CONFLICT (job_id, attempt) DO UPDATE SET {_NEW_VALUES}")
 # A late answer is noted on the attempt it belongs to, but never over how that attempt is known to have ended.
 _LATE = text(
     f"INSERT INTO attempts ({', '.join(_ATTEMPT_COLUMNS)}) SELECT {', '.join(f':{name}' for name in _ATTEMPT_COLUMNS)} "
@@ -179,6 +180,8 @@ class _Ends:
         self._replaced: list[int] = []
         self._kept: list[int] = []
         self._attempts: list[tuple[Any, ...]] = []
+        self._rescued: list[tuple[Any, ...]] = []
+        """Of jobs that were rescued from the attempt, which has a row since."""
         self._late: list[tuple[Any, ...]] = []
         self._runs: list[int | None] = []
 
@@ -223,7 +226,8 @@ class _Ends:
                 transition = CANCEL_RUNNING
         self._moved[transition, new_key].append(row)
         self._runs.append(finish.run_id)
-        self._attempts.append(_attempt(finish, kind, charged=charged, time=self._time))
+        attempts = self._rescued if row.lease_token is None else self._attempts
+        attempts.append(_attempt(finish, kind, charged=charged, time=self._time))
 
     def write(self) -> None:
         conn = self._conn
@@ -251,7 +255,6 @@ class _Ends:
             (by_id(RETRY), self._retried),
             (_WIDEN, widened),
             (by_id(HOLD), self._held),
-            (_LATE, [dict(zip(_ATTEMPT_COLUMNS, late, strict=True)) for late in self._late]),
             (_RUN_JOBS, [{"run": run, "jobs": n} for run, n in runs]),
         ):
             if values:
@@ -259,6 +262,9 @@ class _Ends:
         write_rows(conn, _RESULT, self._results)
         write_rows(conn, _FRESH, [row[:1] for row in self._results])
         write_rows(conn, _ATTEMPT, self._attempts)
+        write_rows(conn, _RESCUED, self._rescued)
+        if self._late:  # after those, which a late one never changes
+            conn.execute(_LATE, [dict(zip(_ATTEMPT_COLUMNS, late, strict=True)) for late in self._late])
         if self._replaced:
             renew_answers(conn, self._replaced)
         remember_answers(conn, sorted(self._remembered))

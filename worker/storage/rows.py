@@ -25,7 +25,8 @@ class Insert:
 
 
 BLOCK = 16
-"""Rows in a statement on SQLite. More of them save little, and are too many for a statement of few rows."""
+"""Rows in a statement, where they do not come by COPY. More of them save little, and are too many for a statement of few
+rows."""
 
 
 def write_rows(conn: Connection, insert: Insert, rows: Values) -> None:
@@ -41,38 +42,63 @@ def write_rows(conn: Connection, insert: Insert, rows: Values) -> None:
     used = [(name, column) for name, column in values if column.count(None) < len(rows)]
     names = tuple(name for name, _ in used)
     if conn.dialect.name == "sqlite":
-        _write_blocks(conn, insert, names, list(zip(*(_plain(column) for _, column in used), strict=True)))
+        _write_blocks(
+            conn, insert, names, list(zip(*(_plain(column) for _, column in used), strict=True)), "?"
+        )
     elif len(rows) < BLOCK or insert.conflict:
-        statement = _statement(insert, names, 1).replace("?", "%s")
-        conn.exec_driver_sql(statement, list(zip(*(column for _, column in used), strict=True)))
+        _write_blocks(conn, insert, names, list(zip(*(column for _, column in used), strict=True)), "%s")
     else:
         copy_rows(conn, insert.table, names, zip(*(column for _, column in used), strict=True))
 
 
 def copy_rows(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """COPY through PostgreSQL's driver: about three times as fast as executemany."""
+    """COPY into PostgreSQL. The driver looks at the type of each value, which takes three times as long."""
+    fields = [_fields(column) for column in zip(*rows, strict=True)]
     cursor = conn.connection.cursor()
     with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+        copy.write("".join(f"{line}\n" for line in map("\t".join, zip(*fields, strict=True))))
     cursor.close()
 
 
-def _write_blocks(conn: Connection, insert: Insert, names: tuple[str, ...], rows: Values) -> None:
+def _fields(column: Sequence[Any]) -> Iterable[str]:
+    """The values of a column in lines of COPY. Many columns have the same one in all rows."""
+    rows = len(column)
+    return [_field(column[0])] * rows if column.count(column[0]) == rows else map(_field, column)
+
+
+def _field(value: Any) -> str:
+    r"""A value in a line of COPY.
+
+    >>> [_field(value) for value in (None, True, 7, "a\tb\\c\r\n", b"\x01\xff")] == [
+    ...     r"\N", "True", "7", r"a\tb\\c\r\n", r"\\x01ff"]
+    True
+    """
+    if value is None:
+        return r"\N"
+    if isinstance(value, bytes):
+        return rf"\\x{value.hex()}"
+    text = str(value)
+    if isinstance(value, str) and not text.isalnum():
+        for mark, escape in _ESCAPES:
+            text = text.replace(mark, escape)
+    return text
+
+
+_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
+
+
+def _write_blocks(conn: Connection, insert: Insert, names: tuple[str, ...], rows: Values, mark: str) -> None:
     """In blocks of one size, so that the driver finds the statement that it has prepared."""
     cursor = conn.connection.cursor()
-    whole = len(rows) - len(rows) % BLOCK
-    for start in range(0, whole, BLOCK):
-        block = list(chain.from_iterable(rows[start : start + BLOCK]))
-        cursor.execute(_statement(insert, names, BLOCK), block)
-    if whole < len(rows):
-        cursor.executemany(_statement(insert, names, 1), rows[whole:])
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        cursor.execute(_statement(insert, names, len(block), mark), list(chain.from_iterable(block)))
     cursor.close()
 
 
-@lru_cache(maxsize=64)
-def _statement(insert: Insert, names: tuple[str, ...], rows: int) -> str:
-    marks = f"({', '.join('?' * len(names))})"
+@lru_cache(maxsize=256)
+def _statement(insert: Insert, names: tuple[str, ...], rows: int, mark: str) -> str:
+    marks = f"({', '.join([mark] * len(names))})"
     return f"INSERT INTO {insert.table} ({', '.join(names)}) VALUES {', '.join([marks] * rows)} {insert.conflict}"
 
 

@@ -67,6 +67,22 @@ def test_one_odd_outcome_costs_the_others_of_its_group_nothing(store: Store) -> 
     ]
 
 
+def test_a_group_of_answers_is_stored_as_it_was_sent(store: Store) -> None:
+    marks = ["\\N", "a\tb", "\\t\\", "one\r\ntwo\n", "\\.", "", "NULL", "{}", "é 文 \x7f"]
+    answers = [f"{mark}{number}{mark}" for number in range(3) for mark in marks]
+    batch = store.submit(*(new_job(seq, prompt=answer) for seq, answer in enumerate(answers, 1)))
+    jobs = store.claim(limit=len(answers))
+
+    with store.database.write() as conn:
+        results = (a_result(answer=job.prompt, embedding=job.prompt.encode()) for job in jobs)
+        group = [ending(job, Succeeded(result)) for job, result in zip(jobs, results, strict=True)]
+        assert finish_jobs(conn, group, now=NOW).refused == []
+
+    rows = list(iter_results(store.database, Selection(batch)))
+    assert [row.answer for row in rows] == [job.prompt for job in jobs] == answers
+    assert [row.embedding for row in rows] == [answer.encode() for answer in answers]
+
+
 @pytest.mark.parametrize("year", [1, 999, 9999])
 def test_a_deadline_of_any_year_is_claimed_as_it_was_submitted(store: Store, year: int) -> None:
     deadline = datetime(year, 1, 1, tzinfo=UTC)
