@@ -26,6 +26,7 @@ from benchmarks.places import fresh_place, open_servers
 from simulator.fleet import serve
 from tests.door import submit_lines
 from tests.servers.children import free_port
+from worker.cli.lean import rare_collections
 from worker.domain.hosts import Host
 from worker.domain.timings import Timings
 from worker.hosts.registry import register
@@ -58,6 +59,7 @@ def main() -> int:
     if options.host:
         serve([simulator.HostSettings("gpu-1", (MODEL,), port=options.host, time_scale=0)])
         return 0
+    rare_collections()  # as each process of Caravan
     port = free_port()
     host = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.embedding", "--host", str(port)], stdout=subprocess.PIPE
