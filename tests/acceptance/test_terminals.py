@@ -115,7 +115,10 @@ def test_hosts_that_fail_and_die_break_no_line_of_the_display(
     assert "Traceback" not in written
     assert left_on_screen(written, columns, "ETA") == []
     assert "caravan jobs" in "\n".join(screen.rows), "it says which command shows the failures"
-    assert sum("WARNING job.failed" in row for row in screen.rows) <= 3, "like lines are one"
+    assert "WARNING" not in written, "a person reads sentences"
+    away = "caravan: 127.0.0.1:9 cannot be reached: connection refused"
+    assert len(left_on_screen(written, columns, away)) == 1, "equal ones once"
+    assert left_on_screen(written, columns, "caravan: batch 1 paused by itself")
 
 
 SIZES = [80, pytest.param(120, marks=pytest.mark.thorough)]

@@ -78,11 +78,14 @@ def _with_common_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def quiet_log(settings: Settings, level: str = "warning") -> None:
-    """The log of a command that a person looks at: only what is wrong, unless they asked for more."""
+    """The log of a command that a person looks at: only what is wrong, unless they asked for more, and on a terminal in
+    sentences, unless they chose a style."""
     from worker.observability.logging import configure
 
     asked = "log_level" in settings.model_fields_set
-    configure(settings.log_level if asked else level, style=settings.log_style, repeats=asked)
+    sentences = not asked and "log_style" not in settings.model_fields_set and sys.stderr.isatty()
+    style = "sentence" if sentences else settings.log_style
+    configure(settings.log_level if asked else level, style=style, repeats=asked)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 import json
 import logging
+import math
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from worker.observability.sentences import sentence
 from worker.observability.terminal import terminal_safe
 
 MINUTE = 60.0
@@ -36,16 +39,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class SentenceFormatter(logging.Formatter):
+    """``caravan: gpu-1 cannot be reached: connection refused``, for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = sentence(record.getMessage(), getattr(record, "fields", None) or {})
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return terminal_safe(f"caravan: {text}")
+
+
+_FORMATTERS: Mapping[str, type[logging.Formatter]] = {
+    "line": LineFormatter,
+    "json": JsonFormatter,
+    "sentence": SentenceFormatter,
+}
+
+
 def _plain(value: object) -> str:
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ' "\n=') else text
 
 
 class Repeats(logging.Filter):
-    """Lets one of many like warnings through in a minute; the next that comes through says how many were left out."""
+    """Lets one of many like warnings through in so many seconds; the next that comes through says how many were left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = REPEAT_SECONDS) -> None:
         super().__init__()
+        self._seconds = seconds
         self._last: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -55,7 +76,7 @@ class Repeats(logging.Filter):
         what = fields.get("code") or fields.get("message")
         key = (record.getMessage(), fields.get("host"), str(what))
         last, dropped = self._last.get(key, (float("-inf"), 0))
-        if record.created - last < REPEAT_SECONDS:
+        if record.created - last < self._seconds:
             self._last[key] = (last, dropped + 1)
             return False
         if dropped:
@@ -88,13 +109,16 @@ class EachMinute(logging.Filter):
 
 
 def configure(level: str = "INFO", *, style: str = "line", repeats: bool = True) -> None:
-    """Send Caravan's events to standard error. ``style`` is ``line`` or ``json``; without ``repeats`` like warnings are one."""
+    """Send Caravan's events to standard error. ``style`` is ``line``, ``json`` or ``sentence``; without ``repeats`` like
+    warnings are one, for a minute or, as sentences, for good."""
     handler = logging.StreamHandler(sys.stderr)
     if level.lower() != "debug":
         handler.addFilter(EachMinute())
     if not repeats:
-        handler.addFilter(Repeats())
-    handler.setFormatter(JsonFormatter() if style == "json" else LineFormatter())
+        handler.addFilter(Repeats(math.inf) if style == "sentence" else Repeats())
+    if style == "sentence":  # the failure before it is shown, and the display shows the pause
+        handler.addFilter(lambda record: record.getMessage() != "host.paused")
+    handler.setFormatter(_FORMATTERS[style]())
     root = logging.getLogger("caravan")
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
