@@ -1,7 +1,8 @@
 """Frozen dataclasses that cost little to define."""
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -31,16 +32,18 @@ def mutable_record(cls: type[Made]) -> type[Made]:
 
 
 def _light(cls: type[Made], *, hashed: bool) -> type[Made]:
-    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+    slots = not any(isinstance(member, cached_property) for member in vars(cls).values())
+    made: Any = dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
     names = [entry.name for entry in fields(made) if entry.compare]
     shown = [entry.name for entry in fields(made) if entry.repr]
     values = attrgetter(*names) if names else lambda _: ()
+    inits = [entry for entry in fields(made) if entry.init]
     instances = 0
 
     def initialize(self: Any, *arguments: Any, **named: Any) -> None:
         nonlocal instances
         instances += 1
-        if instances > FEW or not _fill(self, arguments, named):
+        if instances > FEW or not _fill(self, inits, arguments, named):
             made.__init__ = _initializer(made)
             made.__init__(self, *arguments, **named)
 
@@ -62,9 +65,10 @@ def _light(cls: type[Made], *, hashed: bool) -> type[Made]:
     return made  # type: ignore[no-any-return]
 
 
-def _fill(instance: Any, arguments: Sequence[Any], named: dict[str, Any]) -> bool:
+def _fill(
+    instance: Any, entries: Sequence[Field[Any]], arguments: Sequence[Any], named: dict[str, Any]
+) -> bool:
     """Set the fields of an instance; False where the arguments are not those of its class."""
-    entries = [entry for entry in fields(instance) if entry.init]
     values = dict(zip((entry.name for entry in entries), arguments, strict=False)) | named
     if len(values) < len(arguments) + len(named):
         return False

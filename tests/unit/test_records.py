@@ -1,10 +1,11 @@
 """Records: dataclasses by all that anybody sees, without their price."""
 
 from dataclasses import asdict, astuple, field, fields, is_dataclass, replace
+from functools import cached_property
 
 import pytest
 
-from worker.records import record
+from worker.records import FEW, mutable_record, record
 
 
 @record
@@ -71,6 +72,57 @@ def test_it_equals_and_is_hashed_by_what_is_compared() -> None:
     assert hash(Point(1, 2, "a")) == hash(Point(1, 2, "b"))
     assert len({Point(1), Point(1), Point(2)}) == 2
     assert Nothing() == Nothing()
+
+
+def test_its_first_instances_are_made_as_all_others() -> None:
+    @record
+    class Pair:
+        first: int
+        second: list[int] = field(default_factory=list)
+
+    @record
+    class Triple(Pair):
+        third: int = 3
+
+    for _ in range(FEW + 2):
+        with pytest.raises(TypeError):
+            Pair()  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            Pair(1, first=1)  # type: ignore[misc]
+        assert Pair(1, [2]) == Pair(second=[2], first=1)
+        assert (Triple(1).first, Triple(1).second, Triple(1, third=4).third) == (1, [], 4)
+
+
+def test_a_mutable_one_takes_new_values_and_has_no_hash() -> None:
+    @mutable_record
+    class Tally:
+        words: dict[str, int] = field(default_factory=dict)
+        total: int = 0
+
+    tally = Tally()
+    tally.total += 1
+    tally.words["a"] = 1
+
+    assert tally == Tally({"a": 1}, 1) != Tally()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(tally)
+
+
+def test_what_is_worked_out_later_is_kept() -> None:
+    calls = []
+
+    @record
+    class Root:
+        square: int
+
+        @cached_property
+        def root(self) -> int:
+            calls.append(self.square)
+            return self.square - 2
+
+    four = Root(4)
+
+    assert (four.root, four.root, calls) == (2, 2, [4])
 
 
 def test_another_class_with_the_same_values_is_not_equal() -> None:

@@ -1,7 +1,7 @@
 """Reads hosts: one value for every reader, with what it has on disk, holds and leaves alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import itemgetter
@@ -47,7 +47,7 @@ class Block:
         return RunnerKey.parse(self.runner_key).model
 
 
-@dataclass(frozen=True)
+@record
 class HostRow:
     """A host as the database knows it at ``at``. Its hours and its health are worked out when they are first asked for."""
 
