@@ -157,7 +157,7 @@ def submission_of_rows(options: RowsOptions, hours: HoursOptions | None = None, 
     system, deadline = options.prompts.system, options.deadline
     zone = None
     if hours is not None and hours.tz is not None:
-        from worker.policy.schedules import zone_of
+        from worker.policy.zones import zone_of
 
         zone = zone_of(hours.tz)
     said = {

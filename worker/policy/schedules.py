@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from worker.errors import InputRefused, Problem
+from worker.policy.zones import zone_of
 from worker.records import record
 
 Misfire = Literal["run", "skip"]
@@ -56,16 +56,6 @@ def check_cron(cron: str, zone: str) -> None:
         why = str(error) or "no such time ever comes"
         message = f"--cron {cron[:60]!r}: {why}; expected minute hour day month weekday, e.g. '0 2 * * *'"
         raise InputRefused([Problem(0, "cron", "invalid_value", message)]) from error
-
-
-@lru_cache(maxsize=100)
-def zone_of(name: str) -> ZoneInfo:
-    """A zone by its name. Raises InputRefused."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        message = f"--tz {name[:60]!r}: no such time zone; expected a name such as Europe/Berlin, Asia/Shanghai or UTC"
-        raise InputRefused([Problem(0, "tz", "invalid_value", message)]) from error
 
 
 def fire_times(cron: str, zone: ZoneInfo, *, after: datetime) -> Iterator[datetime]:

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.errors import InputRefused, Problem, in_words
-from worker.policy.schedules import zone_of
+from worker.policy.zones import zone_of
 from worker.records import record
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

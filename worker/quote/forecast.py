@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from worker.clock import Clock
-from worker.policy.schedules import zone_of
 from worker.policy.windows import fit, is_open, opens_at, stored_windows
+from worker.policy.zones import zone_of
 from worker.quote.quote import quote_batch
 from worker.records import record
 from worker.storage.engine import Database

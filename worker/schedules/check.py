@@ -11,8 +11,9 @@ from worker.domain.schedules import ScheduleSpec
 from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
 from worker.hosts.registry import OpenHost, look_at_all, missing_models
-from worker.policy.schedules import next_fire, zone_of
+from worker.policy.schedules import next_fire
 from worker.policy.windows import is_open, opens_at, parse_windows
+from worker.policy.zones import zone_of
 from worker.schedules.reading import read_documents
 from worker.schedules.spec import Asking, asking_of
 from worker.storage.engine import Database

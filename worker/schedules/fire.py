@@ -23,7 +23,8 @@ from worker.door.submit import submit
 from worker.errors import Code, Conflict, ExtraMissing, InputRefused, NotFound, Problem, in_words
 from worker.maintenance.actions import unhold_jobs
 from worker.observability.events import emit
-from worker.policy.schedules import UNSETTLED, Change, fingerprint, zone_of
+from worker.policy.schedules import UNSETTLED, Change, fingerprint
+from worker.policy.zones import zone_of
 from worker.quote.forecast import forecast
 from worker.schedules.diff import Diff, report_of_documents
 from worker.schedules.late import take_late_answers

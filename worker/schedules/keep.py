@@ -11,7 +11,8 @@ from worker.documents.sources import find_documents
 from worker.domain.schedules import Schedule, ScheduleSpec
 from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
-from worker.policy.schedules import fire_times, next_fire, zone_of
+from worker.policy.schedules import fire_times, next_fire
+from worker.policy.zones import zone_of
 from worker.schedules.reading import WRITTEN, read_documents
 from worker.schedules.spec import asking_of, differences
 from worker.storage.engine import Connection, Database

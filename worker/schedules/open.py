@@ -8,7 +8,8 @@ from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import Conflict
 from worker.maintenance.service import each
 from worker.observability.events import emit
-from worker.policy.schedules import Fate, due, fate, zone_of
+from worker.policy.schedules import Fate, due, fate
+from worker.policy.zones import zone_of
 from worker.schedules.telling import promise
 from worker.storage.engine import Connection, Database
 from worker.storage.schedules import (

@@ -15,7 +15,8 @@ from worker.domain.attempts import Failed, Finish, Outcome, Succeeded
 from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import ClaimedJob
 from worker.domain.schedules import Firing, Schedule
-from worker.policy.schedules import next_fire, zone_of
+from worker.policy.schedules import next_fire
+from worker.policy.zones import zone_of
 from worker.schedules.open import open_due
 from worker.schedules.report import report_of
 from worker.schedules.spec import spec_of

@@ -24,7 +24,8 @@ from worker.domain.attempts import Finish, Outcome, Succeeded
 from worker.domain.jobs import ClaimedJob
 from worker.domain.schedules import FiringState
 from worker.maintenance.keeping import prune
-from worker.policy.schedules import fire_times, zone_of
+from worker.policy.schedules import fire_times
+from worker.policy.zones import zone_of
 from worker.schedules.fire import LEASE
 from worker.schedules.reading import ReadDocument, read_documents
 from worker.storage.claims import claim_jobs

@@ -30,7 +30,7 @@ def next_firing(schedule: "Schedule", *, now: datetime) -> str:
 
 def local_time(at: datetime | None, zone: str) -> str:
     """A moment by the clock of a time zone, with its day of the week."""
-    from worker.policy.schedules import zone_of
+    from worker.policy.zones import zone_of
 
     return "never" if at is None else f"{at.astimezone(zone_of(zone)):%a %Y-%m-%d %H:%M}"
 
