@@ -19,7 +19,8 @@ from pathlib import Path
 from tests.clocks import FakeClock
 from tests.integration.schedules.nights import Nights
 from tests.made_documents import docx_of, pdf_of
-from worker.policy.schedules import fire_times, zone_of
+from worker.policy.schedules import fire_times
+from worker.policy.zones import zone_of
 from worker.schedules.reading import reading_of
 from worker.storage.engine import open_database
 from worker.storage.migrate import upgrade
