@@ -20,7 +20,8 @@ from tests.processes import CARAVAN, Processes, Started
 from tests.repo.docs.pages import ROOT
 from tests.waiting import wait_until
 from worker.storage.engine import Database, open_database
-from worker.storage.schedules import get_schedule, list_firings
+from worker.storage.firings import list_firings
+from worker.storage.schedules import get_schedule
 
 PROCESSES = ("control", "beat", "worker-gpu-1", "worker-gpu-2")
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")

@@ -18,7 +18,8 @@ from tests.waiting import wait_until
 from worker.clock import SystemClock
 from worker.domain.schedules import FiringState
 from worker.storage.engine import open_database
-from worker.storage.schedules import get_schedule, list_firings, open_firing, take_firing
+from worker.storage.firings import list_firings, open_firing, take_firing
+from worker.storage.schedules import get_schedule
 
 Environment = dict[str, str]
 Hosts = tuple[simulator.RunningHost, ...]

@@ -13,10 +13,11 @@ from tests.integration.storage.conftest import NOW, new_job
 from tests.waiting import wait_until
 from worker.errors import InputRefused
 from worker.maintenance.promote import promote_batches
-from worker.storage.batches import create_batch, get_batch, list_rejects, seal_batch
+from worker.storage.batches import create_batch, get_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
 from worker.storage.jobs import insert_jobs
+from worker.storage.refusals import list_rejects
 
 JOBS = 30_000
 """More than a command changes in the half second that it works on the rows itself."""

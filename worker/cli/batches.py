@@ -18,9 +18,10 @@ from worker.explain.situation import hours_of
 from worker.observability.terminal import terminal_safe
 from worker.policy.answers import advice, drifted
 from worker.storage.answers import answer_counts, digest_counts, room_needed
-from worker.storage.batches import find_batch, list_batches, list_rejects
+from worker.storage.batches import find_batch, list_batches
 from worker.storage.counts import batch_progress
 from worker.storage.model_operations import list_model_operations
+from worker.storage.refusals import list_rejects
 from worker.storage.reports import failures_by_code
 
 if TYPE_CHECKING:

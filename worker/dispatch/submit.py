@@ -16,8 +16,9 @@ from worker.door.submit import submit
 from worker.errors import Conflict, DatabaseFailure, InputRefused, Problem
 from worker.observability.events import emit_failure
 from worker.records import record
-from worker.storage.batches import batch_of_key, create_batch, refuse_batch
+from worker.storage.batches import batch_of_key, create_batch
 from worker.storage.engine import Database
+from worker.storage.refusals import refuse_batch
 from worker.storage.submission_parts import drop_parts, iter_parts, keep_part, part_numbers
 
 SOURCE = "celery"

@@ -21,7 +21,7 @@ from worker.maintenance.operate import run_operation
 from worker.maintenance.promote import promote_batches
 from worker.observability.events import emit
 from worker.records import record
-from worker.storage.batches import batch_of_key, create_batch, forget_refused, refuse_batch, seal_batch
+from worker.storage.batches import batch_of_key, create_batch, seal_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.extend import stored_jobs
@@ -29,6 +29,7 @@ from worker.storage.ids import place_of
 from worker.storage.jobs import insert_jobs
 from worker.storage.models import model_facts
 from worker.storage.operations import open_operation
+from worker.storage.refusals import forget_refused, refuse_batch
 
 CHUNK = 5000
 AT_ONCE = 50_000

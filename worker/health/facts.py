@@ -26,6 +26,7 @@ from worker.records import record
 from worker.serving.spool import REJECTED
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database, open_database
+from worker.storage.firings import failed_firings, unreadable_firings
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.migrate import check_schema
 from worker.storage.model_operations import failed_parts
@@ -33,7 +34,7 @@ from worker.storage.notices import unreadable_notices
 from worker.storage.operations import unreadable_operations
 from worker.storage.pulses import probe, read_pulses
 from worker.storage.reports import jobs_by_runner_key, running_by_host
-from worker.storage.schedules import failed_firings, unfired, unreadable_schedules
+from worker.storage.schedules import unfired, unreadable_schedules
 from worker.storage.unreadable import unreadable_windows
 
 _BUSY_SECONDS = 5.0
@@ -106,6 +107,7 @@ def _read(place: Place, database: Database, held: bool, disks: tuple[Disk, ...])
         unreadable = (
             *unreadable_windows(conn),
             *unreadable_schedules(conn),
+            *unreadable_firings(conn),
             *unreadable_notices(conn),
             *unreadable_operations(conn),
         )

@@ -20,7 +20,7 @@ from worker.maintenance.service import Counts, each
 from worker.observability.events import emit
 from worker.storage import pauses
 from worker.storage.actions import Step, cancel_some, last_job, prioritise_some, retry_some
-from worker.storage.batches import drop_lines, get_batch, promote_batch
+from worker.storage.batches import get_batch, promote_batch
 from worker.storage.engine import Connection, Database
 from worker.storage.ids import SEQ_BITS
 from worker.storage.jobs import lock_batch
@@ -32,6 +32,7 @@ from worker.storage.operations import (
     open_operations,
     read_operation,
 )
+from worker.storage.refusals import drop_lines
 
 CHUNK = 2000
 """Jobs that are changed in one transaction."""

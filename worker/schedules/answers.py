@@ -15,7 +15,7 @@ from worker.documents.names import spelled, unspelled
 from worker.domain.schedules import Schedule
 from worker.records import mutable_record
 from worker.storage.engine import Database
-from worker.storage.schedule_documents import Answered, list_answers
+from worker.storage.schedule_answers import Answered, list_answers
 
 _UNSAFE = re.compile(r"[^\w.\-]+")
 

@@ -31,27 +31,21 @@ from worker.schedules.late import take_late_answers
 from worker.schedules.reading import ReadDocument, Reading, Settled, read_documents
 from worker.schedules.spec import asking_of, min_age_of, request_of
 from worker.schedules.telling import promise
-from worker.storage.batches import batch_of_key, refuse_batch
+from worker.storage.batches import batch_of_key
 from worker.storage.engine import Connection, Database
-from worker.storage.firing_changes import note_changes
 from worker.storage.firing_documents import held_documents
-from worker.storage.models import model_facts
+from worker.storage.firings import end_firing, keep_firing, let_firing_go, run_firing, take_firing
+from worker.storage.models import model_digests, model_facts
+from worker.storage.refusals import refuse_batch
 from worker.storage.schedule_documents import (
     Noted,
     jobs_of_firing,
     list_documents,
+    note_changes,
     note_documents,
     note_gone,
 )
-from worker.storage.schedules import (
-    end_firing,
-    get_schedule,
-    keep_firing,
-    let_firing_go,
-    model_digests,
-    run_firing,
-    take_firing,
-)
+from worker.storage.schedules import get_schedule
 
 LEASE = timedelta(minutes=10)
 KEEP_EVERY = 60.0

@@ -9,7 +9,7 @@ from worker.maintenance.service import each
 from worker.schedules.answers import write_answers
 from worker.storage.engine import Database
 from worker.storage.firing_documents import reopened_schedules
-from worker.storage.schedule_documents import late_answers, settle_documents
+from worker.storage.schedule_answers import late_answers, settle_documents
 from worker.storage.schedules import get_schedule
 
 RECENT = timedelta(hours=1)

@@ -12,15 +12,8 @@ from worker.policy.schedules import Fate, due, fate
 from worker.policy.zones import zone_of
 from worker.schedules.telling import promise
 from worker.storage.engine import Connection, Database
-from worker.storage.schedules import (
-    due_schedules,
-    get_schedule,
-    let_begin,
-    lock_schedule,
-    move_on,
-    open_firing,
-    open_firings,
-)
+from worker.storage.firings import let_begin, open_firing, open_firings
+from worker.storage.schedules import due_schedules, get_schedule, lock_schedule, move_on
 
 
 def open_due(database: Database, *, clock: Clock) -> int:

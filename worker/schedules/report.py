@@ -23,9 +23,9 @@ from worker.storage.firing_documents import (
     held_documents,
     reused_answers,
 )
+from worker.storage.firings import get_firing
 from worker.storage.follows.parents import part_counts
 from worker.storage.results import model_figures
-from worker.storage.schedules import get_firing
 from worker.storage.windows import batch_windows
 
 LISTED = 500

@@ -22,8 +22,9 @@ from worker.schedules.telling import promise
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Connection, Database
-from worker.storage.schedule_documents import answer_digests, settle_documents
-from worker.storage.schedules import end_firing, get_schedule, keep_firing, open_firings, take_firing
+from worker.storage.firings import end_firing, keep_firing, open_firings, take_firing
+from worker.storage.schedule_answers import answer_digests, settle_documents
+from worker.storage.schedules import get_schedule
 
 LEASE = timedelta(minutes=10)
 _ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})

@@ -12,7 +12,7 @@ from worker.schedules.reading import Reading, read_documents
 from worker.schedules.roots import answer_questions
 from worker.schedules.settle import settle_all
 from worker.storage.engine import Database
-from worker.storage.schedules import open_firings
+from worker.storage.firings import open_firings
 
 
 @record

@@ -1,12 +1,11 @@
-"""Batches: made, sealed, refused, found, settled, cancelled."""
+"""Batches: made, sealed, found, settled, cancelled."""
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, exists, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, text, union_all, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -15,7 +14,6 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
-from worker.storage.deltas import add_changes
 from worker.storage.follows.links import mark_outside
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
@@ -25,8 +23,8 @@ from worker.storage.operations import (
     open_operation,
     refuse_while_operating,
 )
-from worker.storage.picking import change_picked, in_batch
-from worker.storage.tables import batches, count_deltas, counts, jobs, rejects
+from worker.storage.picking import change_picked
+from worker.storage.tables import batches, count_deltas, counts, rejects
 from worker.storage.transitions import PROMOTE, move_picked
 from worker.storage.types import UtcTime, storable
 
@@ -178,67 +176,7 @@ _MOST_URGENT = text(
 states are named because SQLite takes a partial index only where its own words stand in the query."""
 
 
-def refuse_batch(
-    conn: Connection, batch_id: int, problems: Sequence[Problem], *, now: datetime
-) -> Operation | None:
-    """Nothing of it can run, from now on; what was wrong with it is stored. What was stored of its lines is dropped by
-    the operation that is returned; None where there is nothing.
-
-    Raises Conflict for a batch that is past that: somebody else sealed or cancelled it. Raises NotFound.
-    """
-    state = lock_batch(conn, batch_id)
-    if state not in (BatchState.RECEIVING, BatchState.REFUSED):
-        raise Conflict(f"batch {batch_id} is {state} already and cannot be refused")
-    conn.execute(delete(rejects).where(rejects.c.batch_id == batch_id))
-    conn.execute(update(batches).where(batches.c.id == batch_id).values(state=BatchState.REFUSED))
-    if problems:
-        conn.execute(
-            insert(rejects),
-            [
-                {
-                    "batch_id": batch_id,
-                    "number": number,
-                    "line": problem.line,
-                    "field": storable(problem.field)[:300],
-                    "code": problem.code[:50],
-                    "message": storable(problem.message),
-                }
-                for number, problem in enumerate(problems)
-            ],
-        )
-    stored = _count_jobs(conn, batch_id)
-    return begin_operation(conn, Operation(0, batch_id, Verb.REFUSE, stored, now)) if stored else None
-
-
-def forget_refused(conn: Connection, key: str) -> bool:
-    """Nothing of a refused batch is left, where no line of it is stored any more; whether there was such a batch."""
-    there = exists(select(jobs.c.id).where(jobs.c.batch_id == batches.c.id))
-    gone = conn.execute(
-        delete(batches).where(batches.c.key == key, batches.c.state == BatchState.REFUSED, ~there)
-    )
-    return bool(gone.rowcount)
-
-
-def drop_lines(conn: Connection, batch_id: int, *, after: int, until: int) -> int:
-    """Drop lines that were stored of a refused batch, those with ids after the one and up to the other, and their counts;
-    returns how many. Raises NotFound."""
-    lock_batch(conn, batch_id)
-    j = jobs.c
-    rows = conn.execute(
-        select(j.id, j.runner_key, j.priority, j.state)
-        .where(in_batch(batch_id), j.id > after, j.id <= until)
-        .order_by(j.id)
-    ).all()
-    changes: Counter[Any] = Counter()
-    for row in rows:
-        changes[batch_id, row.runner_key, row.priority, row.state] -= 1
-    if rows:
-        conn.execute(delete(jobs).where(j.id.between(rows[0].id, rows[-1].id)))
-    add_changes(conn, changes)
-    return len(rows)
-
-
-def _count_jobs(conn: Connection, batch_id: int, *, unfinished: bool = False) -> int:
+def count_jobs(conn: Connection, batch_id: int, *, unfinished: bool = False) -> int:
     """Jobs of a batch by their counts; those that have not ended, where ``unfinished``."""
     ended = sorted(str(state) for state in FINAL)
     both = union_all(
@@ -250,16 +188,6 @@ def _count_jobs(conn: Connection, batch_id: int, *, unfinished: bool = False) ->
         )
     ).subquery()
     return int(conn.scalar(select(func.coalesce(func.sum(both.c.jobs), 0))) or 0)
-
-
-def list_rejects(conn: Connection, batch_id: int) -> list[Problem]:
-    """What was wrong with a refused batch."""
-    rows = conn.execute(
-        select(rejects.c.line, rejects.c.field, rejects.c.code, rejects.c.message)
-        .where(rejects.c.batch_id == batch_id)
-        .order_by(rejects.c.number)
-    )
-    return [Problem(*row) for row in rows]
 
 
 def get_batch(conn: Connection, batch_id: int) -> Batch:
@@ -382,11 +310,11 @@ def cancel_batch(
     if state in (BatchState.RECEIVING, BatchState.OPEN, BatchState.PAUSED):
         values: dict[str, Any] = {"state": BatchState.CANCELLED, "finished_at": now}
         if state is BatchState.RECEIVING:  # it takes no more: it has the jobs that were stored
-            values |= {"jobs": _count_jobs(conn, batch_id), "sealed_at": now}
+            values |= {"jobs": count_jobs(conn, batch_id), "sealed_at": now}
         conn.execute(update(batches).where(batches.c.id == batch_id).values(values))
     elif verb is Verb.CANCEL:
         raise Conflict(f"batch {batch_id} is {state}; there is nothing left to cancel")
-    total = _count_jobs(conn, batch_id, unfinished=verb is Verb.CANCEL)
+    total = count_jobs(conn, batch_id, unfinished=verb is Verb.CANCEL)
     operation = begin_operation(conn, Operation(0, batch_id, verb, total, now, principal=principal))
     running = conn.execute(_TELL_RUNNING[conn.dialect.name], {"now": now, **id_range(batch_id)}).all()
     return keep_progress(conn, replace(operation, running=len(running))) if verb is Verb.CANCEL else operation

@@ -25,7 +25,7 @@ from worker.storage.old_answers import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
 from worker.storage.rows import Insert, among, json_value, members, time_value, write_rows
-from worker.storage.schedule_documents import renew_answers
+from worker.storage.schedule_answers import renew_answers
 from worker.storage.tables import batches, jobs
 from worker.storage.transitions import (
     CANCEL_RUNNING,

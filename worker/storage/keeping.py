@@ -39,7 +39,7 @@ from worker.storage.jobs import lock_batch
 from worker.storage.old_answers import return_to_answers
 from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
-from worker.storage.schedule_documents import unanswer
+from worker.storage.schedule_answers import unanswer
 from worker.storage.selection import matching
 from worker.storage.tables import batches, follows, jobs, metadata, operations, rejects
 from worker.storage.transitions import CANCEL_RUNNING, move

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
 from worker.observability.events import emit
-from worker.storage.engine import Database, open_database, safe_url
+from worker.storage.engine import Database, open_database
+from worker.storage.failures import safe_url
 from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
 from worker.storage.view_upkeep import create_views, renew_views, run_statements, views_are_current
 

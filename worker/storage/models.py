@@ -1,5 +1,7 @@
 """The models of all hosts, as the hosts describe them."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
@@ -37,3 +39,12 @@ def _of_both(first: ModelFacts, other: ModelFacts) -> ModelFacts:
         min(trained, default=None),
         (first.capabilities or frozenset()) | (other.capabilities or frozenset()) if known else None,
     )
+
+
+def model_digests(conn: Connection, models: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Normalised name → digests of the weights that hosts have under it now."""
+    m = host_models.c
+    digests: dict[str, set[str]] = {model: set() for model in models}
+    for name, digest in conn.execute(select(m.name, m.digest).where(m.name.in_(models), m.digest != "")):
+        digests[name].add(digest)
+    return {model: frozenset(weights) for model, weights in digests.items()}

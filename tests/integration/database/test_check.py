@@ -19,8 +19,9 @@ from worker.storage.batches import finish_batches
 from worker.storage.check import INVARIANTS, check_database
 from worker.storage.counts import fold_counts
 from worker.storage.engine import open_database
+from worker.storage.firings import open_firing
 from worker.storage.hosts import add_host
-from worker.storage.schedules import add_schedule, open_firing
+from worker.storage.schedules import add_schedule
 from worker.storage.tables import schedule_answers, schedule_documents
 
 

@@ -15,8 +15,9 @@ from worker.domain.batches import BatchState
 from worker.domain.selection import Selection
 from worker.errors import DatabaseUnavailable
 from worker.exports.results import result_lines
-from worker.storage.batches import batch_of_key, list_rejects
+from worker.storage.batches import batch_of_key
 from worker.storage.engine import Database, open_database
+from worker.storage.refusals import list_rejects
 from worker.storage.tables import submission_parts
 
 

@@ -15,10 +15,11 @@ from worker.maintenance import number as numbering
 from worker.maintenance import promote as promotion
 from worker.maintenance.hold import hosts_to_wake
 from worker.storage.batches import create_batch, seal_batch
+from worker.storage.firings import open_firing, take_firing
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.jobs import insert_jobs
 from worker.storage.rescues import rescue_holder
-from worker.storage.schedules import add_schedule, open_firing, take_firing
+from worker.storage.schedules import add_schedule
 
 YEARS = 200 * 365 * 86400
 

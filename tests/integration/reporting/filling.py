@@ -4,9 +4,9 @@ from datetime import datetime
 
 from worker.domain.schedules import FiringState, ScheduleSpec
 from worker.storage.engine import Database
-from worker.storage.firing_changes import note_changes
-from worker.storage.schedule_documents import Noted, note_documents
-from worker.storage.schedules import add_schedule, get_schedule, open_firing
+from worker.storage.firings import open_firing
+from worker.storage.schedule_documents import Noted, note_changes, note_documents
+from worker.storage.schedules import add_schedule, get_schedule
 
 
 def fill_nights(database: Database, *, now: datetime, model: str = "qwen3:8b") -> None:

@@ -24,9 +24,10 @@ from worker.schedules.work import work_firings
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
+from worker.storage.firings import list_firings
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.reuse import reuse_waiting
-from worker.storage.schedules import add_schedule, find_schedule, list_firings, replace_schedule
+from worker.storage.schedules import add_schedule, find_schedule, replace_schedule
 from worker.storage.tables import jobs
 
 MODEL = "qwen3:8b"

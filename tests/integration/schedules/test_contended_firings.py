@@ -12,7 +12,8 @@ from worker.errors import Conflict
 from worker.schedules.fire import fire
 from worker.schedules.open import fire_now, open_due
 from worker.schedules.settle import settle_all
-from worker.storage.schedules import get_schedule, list_firings
+from worker.storage.firings import list_firings
+from worker.storage.schedules import get_schedule
 
 
 def test_a_firing_reads_and_asks_its_documents_once(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,7 @@ import pytest
 from tests.integration.storage.conftest import Store
 from tests.integration.storage.conftest import store as store
 from worker.domain.schedules import Firing, FiringState, ScheduleSpec, Tallies
-from worker.storage.schedules import (
-    add_schedule,
+from worker.storage.firings import (
     end_firing,
     get_firing,
     keep_firing,
@@ -17,6 +16,7 @@ from worker.storage.schedules import (
     run_firing,
     take_firing,
 )
+from worker.storage.schedules import add_schedule
 
 LEASE = timedelta(minutes=10)
 

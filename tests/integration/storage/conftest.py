@@ -19,13 +19,13 @@ from worker.maintenance.operate import take_step
 from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
-from worker.storage.batches import refuse_batch as begin_refusal
 from worker.storage.claims import claim_jobs, claim_suspect
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Connection, Database, open_database
 from worker.storage.finishes import Finished, finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs
+from worker.storage.refusals import refuse_batch as begin_refusal
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 KEY = "qwen3:8b"

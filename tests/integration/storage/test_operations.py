@@ -28,13 +28,14 @@ from worker.maintenance.keeping import delete_jobs, prune_due
 from worker.maintenance.operate import run_operation, take_step
 from worker.storage.ahead import open_jobs
 from worker.storage.backlog import read_backlog, read_due
-from worker.storage.batches import cancel_batch, create_batch, get_batch, list_rejects, refuse_batch
+from worker.storage.batches import cancel_batch, create_batch, get_batch
 from worker.storage.check import check_database
 from worker.storage.counts import batch_progress
 from worker.storage.jobs import insert_jobs
 from worker.storage.leases import renew, renew_host, take_host
 from worker.storage.notices import due_notices, promise_notices
 from worker.storage.operations import open_operation, open_operations
+from worker.storage.refusals import list_rejects, refuse_batch
 from worker.storage.rescues import rescue_stale
 
 CLOCK = FakeClock(NOW)

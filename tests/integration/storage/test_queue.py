@@ -19,14 +19,7 @@ from worker.domain.selection import Selection
 from worker.errors import Code, Conflict, DatabaseUnavailable, NotFound, Problem, SchemaOutdated
 from worker.storage.actions import unhold_some
 from worker.storage.backlog import BACKLOG, read_backlog
-from worker.storage.batches import (
-    create_batch,
-    find_batch,
-    finish_batches,
-    list_rejects,
-    promote_sealed,
-    seal_batch,
-)
+from worker.storage.batches import create_batch, find_batch, finish_batches, promote_sealed, seal_batch
 from worker.storage.claims import Pick, claim_statement
 from worker.storage.counts import batch_counts, fold_counts
 from worker.storage.engine import open_database
@@ -36,6 +29,7 @@ from worker.storage.ids import job_id
 from worker.storage.jobs import hold_jobs, insert_jobs
 from worker.storage.leases import take_host
 from worker.storage.migrate import check_schema
+from worker.storage.refusals import list_rejects
 
 
 def test_nothing_of_a_batch_can_be_claimed_before_it_is_sealed(store: Store) -> None:

@@ -14,10 +14,11 @@ from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Su
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused, Problem
-from worker.storage.batches import create_batch, find_batch, list_batches, list_rejects
+from worker.storage.batches import create_batch, find_batch, list_batches
 from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.jobs import hold_jobs
+from worker.storage.refusals import list_rejects
 from worker.storage.results import iter_results, list_attempts, stored_context
 from worker.storage.types import UtcTime, utc_text
 

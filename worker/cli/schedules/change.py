@@ -47,7 +47,8 @@ def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
     Example: caravan schedule remove nightly
     """
     from worker.cli.settings import opened, settings_for
-    from worker.storage.schedules import get_schedule, open_firings, remove_schedule
+    from worker.storage.firings import open_firings
+    from worker.storage.schedules import get_schedule, remove_schedule
 
     with opened(settings_for()) as database:
         with database.read() as conn:

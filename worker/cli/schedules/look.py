@@ -17,7 +17,8 @@ def schedule_list(json_: AsJson = False) -> None:
     from worker.cli.plain import lines
     from worker.cli.settings import opened, settings_for
     from worker.schedules.report import report_of
-    from worker.storage.schedules import list_firings, list_schedules
+    from worker.storage.firings import list_firings
+    from worker.storage.schedules import list_schedules
 
     with opened(settings_for()) as database:
         now = database.clock().now()
@@ -63,7 +64,8 @@ def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
     from worker.schedules.letter import letter
     from worker.schedules.report import report_of
     from worker.schedules.roots import unreadable
-    from worker.storage.schedules import get_schedule, list_firings
+    from worker.storage.firings import list_firings
+    from worker.storage.schedules import get_schedule
 
     with opened(settings_for()) as database:
         now = database.clock().now()
@@ -106,7 +108,8 @@ def schedule_history(
     """
     from worker.cli.settings import opened, settings_for
     from worker.schedules.report import report_of
-    from worker.storage.schedules import get_schedule, list_firings
+    from worker.storage.firings import list_firings
+    from worker.storage.schedules import get_schedule
 
     with opened(settings_for()) as database:
         with database.read() as conn:

@@ -90,7 +90,8 @@ def _here(
     from worker.schedules.settle import settle
     from worker.stack.main_job import patiently, workplace_of
     from worker.storage.batches import get_batch
-    from worker.storage.schedules import get_firing, get_schedule
+    from worker.storage.firings import get_firing
+    from worker.storage.schedules import get_schedule
 
     database, clock = stack.database, stack.clock
     with database.read() as conn:
@@ -140,7 +141,7 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
     Nobody else serves this home, so that whoever held it is dead.
     """
     from worker.schedules.open import begin_queued, fire_now, open_due
-    from worker.storage.schedules import get_firing, let_firing_go, open_firings
+    from worker.storage.firings import get_firing, let_firing_go, open_firings
 
     open_due(database, clock=clock)
     begin_queued(database)
@@ -207,7 +208,7 @@ def _until(
     seconds: float | None = None,
 ) -> "Firing":
     """The firing once it is far ``enough`` or has ended, or after ``seconds``."""
-    from worker.storage.schedules import get_firing
+    from worker.storage.firings import get_firing
 
     began, said = clock.monotonic(), False
     while True:
@@ -233,7 +234,7 @@ def _closed(database: "Database", firing: "Firing", clock: "Clock") -> str | Non
 
 def _report(database: "Database", firing_id: int, clock: "Clock") -> dict[str, Any]:
     from worker.schedules.report import report_of
-    from worker.storage.schedules import get_firing
+    from worker.storage.firings import get_firing
 
     with database.read() as conn:
         firing = get_firing(conn, firing_id)
