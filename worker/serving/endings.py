@@ -40,12 +40,15 @@ def collect(parts: Parts, now: Situation, wait: float) -> Situation:
 def take(parts: Parts, completions: Sequence[Completion]) -> None:
     """Store how jobs ended, then learn from it and let the host answer for its faults.
 
-    In that order: what a host generated must be safe before anything else may fail.
+    In that order: what a host generated must be safe before anything else may fail. What it answered before it failed forgives
+    earlier failures; what it answered after that was asked before.
     """
     for runner_key in {completion.runner_key for completion in completions}:
         parts.machine.mark_used(runner_key)
     parts.store(completions)
     endings = [completion.ending for completion in completions]
+    first = next((n for n, ending in enumerate(endings) if ending.is_the_hosts), len(endings))
+    _judge(parts, completions[:first])
     failures = {
         id(completion.ending.error): (completion.runner_key, completion.ending.error)
         for completion in completions
@@ -55,10 +58,20 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
         parts.machine.doubt()
         parts.breaker.add_failures(list(failures.values()))
         parts.claims.give_back()
+    _judge(parts, completions[first:])
     try:
         parts.claims.answer_alike(ending.finish.job_id for ending in endings)
         _brake(parts, {ending.finish.batch_id for ending in endings if ending.has_failed})
-        learned = None
+    except DatabaseFailure as error:
+        emit_failure(error, host=parts.session.host)
+    except HostLost:
+        pass  # the outcomes are stored; the loop ends at its next turn
+
+
+def _judge(parts: Parts, completions: Sequence[Completion]) -> None:
+    """Learn from the answers; let the runner rest that is to blame for another end."""
+    learned = None
+    try:
         for completion in completions:
             outcome = completion.ending.finish.outcome
             if isinstance(outcome, Succeeded):
@@ -70,7 +83,7 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
     except DatabaseFailure as error:
         emit_failure(error, host=parts.session.host)
     except HostLost:
-        pass  # the outcomes are stored; the loop ends at its next turn
+        pass  # the loop ends at its next turn
 
 
 def _brake(parts: Parts, batch_ids: Collection[int]) -> None:
