@@ -76,6 +76,8 @@ def proxy_words(status: int, what: str, text: str) -> str | None:
             )
         case 404 | 405:
             return f"there is no Ollama at this URL ({what}); check its path"
+        case 413:
+            return f"a proxy lets no request of this size through ({what}): raise its limit (nginx: client_max_body_size)"
         case 504 | 524:
             return (
                 f"a proxy gave up waiting for the host ({what}): its read time-out must be longer than a load"

@@ -44,6 +44,7 @@ _TEXTS: tuple[tuple[Code, tuple[str, ...]], ...] = (
             "exceeds the available context size",
             "input length exceeds the context length",
             "prompt is longer than the context length",
+            "too large to process. increase the physical batch size",
         ),
     ),
     # That the runner could not be asked is no evidence against the context.

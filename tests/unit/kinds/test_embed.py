@@ -162,12 +162,21 @@ def test_a_text_that_is_too_long_fails_alone_after_few_calls() -> None:
     assert len(host.sent) == 1 + 2 * 7
 
 
-def test_a_text_of_which_the_model_makes_no_numbers_fails_alone() -> None:
-    broken = HostError(Code.HOST_ERROR, "failed to encode response: json: unsupported value: NaN", status=500)
+@pytest.mark.parametrize("message", ["failed to encode response: json: unsupported value: NaN", "odd"])
+def test_a_text_of_which_the_model_makes_no_numbers_fails_alone(message: str) -> None:
+    broken = HostError(Code.HOST_ERROR, message, status=500)
 
     found = answers(Host(wrong={"b": broken}), job("a"), job("b", 2), job("c", 3))
 
     assert [isinstance(one, Succeeded) for one in found] == [True, False, True]
+
+
+def test_a_host_that_has_an_inner_error_for_every_text_is_not_asked_for_all_of_them() -> None:
+    broken = HostError(Code.HOST_ERROR, "odd", status=500)
+    host = Host(wrong={f"t{n}": broken for n in range(64)})
+
+    assert answers(host, *(job(f"t{n}", n) for n in range(64))) == 64 * [broken]
+    assert [len(body["input"]) for body in host.sent] == [64, 32, 16, 8, 4, 2, 1, 1]
 
 
 def test_texts_that_were_answered_keep_their_vectors_when_the_host_dies_after_them() -> None:

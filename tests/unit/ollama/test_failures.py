@@ -94,6 +94,11 @@ TEXTS = [
         ),
         Code.CONTEXT_OVERFLOW,
     ),
+    (
+        500,
+        "input (3000 tokens) is too large to process. increase the physical batch size (current batch size: 2048)",
+        Code.CONTEXT_OVERFLOW,
+    ),
     # models
     (404, "model '' not found", Code.MODEL_MISSING),
     (404, "model 'deepseek-r1:7b' not found", Code.MODEL_MISSING),

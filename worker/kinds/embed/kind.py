@@ -52,16 +52,19 @@ def _alike(request: Mapping[str, Any]) -> dict[str, Any]:
 def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]:
     """One answer for each. A host refuses a whole list for one text of it, and does not say which: the list is halved.
 
-    What was answered before the host failed is kept; the host is asked for nothing more then.
+    What was answered before the host failed is kept; the host is asked for nothing more then. An inner error may be of one
+    text, too, unless two texts meet it alone before anything was answered.
     """
     answers: dict[int, Answer] = {}
+    broken = 0
     lists: list[Sequence[ClaimedJob]] = [jobs]
     while lists:
         part = lists.pop()
         try:
             vectors = ask(PATH, _body(part, place), VectorsReader(place.bounds, len(part)))
         except HostError as error:
-            if not _is_of_one(error):
+            broken += error.code is Code.HOST_ERROR and len(part) == 1
+            if not _is_of_one(error) or (broken > 1 and not any(map(_is_vector, answers.values()))):
                 if not answers:
                     raise
                 return [answers.get(job.id, error) for job in jobs]
@@ -77,8 +80,11 @@ def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]
 
 def _is_of_one(error: HostError) -> bool:
     """Whether one text may have made the host refuse all: it is too long, or the model makes no numbers of it."""
-    refused = error.code in (Code.CONTEXT_OVERFLOW, Code.INVALID_REQUEST)
-    return refused or (error.code is Code.HOST_ERROR and "NaN" in error.message)
+    return error.code in (Code.CONTEXT_OVERFLOW, Code.INVALID_REQUEST, Code.HOST_ERROR)
+
+
+def _is_vector(answer: Answer) -> bool:
+    return isinstance(answer, Succeeded)
 
 
 def _body(jobs: Sequence[ClaimedJob], place: Place) -> dict[str, Any]:
