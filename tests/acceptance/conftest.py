@@ -1,9 +1,11 @@
 """A fleet of real processes on a real Redis and a real PostgreSQL, its times at a tenth."""
 
 import json
+import os
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +107,16 @@ class Fleet:
         return [json.loads(line) for line in self.run("results", batch).stdout.splitlines()]
 
 
+def an_environment(home: Path) -> dict[str, str]:
+    """What a person's shell would have, and the fleet's times."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
+    return {**kept, **TENTH, "CARAVAN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What a person's shell would have, with a home of its own; its database keeps its promises in the end."""
-    import os
-
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
-    yield {**kept, **TENTH, "CARAVAN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
+    yield an_environment(tmp_path / "home")
     file = tmp_path / "home" / "caravan.db"
     if file.exists():
         database = open_database(f"sqlite:///{file}")
@@ -128,14 +133,18 @@ def keeps_its_promises(database: Database) -> None:
 @pytest.fixture
 def hosts() -> Iterator[tuple[simulator.RunningHost, ...]]:
     """Two hosts that hold one model each."""
-    settings = [
+    with simulator.running(*two_hosts()) as running:
+        yield running
+
+
+def two_hosts() -> list[simulator.HostSettings]:
+    """Their settings."""
+    return [
         simulator.HostSettings(
             name=name, models=simulator.demo_models(), max_loaded_models=1, num_parallel=2, time_scale=0.02
         )
         for name in ("gpu-1", "gpu-2")
     ]
-    with simulator.running(*settings) as running:
-        yield running
 
 
 @pytest.fixture
@@ -147,8 +156,21 @@ def fleet(
     migrated_postgres_url: str,
 ) -> Iterator[Fleet]:
     """Redis, PostgreSQL and two hosts that are known to the database; no worker yet."""
-    env = {**environment, "CARAVAN_BROKER_URL": redis_url, "CARAVAN_DATABASE_URL": migrated_postgres_url}
-    database = open_database(migrated_postgres_url)
+    with a_fleet(environment, processes, hosts, redis_url, migrated_postgres_url) as ready:
+        yield ready
+
+
+@contextmanager
+def a_fleet(
+    environment: dict[str, str],
+    processes: Processes,
+    hosts: tuple[simulator.RunningHost, ...],
+    redis_url: str,
+    postgres_url: str,
+) -> Iterator[Fleet]:
+    """What ``fleet`` is, of these parts. Its database keeps its promises in the end."""
+    env = {**environment, "CARAVAN_BROKER_URL": redis_url, "CARAVAN_DATABASE_URL": postgres_url}
+    database = open_database(postgres_url)
     ready = Fleet(env, processes, hosts, database)
     for host in hosts:
         ready.run("hosts", "add", host.name, host.url, "--slots", "2")

@@ -1,6 +1,5 @@
 """A fleet as its users run it: real processes, killed on purpose."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -46,16 +45,6 @@ def test_interleaved_models_cost_hardly_more_loads_than_there_are_models(
     assert all(host.state()["max_concurrent"] == 2 for host in fleet.hosts)
 
 
-def test_a_question_to_a_fleet_is_answered_by_whoever_serves(fleet: Fleet) -> None:
-    fleet.start_all()
-
-    answered = fleet.run("ask", "Why is the sky blue?", "--model", "llama3.2:3b", "--json")
-
-    answer = json.loads(answered.stdout)
-    assert (answer["state"], answer["host"] in {"gpu-1", "gpu-2"}) == ("succeeded", True)
-    assert answer["answer"]
-
-
 @pytest.mark.fault(4)
 def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
     fleet: Fleet, tmp_path: Path
@@ -70,38 +59,6 @@ def test_a_worker_that_is_told_to_stop_ends_its_calls_and_gives_the_rest_back(
     assert started["gpu-1"].wait() == 0
     assert fleet.wait_finished()["counts"] == {"succeeded": 400}
     assert sum(host.state()["completed"] for host in fleet.hosts) == 400, "an answer was generated twice"
-
-
-@pytest.mark.fault(23)
-def test_a_cancelled_batch_stops_within_seconds(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.start_all()
-    file = write_jobs(tmp_path / "jobs.jsonl", 2000)
-    fleet.run("submit", str(file))
-    wait_until(lambda: fleet.status()["done"] > 10, description="the workers work")
-
-    fleet.run("cancel", "@last", "--yes")
-
-    wait_until(lambda: fleet.status()["done"] == 2000, description="nothing is left", timeout=10)
-    counts = fleet.status()["counts"]
-    assert counts["cancelled"] + counts["succeeded"] == 2000
-
-
-def test_a_producer_that_speaks_celery_is_answered_once_however_often_it_sends(fleet: Fleet) -> None:
-    from celery import Celery
-
-    fleet.start_all()
-    app = Celery("producer", broker=fleet.env["CARAVAN_BROKER_URL"])
-    app.conf.broker_transport_options = {"global_keyprefix": "caravan:"}
-    jobs = [{"model": "llama3.2:3b", "prompt": f"Say {n}."} for n in range(5)]
-    for key, sent in (("good", jobs), ("good", jobs), ("bad", [{"model": "llama3.2:3b", "promt": "x"}])):
-        app.send_task("caravan.submit", args=[key, sent], queue="chores")
-    app.close()
-
-    wait_until(lambda: fleet.status("bad")["state"] == "refused", description="the bad one is refused")
-    assert fleet.wait_finished("good")["counts"] == {"succeeded": 5}
-    refused = json.loads(fleet.run("status", "bad", "--json").stdout)
-    assert refused["state"] == "refused"
-    assert any("promt" in problem for problem in refused["problems"])
 
 
 def test_a_worker_says_which_hosts_it_serves_and_waits_for_one_that_nobody_has_added(

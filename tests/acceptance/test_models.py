@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import simulator
-from tests.acceptance.conftest import Fleet, caravan, state_of, write_jobs
+from tests.acceptance.conftest import caravan, state_of, write_jobs
 from tests.processes import CARAVAN, SIMULATOR, Processes
 from tests.waiting import wait_until
 from worker.domain.jobs import JobState
@@ -137,14 +137,3 @@ def test_an_address_that_was_not_added_is_cared_for_and_not_added_by_that(
     with database.read() as conn:
         assert [row.kept for row in read_hosts(conn, database.clock().now())] == [False]
     database.close()
-
-
-def test_on_a_fleet_the_worker_of_each_host_does_it(fleet: Fleet) -> None:
-    fleet.start_all()
-
-    copied = fleet.run("models", "cp", HERE, "twin:1b", "--json")
-    removed = fleet.run("models", "rm", "twin:1b", "--host", "gpu-1", "--json")
-
-    assert {part["state"] for part in json.loads(copied.stdout)["parts"]} == {"done"}
-    assert json.loads(removed.stdout)["state"] == "done"
-    assert "gpu-1" not in hosts_with(fleet.database, "twin:1b")

@@ -81,7 +81,9 @@ def test_what_is_submitted_beside_up_is_pulled_and_served(
     assert up.wait() == 0
 
 
-def test_a_fleet_pulls_where_it_is_allowed(fleet: Fleet, tmp_path: Path) -> None:
+def test_a_fleet_pulls_where_it_is_allowed_and_says_so_where_there_is_nothing_to_pull(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     file = one_model(tmp_path / "j.jsonl", PULLED.name)
     fleet.start_all()
 
@@ -93,12 +95,7 @@ def test_a_fleet_pulls_where_it_is_allowed(fleet: Fleet, tmp_path: Path) -> None
     assert "CARAVAN_ALLOW_PULL=true does" in forbidden.stderr
     assert fleet.wait_finished()["counts"] == {"succeeded": 4}
 
-
-def test_a_fleet_without_the_model_anywhere_says_so(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.env["CARAVAN_ALLOW_PULL"] = "true"
-    fleet.start_all()
-
-    done = fleet.run("submit", str(one_model(tmp_path / "j.jsonl", MODELS[2])), "--pull-missing")
+    done = fleet.run("submit", str(one_model(tmp_path / "other.jsonl", MODELS[2])), "--pull-missing")
 
     assert f"pulls {MODELS[2]} onto gpu-1, gpu-2, and the jobs wait for it" in done.stderr.replace("\n", " ")
     batch = done.stdout.strip()

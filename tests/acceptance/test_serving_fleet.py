@@ -1,17 +1,24 @@
-"""Applications that know only the broker put jobs into a real fleet, and learn what became of them."""
+"""What a fleet that serves is asked: by applications that know only the broker, and by commands. It is started once."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+import redis
 from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
 
-from tests.acceptance.conftest import MODELS, Fleet
+import simulator
+from tests.acceptance.conftest import MODELS, Fleet, a_fleet, an_environment, two_hosts, write_jobs
+from tests.processes import Processes
 from tests.repo.docs.pages import DOCS, ROOT, blocks
+from tests.servers.cleaned import Cleaned
 from tests.waiting import wait_until
+from worker.storage.reports import list_models
 
 PROJECT = """
 import json, sys
@@ -26,6 +33,24 @@ except SubmissionRefused as error:
     print(json.dumps({"batch": error.batch, "problems": [str(one.message) for one in error.problems]}))
 assert not {"sqlalchemy", "worker"} & {*sys.modules}
 """
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, _redis: str, _cleaned_postgres: Cleaned
+) -> Iterator[Fleet]:
+    """It serves already, and goes on to."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with redis.Redis.from_url(_redis) as client:
+        client.flushdb()
+    url = _cleaned_postgres.take()
+    processes = Processes(folder)
+    with simulator.running(*two_hosts()) as hosts:
+        with a_fleet(an_environment(folder / "home"), processes, hosts, _redis, url) as ready:
+            ready.start_all()
+            yield ready
+            processes.end()
+    _cleaned_postgres.give_back(url)
 
 
 def produce(fleet: Fleet, folder: Path, jobs: int, key: str, field: str = "prompt") -> dict[str, Any]:
@@ -57,8 +82,6 @@ def test_a_project_with_nothing_but_the_broker_submits_learns_and_is_answered(
 ) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
-    fleet.start_all()
-
     first = produce(fleet, folder, 2100, "reviews")
     again = produce(fleet, folder, 2100, "reviews")
     wrong = produce(fleet, folder, 2, "wrong", field="promt")
@@ -75,7 +98,6 @@ def test_a_project_with_nothing_but_the_broker_submits_learns_and_is_answered(
 
 
 def test_the_documented_message_is_answered_and_an_unreadable_one_is_a_refused_batch(fleet: Fleet) -> None:
-    fleet.start_all()
     url = fleet.env["CARAVAN_BROKER_URL"]
     _, snippet = blocks(DOCS / "howto/celery.md", "python")
     names: dict[str, Any] = {}
@@ -105,3 +127,49 @@ def test_the_documented_message_is_answered_and_an_unreadable_one_is_a_refused_b
         "caravan.submit", kwargs={"key": "many", "jobs": [], "submission": {}}, queue="submit"
     )
     assert again.get(timeout=30)["problems"][0]["code"] == "empty"
+
+
+def test_a_question_to_a_fleet_is_answered_by_whoever_serves(fleet: Fleet) -> None:
+    answered = fleet.run("ask", "Why is the sky blue?", "--model", "llama3.2:3b", "--json")
+
+    answer = json.loads(answered.stdout)
+    assert (answer["state"], answer["host"] in {"gpu-1", "gpu-2"}) == ("succeeded", True)
+    assert answer["answer"]
+
+
+@pytest.mark.fault(23)
+def test_a_cancelled_batch_stops_within_seconds(fleet: Fleet, tmp_path: Path) -> None:
+    file = write_jobs(tmp_path / "jobs.jsonl", 2000)
+    fleet.run("submit", str(file))
+    wait_until(lambda: fleet.status()["done"] > 10, description="the workers work")
+
+    fleet.run("cancel", "@last", "--yes")
+
+    wait_until(lambda: fleet.status()["done"] == 2000, description="nothing is left", timeout=10)
+    counts = fleet.status()["counts"]
+    assert counts["cancelled"] + counts["succeeded"] == 2000
+
+
+def test_a_producer_that_speaks_celery_is_answered_once_however_often_it_sends(fleet: Fleet) -> None:
+    app = Celery("producer", broker=fleet.env["CARAVAN_BROKER_URL"])
+    app.conf.broker_transport_options = {"global_keyprefix": "caravan:"}
+    jobs = [{"model": "llama3.2:3b", "prompt": f"Say {n}."} for n in range(5)]
+    for key, sent in (("five", jobs), ("five", jobs), ("misspelt", [{"model": "llama3.2:3b", "promt": "x"}])):
+        app.send_task("caravan.submit", args=[key, sent], queue="chores")
+    app.close()
+
+    wait_until(lambda: fleet.status("misspelt")["state"] == "refused", description="it is refused")
+    assert fleet.wait_finished("five")["counts"] == {"succeeded": 5}
+    refused = json.loads(fleet.run("status", "misspelt", "--json").stdout)
+    assert refused["state"] == "refused"
+    assert any("promt" in problem for problem in refused["problems"])
+
+
+def test_on_a_fleet_the_worker_of_each_host_does_it(fleet: Fleet) -> None:
+    copied = fleet.run("models", "cp", MODELS[0], "twin:1b", "--json")
+    removed = fleet.run("models", "rm", "twin:1b", "--host", "gpu-1", "--json")
+
+    assert {part["state"] for part in json.loads(copied.stdout)["parts"]} == {"done"}
+    assert json.loads(removed.stdout)["state"] == "done"
+    with fleet.database.read() as conn:
+        assert [known.host for known in list_models(conn) if known.name == "twin:1b"] == ["gpu-2"]
