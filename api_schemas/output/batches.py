@@ -49,6 +49,17 @@ class AnswerCountsOutput(Output):
     unfit: int = Field(description="Answers to a part of the prompt only.")
 
 
+class WeightsOutput(Output):
+    """Answers that the same weights of a model gave on one host."""
+
+    model: str = Field(description="Name of the model.")
+    digest: str = Field(
+        description="Digest of its weights and settings: two of a model are two models of one name."
+    )
+    host: str = Field(description="Name of the host.")
+    answers: int = Field(description="Number of answers.")
+
+
 class FailureOutput(Output):
     """Jobs that failed alike, and what the first of them failed of."""
 
@@ -69,6 +80,9 @@ class BatchStatusOutput(BatchOutput):
     """A batch alone: its answers that somebody should look at, and what went wrong."""
 
     answers: AnswerCountsOutput = Field(description="Answers that somebody should look at.")
+    weights: list[WeightsOutput] = Field(
+        description="Which weights gave its answers, and where; of more than 200,000 results the first and the last 100,000."
+    )
     problems: list[str] = Field(description="Why its input was refused, or which of its lines were.")
     failures: list[FailureOutput] = Field(description="Failures by code, the most frequent first.")
     window: WindowOutput | None = Field(description="The hours of a batch that is not over; null: any time.")

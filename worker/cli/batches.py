@@ -16,8 +16,8 @@ from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.explain.situation import hours_of
 from worker.observability.terminal import terminal_safe
-from worker.policy.answers import advice, drifted
-from worker.storage.answers import answer_counts, digest_counts, room_needed
+from worker.policy.answers import advice, mixed
+from worker.storage.answers import answer_counts, room_needed, weights_of
 from worker.storage.batches import find_batch, list_batches
 from worker.storage.counts import batch_progress
 from worker.storage.model_operations import list_model_operations
@@ -80,13 +80,14 @@ def status(
         failures = _failures(conn, progress, most=ALL if json_ else COMMONEST)
         flaws = answer_counts(conn, found.id)
         room = room_needed(conn, found.id)
-        drift = [line for model, n in digest_counts(conn, found.id).items() for line in drifted(model, n)]
+        weights = weights_of(conn, found.id)
         hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
         from api_schemas.output.batches import (
             AnswerCountsOutput,
             BatchStatusOutput,
             FailureOutput,
+            WeightsOutput,
             WindowOutput,
         )
         from worker.exports.output.batches import batch_output
@@ -95,6 +96,7 @@ def status(
             BatchStatusOutput(
                 **dict(batch_output(progress)),
                 answers=AnswerCountsOutput(**asdict(flaws)),
+                weights=[WeightsOutput(**asdict(one)) for one in weights],
                 problems=rejects,
                 failures=[FailureOutput(**failure) for failure in failures],
                 window=None
@@ -116,7 +118,7 @@ def status(
         for failure in failures:
             message = terminal_safe(" ".join(failure["message"].split())[:300])
             show(f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}")
-        for line in (*advice(flaws, found.id, room), *drift):
+        for line in (*advice(flaws, found.id, room), *mixed(weights)):
             typer.echo(f"  {line}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")

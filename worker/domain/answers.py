@@ -26,6 +26,16 @@ class AnswerCounts:
 
 
 @record
+class Weights:
+    """Answers of a batch that the same weights of a model gave on one host."""
+
+    model: str
+    digest: str
+    host: str
+    answers: int
+
+
+@record
 class AnswerFilter:
     """Which jobs are meant by their stored answers: every condition that is set has to hold."""
 

@@ -1,6 +1,9 @@
 """What summaries say about answers that somebody should look at."""
 
-from worker.domain.answers import AnswerCounts
+from collections.abc import Sequence
+from itertools import groupby
+
+from worker.domain.answers import AnswerCounts, Weights
 from worker.policy.context_window import NUM_PREDICT, bucket
 from worker.records import record
 
@@ -116,6 +119,28 @@ def drifted(model: str, digests: int) -> list[str]:
         f"hosts that differ. The digest of each result says which; caravan models list {model} compares the hosts"
     )
     return [message] if digests > 1 else []
+
+
+def mixed(weights: Sequence[Weights]) -> list[str]:
+    """The same, with what each weights gave and where.
+
+    >>> both = [Weights("m:1", "sha-a", "gpu-1", 2), Weights("m:1", "sha-b", "gpu-2", 1)]
+    >>> mixed(both)[1:]
+    ['sha-a: 2 answers, on gpu-1', 'sha-b: 1 answer, on gpu-2']
+    >>> mixed(both[:1])
+    []
+    """
+    lines: list[str] = []
+    for model, rows in groupby(weights, key=lambda row: row.model):
+        by_digest = [(digest, list(same)) for digest, same in groupby(rows, key=lambda row: row.digest)]
+        if len(by_digest) == 1:
+            continue
+        lines += drifted(model, len(by_digest))
+        for digest, same in by_digest:
+            count = sum(row.answers for row in same)
+            answers = "1 answer" if count == 1 else f"{count:,} answers"
+            lines.append(f"{digest[:12]}: {answers}, on {', '.join(row.host for row in same)}")
+    return lines
 
 
 def _answers(count: int) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.engine import Connection
 
-from worker.domain.answers import AnswerCounts
+from worker.domain.answers import AnswerCounts, Weights
 from worker.domain.runners import RunnerKey
 from worker.policy.answers import Room, room_for
 from worker.storage.models import ModelFacts, model_facts
@@ -107,18 +107,25 @@ def _larger_model(
     return min(larger)[1] if larger else None
 
 
-_DIGESTS = text(
-    "SELECT model, count(DISTINCT digest) AS digests FROM ("
-    f"SELECT * FROM (SELECT model, digest FROM results WHERE batch_id = :batch ORDER BY job_id LIMIT {_MOST}) AS first "
-    "UNION ALL SELECT * FROM (SELECT model, digest FROM results WHERE batch_id = :batch ORDER BY job_id DESC "
-    f"LIMIT {_MOST}) AS last) AS ends GROUP BY model ORDER BY model"
+_READ = 200_000
+"""Results of a batch whose digests are read, which takes a second at most; of a longer batch the first and the last."""
+_WEIGHTS = text(
+    "SELECT model, digest, host, count(*) AS answers FROM ("
+    "SELECT * FROM (SELECT model, digest, host FROM results WHERE batch_id = :batch "
+    "ORDER BY job_id LIMIT :half) AS head "
+    "UNION ALL SELECT * FROM (SELECT model, digest, host FROM results WHERE batch_id = :batch AND job_id > "
+    "(SELECT job_id FROM results WHERE batch_id = :batch ORDER BY job_id LIMIT 1 OFFSET :half - 1) "
+    "ORDER BY job_id DESC LIMIT :half) AS tail) AS found "
+    "WHERE digest IS NOT NULL GROUP BY model, digest, host ORDER BY model, digest, host"
 )
 
 
-def digest_counts(conn: Connection, batch_id: int) -> dict[str, int]:
-    """Model → how many different weights gave the first and the last answers of the batch. Who needs all of them has
-    ``results.model_figures``, which reads each result."""
-    return {row.model: int(row.digests) for row in conn.execute(_DIGESTS, {"batch": batch_id})}
+def weights_of(conn: Connection, batch_id: int, *, read: int = _READ) -> list[Weights]:
+    """Which weights gave the answers of a batch, and where; of more than ``read`` results the first and the last half."""
+    return [
+        Weights(row.model, row.digest, row.host, int(row.answers))
+        for row in conn.execute(_WEIGHTS, {"batch": batch_id, "half": max(1, read // 2)})
+    ]
 
 
 def _tried(runner_key: str, largest: int | None) -> int:

@@ -7,9 +7,9 @@ from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.selection import Selection
 from worker.errors import Code
-from worker.policy.answers import drifted, unproved
+from worker.policy.answers import drifted, mixed, unproved
 from worker.storage.actions import retry_some
-from worker.storage.answers import answer_counts, count_statement, digest_counts
+from worker.storage.answers import answer_counts, count_statement, weights_of
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
@@ -43,14 +43,21 @@ def test_answers_that_are_cut_empty_or_unfit_are_counted_in_their_batch(store: S
 
 def test_a_model_that_was_pulled_anew_while_its_jobs_ran_is_named(store: Store) -> None:
     batch = store.submit(*(new_job(n) for n in range(1, 4)))
-    for job, digest in zip(store.claim(), ("old", "old", "new"), strict=True):
+    for job, digest in zip(store.claim(), ("old", "new", "old"), strict=True):
         store.finish(job, digest=digest)
 
     with store.database.read() as conn:
         [row] = model_figures(conn, batch)
-        ends = digest_counts(conn, batch)
+        weights = weights_of(conn, batch)
+        ends = weights_of(conn, batch, read=2)
     assert row.digests == 2
-    assert ends == {row.model: 2}
+    assert [(one.model, one.digest, one.answers) for one in weights] == [
+        (row.model, "new", 1),
+        (row.model, "old", 2),
+    ]
+    assert [(one.digest, one.answers) for one in ends] == [("old", 2)]
+    assert [line.split(",")[0] for line in mixed(weights)[1:]] == ["new: 1 answer", "old: 2 answers"]
+    assert mixed(ends) == []
     assert drifted(row.model, row.digests)[0].startswith(f"{row.model} was not the same for all answers: 2 ")
     assert drifted(row.model, 1) == []
 
