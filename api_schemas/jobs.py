@@ -36,7 +36,6 @@ from api_schemas.job_problems import (
 from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.options import INT_OPTIONS, explicit_options, ignored
-from api_schemas.results import ResultError, ResultLine
 from api_schemas.shapes import GENERATE, LineShape, shape_of
 
 __all__ = [
@@ -54,8 +53,6 @@ __all__ = [
     "LineShape",
     "ParsedLine",
     "PriorityName",
-    "ResultError",
-    "ResultLine",
     "check_defaults",
     "overridden",
     "read_job_line",

@@ -3,15 +3,18 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from worker.cli.render import Rates
 from worker.errors import DatabaseFailure
-from worker.quote.quote import Quoted
+
+if TYPE_CHECKING:
+    from worker.quote.quote import Quoted
 
 ETA_SECONDS = 5.0
 """Between two estimates."""
 
-Read = Callable[[], Quoted | None]
+Read = Callable[[], "Quoted | None"]
 
 
 class Eta:

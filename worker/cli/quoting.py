@@ -1,16 +1,13 @@
 """A quote in words: when it is done, on which hosts, and whether that is in time."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
 from worker.cli.render import Console, duration, one_line, output_console, plain_table, span_between
-from worker.clock import Clock
-from worker.domain.batches import Batch
 from worker.domain.runners import RunnerKey
 from worker.explain.reasons import moment
-from worker.quote.quote import Quoted, quote_batch
-from worker.storage.engine import Database
+from worker.quote.quote import Quoted
 
 MOST_HOSTS = 24
 
@@ -113,31 +110,10 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(distinct[:4]) + more
 
 
-def rest_of(
-    database: Database,
-    clock: Clock,
-    batch: Batch,
-    among: Collection[str] | None = None,
-    *,
-    alone: bool = False,
-) -> Callable[[], Quoted]:
-    """Reads what the rest of a batch takes, each time it is called; the arguments are those of ``quote_batch``."""
-
-    def read() -> Quoted:
-        with database.read() as conn:
-            return quote_batch(conn, batch.id, now=clock.now(), among=among, alone=alone)
-
-    return read
-
-
-def warn_of_deadline(console: Console, rest: Callable[[], Quoted], deadline: datetime | None) -> None:
-    """For a batch on its way: whether it is in time, where it is to be."""
-    if deadline is None:
-        return
-    quoted = rest()
+def warn_of_deadline(console: Console, quoted: Quoted, deadline: datetime) -> None:
+    """For a batch on its way: whether it is in time."""
     if not quoted.jobs or not quoted.hosts:
         return
-    late = not quoted.meets(deadline)
     guess = " (a guess: nobody has seen these models at work here)" if quoted.guessed else ""
-    told = whether_in_time(quoted, deadline) + guess
-    console.print(told, style="yellow" if late else None)
+    text = whether_in_time(quoted, deadline) + guess
+    console.print(text, style=None if quoted.meets(deadline) else "yellow")

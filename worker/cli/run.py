@@ -1,6 +1,7 @@
 """``caravan run``: the main job, in one process, or beside the ``caravan up`` that serves already."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from api_schemas.submissions import Submission
     from worker.cli.render import Console
     from worker.cli.submissions import Entry, RunTerms
+    from worker.domain.batches import Batch
     from worker.door.submit import Receipt
+    from worker.quote.quote import Quoted
     from worker.settings import Settings
     from worker.stack.main_job import Workplace
 
@@ -143,7 +146,6 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     from worker.cli.entry import submit_entry
     from worker.cli.exits import finished_code
     from worker.cli.hosts_at_hand import models_checked, models_named
-    from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.summary import RunView, interrupted, show_to_the_end, sum_up, write_output
     from worker.policy.outlook import Outlook
 
@@ -151,10 +153,11 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     check = models_checked(place, console, pull=submission.pull_missing)
     with models_named(place, submission):
         receipt = submit_entry(place.database, place.settings, entry, console, check, output=terms.output)
-    names = [look.host.name for look in place.looks]
-    rest = rest_of(place.database, place.clock, receipt.batch, names, alone=alone)
-    if not terms.quiet:
-        warn_of_deadline(console, rest, receipt.batch.deadline)
+    rest = partial(_rest, place, receipt.batch)
+    if receipt.batch.deadline is not None and not terms.quiet:
+        from worker.cli.quoting import warn_of_deadline
+
+        warn_of_deadline(console, rest(), receipt.batch.deadline)
     shown = RunView(place, receipt, rest, _pilot(submission, receipt))
     started = time.monotonic()
     try:
@@ -178,6 +181,15 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     complete = write_output(shown, look, terms, console)
     code = sum_up(shown, look, console, as_json=terms.as_json, written=terms.output is not None)
     return code if complete else 1
+
+
+def _rest(place: "Workplace", batch: "Batch") -> "Quoted":
+    """What the rest of the batch takes."""
+    from worker.quote.quote import quote_batch
+
+    names = [look.host.name for look in place.looks]
+    with place.database.read() as conn:
+        return quote_batch(conn, batch.id, now=place.clock.now(), among=names, alone=place.stack is not None)
 
 
 def _pilot(submission: "Submission", receipt: "Receipt") -> str:

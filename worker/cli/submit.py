@@ -41,10 +41,10 @@ def submit(
     Example: caravan submit prompts.jsonl --model qwen3:8b
     """
     from worker.cli.entry import submit_entry
-    from worker.cli.quoting import rest_of, warn_of_deadline
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
     from worker.cli.wake import how_to_serve, is_served, wake
+    from worker.quote.quote import quote_batch
     from worker.storage.counts import batch_progress
 
     settings = settings_for()
@@ -66,7 +66,7 @@ def submit(
         deadline = arrived.batch.deadline
         with database.read() as conn:
             progress = batch_progress(conn, batch.id)
-        quoted = None if deadline is None else rest_of(database, clock, batch)()
+            quoted = None if deadline is None else quote_batch(conn, batch.id, now=clock.now())
     created = arrived.created
     if json_:
         from api_schemas.output.batches import SubmittedOutput
@@ -77,8 +77,10 @@ def submit(
         typer.echo(batch.id)
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
     console.print(f"batch {batch.id} ({batch.name}): {batch.jobs:,} jobs{note}; caravan status {batch.id}")
-    if quoted is not None:
-        warn_of_deadline(console, lambda: quoted, deadline)
+    if quoted is not None and deadline is not None:
+        from worker.cli.quoting import warn_of_deadline
+
+        warn_of_deadline(console, quoted, deadline)
     if not served:
         console.print(f"Nothing serves it now: start {how_to_serve(settings)}", style="yellow")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -28,7 +28,6 @@ from worker.exports.results import result_lines
 from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
-from worker.quote.quote import Quoted
 from worker.records import record
 from worker.settings import Settings
 from worker.stack.main_job import Look, Workplace, patiently, work
@@ -38,6 +37,9 @@ from worker.storage.pauses import first_failure
 from worker.storage.reports import failures_by_code, runner_keys_in_order
 from worker.storage.results import model_figures
 from worker.storage.runs import loads_since
+
+if TYPE_CHECKING:
+    from worker.quote.quote import Quoted
 
 MOST_COMPARED = 10_000
 """Jobs of a batch whose loads are compared with those of first-come-first-served."""
@@ -54,7 +56,7 @@ class RunView:
 
     place: Workplace
     receipt: Receipt
-    rest: Callable[[], Quoted] | None = None
+    rest: "Callable[[], Quoted] | None" = None
     """What the rest of it takes."""
     pilot: str = ""
     """What the same command does without ``--sample`` or ``--limit``."""

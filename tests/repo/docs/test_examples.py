@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 import caravan
-from api_schemas.jobs import JobDefaults, ParsedLine, ResultLine, read_job_line
+from api_schemas.jobs import JobDefaults, ParsedLine, read_job_line
+from api_schemas.results import ResultLine
 from simulator.faults import FaultKind
 from tests.repo.docs.pages import DOCS, ROOT, blocks, blocks_of
 from worker.domain.jobs import Priority

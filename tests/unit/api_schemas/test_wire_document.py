@@ -9,11 +9,11 @@ from api_schemas.jobs import (
     FIELDS,
     PROBLEM_CODES,
     ParsedLine,
-    ResultLine,
     read_job_line,
 )
 from api_schemas.options import Options
 from api_schemas.publish import schemas, tables
+from api_schemas.results import ResultLine
 
 DOCS = Path(__file__).parents[3] / "docs"
 WIRE = "".join(
