@@ -6,6 +6,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 BYTES = 4
 """Of each number."""
@@ -20,9 +21,13 @@ def pack_vector(numbers: Sequence[float]) -> bytes:
     [0.5, -1.0]
     """
     try:
-        return struct.pack(f"<{len(numbers)}f", *numbers)  # in a third of the time that an array takes
+        return _format(len(numbers)).pack(*numbers)  # in a third of the time that an array takes
     except struct.error as error:
         raise TypeError(str(error)) from error
+
+
+_format = lru_cache(maxsize=64)(lambda length: struct.Struct(f"<{length}f"))
+"""Of a vector of so many numbers."""
 
 
 def unpack_vector(vector: bytes) -> list[float]:

@@ -17,8 +17,9 @@ from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
 from worker.kinds.base import Answer, Place
 from worker.kinds.embed.kind import TEXTS_A_CALL, TOKENS_A_CALL
-from worker.kinds.embed.reply import shares
+from worker.kinds.embed.reply import VectorsReader, shares
 from worker.kinds.registry import kind_of, shapes, together
+from worker.replies.bounds import Bounds
 from worker.replies.stream import Reader
 from worker.replies.vectors import unpack_vector, vector_values
 
@@ -241,6 +242,23 @@ def test_a_reply_without_a_vector_for_each_text_is_no_reply(reply: dict[str, Any
         answers(Host(reply=reply or {"model": "m"}), job("a"), job("b", 2))
 
     assert raised.value.code is Code.BAD_REPLY
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"[" * 1_000, "nested more than 65 levels"),
+        (b'{"a":' * 1_000, "nested more than 65 levels"),
+        (b'{"embeddings":[' + b"[]," * 600_000, "more than 500,000 texts and brackets"),
+        (b'{"embeddings":[' + b'"",' * 600_000, "more than 500,000 texts and brackets"),
+    ],
+)
+def test_a_reply_that_would_fill_the_memory_is_refused_before_it_is_parsed(body: bytes, problem: str) -> None:
+    reader = VectorsReader(Bounds(), 1)
+    reader.feed(body)
+
+    with pytest.raises(HostError, match=problem):
+        reader.end()
 
 
 def test_a_text_that_may_be_cut_says_that_nobody_knows_whether_it_was() -> None:
