@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from worker.domain.attempts import Retried, Succeeded
+from worker.domain.attempts import Finish, Retried, Succeeded
 from worker.domain.replies import Result
 from worker.errors import CODES, Code, DatabaseFailure, HostError, HostLost
 from worker.maintenance.withdraw import withdraw
@@ -12,7 +12,7 @@ from worker.policy.parallel import Waited
 from worker.policy.serving import Situation, group_waits
 from worker.serving.brake import apply_brakes
 from worker.serving.parts import Parts
-from worker.serving.slots import Completion
+from worker.serving.slots import Completion, RunningCall
 
 
 def collect(parts: Parts, now: Situation, wait: float) -> Situation:
@@ -21,7 +21,7 @@ def collect(parts: Parts, now: Situation, wait: float) -> Situation:
     if completions:
         clock = parts.context.clock
         until = clock.monotonic() + parts.context.timings.group
-        seconds = completions[-1].ending.seconds
+        seconds = completions[-1].endings[-1].seconds
         while (
             group_waits(now.handed, seconds=seconds, ready=parts.slots.ready)
             and (left := until - clock.monotonic()) > 0
@@ -41,24 +41,28 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
     """Store how jobs ended, then learn from it and let the host answer for its faults.
 
     In that order: what a host generated must be safe before anything else may fail. What it answered before it failed forgives
-    earlier failures; what it answered after that was asked before.
+    earlier failures, also in the call in which it failed; what it answered after that was asked before.
     """
-    for runner_key in {completion.runner_key for completion in completions}:
+    for runner_key in {completion.call.runner_key for completion in completions}:
         parts.machine.mark_used(runner_key)
     parts.store(completions)
-    endings = [completion.ending for completion in completions]
-    first = next((n for n, ending in enumerate(endings) if ending.is_the_hosts), len(endings))
-    _judge(parts, completions[:first])
     failures = {
-        id(completion.ending.error): (completion.runner_key, completion.ending.error)
+        id(ending.error): (completion.call.runner_key, ending.error)
         for completion in completions
-        if completion.ending.is_the_hosts and completion.ending.error is not None
+        for ending in completion.endings
+        if ending.is_the_hosts and ending.error is not None
     }
+    before = next(
+        (n for n, one in enumerate(completions, 1) if any(ending.is_the_hosts for ending in one.endings)),
+        len(completions),
+    )
+    _judge(parts, completions[:before])
     if failures:  # the jobs of one call share the error: the host is blamed for it once
         parts.machine.doubt()
         parts.breaker.add_failures(list(failures.values()))
         parts.claims.give_back()
-    _judge(parts, completions[first:])
+    _judge(parts, completions[before:])
+    endings = [ending for completion in completions for ending in completion.endings]
     try:
         parts.claims.answer_alike(ending.finish.job_id for ending in endings)
         _brake(parts, {ending.finish.batch_id for ending in endings if ending.has_failed})
@@ -69,17 +73,18 @@ def take(parts: Parts, completions: Sequence[Completion]) -> None:
 
 
 def _judge(parts: Parts, completions: Sequence[Completion]) -> None:
-    """Learn from the answers; let the runner rest that is to blame for another end."""
-    learned = None
+    """Learn from the first answer of each call, since all that went in it say the same; let the runner rest that is to blame
+    for another end."""
     try:
         for completion in completions:
-            outcome = completion.ending.finish.outcome
-            if isinstance(outcome, Succeeded):
-                if completion.call is None or completion.call is not learned:
-                    _learn(parts, completion, outcome.result)
-                learned = completion.call  # all that went in it say the same
-            elif completion.ending.error is not None:
-                _blame(parts, completion, completion.ending.error)
+            call, learned = completion.call, False
+            for job, ending in zip(call.jobs, completion.endings, strict=True):
+                if isinstance(ending.finish.outcome, Succeeded):
+                    if not learned:
+                        _learn(parts, call, ending.seconds, ending.finish.outcome.result)
+                    learned = True
+                elif ending.error is not None:
+                    _blame(parts, call.runner_key, job.custom_id, ending.finish, ending.error)
     except DatabaseFailure as error:
         emit_failure(error, host=parts.session.host)
     except HostLost:
@@ -94,13 +99,13 @@ def _brake(parts: Parts, batch_ids: Collection[int]) -> None:
         withdraw(database)  # what was given back is queued, and its batch is paused
 
 
-def _learn(parts: Parts, completion: Completion, result: Result) -> None:
-    key, host, paces = completion.runner_key, parts.context.host, parts.history.paces
+def _learn(parts: Parts, call: RunningCall, seconds: float, result: Result) -> None:
+    key, host, paces = call.runner_key, parts.context.host, parts.history.paces
     parts.breaker.add_answer(key, result.output_tokens, result.tokens_per_second)
-    paces.add_job(key, completion.ending.seconds)
+    paces.add_job(key, seconds)
     if parts.machine.add_wait(key, result.load_seconds):
         emit("runner.reloaded", host=host.name, runner_key=key, seconds=result.load_seconds)
-    if not result.output_tokens or completion.at_once < parts.view.slots_of(key):
+    if not result.output_tokens or call.at_once < parts.view.slots_of(key):
         # nothing was generated, which would tell work from waiting; or not all slots were in use, so that nobody can tell
         # whether there are as many
         return
@@ -117,14 +122,13 @@ def _waited(result: Result) -> Waited:
     return Waited(max(0.0, result.total_seconds - spent), result.total_seconds)
 
 
-def _blame(parts: Parts, completion: Completion, error: HostError) -> None:
+def _blame(parts: Parts, runner_key: str, custom_id: str, finish: Finish, error: HostError) -> None:
     """Have the runner key rest on this host where its runner is at fault."""
-    finish = completion.ending.finish
     emit(
         "job.failed",
         host=parts.session.host,
         job=finish.job_id,
-        custom_id=completion.custom_id,
+        custom_id=custom_id,
         attempt=finish.attempt,
         code=error.code,
         message=error.message[:300],
@@ -132,4 +136,4 @@ def _blame(parts: Parts, completion: Completion, error: HostError) -> None:
     if error.code is Code.WORKER_LOST or not isinstance(finish.outcome, Retried):
         return
     if CODES[error.code].fault == "runner":
-        parts.block(completion.runner_key, error)
+        parts.block(runner_key, error)

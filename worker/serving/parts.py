@@ -67,7 +67,7 @@ class Parts:
 
     def store(self, completions: Sequence[Completion]) -> None:
         """Store outcomes; the outbox keeps those that the database does not take now."""
-        self.outbox.add([completion.ending.finish for completion in completions])
+        self.outbox.add([ending.finish for completion in completions for ending in completion.endings])
         self.outbox.flush()
 
 

@@ -24,18 +24,6 @@ OVERCOMMIT = 1
 """Slots more than there are, for interactive jobs alone: theirs is then the next answer, whatever runs."""
 
 
-@record
-class Completion:
-    """How a job ended, on which runner, and how many calls ran when its own began, itself included."""
-
-    ending: Ending
-    runner_key: str
-    at_once: int
-    custom_id: str = ""
-    call: object = None
-    """The call that carried the job: equal for those that went together."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningCall:
     """The jobs that a slot has taken together."""
@@ -44,12 +32,21 @@ class RunningCall:
     runner_key: str
     call: Call
     at_once: int
+    """Calls that ran when this one began, itself included."""
     unwanted: set[int] = field(default_factory=set)
     """Jobs of the call that nobody wants any more. Their outcomes are refused when they are stored."""
 
     @property
     def prefix_group(self) -> int:
         return self.jobs[0].prefix_group
+
+
+@record
+class Completion:
+    """A call that ended, and how each of its jobs did, in their order."""
+
+    call: RunningCall
+    endings: Sequence[Ending]
 
 
 @mutable_record
@@ -251,7 +248,7 @@ class Slots:
             return self._queue.take_back(lambda job: alike is None or job.reuse_key in alike)
 
     def completions(self, wait: float) -> list[Completion]:
-        """All jobs that have ended; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
+        """All calls that have ended; waits up to ``wait`` seconds for the first. ``nudge`` cuts the wait short."""
         taken: list[Completion] = []
         try:
             taken += self._completions.get(timeout=wait) if wait > 0 else self._completions.get_nowait()
@@ -259,11 +256,12 @@ class Slots:
                 taken += self._completions.get_nowait()
         except queue.Empty:
             pass
-        self.finished += len(taken)
+        endings = [ending for completion in taken for ending in completion.endings]
+        self.finished += len(endings)
         with self._changed:
-            self._queue.untaken -= len(taken)
-            for completion in taken:
-                self._queue.runner_keys.pop(completion.ending.finish.job_id, None)
+            self._queue.untaken -= len(endings)
+            for ending in endings:
+                self._queue.runner_keys.pop(ending.finish.job_id, None)
         return taken
 
     def nudge(self) -> None:
@@ -317,17 +315,5 @@ class Slots:
     def _end(self, started: RunningCall, endings: Sequence[Ending]) -> None:
         with self._changed:
             self._queue.end(started, endings)
-            names = {job.id: job.custom_id for job in started.jobs}
-            self._completions.put(
-                [
-                    Completion(
-                        ending,
-                        started.runner_key,
-                        started.at_once,
-                        names.get(ending.finish.job_id, ""),
-                        started,
-                    )
-                    for ending in endings
-                ]
-            )
+            self._completions.put([Completion(started, endings)])
         # nobody is woken: the slot that is free now is this thread's, and it takes the next job itself

@@ -5,23 +5,30 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from worker.domain.attempts import Finish, Outcome, Retried, Succeeded
+from worker.domain.jobs import ClaimedJob, Priority
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
+from worker.ollama.client import Call
 from worker.replies.read import read_reply
 from worker.serving import endings
 from worker.serving.attempt import Ending
 from worker.serving.history import HostHistory
 from worker.serving.parts import Parts
-from worker.serving.slots import Completion
+from worker.serving.slots import Completion, RunningCall
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def completion(error: HostError | None = None) -> Completion:
+def completion(*errors: HostError | None) -> Completion:
+    """A call of as many jobs, each answered or with its failure."""
     reply = Reply("m", "Yes.", "", "stop", None, 9, 1, 5, 2, 2, 4, 1)
-    answered = Succeeded(read_reply(reply, expects_reasoning=None, guarded=True))
-    outcome: Outcome = answered if error is None else Retried(error.code, "", NOW, charged=False)
-    return Completion(Ending(Finish(1, 1, "t", 1, "gpu-1", NOW, NOW, outcome), error, 0.1), "m:1", 1)
+    answer = Succeeded(read_reply(reply, expects_reasoning=None, guarded=True))
+    endings = []
+    for error in errors:
+        outcome: Outcome = answer if error is None else Retried(error.code, "", NOW, charged=False)
+        endings.append(Ending(Finish(1, 1, "t", 1, "gpu-1", NOW, NOW, outcome), error, 0.1))
+    job = ClaimedJob(1, 1, "c", "m:1", "m:1", Priority.NORMAL, 1, 0, 3, "t", "x", {})
+    return Completion(RunningCall((job,) * len(errors), "m:1", Call(), 1), endings)
 
 
 def pauses(*groups: list[Completion]) -> list[float | None]:
@@ -53,8 +60,18 @@ DIED = HostError(Code.RUNNER_DIED, "the model runner has unexpectedly stopped")
 
 
 def test_an_answer_before_a_failure_forgives_earlier_ones_where_both_are_taken_in_together() -> None:
-    assert pauses([completion(), completion(DIED)], [completion(), completion(DIED)]) == [2.0, 2.0]
+    group = [completion(None), completion(DIED)]
+
+    assert pauses(group, group) == [2.0, 2.0]
+
+
+def test_an_answer_in_the_call_in_which_the_host_failed_forgives_earlier_failures() -> None:
+    group = [completion(None, DIED, DIED)]
+
+    assert pauses(group, group) == [2.0, 2.0]
 
 
 def test_an_answer_after_a_failure_was_asked_before_it_and_forgives_nothing() -> None:
-    assert pauses([completion(DIED), completion()], [completion(DIED), completion()]) == [2.0, 4.0]
+    group = [completion(DIED), completion(None)]
+
+    assert pauses(group, group) == [2.0, 4.0]

@@ -38,7 +38,7 @@ def singly(attempt: Callable[[ClaimedJob, str, Call], Ending]) -> Attempt:
 
 
 def ended(slots: Slots) -> list[int]:
-    return [one.ending.finish.job_id for one in slots.completions(5)]
+    return [ending.finish.job_id for one in slots.completions(5) for ending in one.endings]
 
 
 def test_after_a_fault_of_the_host_no_waiting_job_is_tried_until_the_slots_go_on() -> None:
