@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 import simulator
 from tests.acceptance.conftest import caravan
 from tests.processes import CARAVAN, Processes
 from worker.cli.ask import _Printer, split_reasoning
+from worker.cli.main import app
 
 Environment = dict[str, str]
 
@@ -127,7 +129,7 @@ def test_beside_up_the_models_are_those_that_the_database_knows(
 def test_an_answer_that_stops_says_in_words_what_it_waits_for_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    printer = _Printer(prints=True)
+    printer = _Printer(prints=True, grows=True)
 
     printer.show("The sky")
     for seconds in (3, 4):
@@ -136,10 +138,84 @@ def test_an_answer_that_stops_says_in_words_what_it_waits_for_once(
     printer.show("Because")
 
     written = capsys.readouterr()
-    assert written.out == "The sky\n\n\nBecause"
+    assert written.out == "The sky\nBecause"
     assert written.err == "waiting: gpu-1 cannot be reached since 14:02:10 (3 s): connection refused\n"
 
 
 def test_reasoning_is_told_from_the_answer_while_both_are_written() -> None:
     assert split_reasoning("<think>Let me") == ("Let me", "")
     assert split_reasoning("<think>Let me</think>\nBecause") == ("Let me", "Because")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CARAVAN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CARAVAN_TICK_SECONDS", "0.1")
+    return tmp_path
+
+
+def host_with(*faults: simulator.Fault) -> simulator.HostSettings:
+    models = (
+        simulator.SimulatedModel("a:1"),
+        simulator.SimulatedModel("eyes:1", capabilities=("completion", "vision")),
+    )
+    return simulator.HostSettings(name="gpu-1", models=models, time_scale=0.02, faults=faults)
+
+
+def typed(*words: str, model: str = "a:1", stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["ask", *words, "--model", model], input=stdin, catch_exceptions=False)
+
+
+def test_a_host_that_stays_away_ends_the_wait_and_the_question_is_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.cli.ask.WAIT_HOSTS", 0.3)
+    with simulator.running(host_with(simulator.Fault("crash", after_chunks=5))) as (host,):
+        done = typed("Why?", "--host", host.url)
+
+    assert done.exit_code == 4
+    assert done.stdout == ""
+    assert "caravan: no host can answer: " in done.stderr
+    assert "caravan up answers it once a host is back, caravan cancel 1 drops it" in done.stderr
+    status = json.loads(CliRunner().invoke(app, ["status", "1", "--json"]).stdout)
+    assert status["state"] == "open"
+
+
+def test_a_pipe_gets_the_answer_alone_and_nothing_of_a_try_that_failed(home: Path) -> None:
+    with simulator.running(host_with(simulator.Fault("cut", after_chunks=5))) as (host,):
+        done = typed("-", "--host", host.url, stdin="Why is\nthe sky blue?\n")
+
+    (line,) = [json.loads(CliRunner().invoke(app, ["results", "@last"]).stdout)]
+    (batch,) = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+    assert done.exit_code == 0
+    assert done.stdout == line["answer"].rstrip("\n") + "\n"
+    assert batch["name"] == "Why is the sky blue?"
+
+
+def test_an_image_is_shown_to_a_model_that_sees_and_mistakes_are_one_line(home: Path) -> None:
+    (home / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\xff")
+    with simulator.running(host_with()) as (host,):
+        seen = typed("What is it?", "--image", "pic.png", "--host", host.url, model="eyes:1")
+        request = json.loads(CliRunner().invoke(app, ["results", "@last", "--with", "request"]).stdout)
+        blind = typed("What is it?", "--image", "pic.png", "--host", host.url)
+        wrong = [
+            typed(*words).stderr
+            for words in (
+                ("",),
+                ("x", "--image", "no.png"),
+                ("x", "--file", "pic.png"),
+                ("x", "-f", "no.txt"),
+            )
+        ]
+
+    assert seen.exit_code == 0
+    assert blind.stderr.startswith("caravan: a:1 sees no images, as its hosts say; ")
+    assert [text.count("\n") for text in wrong] == [1, 1, 1, 1]
+    assert wrong == [
+        "caravan: the question is empty\n",
+        "caravan: images: no file no.png\n",
+        "caravan: pic.png is an image: --image pic.png shows it to the model\n",
+        "caravan: no.txt: No such file or directory\n",
+    ]
+    assert "iVBOR" in json.dumps(request["request"])

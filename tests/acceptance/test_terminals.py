@@ -157,6 +157,22 @@ def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(
     assert left_on_screen(written, columns, "cannot be reached") != []
 
 
+def test_ctrl_c_in_the_middle_of_an_answer_drops_the_question_and_frees_the_host(
+    environment: Environment,
+) -> None:
+    settings = simulator.HostSettings(
+        "gpu-1", (simulator.SimulatedModel("a:1", load_seconds=0.0),), time_scale=2
+    )
+    with simulator.running(settings) as (host,):
+        code, written = on_terminal(["ask", "Why?", "--host", host.url], environment, 80, until=" ")
+        state = host.state()
+
+    jobs = caravan("jobs", "@last", "--json", env=environment).stdout
+    assert (code, left_on_screen(written, 80, "interrupted")) == (130, ["interrupted"])
+    assert (state["disconnects"], state["completed"]) == (1, 0)
+    assert '"cancelled"' in jobs
+
+
 TABLES = (
     ["status"],
     ["jobs", "@last"],

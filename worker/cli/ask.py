@@ -4,7 +4,8 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from worker.cli.groups import option
 from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
 from worker.domain.selection import Selection
-from worker.errors import AlreadyRunning, InputRefused, NoHost, NotFound, Problem
+from worker.errors import AlreadyRunning, Conflict, DatabaseFailure, InputRefused, NoHost, NotFound, Problem
 
 if TYPE_CHECKING:
     from api_schemas.submissions import Submission
@@ -51,6 +52,12 @@ def ask(
         list[Path] | None,
         option("--file -f", "Text file to put before the question; repeat for more.", metavar="FILE"),
     ] = None,
+    image: Annotated[
+        list[Path] | None,
+        option(
+            "--image", "Image to show the model (PNG, JPEG, WebP, GIF, BMP); repeat for more.", metavar="FILE"
+        ),
+    ] = None,
     continue_: Annotated[
         bool, option("--continue -c", "Go on with the last conversation, and its model.")
     ] = False,
@@ -80,16 +87,16 @@ def ask(
     quiet_log(settings, "error")  # why nothing comes is said in words
     with Client() as client:
         before, known = _last_conversation(client.database) if continue_ else ([], None)
-        messages = [*before, {"role": "user", "content": _content(question, file or [])}]
+        text = sys.stdin.read() if question == ["-"] else " ".join(question)
+        messages = [*before, _message(text, file or [], image or [])]
         if system is not None:
             from worker.documents.encodings import read_text_argument
 
-            messages = [
-                {"role": "system", "content": read_text_argument(system)},
-                *(one for one in messages if one["role"] != "system"),
-            ]
+            rules = read_text_argument(system)
+            first = [{"role": "system", "content": rules}] if rules.strip() else []
+            messages = [*first, *(message for message in messages if message["role"] != "system")]
         job = {"custom_id": "ask", "messages": messages}
-        submission = _submission(model or known, " ".join(question), set_ or [], think)
+        submission = _submission(model or known, text, set_ or [], think)
         result = _answered(settings, client, job, submission, host, prints=not json_)
     if json_:
         typer.echo(json.dumps(result, ensure_ascii=False))
@@ -100,15 +107,26 @@ def ask(
         raise typer.Exit(3)
 
 
-def _content(question: list[str], files: list[Path]) -> str:
-    """The message of the user: the files, and the question after them. Raises InputRefused, OSError."""
+def _message(text: str, files: list[Path], images: list[Path]) -> dict[str, Any]:
+    """The message of the user: the files, the question after them, and the images. Raises InputRefused, OSError."""
     from worker.documents.encodings import read_text
+    from worker.documents.image_files import MARK, NoImage, is_image, with_image_files
 
-    parts = [f"{path.name}:\n\n{read_text(path).rstrip()}\n" for path in files]
-    text = sys.stdin.read() if question == ["-"] else " ".join(question)
     if not text.strip():
         raise InputRefused([Problem(0, "QUESTION", "missing", "the question is empty")])
-    return "\n".join([*parts, text])
+    parts = []
+    for path in files:
+        if is_image(path.read_bytes()):
+            reason = f"{path} is an image: --image {path} shows it to the model"
+            raise InputRefused([Problem(0, "--file", "cannot_apply", reason)])
+        parts.append(f"{path.name}:\n\n{read_text(path).rstrip()}\n")
+    message: dict[str, Any] = {"role": "user", "content": "\n".join([*parts, text])}
+    if not images:
+        return message
+    try:
+        return with_image_files({**message, "images": [f"{MARK}{path}" for path in images]}, None)
+    except NoImage as error:
+        raise InputRefused([Problem(0, "--image", "unreadable", str(error))]) from error
 
 
 def _submission(model: str | None, question: str, options: list[str], think: bool | None) -> "Submission":
@@ -159,12 +177,22 @@ def _answered(
     from worker.stack.embedded import embedded
     from worker.stack.main_job import elsewhere, workplace_of
 
-    printer = _Printer(prints=prints)
+    printer = _Printer(prints=prints, grows=prints and sys.stdout.isatty())
 
     def answered(place: "Workplace", models: set[str]) -> dict[str, Any]:
         whole = _with_model(submission, models)
-        receipt = client.submit_jobs([job], whole, check_models=models_check(models))
-        _wait(place, receipt, printer)
+        try:
+            receipt = client.submit_jobs([job], whole, check_models=models_check(models))
+        except InputRefused as error:  # there are no lines
+            raise InputRefused([replace(problem, line=0) for problem in error.problems]) from error
+        try:
+            _wait(place, receipt, printer)
+        except KeyboardInterrupt:  # nobody waits for the answer any more
+            printer.end_line()
+            with suppress(Conflict, DatabaseFailure):
+                client.handle(receipt.batch).cancel()
+            place.stop()
+            raise
         return printer.finish(next(client.handle(receipt.batch).results()))
 
     if not settings.broker_url:
@@ -184,14 +212,10 @@ def _wait(place: "Workplace", receipt: "Receipt", printer: "_Printer") -> None:
     from worker.stack.main_job import work
 
     with closing(work(place, receipt, wait_hosts=WAIT_HOSTS, poll=POLL)) as looks:
-        try:
-            for look in looks:
-                if place.stack is not None:
-                    printer.show(_partial(place.stack))
-                printer.show_waiting(look.reasons)
-        except KeyboardInterrupt:
-            place.stop()
-            raise
+        for look in looks:
+            if place.stack is not None:
+                printer.show(_partial(place.stack))
+            printer.show_waiting(look.reasons)
     if look.outlook is Outlook.NO_HOST:
         batch = receipt.batch.id
         raise NoHost(
@@ -230,10 +254,14 @@ def _with_model(submission: "Submission", models: set[str]) -> "Submission":
 
 
 class _Printer:
-    """Prints the answer as it grows; reasoning goes to standard error, where somebody looks at it."""
+    """Prints the answer, on a terminal as it grows; reasoning goes to standard error, where somebody looks at it.
 
-    def __init__(self, *, prints: bool) -> None:
+    A pipe gets the whole answer alone: what came of a try that failed is no part of it.
+    """
+
+    def __init__(self, *, prints: bool, grows: bool) -> None:
         self._prints = prints
+        self._grows = grows
         self._reasons = prints and not common_options().quiet and sys.stderr.isatty()
         self._reasoning = self._answer = ""
         self._waiting: list[str] = []
@@ -249,18 +277,24 @@ class _Printer:
             self._reasoning = reasoning
         if answer and not self._answer and self._reasoning:
             sys.stderr.write("\n\n")
-        self._put(answer)
+        if self._grows:
+            self._put(answer)
 
     def show_waiting(self, reasons: Sequence[str]) -> None:
         """Say why nothing is written, once while the reasons last."""
         lasting = [without_spans(reason) for reason in reasons]
         if lasting and lasting != self._waiting and not common_options().quiet:
-            if self._prints and self._answer and not self._answer.endswith("\n"):
-                sys.stdout.write("\n")
-                sys.stdout.flush()
+            self.end_line()
             for reason in reasons:
                 typer.echo(f"waiting: {reason}", err=True)
         self._waiting = lasting
+
+    def end_line(self) -> None:
+        """What is printed next begins a line, and an answer that goes on is printed from its beginning."""
+        if self._answer:
+            sys.stdout.write("\n" if not self._answer.endswith("\n") else "")
+            sys.stdout.flush()
+        self._answer = ""
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Print the rest of it."""
@@ -274,8 +308,7 @@ class _Printer:
 
     def _put(self, answer: str) -> None:
         if not answer.startswith(self._answer):  # another try: what came of the last one is no answer
-            sys.stdout.write("\n\n")
-            self._answer = ""
+            self.end_line()
         sys.stdout.write(answer[len(self._answer) :])
         sys.stdout.flush()
         self._answer = answer

@@ -18,6 +18,11 @@ class NoImage(ValueError):
     """A file that cannot be an image of a row; the text says which and why."""
 
 
+def is_image(content: bytes) -> bool:
+    """Whether these bytes begin like an image that hosts read."""
+    return content.startswith(_BEGINNINGS) or content[8:12] == b"WEBP"
+
+
 def names_files(raw: bytes) -> bool:
     """Whether a line may name a file, as far as can be told without reading it."""
     return b'"file:' in raw
@@ -71,6 +76,6 @@ def _image(value: Any, folder: Path | None) -> Any:
         raise NoImage(f"images: {str(named)[:300]} cannot be read: {reason}") from error
     if not content:
         raise NoImage(f"images: {path} is empty")
-    if not content.startswith(_BEGINNINGS) and content[8:12] != b"WEBP":
+    if not is_image(content):
         raise NoImage(f"images: {path} is not a PNG, JPEG, WebP, GIF or BMP image; hosts read no others")
     return base64.b64encode(content).decode("ascii")
