@@ -256,7 +256,7 @@ def _with_model(submission: "Submission", models: set[str]) -> "Submission":
 class _Printer:
     """Prints the answer, on a terminal as it grows; reasoning goes to standard error, where somebody looks at it.
 
-    A pipe gets the whole answer alone: what came of a try that failed is no part of it.
+    A pipe gets the answer alone, whole: the beginning that a failed try wrote is no part of it.
     """
 
     def __init__(self, *, prints: bool, grows: bool) -> None:
