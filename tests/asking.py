@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
-from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.kind import ReplyReader
 from worker.kinds.generate.request import PATH
 from worker.ollama.client import Call, OllamaHost
 from worker.replies.stream import Reader

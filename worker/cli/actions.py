@@ -225,7 +225,7 @@ def edit(
 
 def _set_hours(target: str, hours: "Windows | None", request: ActionRequest) -> None:
     from worker.maintenance.actions import Changed, count_cancellable
-    from worker.maintenance.hours import set_windows
+    from worker.maintenance.windows import set_windows
 
     def change(database: "Database", chosen: Selection, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None

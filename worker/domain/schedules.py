@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from worker.domain.notices import Addressee, Channel, When
 from worker.records import record
 
 Misfire = Literal["run", "skip"]
@@ -87,6 +88,16 @@ class ScheduleSpec:
     command: str | None = None
     file: str | None = None
     """The YAML file that it was applied from last."""
+
+    @property
+    def addressees(self) -> tuple[Addressee, ...]:
+        """Those who are told of the end of a firing."""
+        when: When = "always" if self.notify == "always" else "failure"
+        return (
+            *(Addressee(Channel.MAIL, address, when) for address in self.mail_to),
+            *(Addressee(Channel.WEBHOOK, address, when, self.webhook_key) for address in self.webhook),
+            *((Addressee(Channel.COMMAND, self.command, when),) if self.command else ()),
+        )
 
     @property
     def plain(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from worker.door.rows import InputLine
 from worker.door.upload import CHUNK
 from worker.errors import Code, InputRefused, Problem
 from worker.maintenance.actions import prioritise_jobs, unhold_jobs
-from worker.maintenance.hours import set_windows
+from worker.maintenance.windows import set_windows
 from worker.policy.windows import Windows, parse_windows
 from worker.storage.answers import answer_counts
 from worker.storage.batches import fail_cut_answers, set_keep

@@ -1,9 +1,13 @@
 """Answers on their way out: one line or row per job, in the order of the input, in constant memory."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from worker.domain.selection import Selection
+from worker.door.combine import filled
+from worker.errors import HostError
 from worker.exports.columns import (
     LOGPROBS,
     MORE,
@@ -14,12 +18,12 @@ from worker.exports.columns import (
     error_of,
     table_columns,
 )
-from worker.exports.prompts import fill_templates
 from worker.exports.writers import Column, Say
 from worker.maintenance.number import number_all
 from worker.replies.vectors import vector_values
 from worker.storage.arrivals import PAGE, read_arrivals
 from worker.storage.engine import Database
+from worker.storage.follows.parents import combining_requests, parts_of
 from worker.storage.results import Long, ResultRow, iter_results, with_logprobs
 
 
@@ -155,3 +159,24 @@ def with_prompts(long: Sequence[Long], table: Sequence[ResultColumn]) -> Sequenc
     """What is read only where it is asked for: also prompts, where the table has a column of them."""
     shown = any(column.value is PROMPT for column in table)
     return (*long, "prompt") if shown and "prompt" not in long else long
+
+
+CHUNK = 200
+
+
+def fill_templates(database: Database, rows: Iterable[ResultRow]) -> Iterator[ResultRow]:
+    """The same rows; the template of a combination is filled, unless its parts or their answers are not there any more."""
+    iterator = iter(rows)
+    while chunk := tuple(itertools.islice(iterator, CHUNK)):
+        with database.read() as conn:
+            requests = combining_requests(conn, [row.job_id for row in chunk])
+            parts = parts_of(conn, list(requests))
+        for row in chunk:
+            if row.job_id in requests and row.prompt is not None:
+                try:
+                    prompt = filled(row.prompt, requests[row.job_id], parts.get(row.job_id, ()))
+                except HostError:
+                    prompt = row.prompt
+                yield replace(row, prompt=prompt)
+            else:
+                yield row

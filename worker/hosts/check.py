@@ -15,7 +15,7 @@ from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError, SettingsRefused
 from worker.hosts.registry import OpenHost
-from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.kind import ReplyReader
 from worker.kinds.generate.request import PATH
 from worker.ollama.between import SPEAKS_TLS, speaks_tls
 from worker.ollama.client import Call, OllamaHost

@@ -30,12 +30,12 @@ from worker.schedules.diff import Diff, report_of_documents
 from worker.schedules.late import take_late_answers
 from worker.schedules.reading import ReadDocument, Reading, Settled, read_documents
 from worker.schedules.spec import asking_of, min_age_of, request_of
-from worker.schedules.telling import promise
 from worker.storage.batches import batch_of_key
 from worker.storage.engine import Connection, Database
 from worker.storage.firing_documents import held_documents
 from worker.storage.firings import end_firing, keep_firing, let_firing_go, run_firing, take_firing
 from worker.storage.models import model_digests, model_facts
+from worker.storage.notices import promise_of_firing
 from worker.storage.refusals import refuse_batch
 from worker.storage.schedule_documents import (
     Noted,
@@ -90,7 +90,8 @@ def fire(
 
 def _fail(conn: Connection, firing: Firing, token: str, now: datetime, reason: str) -> None:
     if end_firing(conn, firing.id, FiringState.FAILED, token=token, now=now, reason=reason):
-        promise(conn, firing.id, get_schedule(conn, firing.schedule).spec, now=now)
+        spec = get_schedule(conn, firing.schedule).spec
+        promise_of_firing(conn, firing.id, spec.addressees, now=now)
 
 
 def _fire(

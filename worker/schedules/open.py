@@ -10,9 +10,9 @@ from worker.maintenance.service import each
 from worker.observability.events import emit
 from worker.policy.schedules import Fate, due, fate
 from worker.policy.zones import zone_of
-from worker.schedules.telling import promise
 from worker.storage.engine import Connection, Database
 from worker.storage.firings import let_begin, open_firing, open_firings
+from worker.storage.notices import promise_of_firing
 from worker.storage.schedules import due_schedules, get_schedule, lock_schedule, move_on
 
 
@@ -53,12 +53,12 @@ def _open_locked(conn: Connection, name: str, now: datetime) -> Firing | None:
             reason=message,
         )
         if skipped is not None:
-            promise(conn, skipped.id, spec, now=now)
+            promise_of_firing(conn, skipped.id, spec.addressees, now=now)
     if firings.fire_at is None:
         return None
     firing = _begin(conn, schedule, firings.fire_at, now=now, missed=firings.missed)
     if firing is not None and firing.state is FiringState.SKIPPED:
-        promise(conn, firing.id, spec, now=now)
+        promise_of_firing(conn, firing.id, spec.addressees, now=now)
     return firing
 
 

@@ -18,11 +18,11 @@ from worker.observability.events import emit
 from worker.schedules.answers import write_answers, write_ours
 from worker.schedules.letter import headline, letter
 from worker.schedules.report import LISTED, report_of
-from worker.schedules.telling import promise
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_counts
 from worker.storage.engine import Connection, Database
 from worker.storage.firings import end_firing, keep_firing, open_firings, take_firing
+from worker.storage.notices import promise_of_firing
 from worker.storage.schedule_answers import answer_digests, settle_documents
 from worker.storage.schedules import get_schedule
 
@@ -102,7 +102,7 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
     def end(conn: Connection) -> bool:
         ended = end_firing(conn, firing.id, state, token=token, now=now, report=kept, reason=reason)
         if ended:
-            promise(conn, firing.id, schedule.spec, now=now)
+            promise_of_firing(conn, firing.id, schedule.spec.addressees, now=now)
         return ended
 
     ended = database.transact(end)

@@ -9,7 +9,7 @@ from tests.maintenance import tick
 from worker.domain.hosts import Health
 from worker.domain.jobs import JobState
 from worker.maintenance.hold import hosts_to_wake
-from worker.maintenance.hours import set_windows
+from worker.maintenance.windows import set_windows
 from worker.policy.windows import Windows, parse_windows
 from worker.quote.forecast import forecast
 from worker.storage.host_rows import read_hosts

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.answerer import MODELS, OUTPUT_TOKENS, TEXT, WINDOW, Request, State, take_request
-from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.kind import ReplyReader
 from worker.ollama.probe import read_loaded, read_models
 from worker.replies.bounds import Bounds
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.ollama.recordings import VERSIONS, Exchange, exchanges
 from worker.errors import Code, HostError
-from worker.kinds.chat.reader import ChatReader
+from worker.kinds.chat.kind import ChatReader
 from worker.replies.bounds import Bounds
 
 SCENES = ("chat", "chat-tools", "chat-window")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
-from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.kind import ReplyReader
 from worker.replies.bounds import Bounds
 
 STREAM = b"".join(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.ollama.recordings import VERSIONS, Exchange, all_generate, exchange
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
-from worker.kinds.generate.reader import ReplyReader
+from worker.kinds.generate.kind import ReplyReader
 from worker.replies.bounds import Bounds
 
 both_versions = pytest.mark.parametrize("version", VERSIONS)

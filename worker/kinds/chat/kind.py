@@ -10,7 +10,6 @@ from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
 from worker.errors import Code
 from worker.kinds.base import Answer, Ask, Expected, Kind, Place
-from worker.kinds.chat.reader import ChatReader
 from worker.kinds.chat.request import PATH, MessageTurns, forced_call, prompt_tokens, wire_body
 from worker.kinds.chat.tools import ask_with_tools
 from worker.kinds.speech import judged
@@ -18,6 +17,8 @@ from worker.kinds.structured import REPAIRS, Structured, ask_structured
 from worker.policy.context_window import answer_tokens
 from worker.replies.prompt_fit import least_tokens_of
 from worker.replies.read import read_reply
+from worker.replies.stream import TextReader
+from worker.replies.wording import bad_reply
 
 
 class Chat(Kind):
@@ -83,3 +84,17 @@ def _as_call(structured: Structured, request: Mapping[str, Any]) -> Structured:
         return structured
     call = forced_call(request["tools"], request["tool_choice"], result.parsed)
     return Structured(replace(result, answer="", parsed=None, tool_calls=(call,)), None)
+
+
+class ChatReader(TextReader):
+    """``content``, ``thinking`` and ``tool_calls`` stand in the ``message`` of a record."""
+
+    def _pieces(self, record: dict[str, Any], line: bytes) -> tuple[Any, Any]:
+        message = record.get("message")
+        if message is None:
+            return "", ""
+        if not isinstance(message, dict):
+            raise bad_reply("a message that is no object", line)
+        if message.get("tool_calls") is not None:
+            self._keep_calls(message["tool_calls"], line)
+        return message.get("content", ""), message.get("thinking", "")

@@ -10,14 +10,13 @@ from worker.domain.jobs import ClaimedJob
 from worker.domain.replies import Reply
 from worker.errors import Code
 from worker.kinds.base import Answer, Ask, Expected, Kind, Place
-from worker.kinds.generate.bodies import ContextTurns
-from worker.kinds.generate.reader import ReplyReader
-from worker.kinds.generate.request import PATH, context_problem, prompt_tokens, wire_request
+from worker.kinds.generate.request import PATH, ContextTurns, context_problem, prompt_tokens, wire_request
 from worker.kinds.speech import judged
 from worker.kinds.structured import REPAIRS, ask_structured
 from worker.policy.context_window import answer_tokens
 from worker.replies.prompt_fit import least_tokens_of
 from worker.replies.read import read_reply
+from worker.replies.stream import TextReader
 
 ELSEWHERE = timedelta(seconds=5)
 """Until a job may be tried again whose conversation was begun with other weights than this host has."""
@@ -90,3 +89,10 @@ def _expects_reasoning(body: Mapping[str, object]) -> bool | None:
     if body.get("raw") or body.get("template"):
         return None
     return True if body.get("think") else None
+
+
+class ReplyReader(TextReader):
+    """``response`` and ``thinking`` stand in the record itself."""
+
+    def _pieces(self, record: dict[str, Any], line: bytes) -> tuple[Any, Any]:
+        return record.get("response", ""), record.get("thinking", "")
