@@ -16,47 +16,22 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from api_schemas.job_line import (
-    CARAVAN_FIELDS,
-    FIELDS,
     IGNORED_FIELDS,
     PRIORITIES,
-    REQUEST_FIELDS,
-    JobLine,
     PriorityName,
     model_problem,
     without_null,
 )
 from api_schemas.job_problems import (
-    MOST_PROBLEMS,
-    PROBLEM_CODES,
     LineProblem,
     problems_of,
     unsupported_format,
 )
 from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
+from api_schemas.line_checks import CHAIN_FIELDS, chain_problems, parents_of, too_large, too_much_metadata
 from api_schemas.options import INT_OPTIONS, explicit_options, ignored
 from api_schemas.shapes import GENERATE, LineShape, shape_of
-
-__all__ = [
-    "CARAVAN_FIELDS",
-    "FIELDS",
-    "IGNORED_FIELDS",
-    "MOST_PROBLEMS",
-    "PRIORITIES",
-    "PROBLEM_CODES",
-    "REQUEST_FIELDS",
-    "JobDefaults",
-    "JobLine",
-    "Limits",
-    "LineProblem",
-    "LineShape",
-    "ParsedLine",
-    "PriorityName",
-    "check_defaults",
-    "overridden",
-    "read_job_line",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +168,6 @@ def _probable(data: bytes, shapes: Sequence[LineShape]) -> LineShape:
     return shapes[0]
 
 
-_CHAIN_FIELDS = frozenset({"carry", "after_failed", "combine"})
-
-
 class _Names(NamedTuple):
     """What the names of a line's fields tell without its values."""
 
@@ -215,7 +187,7 @@ def _sorted_out(shape: LineShape, names: frozenset[str]) -> _Names:
         tuple(name for name in shape.request if name in names),
         tuple(name for name in shape.models if name in names),
         tuple(name for name in IGNORED_FIELDS if name in names),
-        not _CHAIN_FIELDS.isdisjoint(names),
+        not CHAIN_FIELDS.isdisjoint(names),
     )
 
 
@@ -286,13 +258,13 @@ def _finish(
     if expires and deadline is None:
         message = "deadline: missing; say when the job expires"
         problems.append(LineProblem(line, "deadline", "missing", message))
-    after = _parents(fields["after"])
-    if after or (names.follows and any(fields.get(name) is not None for name in _CHAIN_FIELDS)):
-        problems += _chain_problems(shape, fields, request, after, line)
+    after = parents_of(fields["after"])
+    if after or (names.follows and any(fields.get(name) is not None for name in CHAIN_FIELDS)):
+        problems += chain_problems(shape, fields, request, after, line)
     if size > limits.max_prompt_bytes:
-        problems += _too_large(shape, fields, limits.max_prompt_bytes, line)
+        problems += too_large(shape, fields, limits.max_prompt_bytes, line)
     if size > limits.max_metadata_bytes and fields["metadata"] is not None:
-        problems += _too_much_metadata(fields["metadata"], limits.max_metadata_bytes, line)
+        problems += too_much_metadata(fields["metadata"], limits.max_metadata_bytes, line)
     if problems or model is None:
         return problems
     return ParsedLine(
@@ -361,69 +333,6 @@ def _takes(request: Mapping[str, Any], name: str) -> bool:
     if name == "repairs":
         return "format" in request
     return not (request.get("raw") and name in ("system", "template"))
-
-
-def _parents(after: str | int | list[str | int] | None) -> tuple[str | int, ...]:
-    if after is None:
-        return ()
-    return tuple(dict.fromkeys(after)) if isinstance(after, list) else (after,)
-
-
-def _chain_problems(
-    shape: LineShape,
-    fields: Mapping[str, Any],
-    request: Mapping[str, Any],
-    after: tuple[str | int, ...],
-    line: int,
-) -> list[LineProblem]:
-    """What contradicts itself of a job that follows another."""
-    if not after:
-        name = next(one for one in ("carry", "after_failed", "combine") if fields.get(one) is not None)
-        return [LineProblem(line, name, "conflict", f"{name}: means nothing without after")]
-    if (fields["custom_id"] or f"line-{line}") in after:
-        return [LineProblem(line, "after", "conflict", "after: a job cannot wait for itself")]
-    if fields.get("combine") is not None:
-        if fields["carry"] != "context":
-            return []
-        message = "combine: the prompt is made of answers, which excludes carry: context"
-        return [LineProblem(line, "combine", "conflict", message)]
-    if shape.carries is None and fields["carry"] == "context":
-        message = f"carry: {shape.kind} has nothing to go on with; leave carry out, it only waits"
-        return [LineProblem(line, "carry", "conflict", message)]
-    if fields["carry"] == "none" or shape.carries is None:
-        return []
-    if len(after) > 1:
-        if fields["carry"] is None:
-            return []
-        message = f"carry: {len(after)} jobs have {len(after)} contexts; only one can be gone on from"
-        return [LineProblem(line, "carry", "conflict", message)]
-    excluded = [name for name in ("raw", "context") if request.get(name)]
-    if excluded:
-        message = (
-            f"after: goes on from the context of that job, which excludes {' and '.join(excluded)}; "
-            "carry none only waits for it"
-        )
-        return [LineProblem(line, "after", "conflict", message)]
-    return []
-
-
-def _too_large(shape: LineShape, fields: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
-    problems = []
-    for name, text in shape.texts(fields):
-        if len(text) * 4 > limit and (size := len(text.encode())) > limit:
-            message = (
-                f"{name}: {size:,} bytes, at most {limit:,} are allowed; split the text or raise the limit"
-            )
-            problems.append(LineProblem(line, name, "too_large", message))
-    return problems
-
-
-def _too_much_metadata(metadata: Mapping[str, Any], limit: int, line: int) -> list[LineProblem]:
-    size = len(json.dumps(metadata, ensure_ascii=False).encode())
-    if size <= limit:
-        return []
-    message = f"metadata: {size:,} bytes, at most {limit:,} are allowed; it is kept with every result"
-    return [LineProblem(line, "metadata", "too_large", message)]
 
 
 def _read_carefully(

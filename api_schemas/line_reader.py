@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from api_schemas.job_line import LONGEST_ID
-from api_schemas.jobs import NO_DEFAULTS, JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import NO_DEFAULTS, JobDefaults, ParsedLine, overridden, read_job_line
 from api_schemas.json_text import repeated_name
 from api_schemas.shapes import GENERATE, LineShape
 

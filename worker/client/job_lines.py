@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any, cast
 
-from api_schemas.jobs import FIELDS
+from api_schemas.job_line import FIELDS
 from api_schemas.python_values import job_fields, json_text, plain_value
 from api_schemas.shapes import shape_of
 from worker.documents.job_lines import job_values

@@ -91,7 +91,7 @@ class ScheduleSpec:
 
     @property
     def addressees(self) -> tuple[Addressee, ...]:
-        """Those who are told of the end of a firing."""
+        """Of the messages about the end of a firing."""
         when: When = "always" if self.notify == "always" else "failure"
         return (
             *(Addressee(Channel.MAIL, address, when) for address in self.mail_to),

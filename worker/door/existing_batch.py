@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from api_schemas.jobs import PRIORITIES
+from api_schemas.job_line import PRIORITIES
 from api_schemas.submissions import Submission
 from worker.clock import Clock
 from worker.domain.batches import Batch

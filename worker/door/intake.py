@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
-from api_schemas.jobs import LineProblem, ParsedLine
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import ParsedLine
 from api_schemas.line_reader import LineReader
 from api_schemas.submissions import Submission
 from worker.domain.jobs import After, NewJob

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from api_schemas.jobs import IGNORED_FIELDS, ParsedLine
+from api_schemas.job_line import IGNORED_FIELDS
+from api_schemas.jobs import ParsedLine
 from worker.documents.row import QUIRKS
 from worker.door.rows import InputLine
 

@@ -7,7 +7,8 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from api_schemas.jobs import CARAVAN_FIELDS, REQUEST_FIELDS, check_defaults
+from api_schemas.job_line import CARAVAN_FIELDS, REQUEST_FIELDS
+from api_schemas.jobs import check_defaults
 from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.shapes import shape_of
 from api_schemas.submissions import Submission

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
-from api_schemas.jobs import PRIORITIES, JobDefaults, check_defaults
+from api_schemas.job_line import PRIORITIES
+from api_schemas.jobs import JobDefaults, check_defaults
 from worker.documents.encodings import named_encoding, read_text
 from worker.documents.patterns import compiled
 from worker.documents.read import Rules, Scans

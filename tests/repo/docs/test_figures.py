@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.jobs import JobDefaults, LineProblem, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import JobDefaults, read_job_line
 from tests.repo.docs.pages import PAGES, blocks_of
 from worker.cli.exits import explain
 from worker.errors import InputRefused, Problem, SettingsRefused

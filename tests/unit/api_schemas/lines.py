@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from api_schemas.jobs import LineProblem, ParsedLine, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import ParsedLine, read_job_line
 
 
 def read(raw: bytes | str, **given: Any) -> ParsedLine:

@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api_schemas.job_problems import PROBLEM_CODES
-from api_schemas.jobs import (
-    FIELDS,
-    MOST_PROBLEMS,
-    JobDefaults,
-    Limits,
-    LineProblem,
-    ParsedLine,
-    read_job_line,
-)
+from api_schemas.job_line import FIELDS
+from api_schemas.job_problems import MOST_PROBLEMS, PROBLEM_CODES, LineProblem
+from api_schemas.jobs import JobDefaults, Limits, ParsedLine, read_job_line
 from api_schemas.options import Options
 
 DEFAULTS = JobDefaults(model="m")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api_schemas import line_reader
-from api_schemas.jobs import JobDefaults, LineProblem, ParsedLine, overridden, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import JobDefaults, ParsedLine, overridden, read_job_line
 from api_schemas.line_reader import MOST_KEPT, LineReader
 from api_schemas.shapes import CHAT, EMBED, GENERATE
 from tests.unit.api_schemas.test_fuzz_job_lines import DEFAULTS, lines, reproducible, values

@@ -5,12 +5,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from api_schemas.jobs import (
-    FIELDS,
-    PROBLEM_CODES,
-    ParsedLine,
-    read_job_line,
-)
+from api_schemas.job_line import FIELDS
+from api_schemas.job_problems import PROBLEM_CODES
+from api_schemas.jobs import ParsedLine, read_job_line
 from api_schemas.options import Options
 from api_schemas.publish import schemas, tables
 from api_schemas.results import ResultLine

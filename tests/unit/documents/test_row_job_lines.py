@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from api_schemas.jobs import FIELDS, ParsedLine, read_job_line
+from api_schemas.job_line import FIELDS
+from api_schemas.jobs import ParsedLine, read_job_line
 from worker.documents.job_lines import column_problems, job_values
 
 

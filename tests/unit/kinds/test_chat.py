@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from api_schemas.jobs import LineProblem, ParsedLine, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import ParsedLine, read_job_line
 from worker.domain.attempts import Failed, Outcome, Succeeded
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import ClaimedJob, NewJob, Priority

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_schemas.jobs import LineProblem, ParsedLine, read_job_line
+from api_schemas.job_problems import LineProblem
+from api_schemas.jobs import ParsedLine, read_job_line
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import ClaimedJob, Priority
 from worker.errors import Code, HostError
