@@ -120,16 +120,16 @@ def read_document(
     """
     with nullcontext(reader) if reader is not None else Reader() as using:
         documents, _ = _read(source, _bytes_of(source), using, rules)
-    if not documents:
+    if not documents or not isinstance(documents[0], Document):
         raise DocumentRefused(source.path, "no_text", "holds no text of its own")
     return documents[0]
 
 
 def _read(
     source: DocumentFile, data: bytes, reader: Reader, rules: Rules
-) -> tuple[list[Document], list[tuple[str, bytes]]]:
-    """The document, of a workbook each sheet, of an archive none; and the names and bytes of what is attached to it or packed
-    in it. Raises DocumentRefused."""
+) -> tuple[list[Document | DocumentRefused], list[tuple[str, bytes]]]:
+    """The document, of a workbook each sheet, of an archive what cannot be unpacked; and the names and bytes of what it holds
+    besides. Raises DocumentRefused."""
     content = _extracted(source, data, reader, rules)
     if content is None and rules.scans == "images" and ending_of(source.name) in IMAGES:
         return [_numbered(_picture(source, data))], []
@@ -155,7 +155,10 @@ def _read(
         document = _numbered(
             replace(document, image_pages=document.blank_pages, render=_renders(source, data, reader))
         )
-    return [document] if document.text.strip() else [], attached
+    if document.text.strip():
+        return [document], attached
+    inside = ((document_name(name), *why) for name, *why in content.get("refused", ()))
+    return [DocumentRefused(f"{source.path}/{name}", *why) for name, *why in inside], attached
 
 
 def _extracted(source: DocumentFile, data: bytes, reader: Reader, rules: Rules) -> dict[str, Any] | None:

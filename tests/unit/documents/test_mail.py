@@ -139,3 +139,37 @@ def test_parts_nested_too_deeply_are_refused() -> None:
         read(f"Subject: s\n{head}Content-Type: text/plain\n\ntext\n")
 
     assert refused.value.code == "too_large"
+
+
+def test_headers_and_names_of_raw_bytes_are_read_as_utf8_or_windows() -> None:
+    body = (
+        "Content-Type: multipart/mixed; boundary=B\n\n--B\nContent-Type: text/plain\n\nText\n--B\n"
+        'Content-Type: text/csv; name="Übersicht.csv"\n\na,b\n--B--\n'
+    )
+    for encoding in ("utf-8", "cp1252"):
+        mail = read(f"From: Jürgen <a@b>\nSubject: Grüße\n{body}".encode(encoding))
+
+        assert str(mail["text"]).startswith("From: Jürgen <a@b>\nSubject: Grüße\n\nText\n")
+        assert [name for name, _ in mail["attachments"]] == ["Übersicht.csv"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/mixed; boundary=other", "multipart/alternative", "text/enriched", "text/x-unknown"]
+)
+def test_a_text_of_unknown_kind_or_with_a_wrong_boundary_is_shown(kind: str) -> None:
+    mail = read(f"Subject: s\nContent-Type: {kind}\n\n--B\nContent-Type: text/plain\n\nThe text.\n--B--\n")
+
+    assert "The text." in str(mail["text"])
+    assert mail["attachments"] == []
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16le", "utf-16be"])
+@pytest.mark.parametrize("written", ["utf-16-le", "utf-16-be"])
+def test_a_mark_of_byte_order_in_a_part_wins_over_its_label(charset: str, written: str) -> None:
+    text = base64.b64encode("\ufeffGrüße".encode(written)).decode()
+
+    mail = read(
+        f"Subject: s\nContent-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: base64\n\n{text}\n"
+    )
+
+    assert mail["text"] == "Subject: s\n\nGrüße\n"

@@ -1,16 +1,18 @@
 """Office documents, archives and workbooks as documents: what they say, each sheet and file on its own."""
 
+import io
 import socket
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.made_office import epub, open_document, outlook, packed, pptx
+from worker.documents.formats.archive import read_archive
 from worker.documents.formats.limits import Refused
-from worker.documents.formats.office import read_archive
 from worker.documents.formats.reading import read_bytes
 from worker.documents.read import Document, Rules, read_all
 from worker.documents.sources import DocumentFile
@@ -220,7 +222,7 @@ def test_what_is_damaged_or_empty_is_refused_by_name(name: str, data: bytes, cod
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.documents.formats.office.MOST_ARCHIVED", 1000)
+    monkeypatch.setattr("worker.documents.formats.archive.MOST_ARCHIVED", 1000)
 
     with pytest.raises(Refused, match="more than 1,000 bytes"):
         read_archive(packed(a="x" * 600, b="x" * 600))
@@ -239,3 +241,54 @@ def test_what_reads_documents_has_no_network() -> None:
         ).stdout.split()
 
     assert said in (["True", "refused"], ["False", "connected"])
+
+
+def test_two_files_of_one_name_in_an_archive_are_two_documents(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.txt", "First.")
+        archive.writestr("b.txt", "Second.")
+    data = out.getvalue().replace(b"b.txt", b"a.txt")
+
+    read = list(read_all(found(tmp_path, "all.zip", data)))
+
+    texts = {one.name: one.text for one in read if isinstance(one, Document)}
+    assert texts == {"all.zip/a.txt": "First.", "all.zip/a~2.txt": "Second."}
+
+
+def test_a_damaged_file_of_an_archive_costs_only_itself(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("good.txt", "Good.")
+        archive.writestr("bad.txt", "bad " * 1000)
+    data = bytearray(out.getvalue())
+    start = data.index(b"bad.txt") + len("bad.txt")
+    data[start : start + 8] = b"\xff" * 8
+
+    read = list(read_all(found(tmp_path, "all.zip", bytes(data))))
+
+    assert [one.name for one in read if isinstance(one, Document)] == ["all.zip/good.txt"]
+    refused = [one for one in read if isinstance(one, DocumentRefused)]
+    assert [(one.code, str(one.path).endswith("all.zip/bad.txt")) for one in refused] == [
+        ("unreadable", True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("中文合同说明书.txt", "gbk"),
+        ("日本語のメモ.txt", "cp932"),
+        ("café.txt", "utf-8"),
+        ("café.txt", "cp437"),
+        ("Übersicht der Gebäude.txt", "cp437"),
+    ],
+)
+def test_names_of_old_archives_are_read_in_the_encoding_they_were_written_in(
+    name: str, encoding: str
+) -> None:
+    raw = name.encode(encoding)
+    plain = "x" * len(raw)
+    data = packed(**{plain: "Text."}).replace(plain.encode(), raw)
+
+    assert [attached for attached, _ in read_archive(data)["attachments"]] == [name]

@@ -17,7 +17,8 @@ IMAGE_SIDE = 4096
 """Pixels."""
 
 Content = dict[str, Any]
-"""What a reader returns: ``text``, ``pages`` (or None), ``metadata``, ``encoding`` and, of a mail, ``attachments``."""
+"""What a reader returns: ``text``, ``pages`` (or None), ``metadata``, ``encoding``; of a mail and an archive ``attachments``, and
+``refused``: name, code and message of those that cannot be read."""
 
 
 class Refused(Exception):
@@ -56,3 +57,22 @@ def check_size(size: int) -> None:
     """Raises Refused for more characters than are read of a document."""
     if size > MOST_TEXT:
         raise Refused("too_large", f"more than {MOST_TEXT:,} characters; split the document")
+
+
+def distinct(names: list[str]) -> list[str]:
+    """The names, those that come again with a number.
+
+    >>> distinct(["a.pdf", "a.pdf", "b"])
+    ['a.pdf', 'a~2.pdf', 'b']
+    """
+    taken: set[str] = set()
+    distinct = []
+    for name in names:
+        stem, dot, ending = name.rpartition(".")
+        number, fresh = 1, name
+        while fresh in taken:
+            number += 1
+            fresh = f"{stem}~{number}.{ending}" if dot else f"{name}~{number}"
+        taken.add(fresh)
+        distinct.append(fresh)
+    return distinct

@@ -1,6 +1,7 @@
 """E-mail: its headers, its best body, and its attachments, which are documents of their own."""
 
 import base64
+import codecs
 import re
 from email import policy
 from email.header import decode_header
@@ -11,7 +12,7 @@ from typing import Any
 
 from worker.documents.encodings import decoded
 from worker.documents.formats.charsets import codec_of, decode_named
-from worker.documents.formats.limits import Content, Refused, clean, content
+from worker.documents.formats.limits import Content, Refused, clean, content, distinct
 
 MOST_ATTACHMENTS = 500
 MOST_PARTS = 5_000
@@ -31,9 +32,16 @@ _ENDINGS = {"text/plain": ".txt", "text/html": ".html", "text/calendar": ".ics",
             "text/vcard": ".vcf"}  # fmt: skip
 
 
+class _RawHeaders(policy.Compat32):
+    """Headers as they are written: of bytes beyond ASCII the standard library makes U+FFFD."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:  # type: ignore[override]
+        return value
+
+
 def read_mail(data: bytes, encoding: str | None) -> Content:
     """Headers and body as text; ``attachments`` has name and base64 of each. Raises Refused."""
-    message = BytesParser(policy=policy.compat32).parsebytes(data.lstrip(b"\xef\xbb\xbf\r\n"))
+    message = BytesParser(policy=_RawHeaders()).parsebytes(data.lstrip(b"\xef\xbb\xbf\r\n"))
     if not any(name in message for name in ("From", "To", "Subject", "Date", "Received", "MIME-Version")):
         raise Refused("unreadable", "not an e-mail: it has no headers; save the message as .eml")
     parts = _Parts(encoding)
@@ -52,7 +60,7 @@ def read_mail(data: bytes, encoding: str | None) -> Content:
             metadata["date"] = parsedate_to_datetime(str(date)).isoformat()
     except (ValueError, TypeError, IndexError, OverflowError):
         pass  # an odd date stays as it is written
-    names = _distinct([name for name, _ in parts.attachments])
+    names = distinct([name for name, _ in parts.attachments])
     if names:
         metadata["attachments"] = names[:200]
     if parts.pictures:
@@ -103,7 +111,7 @@ class _Parts:
                     self.take(inner_part, depth + 1, related=kind == "multipart/related")
         elif kind in _PROTOCOL:
             pass
-        elif kind in ("text/plain", "text/html") and not _is_attached(part):
+        elif _is_shown(kind) and not _is_attached(part):
             self._texts.append(self._text(part))
         elif kind.startswith("image/") and (_is_inline(part) or (related and part.get("Content-ID"))):
             self.pictures.append(_name(part, len(self.pictures) + 1))
@@ -185,7 +193,7 @@ class _Parts:
             and self._encoding is None
             and not (codec in ("ascii", "cp1252") and _is_utf8(data))
         ):
-            return clean(_lenient(data, codec)), codec
+            return clean(_lenient(data, codec)).removeprefix("\ufeff"), codec
         try:
             text, name = decoded(data, self._encoding)
         except ValueError as error:
@@ -197,7 +205,9 @@ class _Parts:
 
 
 def _lenient(data: bytes, codec: str) -> str:
-    """As mail programs show it: a byte that does not fit is U+FFFD."""
+    """As mail programs show it: a byte that does not fit is U+FFFD, and a mark says the order of bytes better than a label."""
+    if codec.startswith("utf-16") and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        codec = "utf-16"
     try:
         return decode_named(data, codec)
     except UnicodeDecodeError:
@@ -221,6 +231,14 @@ def _inner(part: Message) -> Message | None:
     """The message that a part holds."""
     payload = part.get_payload()
     return payload[0] if isinstance(payload, list) and payload and isinstance(payload[0], Message) else None
+
+
+def _is_shown(kind: str) -> bool:
+    """Whether a part of this kind is text of the message: also a kind of text that nobody knows (RFC 2046, 4.1.4), and parts that
+    no boundary divides."""
+    if kind in ("text/plain", "text/html"):
+        return True
+    return kind.startswith("multipart/") or (kind.startswith("text/") and kind not in _ENDINGS)
 
 
 def _is_attached(part: Message) -> bool:
@@ -249,25 +267,6 @@ def _name(part: Message, number: int) -> str:
     if ending and (kind == "message/rfc822" or "." not in name) and not name.lower().endswith(ending):
         name += ending
     return name[:150] if len(name) <= 150 else name[:100] + name[-50:]
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """The names, those that come again with a number.
-
-    >>> _distinct(["a.pdf", "a.pdf", "b"])
-    ['a.pdf', 'a~2.pdf', 'b']
-    """
-    taken: set[str] = set()
-    distinct = []
-    for name in names:
-        stem, dot, ending = name.rpartition(".")
-        number, fresh = 1, name
-        while fresh in taken:
-            number += 1
-            fresh = f"{stem}~{number}.{ending}" if dot else f"{name}~{number}"
-        taken.add(fresh)
-        distinct.append(fresh)
-    return distinct
 
 
 def _header(message: Message, name: str) -> str:

@@ -1,20 +1,13 @@
-"""Office documents, e-books and Outlook messages, by kreuzberg; archives, by the standard library.
+"""Office documents and Outlook messages, by kreuzberg.
 
 kreuzberg is given bytes and a kind. Its own cache and its recognition of pictures are off: it writes nothing and fetches nothing.
 """
 
-import base64
-import io
-import zipfile
 from typing import Any
 
 from worker.documents.formats.kinds import OFFICE
-from worker.documents.formats.limits import MOST_UNPACKED, Content, Refused, check_size, clean, content
-from worker.documents.leave_out import is_litter
+from worker.documents.formats.limits import Content, Refused, check_size, clean, content
 
-MOST_FILES = 2_000
-MOST_ARCHIVED = MOST_UNPACKED // 2
-"""Bytes of all files of an archive: they leave the child in base64."""
 _METADATA = ("title", "authors", "subject", "keywords", "language", "created_at", "modified_at")
 
 
@@ -81,34 +74,3 @@ def sheets_of(text: str, names: list[str]) -> list[tuple[str, str]]:
 
 def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
     return {name: properties[name] for name in _METADATA if properties.get(name)}
-
-
-def read_archive(data: bytes) -> Content:
-    """The files of an archive as attachments, without a text of its own. Raises Refused."""
-    attached: list[tuple[str, str]] = []
-    total = 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [
-                member
-                for member in archive.infolist()
-                if not member.is_dir() and not is_litter(member.filename)
-            ]
-            if len(entries) > MOST_FILES:
-                raise Refused("too_large", f"{len(entries):,} files, at most {MOST_FILES:,} are read")
-            if any(member.flag_bits & 1 for member in entries):
-                raise Refused("encrypted", "it opens with a password only")
-            for entry in entries:
-                with archive.open(entry) as file:
-                    part = file.read(MOST_ARCHIVED - total + 1)
-                total += len(part)
-                if total > MOST_ARCHIVED:
-                    raise Refused("too_large", f"more than {MOST_ARCHIVED:,} bytes when it is unpacked")
-                attached.append((entry.filename, base64.b64encode(part).decode()))
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
-        raise Refused("unreadable", f"a damaged archive: {error}") from error
-    if not attached:
-        raise Refused("empty", "the archive holds no files")
-    document = content("")
-    document["attachments"] = attached
-    return document

@@ -28,7 +28,7 @@ def read_bytes(data: bytes, name: str, encoding: str | None = None) -> Content:
         raise Refused("unreadable", message) from error
     if len(content["text"]) > MOST_TEXT:
         raise Refused("too_large", f"{len(content['text']):,} characters, at most {MOST_TEXT:,} are read")
-    if not content["text"].strip() and not content.get("attachments"):
+    if not content["text"].strip() and not (content.get("attachments") or content.get("refused")):
         raise Refused("no_text", "holds no text")
     content["metadata"] = bounded_metadata(content["metadata"])
     return content
@@ -61,7 +61,7 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
 
         return read_mail
     if media_type == kinds.ZIP:
-        from worker.documents.formats.office import read_archive
+        from worker.documents.formats.archive import read_archive
 
         return lambda data, encoding: read_archive(data)
     if media_type == kinds.OFFICE[".odp"]:
