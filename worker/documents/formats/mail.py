@@ -35,7 +35,7 @@ _ENDINGS = {"text/plain": ".txt", "text/html": ".html", "text/calendar": ".ics",
 class _RawHeaders(policy.Compat32):
     """Headers as they are written: of bytes beyond ASCII the standard library makes U+FFFD."""
 
-    def header_fetch_parse(self, name: str, value: str) -> str:  # type: ignore[override]
+    def header_fetch_parse(self, name: str, value: str) -> str:
         return value
 
 
