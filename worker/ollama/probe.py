@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,8 @@ class ModelDetails:
 
 _LONGEST_NAME = 600
 """Characters: host, namespace, model and tag are bounded by a server too (``types/model/name.go``)."""
+_AT_ONCE = 4
+"""Models that a host is asked about together: an older server reads a file of megabytes for each."""
 _OF_THE_HOST, _AWAY = (401, 407), (Code.HOST_BUSY, Code.HOST_UNREACHABLE)
 """What says nothing of a model, but of the host, or of a proxy before it."""
 _LOAD_TIME = frozenset(RUNNER_OPTIONS) - {"num_ctx"}
@@ -75,19 +78,10 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
     if len(entries) > MOST_MODELS:
         raise bad_reply(f"{len(entries):,} models, more than {MOST_MODELS:,}")
     models = []
-    seen = set()
-    alike = Counter(_kind(entry) for entry in entries)
+    shown = _show_all(ask, entries, cache)
     for entry in entries:
         name, digest = _text(entry, "name", "model"), _digest(entry)
-        digest = digest if _is_name(digest) else ""
-        seen.add(digest)
-        details = cache.get(digest) or _details_of(entry)
-        if details is None or (details.weights is None and digest not in cache and alike[_kind(entry)] > 1):
-            # asked too where another model could be the same one under another name
-            details = _show(ask, name) or details
-            if digest and details is not None:
-                cache[digest] = details
-        details = details or ModelDetails()
+        details = cache.get(digest) or shown.get(name) or _details_of(entry) or ModelDetails()
         if details.generates:
             size = _positive(entry.get("size")) or 0
             models.append(
@@ -104,9 +98,27 @@ def read_models(ask: Ask, cache: dict[str, ModelDetails]) -> list[HostModel]:
                     details.capabilities,
                 )
             )
-    for digest in set(cache) - seen:
+    for digest in set(cache) - {_digest(entry) for entry in entries}:
         cache.pop(digest, None)
     return models
+
+
+def _show_all(
+    ask: Ask, entries: Sequence[Mapping[str, Any]], cache: dict[str, ModelDetails]
+) -> dict[str, ModelDetails | None]:
+    """What ``/api/show`` says of the models that are to be asked about, by name, some at a time; kept by digest too."""
+    alike = Counter(_kind(entry) for entry in entries)
+    unknown: dict[str, str] = {}  # a digest, or the name where there is none → a name
+    for entry in entries:
+        digest = _digest(entry)
+        # asked too where another model could be the same one under another name
+        if digest not in cache and (_details_of(entry) is None or alike[_kind(entry)] > 1):
+            name = _text(entry, "name", "model")
+            unknown.setdefault(digest or f"name {name}", name)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(unknown)) or 1) as threads:
+        shown = dict(zip(unknown, threads.map(lambda name: _show(ask, name), unknown.values()), strict=True))
+    cache.update({key: details for key, details in shown.items() if details and not key.startswith("name ")})
+    return {unknown[key]: details for key, details in shown.items()}
 
 
 def _details_of(entry: Mapping[str, Any]) -> ModelDetails | None:
@@ -223,8 +235,9 @@ def _text(entry: Mapping[str, Any], *names: str, default: str | None = None) -> 
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
-    """Its digits alone: some servers write the algorithm before them."""
-    return _text(entry, "digest", default="").removeprefix("sha256:")
+    """Its digits alone, as some servers write the algorithm before them; empty for what no terminal may show."""
+    digest = _text(entry, "digest", default="").removeprefix("sha256:")
+    return digest if _is_name(digest) else ""
 
 
 def _moment(value: object) -> datetime | None:

@@ -1,6 +1,7 @@
 """Loads, unloads and looks at a host, byte for byte."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -335,6 +336,37 @@ def test_a_host_that_lets_nobody_in_is_not_taken_for_one_without_details(status:
         with pytest.raises(HostError):
             gpu.models()
         gpu.close()
+
+
+MANY = body({"models": [{"name": f"m:{n}", "digest": f"d{n}"} for n in range(200)]})
+
+
+def test_an_older_server_with_many_models_is_asked_about_some_at_a_time() -> None:
+    together = threading.Barrier(4)
+
+    def answer(request: Request) -> Sequence[Action]:
+        if request.path == "/api/tags":
+            return MANY
+        together.wait(5)
+        return body({"capabilities": ["completion"], "modelfile": f"FROM /{request.body['model']}"})
+
+    with scripted(answer) as host:
+        gpu = OllamaHost(host.url)
+        models = gpu.models()
+        gpu.close()
+
+    assert [(model.name, model.digest) for model in models] == [(f"m:{n}", f"d{n}") for n in range(200)]
+    assert len({model.weights for model in models}) == 200
+
+
+def test_a_host_that_goes_away_is_not_asked_about_the_rest_of_its_models() -> None:
+    with scripted(answers(tags=MANY, show=[Close()])) as host:
+        gpu = OllamaHost(host.url)
+        with pytest.raises(HostError):
+            gpu.models()
+        gpu.close()
+
+    assert host.paths().count("/api/show") < 50
 
 
 def test_a_digest_is_the_same_with_and_without_its_algorithm() -> None:
