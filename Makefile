@@ -89,7 +89,10 @@ overhead: $(STAMP) ## Measure what the queue itself costs, beside a plain Celery
 reference: $(STAMP) ## Write the generated pages and tables of docs/ anew, after a change of what they describe
 	$(BIN)/python -m tests.repo.docs.tables
 
+screens: $(STAMP) ## Record the screens of docs/ anew, after a change of what run, watch, status or explain show
+	$(BIN)/uv run --no-sync --with pyte python -m benchmarks.screens
+
 docs: $(STAMP) ## Build the documentation site into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead reference docs
+.PHONY: help venv demo test test-faults test-all coverage lint check fmt bench soak mutants overhead reference screens docs

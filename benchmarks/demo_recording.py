@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "demo.svg"
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs" / "demo.svg"
+TITLE = "A recording of caravan demo: 132 jobs over three models on two simulated hosts"
 COLUMNS, ROWS = 84, 30
 CELL, LINE, EDGE = 7.8, 17, 12
 """Pixels: width of a character, height of a line, margin."""
@@ -49,14 +51,14 @@ def record(command: Sequence[str]) -> list[Frame]:
     stream = pyte.ByteStream(screen)
     _type(stream, f"$ {' '.join(command)}\r\n")
     frames, shown = [], time.monotonic()
-    lines = _lines(screen)
+    lines = lines_of(screen)
     for output in _outputs(command):
         now = time.monotonic()
-        if now - shown >= SHORTEST and (seen := _lines(screen)) != lines:
+        if now - shown >= SHORTEST and (seen := lines_of(screen)) != lines:
             frames.append(Frame(lines, min(now - shown, LONGEST)))
             lines, shown = seen, now
         stream.feed(output)
-    return [*frames, Frame(lines, SHORTEST), Frame(_lines(screen), LAST)]
+    return [*frames, Frame(lines, SHORTEST), Frame(lines_of(screen), LAST)]
 
 
 def _type(stream: object, text: str) -> None:
@@ -87,15 +89,15 @@ def _outputs(command: Sequence[str]) -> Iterator[bytes]:
             raise
 
 
-def _lines(screen: object) -> tuple[tuple[Run, ...], ...]:
+def lines_of(screen: object, columns: int = COLUMNS, rows: int = ROWS) -> tuple[tuple[Run, ...], ...]:
     """The screen as runs of characters of one colour."""
     buffer = screen.buffer  # type: ignore[attr-defined]
-    return tuple(tuple(_runs(buffer[row])) for row in range(ROWS))
+    return tuple(tuple(_runs(buffer[row], columns)) for row in range(rows))
 
 
-def _runs(row: object) -> Iterator[Run]:
+def _runs(row: object, columns: int) -> Iterator[Run]:
     start, text, style = 0, "", ("default", False)
-    for column in range(COLUMNS):
+    for column in range(columns):
         cell = row[column]  # type: ignore[index]
         if (cell.fg, cell.bold) != style:
             if text.strip():
@@ -106,9 +108,10 @@ def _runs(row: object) -> Iterator[Run]:
         yield start, text.rstrip(), style[0], style[1]
 
 
-def picture(frames: Sequence[Frame]) -> str:
+def picture(frames: Sequence[Frame], title: str = TITLE, columns: int = COLUMNS) -> str:
     """The SVG: every frame beside the one before, and an animation that steps from one to the next."""
-    width, height = COLUMNS * CELL + 2 * EDGE, ROWS * LINE + 2 * EDGE
+    rows = max(row for frame in frames for row, line in enumerate(frame.lines, start=1) if line)
+    width, height = columns * CELL + 2 * EDGE, rows * LINE + 2 * EDGE
     total = sum(frame.seconds for frame in frames)
     names: dict[tuple[Run, ...], str] = {}
     drawn, steps, at = [], [], 0.0
@@ -122,8 +125,8 @@ def picture(frames: Sequence[Frame]) -> str:
         steps.append(f"{100 * at / total:.3f}%{{transform:translateX({-number * width:.0f}px)}}")
         at += frame.seconds
     end = -(len(frames) - 1) * width
-    style = (
-        f"text{{font:13px ui-monospace,Menlo,Consolas,monospace;white-space:pre;fill:{PLAIN}}}"
+    style = f"text{{font:13px ui-monospace,Menlo,Consolas,monospace;white-space:pre;fill:{PLAIN}}}"
+    film = (
         f"@keyframes show{{{''.join(steps)}}}"
         f"#film{{animation:show {total:.1f}s step-end infinite}}"
         f"@media(prefers-reduced-motion){{#film{{animation:none;transform:translateX({end:.0f}px)}}}}"
@@ -132,8 +135,8 @@ def picture(frames: Sequence[Frame]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}">',
-            "<title>A recording of caravan demo: 132 jobs over three models on two simulated hosts</title>",
-            f"<style>{style}</style>",
+            f"<title>{escape(title)}</title>",
+            f"<style>{style}{film if len(frames) > 1 else ''}</style>",
             f"<defs>{''.join(lines)}</defs>",
             f'<rect width="100%" height="100%" rx="8" fill="{GROUND}"/>',
             f'<g id="film">{"".join(drawn)}</g>',

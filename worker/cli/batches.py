@@ -12,6 +12,7 @@ from worker.cli.exits import finished_code
 from worker.cli.json_output import ALL, AsJson, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
+from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.explain.situation import hours_of
@@ -68,7 +69,10 @@ def status(
             shown = limit or (ALL if json_ else MOST_LINES)
             listed = list_batches(conn, shown + 1, states=states)
             progresses = [batch_progress(conn, one.id) for one in listed[:shown]]
-            _print_batches(progresses, as_json=json_, of_some=states is not None)
+            flawed = (
+                [] if json_ else [answer_counts(conn, listed_batch.id) for listed_batch in listed[:shown]]
+            )
+            _print_batches(progresses, flawed, as_json=json_, of_some=states is not None)
             say_more(len(listed), shown, "batches")
             if not json_ and states is None:
                 _print_schedules(conn)
@@ -164,7 +168,10 @@ def _failures(conn: "Connection", progress: BatchProgress, *, most: int) -> list
     ]
 
 
-def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool = False) -> None:
+def _print_batches(
+    batches: list[BatchProgress], flaws: list[AnswerCounts], *, as_json: bool, of_some: bool = False
+) -> None:
+    """A row for each batch; ``flaws`` are the answers of each that somebody should look at, shown where there are any."""
     if as_json:
         from worker.exports.output.batches import batch_output
 
@@ -179,13 +186,15 @@ def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     narrow = width is not None and width < NARROW
+    flaw_names = [name for name in ("cut", "empty", "unfit") if any(getattr(flaw, name) for flaw in flaws)]
     rows = []
-    for progress in batches:
+    for progress, flaw in zip(batches, flaws, strict=True):
         counts, batch = progress.counts, progress.batch
         numbers = (
             progress.total,
             progress.done,
             *(counts.get(state, 0) for state in (JobState.FAILED, JobState.HELD, JobState.RUNNING)),
+            *(getattr(flaw, name) for name in flaw_names),
         )
         rows.append(
             [
@@ -196,9 +205,10 @@ def _print_batches(batches: list[BatchProgress], *, as_json: bool, of_some: bool
                 batch.created_at.astimezone().strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M"),
             ]
         )
-    right = ("batch", "jobs", "done", "failed", "held", "running")
-    names = ("batch", "name", "state", "jobs", "done", "failed", "held", "running", "created")
-    paint = {"state": paint_state, "failed": paint_failures}
+    numeric = ("jobs", "done", "failed", "held", "running", *flaw_names)
+    names = ("batch", "name", "state", *numeric, "created")
+    right = ("batch", *numeric)
+    paint = {"state": paint_state, **dict.fromkeys(("failed", *flaw_names), paint_failures)}
     for line in lines(names, rows, right=right, whole=("created",), width=width, paint=paint):
         show(line)
 

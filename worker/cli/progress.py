@@ -104,7 +104,9 @@ def progress_line(
         parts.append(f"{taken - at_work:,} claimed")
     parts += [f"{counts[state]:,} {state}" for state in _NOTEWORTHY if counts.get(state)]
     if rate is not None and rate.eta_seconds is not None and progress.open:
-        parts.append(f"{rate.jobs_per_second:.1f} jobs/s, about {eta(rate)} left")
+        if rate.jobs_per_second >= 0.05:  # one that has just begun to look knows none
+            parts.append(f"{rate.jobs_per_second:.1f} jobs/s")
+        parts.append(f"about {eta(rate)} left")
     return f"batch {batch.id} ({batch.name}): {', '.join(parts)}"
 
 

@@ -25,3 +25,11 @@ def test_the_recording_shows_the_loads_that_the_demo_saved() -> None:
 
     assert "$ caravan demo" in words
     assert "Model loads: 3" in words
+
+
+def test_a_still_screen_is_as_high_as_what_is_on_it_and_does_not_move() -> None:
+    drawn = picture([Frame((((0, "$ caravan status", "default", False),), (), ()), 1.0)], "A <screen>", 80)
+
+    assert 'viewBox="0 0 648 41"' in drawn
+    assert "keyframes" not in drawn
+    assert "<title>A &lt;screen&gt;</title>" in drawn

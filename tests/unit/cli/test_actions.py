@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.integration.storage.conftest import NOW, Store, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
 from worker.cli.main import app
-from worker.domain.attempts import Failed, Held
+from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.errors import Code
@@ -245,6 +245,36 @@ def test_batches_are_listed_newest_first_with_why_they_are_paused(store: Store, 
         first
     ]
     assert "no batches in that state" in shell("status", "--state", "refused").stdout
+
+
+def test_the_list_of_batches_counts_answers_that_somebody_should_look_at(store: Store, shell: Shell) -> None:
+    store.submit(new_job(1))
+    assert "cut" not in shell("status").stdout
+    flawed = store.submit(new_job(1), new_job(2))
+    _, one, two = store.claim(3)
+    store.finish(one, Succeeded(a_result(cut=True)))
+    store.finish(two, Succeeded(a_result(answer="")))
+
+    header, first, second = shell("status").stdout.splitlines()
+
+    assert header.split() == [
+        "batch",
+        "name",
+        "state",
+        "jobs",
+        "done",
+        "failed",
+        "held",
+        "running",
+        "cut",
+        "empty",
+        "created",
+    ]
+    assert (first.split()[0], first.split()[-4:-2], second.split()[-4:-2]) == (
+        str(flawed),
+        ["1", "1"],
+        ["0", "0"],
+    )
 
 
 def test_a_batch_is_given_hours_and_loses_them_again(store: Store, shell: Shell, reviews: int) -> None:
