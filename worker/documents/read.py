@@ -37,11 +37,9 @@ IMAGES: Mapping[str, str] = {
 WORKBOOKS = frozenset({OFFICE[".xlsx"], OFFICE[".ods"]})
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
-    HTML: ("selectolax", "webencodings"),
-    XHTML: ("selectolax", "webencodings"),
-    MAIL: ("selectolax", "webencodings"),
-    PDF: ("pypdfium2",),
     **{kind: ("kreuzberg",) for ending, kind in OFFICE.items() if ending != ".odp"},
+    **dict.fromkeys((HTML, XHTML, MAIL, OFFICE[".epub"]), ("selectolax", "webencodings")),
+    PDF: ("pypdfium2",),
 }
 """What reading a kind of document needs beyond the base install; pages as images need ``IMAGE_MODULES``."""
 IMAGE_MODULES = ("PIL", "pypdfium2")

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -112,7 +113,7 @@ ODP = open_document(
         (
             "snow.epub",
             epub("Snow", "<h1>One</h1><p>It fell.</p>", "<p>It <em>melted</em>.</p>"),
-            "# One\n\nIt fell.\n\nIt *melted*.",
+            "# One\n\nIt fell.\n\nIt melted.",
         ),
         (
             "offer.msg",
@@ -292,3 +293,35 @@ def test_names_of_old_archives_are_read_in_the_encoding_they_were_written_in(
     data = packed(**{plain: "Text."}).replace(plain.encode(), raw)
 
     assert [attached for attached, _ in read_archive(data)["attachments"]] == [name]
+
+
+CHAPTER = '<?xml version="1.0" encoding="{}"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>{}</body></html>'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1251", "utf-16"])
+@pytest.mark.parametrize("name", ["c1.xhtml", "глава 1.xhtml"])
+def test_no_chapter_of_a_book_is_lost_for_its_name_or_its_encoding(name: str, encoding: str) -> None:
+    chapter = CHAPTER.format(encoding, "<p>Привет<script src='x'/> и пока</p>").encode(encoding)
+    book = epub("Snow", "<p>First.</p>", "<p>Last.</p>")
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        parts: dict[str, str | bytes] = {one: archive.read(one) for one in archive.namelist()}
+    del parts["c1.xhtml"]
+    parts[name] = chapter
+    parts["book.opf"] = str(parts["book.opf"], "utf-8").replace("c1.xhtml", quote(name))  # type: ignore[arg-type]
+
+    read = read_bytes(packed(**parts), "snow.epub")
+
+    assert read["text"] == "First.\n\nПривет и пока\n"
+
+
+def test_a_chapter_that_is_not_there_is_named() -> None:
+    book = epub("Snow", "<p>First.</p>", "<p>Last.</p>")
+
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        parts: dict[str, str | bytes] = {
+            one: archive.read(one) for one in archive.namelist() if one != "c1.xhtml"
+        }
+
+    read = read_bytes(packed(**parts), "snow.epub")
+
+    assert (read["text"], read["metadata"]["parts_not_read"]) == ("First.\n", ["c1.xhtml"])

@@ -10,6 +10,7 @@ import pytest
 
 from tests.made_documents import docx_of, encrypted, pdf_of
 from worker.documents.bounded import Reader
+from worker.documents.formats.reading import read_bytes
 from worker.documents.read import Document, read_all, read_document, read_images
 from worker.documents.sources import DocumentFile, find_documents
 from worker.errors import DocumentRefused
@@ -216,3 +217,10 @@ def test_pages_become_images_and_an_image_is_one(tmp_path: Path, reader: Reader)
     assert sizes == [(1240, 1755), (1240, 1755)]
     assert picture.render is not None
     assert picture.render(picture.image_pages) == images[:1]
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "windows-1250", "utf-8", "utf-16"])
+def test_a_text_of_xml_is_read_in_the_encoding_that_it_declares(encoding: str) -> None:
+    page = f'<?xml version="1.0" encoding="{encoding}"?>\n<note>Grüße</note>\n'
+
+    assert read_bytes(page.encode(encoding), "a.xml")["text"] == page

@@ -10,7 +10,8 @@ import re
 from worker.documents.encodings import decoded
 from worker.documents.formats.limits import Refused, clean
 
-PRESCAN = 1024
+SCANNED = 64 * 1024
+"""Bytes in which a page names its encoding. Browsers look at 1,024 first, and at the others once they meet a ``meta`` there."""
 _CODECS = {
     "shift_jis": "cp932",
     "euc-kr": "cp949",
@@ -32,13 +33,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SPACE = b"\t\n\f\r "
 _XML = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']\s*([!-~]{1,40}?)\s*[\"']")
 _CHARSET = re.compile(r"charset\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s;\"']+))", re.IGNORECASE)
-_ATTRIBUTE = re.compile(
-    rb"[\t\n\f\r /]*([^\t\n\f\r />=][^\t\n\f\r />=]*)"
-    rb"(?:[\t\n\f\r ]*=[\t\n\f\r ]*(?:\"([^\"]*)\"|'([^']*)'|([^\t\n\f\r >]*)))?"
-)
+_ENDS_ITSELF = re.compile(r"<(title|script|style|noscript|template)((?:\s[^<>]*)?)/>", re.IGNORECASE)
+"""What ends itself in XHTML, and in HTML would take the ``meta`` behind it in."""
 
 
 def codec_of(label: str) -> str | None:
@@ -78,11 +76,8 @@ def _as_c1(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("caravan-c1", _as_c1)
 
 
-def decode_page(
-    data: bytes, encoding: str | None, *, xml: bool = False, parsed: str | None = None
-) -> tuple[str, str]:
-    """The page's text, and Python's name of its encoding. ``parsed``: the label of the first ``meta`` that a parser meets, which
-    wins over the prescan, as in browsers.
+def decode_page(data: bytes, encoding: str | None, *, xml: bool = False) -> tuple[str, str]:
+    """The page's text, and Python's name of its encoding.
 
     Raises Refused: a page that names an encoding and is not in it is never guessed as another.
     """
@@ -91,7 +86,7 @@ def decode_page(
             return _strictly(data, name, f"begins with the mark of {name}")
     if encoding is not None:
         return _guessed(data, encoding)
-    label = parsed or declared_label(data, xml=xml)
+    label = declared_label(data, xml=xml)
     if label is None:
         return _guessed(data, "utf-8" if xml and data.lstrip()[:5] == b"<?xml" and _is_utf8(data) else None)
     codec = codec_of(label)
@@ -105,72 +100,43 @@ def decode_page(
 
 
 def declared_label(data: bytes, *, xml: bool = False) -> str | None:
-    """The encoding that the first 1,024 bytes name; in XML its declaration first. UTF-16 is meant as UTF-8, since it was read."""
-    head = data[:PRESCAN]
-    if head.startswith(b"<\x00?\x00x\x00"):
+    """The encoding that a page names: in its ``meta``, or in the declaration of XML, which comes first in XML.
+
+    A page that says UTF-16 or UTF-7 and could be read so far is neither, and is meant as UTF-8.
+    """
+    if data.startswith(b"<\x00?\x00x\x00"):
         return "utf-16le"
-    if head.startswith(b"\x00<\x00?\x00x"):
+    if data.startswith(b"\x00<\x00?\x00x"):
         return "utf-16be"
-    declaration = _XML.match(head)
-    written = None if declaration is None else declaration[1].decode("ascii")
-    label = (written or meta_label(head)) if xml else (meta_label(head) or written)
-    return _readable(label)
+    written = xml_label(data)
+    label = (written or _meta_label(data)) if xml else (_meta_label(data) or written)
+    codec = None if label is None else codec_of(label)
+    return "utf-8" if codec is not None and codec.startswith(("utf-16", "utf-32", "utf-7")) else label
 
 
-def _readable(label: str | None) -> str | None:
-    if label is None:
+def xml_label(data: bytes) -> str | None:
+    """The encoding that the declaration of XML names, at the beginning of the bytes.
+
+    >>> xml_label(b'<?xml version="1.0" encoding="iso-8859-1"?><a/>'), xml_label(b"<a/>")
+    ('iso-8859-1', None)
+    """
+    declaration = _XML.match(data[:1024])
+    return None if declaration is None else declaration[1].decode("ascii")
+
+
+def _meta_label(data: bytes) -> str | None:
+    """The encoding that the first ``meta`` names which a parser meets: not one in a comment, a script or an attribute."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    head = data[:SCANNED]
+    if b"charset" not in head.lower():
         return None
-    codec = codec_of(label)
-    return "utf-8" if codec is not None and codec.startswith(("utf-16", "utf-32")) else label
-
-
-def meta_label(head: bytes) -> str | None:
-    """The encoding that a ``meta`` names: the prescan of the HTML standard, which passes comments over."""
-    at = 0
-    while at < len(head):
-        if head.startswith(b"<!--", at):
-            end = head.find(b"-->", at + 2)
-            if end < 0:
-                return None
-            at = end + 3
-            continue
-        if re.match(rb"<meta[\t\n\f\r /]", head[at : at + 6], re.IGNORECASE):
-            label, at = _meta(head, at + 5)
-            if label is not None:
-                return label
-        elif re.match(rb"</?[A-Za-z]", head[at : at + 3]):
-            at += 2
-            while at < len(head) and head[at] not in _SPACE + b">":
-                at += 1
-            at = _attributes(head, at)[1]
-        elif head[at : at + 2] in (b"<!", b"</", b"<?"):
-            end = head.find(b">", at)
-            if end < 0:
-                return None
-            at = end + 1
-            continue
-        at += 1
+    text = _ENDS_ITSELF.sub(r"<\1\2></\1>", head.decode("latin-1"))
+    for node in LexborHTMLParser(text).css("meta"):
+        label = label_of({name: value or "" for name, value in node.attributes.items()})
+        if label is not None:
+            return label
     return None
-
-
-def _attributes(head: bytes, at: int) -> tuple[dict[str, str], int]:
-    """The attributes of a tag by their lower-case names, and where the tag ends."""
-    values: dict[str, str] = {}
-    while match := _ATTRIBUTE.match(head, at):
-        name = match[1].decode("latin-1").lower()
-        values.setdefault(name, (match[2] or match[3] or match[4] or b"").decode("latin-1"))
-        at = match.end()
-    while at < len(head) and head[at] in _SPACE + b"/":
-        at += 1
-    return values, at
-
-
-def _meta(head: bytes, at: int) -> tuple[str | None, int]:
-    values, at = _attributes(head, at)
-    label = label_of(values)
-    if label is not None and (codec_of(label) or "").startswith(("utf-16", "utf-32")):
-        label = "utf-8"
-    return label, at
 
 
 def label_of(attributes: dict[str, str]) -> str | None:

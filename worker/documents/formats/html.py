@@ -7,12 +7,10 @@ from functools import partial
 from html.entities import html5
 from typing import Any
 
-from worker.documents.formats.charsets import declared_label, decode_page, label_of
+from worker.documents.formats.charsets import SCANNED, declared_label, decode_page
 from worker.documents.formats.limits import Content, Refused, content
 from worker.documents.formats.visible_text import HIDDEN, End, Event, Start, marks_content, visible_text
 
-_LATE = 64 * 1024
-"""Bytes in which a parser looks for a ``meta``: the prescan of 1,024 bytes reaches no further one, and reads scripts as tags."""
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _DOCTYPE = re.compile(r"\s*<!DOCTYPE[^>\[]*(?:\[([^\]]*)\]\s*)?>", re.IGNORECASE)
@@ -48,7 +46,7 @@ def read_html(data: bytes, encoding: str | None) -> Content:
     follows, is read as XHTML: a chapter of a book, for instance, whose name ends in .html. Where a page would show nothing
     at all, such a tag is taken to end itself.
     """
-    text, name = decode_page(data, encoding, parsed=None if encoding is not None else _parsed_label(data))
+    text, name = decode_page(data, encoding)
     if not _SWALLOWING.search(text):
         return page_content(text, name)
     if _says_xhtml(text) and (root := _xml_root(text)) is not None:
@@ -83,7 +81,7 @@ def _xml_content(root: ET.Element, name: str | None) -> Content:
 
 def _says_xhtml(text: str) -> bool:
     """An XML declaration, the document type or the namespace of XHTML."""
-    return text.lstrip("\ufeff \t\r\n").startswith("<?xml") or _XHTML_NAMED.search(text[:_LATE]) is not None
+    return text.lstrip("\ufeff \t\r\n").startswith("<?xml") or _XHTML_NAMED.search(text[:SCANNED]) is not None
 
 
 def page_content(text: str, encoding: str | None) -> Content:
@@ -132,19 +130,6 @@ class _Metadata:
             name, written = event.attributes.get("name", "").lower(), event.attributes.get("content", "")
             if name in _NAMES and written:
                 self.values[name] = written[:2000]
-
-
-def _parsed_label(data: bytes) -> str | None:
-    """The encoding of the first ``meta`` in the head that names one, as a parser meets it on the way."""
-    from selectolax.lexbor import LexborHTMLParser
-
-    if b"charset" not in data[:_LATE].lower():
-        return None
-    for node in LexborHTMLParser(data[:_LATE].decode("latin-1")).css("meta"):
-        label = label_of({name: value or "" for name, value in node.attributes.items()})
-        if label is not None:
-            return "utf-8" if label.lower().startswith("utf-16") else label
-    return None
 
 
 def _html_events(root: Any) -> Iterator[Event]:
@@ -198,13 +183,22 @@ def _named(element: ET.Element) -> tuple[str, dict[str, str]]:
 
 def _xml_root(text: str) -> ET.Element | None:
     """The root of a well-formed page; None where it is not well-formed, or is not XHTML."""
+    root = _root(text)
+    return None if root is None or _named(root)[0] != "html" else root
+
+
+def parsed_xml(data: bytes) -> ET.Element | None:
+    """The root of a well-formed part of an e-book; None where it is not well-formed. Raises Refused for its encoding."""
+    return _root(decode_page(data, None, xml=True)[0])
+
+
+def _root(text: str) -> ET.Element | None:
     text, subset = _without_doctype(re.sub(r"\A\s*<\?xml[^>]*\?>", "", text))
     entities = {name: double or single for name, double, single in _DECLARATION.findall(subset)}
     try:
-        root = ET.fromstring(_ENTITY.sub(partial(_character, entities), text))  # noqa: S314  no entities, and nothing is fetched
+        return ET.fromstring(_ENTITY.sub(partial(_character, entities), text))  # noqa: S314  no entities, and nothing is fetched
     except ET.ParseError:
         return None
-    return root if _named(root)[0] == "html" else None
 
 
 def _without_doctype(text: str) -> tuple[str, str]:

@@ -64,6 +64,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.archive import read_archive
 
         return lambda data, encoding: read_archive(data)
+    if media_type == kinds.OFFICE[".epub"]:
+        from worker.documents.formats.epub import read_epub
+
+        return read_epub
     if media_type == kinds.OFFICE[".odp"]:
         from worker.documents.formats.odp import read_odp
 

@@ -3,6 +3,7 @@
 import codecs
 
 from worker.documents.encodings import decoded
+from worker.documents.formats.charsets import xml_label
 from worker.documents.formats.front_matter import split_front_matter
 from worker.documents.formats.limits import Content, Refused, clean, content
 
@@ -23,11 +24,21 @@ def decode_text(data: bytes, encoding: str | None) -> tuple[str, str]:
         controls = len(head) - len(head.translate(None, _CONTROLS))
         if controls * 20 > len(head):
             raise Refused("unreadable", "not a text: it is full of control characters")
+    if encoding is None and (label := xml_label(data.lstrip())) is not None and _is_smaller(label):
+        encoding = label
     try:
         text, name = decoded(data, encoding)
     except ValueError as error:
         raise Refused("unreadable", str(error)) from error
     return clean(text), name
+
+
+def _is_smaller(label: str) -> bool:
+    """Whether XML names an encoding that is none of Unicode's, which are recognised."""
+    try:
+        return not codecs.lookup(label).name.startswith("utf")
+    except LookupError:
+        return False
 
 
 def read_text(data: bytes, encoding: str | None) -> Content:
