@@ -233,9 +233,11 @@ def _carry_out(
 ) -> None:
     """Begin the operation, and have it done or look on. ``have``: on hosts that have the model, of these the ``first``."""
     from worker.cli.model_work import Wish, carry_out
-    from worker.hosts.models import model_name
+    from worker.hosts.models import model_name, spellings
 
     given = dict(arguments)
+    if verb is ModelVerb.PULL:
+        given["spellings"] = spellings(names) or None
     if given.get("source") is not None:
         given["source"] = model_name(given["source"])
     wish = Wish(

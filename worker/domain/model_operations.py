@@ -61,7 +61,7 @@ class ModelPart:
     model: str
     """Normalised name; of a copy and a creation the name that comes to be."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Of the whole operation: ``source``, ``recipe``, ``insecure``, ``force``, ``now``, ``num_ctx``."""
+    """Of the whole operation: ``source``, ``recipe``, ``insecure``, ``force``, ``now``, ``num_ctx``, ``spellings``."""
     state: PartState = PartState.WAITING
     step: str = ""
     """What the host said last of what it does."""

@@ -59,6 +59,17 @@ def model_name(text: str) -> str:
     return name
 
 
+def spellings(texts: Sequence[str]) -> dict[str, str]:
+    """Names as they were written, by their names as hosts list them, where these differ in more than a tag: a registry may
+    distinguish the case that hosts do not.
+
+    >>> spellings(["qwen3", "hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0"])
+    {'hf.co/qwen/qwen3-0.6b-gguf:q8_0': 'hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0'}
+    """
+    written = (text.strip() for text in texts)
+    return {model_name(text): text for text in written if text != text.lower()}
+
+
 def hosts_that_have(conn: Connection, models: Sequence[str], among: Sequence[HostRow]) -> list[str]:
     """The hosts among these that have one of the models. Raises NotFound where none has."""
     have = {known.host for known in list_models(conn) if known.name in models}

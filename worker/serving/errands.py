@@ -105,7 +105,8 @@ def run_errand(gpu: OllamaHost, part: ModelPart, *, call: Call, hear: models.Hea
     insecure = bool(part.arguments.get("insecure"))
     match part.verb:
         case ModelVerb.PULL:
-            models.pull(gpu, part.model, insecure=insecure, call=call, hear=hear)
+            written = part.arguments.get("spellings", {}).get(part.model, part.model)
+            models.pull(gpu, written, insecure=insecure, call=call, hear=hear)
         case ModelVerb.PUSH:
             models.push(gpu, part.model, insecure=insecure, call=call, hear=hear)
         case ModelVerb.COPY:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 import simulator
+from tests.integration.ollama.scripted import body, scripted
 from tests.integration.serving.test_serve import MODELS, add, counts, opened_gpu, serve, simulated, submit
 from tests.maintenance import tidy
 from tests.waiting import wait_until
@@ -19,12 +20,13 @@ from worker.domain.jobs import JobState
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import Conflict
 from worker.explain.explained import explain
-from worker.hosts.models import begin, begin_pull
+from worker.hosts.models import begin, begin_pull, model_name, spellings
 from worker.hosts.recipes import checked_recipe
 from worker.maintenance.hold import hosts_to_wake
 from worker.ollama import models
-from worker.ollama.client import OllamaHost
+from worker.ollama.client import Call, OllamaHost
 from worker.policy.windows import parse_windows
+from worker.serving.errands import run_errand
 from worker.storage.engine import Database
 from worker.storage.hosts import remove_host
 from worker.storage.model_operations import cancel_models, read_model_operation
@@ -87,6 +89,18 @@ def test_a_pull_is_worked_off_by_whoever_serves_the_host_and_says_what_came(
             digests = {known.name: known.digest for known in list_models(conn)}
         assert done.digest == digests[ELSEWHERE.name]
         assert hosts_to_wake(database, clock=clock) == []
+
+
+def test_a_registry_is_asked_for_a_model_as_it_was_written() -> None:
+    written = ["hf.co/Qwen/Tiny-GGUF:Q8_0", "qwen3:8b"]
+    with scripted(body({"status": "success"})) as host:
+        gpu = OllamaHost(host.url)
+        for name in map(model_name, written):
+            pull = ModelPart(1, ModelVerb.PULL, "gpu-1", name, {"spellings": spellings(written)})
+            run_errand(gpu, pull, call=Call(), hear=lambda _: None)
+        gpu.close()
+
+    assert [request.body["model"] for request in host.requests] == written
 
 
 def test_a_pull_that_was_broken_off_on_one_of_three_hosts_goes_on_from_what_came(
