@@ -6,7 +6,8 @@ the whole file (no header, bytes of no known encoding) is raised.
 
 import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -75,44 +76,72 @@ DEFAULT_RULES = ReadingRules()
 """Everything is found out."""
 
 
-def open_rows(path: Path, rules: ReadingRules = DEFAULT_RULES, *, kind: str | None = None) -> Rows:
-    """The rows of ``path``, whose ending says what it is unless ``kind`` does. gzip is unpacked, except of Parquet and of
-    spreadsheets.
+def open_rows(path: Path, rules: ReadingRules = DEFAULT_RULES) -> Rows:
+    """The rows of ``path``, whose ending says what it is. gzip is unpacked, except of Parquet and of spreadsheets.
 
     Raises InputRefused: unreadable, empty, of unknown kind or encoding, not what its ending says, or a header that is
     none. ExtraMissing where a package is missing that reads it.
     """
-    if kind is None and path.suffix == ".rows":
-        from worker.documents.query_rows import open_query_rows  # only where a query was kept
+    rules = rules if rules.encoding is None else replace(rules, encoding=named_encoding(rules.encoding))
+    return _OPENERS[_kind(path, rules.encoding)](path, rules)
 
-        return open_query_rows(path)
-    encoding = named_encoding(rules.encoding) if rules.encoding else None
-    kind = _kind(path, encoding) if kind is None else kind
-    if kind == "parquet":
-        require("parquet", f"{path}: reading Parquet")
-        from worker.documents.parquet import open_parquet  # pyarrow takes 0.2 s to import
 
-        return open_parquet(path)
-    if kind == "spreadsheet":
-        require("spreadsheets", f"{path}: reading a spreadsheet", "python_calamine")
-        from worker.documents.spreadsheet import open_spreadsheet  # only where there is one
+def _open_query(path: Path, _: ReadingRules) -> Rows:
+    from worker.documents.query_rows import open_query_rows  # only where a query was kept
 
-        return open_spreadsheet(path, rules.sheet)
-    if kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise InputRefused([whole_problem("unknown_format", f"no kind of input {kind!r}: one of {known}")])
-    with open_bytes(path) as file:
-        if not file.read(1):
-            raise InputRefused([whole_problem("empty", f"{path}: the file is empty")])
-    if kind == "jsonl":
-        return open_lines(path, encoding)
-    encoding = encoding or find_encoding(path)
-    if kind == "text":
-        return open_text(path, encoding)
+    return open_query_rows(path)
+
+
+def _open_parquet(path: Path, _: ReadingRules) -> Rows:
+    require("parquet", f"{path}: reading Parquet")
+    from worker.documents.parquet import open_parquet  # pyarrow takes 0.2 s to import
+
+    return open_parquet(path)
+
+
+def _open_spreadsheet(path: Path, rules: ReadingRules) -> Rows:
+    require("spreadsheets", f"{path}: reading a spreadsheet", "python_calamine")
+    from worker.documents.spreadsheet import open_spreadsheet  # only where there is one
+
+    return open_spreadsheet(path, rules.sheet)
+
+
+def _open_job_lines(path: Path, rules: ReadingRules) -> Rows:
+    _begin(path, 1)
+    return open_lines(path, rules.encoding)
+
+
+def _open_text(path: Path, rules: ReadingRules) -> Rows:
+    return open_text(path, rules.encoding or find_encoding(path))
+
+
+def _open_csv(path: Path, rules: ReadingRules) -> Rows:
+    _begin(path, 1)
     tsv = ".tsv" in _endings(path)
     quoted = not tsv if rules.quote is None else rules.quote == '"'
     delimiter = rules.delimiter or ("\t" if tsv else None)
+    encoding = rules.encoding or find_encoding(path)
     return open_csv(path, encoding, delimiter, quoted=quoted, chosen=rules.quote is not None)
+
+
+_OPENERS: Mapping[str, Callable[[Path, ReadingRules], Rows]] = {
+    "jsonl": _open_job_lines,
+    "csv": _open_csv,
+    "parquet": _open_parquet,
+    "spreadsheet": _open_spreadsheet,
+    "text": _open_text,
+    "rows": _open_query,
+}
+"""By kind of file."""
+
+
+def _begin(path: Path, size: int) -> bytes:
+    """The first bytes. Raises InputRefused for a file that has none."""
+    with open_bytes(path) as file:
+        head = file.read(size)
+    if not head:
+        raise InputRefused([whole_problem("empty", f"{path}: the file is empty")])
+    return head
 
 
 def _endings(path: Path) -> list[str]:
@@ -120,15 +149,14 @@ def _endings(path: Path) -> list[str]:
 
 
 def _kind(path: Path, encoding: str | None) -> str:
+    if path.suffix == ".rows":
+        return "rows"
     endings = [ending for ending in _endings(path) if ending != ".gz"][-1:]
     ending = endings[0] if endings else "no ending"
     known = ENDINGS.get(ending)
     if known is not None and known != "text":
         return known
-    with open_bytes(path) as file:
-        head = file.read(SNIFFED)
-    if not head:
-        raise InputRefused([whole_problem("empty", f"{path}: the file is empty")])
+    head = _begin(path, SNIFFED)
     utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = head.decode(encoding or ("utf-16" if utf16 else "utf-8"), "replace").lstrip("\ufeff").lstrip()
     if known == "text":

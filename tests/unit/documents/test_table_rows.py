@@ -25,9 +25,9 @@ def written(folder: Path, name: str, data: bytes | str) -> Path:
     return path
 
 
-def refusal(path: Path, *, encoding: str | None = None, kind: str | None = None) -> Problem:
+def refusal(path: Path, *, encoding: str | None = None) -> Problem:
     with pytest.raises(InputRefused) as caught:
-        list(open_rows(path, ReadingRules(encoding), kind=kind))
+        list(open_rows(path, ReadingRules(encoding)))
     return caught.value.problems[0]
 
 
@@ -178,10 +178,6 @@ def test_an_unknown_ending_is_json_lines_where_the_first_sign_says_so(tmp_path: 
     problem = refusal(written(tmp_path, "input.cvs", "a,b\n"))
     assert problem.code == "unknown_format"
     assert "did you mean .csv?" in problem.message
-
-
-def test_a_kind_that_is_told_wins_over_the_ending(tmp_path: Path) -> None:
-    assert open_rows(written(tmp_path, "table.txt", "a,b\n1,2\n"), kind="csv").columns == ("a", "b")
 
 
 def test_json_lines_keep_their_bytes_and_their_numbers(tmp_path: Path) -> None:
