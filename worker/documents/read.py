@@ -244,7 +244,7 @@ def _with_attachments(
         todo += [(here, inner, data, depth + 1) for inner, data in reversed(attached)]
 
 
-def read_images(source: DocumentFile, *, reader: Reader | None = None) -> Document:
+def read_images(source: DocumentFile, *, reader: Reader | None) -> Document:
     """The pages of a PDF, or an image, for a model that sees; its text is empty. Raises DocumentRefused, ExtraMissing."""
     data = _bytes_of(source)
     if ending_of(source.name) in IMAGES:

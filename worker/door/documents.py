@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import IO, Any
@@ -83,7 +83,6 @@ def prepare(
     window: Window | None,
     *,
     texts: TextCache | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Read every document and keep what is asked of it in ``folder``. ``window``: None where no model's is known, and then
     nothing is too long. ``texts`` holds what was read before.
@@ -120,8 +119,6 @@ def prepare(
                 long += len(lines) > 1
                 if document.blank_pages and document.pages is not None:
                     incomplete.append(Incomplete(document.name, document.blank_pages, len(document.pages)))
-                if progress is not None:
-                    progress(documents)
         if not documents:
             raise _nothing(asking, found_any, refused, left_out)
         return Prepared(

@@ -57,7 +57,7 @@ def apply_terms(
     submission: Submission,
     *,
     clock: Clock,
-    check_models: CheckModels | None = None,
+    check_models: CheckModels | None,
 ) -> Batch:
     """What holds from now on for a batch that was there: deadline, hours, keeping, and models that are pulled for it.
 

@@ -126,7 +126,7 @@ def in_the_way(
     keys: Collection[str],
     now: datetime,
     *,
-    zone: tzinfo | None = None,
+    zone: tzinfo | None,
 ) -> Iterator[str]:
     """What keeps ``hosts`` from answering jobs of the runner keys ``keys``."""
     server = situation.server

@@ -150,11 +150,11 @@ def situation(
 
 def read_situation(
     conn: Connection,
-    batch_id: int | None = None,
+    batch_id: int | None,
     *,
     now: datetime,
     among: Collection[str] | None = None,
-    server: Server = Server.WORKERS,
+    server: Server,
 ) -> Situation:
     """The same within the caller's transaction."""
     lately = answered_since(conn, now - LATELY)

@@ -103,7 +103,7 @@ def register_new(
 
 
 def look_again(
-    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, max_age: timedelta = timedelta(0)
+    database: Database, host: Host, *, open_host: OpenHost, clock: Clock, max_age: timedelta
 ) -> HostLook:
     """Keep what a look at a host that is known already finds now; with ``max_age`` not what was found before, and was
     stored no longer ago."""

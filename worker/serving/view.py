@@ -7,7 +7,7 @@ from datetime import datetime
 from worker.domain.backlog import Waiting
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import Priority
-from worker.policy.facts import Due, Facts, HostFacts, Parameters, Tier, Work
+from worker.policy.facts import Due, Facts, HostFacts, Tier, Work
 from worker.records import mutable_record, record
 from worker.serving.facts import groups_of, host_facts
 from worker.serving.machine import Machine
@@ -149,7 +149,6 @@ def read_snapshot(
     now: datetime,
     dated: Dated,
     batch_id: int | None = None,
-    parameters: Parameters | None = None,
     cache: SnapshotCache | None = None,
 ) -> Snapshot:
     """The facts as they stand now; under the fleet's lock where a load is to be decided. ``cache`` is brought up to date."""
@@ -183,7 +182,6 @@ def read_snapshot(
         work=[known.work for known in cache.work.values()],
         now=now.timestamp(),
         interactive_at=last,
-        parameters=parameters or Parameters(),
     )
     members = {
         group.runner_key: group.members

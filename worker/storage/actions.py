@@ -176,7 +176,7 @@ def unhold_some(conn: Connection, chosen: Selection, *, after: int = 0, limit: i
 
 
 def hold_some(
-    conn: Connection, chosen: Selection, keep: Set[int], *, code: str, reason: str, after: int = 0, limit: int
+    conn: Connection, chosen: Selection, keep: Set[int], *, code: str, reason: str, after: int, limit: int
 ) -> Step:
     """Park what waits of these jobs, all but ``keep``; those that run are counted and left alone."""
     lock_batch(conn, _batch_of(chosen))

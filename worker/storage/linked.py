@@ -129,7 +129,7 @@ def models_of_batches(conn: Connection, of: Sequence[int]) -> list[BatchModel]:
 
 
 def iter_inputs(
-    database: Database, of: Sequence[int], chosen: Selection, *, long: Collection[Long] = ()
+    database: Database, of: Sequence[int], chosen: Selection, *, long: Collection[Long]
 ) -> Iterator[list[ResultRow]]:
     """For each input of these batches, in the order in which it was first asked, the jobs that ask it and are
     ``chosen``; an input without one is passed over. In pages, each a transaction of its own."""

@@ -137,7 +137,7 @@ def forget_operations(conn: Connection, *, before: datetime, limit: int) -> int:
     return conn.execute(delete(operations).where(o.id.in_(old))).rowcount
 
 
-def free_ranges(conn: Connection, batch_id: int | None = None) -> Sequence[Range]:
+def free_ranges(conn: Connection, batch_id: int | None) -> Sequence[Range]:
     """The ids of all jobs (of the jobs of ``batch_id``) without those of batches that an operation stops: a query jumps
     over these, however many they are."""
     whole = id_range(batch_id)

@@ -99,7 +99,7 @@ def decode_page(data: bytes, encoding: str | None, *, xml: bool = False) -> tupl
     return _strictly(data, codec, f"says that it is {label[:40]}")
 
 
-def declared_label(data: bytes, *, xml: bool = False) -> str | None:
+def declared_label(data: bytes, *, xml: bool) -> str | None:
     """The encoding that a page names: in its ``meta``, or in the declaration of XML, which comes first in XML.
 
     A page that says UTF-16 or UTF-7 and could be read so far is neither, and is meant as UTF-8.

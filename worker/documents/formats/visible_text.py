@@ -67,7 +67,7 @@ def is_hidden(event: Start) -> bool:
     )
 
 
-def visible_text(events: Iterator[Event], *, content_only: bool = False) -> str:
+def visible_text(events: Iterator[Event], *, content_only: bool) -> str:
     """The visible text as Markdown has it: a blank line between blocks, ``a | b`` for cells, ``#`` before headings, ``-`` before
     items, ``[words](target)`` for links; of a picture ``[image: its words]``. ``content_only``: without the navigation and
     the footer of a page that says which part is its content.
