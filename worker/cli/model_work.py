@@ -244,7 +244,7 @@ def _line(part: ModelPart, waits: str, *, step: int = 1) -> str:
     place = f"{part.model} on {part.host}"
     if part.state is PartState.WORKING and not waits:
         if not part.total:
-            return f"{place}: {part.verb} goes on"
+            return f"{place}: {part.verb} {'goes on' if part.step or part.tries else 'begins'}"
         share = 100 * part.completed // part.total // step * step
         return f"{place}: {share} % of {size(part.total)}"
     if part.state is PartState.DONE:

@@ -88,8 +88,9 @@ def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> No
 def models_pull(carrying: Carrying, model: Models, insecure: Insecure = False) -> None:
     """Pull models onto all hosts, or some.
 
-        A pull that was broken off goes on from what came. Jobs that were held because no host had the model
-    go on by themselves. Exit codes: 0 done everywhere, 3 not on every host.
+    A pull that was broken off goes on from what came. Jobs that were held because no host had the model
+    go on by themselves. Exit codes: 0 done everywhere, 3 not on every host, 4 where hosts stay away for --wait-hosts
+    seconds.
 
     Example: caravan models pull qwen3:8b --host gpu-1 --host gpu-2
     """

@@ -23,7 +23,7 @@ from worker.domain.runners import without_window
 from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.submit import Receipt
-from worker.errors import InputRefused
+from worker.errors import Code, InputRefused
 from worker.exports.results import result_lines
 from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
@@ -34,7 +34,7 @@ from worker.stack.main_job import Look, Workplace, patiently, work
 from worker.storage.answers import answer_counts, room_needed
 from worker.storage.engine import Connection, sqlite_file
 from worker.storage.pauses import first_failure
-from worker.storage.reports import failures_by_code, runner_keys_in_order
+from worker.storage.reports import failures_by_code, held_reasons, runner_keys_in_order
 from worker.storage.results import model_figures
 from worker.storage.runs import loads_since
 
@@ -267,6 +267,7 @@ def _summarise(
         loads, load_seconds = loads_since(conn, batch.created_at)
         naive = _first_come(conn, batch, len(view.place.hosts), loads)
         failures = failures_by_code(conn, batch.id) if failed else {}
+        held = held_reasons(conn, batch.id) if look.progress.counts.get(JobState.HELD) else []
         messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
     for part in summary_tables(look.progress, figures, look.seconds, ruled=console.is_terminal):
         console.print(part)
@@ -276,6 +277,10 @@ def _summarise(
     for code, jobs in failures.items():
         why = " ".join(messages[code].split())[:200]
         console.print(f"{jobs:,} failed with {code}: {why}", style="red", soft_wrap=True)
+    for group in held:
+        if group.code != Code.OUTSIDE_LIMIT:
+            line = f"held with {group.code}: {' '.join(group.reason.split())[:300]}"
+            console.print(line, style="yellow", markup=False, soft_wrap=True)
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{reused:,} answers were stored before and taken again.")

@@ -105,9 +105,12 @@ class ModelPart:
 
         >>> ModelPart(1, ModelVerb.PULL, "gpu-1", "qwen3:8b", completed=340, total=1000).progress
         'pulling qwen3:8b on gpu-1: 34 %'
+        >>> ModelPart(1, ModelVerb.PULL, "gpu-1", "qwen3:8b", tries=2, error="no such host").progress
+        'pulling qwen3:8b on gpu-1; the last try failed: no such host'
         """
         share = f": {100 * self.completed // self.total} %" if self.total and self.completed else ""
-        return f"{_WORDS[self.verb]} {self.model} on {self.host}{share}"
+        failed = f"; the last try failed: {self.error}" if self.tries and self.error else ""
+        return f"{_WORDS[self.verb]} {self.model} on {self.host}{share}{failed}"
 
 
 @record

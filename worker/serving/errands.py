@@ -21,6 +21,8 @@ STORE_EVERY = 1.0
 """Seconds between two times that progress is stored."""
 CLOSE_SECONDS = 10.0
 _AWAY = frozenset({Code.HOST_UNREACHABLE, Code.HOST_BUSY, Code.NO_FIRST_BYTE})
+_BROKEN = _AWAY | {Code.REPLY_CUT, Code.REPLY_STALLED, Code.BAD_REPLY}
+"""The connection to the host failed: what it says of connections is not about the registry."""
 _FINAL = frozenset(
     {Code.INVALID_REQUEST, Code.UNSUPPORTED, Code.MODEL_MISSING, Code.OUT_OF_MEMORY, Code.LOAD_FAILED}
 )
@@ -88,7 +90,7 @@ class Errand:
 
 def failed_part(part: ModelPart, error: HostError, *, moved: bool, now: datetime) -> ModelPart:
     """The part after a failure of the host, with what it means."""
-    meaning = verdict(error.message)
+    meaning = verdict("" if error.code in _BROKEN else error.message)
     why = error.message or CODES[error.code].meaning
     return after_failure(
         part,

@@ -181,6 +181,7 @@ def test_a_host_that_vanishes_during_a_pull_goes_on_when_it_is_back(database: Da
 
         assert not serving.is_alive()
         assert (broken.state, broken.tries <= 1) == (PartState.WAITING, True)
+        assert "registry" not in str(broken.error), "the connection to the host broke"
         assert part(database, pull).state is PartState.DONE
 
 
