@@ -25,7 +25,6 @@ from worker.storage.old_answers import answered_before, forget_question
 from worker.storage.reuse import remember_answers
 from worker.storage.rollups import forget_results
 from worker.storage.rows import Insert, among, json_value, members, time_value, write_rows
-from worker.storage.schedule_answers import renew_answers
 from worker.storage.tables import batches, jobs
 from worker.storage.transitions import (
     CANCEL_RUNNING,
@@ -266,6 +265,8 @@ class _Ends:
         if self._late:  # after those, which a late one never changes
             conn.execute(_LATE, [dict(zip(_ATTEMPT_COLUMNS, late, strict=True)) for late in self._late])
         if self._replaced:
+            from worker.storage.schedule_answers import renew_answers  # few jobs had an answer before
+
             renew_answers(conn, self._replaced)
         remember_answers(conn, sorted(self._remembered))
         add_changes(conn, changes)
