@@ -9,7 +9,9 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,15 @@ SECONDS = 120
 
 
 def on_terminal(
-    arguments: Sequence[str], environment: Environment, columns: int, *, until: str = ""
+    arguments: Sequence[str],
+    environment: Environment,
+    columns: int,
+    *,
+    until: str = "",
+    then: Callable[[], object] | None = None,
 ) -> tuple[int, str]:
-    """Run a command on a terminal of this width; its exit code, and all that it wrote there. It is interrupted once
-    ``until`` was written."""
+    """Run a command on a terminal of this width; its exit code, and all that it wrote there. Once ``until`` was written
+    it is interrupted, or ``then`` is called."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     without = {
@@ -58,7 +65,10 @@ def on_terminal(
             written += piece
             if until and until.encode() in written:
                 until = ""
-                process.send_signal(signal.SIGINT)
+                if then is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    then()
     finally:
         os.close(ours)
         if process.poll() is None:
@@ -121,6 +131,42 @@ def test_hosts_that_fail_and_die_break_no_line_of_the_display(
     assert left_on_screen(written, columns, "caravan: batch 1 paused by itself")
 
 
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.thorough)])
+def test_a_run_on_a_slow_and_a_dying_host_is_whole_on_every_screen(
+    environment: Environment, tmp_path: Path, columns: int
+) -> None:
+    """One host drips its answers and refuses one job, the other dies; watch and status look at it meanwhile."""
+    file = write_jobs(tmp_path / "jobs.jsonl", 12)
+    slow = simulator.Fault("drip", times=0, seconds=0.002)
+    refuses = simulator.Fault("error", nth=3, status=400, text="an option that nobody knows " * 8)
+    dies = simulator.Fault("crash", nth=2, after_chunks=2)
+    models = simulator.demo_models()
+    hosts = [
+        simulator.HostSettings("slow", models, time_scale=0.02, faults=(refuses, slow)),
+        simulator.HostSettings("dying", models, time_scale=0.02, faults=(dies,)),
+    ]
+    drawn = threading.Event()
+    with simulator.running(*hosts) as running, ThreadPoolExecutor() as pool:
+        command = ["run", str(file), *(word for host in running for word in ("--host", host.url))]
+        run = pool.submit(on_terminal, command, environment, columns, until="ETA", then=drawn.set)
+        assert drawn.wait(SECONDS)
+        looks = [on_terminal(words, environment, columns) for words in (["watch", "@last"], ["status"])]
+        code, written = run.result()
+
+    assert (code, [look[0] for look in looks]) == (3, [3, 0]), written
+    assert left_on_screen(written, columns, "ETA") == []
+    dead = f"caravan: {running[1].url.removeprefix('http://')} cannot be reached"
+    assert len(left_on_screen(written, columns, dead)) == 1, "equal ones once"
+    for text in (written, *(look[1] for look in looks)):
+        assert "Traceback" not in text
+        assert "WARNING" not in text
+    for _, text in looks:
+        assert too_wide(text, columns) == []
+    assert len(left_on_screen(looks[0][1], columns, "of 12 done")) == 1, (
+        "one picture, and no stale copy of it"
+    )
+
+
 SIZES = [80, pytest.param(120, marks=pytest.mark.thorough)]
 
 
@@ -155,6 +201,33 @@ def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(
     assert "Traceback" not in written
     assert left_on_screen(written, columns, "WARNING") == [], "it is said in words, not logged"
     assert left_on_screen(written, columns, "cannot be reached") != []
+
+
+@pytest.mark.parametrize("columns", SIZES)
+@pytest.mark.parametrize(
+    ("fault", "ends", "says"),
+    [
+        (
+            simulator.Fault("error", times=0, status=400, text="no such option " * 12),
+            3,
+            "caravan: no such option",
+        ),
+        (simulator.Fault("drip", times=0, seconds=0.005), 0, ""),
+    ],
+    ids=["failing", "slow"],
+)
+def test_an_answer_of_a_host_that_fails_or_is_slow_ends_in_whole_lines(
+    environment: Environment, columns: int, fault: simulator.Fault, ends: int, says: str
+) -> None:
+    settings = simulator.HostSettings("gpu-1", simulator.demo_models(), time_scale=0.02, faults=(fault,))
+    with simulator.running(settings) as (host,):
+        ask = ["ask", "Why?", "--model", MODELS[0], "--host", host.url]
+        code, written = on_terminal(ask, environment, columns)
+
+    assert code == ends, written
+    assert "Traceback" not in written
+    assert "WARNING" not in written
+    assert left_on_screen(written, columns, says) != []
 
 
 def test_ctrl_c_in_the_middle_of_an_answer_drops_the_question_and_frees_the_host(

@@ -20,7 +20,7 @@ SENTENCES: Mapping[str, str] = {
     "host.quarantined": "{host} is left alone for {seconds} s: {reason}",
     "host.slow": "{host} generates much more slowly than it did: {reason}",
     "host.unreachable": "{host} cannot be reached: {message}",
-    "job.failed": "{custom_id} failed on {host}: {message}",
+    "job.failed": "an attempt at {custom_id} failed on {host}: {message}",
     "job.held": "{jobs} jobs for {runner_key} are held: {code}",
     "job.rescued": "jobs of a process that died: {retried} are asked again, {held} are held, {cancelled} cancelled",
     "job.set_aside": "the answer to job {job} cannot be stored and lies in {file}: {message}",

@@ -39,4 +39,4 @@ def test_equal_warnings_are_one_sentence(
             message="connection\nlost",
         )
 
-    assert capsys.readouterr().err == "caravan: a failed on gpu-1: connection lost\n"
+    assert capsys.readouterr().err == "caravan: an attempt at a failed on gpu-1: connection lost\n"
