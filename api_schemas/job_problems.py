@@ -93,8 +93,8 @@ def unsupported_format(value: Mapping[str, Any], line: int) -> LineProblem | Non
 
 def problems_of(error: ValidationError, line: int, fields: tuple[str, ...] = FIELDS) -> list[LineProblem]:
     """What pydantic found, in our words. ``fields``: those that the line may have."""
-    found = error.errors(include_url=False)
-    return [_problem(item, line, fields) for item in found[:MOST_PROBLEMS]]
+    details = error.errors(include_url=False)
+    return [_problem(item, line, fields) for item in details[:MOST_PROBLEMS]]
 
 
 def _problem(item: Mapping[str, Any], line: int, fields: tuple[str, ...]) -> LineProblem:

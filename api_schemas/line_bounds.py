@@ -19,13 +19,13 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 def values_of(data: bytes) -> int:
     """How many values a line holds, without parsing it: its commas and opening brackets beside texts. Counts a little
     beyond ``MOST_VALUES`` and no further."""
-    found, place = 0, 0
+    values, place = 0, 0
     for text in _STRING.finditer(data):
-        found += _separators(data, place, text.start())
+        values += _separators(data, place, text.start())
         place = text.end()
-        if found > MOST_VALUES:
-            return found
-    return found + _separators(data, place, len(data))
+        if values > MOST_VALUES:
+            return values
+    return values + _separators(data, place, len(data))
 
 
 def _separators(data: bytes, start: int, end: int) -> int:

@@ -100,8 +100,8 @@ def _problem(error: Any) -> LineProblem:
         known = ", ".join(SubmitMessage.model_fields)
         return LineProblem(0, field, "unknown_field", f"{field}: unknown field. Known fields: {known}.")
     if error["type"] == "too_long" and field == "jobs":
-        found = error["ctx"]["actual_length"]
-        message = f"{found or 'more'} jobs in one message; at most {MOST_JOBS} are taken. Send them in parts"
+        length = error["ctx"]["actual_length"]
+        message = f"{length or 'more'} jobs in one message; at most {MOST_JOBS} are taken. Send them in parts"
         return LineProblem(0, "jobs", "too_large", message)
     place = f"{field}: " if field else ""
     return LineProblem(0, field, "invalid_value", f"{place}{error['msg'].removeprefix('Value error, ')}")

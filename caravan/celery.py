@@ -115,12 +115,13 @@ def _submission(model: str | Iterable[str] | None, fields: Mapping[str, Any]) ->
         values["models"] = [model] if isinstance(model, str) else list(model)
     if "format" in values:
         values["format"] = schema_of(values["format"])
-    found = read_submission(values)
-    if isinstance(found, list):
+    submission = read_submission(values)
+    if isinstance(submission, list):
         raise SubmissionRefused(
-            SubmitProblem(line=one.line, field=one.field, code=one.code, message=one.message) for one in found
+            SubmitProblem(line=one.line, field=one.field, code=one.code, message=one.message)
+            for one in submission
         )
-    plain: dict[str, Any] = found.model_dump(mode="json", exclude_defaults=True)
+    plain: dict[str, Any] = submission.model_dump(mode="json", exclude_defaults=True)
     return plain
 
 
@@ -151,13 +152,13 @@ def _parts(jobs: Iterable[Any], digest: Any) -> Iterator[list[Any]]:
 
 def _answer(broker: "Broker", message_id: str, timeout: float) -> SubmitAnswer:
     """Raises SubmissionRefused, TimeoutError, ConnectionError."""
-    found = broker.wait(message_id, timeout)
-    if found is None:
+    message = broker.wait(message_id, timeout)
+    if message is None:
         raise TimeoutError(
             f"no answer within {timeout:g} s: does caravan control run? The jobs may still be taken in; "
             "submit them again with the same key"
         )
-    answer = SubmitAnswer.model_validate(found)
+    answer = SubmitAnswer.model_validate(message)
     if answer.unavailable is not None:
         raise ConnectionError(f"the fleet could not store the jobs: {answer.unavailable}")
     if answer.state == "refused":

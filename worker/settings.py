@@ -256,24 +256,24 @@ def settings_with_origins(
     """The settings, and where each was said: a variable, an option, a line of the file, or ``default``. Raises
     SettingsRefused."""
     environ = os.environ if environ is None else environ
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or variable.startswith("CARAVAN_TEST_") or not value.strip():
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name in Settings.model_fields:
-            found[name], origin[name] = value, variable
+            values[name], origin[name] = value, variable
         elif not _of_kubernetes(variable, value):
             _unknown_variable(name, variable)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     for name, value in overrides.items():
-        found[name], origin[name] = value, f"--{name.replace('_', '-')}"
-    for name, value in _file(found).items():
-        if name not in found:
-            found[name], origin[name] = value, f"{name} in the settings file"
+        values[name], origin[name] = value, f"--{name.replace('_', '-')}"
+    for name, value in _file(values).items():
+        if name not in values:
+            values[name], origin[name] = value, f"{name} in the settings file"
     try:
-        return Settings(**found), {name: origin.get(name, "default") for name in Settings.model_fields}
+        return Settings(**values), {name: origin.get(name, "default") for name in Settings.model_fields}
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

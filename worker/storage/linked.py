@@ -170,8 +170,8 @@ def _page(
         first[custom_id] = min(id_, first.get(custom_id, id_))
     # an input that an earlier job asks was on an earlier page
     here = [custom_id for id_, custom_id in rows if first[custom_id] == id_]
-    wanted = set(here)
-    ids = sorted(id_ for id_, custom_id in every if custom_id in wanted)
+    chosen_names = set(here)
+    ids = sorted(id_ for id_, custom_id in every if custom_id in chosen_names)
     query = (
         result_rows(lambda job: job.in_(ids))
         .where(*conditions(chosen, Reading.ANSWERS))
