@@ -30,7 +30,7 @@ from api_schemas.job_problems import (
 from api_schemas.json_text import NotJson, Repair, load_json, most_names, repeated_name
 from api_schemas.line_bounds import MOST_VALUES, crowded, values_of
 from api_schemas.line_checks import CHAIN_FIELDS, chain_problems, parents_of, too_large, too_much_metadata
-from api_schemas.options import INT_OPTIONS, explicit_options, ignored
+from api_schemas.options import explicit_options, ignored, with_whole_numbers
 from api_schemas.shapes import GENERATE, LineShape, shape_of
 
 
@@ -354,7 +354,7 @@ def _read_carefully(
         return [too_many]
     repair = Repair()
     try:
-        text = json.dumps(_with_whole_numbers(repair.object(value)), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(with_whole_numbers(repair.object(value)), ensure_ascii=False, allow_nan=False)
         job = shape.read(text)
     except NotJson as error:
         return [LineProblem(line, error.field, "invalid_json", f"{error.field}: {error}")]
@@ -389,18 +389,3 @@ def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
         }.get(type(value), "a number")
         return LineProblem(line, "", "invalid_json", f"expected one JSON object a line, got {kind}")
     return value
-
-
-def _with_whole_numbers(value: dict[str, Any]) -> dict[str, Any]:
-    options = value.get("options")
-    if isinstance(options, dict):
-        for name in INT_OPTIONS & options.keys():
-            options[name] = _whole(options[name])
-    if "top_logprobs" in value:
-        value["top_logprobs"] = _whole(value["top_logprobs"])
-    return value
-
-
-def _whole(value: Any) -> Any:
-    """``value`` as an int where it is one written with a point, as spreadsheets and pandas do (4096.0)."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -7,7 +7,7 @@ no more than a line in its log; here it is refused.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -218,3 +218,19 @@ def _in_order(names: frozenset[str]) -> tuple[str, ...]:
 def ignored(options: Mapping[str, object]) -> list[str]:
     """The names among ``options`` that no server reads any more."""
     return [name for name in options if name in NO_LONGER_READ]
+
+
+def with_whole_numbers(value: dict[str, Any]) -> dict[str, Any]:
+    """A job line whose whole numbers are written without a point."""
+    options = value.get("options")
+    if isinstance(options, dict):
+        for name in INT_OPTIONS & options.keys():
+            options[name] = _whole(options[name])
+    if "top_logprobs" in value:
+        value["top_logprobs"] = _whole(value["top_logprobs"])
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """``value`` as an int where it is one written with a point, as spreadsheets and pandas do (4096.0)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from worker.documents.encodings import open_bytes
 from worker.documents.lines import bounded, undecodable
+from worker.documents.packed import open_bytes
 from worker.documents.row import LINE_LIMIT, Row, Rows, check_columns, whole_problem
 from worker.errors import InputRefused, Problem
 from worker.records import record

@@ -6,26 +6,20 @@ A file is decoded strictly from end to end before an encoding is believed, in bl
 """
 
 import codecs
-import gzip
 import io
 import re
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from worker.documents.likelihood import ENCODINGS, SAMPLE, ambiguous_utf8, implausible, likeliest
-from worker.errors import InputRefused, Problem, in_words
+from worker.documents.packed import BLOCK, open_bytes
+from worker.errors import InputRefused, Problem
 
-BLOCK = 1 << 20
-UNPACKED_FREELY = 1 << 30
-UNPACKED_RATIO = 200
-"""A packed file may hold this many times its size; more only up to a gigabyte. Texts shrink to a tenth, repeated ones
-to a fiftieth; a file made to fill whatever reads it to a thousandth."""
 TEXT_LIMIT = 16 * 1024 * 1024
 """Bytes of a file given as ``@FILE``."""
 
@@ -66,54 +60,6 @@ _LANGUAGES = {
     "iso2022_jp_ext": "Japanese",
     "iso2022_kr": "Korean",
 }
-
-SourceError = (OSError, EOFError, zlib.error)
-"""What reading a file, packed or not, may raise (gzip raises all three)."""
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked where it is gzip (by its first bytes, or its ending .gz).
-
-    Raises InputRefused where it cannot be read, also when that shows later, inside the block.
-    """
-    try:
-        with path.open("rb") as file:
-            if not file.seekable():
-                message = f"{path}: a pipe, which cannot be read twice; give - for the file and pipe it into the command"
-                raise InputRefused([Problem(0, "", "unreadable", message)])
-            packed = file.read(2) == b"\x1f\x8b" or path.suffix.lower() == ".gz"
-            file.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield io.BufferedReader(_Measured(unpacked, file, path), BLOCK)
-            else:
-                yield file
-    except SourceError as error:
-        reason = getattr(error, "strerror", None) or in_words(error)
-        raise InputRefused([Problem(0, "", "unreadable", f"{path}: {reason}")]) from error
-
-
-class _Measured(io.RawIOBase):
-    """What a packed file holds, as long as that is no bomb."""
-
-    def __init__(self, unpacked: gzip.GzipFile, packed: IO[bytes], path: Path) -> None:
-        self._unpacked, self._packed, self._path = unpacked, packed, path
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._unpacked.readinto(buffer)
-        self._size += count
-        if self._size > UNPACKED_FREELY and self._size > UNPACKED_RATIO * self._packed.tell():
-            message = (
-                f"{self._path}: more than {UNPACKED_FREELY:,} bytes unpacked and over {UNPACKED_RATIO} times its size; "
-                "unpack it yourself if that is right"
-            )
-            raise InputRefused([Problem(0, "", "too_large", message)])
-        return count
 
 
 def named_encoding(name: str) -> str:

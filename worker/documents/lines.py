@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, AnyStr
 
-from worker.documents.encodings import find_encoding, first_bad, open_bytes
+from worker.documents.encodings import find_encoding, first_bad
+from worker.documents.packed import open_bytes
 from worker.documents.row import LINE_LIMIT, Row, Rows
 from worker.errors import InputRefused, Problem
 from worker.records import record

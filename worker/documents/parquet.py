@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worker.documents.arrow_values import plain_column
-from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
+from worker.documents.packed import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import LINE_LIMIT, Row, check_columns
 from worker.errors import InputRefused, Problem, in_words
 from worker.records import record

@@ -105,12 +105,7 @@ def is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(TABLES)
 
 
-def read_document(
-    source: DocumentFile,
-    rules: Rules = Rules(),
-    *,
-    reader: Reader | None = None,
-) -> Document:
+def read_document(source: DocumentFile, rules: Rules = Rules(), *, reader: Reader | None = None) -> Document:
     """The document, of a message without its attachments. ``reader`` is kept over many of them; without one a child process is
     started for this one.
 

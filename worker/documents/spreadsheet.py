@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
+from worker.documents.packed import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import Row, Rows, check_columns, whole_problem
 from worker.errors import InputRefused, Problem
 from worker.records import record

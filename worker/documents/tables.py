@@ -12,8 +12,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from worker.documents.delimited import SNIFFED, open_csv
-from worker.documents.encodings import find_encoding, named_encoding, open_bytes
+from worker.documents.encodings import find_encoding, named_encoding
 from worker.documents.lines import open_lines, open_text
+from worker.documents.packed import open_bytes
 from worker.documents.row import Quote, Rows, whole_problem
 from worker.errors import InputRefused
 from worker.extras import require

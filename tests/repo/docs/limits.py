@@ -10,7 +10,7 @@ from api_schemas.job_problems import MOST_PROBLEMS
 from api_schemas.jobs import Limits
 from api_schemas.line_bounds import MOST_FIELDS, MOST_VALUES
 from api_schemas.options import MOST_STOPS
-from worker.documents import encodings, parquet, row, sandbox, templates
+from worker.documents import encodings, packed, parquet, row, sandbox, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
 from worker.door import intake
@@ -59,7 +59,7 @@ def limits() -> list[Limit]:
         Limit("a file of a table", "any size; read a row at a time", FIXED, FIXED),
         Limit(
             "a packed file (`.gz`)",
-            f"{_size(encodings.UNPACKED_FREELY)} unpacked, or {encodings.UNPACKED_RATIO} times its size",
+            f"{_size(packed.UNPACKED_FREELY)} unpacked, or {packed.UNPACKED_RATIO} times its size",
             "unpack it yourself",
             FILE,
         ),
@@ -78,7 +78,7 @@ def limits() -> list[Limit]:
         ),
         Limit(
             "a Parquet file, by its own metadata",
-            f"{_size(encodings.UNPACKED_FREELY)} unpacked, or {encodings.UNPACKED_RATIO} times its size",
+            f"{_size(packed.UNPACKED_FREELY)} unpacked, or {packed.UNPACKED_RATIO} times its size",
             FIXED,
             FILE,
         ),
@@ -90,7 +90,7 @@ def limits() -> list[Limit]:
         ),
         Limit(
             "all rows of a table among documents",
-            f"{_size(encodings.UNPACKED_FREELY)} of JSON, or {encodings.UNPACKED_RATIO} times its size",
+            f"{_size(packed.UNPACKED_FREELY)} of JSON, or {packed.UNPACKED_RATIO} times its size",
             "split the table",
             "the table is refused behind the rows so far",
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.documents import encodings
+from worker.documents import packed
 from worker.documents.encodings import read_text, read_text_argument
 from worker.documents.tables import open_rows
 from worker.errors import InputRefused
@@ -54,7 +54,7 @@ def test_a_line_of_a_hundred_megabytes_is_refused_by_its_line_and_held_no_more_t
 def test_a_packed_file_that_holds_far_more_than_its_size_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encodings, "UNPACKED_FREELY", 10 * MB)
+    monkeypatch.setattr(packed, "UNPACKED_FREELY", 10 * MB)
     path = tmp_path / "bomb.jsonl.gz"
     with gzip.open(path, "wb") as file:
         for _ in range(40):
@@ -69,7 +69,7 @@ def test_a_packed_file_that_holds_far_more_than_its_size_is_refused(
 
 
 def test_a_packed_file_of_repeated_texts_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encodings, "UNPACKED_FREELY", MB)
+    monkeypatch.setattr(packed, "UNPACKED_FREELY", MB)
     path = tmp_path / "in.jsonl.gz"
     with gzip.open(path, "wb") as file:
         for n in range(20_000):

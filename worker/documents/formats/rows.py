@@ -8,10 +8,10 @@ from typing import Any
 
 from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.line_bounds import MOST_VALUES, values_of
-from worker.documents.encodings import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.formats.kinds import check_kind, media_type_of
 from worker.documents.formats.limits import MOST_TEXT, Refused
 from worker.documents.formats.office import read_cells
+from worker.documents.packed import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import Row
 from worker.documents.tables import ReadingRules, open_rows
 from worker.errors import InputRefused
