@@ -81,10 +81,17 @@ def test_a_prompt_that_an_older_server_cut_in_silence_is_an_overflow_and_not_an_
 
 
 def test_log_probabilities_come_back_with_the_result(database: Database, clock: Clock) -> None:
-    job = {"prompt": "Yes or no?", "logprobs": True, "top_logprobs": 2, "options": {"num_predict": 4}}
+    job = {"logprobs": True, "top_logprobs": 2, "options": {"num_predict": 4}}
+    turns = {"messages": [{"role": "user", "content": "Yes or no?"}]}
+    schema = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
+    reasoned = {**turns, "model": MODELS[2], "logprobs": True, "think": True, "format": schema}
 
-    wanted, plain = ask(database, clock, job, {"prompt": "Say 1."})
+    *both, of_two_calls, plain = ask(
+        database, clock, {"prompt": "Yes or no?", **job}, {**turns, **job}, reasoned, {"prompt": "Say 1."}
+    )
 
-    assert len(wanted["logprobs"]) == wanted["output_tokens"]
-    assert {len(entry["top_logprobs"]) for entry in wanted["logprobs"]} == {2}
+    for line in both:
+        assert len(line["logprobs"]) == line["output_tokens"]
+        assert {len(entry["top_logprobs"]) for entry in line["logprobs"]} == {2}
+    assert "".join(entry["token"] for entry in of_two_calls["logprobs"]) == of_two_calls["answer"]
     assert "logprobs" not in plain

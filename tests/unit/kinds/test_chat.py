@@ -16,6 +16,7 @@ from worker.domain.jobs import ClaimedJob, NewJob, Priority
 from worker.errors import Code, HostError
 from worker.kinds.base import Place
 from worker.kinds.registry import kind_of, shapes
+from worker.policy.context_window import IMAGE_TOKENS
 from worker.replies.stream import Reader
 
 T = TypeVar("T")
@@ -100,6 +101,15 @@ def test_a_chat_is_sent_with_everything_that_keeps_turns_from_being_dropped() ->
         226,
         "yes",
     )
+
+
+def test_an_image_counts_among_the_tokens_of_a_chat_and_of_a_prompt() -> None:
+    for kind, bare, shown in (
+        ("chat", {"messages": [USER]}, {"messages": [USER | {"images": ["aGk=", "aGk="]}]}),
+        ("generate", {}, {"images": ["aGk=", "aGk="]}),
+    ):
+        one, other = (kind_of(kind).expected("Why?", request, thinking=False) for request in (bare, shown))
+        assert other.prompt - one.prompt == 2 * IMAGE_TOKENS
 
 
 def test_calls_are_the_answer_and_a_sentence_before_them_stays_text() -> None:
