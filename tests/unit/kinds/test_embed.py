@@ -173,6 +173,27 @@ def test_a_text_of_which_the_model_makes_no_numbers_fails_alone(message: str) ->
     assert [isinstance(one, Succeeded) for one in found] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("characters", "window", "options", "named"),
+    [
+        (9000, 8192, {}, True),
+        (9000, 2048, {}, False),
+        (300, 8192, {}, False),
+        (9000, 8192, {"num_batch": 8192}, False),
+    ],
+)
+def test_a_text_that_fits_the_window_and_not_the_batch_of_the_host_is_told_of_the_batch(
+    characters: int, window: int, options: dict[str, Any], named: bool
+) -> None:
+    text = "a" * characters
+
+    (found,) = answers(Host(wrong={text: TOO_LONG}), job(text, options=options), num_ctx=window)
+
+    assert isinstance(found, HostError)
+    assert found.code is Code.CONTEXT_OVERFLOW
+    assert (f"num_batch={window}" in found.message) is named
+
+
 def test_a_host_that_has_an_inner_error_for_every_text_is_not_asked_for_all_of_them() -> None:
     broken = HostError(Code.HOST_ERROR, "odd", status=500)
     host = Host(wrong={f"t{n}": broken for n in range(64)})

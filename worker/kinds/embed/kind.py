@@ -17,6 +17,8 @@ PATH = "/api/embed"
 TEXTS_A_CALL = 256
 TOKENS_A_CALL = 16_384
 """As estimated. A call is as long as its texts: a host that dies in it takes no more than these with it."""
+BATCH = 2048
+"""Tokens that a newer server reads at once of an embedding model."""
 MARKS = 2
 """Tokens that a model puts around each text."""
 
@@ -69,7 +71,7 @@ def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]
                     raise
                 return [answers.get(job.id, error) for job in jobs]
             if len(part) == 1:
-                answers[part[0].id] = error
+                answers[part[0].id] = _of_batch(error, part[0], place) or error
             else:
                 half = len(part) // 2
                 lists += (part[half:], part[:half])
@@ -81,6 +83,20 @@ def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]
 def _is_of_one(error: HostError) -> bool:
     """Whether one text may have made the host refuse all: it is too long, or the model makes no numbers of it."""
     return error.code in (Code.CONTEXT_OVERFLOW, Code.INVALID_REQUEST, Code.HOST_ERROR)
+
+
+def _of_batch(error: HostError, job: ClaimedJob, place: Place) -> HostError | None:
+    """A newer server reads a text in one batch, of 2,048 tokens where nobody says otherwise, and calls one that is longer too
+    long for the window. An estimate says too much rather than too little, so what fits by it is such a text."""
+    window, options = place.window or place.num_ctx, job.request.get("options") or {}
+    if error.code is not Code.CONTEXT_OVERFLOW or window is None or "num_batch" in options:
+        return None
+    if not BATCH < (job.estimate or estimate_tokens(job.prompt)) + MARKS <= window:
+        return None
+    message = (
+        f"{error.message}, or its batch: options num_batch={window} lets the host read so many tokens at once"
+    )
+    return HostError(error.code, message, status=error.status, numbers=error.numbers)
 
 
 def _is_vector(answer: Answer) -> bool:
