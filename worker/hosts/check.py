@@ -110,7 +110,18 @@ def _of_host(
     yield HostFinding(
         "ok", "models", f"{len(models)} models: {', '.join(sorted(model.name for model in models))}"
     )
-    name, why = _chosen(models, loaded, named)
+    speaking = [model for model in models if not model.only_embeds]
+    if named is None and not speaking:
+        yield HostFinding(
+            "ok", "model", "its models make vectors alone: how it answers prompts is not measured"
+        )
+        return
+    name, why = _chosen(models if named else speaking, loaded, named)
+    if name is not None and any(model.name == name and model.only_embeds for model in models):
+        yield HostFinding(
+            "bad", "model", f"{name} makes vectors alone: this check asks prompts", "name another model"
+        )
+        return
     if name is None:
         yield HostFinding("bad", "model", why, f"there: ollama pull {named}")
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator import HostSettings, RunningHost, SimulatedModel, running
+from simulator.catalog import embedding_model
 from tests.servers.proxy import proxying
 from worker.domain.hosts import Access, Host
 from worker.domain.runners import RunnerKey
@@ -57,6 +58,24 @@ def test_a_host_that_is_set_up_well_is_all_right(line: str) -> None:
     ]
     assert f"asked {SMALLEST}: the smallest it has, loaded in" in of("model", findings).message
     assert "it gives 4 answers at once" in of("parallel", findings).message
+
+
+@pytest.mark.parametrize("line", ["O", "H"])
+def test_a_model_that_only_makes_vectors_is_not_asked_a_prompt(line: str) -> None:
+    vectors = replace(embedding_model(), size_bytes=45_000_000)
+    with running(settings(line=line, models=(*FAST, vectors))) as (one,):
+        gpu = OllamaHost(one.url)
+        gpu.load(RunnerKey(f"{vectors.name}:latest"), keep_alive=600)
+        gpu.close()
+        mixed = found(Host("gpu-1", one.url, 4))
+        named = found(Host("gpu-1", one.url, 4), model=vectors.name)
+    alone, _ = told(settings(line=line, models=(vectors,)))
+
+    assert f"asked {SMALLEST}: the smallest it has" in of("model", mixed).message
+    assert {finding.level for finding in mixed} <= {"ok", "warn"}
+    assert of("model", named).level == "bad"
+    assert "makes vectors alone" in of("model", named).message
+    assert {finding.level for finding in alone} == {"ok"}
 
 
 @pytest.mark.parametrize(
