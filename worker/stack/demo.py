@@ -53,10 +53,13 @@ def simulated_hosts() -> Iterator[DemoHosts]:
 
 
 def real_lines(path: Path, models: Sequence[HostModel]) -> list[str]:
-    """A few of the demo's jobs for the smallest models a real host has. Raises NoHost when it has none."""
-    smallest = sorted((model for model in models), key=lambda model: model.size)[:REAL_MODELS]
+    """A few of the demo's jobs for the smallest models of a real host that answer prompts. Raises NoHost where it has none."""
+    speaking = (model for model in models if not model.only_embeds)
+    smallest = sorted(speaking, key=lambda model: model.size)[:REAL_MODELS]
     if not smallest:
-        raise NoHost("the host has no local model; pull one first, e.g. ollama pull llama3.2:1b")
+        raise NoHost(
+            "the host has no local model that answers prompts; pull one first, e.g. ollama pull llama3.2:1b"
+        )
     lines = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file):
