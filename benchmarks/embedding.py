@@ -39,7 +39,7 @@ from worker.storage.engine import open_database
 from worker.storage.migrate import upgrade
 
 IN_GROUPS, ALONE = "in groups", "alone"
-LIMITS = {IN_GROUPS: 0.25, ALONE: 0.03}
+LIMITS = {IN_GROUPS: 0.2, ALONE: 0.03}
 """CPU of a text among many, as a part of that of one. ``benchmarks.embedding_floor`` shows how much no worker can save."""
 MODEL = replace(simulator.embedding_model("minilm-embed"), embedding_length=384)
 
