@@ -51,6 +51,10 @@ def _image(value: str) -> str:
             "image",
             "expected bare base64: leave out the part up to the comma (data:…,)",
         )
+    if value.startswith(("http://", "https://")):
+        raise PydanticCustomError(
+            "image", "hosts fetch no images: expected the base64 of an image file, got a URL"
+        )
     try:
         base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:

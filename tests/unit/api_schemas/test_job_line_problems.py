@@ -151,6 +151,11 @@ from tests.unit.api_schemas.lines import line, only, problems, read
             "images[0]: expected the base64 of an image file",
         ),
         (
+            {"images": ["https://example.org/a.png"]},
+            "invalid_value",
+            "images[0]: hosts fetch no images: expected the base64 of an image file, got a URL",
+        ),
+        (
             {"images": ["data:image/png;base64,aGk="]},
             "invalid_value",
             "images[0]: expected bare base64: leave out the part up to the comma (data:…,)",
