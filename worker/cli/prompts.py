@@ -7,7 +7,6 @@ from worker.cli.streams import machine_output
 from worker.documents.encodings import encoding_label
 from worker.door.intake import Intake
 from worker.door.rows import RowFile
-from worker.errors import InputRefused
 from worker.observability.terminal import terminal_safe
 from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
 
@@ -75,7 +74,7 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
         show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
         shown += 1
     if intake.problems:
-        raise InputRefused(intake.problems, more_problems=intake.more_problems)
+        raise intake.refusal
     detected = [read_as(lines.encoding)] if lines.encoding else []
     for remark in (*detected, *lines.remarks, *intake.notes.first, *intake.remarks()):
         typer.echo(remark, err=True)

@@ -11,7 +11,6 @@ from worker.clock import Clock
 from worker.domain.hosts import HostModel
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.runners import RunnerKey
-from worker.errors import InputRefused
 from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
 from worker.policy.prefix import SAMPLE, sharing
@@ -115,7 +114,7 @@ def tally(
             prompts.append(job.prompt)
     intake.check_whole()
     if intake.problems:
-        raise InputRefused(intake.problems, more_problems=intake.more_problems)
+        raise intake.refusal
     by_key: Counter[str] = Counter()
     for (key, _), n in jobs.items():
         by_key[key] += n
