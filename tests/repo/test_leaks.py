@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAKY = """
-import socket, subprocess, sys, threading
+import socket, sqlite3, subprocess, sys, threading
 import pytest
 from tests import leaks
 
@@ -26,6 +26,7 @@ def test_that_leaves_nothing():
     thread = threading.Thread(target=int)
     thread.start()
     subprocess.run(["true"])
+    sqlite3.connect(":memory:").close()
     with socket.create_server(("127.0.0.1", 0)):
         thread.join()
 
@@ -42,10 +43,15 @@ def test_that_leaves_a_zombie():
 
 def test_that_leaves_a_socket():
     kept.append(socket.create_server(("127.0.0.1", 0)))
+
+def test_that_leaves_a_file():
+    sqlite3.connect(":memory:")
 """
 
 
-def test_a_test_that_leaves_a_thread_a_process_or_a_listening_socket_fails(tmp_path: Path) -> None:
+def test_a_test_that_leaves_a_thread_a_process_a_listening_socket_or_an_open_file_of_sqlite_fails(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "test_leaky.py").write_text(LEAKY, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 
@@ -59,6 +65,6 @@ def test_a_test_that_leaves_a_thread_a_process_or_a_listening_socket_fails(tmp_p
         check=False,
     )
 
-    assert "6 passed, 4 errors" in done.stdout, done.stdout + done.stderr
-    for left in ("a_thread", "a_child", "a_zombie", "a_socket"):
+    assert "7 passed, 5 errors" in done.stdout, done.stdout + done.stderr
+    for left in ("a_thread", "a_child", "a_zombie", "a_socket", "a_file"):
         assert f"ERROR at teardown of test_that_leaves_{left}" in done.stdout, done.stdout

@@ -171,12 +171,11 @@ def _bring_back(path: Path, content: bytes) -> None:
 
 
 def _keep_spool(file: Path, files: Mapping[str, bytes]) -> None:
-    with sqlite3.connect(file) as conn:
+    with closing(sqlite3.connect(file)) as conn, conn:
         conn.execute("PRAGMA journal_mode = DELETE")
         conn.execute("DROP TABLE IF EXISTS spool_files")
         conn.execute("CREATE TABLE spool_files (name TEXT PRIMARY KEY, content BLOB NOT NULL)")
         conn.executemany("INSERT INTO spool_files VALUES (?, ?)", files.items())
-    conn.close()
 
 
 @contextmanager

@@ -43,7 +43,8 @@ def test_the_examples_of_the_page_run(
     ]
     assert "tea llama3.2:3b 5" in printed
     assert "pot qwen2.5:7b 3" in printed
-    assert names["same"].progress().total == 3
+    with Caravan() as caravan:
+        assert caravan.batch("moods") == names["same"]
 
 
 def test_a_table_becomes_jobs_and_results_a_table(host: simulator.RunningHost, tmp_path: Path) -> None:
