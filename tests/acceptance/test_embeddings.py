@@ -3,17 +3,21 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 import simulator
 from tests.acceptance.conftest import caravan
+from tests.repo.docs.pages import DOCS, blocks
 
 Environment = dict[str, str]
 EMBEDDING = simulator.embedding_model()
 
 
 def test_texts_of_a_table_become_vectors_and_one_that_is_too_long_is_named(
-    environment: Environment, tmp_path: Path
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import duckdb
+
     rows = tmp_path / "texts.csv"
     long = "word " * 3_000
     rows.write_text(
@@ -35,4 +39,10 @@ def test_texts_of_a_table_become_vectors_and_one_that_is_too_long_is_named(
     assert found.pop("long") is None
     assert len({tuple(vector) for vector in found.values()}) == 400
     assert calls < 40
+    (query,) = blocks(DOCS / "howto/embeddings.md", "duckdb")
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as conn:
+        nearest = conn.execute(query.text.replace("'d1'", "'s1'")).fetchall()
+    assert nearest[0] == ("s1", pytest.approx(1.0))
+    assert len(nearest) == 10
     assert "wrong" not in caravan("db", "check", env=environment).stdout
