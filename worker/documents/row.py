@@ -14,6 +14,8 @@ MOST_COLUMNS = 10_000
 Quote = Literal["none", '"']
 QUIRKS: Mapping[str, str] = {
     "fields": "rows say themselves how they are asked (prompt, options, messages, tools …), which is metadata beside a template",
+    "after": "after is metadata beside a template, so these rows follow no job; with a column prompt in place of the template "
+    "they do",
     "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
     "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
 }

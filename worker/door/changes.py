@@ -236,7 +236,11 @@ def request_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tu
 
 
 def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {name: value for name, value in recipe.items() if name not in _READING}
+    parts = {
+        name: list(value) if isinstance(value, tuple) else value  # as JSON gives it back
+        for name, value in recipe.items()
+        if name not in _READING
+    }
     defaults = dict(parts.pop("defaults", {}))
     defaults.pop("priority", None)
     options = {f"options.{name}": value for name, value in dict(defaults.pop("options", {})).items()}

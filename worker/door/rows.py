@@ -310,7 +310,7 @@ class Input:
             json.dumps(job, ensure_ascii=False),
             original=values,
             lines=row.lines,
-            quirks=(*row.quirks, "fields") if self._hides_fields(row, values) else row.quirks,
+            quirks=(*row.quirks, *self._hidden(row, values)),
             notes=notes,
             empty=tuple([name for name in self.needed if is_blank(values.get(name))]),
         )
@@ -324,15 +324,20 @@ class Input:
             return _RESERVED | _OF_TEXTS
         return _RESERVED | _OF_CHATS if self.submission.chat else _RESERVED
 
-    def _hides_fields(self, row: Row, values: Mapping[str, Any]) -> bool:
-        """Whether a row says how it is asked, where a template makes metadata of all that it says: a line of JSON, or a row
-        of chats with a column for chats alone, which the template does not print."""
+    def _hidden(self, row: Row, values: Mapping[str, Any]) -> Iterator[str]:
+        """What a row says of how it is asked, where a template makes metadata of all that it says: of a line of JSON, or of a
+        row of chats with a column for chats alone; and which jobs it follows. What the template prints counts as data."""
         if self.template is None:
-            return False
-        if row.values is None:
-            return not _ASKING.isdisjoint(values)
-        hidden = _OF_CHATS.difference(self.needed) if self.submission.chat else ()
-        return any(not is_blank(values.get(column)) for column in hidden)
+            return
+        of_chats = _OF_CHATS.difference(self.needed) if self.submission.chat else ()
+        if (
+            not _ASKING.isdisjoint(values)
+            if row.values is None
+            else any(not is_blank(values.get(column)) for column in of_chats)
+        ):
+            yield "fields"
+        if "after" not in self.needed and not is_blank(values.get("after")):
+            yield "after"
 
     @staticmethod
     def _rendered(

@@ -101,6 +101,43 @@ def test_changed_rows_are_compared_with_the_batch_that_was_asked_in_the_same_way
     assert (extended.stdout, batches()) == ("1\n", [("in.csv", 2), ("in.csv", 2)])
 
 
+def test_changed_rows_with_images_are_compared_too(folder: Path) -> None:
+    rows = folder / "in.csv"
+    rows.write_text("title,photo\nshoe,\nhat,\n")
+    command = ("submit", "in.csv", "--prompt", "Sell {{ title }}", "--model", "m:1", "--image", "photo")
+    caravan(*command)
+    rows.write_text("title,photo\nshoe,\ncap,\n")
+
+    refused = caravan(*command)
+
+    assert refused.exit_code == 2, refused.stderr
+    assert "asked this input before its rows changed: 1 kept, 0 new, 1 changed (line-3)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("in.csv", "question,after\nWhy?,7\nAnd?,\n"),
+        ("in.jsonl", '{"question": "Why?", "after": 7}\n{"question": "And?"}\n'),
+    ],
+)
+def test_rows_that_would_follow_others_do_not_beside_a_template_and_the_command_says_so(
+    folder: Path, name: str, text: str
+) -> None:
+    (folder / name).write_text(text)
+    command = ("submit", name, "--chat", "--model", "m:1", "--prompt")
+
+    hidden = caravan(*command, "{{ question }}")
+    shown = caravan(*command, "{{ question }} {{ after }}", "--name", "other")
+
+    first = 2 if name == "in.csv" else 1
+    assert (
+        "after is metadata beside a template, so these rows follow no job; with a column prompt in place of the "
+        f"template they do (line {first})" in " ".join(hidden.stderr.split())
+    )
+    assert "follow no job" not in shown.stderr
+
+
 def test_a_setting_that_no_row_takes_and_a_priority_make_no_new_batch(folder: Path) -> None:
     (folder / "in.jsonl").write_text('{"prompt": "a", "model": "own:1", "think": false}\n')
     caravan("submit", "in.jsonl", "--model", "m:1")
