@@ -128,7 +128,11 @@ def retry(
     matching: Matching = None,
     set_: Annotated[
         list[str] | None,
-        option("--set", "Ask with this option now, e.g. num_ctx=8192; repeat.", metavar="NAME=VALUE"),
+        option(
+            "--set",
+            "Option of the model to ask with now, e.g. num_ctx=8192; repeat for more.",
+            metavar="NAME=VALUE",
+        ),
     ] = None,
     *,
     confirm: ConfirmOptions,

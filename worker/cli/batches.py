@@ -51,7 +51,7 @@ def status(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, metavar="N", help="List at most so many. Default: 50, and all with --json."
+            "--limit", min=1, metavar="N", help="Batches to list. Default: 50, and all with --json."
         ),
     ] = None,
     json_: AsJson = False,

@@ -52,13 +52,13 @@ class DocumentRules:
         ),
     ] = None
     pages_as_images: Annotated[
-        bool, option("--pages-as-images", "Show the pages to a model that sees, as PNG.", PANEL)
+        bool, option("--pages-as-images", "Send the pages as images (PNG) to a model with vision.", PANEL)
     ] = False
     scans: Annotated[
         Literal["refuse", "skip", "images"],
         option(
             "--scans",
-            "Pages without text: refuse the document, skip them, or show them to a model that sees.",
+            "Pages without text: refuse the document, skip them, or send them as images.",
             PANEL,
         ),
     ] = "skip"
@@ -70,7 +70,7 @@ class DocumentRules:
         str | None,
         option(
             "--extract",
-            "Command that prints a file ({}, or its last argument) as Markdown.",
+            "Command that prints a file as Markdown; {} stands for the file. Default: it comes last.",
             PANEL,
             metavar="COMMAND",
         ),
@@ -81,13 +81,13 @@ class DocumentRules:
 class DocumentOptions:
     """Documents, instead of a file of rows."""
 
-    rules: DocumentRules
     documents: Annotated[
         list[str] | None,
         option(
             "--documents", "Ask about documents, e.g. 'inbox/**/*.pdf'; repeat.", PANEL, metavar="PATTERN"
         ),
     ] = None
+    rules: DocumentRules = DocumentRules()
 
 
 def from_documents(

@@ -45,7 +45,7 @@ class TableOptions:
         str | None,
         option(
             "--to-table",
-            "Append those that it has not yet to this table of the database at --sql-url.",
+            "Append results that are not there yet to this table of the database at --sql-url.",
             metavar="NAME",
         ),
     ] = None

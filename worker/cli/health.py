@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def health(
     only: Annotated[
-        list[Kind] | None, typer.Option("--only", help="Look at this alone; repeat for more.")
+        list[Kind] | None, typer.Option("--only", help="Check only this; repeat for more.")
     ] = None,
     json_: AsJson = False,
 ) -> None:

@@ -34,7 +34,9 @@ class HostTraits:
     memory: Annotated[str | None, option("--memory", "Memory for models, e.g. 24GB.", metavar="SIZE")] = None
     shared: Annotated[
         bool | None,
-        option("--shared/--not-shared", "Other people use it too: let them in, and step back for them."),
+        option(
+            "--shared/--not-shared", "Other people use this host too: unload models and pause while they do."
+        ),
     ] = None
     watts: Annotated[
         float | None, option("--watts", "Power at work in watts, for kWh; 0 forgets it.", min=0, max=1e6)
@@ -61,7 +63,9 @@ class AccessOptions:
     ] = None
     ca_file: Annotated[
         str | None,
-        option("--ca-file", "PEM file with the authorities of the host's certificate.", metavar="FILE"),
+        option(
+            "--ca-file", "PEM file with the certificate authorities to trust for this host.", metavar="FILE"
+        ),
     ] = None
 
 

@@ -29,7 +29,8 @@ _MISPLACED = 4
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
 IfMissing = Annotated[
-    bool, option("--if-missing", "Leave a host of this name as it is, for scripts that run more than once.")
+    bool,
+    option("--if-missing", "Do nothing if a host of this name exists (for scripts that run more than once)."),
 ]
 NoWindow = Annotated[bool, option("--no-window", "Take work at any time; removes --blackout dates too.")]
 

@@ -32,7 +32,12 @@ class HoursOptions:
     ] = None
     tz: Annotated[
         str | None,
-        option("--tz", "Time zone, e.g. Europe/Berlin. Default: this machine's.", WHEN, metavar="ZONE"),
+        option(
+            "--tz",
+            "Time zone of --window and --blackout, e.g. Europe/Berlin. Default: this machine's.",
+            WHEN,
+            metavar="ZONE",
+        ),
     ] = None
 
 

@@ -30,7 +30,7 @@ Batches = Annotated[
     typer.Argument(metavar="[BATCH]…", help="Numbers, keys, names, the beginning of one, or @last."),
 ]
 Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
-DryRun = Annotated[bool, option("--dry-run", "Say what it is about; change nothing.")]
+DryRun = Annotated[bool, option("--dry-run", "Print what would be pruned; change nothing.")]
 
 MOST_LINES = 10
 EVERY_BATCH = 1_000_000

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, with a tag or without.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names, with a tag or without.")]
-Insecure = Annotated[bool, option("--insecure", "Let the host speak http to the registry.")]
+Insecure = Annotated[bool, option("--insecure", "Allow HTTP without TLS between the host and the registry.")]
 OnHosts = Annotated[
     list[str] | None,
     option("--host", "Only this host; repeat for more. Default: all that were added.", metavar="NAME"),
@@ -50,15 +50,14 @@ def models_(ctx: typer.Context, json_: AsJson = False) -> None:
 
 @models.command("list")
 def models_list(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only this one.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Model to list. Default: all.")] = None,
     host: OnHosts = None,
     json_: AsJson = False,
 ) -> None:
     """List the models of the fleet, and where each of them is.
 
-        Size, digest, quantization, context length and capabilities are those of the last look at each host. A
-    name that stands for different weights or settings on different hosts is marked: the digest is what a
-    model is.
+    Size, digest, quantization, context length and capabilities are those that each host reported last. A name that
+    stands for different weights or settings on different hosts is marked; the digest identifies a model.
 
     Example: caravan models list --json
     """
@@ -104,11 +103,10 @@ def models_rm(
     model: Models,
     force: Annotated[bool, option("--force", "Remove the model although jobs need it.")] = False,
 ) -> None:
-    """Remove models, never under a running call.
+    """Remove models from hosts, never while a job uses them.
 
-        Refused with their numbers while jobs of it run or wait. With --force no new ones begin, it goes when
-    the running calls
-    have ended, and jobs that no other host can do are held until it is pulled again.
+    While jobs need a model it is refused, with the number of these jobs. With --force no new ones begin, the model is
+    removed when the running ones have ended, and jobs that no other host can do are held until it is pulled again.
 
     Example: caravan models rm llama3.2:1b --host gpu-1
     """
@@ -155,9 +153,8 @@ def models_create(
 ) -> None:
     """Make a model of one that the hosts have.
 
-        It has a system message, a template or parameters of its own. Parameters that a host would ignore
-    without a word are refused; so is a model to make it of that a host does not have,
-    which it would pull unasked.
+    It has a system message, a template or parameters of its own. Parameters that a host would silently ignore are
+    refused. The model in --from must be on the hosts: a host would pull a missing one by itself.
 
     Example: caravan models create brief:8b --from qwen3:8b --system 'Be brief.' --param num_ctx=8192
     """
@@ -257,7 +254,9 @@ def _carry_out(
 
 @models.command("operations")
 def models_operations(
-    operation: Annotated[int | None, typer.Argument(metavar="OPERATION", help="Only this one.")] = None,
+    operation: Annotated[
+        int | None, typer.Argument(metavar="OPERATION", help="Model to list. Default: all.")
+    ] = None,
     limit: Newest = None,
     json_: AsJson = False,
 ) -> None:

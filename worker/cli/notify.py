@@ -23,7 +23,7 @@ def _group() -> None:
 
 @notify.command("test")
 def notify_test() -> None:
-    """Send a mail and a ping now, to those whom the settings name, and say whether they got out. Exit code 1 if not.
+    """Send a mail and a ping now to the addresses in the settings, and say whether they were sent. Exit code 1 if not.
 
     CARAVAN_SMTP_URL with CARAVAN_MAIL_TO, and CARAVAN_PING_URL, set the addressees.
 

@@ -50,21 +50,25 @@ class RowOptions:
     """How rows are read, and how many of them."""
 
     id_: Annotated[
-        str | None, option("--id", "Column with each row's custom_id.", INPUT, metavar="COLUMN")
+        str | None,
+        option(
+            "--id", "Column with an id for each row; in results it is custom_id.", INPUT, metavar="COLUMN"
+        ),
     ] = None
     chat: Annotated[
         bool,
         option(
             "--chat",
-            "Ask by /api/chat: prompt and --system become messages, or a column messages holds them.",
+            "Ask as a chat (/api/chat): with the column messages, or with prompt and --system as messages.",
             INPUT,
         ),
     ] = False
     embed: Annotated[
-        bool, option("--embed", "Ask for vectors by /api/embed: of the prompt, or of a column input.", INPUT)
+        bool,
+        option("--embed", "Ask for embeddings (/api/embed) of the prompt, or of the column input.", INPUT),
     ] = False
     encoding: Annotated[
-        str | None, option("--encoding", "Encoding of the input. Default: detected, or refused.", INPUT)
+        str | None, option("--encoding", "Encoding of the input, e.g. cp1252. Default: detected.", INPUT)
     ] = None
     quote: Annotated[
         Literal["none", '"'] | None,
@@ -92,12 +96,23 @@ class RowOptions:
             metavar="COLUMN",
         ),
     ] = None
-    limit: Annotated[int | None, option("--limit", "Only the first N rows.", INPUT, min=1, metavar="N")] = (
-        None
-    )
+    limit: Annotated[
+        int | None,
+        option(
+            "--limit",
+            "Ask only the first N rows; the same command without it asks the rest.",
+            INPUT,
+            min=1,
+            metavar="N",
+        ),
+    ] = None
     on_bad_line: Annotated[
         Literal["refuse", "skip"] | None,
-        option("--on-bad-line", "skip writes bad lines to a file of rejects. Default: refuse.", INPUT),
+        option(
+            "--on-bad-line",
+            "Refuse an input with invalid lines, or skip them and write them to FILE.rejects.jsonl. Default: refuse.",
+            INPUT,
+        ),
     ] = None
 
 
@@ -107,7 +122,13 @@ class SampleOptions:
 
     sample: Annotated[
         int | None,
-        option("--sample", "Ask a random sample of N rows first; later the rest.", INPUT, min=1, metavar="N"),
+        option(
+            "--sample",
+            "Ask a random sample of N rows; the same command without it asks the rest.",
+            INPUT,
+            min=1,
+            metavar="N",
+        ),
     ] = None
     seed: Annotated[int, option("--seed", "Random seed for --sample.", INPUT, metavar="N")] = 0
     show: Annotated[
@@ -135,7 +156,7 @@ class ModelOptions:
     ] = None
     allow_empty: Annotated[
         bool,
-        option("--allow-empty", "Accept an answer without text; default: it fails as empty_answer.", MODEL),
+        option("--allow-empty", "Accept answers without text. Default: they fail with empty_answer.", MODEL),
     ] = False
     priority: Annotated[
         Literal["interactive", "high", "normal", "bulk"] | None,
@@ -163,10 +184,18 @@ class RequestOptions:
         option("--keep-alive", "Time that the model stays loaded after its last job.", MODEL, metavar="TIME"),
     ] = None
     truncate: Annotated[
-        bool, option("--truncate", "Let hosts cut what does not fit the window. Default: it fails.", MODEL)
+        bool,
+        option(
+            "--truncate",
+            "Let hosts cut prompts that do not fit the context window. Default: they fail.",
+            MODEL,
+        ),
     ] = False
     override: Annotated[
-        bool, option("--override", "Replace what rows say themselves, not only fill gaps.", MODEL)
+        bool,
+        option(
+            "--override", "Let these options replace those of the rows. Default: they only fill gaps.", MODEL
+        ),
     ] = False
 
 
@@ -200,7 +229,7 @@ class LimitOptions:
         str | None,
         option(
             "--keep",
-            "Prune the batch this long after its end: 30d, 12h, forever. Default: CARAVAN_KEEP_DAYS.",
+            "Delete prompts and answers this long after the end of the batch: 30d, 12h, forever. Default: CARAVAN_KEEP_DAYS.",
             BATCH,
             metavar="TIME",
         ),
@@ -217,7 +246,9 @@ class BatchOptions:
     new: Annotated[bool, option("--new", "Make a new batch, though this input was asked before.", BATCH)] = (
         False
     )
-    extend: Annotated[bool, option("--extend", "Take a changed input into its batch.", BATCH)] = False
+    extend: Annotated[
+        bool, option("--extend", "Add the new and changed rows of this input to its earlier batch.", BATCH)
+    ] = False
     drop_missing: Annotated[
         bool,
         option("--drop-missing", "With --extend: delete jobs whose rows are no longer in the input.", BATCH),
@@ -230,12 +261,13 @@ class BatchOptions:
         bool,
         option(
             "--reuse",
-            "Take stored answers to the same requests, where temperature is 0 or a seed set.",
+            "Reuse stored answers to identical requests that have temperature 0 or a seed.",
             MODEL,
         ),
     ] = False
     reuse_any: Annotated[
-        bool, option("--reuse-any", "Take stored answers to all the same requests; also --reuse=any.", MODEL)
+        bool,
+        option("--reuse-any", "Reuse stored answers to all identical requests (also --reuse=any).", MODEL),
     ] = False
     fail_on_cut: Annotated[bool, option("--fail-on-cut", "Treat a cut answer as a failure.", BATCH)] = False
 
@@ -246,7 +278,7 @@ class NoticeOptions:
 
     notify: Annotated[
         Literal["always", "failure", "new-failures"],
-        option("--notify", "Notify always, or only of failures; a schedule: of new ones.", NOTICES),
+        option("--notify", "Notify always, only of failures, or (schedules) only of new failures.", NOTICES),
     ] = "always"
     mail_to: Annotated[
         list[str] | None,
@@ -277,14 +309,24 @@ class AgainOptions:
 
     from_: Annotated[
         str | None,
-        option("--from", "Ask rows of this batch again, as a batch linked to it.", INPUT, metavar="BATCH"),
+        option(
+            "--from",
+            "Ask the rows of this batch again, in a new batch that is linked to it.",
+            INPUT,
+            metavar="BATCH",
+        ),
     ] = None
     state: Annotated[
         list[JobState] | None,
-        option("--state", "Rows in this state; repeat. Default: all that ended.", AGAIN),
+        option(
+            "--state",
+            "Rows whose jobs have this state; repeat for more. Default: all that have ended.",
+            AGAIN,
+        ),
     ] = None
     code: Annotated[
-        list[str] | None, option("--code", "Rows with this error; repeat.", AGAIN, metavar="CODE")
+        list[str] | None,
+        option("--code", "Rows that failed with this error code; repeat for more.", AGAIN, metavar="CODE"),
     ] = None
     cut: Annotated[bool, option("--cut", "Rows whose answers were cut.", AGAIN)] = False
     empty: Annotated[bool, option("--empty", "Rows whose answers are empty.", AGAIN)] = False

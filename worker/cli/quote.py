@@ -48,9 +48,9 @@ def quote(
 ) -> None:
     """Estimate what FILE takes: jobs, loads and time.
 
-    Says when each host and all of it is done, and how sure that is.
-    What waits already at the same or a higher priority counts. Nothing is stored, unless --measure runs some of the jobs;
-    `caravan run` goes on from those. Takes the options of `caravan run`. Exit code 5 where --by will be missed.
+    Says when each host and all of it is done, and how sure that is. Jobs that wait already at the same or a higher
+    priority are included. Nothing is stored, unless --measure runs some of the jobs; `caravan run` goes on from those.
+    Takes the options of `caravan run`. Exit code 5 where --by will be missed.
 
     Example: caravan quote prompts.jsonl --model qwen3:8b --by 08:00
     """

@@ -30,17 +30,17 @@ def report(
             metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
         ),
     ] = None,
-    by: Annotated[By, option("--group-by", "Group the lines by this.")] = By.MODEL,
+    by: Annotated[By, option("--group-by", "Print a line for each of these.")] = By.MODEL,
     since: Annotated[
         str | None, option("--since", "From this hour on: 2026-11-23T02:00, or 12h, 2d ago.", metavar="TIME")
     ] = None,
     until: Annotated[str | None, option("--until", "Up to this hour; as --since.", metavar="TIME")] = None,
     html: Annotated[
-        Path | None, option("--html", "Write a page with pictures, of one file.", metavar="FILE")
+        Path | None, option("--html", "Write a web page with charts to this file.", metavar="FILE")
     ] = None,
     price: Annotated[
         float | None,
-        option("--price-per-kwh", "Say what the energy cost, in the money of this price.", min=0),
+        option("--price-per-kwh", "Price of a kWh, in any currency, to print the cost of the energy.", min=0),
     ] = None,
     json_: AsJson = False,
     force: Force = False,

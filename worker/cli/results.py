@@ -41,14 +41,24 @@ class ResultChoice:
 
     answers: AnswerOptions
     state: Annotated[list[JobState] | None, option("--state", "Only these states; repeat for more.")] = None
-    model: Annotated[list[str] | None, option("--model", "Only of these models; repeat for more.")] = None
+    model: Annotated[
+        list[str] | None, option("--model", "Only answers of these models; repeat for more.")
+    ] = None
     code: Annotated[
-        list[str] | None, option("--code", "Only with these error codes; repeat for more.", metavar="CODE")
+        list[str] | None,
+        option("--code", "Only jobs that failed with these error codes; repeat for more.", metavar="CODE"),
     ] = None
     since: Annotated[
-        str | None, option("--since", "Ended since: 2026-11-23T02:00, or 90m, 12h, 2d ago.", metavar="TIME")
+        str | None,
+        option(
+            "--since",
+            "Only jobs that ended since then: 2026-11-23T02:00, or 90m, 12h, 2d ago.",
+            metavar="TIME",
+        ),
     ] = None
-    until: Annotated[str | None, option("--until", "Ended before; as --since.", metavar="TIME")] = None
+    until: Annotated[
+        str | None, option("--until", "Only jobs that ended before then; as --since.", metavar="TIME")
+    ] = None
     where: Annotated[
         list[str] | None,
         option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),
@@ -64,13 +74,13 @@ class ResultForm:
         Path | None,
         option(
             "-o --output",
-            "Write there what its ending says: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
+            "File to write; its ending sets the format: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
         ),
     ] = None
     as_: Annotated[Literal["jsonl", "csv"], option("--as", "Format on standard output.")] = "jsonl"
     bom: Annotated[bool, option("--bom", "CSV with a byte order mark: Excel reads it as UTF-8.")] = False
     raw: Annotated[
-        bool, option("--raw", "CSV without the ' before texts a spreadsheet takes for formulas.")
+        bool, option("--raw", "Leave out the ' before cells of a CSV that a spreadsheet would calculate.")
     ] = False
     delimiter: Annotated[
         str | None, option("--delimiter", "Cell separator of CSV, such as ';' or tab.", metavar="CHARACTER")
@@ -90,14 +100,19 @@ class ResultForm:
     ] = None
     wide: Annotated[
         bool,
-        option("--wide", "One row per input, columns for each model, of linked batches too (submit --from)."),
+        option(
+            "--wide",
+            "Write one row per input with columns for each model, also of linked batches (submit --from).",
+        ),
     ] = False
     to_sqlite: Annotated[
-        Path | None, option("--to-sqlite", "The report views as tables of an SQLite file.", metavar="FILE")
+        Path | None,
+        option("--to-sqlite", "Write the report views as tables of this SQLite file.", metavar="FILE"),
     ] = None
-    to_duckdb: Annotated[Path | None, option("--to-duckdb", "The same as a DuckDB file.", metavar="FILE")] = (
-        None
-    )
+    to_duckdb: Annotated[
+        Path | None,
+        option("--to-duckdb", "Write the report views as tables of this DuckDB file.", metavar="FILE"),
+    ] = None
     force: Force = False
 
 
@@ -115,10 +130,15 @@ def results(
     ] = None,
     after: Annotated[
         int | None,
-        option("--after", "As they came, from the one after this number on.", min=0, metavar="NUMBER"),
+        option(
+            "--after",
+            "Print results in the order in which they came, from the one after this number.",
+            min=0,
+            metavar="NUMBER",
+        ),
     ] = None,
     follow: Annotated[
-        bool, option("--follow -f", "As they come, until the batch is done, or Ctrl-C.")
+        bool, option("--follow -f", "Print results as they come, until the batch is done, or Ctrl-C.")
     ] = False,
 ) -> None:
     """Write results as JSON lines, a table, Parquet or a database.

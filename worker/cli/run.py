@@ -62,7 +62,8 @@ class OutputOptions:
         False
     )
     raw: Annotated[
-        bool, option("--raw", "CSV without the ' before texts a spreadsheet takes for formulas.", OUTPUT)
+        bool,
+        option("--raw", "Leave out the ' before cells of a CSV that a spreadsheet would calculate.", OUTPUT),
     ] = False
     output_delimiter: Annotated[
         str | None,
@@ -96,8 +97,8 @@ def run(
 ) -> None:
     """Ask every prompt in FILE on these hosts and keep the answers.
 
-    The answers are kept in the database. Interrupted and started again with the same file it goes on where it stopped;
-    no finished job runs twice.
+    The answers are kept in the database. An interrupted run continues where it stopped when it is started
+    again with the same file; no finished job runs twice.
 
     Example: caravan run products.csv --prompt 'Sell this: {{ title }}' --model qwen3:8b -o answers.csv
     """

@@ -20,7 +20,7 @@ CATCH_UP = 1.0
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORDS", help='All of them; "a phrase", -without, begin*.'),
+        typer.Argument(metavar="WORDS", help='Words that must all occur; "a phrase", -without, begin*.'),
     ],
     batch: Annotated[
         str | None,
@@ -30,7 +30,7 @@ def search(
         list[str] | None, typer.Option("--model", help="Only of this model; repeat for more.")
     ] = None,
     in_: Annotated[
-        str, typer.Option("--in", metavar="FIELD,…", help="Search only here: prompt, answer.")
+        str, typer.Option("--in", metavar="FIELD,…", help="Fields to search: prompt, answer.")
     ] = "prompt,answer",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Hits to show.")] = 20,
     catch_up: Annotated[

@@ -56,7 +56,7 @@ def jobs(
         str | None, option("--code", "Only jobs that failed, or are held, with this code.")
     ] = None,
     limit: Annotated[
-        int | None, option("--limit", "At most so many; default: 50, and all with --json.", min=1)
+        int | None, option("--limit", "Jobs to list. Default: 50, and all with --json.", min=1)
     ] = None,
     json_: AsJson = False,
 ) -> None:

@@ -55,7 +55,7 @@ Matching = Annotated[
 
 Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
 
-DryRun = Annotated[bool, option("--dry-run", "Say how many jobs it is about; change nothing.")]
+DryRun = Annotated[bool, option("--dry-run", "Print how many jobs would change; change nothing.")]
 
 
 @record

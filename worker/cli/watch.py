@@ -41,13 +41,13 @@ def watch(
     batch: Annotated[
         str | None, typer.Argument(metavar="[BATCH]", help="Number, key, name or @last; none: all jobs.")
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
-    json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each look.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 1.0,
+    json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each update.")] = False,
 ) -> None:
     """Watch a batch until it is done, or all work.
 
     Shows models, hosts, speeds, failures, and what it waits for. Off a terminal it prints a line for each change.
-    Exit code as of `caravan status`: 0, or 3 where jobs failed or are held; 130 after Ctrl-C.
+    Exit code: 0, or 3 where jobs failed or are held; 130 after Ctrl-C.
 
     Example: caravan watch @last
     """

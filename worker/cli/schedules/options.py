@@ -60,7 +60,9 @@ class NightOptions:
     on_model_change: Annotated[
         Literal["keep", "rerun"],
         option(
-            "--on-model-change", "Keep answers of weights that no host has any more, or ask again.", MODEL
+            "--on-model-change",
+            "Keep answers of a version of the model that no host has any more, or ask again.",
+            MODEL,
         ),
     ] = "keep"
     ask_cut_again: Annotated[
