@@ -74,7 +74,10 @@ def _plain(value: Any, kind: Any) -> Any:
         return {str(name): _plain(item, kind.field(name).type) for name, item in value.items()}
     if isinstance(value, list | tuple):
         if pa.types.is_map(kind):
-            return {str(_plain(key, kind.key_type)): _plain(item, kind.item_type) for key, item in value}
+            pairs = {str(_plain(key, kind.key_type)): _plain(item, kind.item_type) for key, item in value}
+            if len(pairs) < len(value):
+                raise ValueError("a key stands twice in a map, of which an object holds one")
+            return pairs
         inner = kind.value_type if hasattr(kind, "value_type") else pa.null()
         return [_plain(item, inner) for item in value]
     match value:

@@ -104,3 +104,14 @@ def test_a_damaged_file_is_refused_where_the_damage_begins(tmp_path: Path) -> No
     problem = refusal(path)
 
     assert (problem.line, problem.code) == (1, "unreadable")
+
+
+def test_a_map_with_a_key_twice_is_refused_by_its_row_and_loses_no_value(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.int64())
+    path = written(tmp_path, {"pairs": pa.array([[("a", 1), ("b", 2)], [("a", 1), ("a", 2)]], kind)})
+
+    good, bad = open_rows(path)
+
+    assert good.values == {"pairs": {"a": 1, "b": 2}}
+    assert isinstance(bad.problem, Problem)
+    assert (bad.problem.line, "stands twice" in bad.problem.message) == (2, True)
