@@ -37,7 +37,7 @@ IMAGES: Mapping[str, str] = {
 WORKBOOKS = frozenset({OFFICE[".xlsx"], OFFICE[".ods"]})
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
-    **{kind: ("kreuzberg",) for ending, kind in OFFICE.items() if ending != ".odp"},
+    **{OFFICE[ending]: ("kreuzberg",) for ending in (".rtf", ".odt", ".ods", ".xlsx", ".msg")},
     **dict.fromkeys((HTML, XHTML, MAIL, OFFICE[".epub"]), ("selectolax", "webencodings")),
     PDF: ("pypdfium2",),
 }

@@ -96,6 +96,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             _forecast(method.__name__, (owner, *args))
             self._work((owner, *args))
+            if (
+                method.__name__ == "format" and "[" not in owner
+            ):  # a field such as {0[name]} takes the value itself
+                args = tuple(map(_odd, args))
+                kwargs = {name: _odd(value) for name, value in kwargs.items()}
         return self._bounded(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -116,6 +121,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 if isinstance(left, str):
                     _not_wide(left)
                     self._work((right,))
+                    right = tuple(map(_odd, right)) if isinstance(right, tuple) else right
+                    right = right if isinstance(right, dict | tuple) else _odd(right)
         return self._bounded(super().call_binop(context, operator, left, right))
 
     def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
@@ -303,8 +310,8 @@ _TEXT_FILTERS = frozenset(
 def _written(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments of a filter, those that it would write out as Python does written as the template does."""
     first = 0 if getattr(function, "jinja_pass_arg", None) is None else 1
-    if name == "format":
-        return (*args[: first + 1], *(_odd(value) for value in args[first + 1 :]))
+    if name in ("format", "replace"):
+        return (*args[:first], *map(_odd, args[first:]))
     if (
         name in _TEXT_FILTERS
         and len(args) > first

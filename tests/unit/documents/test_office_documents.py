@@ -1,3 +1,4 @@
+# ruff: noqa: E501  lines of XML
 """Office documents, archives and workbooks as documents: what they say, each sheet and file on its own."""
 
 import io
@@ -325,3 +326,42 @@ def test_a_chapter_that_is_not_there_is_named() -> None:
     read = read_bytes(packed(**parts), "snow.epub")
 
     assert (read["text"], read["metadata"]["parts_not_read"]) == ("First.\n", ["c1.xhtml"])
+
+
+def test_notes_charts_and_tables_of_a_slide_are_read() -> None:
+    names = (
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
+        'xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" '
+        'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart" '
+        f'xmlns:r="{_RELS}"'
+    )
+    sp = "<p:sp><p:nvSpPr><p:cNvPr/><p:cNvSpPr/><p:nvPr>{}</p:nvPr></p:nvSpPr><p:txBody><a:p><a:r><a:t>{}</a:t></a:r></a:p></p:txBody></p:sp>"
+    cells = "".join(
+        f"<a:tc><a:txBody><a:p><a:r><a:t>{one}</a:t></a:r></a:p></a:txBody></a:tc>" for one in ("bolt", "12")
+    )
+    table = f"<p:graphicFrame><a:graphic><a:graphicData><a:tbl><a:tr>{cells}</a:tr></a:tbl></a:graphicData></a:graphic></p:graphicFrame>"
+    chart = '<p:graphicFrame><a:graphic><a:graphicData><c:chart r:id="r1"/></a:graphicData></a:graphic></p:graphicFrame>'
+    group = f"<p:grpSp>{sp.format('', 'Within a group')}</p:grpSp>"
+    with zipfile.ZipFile(io.BytesIO(pptx(("Quarter", "Rises")))) as archive:
+        parts: dict[str, str | bytes] = {one: archive.read(one) for one in archive.namelist()}
+    slide = str(parts["ppt/slides/slide1.xml"], "utf-8")  # type: ignore[arg-type]
+    shapes = table + chart + group
+    parts["ppt/slides/slide1.xml"] = slide.replace("<p:sld ", f"<p:sld {names.split(' ')[2]} ").replace(
+        "</p:spTree>", f"{shapes}</p:spTree>"
+    )
+    relation = '<Relationship Id="r{}" Type="{}/{}" Target="../{}"/>'
+    parts["ppt/slides/_rels/slide1.xml.rels"] = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        + relation.format(1, _RELS, "chart", "charts/c.xml")
+        + relation.format(2, _RELS, "notesSlide", "notes/n.xml")
+        + "</Relationships>"
+    )
+    parts["ppt/charts/c.xml"] = f"<c:chartSpace {names}><c:v>North</c:v><c:v>27</c:v></c:chartSpace>"
+    parts["ppt/notes/n.xml"] = (
+        f"<p:notes {names}><p:cSld><p:spTree>{sp.format('<p:ph type=&quot;body&quot;/>'.replace('&quot;', chr(34)), 'Smile.')}"
+        f"{sp.format('<p:ph type=&quot;sldNum&quot;/>'.replace('&quot;', chr(34)), '1')}</p:spTree></p:cSld></p:notes>"
+    )
+
+    text = read_bytes(packed(**parts), "talk.pptx")["text"]
+
+    assert text == "## Quarter\n\nRises\n\nbolt | 12\n\nNorth 27\n\nWithin a group\n\nNotes: Smile.\n"

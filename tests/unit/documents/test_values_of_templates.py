@@ -133,6 +133,14 @@ def test_methods_may_be_called_where_no_key_has_their_name() -> None:
         ("{{ yes|string ~ yes }}", "truetrue"),
         ("{{ '%s-%s'|format(empty, tags) }}", '-["a", null, true]'),
         ("{{ range(3) }}", "[0, 1, 2]"),
+        ("{{ '%s|%s' % (empty, yes) }} {{ '%s' % tags }}", '|true ["a", null, true]'),
+        ("{{ '%s' % yes }}{{ '%s' % empty }} {{ '%.2f|%5d' % (1.5, 7) }}", "true 1.50|    7"),
+        ("{{ '{}|{}|{}'.format(empty, yes, tags) }}", '|true|["a", null, true]'),
+        (
+            "{{ '{t}'.format(t=tags) }} {{ '{0[0]}'.format(tags) }} {{ '{:.1f}'.format(2.25) }}",
+            '["a", null, true] a 2.2',
+        ),
+        ("{{ title|replace('B', empty) }} {{ title|replace('B', yes) }}", "ig trueig"),
     ],
 )
 def test_values_are_written_as_json_and_null_as_nothing(template: str, text: str) -> None:

@@ -27,7 +27,7 @@ OFFICE: Mapping[str, str] = {
     ".epub": "application/epub+zip",
     ".msg": "application/vnd.ms-outlook",
 }
-"""Endings of office documents, which kreuzberg reads, of the extra ``documents``; ``.odp`` and ``.epub`` have readers here."""
+"""Endings of office documents, which kreuzberg reads, of the extra ``documents``; presentations and e-books have readers here."""
 
 KINDS: Mapping[str, str] = {
     ".md": MARKDOWN,

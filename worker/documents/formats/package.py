@@ -24,6 +24,8 @@ _PREFIXES = {
     "officeDocument/2006/math": "m",
     "officeDocument/math": "m",
     "markup-compatibility/2006": "mc",
+    "presentationml/2006/main": "p",
+    "presentationml/main": "p",
     "drawingml/2006/main": "a",
     "drawingml/main": "a",
     "drawingml/2006/chart": "c",

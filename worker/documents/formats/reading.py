@@ -68,6 +68,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.epub import read_epub
 
         return read_epub
+    if media_type == kinds.OFFICE[".pptx"]:
+        from worker.documents.formats.pptx import read_pptx
+
+        return lambda data, encoding: read_pptx(data)
     if media_type == kinds.OFFICE[".odp"]:
         from worker.documents.formats.odp import read_odp
 
