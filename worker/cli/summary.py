@@ -242,11 +242,13 @@ def _print_json(view: RunView, look: Look) -> None:
 
 
 def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
-    """What the loads compare with where that would have been more; nothing for a large batch, of which every job would be
-    read for it."""
+    """What the loads compare with where that would have been more; nothing for a batch of one model, which may have been
+    loaded before, or for a large one, of which every job would be read for it."""
     if not 1 < batch.jobs <= MOST_COMPARED:
         return ""
-    keys = map(without_window, runner_keys_in_order(conn, batch.id))
+    keys = [without_window(key) for key in runner_keys_in_order(conn, batch.id)]
+    if len(set(keys)) < 2:
+        return ""
     naive = first_come_loads(keys, hosts=max(1, hosts))
     return f"; first-come-first-served would have done {naive}" if naive > loads else ""
 

@@ -140,7 +140,13 @@ def _at_work(situation: Situation) -> Iterator[str]:
     keys = {key for model in situation.models for key in model.runner_keys}
     for host in situation.hosts:
         if host.serving and host.running and holds(host, keys):
-            yield f"{host.name} holds {short(host.resident or '')} and runs {host.running}{_speed(host)}"
+            yield f"{host.name} holds {short(host.resident or '')} and runs {_at_once(host)}{_speed(host)}"
+
+
+def _at_once(host: HostRow) -> str:
+    """The jobs that it answers, and those that it has claimed ahead."""
+    running = min(host.running, host.slots)
+    return f"{running:,}" + (f", {host.running - running:,} claimed" if host.running > running else "")
 
 
 def _speed(host: HostRow) -> str:
@@ -282,7 +288,7 @@ def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tz
         if not host.serving or any(host_in_the_way(situation, host, {job.runner_key}, now, zone)):
             continue
         if serves(host.resident, job.runner_key):
-            yield f"{host.name} holds it and runs {host.running}{_speed(host)}"
+            yield f"{host.name} holds it and runs {_at_once(host)}{_speed(host)}"
         elif host.resident is not None:
             yield f"{host.name} holds {short(host.resident)}; it loads {short(job.runner_key)} when that pays"
         else:

@@ -295,7 +295,7 @@ def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
                 "caravan explain @last says what it waits for; more hosts, or a larger CARAVAN_OLDEST_JOB_HOURS",
             )
     if facts.held_jobs:
-        message = f"{facts.held_jobs:,} jobs are held"
+        message = "1 job is held" if facts.held_jobs == 1 else f"{facts.held_jobs:,} jobs are held"
         yield Finding(Kind.JOBS, "held", message, "caravan jobs BATCH --state held says why", bad=False)
 
 

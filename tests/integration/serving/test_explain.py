@@ -141,8 +141,8 @@ def test_after_the_death_of_a_run_nothing_is_said_to_run_and_the_same_run_is_the
             explain(store.database, str(batch), clock=At(store.now), zone=UTC, server=server).sentences
         )
 
-    assert "gpu-1 holds qwen3:8b and runs 2" in sentences(Server.RUN)
-    assert "runs 2" not in sentences(Server.NOBODY)
+    assert "gpu-1 holds qwen3:8b and runs 1, 1 claimed" in sentences(Server.RUN), "it has one slot"
+    assert "runs 1" not in sentences(Server.NOBODY)
     assert "no worker serves gpu-1, gpu-2: give the same caravan run again" in sentences(Server.NOBODY)
     store.later(7200)
     assert "no worker serves gpu-1, gpu-2: give the same caravan run again" in sentences(Server.UP)
