@@ -81,7 +81,7 @@ class BatchStatusOutput(BatchOutput):
 
     answers: AnswerCountsOutput = Field(description="Answers that somebody should look at.")
     weights: list[WeightsOutput] = Field(
-        description="Which weights gave its answers, and where; of more than 200,000 results the first and the last 100,000."
+        description="Which weights gave its answers, and where; of more than 20,000 results the first and the last 10,000."
     )
     problems: list[str] = Field(description="Why its input was refused, or which of its lines were.")
     failures: list[FailureOutput] = Field(description="Failures by code, the most frequent first.")

@@ -107,8 +107,8 @@ def _larger_model(
     return min(larger)[1] if larger else None
 
 
-_READ = 200_000
-"""Results of a batch whose digests are read, which takes a second at most; of a longer batch the first and the last."""
+_READ = 20_000
+"""Results of a batch whose digests are read, which takes a tenth of a second at most; of a longer batch the first and the last."""
 _WEIGHTS = text(
     "SELECT model, digest, host, count(*) AS answers FROM ("
     "SELECT * FROM (SELECT model, digest, host FROM results WHERE batch_id = :batch "
