@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from worker.cli.actions import principal
 from worker.cli.exits import FAILED_OR_HELD
@@ -201,13 +201,14 @@ class _Bars:
         for part in operation.parts:
             key = part.host, part.model
             if key not in self._tasks:
-                self._tasks[key] = self._bars.add_task("", total=None, says="")
+                self._tasks[key] = self._bars.add_task("", total=None, amount="", says="")
             total = part.total or (1 if not part.is_open else None)
             self._bars.update(
                 self._tasks[key],
                 description=f"{part.model} on {part.host}",
                 total=total,
                 completed=part.completed if part.is_open and part.total else total or 0,
+                amount=f"{size(part.completed)} of {size(part.total)}" if part.total else "",
                 says=_says(part, waits.get(key, "")),
             )
 
@@ -222,7 +223,7 @@ def _display(console: Any, *, quiet: bool) -> Iterator[_Display]:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(),
+            TextColumn("{task.fields[amount]}", markup=False),
             TextColumn("{task.fields[says]}", markup=False),
         )
         with Progress(*columns, console=console) as bars:

@@ -108,7 +108,7 @@ def _larger_model(
 
 
 _READ = 20_000
-"""Results of a batch whose digests are read, which takes a tenth of a second at most; of a longer batch the first and the last."""
+"""Results of a batch whose digests are read, in a tenth of a second; of a longer batch the first and the last."""
 _WEIGHTS = text(
     "SELECT model, digest, host, count(*) AS answers FROM ("
     "SELECT * FROM (SELECT model, digest, host FROM results WHERE batch_id = :batch "
