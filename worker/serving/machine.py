@@ -21,7 +21,7 @@ from worker.policy.retry import load_pause
 from worker.serving.history import HostHistory
 from worker.serving.load import load_runner, unload_runner
 from worker.serving.runners import Look, Runner, Strangers, without_room
-from worker.serving.session import HostSession
+from worker.serving.session import HostSession, ServingContext
 from worker.storage.engine import Connection
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import (
@@ -51,7 +51,6 @@ class Machine:
 
     def __init__(self, session: HostSession, history: HostHistory) -> None:
         self._session, self._history = session, history
-        self._host, self._gpu, self._clock = session.host, session.context.gpu, session.context.clock
         self._started = False
         self._runners: dict[str, Runner] = {}
         self._loading: Runner | None = None
@@ -62,6 +61,10 @@ class Machine:
         self.last_look = Look()
         self.strangers = Strangers()
         self.loads = 0
+
+    @property
+    def _context(self) -> ServingContext:
+        return self._session.context
 
     @property
     def models(self) -> Mapping[str, HostModel]:
@@ -81,13 +84,18 @@ class Machine:
 
     def look(self) -> HostError | None:
         """See what the host has and holds; the failure where it cannot be reached. Raises DatabaseFailure, HostLost."""
+        gpu = self._context.gpu
         try:
-            version, models, loaded = self._gpu.version(), self._gpu.models(), self._gpu.loaded()
+            version, models, loaded = gpu.version(), gpu.models(), gpu.loaded()
         except HostError as error:
-            emit("host.unreachable", host=self._host, message=error.message)
+            emit("host.unreachable", host=self._session.host, message=error.message)
             with self._session.write() as conn:
                 record_unreachable(
-                    conn, self._host, message=error.message, now=self._clock.now(), token=self._session.token
+                    conn,
+                    self._session.host,
+                    message=error.message,
+                    now=self._context.clock.now(),
+                    token=self._session.token,
                 )
             return error
         self.record_look(version, self._keep_look(models), loaded)
@@ -96,27 +104,28 @@ class Machine:
     def _keep_look(self, models: Sequence[HostModel]) -> list[HostModel]:
         withheld = self.last_look.withheld
         there = [model for model in models if model.name not in withheld]
-        at = self._clock.monotonic()
+        at = self._context.clock.monotonic()
         self.last_look = Look(at, {model.name: model for model in there}, withheld)
         return there
 
     def look_at_models(self) -> HostError | None:
         """See which models the host has by now, also while jobs run; the failure where it does not answer. Raises
         DatabaseFailure, HostLost."""
+        gpu = self._context.gpu
         try:
-            version, models = self._gpu.version(), self._gpu.models()
+            version, models = gpu.version(), gpu.models()
         except HostError as error:
             return error
-        there = self._keep_look(models)
+        there, host = self._keep_look(models), self._session.host
         with self._session.write() as conn:
-            record_probe(conn, self._host, version=version, models=there, now=self._clock.now())
+            record_probe(conn, host, version=version, models=there, now=self._context.clock.now())
         return None
 
     def withhold(self, model: str) -> None:
         """Count a model as gone from this host, for everybody: no job of it begins here. Raises DatabaseFailure, HostLost."""
         look = self.last_look
         with self._session.write() as conn:
-            forget_model(conn, self._host, model, now=self._clock.now())
+            forget_model(conn, self._session.host, model, now=self._context.clock.now())
         left = {name: known for name, known in look.models.items() if name != model}
         self.last_look = replace(look, models=left, withheld=look.withheld | {model})
 
@@ -132,22 +141,22 @@ class Machine:
     def record_look(self, version: str, models: Sequence[HostModel], loaded: Sequence[LoadedModel]) -> None:
         """Keep what a look found; runners that are no longer there are forgotten. Raises DatabaseFailure, HostLost."""
         by_name = {model.name: model for model in loaded}
-        now = self._clock.now()
+        host, now = self._session.host, self._context.clock.now()
         with self._session.write() as conn:
-            record_probe(conn, self._host, version=version, models=models, now=now)
+            record_probe(conn, host, version=version, models=models, now=now)
             if not self._started:
                 self._remember(conn)
             for key, runner in list(self._runners.items()):
                 model = by_name.get(runner.key.model)
                 if model is None:
-                    run_id = runner.run_id or resume_run(conn, host=self._host, runner_key=key)
+                    run_id = runner.run_id or resume_run(conn, host=host, runner_key=key)
                     if run_id is not None:
                         close_run(conn, run_id, now=now)
                     self._forget(key)
                     continue
                 runner.window, runner.memory = model.context_length, model.size or runner.memory
                 if runner.run_id is None:
-                    runner.run_id = resume_run(conn, host=self._host, runner_key=key)
+                    runner.run_id = resume_run(conn, host=host, runner_key=key)
             self._record(conn)
         self._record_strangers(loaded)
 
@@ -155,20 +164,20 @@ class Machine:
         """Whether somebody else's model is in use on the host. False where it cannot be reached: the calls that run will
         say so."""
         try:
-            self._record_strangers(self._gpu.loaded())
+            self._record_strangers(self._context.gpu.loaded())
         except HostError:
             return False
-        return self.strangers.are_at_work(shared=True, now=self._clock.monotonic())
+        return self.strangers.are_at_work(shared=True, now=self._context.clock.monotonic())
 
     def _record_strangers(self, loaded: Collection[LoadedModel]) -> None:
         ours = {runner.key.model for runner in self._runners.values()}
-        self.strangers.record(loaded, ours=ours, now=self._clock.monotonic())
+        self.strangers.record(loaded, ours=ours, now=self._context.clock.monotonic())
 
     def _remember(self, conn: Connection) -> None:
         """What an earlier worker of this host left loaded, as the database knows it."""
         self._started = True
-        rows = read_hosts(conn, self._clock.now())
-        row = next((row for row in rows if row.name == self._host), None)
+        rows = read_hosts(conn, self._context.clock.now())
+        row = next((row for row in rows if row.name == self._session.host), None)
         if row is None:
             return
         for key, memory in row.residents.items():
@@ -178,7 +187,7 @@ class Machine:
     def mark_used(self, runner_key: str) -> None:
         """It answered just now, so it is loaded."""
         if runner_key in self._runners:
-            self._runners[runner_key].used_at = self._clock.monotonic()
+            self._runners[runner_key].used_at = self._context.clock.monotonic()
 
     def add_wait(self, runner_key: str, seconds: float) -> bool:
         """A job waited ``seconds`` for its runner. Whether that was so long that the job must have loaded it; else the wait
@@ -202,12 +211,12 @@ class Machine:
         While the slots are ``dry`` it is loaded again where it has gone. While others run it is only looked for: a load
         must not be sent then, and what has gone is forgotten, for the next choice to see. Raises DatabaseFailure, HostLost.
         """
-        if self._clock.monotonic() - self.runner(runner_key).used_at < CONFIRM_AFTER:
+        if self._context.clock.monotonic() - self.runner(runner_key).used_at < CONFIRM_AFTER:
             return None
         if dry:
             return self.load(runner_key)
         try:
-            if any(model.name == self.runner(runner_key).key.model for model in self._gpu.loaded()):
+            if any(model.name == self.runner(runner_key).key.model for model in self._context.gpu.loaded()):
                 self.mark_used(runner_key)
                 return None
         except HostError as error:
@@ -222,7 +231,7 @@ class Machine:
         if self.used == runner_key:
             return
         with self._session.write() as conn:
-            record_use(conn, self._host, runner_key)
+            record_use(conn, self._session.host, runner_key)
         self.used = runner_key
 
     def drop(self, runner_key: str) -> None:
@@ -231,7 +240,7 @@ class Machine:
         self._forget(runner_key)
         with self._session.write() as conn:
             if run_id is not None:
-                close_run(conn, run_id, now=self._clock.now())
+                close_run(conn, run_id, now=self._context.clock.now())
             self._record(conn)
 
     # -- loading --------------------------------------------------------------------------------------------------
@@ -240,14 +249,14 @@ class Machine:
         self, conn: Connection, runner_key: str | None, *, seconds: float = 0.0, starved: bool = False
     ) -> None:
         """Publish what will be loaded, in about ``seconds``, or that nothing will. Under the fleet's lock."""
-        now = self._clock.now()
+        now = self._context.clock.now()
         until = None if runner_key is None else now + timedelta(seconds=seconds)
-        publish_intent(conn, self._host, runner_key, now=now, until=until, starved=starved)
+        publish_intent(conn, self._session.host, runner_key, now=now, until=until, starved=starved)
         self.intent = runner_key
 
     def begin(self, conn: Connection, decision: LoadRunner, *, seconds: float) -> None:
         """Publish what will be loaded, and end the runs of what is left. Called under the fleet's lock."""
-        now = self._clock.now()
+        now = self._context.clock.now()
         self.intend(conn, decision.runner_key, seconds=seconds, starved=decision.starved)
         for key in decision.evict:
             run_id = self.runner(key).run_id
@@ -256,7 +265,7 @@ class Machine:
             self._forget(key)
         run_id = open_run(
             conn,
-            host=self._host,
+            host=self._session.host,
             runner_key=decision.runner_key,
             reason=decision.reason,
             now=now,
@@ -264,11 +273,13 @@ class Machine:
         )
         self._loading = Runner(RunnerKey.parse(decision.runner_key), run_id)
         self._record(conn)
-        emit("runner.loading", host=self._host, runner_key=decision.runner_key, reason=decision.reason)
+        emit(
+            "runner.loading", host=self._session.host, runner_key=decision.runner_key, reason=decision.reason
+        )
 
     def load(self, runner_key: str) -> HostError | None:
         """Load it, or see that it is loaded; the failure where that does not work. Raises DatabaseFailure, HostLost."""
-        began = self._clock.monotonic()
+        began = self._context.clock.monotonic()
         resident = self._runners.get(runner_key)
         runner = resident or self._loading
         if runner is None or runner.key.text != runner_key:
@@ -276,10 +287,14 @@ class Machine:
         keep = {other.key.model for other in self._runners.values()}
         try:
             loaded = load_runner(
-                self._gpu, runner.key, host=self._host, timings=self._session.context.timings, keep=keep
+                self._context.gpu,
+                runner.key,
+                host=self._session.host,
+                timings=self._context.timings,
+                keep=keep,
             )
         except HostError as error:
-            self._load_failed(runner, error, self._clock.monotonic() - began)
+            self._load_failed(runner, error, self._context.clock.monotonic() - began)
             return error
         runner.window, runner.memory = loaded.window, loaded.memory or runner.memory
         self._runners[runner_key], self._loading = runner, None
@@ -289,14 +304,14 @@ class Machine:
         self.loads += 1
         self.used = runner_key
         self._history.paces.add_load(runner_key, loaded.seconds, loaded.memory)
-        emit("runner.loaded", host=self._host, runner_key=runner_key, seconds=loaded.seconds)
-        now = self._clock.now()
+        emit("runner.loaded", host=self._session.host, runner_key=runner_key, seconds=loaded.seconds)
+        now = self._context.clock.now()
         with self._session.write() as conn:
             self._record(conn)
             self.intend(conn, None)
-            record_load(conn, self._host, seconds=loaded.seconds, now=now)
-            add_load(conn, self._host, seconds=loaded.seconds, now=now)
-            clear_block(conn, self._host, runner_key)
+            record_load(conn, self._session.host, seconds=loaded.seconds, now=now)
+            add_load(conn, self._session.host, seconds=loaded.seconds, now=now)
+            clear_block(conn, self._session.host, runner_key)
             if runner.run_id is not None:
                 loaded_run(conn, runner.run_id, load_time=timedelta(seconds=loaded.seconds))
         self._make_room(runner_key)
@@ -304,17 +319,17 @@ class Machine:
 
     def _make_room(self, runner_key: str) -> None:
         """What it takes is known now, and the slots are dry. Raises DatabaseFailure, HostLost."""
-        context = self._session.context
+        context = self._context
         for key in without_room(self._runners, runner_key, context.host.memory):
             with suppress(HostError):  # the host is looked at before it is used again
                 model = self.runner(key).key.model
-                unload_runner(self._gpu, model, host=self._host, timings=context.timings)
+                unload_runner(context.gpu, model, host=self._session.host, timings=context.timings)
             self.drop(key)
 
     def _load_failed(self, runner: Runner, error: HostError, seconds: float) -> None:
         emit(
             "runner.load_failed",
-            host=self._host,
+            host=self._session.host,
             runner_key=runner.key.text,
             code=error.code,
             message=error.message[:300],
@@ -322,7 +337,7 @@ class Machine:
         )
         self._forget(runner.key.text)
         self._loading = None
-        now = self._clock.now()
+        now = self._context.clock.now()
         with self._session.write() as conn:
             self.intend(conn, None)
             self._record(conn)
@@ -331,15 +346,15 @@ class Machine:
 
     def block(self, runner_key: str, error: HostError) -> None:
         """Leave a runner key alone on this host for a while, longer with each failure in a row."""
-        now = self._clock.now()
+        now = self._context.clock.now()
         with self._session.write() as conn:
-            failures, until = block_failures(conn, self._host, runner_key)
+            failures, until = block_failures(conn, self._session.host, runner_key)
             if until is not None and until > now:
                 return  # it failed in several slots at once, of one cause
             failures += 1
             block_key(
                 conn,
-                self._host,
+                self._session.host,
                 runner_key,
                 until=now + load_pause(failures),
                 reason=f"{error.code}: {error.message[:300]}",
@@ -373,9 +388,9 @@ class Machine:
                 continue
             runner.used_at = float("-inf")  # it may be gone when it is used next
             try:
-                self._gpu.apply_keep_alive(runner.key, hint)
+                self._context.gpu.apply_keep_alive(runner.key, hint)
             except HostError as error:
-                emit("host.unreachable", host=self._host, message=error.message)
+                emit("host.unreachable", host=self._session.host, message=error.message)
 
     def _forget(self, runner_key: str) -> None:
         self._runners.pop(runner_key, None)
@@ -385,4 +400,4 @@ class Machine:
 
     def _record(self, conn: Connection) -> None:
         held = {key: runner.memory for key, runner in self._runners.items()}
-        record_residents(conn, self._host, held, self.used, now=self._clock.now())
+        record_residents(conn, self._session.host, held, self.used, now=self._context.clock.now())
