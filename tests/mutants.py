@@ -173,14 +173,14 @@ MUTANTS = (
     ),
     Mutant(
         "firing: taken while another has it",
-        "worker/storage/schedules.py",
+        "worker/storage/firings.py",
         ".where(firings.c.id == firing_id, firings.c.state.in_(takeable), held_by_none)",
         ".where(firings.c.id == firing_id, firings.c.state.in_(takeable))",
         _FIRINGS,
     ),
     Mutant(
         "firing: written by another",
-        "worker/storage/schedules.py",
+        "worker/storage/firings.py",
         "return and_(firings.c.id == firing_id, firings.c.token == token)",
         "return and_(firings.c.id == firing_id)",
         _FIRINGS,
