@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,9 +21,10 @@ from worker.policy.answers import advice, mixed
 from worker.storage.answers import answer_counts, room_needed, weights_of
 from worker.storage.batches import find_batch, list_batches
 from worker.storage.counts import batch_progress
+from worker.storage.host_rows import read_hosts
 from worker.storage.model_operations import list_model_operations
 from worker.storage.refusals import list_rejects
-from worker.storage.reports import failures_by_code
+from worker.storage.reports import failures_by_code, running_by_host
 
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
@@ -85,7 +86,10 @@ def status(
         flaws = answer_counts(conn, found.id)
         room = room_needed(conn, found.id)
         weights = weights_of(conn, found.id)
-        hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
+        now = database.clock().now()
+        hours = hours_of(conn, found.id, now) if progress.open else None
+        running = running_by_host(conn) if progress.counts.get(JobState.RUNNING) else {}
+        hosts = [replace(row, running=n) for row in read_hosts(conn, now) if (n := running.get(row.name))]
     if json_:
         from api_schemas.output.batches import (
             AnswerCountsOutput,
@@ -111,7 +115,7 @@ def status(
     else:
         from worker.cli.progress import progress_line
 
-        show(f"{terminal_safe(progress_line(progress))} [{paint_state(str(progress.stands))}]")
+        show(f"{terminal_safe(progress_line(progress, hosts=hosts))} [{paint_state(str(progress.stands))}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:

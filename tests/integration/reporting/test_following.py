@@ -115,3 +115,15 @@ def test_the_command_prints_what_came_and_ends_with_the_batch(
     assert [json.loads(line)["number"] for line in rest.stdout.splitlines()] == [2]
     assert wrong.exit_code == 2
     assert "12h" in wrong.output
+
+
+def test_a_status_counts_what_a_host_has_claimed_apart_from_what_it_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", store.database.url.render_as_string(hide_password=False))
+    batch = store.submit(*map(new_job, range(5)))
+    store.claim(3, lease=1e9)  # the host has one slot
+
+    shown = CliRunner().invoke(app, ["status", str(batch)])
+
+    assert "0 of 5 done, 1 running, 2 claimed" in shown.output
