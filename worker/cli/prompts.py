@@ -53,7 +53,7 @@ def in_force(submission: Submission) -> str:
 
 def read_as(encoding: str) -> str:
     """What is said of an encoding that nobody named."""
-    return f"read as {encoding_label(encoding)}, which was found out; --encoding names another"
+    return f"read as {encoding_label(encoding)} by its bytes; --encoding names another"
 
 
 def show_prompt(name: str, system: str | None, prompt: str) -> None:
