@@ -23,6 +23,10 @@ class ReadingProgress:
 
     def __enter__(self) -> "ReadingProgress":
         if not self._console.quiet:
+            if self._console.is_terminal:  # in the thread each file would wait for whoever reads the rows
+                import rich.text  # noqa: F401
+
+                import worker.cli.block  # noqa: F401
             self._thread.start()
         return self
 
