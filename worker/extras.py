@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "PIL": "pillow",
         "kreuzberg": "kreuzberg",
         "pypdfium2": "pypdfium2",
+        "python_calamine": "python-calamine",
         "selectolax": "selectolax",
         "webencodings": "webencodings",
     },

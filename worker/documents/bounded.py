@@ -70,9 +70,9 @@ class Reader:
         text = extract(command, path, name, data)
         return None if text is None else Reader.read(self, path, text, "extracted.md", None)
 
-    def sheet_rows(self, path: str, data: bytes, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
-        """See ``formats.rows.read_sheet_rows``. Raises DocumentRefused."""
-        return [(sheet, rows) for sheet, rows in self._ask(path, {"do": "sheet rows", "name": name}, data)]
+    def sheet_rows(self, path: str, data: bytes, name: str) -> Iterator[dict[str, Any]]:
+        """See ``formats.rows.read_sheet_rows``, and ``rows``."""
+        return self._rows(path, {"do": "sheet rows", "name": name}, data)
 
     def pages(self, path: str, data: bytes) -> int:
         """How many pages a PDF has. Raises DocumentRefused."""
@@ -85,7 +85,10 @@ class Reader:
     def rows(self, path: str, copy: Path, name: str, encoding: str | None) -> Iterator[dict[str, Any]]:
         """See ``formats.rows.read_rows``. The bound of time is for each chunk of rows. Raises
         DocumentRefused; RuntimeError where another document was read before the last row of this one."""
-        self._send(path, {"do": "rows", "path": str(copy), "name": name, "encoding": encoding}, b"")
+        return self._rows(path, {"do": "rows", "path": str(copy), "name": name, "encoding": encoding}, b"")
+
+    def _rows(self, path: str, request: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
+        self._send(path, request, data)
         process, self._unread = self._process, True
         try:
             while "rows" in (reply := self._receive(path)):
@@ -296,10 +299,8 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 def _replies(request: dict[str, Any], data: bytes, unlimited: list[str]) -> Iterator[bytes]:
     """Replies to a request as JSON: of a table its rows, and at the end the outcome."""
     try:
-        if request["do"] == "rows":
-            from worker.documents.formats.rows import read_rows
-
-            for rows in read_rows(Path(request["path"]), request["name"], request["encoding"]):
+        if request["do"] in ("rows", "sheet rows"):
+            for rows in _rows(request, data):
                 yield b'{"rows": %s}' % rows
             ok = None
         else:
@@ -316,15 +317,19 @@ def _replies(request: dict[str, Any], data: bytes, unlimited: list[str]) -> Iter
     yield json.dumps({**reply, "unlimited": unlimited}).encode()
 
 
+def _rows(request: dict[str, Any], data: bytes) -> Iterator[bytes]:
+    from worker.documents.formats.rows import read_rows, read_sheet_rows
+
+    if request["do"] == "sheet rows":
+        return read_sheet_rows(data, request["name"])
+    return read_rows(Path(request["path"]), request["name"], request["encoding"])
+
+
 def _content(request: dict[str, Any], data: bytes) -> Any:
     if request["do"] == "render":
         from worker.documents.formats.pdf import render_pages
 
         return render_pages(data, request["dpi"], request["pages"])
-    if request["do"] == "sheet rows":
-        from worker.documents.formats.rows import read_sheet_rows
-
-        return read_sheet_rows(data, request["name"])
     if request["do"] == "pages":
         from worker.documents.formats.pdf import count_pages
 

@@ -15,7 +15,16 @@ from typing import Any, Literal
 
 from worker.documents.bounded import Reader
 from worker.documents.extract import is_extracted
-from worker.documents.formats.kinds import HTML, MAIL, OFFICE, PDF, XHTML, ending_of, media_type_of
+from worker.documents.formats.kinds import (
+    HTML,
+    MAIL,
+    OFFICE,
+    PDF,
+    WORKBOOKS,
+    XHTML,
+    ending_of,
+    media_type_of,
+)
 from worker.documents.names import document_name
 from worker.documents.sources import DocumentFile, is_remote, open_inside
 from worker.domain.pages import PAGE_BREAK, without_text
@@ -34,10 +43,10 @@ IMAGES: Mapping[str, str] = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
 }
-WORKBOOKS = frozenset({OFFICE[".xlsx"], OFFICE[".ods"]})
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
-    **{OFFICE[ending]: ("kreuzberg",) for ending in (".rtf", ".odt", ".ods", ".xlsx", ".msg")},
+    **{OFFICE[ending]: ("kreuzberg",) for ending in (".rtf", ".odt", ".msg")},
+    **dict.fromkeys(WORKBOOKS, ("python_calamine",)),
     **dict.fromkeys((HTML, XHTML, MAIL, OFFICE[".epub"]), ("selectolax", "webencodings")),
     PDF: ("pypdfium2",),
 }
@@ -140,7 +149,7 @@ def _read(
     )
     attached = [(name, base64.b64decode(written)) for name, written in content.get("attachments", ())]
     if content.get("sheets"):
-        return [_sheet(document, name, text) for name, text in content["sheets"]], attached
+        return [_sheet(document, *sheet) for sheet in content["sheets"]], attached
     if document.blank_pages and rules.scans == "refuse":
         message = f"can be read only {without_text(document.blank_pages, len(pages))}"
         raise DocumentRefused(source.path, "no_text", message, pages=document.blank_pages)
@@ -188,7 +197,7 @@ def _numbered(document: Document) -> Document:
     )
 
 
-def _sheet(workbook: Document, name: str, text: str) -> Document:
+def _sheet(workbook: Document, name: str, text: str, notes: Sequence[str]) -> Document:
     """A sheet is known by what it says: another one that changes does not touch it."""
     spelled = document_name(name.replace("/", "_"))
     return replace(
@@ -198,6 +207,7 @@ def _sheet(workbook: Document, name: str, text: str) -> Document:
         text=text,
         metadata={**workbook.metadata, "sheet": name},
         sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+        notes=tuple(notes),
     )
 
 
@@ -345,15 +355,15 @@ def _sheet_rows(source: DocumentFile, data: bytes, reader: Reader) -> Iterator[D
     )
     if not data:
         raise DocumentRefused(source.path, "empty", "the file is empty")
-    for name, rows in reader.sheet_rows(source.path, data, source.name):
-        spelled = document_name(name.replace("/", "_"))
+    for row in reader.sheet_rows(source.path, data, source.name):
+        spelled = document_name(row["sheet"].replace("/", "_"))
         sheet = replace(source, name=f"{source.name}/{spelled}", path=f"{source.path}/{spelled}")
-        yield from (_row(sheet, row) for row in rows)
+        yield _row(sheet, row)
 
 
 def _row(source: DocumentFile, row: Mapping[str, Any]) -> Document | DocumentRefused:
     """A row as ``formats.rows.read_rows`` hands it out."""
-    place = f"{source.path}#{row['line']}"
+    place = f"{source.path}#{row['line']}" if row["line"] else source.path
     if "refused" in row:
         code, message = row["refused"]
         return DocumentRefused(place, code, message)

@@ -17,6 +17,9 @@ QUIRKS: Mapping[str, str] = {
     "after": "after is metadata beside a template, so these rows follow no job; with a column prompt in place of the template "
     "they do",
     "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
+    "error": "cells with errors (such as #N/A), which are taken as these texts; correct them in the spreadsheet",
+    "formula": "formulas without a stored result, which are taken as empty cells; open the workbook in a spreadsheet program "
+    "and save it",
     "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
 }
 """What may be odd about a row that is taken all the same."""

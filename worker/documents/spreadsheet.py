@@ -1,45 +1,103 @@
 """The rows of a sheet of a spreadsheet as plain values of JSON: .xlsx, .xlsm, .xls and .ods, by calamine.
 
 A spreadsheet has no whole numbers and no text for a date: 12.0 is 12 here, a date is its text in ISO 8601, a number that
-is shown as 0008 is that text. A formula is its last result. Rows are counted as the spreadsheet counts them, so that a
-message names the row that a person sees.
+is shown as 0008 is that text, and so is an error (#N/A). A formula is its last result. Rows are counted as the spreadsheet
+counts them, so that a message names the row that a person sees.
 """
 
-import datetime as dt
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from worker.documents.cells import Cell, letters, plain_cell
 from worker.documents.packed import UNPACKED_FREELY, UNPACKED_RATIO
 from worker.documents.row import Row, Rows, check_columns, whole_problem
+from worker.documents.sheet_cells import (
+    MOST_CELLS,
+    Source,
+    Unreadable,
+    lost_in_xls,
+    odd_rows,
+    opened,
+    survey,
+)
 from worker.errors import InputRefused, Problem
 from worker.records import record
 
-DIGITS = 15
-"""Significant digits of a number that a spreadsheet shows: 0.1 + 0.2 is 0.3 there."""
-_WHOLE = Decimal(10) ** 21
-"""Whole numbers below this are written out."""
-_NO_ROW: tuple[int, Mapping[int, str]] = (2**63, {})
+_NO_ROW: tuple[int, Mapping[int, Cell]] = (2**63, {})
 """Behind every row."""
+
+
+class SheetRow(NamedTuple):
+    """A row of a sheet that holds something."""
+
+    number: int
+    """From 1, as the spreadsheet counts."""
+    values: list[Any]
+    """Of JSON; an empty cell is an empty text."""
+    quirks: tuple[tuple[int, str], ...]
+    """Places of cells that are odd, with keys of ``row.QUIRKS``."""
+
+
+@record
+class Sheet:
+    """A sheet, which is held in memory: a spreadsheet cannot be read in parts."""
+
+    path: Path
+    """For messages."""
+    source: Source
+    cells: Any
+    """As calamine has them."""
+    odd: bool
+    """Some of them have to be read from the XML of the workbook."""
+
+    @property
+    def name(self) -> str:
+        return str(self.cells.name)
+
+    @property
+    def left(self) -> int:
+        """How many empty columns are left of all rows; calamine leaves them out."""
+        start = self.cells.start
+        return 0 if start is None else int(start[1])
+
+    def rows(self) -> Iterator[SheetRow]:
+        """The rows that hold something. Raises InputRefused."""
+        odd = self._odd_rows() if self.odd else iter(())
+        ahead, places = next(odd, _NO_ROW)
+        for number, cells in enumerate(self.cells.iter_rows(), start=1):
+            while ahead < number:
+                ahead, places = next(odd, _NO_ROW)
+            values = [plain_cell(cell) for cell in cells]
+            quirks = []
+            if ahead == number:
+                for place, cell in places.items():
+                    at = place - self.left
+                    if 0 <= at < len(values):
+                        values[at] = cell.value
+                        if cell.quirk is not None:
+                            quirks.append((at, cell.quirk))
+            if quirks or any(value != "" for value in values):
+                yield SheetRow(number, values, tuple(quirks))
+
+    def _odd_rows(self) -> Iterator[tuple[int, Mapping[int, Cell]]]:
+        with _reading(self.path):
+            yield from odd_rows(self.source, self.name)
 
 
 @record
 class SheetRows:
-    """Rows of one sheet, which is held in memory: a spreadsheet cannot be read in parts."""
+    """Rows of one sheet as those of a table."""
 
-    path: Path
-    sheet: Any
-    """As calamine has it."""
+    sheet: Sheet
     columns: tuple[str, ...]
     places: tuple[int, ...]
     """Where each of the columns stands in a row."""
     header: int
     """The row of the header, from 1."""
-    left: int
-    """How many empty columns of the sheet are left of all rows; calamine leaves them out."""
     remaining: tuple[str, ...] = ()
     """The sheets behind it, where nobody said which is meant."""
 
@@ -53,50 +111,48 @@ class SheetRows:
 
     def __iter__(self) -> Iterator[Row]:
         named = frozenset(self.places)
-        zeros = self._zeros()
-        ahead, shown = next(zeros, _NO_ROW)
-        for number, cells in enumerate(self.sheet.iter_rows(), start=1):
-            while ahead < number:
-                ahead, shown = next(zeros, _NO_ROW)
-            if number <= self.header or all(cell == "" for cell in cells):
+        for number, values, quirks in self.sheet.rows():
+            if number <= self.header:
                 continue
-            beside = next((at for at, cell in enumerate(cells) if cell != "" and at not in named), None)
+            beside = next((at for at, value in enumerate(values) if value != "" and at not in named), None)
             if beside is not None:
                 message = (
-                    f"a value in column {letters(self.left + beside)}, which has no name; name the column in row {self.header}, "
-                    "or remove the value"
+                    f"a value in column {letters(self.sheet.left + beside)}, which has no name; name the column in row "
+                    f"{self.header}, or remove the value"
                 )
                 yield Row(number, None, None, Problem(number, "", "too_many_fields", message))
                 continue
-            texts = shown if ahead == number else {}
-            values = (
-                texts.get(self.left + at) or plain_cell(cells[at]) if at < len(cells) else ""
-                for at in self.places
-            )
-            yield Row(number, dict(zip(self.columns, values, strict=True)), None)
-
-    def _zeros(self) -> Iterator[tuple[int, Mapping[int, str]]]:
-        """The numbers that are shown with leading zeros. Raises InputRefused."""
-        from worker.documents.leading_zeros import Unreadable, zero_rows  # the parser of XML
-
-        try:
-            yield from zero_rows(self.path, self.sheet.name)
-        except Unreadable as error:
-            raise _refused(self.path, f"not a spreadsheet that can be read: {error}", "unreadable") from error
+            cells = (values[at] if at < len(values) else "" for at in self.places)
+            odd = tuple(dict.fromkeys(quirk for at, quirk in quirks if at in named))
+            yield Row(number, dict(zip(self.columns, cells, strict=True)), None, quirks=odd)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know of how it is read."""
-        from worker.documents.leading_zeros import loses_zeros  # the parser of XML
-
         remarks = []
+        name = self.sheet.path.name
         if self.remaining:
             others = ", ".join(map(repr, self.remaining[:5]))
             remarks.append(f"read from the sheet {self.sheet.name!r}; --sheet names another: {others}")
-        if loses_zeros(self.path):
+        zeros, errors = lost_in_xls(self.sheet.source)
+        if zeros:
             remarks.append(
-                f"{self.path.name} has a cell format with leading zeros (such as 0000), which an .xls loses here: 0008 is "
+                f"{name} has a cell format with leading zeros (such as 0000), which an .xls loses here: 0008 is "
                 "read as 8; save it as .xlsx"
+            )
+        if errors:
+            remarks.append(f"{name} has cells with errors (such as #N/A), which are empty here; correct them")
+        tall = [
+            one
+            for one in self.sheet.cells.merged_cell_ranges or ()
+            if one[1][0] > max(one[0][0], self.header)
+        ]
+        if tall:
+            (top, left), (bottom, right) = tall[0]
+            merged = f"{letters(left)}{top + 1}:{letters(right)}{bottom + 1}"
+            remarks.append(
+                f"the sheet {self.sheet.name!r} has cells that are merged over several rows, such as {merged}; only the first "
+                "row of them has the value"
             )
         return tuple(remarks)
 
@@ -107,106 +163,87 @@ def open_spreadsheet(path: Path, sheet: str | None) -> Rows:
     The first row that is not empty names the columns. Raises InputRefused: no spreadsheet, encrypted, no such sheet, no
     row, a column without a name or of the same name as another.
     """
-    from python_calamine import (
-        CalamineError,
-        CalamineWorkbook,
-        PasswordError,
-        SheetTypeEnum,
-        SheetVisibleEnum,
-    )
-
-    _check_size(path)
-    try:
-        book = CalamineWorkbook.from_path(path)
-        sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+    _check_size(path, path)
+    with _reading(path):
+        book, sheets = _workbook(path)
         if sheet is not None:
-            names = [one.name for one in sheets]
-            return _opened(path, book.get_sheet_by_name(_named(path, sheet, names)))
-        names = [one.name for one in sheets if one.visible == SheetVisibleEnum.Visible]
+            return sheet_rows(_sheet(path, path, book, _named(path, sheet, [name for name, _ in sheets])))
+        names = [name for name, shown in sheets if shown]
         for at, name in enumerate(names, start=1):
-            first = book.get_sheet_by_name(name)
-            if first.start is not None:
-                return _opened(path, first, remaining=tuple(names[at:]))
-    except PasswordError as error:
-        raise _refused(path, "is protected by a password; save it without one", "unreadable") from error
-    except (CalamineError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _refused(path, f"not a spreadsheet that can be read: {reason}", "unreadable") from error
+            first = _sheet(path, path, book, name)
+            if first.cells.start is not None:
+                return sheet_rows(first, remaining=tuple(names[at:]))
     raise _refused(path, "no sheet of it holds anything", "empty")
 
 
-def _opened(path: Path, sheet: Any, *, remaining: tuple[str, ...] = ()) -> SheetRows:
-    header, cells = next(
-        (
-            (number, cells)
-            for number, cells in enumerate(sheet.iter_rows(), start=1)
-            if any(cell != "" for cell in cells)
-        ),
-        (0, []),
-    )
-    if not header:
+def read_sheets(source: Source, path: Path) -> Iterator[Sheet]:
+    """Each sheet of a workbook that holds something, hidden ones too. ``path`` is for messages. Raises InputRefused."""
+    _check_size(source, path)
+    with _reading(path):
+        book, sheets = _workbook(source)
+        for name, _ in sheets:
+            sheet = _sheet(source, path, book, name)
+            if sheet.cells.start is not None:
+                yield sheet
+
+
+def _workbook(source: Source) -> tuple[Any, list[tuple[str, bool]]]:
+    """A workbook, and the names of its sheets with whether each is shown."""
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+
+    book = CalamineWorkbook.from_object(opened(source))
+    return book, [
+        (one.name, one.visible == SheetVisibleEnum.Visible)
+        for one in book.sheets_metadata
+        if one.typ == SheetTypeEnum.WorkSheet
+    ]
+
+
+def _sheet(source: Source, path: Path, book: Any, name: str) -> Sheet:
+    """Raises InputRefused for one that would fill the memory."""
+    look = survey(source, name)
+    if look.cells > MOST_CELLS:
+        message = (
+            f"the sheet {name!r} reaches to {look.last}, which is {look.cells:,} cells with the empty ones, at most "
+            f"{MOST_CELLS:,} are held; remove what lies far out, or save the sheet as CSV"
+        )
+        raise _refused(path, message, "too_large")
+    return Sheet(path, source, book.get_sheet_by_name(name), look.odd)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raises InputRefused for what reading a workbook raises."""
+    from python_calamine import CalamineError, PasswordError
+
+    try:
+        yield
+    except PasswordError as error:
+        raise _refused(path, "is protected by a password; save it without one", "unreadable") from error
+    except (CalamineError, Unreadable, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _refused(path, f"not a spreadsheet that can be read: {reason}", "unreadable") from error
+
+
+def sheet_rows(sheet: Sheet, *, remaining: tuple[str, ...] = ()) -> SheetRows:
+    """A sheet as a table. Raises InputRefused."""
+    path, left = sheet.path, sheet.left
+    first = next(sheet.rows(), None)
+    if first is None:
         raise _refused(path, f"the sheet {sheet.name!r} is empty", "empty")
-    names = [_header_text(cell) for cell in cells]
+    names = [_header_text(value) for value in first.values]
     places = tuple(at for at, name in enumerate(names) if name)
-    left = sheet.start[1]
     _check_twice(path, names, left)
     columns = tuple(names[at] for at in places)
     check_columns(columns, path)
-    rows = SheetRows(path, sheet, columns, places, header, left, remaining)
+    rows = SheetRows(sheet, columns, places, first.number, remaining)
     if not any(True for _ in rows):
         raise _refused(path, f"the sheet {sheet.name!r} has a header and no row", "empty")
     return rows
 
 
-def plain_cell(cell: Any) -> Any:
-    """A cell as JSON has it; an empty one is an empty text.
-
-    >>> [plain_cell(cell) for cell in (12.0, 0.1 + 0.2, "007", True, dt.date(2026, 3, 1), dt.timedelta(hours=30))]
-    [12, 0.3, '007', True, '2026-03-01', '30:00:00']
-    """
-    match cell:
-        case bool() | str() | int():
-            return cell
-        case float():
-            return cell_number(cell)
-        case dt.datetime() | dt.date() | dt.time():
-            return cell.isoformat()
-        case dt.timedelta():
-            seconds = round(cell.total_seconds())
-            sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-            return f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        case _:
-            return str(cell)
-
-
-def cell_number(number: float) -> int | float:
-    """The number that a spreadsheet shows.
-
-    >>> cell_number(1e5), cell_number(19.990000000000002), cell_number(4.012345678901e12)
-    (100000, 19.99, 4012345678901)
-    """
-    shown = Decimal(f"{number:.{DIGITS}g}")
-    if shown.is_finite() and shown == shown.to_integral_value() and abs(shown) < _WHOLE:
-        return int(shown)
-    return float(shown)
-
-
-def letters(place: int) -> str:
-    """The name of a column in a spreadsheet, by its place from 0.
-
-    >>> letters(0), letters(25), letters(26), letters(701), letters(702)
-    ('A', 'Z', 'AA', 'ZZ', 'AAA')
-    """
-    name = ""
-    place += 1
-    while place:
-        place, digit = divmod(place - 1, 26)
-        name = chr(ord("A") + digit) + name
-    return name
-
-
-def _header_text(cell: Any) -> str:
-    return " ".join(str(plain_cell(cell)).split())
+def _header_text(value: Any) -> str:
+    return " ".join(str(value).split())
 
 
 def _check_twice(path: Path, names: Sequence[str], left: int) -> None:
@@ -234,15 +271,15 @@ def _named(path: Path, sheet: str, names: Sequence[str]) -> str:
     raise InputRefused([Problem(0, "--sheet", "missing_sheet", f"{path}: no sheet {sheet!r}; {hint}")])
 
 
-def _check_size(path: Path) -> None:
+def _check_size(source: Source, path: Path) -> None:
     """Raises InputRefused for what is no file, is empty, or was packed so that it fills the memory of whoever reads it."""
     try:
-        size = path.stat().st_size
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if not size:
             raise _refused(path, "the file is empty", "empty")
-        if not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(opened(source)):
             return  # .xls, or nothing that calamine reads
-        with zipfile.ZipFile(path) as packed:
+        with zipfile.ZipFile(opened(source)) as packed:
             total = sum(entry.file_size for entry in packed.infolist())
     except OSError as error:
         raise _refused(path, error.strerror or str(error), "unreadable") from error

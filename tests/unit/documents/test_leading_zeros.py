@@ -6,8 +6,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from worker.documents.leading_zeros import loses_zeros, zero_format
+from worker.documents.leading_zeros import zero_format
 from worker.documents.row import Rows
+from worker.documents.sheet_cells import lost_in_xls
 from worker.documents.tables import ReadingRules, open_rows
 from worker.errors import InputRefused
 
@@ -76,7 +77,7 @@ def test_a_workbook_without_such_formats_is_read_without_its_xml(
     book.active.append(["id"])
     book.active.append([8])
     book.save(tmp_path / "a.xlsx")
-    monkeypatch.setattr("worker.documents.leading_zeros._office_part", None)
+    monkeypatch.setattr("worker.documents.sheet_cells.odd_rows", None)
 
     assert values(open_rows(tmp_path / "a.xlsx")) == [[8]]
 
@@ -105,9 +106,9 @@ def test_an_xls_with_such_a_format_is_named(tmp_path: Path) -> None:
     record = b"\x1e\x04\x0a\x00\xa4\x00\x05\x00\x0000000"
     path = tmp_path / "old.xls"
     path.write_bytes(b"\xd0\xcf\x11\xe0" + b"\0" * 100 + record)
-    assert loses_zeros(path)
+    assert lost_in_xls(path)[0]
     path.write_bytes(b"\xd0\xcf\x11\xe0" + b"\0" * 100 + record.replace(b"00000", b"#,##0"))
-    assert not loses_zeros(path)
+    assert not lost_in_xls(path)[0]
 
 
 @pytest.mark.parametrize(

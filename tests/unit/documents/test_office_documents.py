@@ -143,7 +143,9 @@ def test_each_sheet_of_an_open_document_is_a_document(tmp_path: Path) -> None:
 
 def test_each_row_of_a_workbook_is_a_document_where_rows_are_wanted(tmp_path: Path) -> None:
     book = workbook(
-        Prices=[["name", "price", ""], ["bo|lt", "12", "new"], ["", "", ""], ["nut", "3", ""]], Empty=[]
+        Prices=[["name", "price", ""], ["bo|lt", "12", "new"], ["", "", ""], ["nut", "3", ""]],
+        Empty=[],
+        Header=[["a"]],
     )
     rules = Rules(rows=True)
 
@@ -153,15 +155,15 @@ def test_each_row_of_a_workbook_is_a_document_where_rows_are_wanted(tmp_path: Pa
     )
 
     assert [(one.name, one.text, one.metadata) for one in rows if isinstance(one, Document) and one.row] == [
+        ("book.xlsx/Prices#4", "name: nut\nprice: 3", {"name": "nut", "price": "3"}),
+    ]
+    assert [(one.path[-18:], one.message) for one in rows if isinstance(one, DocumentRefused)] == [
         (
             "book.xlsx/Prices#2",
-            "name: bo|lt\nprice: 12\ncolumn_3: new",
-            {"name": "bo|lt", "price": "12", "column_3": "new"},
-        ),
-        ("book.xlsx/Prices#4", "name: nut\nprice: 3", {"name": "nut", "price": "3", "column_3": ""}),
+            "a value in column C, which has no name; name the column in row 1, or remove the value",
+        )
     ]
     assert [one.name for one in packed_rows if isinstance(one, Document)] == [
-        "all.zip/book.xlsx/Prices#2",
         "all.zip/book.xlsx/Prices#4",
         "all.zip/b.ods/Prices#2",
     ]
@@ -173,7 +175,8 @@ def test_a_sheet_whose_columns_have_one_name_has_no_rows(tmp_path: Path) -> None
     [refused] = read_all(found(tmp_path, "book.xlsx", book), Rules(rows=True))
 
     assert isinstance(refused, DocumentRefused)
-    assert "two columns of the sheet Prices are named name" in refused.message
+    assert refused.message.startswith("two columns are named 'name', A and B")
+    assert refused.path.endswith("book.xlsx/Prices")
 
 
 def test_each_sheet_is_a_document_that_another_sheet_does_not_touch(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ RTF = rb"{\rtf1\ansi M\'fcnchen}"
         ("a.zip", archive(mimetype="application/epub+zip"), ("e-book", ".epub")),
         ("a.txt", archive("a.txt"), ("archive", ".zip")),
         ("a.doc", OLE + "WordDocument".encode("utf-16-le"), ("older Word", ".docx")),
-        ("a.xls", OLE + "Workbook".encode("utf-16-le"), ("Excel", "CSV")),
+        ("a.txt", OLE + "Workbook".encode("utf-16-le"), ("Excel", ".xls")),
         ("a.doc", OLE + "__properties_version1.0".encode("utf-16-le"), ("Outlook", ".msg")),
         ("a.txt", b"\x1f\x8b\x08\x00", ("packed", "unpack")),
         ("a.log.gz", b"\x1f\x8b\x08\x00", ("packed", "unpack")),

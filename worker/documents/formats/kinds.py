@@ -23,11 +23,14 @@ OFFICE: Mapping[str, str] = {
     ".ods": "application/vnd.oasis.opendocument.spreadsheet",
     ".odp": "application/vnd.oasis.opendocument.presentation",
     **dict.fromkeys((".xlsx", ".xlsm"), _SHEETS),
+    ".xls": "application/vnd.ms-excel",
     **dict.fromkeys((".pptx", ".pptm", ".ppsx"), _DECK),
     ".epub": "application/epub+zip",
     ".msg": "application/vnd.ms-outlook",
 }
-"""Endings of office documents, which kreuzberg reads, of the extra ``documents``; presentations and e-books have readers here."""
+"""Endings of office documents. kreuzberg reads some, calamine workbooks, of the extra ``documents``; presentations and e-books
+have readers here."""
+WORKBOOKS = frozenset({_SHEETS, OFFICE[".ods"], OFFICE[".xls"]})
 
 KINDS: Mapping[str, str] = {
     ".md": MARKDOWN,
@@ -59,7 +62,7 @@ UNREAD: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys((".ots", ".fods", ".sxc"), ("an OpenDocument spreadsheet", _SHEET)),
     **dict.fromkeys((".otp", ".fodp", ".sxi"), ("an OpenDocument presentation", _SLIDES)),
     **dict.fromkeys((".odg", ".odf", ".odb"), ("an OpenDocument file", "save it as PDF")),
-    **dict.fromkeys((".xltx", ".xlsb", ".xls", ".xlt"), ("an Excel workbook", _SHEET)),
+    **dict.fromkeys((".xltx", ".xlsb", ".xlt"), ("an Excel workbook", _SHEET)),
     **dict.fromkeys((".potx", ".ppt", ".pps"), ("a PowerPoint presentation", _SLIDES)),
     **dict.fromkeys((".pages", ".wpd", ".wps", ".hwp", ".hwpx", ".abw", ".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps"),
                     ("a format of another office program", _WORDS)),
@@ -90,6 +93,7 @@ _WHAT: Mapping[str, str] = {
     OFFICE[".ods"]: "an OpenDocument spreadsheet",
     OFFICE[".odp"]: "an OpenDocument presentation",
     _SHEETS: "an Excel workbook",
+    OFFICE[".xls"]: "an Excel workbook of the older format",
     _DECK: "a PowerPoint presentation",
     OFFICE[".epub"]: "an e-book",
     OFFICE[".msg"]: "an Outlook message",

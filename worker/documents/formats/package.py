@@ -141,6 +141,20 @@ class Package:
         )
 
 
+def core_properties(package: Package) -> dict[str, object]:
+    """What a package tells of itself: title, authors and the like. Raises Refused."""
+    name = package.related("", "core-properties")
+    root = None if name is None else package.xml(name)
+    values: dict[str, object] = {}
+    for tag, key in (("dc:title", "title"), ("dc:subject", "subject"), ("cp:keywords", "keywords"),
+                     ("dcterms:created", "created_at"), ("dcterms:modified", "modified_at")):  # fmt: skip
+        text = None if root is None else root.findtext(tag)
+        if text and text.strip():
+            values[key] = text.strip()[:2000]
+    author = None if root is None else root.findtext("dc:creator")
+    return {**values, "authors": [author.strip()[:2000]]} if author and author.strip() else values
+
+
 class _Builder(ET.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise Refused("unreadable", "its XML declares a document type, which no office document does")

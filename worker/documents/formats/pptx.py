@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from worker.documents.formats.limits import Content, Refused, check_size, content, paragraphs
-from worker.documents.formats.package import Package, Relation
+from worker.documents.formats.package import Package, Relation, core_properties
 
 _TITLES = ("title", "ctrTitle")
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")
@@ -33,7 +33,7 @@ def read_pptx(data: bytes) -> Content:
             blocks += [f"Notes: {text}" for text in _Slide(package, {}).blocks(page)]
         check_size(sum(map(len, blocks)))
     metadata: dict[str, object] = {"parts_not_read": missing[:50]} if missing else {}
-    return content(paragraphs(blocks), metadata={**_core(package), **metadata})
+    return content(paragraphs(blocks), metadata={**core_properties(package), **metadata})
 
 
 class _Slide:
@@ -95,16 +95,3 @@ def _text(body: ET.Element) -> str:
         if line.strip():
             lines.append("  " * (int(depth) if depth.isdecimal() and len(depth) < 2 else 0) + line)
     return "\n".join(lines)
-
-
-def _core(package: Package) -> dict[str, object]:
-    name = package.related("", "core-properties")
-    root = None if name is None else package.xml(name)
-    values: dict[str, object] = {}
-    for tag, key in (("dc:title", "title"), ("dc:subject", "subject"), ("cp:keywords", "keywords"),
-                     ("dcterms:created", "created_at"), ("dcterms:modified", "modified_at")):  # fmt: skip
-        text = None if root is None else root.findtext(tag)
-        if text and text.strip():
-            values[key] = text.strip()[:2000]
-    author = None if root is None else root.findtext("dc:creator")
-    return {**values, "authors": [author.strip()[:2000]]} if author and author.strip() else values

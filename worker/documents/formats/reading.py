@@ -76,6 +76,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.odp import read_odp
 
         return lambda data, encoding: read_odp(data)
+    if media_type in kinds.WORKBOOKS:
+        from worker.documents.formats.workbook import read_workbook
+
+        return lambda data, encoding: read_workbook(data)
     if media_type in kinds.OFFICE.values():
         from worker.documents.formats.office import read_office
 

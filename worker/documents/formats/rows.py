@@ -2,19 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from api_schemas.json_text import NotJson, Repair, load_json
 from api_schemas.line_bounds import MOST_VALUES, values_of
-from worker.documents.formats.kinds import check_kind, media_type_of
-from worker.documents.formats.limits import MOST_TEXT, Refused
-from worker.documents.formats.office import read_cells
+from worker.documents.formats.kinds import check_kind
+from worker.documents.formats.limits import MOST_TEXT, Refused, clean
+from worker.documents.formats.workbook import refusing, sheets_in
 from worker.documents.packed import UNPACKED_FREELY, UNPACKED_RATIO
-from worker.documents.row import Row
+from worker.documents.row import QUIRKS, Row
+from worker.documents.spreadsheet import sheet_rows
 from worker.documents.tables import ReadingRules, open_rows
-from worker.errors import InputRefused
 
 MOST_ROW = 64 * 1024 * 1024
 """Bytes of JSON for one row."""
@@ -29,57 +29,67 @@ def read_rows(path: Path, name: str, encoding: str | None) -> Iterator[bytes]:
     ``path`` holds the table, and its ending says which kind; ``name`` is for messages. Raises Refused for what is wrong
     with the whole file, also between two chunks.
     """
-    try:
+    with refusing(path, name):
         rows = open_rows(path, ReadingRules(encoding))
-        chunk: list[bytes] = []
-        size = total = 0
         most = max(UNPACKED_FREELY, UNPACKED_RATIO * path.stat().st_size)
-        for row in rows:
-            if row.problem is None and row.values is None and not (row.raw or b"").strip():
-                continue
-            written = _written(row, rows.encoding)
-            chunk.append(written)
-            size += len(written)
-            total += len(written)
-            if total > most:
-                raise Refused("too_large", f"its rows take more than {most:,} bytes, far more than the file")
-            if size >= CHUNK:
-                yield b"[%s]" % b",".join(chunk)
-                chunk, size = [], 0
-        yield b"[%s]" % b",".join(chunk)
-    except InputRefused as error:
-        problem = error.problems[0]
-        code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
-        raise Refused(code, problem.message.replace(str(path), name)) from error  # type: ignore[arg-type]
+        yield from _chunks((_written(row, rows.encoding) for row in rows if not _is_blank(row)), most)
 
 
-def read_sheet_rows(data: bytes, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of each sheet of a workbook as ``read_rows`` hands them out; its first row names the columns. Raises Refused."""
+def read_sheet_rows(data: bytes, name: str) -> Iterator[bytes]:
+    """The rows of each sheet of a workbook as ``read_rows`` hands them out, with the name of their ``sheet``, whose first row
+    names the columns. What is wrong with a whole sheet is its row 0; one without rows is passed over where others have
+    some. Raises Refused.
+    """
     check_kind(name, data)
-    values = []
-    for sheet, cells in read_cells(data, media_type_of(name)):
-        header = [title.strip() or f"column_{at}" for at, title in enumerate(cells[0], start=1)]
-        doubled = next((title for title in header if header.count(title) > 1), None)
-        if doubled is not None:
-            raise Refused("unreadable", f"two columns of the sheet {sheet} are named {doubled}")
-        rows = [
-            Row(line, dict(zip(header, row, strict=False)), None)
-            for line, row in enumerate(cells[1:], start=2)
-            if any(cell.strip() for cell in row)
-        ]
-        values.append((sheet, [json.loads(_written(row, "")) | {"encoding": None} for row in rows]))
-    return values
+    yield from _chunks(_of_sheets(data), max(UNPACKED_FREELY, UNPACKED_RATIO * len(data)))
 
 
-def _written(row: Row, encoding: str) -> bytes:
+def _of_sheets(data: bytes) -> Iterator[bytes]:
+    held = False
+    for sheet in sheets_in(data):
+        named = {"sheet": clean(sheet.name)}
+        try:
+            with refusing(sheet.path):
+                for row in sheet_rows(sheet):
+                    held = True
+                    yield _written(row, None, **named)
+        except Refused as error:
+            if error.code != "empty":
+                held = True
+                yield _json({**named, "line": 0, "refused": [error.code, error.message]})
+    if not held:
+        raise Refused("empty", "no sheet has a row below its header")
+
+
+def _chunks(rows: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Raises Refused for more than ``most`` bytes."""
+    chunk: list[bytes] = []
+    size = total = 0
+    for written in rows:
+        chunk.append(written)
+        size += len(written)
+        total += len(written)
+        if total > most:
+            raise Refused("too_large", f"its rows take more than {most:,} bytes, far more than the file")
+        if size >= CHUNK:
+            yield b"[%s]" % b",".join(chunk)
+            chunk, size = [], 0
+    yield b"[%s]" % b",".join(chunk)
+
+
+def _is_blank(row: Row) -> bool:
+    return row.problem is None and row.values is None and not (row.raw or b"").strip()
+
+
+def _written(row: Row, encoding: str | None, **more: str) -> bytes:
     try:
         content = _content(row)
     except Refused as error:
-        return _json({"line": row.line, "refused": [error.code, error.message]})
-    written = _json({"line": row.line, "encoding": encoding, **content})
+        return _json({**more, "line": row.line, "refused": [error.code, error.message]})
+    written = _json({**more, "line": row.line, "encoding": encoding, **content})
     if len(written) > MOST_ROW:
         refused = ["too_large", f"{len(written):,} bytes, a row may have at most {MOST_ROW:,}"]
-        return _json({"line": row.line, "refused": refused})
+        return _json({**more, "line": row.line, "refused": refused})
     return written
 
 
@@ -92,7 +102,11 @@ def _content(row: Row) -> dict[str, Any]:
     if row.problem is not None:
         code = "too_large" if row.problem.code == "too_large" else "unreadable"
         raise Refused(code, row.problem.message)  # type: ignore[arg-type]
-    values, notes = (row.values, ()) if row.values is not None else _parsed(row.raw or b"")
+    values, notes = (
+        (row.values, tuple(QUIRKS[name] for name in row.quirks))
+        if row.values is not None
+        else _parsed(row.raw or b"")
+    )
     own = isinstance(values.get("text"), str)
     text = values["text"] if own else _lines(values)
     if not text.strip():
