@@ -142,7 +142,7 @@ class Package:
 
 
 def core_properties(package: Package) -> dict[str, object]:
-    """What a package tells of itself: title, authors and the like. Raises Refused."""
+    """The properties of a package: title, authors and the like. Raises Refused."""
     name = package.related("", "core-properties")
     root = None if name is None else package.xml(name)
     values: dict[str, object] = {}
