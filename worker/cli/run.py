@@ -130,6 +130,9 @@ def run_batch(
     slots: int | None,
 ) -> int:
     """The main job while a person looks on. Returns the exit code."""
+    from worker.cli.lean import import_requests
+
+    import_requests()
     from worker.cli.hosts_at_hand import say_unreachable
     from worker.cli.memory import limit_arenas
     from worker.cli.render import error_console
