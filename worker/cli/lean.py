@@ -5,7 +5,6 @@ import gc
 import os
 import sys
 import threading
-import warnings
 from typing import Any, NoReturn
 
 AT_ONCE = 200_000
@@ -16,22 +15,6 @@ a short command imports its modules, and nothing of them is garbage: a fifth of 
 def rare_collections() -> None:
     """Let the garbage collector of this process look less often at what was made."""
     gc.set_threshold(AT_ONCE, 20, 20)
-
-
-def import_requests() -> None:
-    """Import requests without the library that guesses encodings: its tables are a third of what requests costs to import,
-    and the replies of Ollama are JSON in UTF-8. Python programs that import Caravan keep the guesses; a command has no use
-    for them."""
-    if "requests" in sys.modules:
-        return
-    warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
-    guessers = [name for name in ("chardet", "charset_normalizer") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(guessers))  # type: ignore[arg-type] - None: the import system finds no such module
-    try:
-        import requests  # noqa: F401
-    finally:
-        for name in guessers:
-            del sys.modules[name]
 
 
 def leave(code: Any) -> NoReturn:

@@ -130,7 +130,7 @@ def run_batch(
     slots: int | None,
 ) -> int:
     """The main job while a person looks on. Returns the exit code."""
-    from worker.cli.lean import import_requests
+    from worker.ollama.light_requests import import_requests
 
     import_requests()
     from worker.cli.hosts_at_hand import say_unreachable

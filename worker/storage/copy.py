@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from worker.errors import Conflict
 from worker.storage.engine import Database
-from worker.storage.tables import fleet, hosts, jobs, metadata, pulses, results
+from worker.storage.tables import all_tables, fleet, hosts, jobs, pulses, results
 
 CHUNK = 2000
 _SKIP = frozenset({fleet.name, pulses.name})
@@ -25,7 +25,7 @@ Progress = Callable[[str, int], None]
 
 def copied_tables() -> list[Table]:
     """What is copied, each after those that it refers to."""
-    return [table for table in metadata.sorted_tables if table.name not in _SKIP]
+    return [table for table in all_tables().sorted_tables if table.name not in _SKIP]
 
 
 def is_empty(conn: Connection) -> bool:

@@ -9,15 +9,8 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import AnswerCounts
 from worker.domain.schedules import Firing
 from worker.records import record
-from worker.storage.tables import (
-    batches,
-    firings,
-    jobs,
-    results,
-    schedule_answers,
-    schedule_documents,
-    schedules,
-)
+from worker.storage.tables import batches, jobs, results
+from worker.storage.tables.schedules import firings, schedule_answers, schedule_documents, schedules
 
 _d = schedule_documents.c
 _NO_ANSWER = ("failed", "cancelled", "expired")

@@ -16,7 +16,7 @@ from worker.domain.schedules import (
     Tallies,
 )
 from worker.errors import NotFound, UnreadableRow
-from worker.storage.tables import firings, schedules
+from worker.storage.tables.schedules import firings, schedules
 from worker.storage.types import UtcTime, storable
 from worker.storage.unreadable import readable, reading_row, unreadable
 

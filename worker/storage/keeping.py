@@ -41,7 +41,7 @@ from worker.storage.picking import in_batch
 from worker.storage.rollups import forget_results
 from worker.storage.schedule_answers import unanswer
 from worker.storage.selection import matching
-from worker.storage.tables import batches, follows, jobs, metadata, operations, rejects
+from worker.storage.tables import all_tables, batches, follows, jobs, operations, rejects
 from worker.storage.transitions import CANCEL_RUNNING, move
 
 SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
@@ -53,7 +53,7 @@ def _begins_with_job(table: Table) -> bool:
 
 _OF_A_JOB = tuple(
     table
-    for table in reversed(metadata.sorted_tables)
+    for table in reversed(all_tables().sorted_tables)
     if _begins_with_job(table) and table.name not in ("results", "fresh_results")
 )
 """Tables whose rows belong to one job, besides its result."""

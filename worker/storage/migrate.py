@@ -12,7 +12,7 @@ from worker.errors import Conflict, DatabaseFailure, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.engine import Database, open_database
 from worker.storage.failures import safe_url
-from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
+from worker.storage.tables import FIRST_ROWS, with_dialect_options
 from worker.storage.view_upkeep import create_views, renew_views, run_statements, views_are_current
 
 HEAD = "0035"
@@ -86,9 +86,10 @@ def _create(conn: Connection) -> None:
         stored = Path(__file__).with_name("sqlite_schema.sql").read_text(encoding="utf-8")
         run_statements(conn, stored.split(END_OF_STATEMENT)[:-1])
     else:
-        with_dialect_options(conn.dialect.name).create_all(conn, checkfirst=False)
+        tables = with_dialect_options(conn.dialect.name)
+        tables.create_all(conn, checkfirst=False)
         for table, row in FIRST_ROWS.items():
-            conn.execute(insert(metadata.tables[table]), row)
+            conn.execute(insert(tables.tables[table]), row)
     create_views(conn)
     conn.execute(
         text(

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.notices import Addressee, Channel, Notice, NoticeState
 from worker.errors import UnreadableRow
-from worker.storage.tables import batches, firings, notices, operations
+from worker.storage.tables import batches, notices, operations
 from worker.storage.types import UtcTime
 from worker.storage.unreadable import readable, reading_row, unreadable
 
@@ -112,6 +112,8 @@ def due_notices(
 
 def list_notices(conn: Connection, batch_id: int) -> Sequence[Notice]:
     """All of a batch, and of the firing that it is of."""
+    from worker.storage.tables.schedules import firings
+
     of_firing = select(firings.c.id).where(firings.c.batch_id == batch_id)
     query = (
         _notices()

@@ -11,7 +11,7 @@ from worker.errors import Code
 from worker.policy.retry import MOST_LOSSES
 from worker.records import record
 from worker.storage.leases import return_cancelled
-from worker.storage.tables import firings, hosts, jobs
+from worker.storage.tables import hosts, jobs
 from worker.storage.transitions import (
     CANCEL_RUNNING,
     RESCUE,
@@ -76,6 +76,8 @@ def rescue_holder(
     free = {"serving_token": None, "serving_until": None, "intent": None, "intent_at": None}
     conn.execute(update(hosts).where(served).values(free))
     if host is None:
+        from worker.storage.tables.schedules import firings
+
         conn.execute(update(firings).where(firings.c.token.is_not(None)).values(token=None, token_until=None))
     total = Rescued()
     while (rescued := _rescue(conn, held, now=now, limit=5000, blameless=blameless)) != Rescued():

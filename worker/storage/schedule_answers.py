@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 from worker.records import record
 from worker.storage.picking import in_batch
 from worker.storage.schedule_documents import Key, failing_since
-from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
+from worker.storage.tables import jobs, payloads, results
+from worker.storage.tables.schedules import schedule_answers, schedule_documents
 from worker.storage.types import UtcTime
 
 _d = schedule_documents.c

@@ -23,7 +23,8 @@ from worker.domain.schedules import (
 from worker.records import record
 from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
-from worker.storage.tables import jobs, payloads, results, schedule_answers, schedule_documents
+from worker.storage.tables import jobs, payloads, results
+from worker.storage.tables.schedules import schedule_answers, schedule_documents
 from worker.storage.types import UtcTime, storable
 
 _d = schedule_documents.c

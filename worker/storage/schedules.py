@@ -14,7 +14,7 @@ from worker.domain.schedules import (
     ScheduleSpec,
 )
 from worker.errors import Conflict, NotFound, UnreadableRow
-from worker.storage.tables import firings, schedules
+from worker.storage.tables.schedules import firings, schedules
 from worker.storage.types import UtcTime, storable
 from worker.storage.unreadable import readable, reading_row, unreadable
 

@@ -22,7 +22,7 @@ from worker.storage.engine import open_database
 from worker.storage.firings import open_firing
 from worker.storage.hosts import add_host
 from worker.storage.schedules import add_schedule
-from worker.storage.tables import schedule_answers, schedule_documents
+from worker.storage.tables.schedules import schedule_answers, schedule_documents
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from worker.errors import Code, InputRefused
 from worker.exports.columns import Fields, table_columns
 from worker.exports.results import result_lines
 from worker.storage.hosts import record_probe
-from worker.storage.tables import jobs, schedule_documents
+from worker.storage.tables import jobs
+from worker.storage.tables.schedules import schedule_documents
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

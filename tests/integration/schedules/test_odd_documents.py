@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.integration.schedules.nights import Nights, counts
 from tests.made_documents import pdf_of
 from worker.schedules.letter import letter
-from worker.storage.tables import schedule_documents
+from worker.storage.tables.schedules import schedule_documents
 
 FIRST = datetime(2026, 3, 26, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

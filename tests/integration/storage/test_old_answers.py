@@ -25,7 +25,8 @@ from worker.storage.rescues import rescue_holder
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts
 from worker.storage.reuse import Looked, reuse_waiting
 from worker.storage.rollups import number_results
-from worker.storage.tables import jobs, schedule_answers, schedule_documents, schedules
+from worker.storage.tables import jobs
+from worker.storage.tables.schedules import schedule_answers, schedule_documents, schedules
 
 CUT = AnswerFilter(cut=True)
 FAILURE = Failed(Code.CONTEXT_OVERFLOW, "the prompt has 9,000 tokens")

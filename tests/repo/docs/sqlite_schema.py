@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import create_mock_engine, insert, literal
 
 from worker.storage.migrate import END_OF_STATEMENT
-from worker.storage.tables import FIRST_ROWS, metadata, with_dialect_options
+from worker.storage.tables import FIRST_ROWS, with_dialect_options
 
 
 def sqlite_schema() -> str:
@@ -18,9 +18,10 @@ def sqlite_schema() -> str:
         statements.append("\n".join(line.rstrip() for line in compiled.strip().splitlines()))
 
     engine = create_mock_engine("sqlite://", keep)
-    with_dialect_options("sqlite").create_all(engine, checkfirst=False)
+    tables = with_dialect_options("sqlite")
+    tables.create_all(engine, checkfirst=False)
     for table, row in FIRST_ROWS.items():
-        keep(insert(metadata.tables[table]).values({name: literal(value) for name, value in row.items()}))
+        keep(insert(tables.tables[table]).values({name: literal(value) for name, value in row.items()}))
     return "".join(f"{statement}{END_OF_STATEMENT}" for statement in _ordered(statements))
 
 

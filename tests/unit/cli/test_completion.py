@@ -18,7 +18,8 @@ from worker.cli.main import app
 from worker.storage.engine import open_database, sqlite_url
 from worker.storage.migrate import upgrade
 from worker.storage.names import QUERIES, stored_names
-from worker.storage.tables import batches, host_models, hosts, schedules
+from worker.storage.tables import batches, host_models, hosts
+from worker.storage.tables.schedules import schedules
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 ROOT = typer.main.get_command(app)
