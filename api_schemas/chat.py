@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from api_schemas.formats import format_problem
 from api_schemas.generate import MOST_IMAGES, Format, Image, KeepAlive, Think
+from api_schemas.job_line import AnswerFields, CaravanFields
 from api_schemas.options import Options
 
 MOST_MESSAGES = 10_000
@@ -191,4 +192,14 @@ class ChatFields(BaseModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
         default=None,
         description="How many likely tokens to return for each position, 0 to 20, with logprobs.",
+    )
+
+
+class ChatLine(AnswerFields, CaravanFields, ChatFields):
+    """One line of a job file that holds a conversation: its next turn is the answer. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(title="Caravan chat line")
+
+    kind: Literal["chat"] | None = Field(
+        default=None, description="What is asked of the host: chat, which a line with messages is by itself."
     )

@@ -3,11 +3,12 @@
 Source: ``api/types.go EmbedRequest``, ``server/routes.go EmbedHandler`` of Ollama 0.24 and 0.33.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.generate import KeepAlive
+from api_schemas.job_line import CaravanFields
 from api_schemas.options import Options
 
 MOST_DIMENSIONS = 65_536
@@ -43,3 +44,11 @@ class EmbedFields(BaseModel):
     keep_alive: KeepAlive | None = Field(
         default=None, description="How long the model stays loaded afterwards, as for a prompt."
     )
+
+
+class EmbedLine(CaravanFields, EmbedFields):
+    """One line of a job file that is a text to be embedded: its vector is the answer. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(title="Caravan embed line")
+
+    kind: Literal["embed"] = Field(description="What is asked of the host: embed.")

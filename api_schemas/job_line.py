@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from api_schemas.chat import ChatFields
-from api_schemas.embed import EmbedFields
 from api_schemas.generate import GenerateFields
 
 PriorityName = Literal["interactive", "high", "normal", "bulk"]
@@ -199,24 +197,6 @@ class JobLine(AnswerFields, CaravanFields, GenerateFields):
         description="Digest (as in /api/tags) of the model that the context came from. Required with a "
         "context: token ids of other weights kill older servers.",
     )
-
-
-class ChatLine(AnswerFields, CaravanFields, ChatFields):
-    """One line of a job file that holds a conversation: its next turn is the answer. null is the same as leaving a field out."""
-
-    model_config = ConfigDict(title="Caravan chat line")
-
-    kind: Literal["chat"] | None = Field(
-        default=None, description="What is asked of the host: chat, which a line with messages is by itself."
-    )
-
-
-class EmbedLine(CaravanFields, EmbedFields):
-    """One line of a job file that is a text to be embedded: its vector is the answer. null is the same as leaving a field out."""
-
-    model_config = ConfigDict(title="Caravan embed line")
-
-    kind: Literal["embed"] = Field(description="What is asked of the host: embed.")
 
 
 CARAVAN_FIELDS = frozenset((*CaravanFields.model_fields, "kind"))

@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from api_schemas.job_line import ChatLine, EmbedLine, JobLine
+from api_schemas.chat import ChatLine
+from api_schemas.embed import EmbedLine
+from api_schemas.job_line import JobLine
 from api_schemas.job_problems import PROBLEM_CODES
 from api_schemas.options import NO_LONGER_READ, RUNNER_OPTIONS, Options
 from api_schemas.results import ResultLine

@@ -4,12 +4,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from api_schemas.job_line import CARAVAN_FIELDS, IGNORED_FIELDS, ChatLine, EmbedLine, JobLine
+from api_schemas.job_line import CARAVAN_FIELDS, IGNORED_FIELDS, JobLine
 from api_schemas.job_problems import LineProblem
+
+if TYPE_CHECKING:
+    from api_schemas.chat import ChatLine
+    from api_schemas.embed import EmbedLine
 
 
 def _no_texts(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -22,10 +26,11 @@ def _nothing(request: Mapping[str, Any], line: int) -> list[LineProblem]:
 
 @dataclass(frozen=True, eq=False)
 class LineShape:
-    """The lines of one kind. ``line`` is a model of pydantic with the fields of ``CaravanFields`` and ``kind``."""
+    """The lines of one kind."""
 
     kind: str
-    line: type[BaseModel]
+    load: Callable[[], type[BaseModel]]
+    """Imports ``line``: a file of prompts has no use for the fields of a chat, which take 5 ms to define."""
     text: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
     """The readable text of a job, made of the fields of its line and of its request: it is shown and searched."""
     apart: frozenset[str] = frozenset()
@@ -44,6 +49,11 @@ class LineShape:
     """What of a request contradicts itself, on which line."""
     carries: Literal["context", "turns"] | None = "context"
     """What a job that follows another goes on with."""
+
+    @cached_property
+    def line(self) -> type[BaseModel]:
+        """A model of pydantic with the fields of ``CaravanFields`` and ``kind``."""
+        return self.load()
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -114,7 +124,7 @@ def _prompt_texts(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 GENERATE = LineShape(
     "generate",
-    JobLine,
+    lambda: JobLine,
     lambda fields, request: str(fields["prompt"]),
     apart=frozenset({"prompt"}),
     defaults=(
@@ -192,9 +202,15 @@ def _chat_conflicts(request: Mapping[str, Any], line: int) -> list[LineProblem]:
     return problems
 
 
+def _chat_line() -> "type[ChatLine]":
+    from api_schemas.chat import ChatLine
+
+    return ChatLine
+
+
 CHAT = LineShape(
     "chat",
-    ChatLine,
+    _chat_line,
     lambda fields, request: transcript(request["messages"]),
     marks=("messages",),
     defaults=("format", "repairs", "allow_empty", "think", "keep_alive"),
@@ -205,9 +221,16 @@ CHAT = LineShape(
     conflicts=_chat_conflicts,
 )
 
+
+def _embed_line() -> "type[EmbedLine]":
+    from api_schemas.embed import EmbedLine
+
+    return EmbedLine
+
+
 EMBED = LineShape(
     "embed",
-    EmbedLine,
+    _embed_line,
     lambda fields, request: str(fields["input"]),
     apart=frozenset({"input"}),
     defaults=("keep_alive", "truncate"),

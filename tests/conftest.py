@@ -87,9 +87,9 @@ def _one_writer_of_states() -> Iterator[None]:
 def echoes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind more: ``tests.echo``."""
     from tests.echo import Echo
-    from worker.kinds.registry import KINDS
+    from worker.kinds.registry import KINDS, Registered
 
-    monkeypatch.setitem(KINDS, Echo.name, Echo())
+    monkeypatch.setitem(KINDS, Echo.name, Registered(Echo.shape, Echo))
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ class Echo(Kind):
     """Several texts in one call; a host refuses single ones."""
 
     name = "echo"
-    shape = LineShape("echo", EchoLine, lambda fields, request: str(fields["say"]), apart=frozenset({"say"}))
+    shape = LineShape(
+        "echo", lambda: EchoLine, lambda fields, request: str(fields["say"]), apart=frozenset({"say"})
+    )
     jobs_a_call = JOBS_A_CALL
 
     def expected(self, prompt: str, request: Mapping[str, Any], *, thinking: bool) -> Expected:

@@ -1,20 +1,52 @@
-"""The kinds that there are."""
+"""The kinds that there are. One is imported when the first of its jobs is met."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from api_schemas.shapes import LineShape
+from api_schemas.shapes import CHAT, EMBED, GENERATE, LineShape
 from worker.domain.jobs import ClaimedJob
 from worker.kinds.base import Kind
-from worker.kinds.chat import Chat
-from worker.kinds.embed import Embed
-from worker.kinds.generate import Generate
+from worker.records import record
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Generate(), Chat(), Embed())}
+
+@record
+class Registered:
+    """A kind, and what its lines look like."""
+
+    shape: LineShape
+    load: Callable[[], Kind]
+
+
+def _generate() -> Kind:
+    from worker.kinds.generate import Generate
+
+    return Generate()
+
+
+def _chat() -> Kind:
+    from worker.kinds.chat import Chat
+
+    return Chat()
+
+
+def _embed() -> Kind:
+    from worker.kinds.embed import Embed
+
+    return Embed()
+
+
+KINDS = {
+    "generate": Registered(GENERATE, _generate),
+    "chat": Registered(CHAT, _chat),
+    "embed": Registered(EMBED, _embed),
+}
+_loaded: dict[str, Kind] = {}
 
 
 def kind_of(name: str) -> Kind:
     """The kind of that name. Raises KeyError for one that this version does not know."""
-    return KINDS[name]
+    if name not in _loaded:
+        _loaded[name] = KINDS[name].load()
+    return _loaded[name]
 
 
 def shapes() -> tuple[LineShape, ...]:
@@ -25,9 +57,9 @@ def shapes() -> tuple[LineShape, ...]:
 def together(waiting: Sequence[ClaimedJob], first: int, runner_of: dict[int, str]) -> list[int]:
     """The places among ``waiting`` of the jobs that one call carries: ``first``, and those behind it that go along."""
     job = waiting[first]
-    kind = KINDS.get(job.kind)
-    if kind is None or kind.jobs_a_call == 1 or job.losses:
+    if job.kind not in KINDS or kind_of(job.kind).jobs_a_call == 1 or job.losses:
         return [first]
+    kind = kind_of(job.kind)
     places, tokens = [first], _tokens(kind, job)
     for place in range(first + 1, len(waiting)):
         other = waiting[place]

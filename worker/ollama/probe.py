@@ -10,7 +10,7 @@ from typing import Any
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RUNNER_OPTIONS, normalise_model
 from worker.errors import Code, HostError
-from worker.kinds.registry import KINDS
+from worker.kinds.registry import KINDS, kind_of
 from worker.ollama.limits import MOST_MODELS
 from worker.records import record
 from worker.replies.wording import bad_reply, one_line
@@ -133,7 +133,7 @@ def _details_of(entry: Mapping[str, Any]) -> ModelDetails | None:
 
 def _can_work(capabilities: list[Any]) -> bool:
     """Whether there is a kind of request that a model with these capabilities can be asked."""
-    return any(kind.capability in capabilities for kind in KINDS.values())
+    return any(kind_of(name).capability in capabilities for name in KINDS)
 
 
 def _show(ask: Ask, name: str) -> ModelDetails | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from worker.domain.jobs import ClaimedJob
 from worker.errors import DatabaseFailure
-from worker.kinds.registry import KINDS
+from worker.kinds.registry import KINDS, kind_of
 from worker.observability.events import emit, emit_failure
 from worker.policy.choose import choose
 from worker.policy.facts import LoadRunner, RunJobs
@@ -164,7 +164,7 @@ def _claim(
     limit = claim_limit(decision, free=free, job_seconds=seconds)
     claimed = parts.claims.claim(decision, members, limit=limit)
     if len(claimed) == most and claimed[0].kind in KINDS:
-        sharing = KINDS[claimed[0].kind].jobs_a_call
+        sharing = kind_of(claimed[0].kind).jobs_a_call
         more = share_limit(sharing, slots=parts.slots.limit, job_seconds=seconds)
         if more:
             claimed = [*claimed, *parts.claims.claim(decision, members, limit=more)]
