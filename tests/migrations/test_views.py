@@ -188,12 +188,12 @@ def test_what_serves_a_database_renews_its_views_at_its_start_and_goes_on_where_
     postgres: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(monkeypatch, {"report_runs": f" {RUNS} WHERE id > 0"})
-    renew_report_views(url_of(postgres))
+    renew_report_views(postgres)
     assert is_current(postgres)
 
     run(postgres, "CREATE MATERIALIZED VIEW daily AS SELECT run FROM report_runs")
     change(monkeypatch, {"report_runs": f" {RUNS} WHERE id > 1"})
-    renew_report_views(url_of(postgres))
+    renew_report_views(postgres)
 
     assert "database.views_outdated" in caplog.messages
     assert not is_current(postgres)

@@ -131,9 +131,9 @@ def db_restore(
 
     settings = settings_for()
     with lock_home(settings.home, command="db restore"):
-        bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
         found = open_database(settings.database)
         try:
+            bring_up_to_date(found, backups=settings.home / "backups", now=SystemClock().now())
             checked = restore(
                 file, found, spool=settings.home / "spool", now=found.clock().now(), force=force
             )

@@ -105,9 +105,7 @@ def opened(settings: Settings) -> Iterator[Database]:
             if not settings.database_url:
                 from worker.storage.backup import bring_up_to_date
 
-                bring_up_to_date(
-                    settings.database, backups=settings.home / "backups", now=SystemClock().now()
-                )
+                bring_up_to_date(database, backups=settings.home / "backups", now=SystemClock().now())
             check_schema(database)
         yield database
     finally:

@@ -63,7 +63,7 @@ class Client:
             if not is_current(self.database):
                 if embedded:
                     bring_up_to_date(
-                        self.settings.database,
+                        self.database,
                         backups=self.settings.home / "backups",
                         now=SystemClock().now(),
                     )

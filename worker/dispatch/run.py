@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from difflib import get_close_matches
 from typing import Any
 
@@ -53,7 +54,8 @@ def run_control(settings: Settings, *, pool: str | None = None) -> int:
         return _run_health(settings)
     if pool is not None:
         return _work(settings, f"control-{pool}", [pool], concurrency=1)
-    renew_report_views(settings.database)
+    with closing(open_database(settings.database)) as database:
+        renew_report_views(database)
     pools = [CHORES_QUEUE, SUBMIT_QUEUE]
     if settings.telling.anybody:
         _watch_of(settings)  # what is set wrong is refused here, not in the log of a child

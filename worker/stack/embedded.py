@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import field, replace
 
 from worker.clock import Clock, SystemClock
@@ -317,12 +317,11 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
 
     Raises AlreadyRunning, DatabaseUnavailable.
     """
-    with lock_home(settings.home, command=command):
-        bring_up_to_date(settings.database, backups=settings.home / "backups", now=SystemClock().now())
+    with lock_home(settings.home, command=command), closing(open_database(settings.database)) as database:
+        bring_up_to_date(database, backups=settings.home / "backups", now=SystemClock().now())
         kind = network_folder(settings.home)
         if kind is not None and not settings.database_url:
             emit("database.on_network", folder=str(settings.home), kind=kind)
-        database = open_database(settings.database)
         clock = database.clock()
         watchdog = Watchdog(seconds=settings.hang_seconds, clock=clock)
         stack = Embedded(settings, database, clock, watchdog, permanent=command == "up")
@@ -347,7 +346,6 @@ def embedded(settings: Settings, *, command: str = "run") -> Iterator[Embedded]:
             with suppress(DatabaseFailure):
                 for pool in (UP, UP_CHORES):
                     stack.heart(pool).stop(database)
-            database.close()
 
 
 def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:

@@ -30,10 +30,10 @@ def move(settings: Settings, to: str, *, report: Callable[[str], None]) -> Seque
     """
     if to == settings.database:
         raise SettingsRefused("--to is the database itself")
-    for url in (settings.database, to):  # a fleet's that is older is refused: others may be at work on it
-        bring_up_to_date(url, backups=settings.home / "backups", now=SystemClock().now())
     source, target = open_database(settings.database), open_database(to)
     try:
+        for database in (source, target):  # a fleet's that is older is refused: others may be at work on it
+            bring_up_to_date(database, backups=settings.home / "backups", now=SystemClock().now())
         if source.dialect == "postgresql":  # holding the home says nothing of a fleet's workers
             with source.read() as conn:
                 nobody_serves(conn, now=source.clock().now())

@@ -17,8 +17,16 @@ from worker.errors import Conflict, NotFound, SchemaOutdated
 from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
 from worker.storage.copy import copy_rows, empty, is_empty, nobody_serves
-from worker.storage.engine import Database, database_url, open_database, sqlite_url
-from worker.storage.migrate import HEAD, check_schema, renew_report_views, revision, upgrade
+from worker.storage.engine import Database, open_database, sqlite_url
+from worker.storage.migrate import (
+    HEAD,
+    check_schema,
+    renew_report_views,
+    revision,
+    revision_of,
+    upgrade,
+    upgrade_database,
+)
 from worker.storage.rescues import rescue_holder
 from worker.storage.snapshots import unwritable
 
@@ -89,30 +97,24 @@ def restore(
     return check_database(database, now=now)
 
 
-def bring_up_to_date(url: str, *, backups: Path, now: datetime) -> None:
+def bring_up_to_date(database: Database, *, backups: Path, now: datetime) -> None:
     """Bring a database to this version's schema where one process owns it: an SQLite file after it was saved in
     ``backups``. PostgreSQL is left to ``caravan db upgrade``, unless it is empty: others may be at work on it.
 
     Raises DatabaseUnavailable; SchemaOutdated for PostgreSQL that is older, and for any database that is newer.
     """
-    parsed = database_url(url)
-    file = Path(str(parsed.database))
-    if parsed.get_backend_name() == "sqlite":
-        before = revision(url) if file.is_file() and file.stat().st_size else None
+    before = revision_of(database)
+    if database.dialect == "sqlite":
         if before is not None and before < HEAD:
+            file = Path(str(database.url.database))
             saved = before_upgrade(file, backups, revision=before, now=now)
             emit("database.backed_up", file=str(saved), revision=before)
-        upgrade(url)
-        return
-    if revision(url) is None:
-        upgrade(url)
-        return
-    database = open_database(url)
-    try:
+        upgrade_database(database)
+    elif before is None:
+        upgrade_database(database)
+    else:
         check_schema(database)
-    finally:
-        database.close()
-    renew_report_views(url)
+        renew_report_views(database)
 
 
 def before_upgrade(database: Path, folder: Path, *, revision: str, now: datetime) -> Path:

@@ -1,7 +1,7 @@
 """Brings a database to this version's schema, whoever starts first."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import insert, text
@@ -35,38 +35,42 @@ def scripts() -> Path:
 
 def revision(url: str) -> str | None:
     """The revision a database is at; None where it is empty. Raises DatabaseUnavailable."""
-    database = open_database(url)
-    try:
-        with database.read() as conn:
-            return _revision(conn)
-    finally:
-        database.close()
+    with closing(open_database(url)) as database:
+        return revision_of(database)
+
+
+def revision_of(database: Database) -> str | None:
+    """The revision a database is at; None where it is empty. Raises DatabaseUnavailable."""
+    with database.read() as conn:
+        return _revision(conn)
 
 
 def upgrade(url: str) -> None:
-    """Bring ``url`` to ``HEAD``. Many may do so at once: one does the work, the others wait and find it done.
+    """Bring ``url`` to ``HEAD``, as ``upgrade_database`` does."""
+    with closing(open_database(url)) as database:
+        upgrade_database(database)
+
+
+def upgrade_database(database: Database) -> None:
+    """Bring a database to ``HEAD``. Many may do so at once: one does the work, the others wait and find it done.
 
     The report views become what this version says, with the rights on them and the views on top of them. Raises
     DatabaseFailure; SchemaOutdated for a database of a newer version of caravan; Conflict for what is built on a
     report view and cannot be built again.
     """
-    database = open_database(url)
-    try:
-        with database.read() as conn:
-            before = _revision(conn)
-            if before == HEAD and views_are_current(conn):
-                return
-        _refuse_newer(database, before)
-        with _locked(database) as conn:
-            match _revision(conn):
-                case None:
-                    _create(conn)
-                case revision if revision == HEAD:
-                    renew_views(conn)
-                case _:
-                    run_migrations(conn)
-    finally:
-        database.close()
+    with database.read() as conn:
+        before = _revision(conn)
+        if before == HEAD and views_are_current(conn):
+            return
+    _refuse_newer(database, before)
+    with _locked(database) as conn:
+        match _revision(conn):
+            case None:
+                _create(conn)
+            case revision if revision == HEAD:
+                renew_views(conn)
+            case _:
+                run_migrations(conn)
 
 
 def run_migrations(conn: Connection, to: str = "head") -> None:
@@ -100,10 +104,9 @@ def _create(conn: Connection) -> None:
     conn.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
 
 
-def renew_report_views(url: str) -> None:
+def renew_report_views(database: Database) -> None:
     """Bring the report views of a database at this version's schema to what this version says, at the start of what
     serves it. What stands in the way is reported and stops nothing: they are for readers only."""
-    database = open_database(url)
     try:
         with database.read() as conn:
             if _revision(conn) != HEAD or views_are_current(conn):
@@ -114,8 +117,6 @@ def renew_report_views(url: str) -> None:
             renew_views(conn)
     except (Conflict, DatabaseFailure) as error:
         emit("database.views_outdated", message=str(error))
-    finally:
-        database.close()
 
 
 def is_current(database: Database) -> bool:
@@ -126,8 +127,7 @@ def is_current(database: Database) -> bool:
 
 def check_schema(database: Database) -> None:
     """Raise SchemaOutdated unless the database is at this version's revision."""
-    with database.read() as conn:
-        its_revision = _revision(conn)
+    its_revision = revision_of(database)
     _refuse_newer(database, its_revision)
     if its_revision != HEAD:
         state = (

@@ -2,6 +2,7 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from worker.storage import copy
 from worker.storage.backup import MOST_COPIES, back_up, bring_up_to_date, restore
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
-from worker.storage.migrate import HEAD, revision
+from worker.storage.migrate import HEAD, revision, upgrade
 
 
 def filled(url: str, jobs: int = 30) -> Store:
@@ -114,7 +115,7 @@ def test_a_home_moves_to_a_fleet_with_its_ids_and_goes_on_where_it_was_stopped(
 ) -> None:
     settings = load_settings({}, home=tmp_path / "home")
     settings.home.mkdir()
-    bring_up_to_date(settings.database, backups=tmp_path / "backups", now=NOW)
+    upgrade(settings.database)
     source = filled(settings.database, jobs=100)
     monkeypatch.setattr(copy, "CHUNK", 50)
     monkeypatch.setattr(moving, "EVERY", 50)
@@ -162,7 +163,7 @@ def test_a_file_is_saved_before_its_schema_is_upgraded_and_the_last_three_stay(
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
             command.downgrade(config, "0003")
-        bring_up_to_date(sqlite_url, backups=backups, now=NOW + timedelta(minutes=turn))
+        bring_up_to_date(database, backups=backups, now=NOW + timedelta(minutes=turn))
 
     assert revision(sqlite_url) == HEAD
     saved = sorted(backups.iterdir())
@@ -178,7 +179,6 @@ def test_an_older_postgresql_is_left_to_the_command_that_upgrades_it(
     database = open_database(migrated_postgres_url)
     with database.write() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '0003'"))
-    database.close()
 
-    with pytest.raises(SchemaOutdated, match="caravan db upgrade"):
-        bring_up_to_date(migrated_postgres_url, backups=tmp_path, now=NOW)
+    with closing(database), pytest.raises(SchemaOutdated, match="caravan db upgrade"):
+        bring_up_to_date(database, backups=tmp_path, now=NOW)

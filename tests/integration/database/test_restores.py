@@ -173,5 +173,6 @@ def test_a_fleet_at_work_is_not_moved_and_keeps_its_leases(
 
 
 def _at_head(file: Path) -> Path:
-    bring_up_to_date(f"sqlite:///{file}", backups=file.parent / "backups", now=NOW)
+    with closing(open_database(f"sqlite:///{file}")) as database:
+        bring_up_to_date(database, backups=file.parent / "backups", now=NOW)
     return file

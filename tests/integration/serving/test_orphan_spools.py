@@ -13,15 +13,15 @@ from worker.serving.outbox import store_spools
 from worker.serving.spool import Spool, spool_path
 from worker.settings import load_settings
 from worker.stack.embedded import embedded
-from worker.storage.backup import bring_up_to_date
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
+from worker.storage.migrate import upgrade
 
 
 def test_whoever_starts_on_the_home_stores_what_was_left_for_a_host_that_is_gone(tmp_path: Path) -> None:
     settings = load_settings({}, home=tmp_path / "home")
     settings.home.mkdir()
-    bring_up_to_date(settings.database, backups=settings.home / "backups", now=NOW)
+    upgrade(settings.database)
     store = Store(open_database(settings.database))
     store.submit(new_job(1), new_job(2))
     jobs = store.claim()
