@@ -32,6 +32,9 @@ class BatchOutput(Output):
     total: int = Field(description="Number of its jobs.")
     done: int = Field(description="Number of its jobs that have ended.")
     counts: JobsByState
+    claimed: int = Field(
+        default=0, description="Number of its running jobs that a host has claimed and does not answer yet."
+    )
     created_at: Time = Field(description="When it was submitted.")
     finished_at: Time | None = Field(description="When its last job ended.")
     pruned_at: Time | None = Field(description="When its prompts and answers were pruned.")

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,10 +21,9 @@ from worker.policy.answers import advice, mixed
 from worker.storage.answers import answer_counts, room_needed, weights_of
 from worker.storage.batches import find_batch, list_batches
 from worker.storage.counts import batch_progress
-from worker.storage.host_rows import read_hosts
 from worker.storage.model_operations import list_model_operations
 from worker.storage.refusals import list_rejects
-from worker.storage.reports import failures_by_code, running_by_host
+from worker.storage.reports import failures_by_code
 
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
@@ -86,10 +85,7 @@ def status(
         flaws = answer_counts(conn, found.id)
         room = room_needed(conn, found.id)
         weights = weights_of(conn, found.id)
-        now = database.clock().now()
-        hours = hours_of(conn, found.id, now) if progress.open else None
-        running = running_by_host(conn) if progress.counts.get(JobState.RUNNING) else {}
-        hosts = [replace(row, running=n) for row in read_hosts(conn, now) if (n := running.get(row.name))]
+        hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
     if json_:
         from api_schemas.output.batches import (
             AnswerCountsOutput,
@@ -115,7 +111,7 @@ def status(
     else:
         from worker.cli.progress import progress_line
 
-        show(f"{terminal_safe(progress_line(progress, hosts=hosts))} [{paint_state(str(progress.stands))}]")
+        show(f"{terminal_safe(progress_line(progress))} [{paint_state(str(progress.stands))}]")
         if found.state is BatchState.PAUSED:
             typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:
@@ -191,13 +187,16 @@ def _print_batches(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     narrow = width is not None and width < NARROW
     flaw_names = [name for name in ("cut", "empty", "unfit") if any(getattr(flaw, name) for flaw in flaws)]
+    claimed = any(progress.claimed for progress in batches)
     rows = []
     for progress, flaw in zip(batches, flaws, strict=True):
         counts, batch = progress.counts, progress.batch
         numbers = (
             progress.total,
             progress.done,
-            *(counts.get(state, 0) for state in (JobState.FAILED, JobState.HELD, JobState.RUNNING)),
+            *(counts.get(state, 0) for state in (JobState.FAILED, JobState.HELD)),
+            counts.get(JobState.RUNNING, 0) - progress.claimed,
+            *((progress.claimed,) if claimed else ()),
             *(getattr(flaw, name) for name in flaw_names),
         )
         rows.append(
@@ -209,7 +208,7 @@ def _print_batches(
                 batch.created_at.astimezone().strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M"),
             ]
         )
-    numeric = ("jobs", "done", "failed", "held", "running", *flaw_names)
+    numeric = ("jobs", "done", "failed", "held", "running", *(("claimed",) if claimed else ()), *flaw_names)
     names = ("batch", "name", "state", *numeric, "created")
     right = ("batch", *numeric)
     paint = {"state": paint_state, **dict.fromkeys(("failed", *flaw_names), paint_failures)}

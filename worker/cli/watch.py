@@ -194,7 +194,7 @@ def _screen(console: Console) -> _Screen:
 def headline(now: Situation, rate: Rates) -> str:
     """How far it is, in a line."""
     if now.progress is not None:
-        return progress_line(now.progress, rate, hosts=now.hosts)
+        return progress_line(now.progress, rate)
     counts = ", ".join(f"{n:,} {state}" for state, n in sorted(now.counts.items()) if n)
     return f"all batches: {counts or 'no jobs'}"
 

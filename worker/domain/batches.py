@@ -82,6 +82,8 @@ class BatchProgress:
     """Jobs that wait for held ones."""
     outside: int = 0
     """Held jobs that lie outside of the ``--limit`` or ``--sample`` of the last command."""
+    claimed: int = 0
+    """Jobs among those that run of which a host has the claim and that it does not answer yet."""
     operation: Operation | None = None
     """What somebody decided about many of its jobs, while the rows still follow."""
 

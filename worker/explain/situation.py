@@ -171,6 +171,8 @@ def read_situation(
     if server is Server.NOBODY:
         hosts = tuple(replace(host, serving=False, running=0, tokens_per_second=0.0) for host in hosts)
     progress = None if batch_id is None else batch_progress(conn, batch_id)
+    if server is Server.NOBODY and progress is not None:
+        progress = replace(progress, claimed=progress.counts.get(JobState.RUNNING, 0))
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)

@@ -13,6 +13,7 @@ from worker.storage.batches import get_batch
 from worker.storage.deltas import Change
 from worker.storage.follows.parents import waits_in_vain
 from worker.storage.operations import open_operation
+from worker.storage.reports import claimed_jobs
 from worker.storage.tables import count_deltas, counts, jobs, pruned_counts
 
 
@@ -103,7 +104,9 @@ def batch_progress(conn: Connection, batch_id: int) -> BatchProgress:
     operation = None
     with suppress(UnreadableRow):  # of a newer version, which continues it
         operation = open_operation(conn, batch_id)
-    return BatchProgress(get_batch(conn, batch_id), by_state, in_vain, outside, operation)
+    running = by_state.get(JobState.RUNNING, 0)
+    claimed = min(running, claimed_jobs(conn, batch_id)) if running else 0
+    return BatchProgress(get_batch(conn, batch_id), by_state, in_vain, outside, claimed, operation)
 
 
 def count_outside(conn: Connection, batch_id: int) -> int:

@@ -42,6 +42,21 @@ def running_by_host(conn: Connection) -> dict[str, int]:
     return {host: int(n) for host, n in conn.execute(_RUNNING)}
 
 
+def claimed_jobs(conn: Connection, batch_id: int) -> int:
+    """Jobs of the batch that hosts have claimed ahead, and that none of them answers yet.
+
+    A host answers those that its worker has marked, which takes it some seconds, and for the rest the first ones.
+    """
+    return int(conn.scalar(_CLAIMED, {"batch": batch_id}) or 0)
+
+
+_CLAIMED = text(
+    "SELECT count(*) FROM (SELECT batch_id, host, asked, row_number() OVER "
+    "(PARTITION BY host ORDER BY asked DESC, started_at, id) AS place FROM jobs WHERE state = 'running') AS taken "
+    "LEFT JOIN hosts ON hosts.name = taken.host "
+    "WHERE taken.batch_id = :batch AND NOT taken.asked AND taken.place > coalesce(hosts.slots, 1)"
+)
+
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")
 
 

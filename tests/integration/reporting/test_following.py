@@ -19,6 +19,7 @@ from worker.exports.results import follow_results
 from worker.storage.batches import finish_batches
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
+from worker.storage.leases import mark_in_slot
 
 
 @pytest.fixture
@@ -127,3 +128,23 @@ def test_a_status_counts_what_a_host_has_claimed_apart_from_what_it_answers(
     shown = CliRunner().invoke(app, ["status", str(batch)])
 
     assert "0 of 5 done, 1 running, 2 claimed" in shown.output
+
+
+def test_a_list_of_batches_counts_claimed_jobs_apart_where_there_are_any(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", store.database.url.render_as_string(hide_password=False))
+    first, second = store.submit(*map(new_job, range(5))), store.submit(new_job(1))
+    before = CliRunner().invoke(app, ["status"])
+    jobs = store.claim(3, lease=1e9, batch_id=first) + store.claim(1, lease=1e9, batch_id=second)
+    with store.database.write() as conn:  # the host has one slot, and it is the later job that is in it
+        mark_in_slot(conn, token="t1", job_ids=[jobs[-1].id])
+
+    after = CliRunner().invoke(app, ["status"])
+    listed = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+
+    assert "claimed" not in before.output
+    head, *rows = [line.split() for line in after.output.splitlines()]
+    at = [head.index("running"), head.index("claimed")]
+    assert [[row[column] for column in at] for row in rows] == [["1", "0"], ["0", "3"]]
+    assert [(batch["counts"]["running"], batch["claimed"]) for batch in listed] == [(1, 0), (3, 3)]

@@ -30,11 +30,8 @@ def test_a_progress_line_counts_what_waits_for_other_jobs() -> None:
     waiting = BatchProgress(BATCH, {JobState.SUCCEEDED: 10, JobState.WAITING: 60, JobState.RUNNING: 20})
 
     assert progress_line(waiting) == "batch 7 (prompts.jsonl): 10 of 90 done, 20 running, 60 waiting"
-    hosts = [
-        HostRow(Host("gpu-1", "http://gpu-1:11434", slots=4), running=19),
-        HostRow(Host("gpu-2", "http://gpu-2:11434", slots=2), running=1),
-    ]
-    assert "10 of 90 done, 5 running, 15 claimed, 60 waiting" in progress_line(waiting, hosts=hosts)
+    ahead = replace(waiting, claimed=15)
+    assert "10 of 90 done, 5 running, 15 claimed, 60 waiting" in progress_line(ahead)
 
 
 def console(*, terminal: bool, width: int = 80) -> Console:

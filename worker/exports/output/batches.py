@@ -21,6 +21,7 @@ def batch_output(progress: BatchProgress) -> BatchOutput:
         total=progress.total,
         done=progress.done,
         counts={str(state): n for state, n in progress.counts.items()},
+        claimed=progress.claimed,
         created_at=batch.created_at,
         finished_at=batch.finished_at,
         pruned_at=batch.pruned_at,
