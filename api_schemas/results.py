@@ -100,7 +100,7 @@ class ResultLine(BaseModel):
     )
     attempts: int = Field(
         default=0,
-        description="Tries on a host, those included that were not the job's fault.",
+        description="How often a host was asked, also where a try ended by no fault of the job.",
     )
     reused_from: int | None = Field(
         default=None,

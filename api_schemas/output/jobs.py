@@ -14,7 +14,7 @@ class JobOutput(Output):
     model: ModelName
     state: str = Field(description="State of the job.")
     host: str | None = Field(description="Name of the host that runs it, or ran it last.")
-    attempts: int = Field(description="Number of tries on a host.")
+    attempts: int = Field(description="How often a host was asked.")
     code: str | None = Field(description="Error code, or why it is held.")
     message: str | None = Field(description="The same in words.")
 

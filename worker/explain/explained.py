@@ -167,7 +167,7 @@ def _explain_job(
         case JobState.SCHEDULED:
             lines += _explain_scheduled(job, situation, attempts, now, zone=zone)
         case JobState.RUNNING:
-            lines += _explain_running(job, situation, now, zone)
+            lines += _explain_running(job, len(attempts) + 1, situation, now, zone)
         case JobState.HELD:
             code = job.hold_code or ""
             lines.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
@@ -324,9 +324,11 @@ def _explain_scheduled(
         yield "its batch was sealed; the next tick queues it, where something serves"
 
 
-def _explain_running(job: JobNow, situation: Situation, now: datetime, zone: tzinfo | None) -> Iterator[str]:
+def _explain_running(
+    job: JobNow, attempt: int, situation: Situation, now: datetime, zone: tzinfo | None
+) -> Iterator[str]:
     since = f" since {moment(job.started_at, now, zone)}" if job.started_at is not None else ""
-    yield f"attempt {job.attempt} on {job.host}{since}{for_so_long(job.started_at, now)}"
+    yield f"attempt {attempt} on {job.host}{since}{for_so_long(job.started_at, now)}"
     if job.cancelling:
         yield "its producer asked to cancel it; the worker hangs up within seconds"
     host = next((host for host in situation.hosts if host.name == job.host), None)

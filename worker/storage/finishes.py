@@ -37,6 +37,7 @@ from worker.storage.transitions import (
     count_moves,
     write_state,
 )
+from worker.storage.tries import earlier_tries
 from worker.storage.types import storable
 
 
@@ -91,6 +92,8 @@ class _Row:
     cancel_requested_at: datetime | None
     reuse: int | None
     followed: bool
+    tries: int
+    """How often a host was asked before."""
     answered: bool
     """There is an answer from before."""
     batch_state: str
@@ -98,7 +101,8 @@ class _Row:
 
 @cache
 def _rows(dialect: str) -> Any:
-    more = {
+    more: dict[str, Any] = {
+        "tries": earlier_tries(),
         "answered": answered_before(),
         "batch_state": select(batches.c.state).where(batches.c.id == jobs.c.batch_id).scalar_subquery(),
     }
@@ -330,7 +334,7 @@ def _result(
         None if finish.digest is None else storable(finish.digest)[:80],
         None if code is None else str(code),
         None if code is None else storable(message),
-        finish.attempt,
+        row.tries + 1,
         *moment,
     )
     if result is None:

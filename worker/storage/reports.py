@@ -17,6 +17,7 @@ from worker.records import record
 from worker.storage.ids import id_range
 from worker.storage.selection import answer_terms
 from worker.storage.tables import batches, count_deltas, counts, host_models, jobs, results
+from worker.storage.tries import tries
 from worker.storage.types import UtcTime
 
 WINDOW = 5_000
@@ -194,6 +195,7 @@ class JobLine:
     state: JobState
     host: str | None
     attempts: int
+    """How often a host was asked."""
     code: str | None
     message: str | None
     """Why it failed, or why it is held."""
@@ -222,7 +224,7 @@ def list_jobs(
             j.model,
             j.state,
             func.coalesce(r.host, j.host).label("host"),
-            j.attempt,
+            tries().label("tries"),
             why.label("code"),
             func.coalesce(r.error_message, j.hold_reason).label("message"),
         )
@@ -245,7 +247,7 @@ def list_jobs(
             row.model,
             JobState(row.state),
             row.host,
-            row.attempt,
+            row.tries,
             row.code,
             row.message,
         )

@@ -96,10 +96,14 @@ def _rescue(
     rows = conn.execute(query.limit(limit)).all()
     tokens = {row.lease_token for row in rows if row.asked}
     groups: dict[tuple[Transition, int], list[Row[Any]]] = {}
+    lost: list[Row[Any]] = []
     for row in rows:
         # claimed ahead and never asked, it cannot be what its worker died of; where none was marked it may be any
-        loss = int(not blameless and (row.asked or row.lease_token not in tokens))
+        asked = row.asked or row.lease_token not in tokens
+        loss = int(asked and not blameless)
         groups.setdefault((_rescue_of(row, loss), loss), []).append(row)
+        if asked:
+            lost.append(row)
     for (transition, loss), group in groups.items():
         values: dict[str, Any] = {"now": now}
         if transition is not CANCEL_RUNNING:
@@ -108,7 +112,7 @@ def _rescue(
             reason = f"its host or worker died {MOST_LOSSES} times while it ran, last when it ran alone"
             values = {"loss": loss, "code": str(Code.WORKER_LOST), "reason": reason}
         move(conn, transition, group, **values)
-    if rows:
+    if lost:
         conn.execute(
             _LOST,
             [
@@ -120,7 +124,7 @@ def _rescue(
                     "ended": now,
                     "code": str(Code.WORKER_LOST),
                 }
-                for row in rows
+                for row in lost
             ],
         )
     by_transition: defaultdict[Transition, list[int]] = defaultdict(list)

@@ -19,6 +19,7 @@ from worker.storage.engine import Database
 from worker.storage.picking import in_batch
 from worker.storage.selection import Reading, conditions
 from worker.storage.tables import attempts, jobs, payloads, results
+from worker.storage.tries import tries
 
 PAGE = 500
 
@@ -216,6 +217,7 @@ def result_rows(chosen: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> 
             jobs,
             *(results.c[name].label(f"r_{name}") for name in _FROM_RESULT),
             payloads.c.metadata.label("job_metadata"),
+            case((results.c.job_id.is_(None), tries())).label("tries"),
         )
         .join_from(jobs, payloads, payloads.c.job_id == jobs.c.id)
         .outerjoin(results, and_(results.c.job_id == jobs.c.id, chosen(results.c.job_id)))
@@ -255,7 +257,7 @@ def row_of(row: Row[Any]) -> ResultRow:
     """A row of ``result_rows``. A job that is asked again is shown with its old answer while that is there."""
     values = {name: getattr(row, f"r_{name}") for name in _FROM_RESULT}
     if values["state"] is None:
-        values |= {"state": row.state, "attempts": row.attempt, "finished_at": row.finished_at}
+        values |= {"state": row.state, "attempts": row.tries, "finished_at": row.finished_at}
         values |= {"host": row.host, "error_code": row.hold_code, "error_message": row.hold_reason}
     values["state"] = JobState(values["state"])
     values["host"] = values["host"] or row.host
@@ -296,7 +298,7 @@ class AttemptRow:
 
 
 def list_attempts(conn: Connection, job_id: int) -> list[AttemptRow]:
-    """The attempts of a job in their order; those that were given back unstarted left no row."""
+    """The attempts of a job in their order, numbered from 1; claims that were given back unasked left no row."""
     a = attempts.c
     rows = conn.execute(
         select(
@@ -313,7 +315,7 @@ def list_attempts(conn: Connection, job_id: int) -> list[AttemptRow]:
         .where(a.job_id == job_id)
         .order_by(a.attempt)
     )
-    return [AttemptRow(*row) for row in rows]
+    return [AttemptRow(number, *row[1:]) for number, row in enumerate(rows, 1)]
 
 
 def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str] | None:

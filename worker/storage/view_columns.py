@@ -29,7 +29,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "prompt_eval_seconds": ("number", "seconds of reading the prompt"),
         "eval_seconds": ("number", "seconds of generating"),
         "queued_seconds": ("number", "seconds from submission to the start of the last attempt"),
-        "attempts": ("integer", "number of the attempt that ended it"),
+        "attempts": ("integer", "how often a host was asked"),
         "submitted_at": ("time", "when it was submitted"),
         "started_at": ("time", "start of the last attempt"),
         "finished_at": ("time", "when the result was stored"),

@@ -19,7 +19,7 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.ids import job_id
-from worker.storage.leases import take_host
+from worker.storage.leases import mark_in_slot, release_jobs, take_host
 from worker.storage.reports import (
     HeldGroup,
     answered_since,
@@ -35,6 +35,8 @@ from worker.storage.reports import (
     read_job,
     running_by_host,
 )
+from worker.storage.rescues import rescue_stale
+from worker.storage.results import get_result, list_attempts
 
 OTHER = "llama3.2:3b num_ctx=8192"
 MINUTE = timedelta(seconds=60)
@@ -171,6 +173,50 @@ def test_jobs_are_listed_by_state_and_by_code_with_why(store: Store) -> None:
         ("c3", JobState.HELD, "looked at")
     ]
     assert [line.custom_id for line in second_page] == ["c3", "c4"]
+
+
+def test_a_claim_that_was_given_back_is_no_try(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2), new_job(3))
+    for token in ("t1", "t2"):
+        given_back = [job.id for job in store.claim(token=token)]
+        with store.database.write() as conn:
+            release_jobs(conn, token=token, job_ids=given_back, now=store.now)
+    one, two, _ = store.claim(token="t3")
+    with store.database.write() as conn:
+        mark_in_slot(conn, token="t3", job_ids=[one.id, two.id])
+
+    running = tries(store, batch)
+    store.finish(one)
+    store.finish(two, Retried(Code.TOO_SLOW, "slow", store.now, charged=True))
+    with store.database.read() as conn:
+        attempts = list_attempts(conn, two.id)
+
+    assert running == ([1, 1, 0], [1, 1, 0])
+    assert tries(store, batch) == ([1, 1, 0], [1, 1, 0])
+    assert [attempt.attempt for attempt in attempts] == [1]
+
+
+def tries(store: Store, batch: int) -> tuple[list[int], list[int]]:
+    """Of each job of the batch, as the list of jobs has them and as the results have them."""
+    with store.database.read() as conn:
+        jobs = list_jobs(conn, batch)
+        return [job.attempts for job in jobs], [get_result(conn, job.job_id).attempts for job in jobs]
+
+
+def test_a_job_that_was_not_asked_when_its_worker_died_has_not_been_tried(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2))
+    one, two = store.claim(lease=1)
+    with store.database.write() as conn:
+        mark_in_slot(conn, token="t1", job_ids=[one.id])
+    store.later(2)
+    with store.database.write() as conn:
+        rescue_stale(conn, now=store.now)
+    assert tries(store, batch) == ([1, 0], [1, 0])
+
+    assert store.finish(one).accepted == [one.id]  # late, of the attempt that is on record already
+    assert store.finish(two).accepted == [two.id]
+
+    assert tries(store, batch) == ([1, 1], [1, 1])
 
 
 def test_a_jobs_place_is_after_the_more_urgent_and_the_earlier_of_its_runner_key(store: Store) -> None:

@@ -22,6 +22,7 @@ from worker.storage.old_answers import answered_before, return_to_answers
 from worker.storage.slices import slices
 from worker.storage.tables import batches, follows, fresh_results, jobs, results
 from worker.storage.transitions import CANCEL, FAIL_FOLLOWER, PROMOTE, move
+from worker.storage.tries import ended_tries
 from worker.storage.types import storable
 
 
@@ -100,7 +101,10 @@ def _locked(conn: Connection, job_ids: Sequence[int]) -> dict[int, Row[Any]]:
     locked: dict[int, Row[Any]] = {}
     for ids in slices(job_ids):
         query = (
-            select(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.state, j.attempt)
+            select(
+                *(j.id, j.batch_id, j.custom_id, j.model, j.runner_key, j.priority, j.state),
+                ended_tries().label("tries"),
+            )
             .where(j.id.in_(ids), j.state == JobState.WAITING)
             .order_by(j.id)
         )
@@ -165,7 +169,7 @@ def _failed(conn: Connection, rows: Sequence[Row[Any]], now: datetime) -> None:
                 "host": "",  # it was never asked
                 "error_code": str(Code.PARENT_FAILED),
                 "error_message": storable(why.get(row.id, "the job before it is not there any more")),
-                "attempts": row.attempt,
+                "attempts": row.tries,
                 "finished_at": now,
                 "day": now.astimezone(UTC).date(),
             }
