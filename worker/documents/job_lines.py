@@ -45,8 +45,9 @@ def job_values(
 ) -> dict[str, Any]:
     """A row as the fields of a job line (``prompt``, ``system``, ``custom_id``, ``metadata`` …).
 
-    With a rendered ``prompt`` every column but the id's becomes metadata, whatever its name. Without one (None) the
-    columns named in ``reserved`` are the job's own fields, an empty cell of them not given, and the others metadata.
+    With a rendered ``prompt`` every column becomes metadata, whatever its name, the id's only where it is no text. Without
+    one (None) the columns named in ``reserved`` are the job's own fields, an empty cell of them not given, and the others
+    metadata.
     ``system`` is for rows that have none of their own, with ``override`` for all.
     An id that is empty stays, as an empty ``custom_id``, for the reader of job lines to refuse.
     """
@@ -54,6 +55,8 @@ def job_values(
     metadata: dict[str, Any] = {}
     for column, value in values.items():
         if column == id_column:
+            if not isinstance(value, str | None) and column != "custom_id":
+                metadata[column] = value  # an id is a text: here it keeps its type
             continue
         if prompt is None and column in reserved:
             if not _is_empty(value):

@@ -1,17 +1,16 @@
 """The columns of a table of results: those of the input, and the result of each job."""
 
 import json
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Literal
 
 from worker.domain.jobs import JobState
 from worker.errors import CODES, Code, InputRefused, Problem
+from worker.exports.input_kinds import NUMERALS, column_kind, ids_are_numerals, is_csv, kinds_of_metadata
 from worker.exports.writers import Column, Kind, Say
 from worker.records import record
 from worker.storage.batches import get_batch, recipe_of
@@ -22,13 +21,8 @@ from worker.storage.results import (
     ResultRow,
     has_logprobs,
     has_tool_calls,
-    iter_metadata,
     vector_sizes,
 )
-
-MOST_INPUT_COLUMNS = 500
-"""JSON lines may name each key once; what is beyond stands in ``metadata`` alone."""
-
 
 More = Literal[
     "reasoning", "prompt", "request", "context", "digest", "logprobs", "tool_calls", "embedding", "timing"
@@ -136,16 +130,21 @@ def table_columns(
     ``MOST_INPUT_COLUMNS`` keys. What ``fields`` asks for beyond comes before that.
     """
     recipe: Mapping[str, Any] = {}
-    plain = False
+    plain = untyped_ids = False
     if batch_id is not None:
         with database.read() as conn:
             recipe = recipe_of(conn, batch_id) or {}
-            plain = _is_csv(get_batch(conn, batch_id).source, recipe)
+            source = get_batch(conn, batch_id).source
+        plain = is_csv(source, recipe)
+        untyped_ids = (
+            lean and "columns" in recipe and (plain or recipe.get("id_column", "custom_id") == "custom_id")
+        )
     fields, size = _with_what_is_there(database, batch_id, fields)
-    kinds, whole = _kinds_of_metadata(database, batch_id)
-    inputs = _input_columns(recipe, kinds, columns, fields, plain=plain)
+    kinds, whole = kinds_of_metadata(database, batch_id, recipe.get("id_column"))
+    numeral_ids = batch_id is not None and untyped_ids and ids_are_numerals(database, batch_id)
+    inputs = _input_columns(recipe, kinds, columns, fields, plain=plain, numeral_ids=numeral_ids)
     id_again = lean and recipe.get("id_column") in [shown.column.name for shown in inputs]
-    ours = [] if id_again or "custom_id" in fields.less else [ID]
+    ours = [] if id_again or "custom_id" in fields.less else [_as_numerals(ID) if numeral_ids else ID]
     ours += _columns_of_caravan(inputs, fields, size=size, lean=lean)
     if (metadata or not whole) and "metadata" not in fields.less:
         ours.append(METADATA)
@@ -188,18 +187,22 @@ def _input_columns(
     fields: Fields,
     *,
     plain: bool = False,
+    numeral_ids: bool = False,
 ) -> list[ResultColumn]:
-    """``plain``: the input has no types, so that a column of texts may be one of numbers."""
+    """``plain``: the input has no types, so that a column of texts may be one of numbers; ``numeral_ids``: all ids are."""
     by_name: dict[str, ResultColumn] = {}
     id_column = recipe.get("id_column")
     if isinstance(id_column, str) and id_column != "custom_id":
         by_name[id_column] = column(id_column, "text", ID.value)
+        if numeral_ids:
+            by_name[id_column] = _as_numerals(by_name[id_column])
     if "prompt" not in recipe and "documents" not in recipe and "prompt" not in kinds:
         by_name["prompt"] = column("prompt", "text", PROMPT)
     for key, kind in kinds.items():
-        by_name[key] = column(key, _kind(kind), partial(_of_metadata, key))
-        if plain and kind in (_NUMERAL, _NUMERAL | _BLANK):
-            by_name[key] = replace(by_name[key], column=replace(by_name[key].column, numerals=True))
+        value = partial(_id_of if key == id_column else _of_metadata, key)
+        by_name[key] = column(key, column_kind(kind), value)
+        if plain and kind in NUMERALS:
+            by_name[key] = _as_numerals(by_name[key])
     place = {name: at for at, name in enumerate(columns or recipe.get("columns") or ())}
     inputs = sorted(by_name.values(), key=lambda field: place.get(field.column.name, len(place)))
     if "prompt" in fields.less:
@@ -260,6 +263,11 @@ def _renamed(
 
 def _of_metadata(key: str, row: ResultRow) -> Any:
     return None if row.metadata is None else row.metadata.get(key)
+
+
+def _id_of(key: str, row: ResultRow) -> Any:
+    """An id, which metadata has only where it is no text."""
+    return row.custom_id if row.metadata is None else row.metadata.get(key, row.custom_id)
 
 
 def _metadata_json(row: ResultRow) -> str | None:
@@ -326,60 +334,5 @@ MORE: Mapping[str, tuple[Kind, Callable[[ResultRow], Any]]] = {
 """Of a table ``request``, ``context``, ``logprobs`` and ``tool_calls`` are JSON."""
 
 
-# What values a key of the metadata has, null aside. Big: beyond what a double holds exactly. Text: also what is nested,
-# and whole numbers that no column of integers takes. Blank: an empty text. Numeral: a text that is a number.
-_TRUTH, _INTEGER, _BIG, _NUMBER, _TEXT, _BLANK, _NUMERAL = 1, 2, 4, 8, 16, 32, 64
-_IS_NUMERAL = re.compile(r"(?!-0(?:\.0*)?$)-?(?=[0-9.]{1,12}$)(?:0|[1-9][0-9]*)(?:\.[0-9]+)?").fullmatch
-"""A number that comes back as the same text: none of ``007``, ``1e5``, ``-0``, and no long row of digits, which is an id."""
-
-
-def _is_csv(source: str | None, recipe: Mapping[str, Any]) -> bool:
-    """Whether a batch was read from a CSV or TSV, whose cells have no types."""
-    if source == "-":
-        return "columns" in recipe
-    return not {".csv", ".tsv"}.isdisjoint(suffix.lower() for suffix in Path(source or "").suffixes)
-
-
-def _kinds_of_metadata(database: Database, batch_id: int | None) -> tuple[dict[str, int], bool]:
-    """The keys of a batch's metadata with what they hold, and whether these are all keys."""
-    kinds: dict[str, int] = {}
-    whole = True
-    for own in iter_metadata(database, batch_id):
-        for key, value in own.items():
-            if key in kinds:
-                kinds[key] |= _kinds_of(value)
-            elif len(kinds) < MOST_INPUT_COLUMNS:
-                kinds[key] = _kinds_of(value)
-            else:
-                whole = False
-    return kinds, whole
-
-
-def _kinds_of(value: Any) -> int:
-    match value:
-        case None:
-            return 0
-        case bool():
-            return _TRUTH
-        case int():
-            if abs(value) <= 2**53:
-                return _INTEGER
-            return _BIG if -(2**63) <= value < 2**63 else _TEXT
-        case float():
-            return _NUMBER
-        case "":
-            return _BLANK
-        case str() if _IS_NUMERAL(value):
-            return _NUMERAL
-        case _:
-            return _TEXT
-
-
-def _kind(kinds: int) -> Kind:
-    if kinds == _TRUTH:
-        return "truth"
-    if kinds in (_INTEGER, _BIG, _INTEGER | _BIG):
-        return "integer"
-    if kinds in (_NUMBER, _NUMBER | _INTEGER):
-        return "number"
-    return "text"
+def _as_numerals(field: ResultColumn) -> ResultColumn:
+    return replace(field, column=replace(field.column, numerals=True))

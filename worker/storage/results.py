@@ -180,25 +180,28 @@ def with_logprobs(database: Database, rows: Sequence[ResultRow]) -> Iterator[Res
 
 def iter_metadata(database: Database, batch_id: int | None) -> Iterator[dict[str, Any]]:
     """The metadata of each job of the batch (None: of all) that has any, in input order, in pages; nothing else is read."""
+    job = payloads.c.job_id
+    of_batch = true() if batch_id is None else in_batch(batch_id, job)
+    query = select(job, payloads.c.metadata).where(of_batch, payloads.c.metadata.is_not(None))
+    return (row.metadata for row in _in_pages(database, query, job))
+
+
+def iter_ids(database: Database, batch_id: int) -> Iterator[str]:
+    """The custom_id of each job of the batch, likewise."""
+    query = select(jobs.c.id, jobs.c.custom_id).where(in_batch(batch_id))
+    return (row.custom_id for row in _in_pages(database, query, jobs.c.id))
+
+
+def _in_pages(database: Database, query: Select[Any], job: ColumnElement[int]) -> Iterator[Row[Any]]:
+    """The rows of a query, whose first column is ``job``."""
     after = 0
     while True:
-        query = (
-            select(payloads.c.job_id, payloads.c.metadata)
-            .where(
-                true() if batch_id is None else in_batch(batch_id, payloads.c.job_id),
-                payloads.c.job_id > after,
-                payloads.c.metadata.is_not(None),
-            )
-            .order_by(payloads.c.job_id)
-            .limit(PAGE)
-        )
         with database.read() as conn:
-            page = conn.execute(query).all()
-        for row in page:
-            yield row.metadata
+            page = conn.execute(query.where(job > after).order_by(job).limit(PAGE)).all()
+        yield from page
         if len(page) < PAGE:
             return
-        after = page[-1].job_id
+        after = page[-1][0]
 
 
 def get_result(conn: Connection, job_id: int) -> ResultRow:

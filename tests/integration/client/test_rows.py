@@ -43,8 +43,8 @@ def test_rows_become_prompts_and_their_other_fields_metadata(caravan: Caravan) -
 
     assert asked(batch, caravan) == [("7", MODEL, "Sell Tea5."), ("8", MODEL, "Sell Cup.")]
     assert [line["metadata"] for line in batch] == [
-        {"title": "Tea", "stars": 5},
-        {"title": "Cup", "stars": None},
+        {"sku": 7, "title": "Tea", "stars": 5},
+        {"sku": 8, "title": "Cup", "stars": None},
     ]
 
 

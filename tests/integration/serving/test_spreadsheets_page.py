@@ -77,11 +77,11 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path) -> None:
     assert header[: len(own) + 3] == (*own, "state", "caravan_model", "answer")
     assert "custom_id" not in header
     assert [row[:5] for row in rows] == [
-        ("1001", "Größe Tasse", 12, "T-1", "2026-03-01"),
-        ("1002", "A teapot of green iron, for six", 0.3, "T-2", "2026-03-02"),
+        (1001, "Größe Tasse", 12, "T-1", "2026-03-01"),
+        (1002, "A teapot of green iron, for six", 0.3, "T-2", "2026-03-02"),
         ("007", "Pan", 19.99, "T-3", None),
-        ("1004", None, -5.3, "T-4", None),
-        ("1005", "=1+1 is two", 100000, "T-5", None),
+        (1004, None, -5.3, "T-4", None),
+        (1005, "=1+1 is two", 100000, "T-5", None),
     ]
     assert all(row[7] for row in rows)
     compared = table(folder / "compared.xlsx")[0]

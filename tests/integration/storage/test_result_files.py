@@ -23,7 +23,7 @@ from worker.domain.jobs import JobState
 from worker.domain.replies import Result
 from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused
-from worker.exports import columns as columns_module
+from worker.exports import input_kinds
 from worker.exports import results as results_module
 from worker.exports.columns import TIMING, fields_of
 from worker.exports.files import ResultWriter
@@ -241,7 +241,7 @@ def test_a_csv_for_a_spreadsheet_begins_with_a_byte_order_mark(store: Store, tmp
 def test_keys_without_number_become_one_column_of_json(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns_module, "MOST_INPUT_COLUMNS", 2)
+    monkeypatch.setattr(input_kinds, "MOST_INPUT_COLUMNS", 2)
     batch = batch_of(store, {"a": 1, "b": 2}, {"c": 3, "a": 4}, None)
 
     ResultWriter(store.database, Selection(batch)).file(tmp_path / "a.csv")

@@ -14,7 +14,7 @@ from worker.documents import encodings, packed, parquet, row, sandbox, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
 from worker.door import intake
-from worker.exports import columns
+from worker.exports import input_kinds
 from worker.ollama.limits import MOST_MODELS
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
 from worker.replies.bounds import Bounds
@@ -194,7 +194,7 @@ def limits() -> list[Limit]:
         ),
         Limit(
             "columns of results that come from `metadata`",
-            f"{columns.MOST_INPUT_COLUMNS}",
+            f"{input_kinds.MOST_INPUT_COLUMNS}",
             FIXED,
             "a column `metadata` holds all",
         ),

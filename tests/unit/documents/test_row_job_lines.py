@@ -29,7 +29,9 @@ def test_with_a_template_every_column_but_the_id_becomes_metadata() -> None:
     [(12, "12"), (12.0, "12"), (12.5, "12.5"), (" A-1 ", "A-1"), ("007", "007"), (None, ""), ("", "")],
 )
 def test_an_id_is_text_and_a_whole_number_has_no_point(value: Any, text: str) -> None:
-    assert job({"id": value}, prompt="x", id_column="id") == {"prompt": "x", "custom_id": text}
+    made = job({"id": value}, prompt="x", id_column="id")
+    own = {} if isinstance(value, str | None) else {"metadata": {"id": value}}
+    assert made == {"prompt": "x", "custom_id": text, **own}
 
 
 def test_without_a_template_columns_named_as_fields_are_those_fields() -> None:
