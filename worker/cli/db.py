@@ -127,7 +127,8 @@ def db_restore(
     Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
     """
     from worker.stack.home import lock_home
-    from worker.storage.backup import bring_up_to_date, restore
+    from worker.storage.backup import restore
+    from worker.storage.migrate import bring_up_to_date
 
     settings = settings_for()
     with lock_home(settings.home, command="db restore"):

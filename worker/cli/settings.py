@@ -103,7 +103,7 @@ def opened(settings: Settings) -> Iterator[Database]:
     try:
         if not is_current(database):
             if not settings.database_url:
-                from worker.storage.backup import bring_up_to_date
+                from worker.storage.migrate import bring_up_to_date
 
                 bring_up_to_date(database, backups=settings.home / "backups", now=SystemClock().now())
             check_schema(database)

@@ -24,10 +24,9 @@ from worker.door.submit import Receipt, submit
 from worker.errors import Conflict, ExtraMissing, InputRefused, Problem, SettingsRefused
 from worker.observability.events import emit
 from worker.settings import Settings, load_settings
-from worker.storage.backup import bring_up_to_date
 from worker.storage.batches import batch_of_key, find_batch, list_batches
 from worker.storage.engine import Database, open_database
-from worker.storage.migrate import check_schema, is_current
+from worker.storage.migrate import bring_up_to_date, check_schema, is_current
 from worker.storage.types import storable
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Finds the encoding of a file, or the byte that fits none.
 
 Read without being named: UTF-8, UTF-16 and UTF-32 by their byte order marks or (UTF-8) without one, and the encodings of
-Chinese, Japanese and Korean (``likelihood.ENCODINGS``, ISO-2022-JP and ISO-2022-KR) where the text is clearly one of them.
+Chinese, Japanese and Korean (``ENCODINGS``, ISO-2022-JP and ISO-2022-KR) where the text is clearly one of them.
 A file is decoded strictly from end to end before an encoding is believed, in blocks.
 """
 
@@ -9,17 +9,28 @@ import codecs
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
-from worker.documents.likelihood import ENCODINGS, SAMPLE, ambiguous_utf8, implausible, likeliest
 from worker.documents.packed import BLOCK, open_bytes
 from worker.errors import InputRefused, Problem
 
+SAMPLE = 64 * 1024
+"""Bytes that are weighed."""
+ENCODINGS: Mapping[str, tuple[str, ...]] = {
+    "gb18030": ("zh-hans", "zh-hant"),
+    "cp949": ("ko",),
+    "cp932": ("ja",),
+    "euc_jp": ("ja",),
+    "euc_jis_2004": ("ja",),
+    "cp950": ("zh-hant",),
+    "big5hkscs": ("zh-hant",),
+}
+"""Encodings that are read without being named, and what is written in them. A larger one stands behind its usual form."""
 TEXT_LIMIT = 16 * 1024 * 1024
 """Bytes of a file given as ``@FILE``."""
 
@@ -154,6 +165,8 @@ def _detect(opened: _Opened) -> str:
     if scan.bad.beyond_ascii >= _SURELY_UTF8:
         raise _Doubt(scan.bad.message("UTF-8 with a byte that is not"), line=scan.bad.line)
     _refuse_bare_utf16(head, mixed=True)
+    from worker.documents.likelihood import likeliest  # most files are UTF-8
+
     encoding, candidates = likeliest(_sample(opened))
     for candidate in (encoding, _LARGER.get(encoding or "")):
         if candidate is not None and _scanned(opened, candidate).bad is None:
@@ -193,6 +206,8 @@ def _refuse_hz(opened: _Opened) -> None:
 
 def _refuse_accidental_utf8(opened: _Opened) -> None:
     """A word or two of another encoding may be valid UTF-8, of characters that nobody writes together."""
+    from worker.documents.likelihood import ambiguous_utf8
+
     other = ambiguous_utf8(_sample(opened))
     if other is not None:
         raise _Doubt(
@@ -260,6 +275,8 @@ def _scanned(opened: _Opened, encoding: str, *, believed: bool = False) -> _Scan
 
 
 def _refuse_mixed(block: bytes, text: str, encoding: str, line: int) -> None:
+    from worker.documents.likelihood import implausible
+
     within = _UTF8_WITHIN.search(block)
     if within is not None:
         at = line + block.count(b"\n", 0, within.start())

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 
+from worker.documents.encodings import ENCODINGS
 from worker.records import record
 
-SAMPLE = 64 * 1024
-"""Bytes that are weighed."""
 AHEAD = 16.0
 """Bits by which the likeliest reading must lead every other text."""
 PLAUSIBLE = 13.0
@@ -24,16 +23,6 @@ PLAUSIBLE = 13.0
 FEWEST = 2
 """Characters beyond ASCII: fewer are an accident too easily."""
 
-ENCODINGS: Mapping[str, tuple[str, ...]] = {
-    "gb18030": ("zh-hans", "zh-hant"),
-    "cp949": ("ko",),
-    "cp932": ("ja",),
-    "euc_jp": ("ja",),
-    "euc_jis_2004": ("ja",),
-    "cp950": ("zh-hant",),
-    "big5hkscs": ("zh-hant",),
-}
-"""Encodings that are read without being named, and what is written in them. A larger one stands behind its usual form."""
 _LARGER = {"euc_jis_2004": "euc_jp", "big5hkscs": "cp950"}
 SINGLE_BYTE = (
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874"),

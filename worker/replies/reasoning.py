@@ -34,7 +34,6 @@ from functools import cache
 from worker.domain.replies import is_blank
 from worker.records import record
 from worker.replies.families import FAMILIES, Marks
-from worker.replies.harmony import read_channels
 
 _QUOTES = "`'\"“”‘’「」『』"
 
@@ -78,7 +77,11 @@ def split_reasoning(
 
 
 def _split(response: str, cut: bool, expects_reasoning: bool | None, families: Sequence[Marks]) -> Split:
-    channels = read_channels(response, cut=cut)
+    channels = None
+    if "<|" in response or "assistantfinal" in response:  # seven patterns that few models need
+        from worker.replies.harmony import read_channels
+
+        channels = read_channels(response, cut=cut)
     if channels is not None:
         is_open = channels.answer is None
         return Split("" if is_open else (channels.answer or "").lstrip(), channels.reasoning or None, is_open)

@@ -36,7 +36,6 @@ from worker.serving.watchdog import Watchdog
 from worker.settings import Settings
 from worker.stack.home import lock_home
 from worker.stack.served_host import ServedHost, note_unreachable
-from worker.storage.backup import bring_up_to_date
 from worker.storage.changes import Changes
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
@@ -46,6 +45,7 @@ from worker.storage.hosts import (
     forget_passing_host,
     is_permanent,
 )
+from worker.storage.migrate import bring_up_to_date
 from worker.storage.pulses import forget_pulse
 from worker.storage.rescues import rescue_holder
 

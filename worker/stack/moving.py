@@ -8,10 +8,10 @@ from worker.domain.urls import masked
 from worker.errors import Conflict, SettingsRefused
 from worker.serving.outbox import store_spools
 from worker.settings import Settings
-from worker.storage.backup import bring_up_to_date
 from worker.storage.check import Checked, check_database
 from worker.storage.copy import copy_rows, differences, is_empty, nobody_serves
 from worker.storage.engine import Connection, Database, open_database
+from worker.storage.migrate import bring_up_to_date
 from worker.storage.pulses import forget_pulse, read_pulses, record_pulse
 from worker.storage.rescues import rescue_holder
 

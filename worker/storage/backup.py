@@ -14,18 +14,13 @@ from pathlib import Path
 from sqlalchemy import text
 
 from worker.errors import Conflict, NotFound, SchemaOutdated
-from worker.observability.events import emit
 from worker.storage.check import Checked, check_database
 from worker.storage.copy import copy_rows, empty, is_empty, nobody_serves
 from worker.storage.engine import Database, open_database, sqlite_url
 from worker.storage.migrate import (
     HEAD,
-    check_schema,
-    renew_report_views,
     revision,
-    revision_of,
     upgrade,
-    upgrade_database,
 )
 from worker.storage.rescues import rescue_holder
 from worker.storage.snapshots import unwritable
@@ -95,26 +90,6 @@ def restore(
     with database.write() as conn:
         rescue_holder(conn, now=now, blameless=True)  # it was copied at work, not amid a crash
     return check_database(database, now=now)
-
-
-def bring_up_to_date(database: Database, *, backups: Path, now: datetime) -> None:
-    """Bring a database to this version's schema where one process owns it: an SQLite file after it was saved in
-    ``backups``. PostgreSQL is left to ``caravan db upgrade``, unless it is empty: others may be at work on it.
-
-    Raises DatabaseUnavailable; SchemaOutdated for PostgreSQL that is older, and for any database that is newer.
-    """
-    before = revision_of(database)
-    if database.dialect == "sqlite":
-        if before is not None and before < HEAD:
-            file = Path(str(database.url.database))
-            saved = before_upgrade(file, backups, revision=before, now=now)
-            emit("database.backed_up", file=str(saved), revision=before)
-        upgrade_database(database)
-    elif before is None:
-        upgrade_database(database)
-    else:
-        check_schema(database)
-        renew_report_views(database)
 
 
 def before_upgrade(database: Path, folder: Path, *, revision: str, now: datetime) -> Path:

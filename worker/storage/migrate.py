@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import insert, text
@@ -71,6 +72,28 @@ def upgrade_database(database: Database) -> None:
                 renew_views(conn)
             case _:
                 run_migrations(conn)
+
+
+def bring_up_to_date(database: Database, *, backups: Path, now: datetime) -> None:
+    """Bring a database to this version's schema where one process owns it: an SQLite file after it was saved in
+    ``backups``. PostgreSQL is left to ``caravan db upgrade``, unless it is empty: others may be at work on it.
+
+    Raises DatabaseUnavailable; SchemaOutdated for PostgreSQL that is older, and for any database that is newer.
+    """
+    before = revision_of(database)
+    if database.dialect == "sqlite":
+        if before is not None and before < HEAD:
+            from worker.storage.backup import before_upgrade
+
+            file = Path(str(database.url.database))
+            saved = before_upgrade(file, backups, revision=before, now=now)
+            emit("database.backed_up", file=str(saved), revision=before)
+        upgrade_database(database)
+    elif before is None:
+        upgrade_database(database)
+    else:
+        check_schema(database)
+        renew_report_views(database)
 
 
 def run_migrations(conn: Connection, to: str = "head") -> None:

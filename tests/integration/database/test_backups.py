@@ -18,10 +18,10 @@ from worker.settings import load_settings
 from worker.stack import moving
 from worker.stack.moving import move
 from worker.storage import copy
-from worker.storage.backup import MOST_COPIES, back_up, bring_up_to_date, restore
+from worker.storage.backup import MOST_COPIES, back_up, restore
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
-from worker.storage.migrate import HEAD, revision, upgrade
+from worker.storage.migrate import HEAD, bring_up_to_date, revision, upgrade
 
 
 def filled(url: str, jobs: int = 30) -> Store:

@@ -15,9 +15,9 @@ from worker.errors import CaravanError, Conflict, SchemaOutdated
 from worker.settings import load_settings
 from worker.stack.moving import move
 from worker.storage import backup, copy
-from worker.storage.backup import back_up, before_upgrade, bring_up_to_date, restore
+from worker.storage.backup import back_up, before_upgrade, restore
 from worker.storage.engine import open_database
-from worker.storage.migrate import HEAD, revision, upgrade
+from worker.storage.migrate import HEAD, bring_up_to_date, revision, upgrade
 from worker.storage.tables import hosts
 
 LATER = NOW + timedelta(days=1)
