@@ -22,8 +22,7 @@ from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
-from worker.exports.targets import check_output
-from worker.exports.writers import CsvForm
+from worker.exports.targets import CsvForm, check_output
 from worker.records import record
 from worker.storage.batches import find_batch, get_batch
 

@@ -12,7 +12,7 @@ from worker.cli.json_output import AsJson
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
-from worker.exports.writers import CsvForm
+from worker.exports.targets import CsvForm
 from worker.records import record
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from worker.cli.hours import HoursOptions, windows_of, zone_name
 from worker.cli.options import NoticeOptions, PromptOptions, RowsOptions, SubmissionOptions
 from worker.clock import SystemClock
 from worker.errors import InputRefused, Problem
-from worker.exports.targets import check_output
-from worker.exports.writers import AS_USUAL, CsvForm
+from worker.exports.targets import AS_USUAL, CsvForm, check_output
 from worker.records import record
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import Code, InputRefused
-from worker.exports.results import result_lines
 from worker.policy.answers import Room, advice, drifted, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
@@ -323,6 +322,8 @@ def next_steps(
 
 def _show_one(view: RunView, console: Console) -> None:
     """One answer, its reasoning folded to a line."""
+
+    from worker.exports.results import result_lines
 
     best: dict[str, Any] | None = None
     for line in result_lines(view.place.database, Selection(view.batch.id)):

@@ -9,10 +9,10 @@ from worker.domain.selection import Selection
 from worker.exports.columns import USUAL_FIELDS, Fields
 from worker.exports.parquet import write_parquet
 from worker.exports.results import result_lines, result_table
-from worker.exports.targets import output_kind, replacing, text_of
+from worker.exports.targets import AS_USUAL, CsvForm, output_kind, replacing, text_of
 from worker.exports.wide import wide_lines, wide_table
 from worker.exports.workbook import write_workbook
-from worker.exports.writers import AS_USUAL, Column, CsvForm, Say, write_csv
+from worker.exports.writers import Column, Say, write_csv
 from worker.records import record
 from worker.storage.engine import Database
 

@@ -7,15 +7,16 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from worker.errors import InputRefused, Problem
-from worker.exports.writers import Form
 from worker.extras import require
 from worker.records import record
 
+Form = Literal["jsonl", "csv", "tsv", "xlsx", "parquet"]
 ENDINGS: Mapping[str, Form] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -35,6 +36,25 @@ class OutputKind:
     form: Form
     compressed: bool = False
     """With gzip. Parquet compresses by itself."""
+
+
+@record
+class CsvForm:
+    """How a table is written as text."""
+
+    bom: bool = False
+    """Excel takes a file without a byte order mark for one in the system's own encoding."""
+    safe: bool = True
+    """Cells that a spreadsheet would calculate get an apostrophe; see ``writers``."""
+    delimiter: str | None = None
+    """None: a comma, or the tab of a TSV."""
+
+    def of(self, form: Form) -> "CsvForm":
+        """For a file of this kind."""
+        return replace(self, delimiter=self.delimiter or ("\t" if form == "tsv" else ","))
+
+
+AS_USUAL = CsvForm()
 
 
 def output_kind(path: Path) -> OutputKind:

@@ -11,16 +11,15 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TextIO
 
 from worker.domain.numbers import plain_number
+from worker.exports.targets import AS_USUAL, CsvForm
 from worker.records import record
 from worker.replies.vectors import vector_values
 
-Form = Literal["jsonl", "csv", "tsv", "xlsx", "parquet"]
 Kind = Literal["text", "integer", "number", "truth", "time", "vector"]
 
 _FORMULA = frozenset("=+-@＝＋－＠")
@@ -53,25 +52,6 @@ class Column:
 
 Say = Callable[[str], object]
 """Is told, in whole sentences, what a reader of a file should know."""
-
-
-@record
-class CsvForm:
-    """How a table is written as text."""
-
-    bom: bool = False
-    """Excel takes a file without a byte order mark for one in the system's own encoding."""
-    safe: bool = True
-    """See the module."""
-    delimiter: str | None = None
-    """None: a comma, or the tab of a TSV."""
-
-    def of(self, form: Form) -> "CsvForm":
-        """For a file of this kind."""
-        return replace(self, delimiter=self.delimiter or ("\t" if form == "tsv" else ","))
-
-
-AS_USUAL = CsvForm()
 
 
 def write_csv(

@@ -28,7 +28,7 @@ from worker.exports import results as results_module
 from worker.exports.columns import TIMING, fields_of
 from worker.exports.files import ResultWriter
 from worker.exports.results import result_lines
-from worker.exports.writers import CsvForm
+from worker.exports.targets import CsvForm
 from worker.storage.ids import job_id
 from worker.storage.results import ResultRow, iter_metadata, iter_results
 from worker.storage.tables import batches

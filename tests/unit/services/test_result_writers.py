@@ -20,8 +20,8 @@ from worker.errors import InputRefused, Problem
 from worker.exports import parquet
 from worker.exports.parquet import write_parquet
 from worker.exports.rejects import RejectsFile, rejects_path
-from worker.exports.targets import OutputKind, check_output, output_kind, replacing, text_of
-from worker.exports.writers import Column, CsvForm, write_csv
+from worker.exports.targets import CsvForm, OutputKind, check_output, output_kind, replacing, text_of
+from worker.exports.writers import Column, write_csv
 
 NOW = datetime(2026, 11, 30, 21, 0, 14, 300_000, tzinfo=UTC)
 
