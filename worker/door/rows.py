@@ -17,7 +17,6 @@ from worker.documents.image_files import NoImage, image_names, names_files, with
 from worker.documents.job_lines import as_chat, as_embed, column_problems, job_values
 from worker.documents.row import Row, Rows
 from worker.documents.sample import chosen
-from worker.documents.spreadsheet import SheetRows
 from worker.documents.tables import ReadingRules, open_rows
 from worker.documents.templates import Template, is_blank, prompt_template, prompt_text
 from worker.errors import InputRefused, Problem
@@ -203,7 +202,8 @@ class Input:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of how the file is read."""
-        return self.rows.remarks if isinstance(self.rows, SheetRows) else ()
+        remarks: tuple[str, ...] = getattr(self.rows, "remarks", ())  # those of a spreadsheet have some
+        return remarks
 
     @property
     def encoding(self) -> str | None:
