@@ -18,6 +18,7 @@ from worker.cli.settings import common_options, opened, settings_for
 from worker.cli.submissions import options_of
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState, Priority
+from worker.domain.numbers import count_of
 from worker.domain.selection import Selection
 from worker.records import record
 from worker.storage.batches import get_batch
@@ -322,9 +323,9 @@ def _do(
     told = f"{where}: " if where else ""
     told += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
-        told += f", {changed.running:,} running ones told to stop"
+        told += f", {count_of(changed.running, 'running one')} told to stop"
     if changed.remaining:
-        told += f"; {changed.remaining:,} more follow in the background"
+        told += f"; {count_of(changed.remaining, 'more follows', 'more follow')} in the background"
         told += f" ({status_command(changed)}), while caravan up, run or control is at work"
     if act.wakes and paused:
         told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
@@ -354,7 +355,7 @@ def principal() -> str | None:
 
 def _jobs(n: int, kind: str = "") -> str:
     """``37 failed jobs``, ``1 job``."""
-    return f"{n:,} {kind}{' ' if kind else ''}job{'' if n == 1 else 's'}"
+    return count_of(n, f"{kind} job".strip())
 
 
 def _tell(act: Act, request: ActionRequest, batch: Batch | None, figures: dict[str, Any], text: str) -> None:

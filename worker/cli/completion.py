@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.cli.commands import COMMANDS, COMPLETION_VARIABLE
+from worker.domain.numbers import count_of
 from worker.observability.terminal import terminal_safe
 
 Item = tuple[str, str]
@@ -131,7 +132,7 @@ def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Item]:
         seen.add(name)
         yield (
             (name if usable else str(number)),
-            f"{'' if usable else f'{name}, '}{jobs:,} {'job' if jobs == 1 else 'jobs'}, {state}",
+            f"{'' if usable else f'{name}, '}{count_of(jobs, 'job')}, {state}",
         )
 
 

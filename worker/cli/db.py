@@ -12,6 +12,7 @@ from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import outputs_of
 from worker.cli.settings import opened, settings_for
 from worker.clock import SystemClock
+from worker.domain.numbers import count_of
 from worker.domain.urls import masked
 from worker.storage.engine import open_database
 from worker.storage.migrate import HEAD, revision, upgrade
@@ -66,8 +67,8 @@ def db_check(
         raise typer.Exit(1 if broken else 0)
     wide = max(len(one.promise) for one in checked)
     for one in checked:
-        verdict = f"broken {one.broken:,} times" if one.broken else "ok"
-        typer.echo(f"{one.promise:<{wide}}  {one.rows:>11,} rows  {verdict}")
+        verdict = f"broken {count_of(one.broken, 'time')}" if one.broken else "ok"
+        typer.echo(f"{one.promise:<{wide}}  {one.rows:>11,} {'row ' if one.rows == 1 else 'rows'}  {verdict}")
         for place in one.places:
             typer.echo(f"    {place}")
         if one.broken > MOST_EXAMPLES:
@@ -169,7 +170,7 @@ def db_copy(
 def _say_checked(checked: "Sequence[Checked]") -> None:
     broken = [one for one in checked if one.broken]
     for one in broken:
-        typer.echo(f"{one.promise}: broken {one.broken:,} times, {', '.join(one.places)}", err=True)
+        typer.echo(f"{one.promise}: broken {count_of(one.broken, 'time')}, {', '.join(one.places)}", err=True)
     if broken:
         raise typer.Exit(1)
     typer.echo(f"checked: {len(checked)} promises kept")
@@ -203,9 +204,11 @@ def db_retry_spool(
     elif not left and not retried.stored:
         typer.echo("no answers were set aside here")
     else:
-        typer.echo(f"{retried.stored:,} answers are stored")
+        typer.echo(f"{count_of(retried.stored, 'answer is', 'answers are')} stored")
         if retried.unwanted:
-            typer.echo(f"{retried.unwanted:,} are no longer wanted: their jobs ended, or run, without them")
+            typer.echo(
+                f"{count_of(retried.unwanted, 'is', 'are')} no longer needed: the jobs ended, or run, without them"
+            )
         if retried.failed:
             typer.echo(f"{retried.failed:,} still cannot be stored; the log says why")
         for file in retried.files:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.groups import option
+from worker.domain.numbers import count_of
 from worker.errors import InputRefused, Problem
 from worker.records import record
 
@@ -214,7 +215,7 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
     count = prepared.documents
     omitted = omissions(prepared.left_out)
     less = f"; left out: {omitted}" if omitted else ""
-    console.print(f"{count:,} {'document' if count == 1 else 'documents'} read{less}", highlight=False)
+    console.print(f"{count_of(count, 'document')} read{less}", highlight=False)
     for incomplete in prepared.incomplete[:10]:
         console.print(str(incomplete), style="yellow", markup=False, highlight=False)
     if prepared.incomplete:

@@ -15,6 +15,7 @@ from worker.cli.render import Console
 from worker.cli.settings import common_options
 from worker.cli.submissions import Entry
 from worker.domain.batches import Batch
+from worker.domain.numbers import count_of
 from worker.door.input_files import BatchRows, write_rows
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.preview import summary, warnings
@@ -62,7 +63,7 @@ def submit_entry(
         _say_notes(console, receipt, rejects.path)
     _say_difference(console, receipt)
     if receipt.retried is not None:
-        console.print(f"{receipt.retried:,} failed jobs are asked again")
+        console.print(f"{count_of(receipt.retried, 'failed job is', 'failed jobs are')} asked again")
     if submission.window or submission.blackout:
         say_forecast(database, clock, receipt.batch.id, console)
     return receipt
@@ -78,7 +79,7 @@ def _rows_of_batch(
     path, count = write_rows(database, parent, rows, settings.home / "input", models=submission.models)
     models = ", ".join(submission.models)
     console.print(
-        f"Asks {count:,} rows of batch {parent.id} ({parent.name}) again{f', of {models}' if models else ''}.",
+        f"Asks {count_of(count, 'row')} of batch {parent.id} ({parent.name}) again{f', of {models}' if models else ''}.",
         style="dim",
     )
     try:
@@ -102,33 +103,34 @@ def _say_notes(console: Console, submitted: Receipt, rejects: Path) -> None:
     if submitted.noted > len(submitted.notes):
         console.print(f"… {submitted.noted:,} such lines in all", style="yellow")
     if submitted.rejected:
-        console.print(f"{submitted.rejected:,} lines left out; they are in {rejects}", style="yellow")
+        console.print(f"{count_of(submitted.rejected, 'line')} left out; see {rejects}", style="yellow")
 
 
 def _say_difference(console: Console, arrived: Receipt) -> None:
     difference = arrived.difference
     before = arrived.instead_of
     if before is not None:
+        differ = "differ from those" if len(arrived.otherwise) > 1 else "differs from that"
         console.print(
-            f"A new batch: batch {before.id} ({before.name}) asked these rows with another "
-            f"{listed_parts(arrived.otherwise)}. --extend asks them again in that batch.",
+            f"A new batch, because {listed_options(arrived.otherwise)} {differ} of batch {before.id} ({before.name}), "
+            "which asked the same rows. --extend asks them again in that batch.",
         )
     if arrived.only is not None:
         outside = arrived.batch.jobs - len(arrived.only)
+        name = f"batch {arrived.batch.id} ({arrived.batch.name})"
         console.print(
-            f"{outside:,} more of batch {arrived.batch.id} ({arrived.batch.name}) lie outside --limit or --sample; "
-            "they are neither asked nor written now. The same command without it takes them all.",
+            f"{count_of(outside, f'more of {name} lies', f'more of {name} lie')} outside --limit or --sample, and no host "
+            "is asked for more, nor are more answers written. The same command without it takes all.",
         )
         if arrived.outside_running:
-            console.print(
-                f"{arrived.outside_running:,} of them run already and end by themselves.", style="yellow"
-            )
+            run = count_of(arrived.outside_running, "of them runs", "of them run")
+            console.print(f"{run} already, and the answers are kept.", style="yellow")
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
         if difference.running:
             console.print(
-                f"{difference.running:,} of the changed ones are being answered just now and were left; "
-                "give the same command again when they are done",
+                f"{count_of(difference.running, 'changed row is', 'changed rows are')} being answered now and did not change; "
+                "give the same command again when that is done",
                 style="yellow",
             )
 
@@ -219,12 +221,18 @@ class _AtTerminal(Observer):
                 raise typer.Exit(2)
 
 
-def listed_parts(parts: Sequence[str]) -> str:
-    """Parts of a recipe in words, the first few of them.
+def listed_options(parts: Sequence[str]) -> str:
+    """The options that give these parts of a recipe, the first few of them.
 
-    >>> listed_parts(("model", "options.seed", "prompt", "think", "format"))
-    'model, options.seed, prompt and 2 more'
+    >>> listed_options(("model", "options.seed", "image_columns", "think", "keep_alive"))
+    '--model, --set seed, --image and 2 more'
     """
-    if len(parts) < 4:
-        return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
-    return f"{', '.join(parts[:3])} and {len(parts) - 3} more"
+    options = [_OPTIONS.get(part, f"--{part.replace('_', '-')}") for part in parts]
+    options = [option.replace("--options.", "--set ") for option in options]
+    if len(options) < 4:
+        return " and ".join((", ".join(options[:-1]), options[-1])) if len(options) > 1 else "".join(options)
+    return f"{', '.join(options[:3])} and {len(options) - 3} more"
+
+
+_OPTIONS = {"prompt": "the prompt (--prompt, --template)", "image_columns": "--image"}
+"""Parts of a recipe whose options have other names."""

@@ -14,6 +14,7 @@ from worker.cli.hours import HoursOptions, windows_of
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.json_output import AsJson, Newest, print_json
 from worker.domain.hosts import Access, Host, memory_bytes
+from worker.domain.numbers import count_of
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -
     else:
         typer.echo(
             f"{host.name}: {done}; Ollama {look.version}, {_slots(host)}, "
-            f"{len(models)} models: {', '.join(models) or 'none'}"
+            f"{count_of(len(models), 'model')}: {', '.join(models) or 'none'}"
         )
     if done == "added" and start is not None:
         typer.echo(f"to serve it, start its worker: {start}")
@@ -338,4 +339,4 @@ def _report_there(settings: "Settings", there: Host, host: Host, *, json_: bool)
 def _slots(host: Host) -> str:
     if host.auto_slots:
         return "slots to be found out"
-    return f"{host.slots} slot{'' if host.slots == 1 else 's'}"
+    return count_of(host.slots, "slot")

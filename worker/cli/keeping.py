@@ -15,6 +15,7 @@ from worker.cli.selection import ConfirmOptions, Matching, parse_pair, refuse_un
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
+from worker.domain.numbers import count_of
 from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
 from worker.storage.batches import find_batch, list_batches
@@ -185,7 +186,7 @@ def _age(text: str) -> timedelta:
 
 
 def _batches(n: int) -> str:
-    return f"{n:,} batch{'' if n == 1 else 'es'}"
+    return count_of(n, "batch", "batches")
 
 
 def _list(due: Any) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from worker.cli.render import Console, duration, one_line, output_console, plain_table, span_between
+from worker.domain.numbers import count_of
 from worker.domain.runners import RunnerKey
 from worker.explain.reasons import moment
 from worker.quote.quote import Quoted
@@ -24,17 +25,12 @@ def print_quote(quoted: Quoted, deadline: datetime | None, *, sampling: str | No
 
 
 def _head(quoted: Quoted) -> Iterator[str]:
-    loads = "1 load" if quoted.quote.loads == 1 else f"{quoted.quote.loads:,} loads"
-    hosts = "1 host" if len(quoted.hosts) == 1 else f"{len(quoted.hosts):,} hosts"
-    yield f"{_jobs(quoted.jobs)}, {loads}, {hosts}"
+    loads, hosts = count_of(quoted.quote.loads, "load"), count_of(len(quoted.hosts), "host")
+    yield f"{count_of(quoted.jobs, 'job')}, {loads}, {hosts}"
     if quoted.before:
-        yield f"{_jobs(quoted.before)} of a higher priority come before"
+        yield f"{count_of(quoted.before, 'job')} of a higher priority {'comes' if quoted.before == 1 else 'come'} before"
     if quoted.beside:
-        yield f"{_jobs(quoted.beside)} of the same priority wait already"
-
-
-def _jobs(n: int) -> str:
-    return "1 job" if n == 1 else f"{n:,} jobs"
+        yield f"{count_of(quoted.beside, 'job')} of the same priority {'waits' if quoted.beside == 1 else 'wait'} already"
 
 
 def _table(quoted: Quoted) -> Any:

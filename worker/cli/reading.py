@@ -6,6 +6,7 @@ from types import TracebackType
 
 from worker.cli.progress import QUIET_SECONDS
 from worker.cli.render import Console
+from worker.domain.numbers import count_of
 
 AFTER_SECONDS = 0.1
 EVERY_SECONDS = 0.25
@@ -61,4 +62,4 @@ class ReadingProgress:
 
     @property
     def _line(self) -> str:
-        return f"Reading {self._name}: {self._rows():,} rows"
+        return f"Reading {self._name}: {count_of(self._rows(), 'row')}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.cli.plot import short
 from worker.cli.render import duration
 from worker.cli.report import energy, filled_hours, remarks, share
+from worker.domain.numbers import count_of
 from worker.policy.figures import Line
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _tiles(report: "Report", price: float | None) -> list[tuple[str, str]]:
         (duration(total.busy_seconds), "GPUs busy"),
         (
             duration(total.loading_seconds),
-            f"loading models, {total.loads:,} loads, {share(total.load_share)} of the work",
+            f"loading models, {count_of(total.loads, 'load')}, {share(total.load_share)} of the work",
         ),
     ]
     if total.kwh:

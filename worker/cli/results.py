@@ -20,6 +20,7 @@ from worker.cli.streams import machine_output, reader_gone
 from worker.cli.submissions import character
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
+from worker.domain.numbers import count_of
 from worker.domain.runners import normalise_model
 from worker.domain.selection import Selection
 from worker.exports.targets import CsvForm, check_output
@@ -201,7 +202,7 @@ def _results(options: dict[str, Any]) -> None:
             if found.pruned_at is not None:
                 error_console().print(
                     f"batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
-                    f"the answers of its {found.jobs:,} jobs are gone",
+                    f"the answers of its {count_of(found.jobs, 'job')} are gone",
                     style="yellow",
                 )
             chosen = _matching(database, replace(chosen, batch_id=found.id), options)
@@ -212,7 +213,7 @@ def _results(options: dict[str, Any]) -> None:
         if to_file:
             with telling(output, total) as progress, written(outputs, output):
                 lines = writer.file(output, progress)
-            console.print(f"{lines:,} {'rows' if options['wide'] else 'results'} in {output}")
+            console.print(f"{count_of(lines, 'row' if options['wide'] else 'result')} in {output}")
         elif as_ == "csv":
             with machine_output() as out:
                 writer.csv(out)
@@ -237,8 +238,8 @@ def _to_table(options: dict[str, Any], fields: "Fields") -> None:
         with telling(Path(table), None) as progress, open_external(url, "--to-table") as target:
             done = append_results(database, chosen, target, table, fields=fields, progress=progress)
     there = f"; it had {done.there:,} already" if done.there else ""
-    made = "made table" if done.created else "table"
-    error_console().print(f"{done.rows:,} results appended to {made} {table}{there}")
+    into = "written to the new table" if done.created else "appended to the table"
+    error_console().print(f"{count_of(done.rows, 'result')} {into} {table}{there}")
 
 
 def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None, *, force: bool) -> None:
@@ -268,7 +269,7 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None,
                     now=database.clock().now(),
                     progress=progress,
                 )
-            console.print(f"{rows['report_results']:,} results in {path}")
+            console.print(f"{count_of(rows['report_results'], 'result')} in {path}")
 
 
 def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":

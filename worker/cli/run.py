@@ -12,6 +12,7 @@ from worker.cli.json_output import AsJson
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import quiet_log, settings_for
+from worker.domain.numbers import count_of
 from worker.exports.targets import CsvForm
 from worker.records import record
 
@@ -199,7 +200,7 @@ def _rest(place: "Workplace", batch: "Batch") -> "Quoted":
 def _pilot(submission: "Submission", receipt: "Receipt") -> str:
     """What the same command does without the option that makes it a pilot; empty where it is not a pilot."""
     if submission.sample is not None:
-        others = f"The same command without --sample asks the other {receipt.unsampled:,} rows."
+        others = f"The same command without --sample asks the other {count_of(receipt.unsampled, 'row')}."
         return others if receipt.unsampled else ""
     return "" if submission.limit is None else "The same command without --limit asks the other rows."
 

@@ -10,6 +10,7 @@ from worker.cli.json_output import AsJson, print_json
 from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import opened, settings_for
+from worker.domain.numbers import count_of
 from worker.errors import SettingsRefused
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def submit(
     else:
         typer.echo(batch.id)
     note = "" if created or arrived.difference is not None else " (known already; nothing was added)"
-    console.print(f"batch {batch.id} ({batch.name}): {batch.jobs:,} jobs{note}; caravan status {batch.id}")
+    console.print(
+        f"batch {batch.id} ({batch.name}): {count_of(batch.jobs, 'job')}{note}; caravan status {batch.id}"
+    )
     if quoted is not None and deadline is not None:
         from worker.cli.quoting import warn_of_deadline
 

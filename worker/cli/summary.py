@@ -19,6 +19,7 @@ from worker.cli.streams import machine_output
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.jobs import JobState
+from worker.domain.numbers import count_of
 from worker.domain.runners import without_window
 from worker.domain.selection import Selection
 from worker.domain.urls import masked
@@ -163,7 +164,7 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
     except (OSError, InputRefused) as error:
         _say_unwritten(output, error, later)
         return False
-    console.print(f"{lines:,} {'rows' if terms.wide else 'results'} in {output}")
+    console.print(f"{count_of(lines, 'row' if terms.wide else 'result')} in {output}")
     return True
 
 
@@ -284,7 +285,7 @@ def _summarise(
             console.print(line, style="yellow", markup=False, soft_wrap=True)
     reused = sum(row.reused for row in figures)
     if reused:
-        console.print(f"{reused:,} answers were stored before and taken again.")
+        console.print(f"{count_of(reused, 'answer was', 'answers were')} stored before and taken again.")
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
     for line in (*advice(flaws, batch.id, room), *unknown, *drift):

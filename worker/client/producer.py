@@ -17,6 +17,7 @@ from worker.clock import Clock, SystemClock
 from worker.documents.job_lines import column_problems
 from worker.documents.templates import prompt_template
 from worker.domain.batches import Batch, BatchState
+from worker.domain.numbers import count_of
 from worker.door.intake import Intake
 from worker.door.observer import CheckModels, Choice, Difference, Observer
 from worker.door.rows import InputLine, RowFile, open_input
@@ -147,7 +148,7 @@ class Client:
                 ) from None
         self.wake()
         if receipt.rejected:
-            message = f"batch {receipt.batch.id}: {receipt.rejected:,} jobs are wrong and were left out"
+            message = f"batch {receipt.batch.id}: {count_of(receipt.rejected, 'job is', 'jobs are')} wrong and left out"
             warnings.warn(f"{message}, the first: {observer.first}", stacklevel=3)
         return receipt
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from worker.documents.lines import bounded, undecodable
 from worker.documents.packed import open_bytes
 from worker.documents.row import LINE_LIMIT, Row, Rows, check_columns, whole_problem
+from worker.domain.numbers import count_of
 from worker.errors import InputRefused, Problem
 from worker.records import record
 
@@ -138,7 +139,7 @@ def _quirks(cells: list[str], *, chosen: bool) -> tuple[str, ...]:
 
 
 def _fields(count: int) -> str:
-    return f"{count} field" if count == 1 else f"{count} fields"
+    return count_of(count, "field")
 
 
 def _delimiter_name(delimiter: str) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.jobs import FINAL, JobState
+from worker.domain.numbers import count_of
 from worker.domain.operations import Operation, Verb
 from worker.records import record
 
@@ -115,7 +116,7 @@ class BatchProgress:
         if self.batch.state is BatchState.CANCELLED and self.done < self.total:
             return f"cancelling {self.done:,} of {self.total:,}"
         if self.batch.state is BatchState.REFUSED and self.total:
-            return f"refused, dropping {self.total:,} lines"
+            return f"refused, dropping {count_of(self.total, 'line')}"
         if self.operation is None:
             return str(self.batch.state)
         if self.operation.verb in (Verb.PAUSE, Verb.RESUME):

@@ -11,3 +11,12 @@ def plain_number(number: float) -> str:
     """
     text = float.__repr__(number)
     return format(Decimal(text), "f") if "e" in text else text
+
+
+def count_of(number: int, noun: str, plural: str = "") -> str:
+    """How many there are of something, in words that fit the number.
+
+    >>> count_of(1, "job"), count_of(1200, "job"), count_of(2, "batch", "batches"), count_of(1, "job is", "jobs are")
+    ('1 job', '1,200 jobs', '2 batches', '1 job is')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

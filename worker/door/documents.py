@@ -19,6 +19,7 @@ from worker.documents.leave_out import OmissionCounts, Reason, omissions
 from worker.documents.read import Document, Rules, is_table, read_all
 from worker.documents.sources import find_documents
 from worker.documents.templates import Template, prompt_template, prompt_text
+from worker.domain.numbers import count_of
 from worker.domain.pages import without_text
 from worker.door.document_lines import Long, Templates, Window, combine_template, job_lines, own_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
@@ -166,7 +167,7 @@ class Remarks:
             for encoding, (count, first) in self._encodings.items()
         ]
         more = self._noted - len(self._notes)
-        noted = (*remarks, *self._notes, *([f"and {more:,} more such documents"] if more else []))
+        noted = (*remarks, *self._notes, *([f"and {count_of(more, 'more such document')}"] if more else []))
         refused = len(self._refused) - _MOST_NOTES
         return (
             *noted,
@@ -243,7 +244,7 @@ def _nothing(
         problem = Problem(0, "--template", refused[0].code, str(refused[0]))
         return InputRefused([problem], more_problems=len(refused) - 1)
     problems = [Problem(0, "--documents", refusal.code, str(refusal)) for refusal in refused[:20]]
-    message = f"none of the {matches:,} files that match holds a document"
+    message = f"none of the {count_of(matches, 'file that matches', 'files that match')} holds a document"
     return InputRefused(
         problems or [Problem(0, "--documents", "empty", message)], more_problems=max(0, len(refused) - 20)
     )

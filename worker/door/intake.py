@@ -10,6 +10,7 @@ from api_schemas.jobs import ParsedLine
 from api_schemas.line_reader import LineReader
 from api_schemas.submissions import Submission
 from worker.domain.jobs import After, NewJob
+from worker.domain.numbers import count_of
 from worker.domain.runners import normalise_model
 from worker.door.abilities import inability_problem
 from worker.door.combine import template_problem
@@ -128,7 +129,7 @@ class Intake:
         if not self.accepted:
             message = "the input holds no job: expected one JSON object a line"
             if self.rejected:
-                message = f"none of the {self.rejected:,} lines is a job"
+                message = f"none of the {count_of(self.rejected, 'line')} is a job"
             self.refuse(Problem(0, "", "empty", message))
         elif self._defaults.expires and not self.expiring:
             message = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import field
 
+from worker.domain.numbers import count_of
 from worker.records import mutable_record
 
 
@@ -54,11 +55,7 @@ def summary(preview: Preview, *, unsampled: int = 0) -> str:
     '3 of 20 rows; the longest prompt has about 120 tokens (line 2); qwen3:8b takes 40,960.'
     """
     rows = preview.rows
-    counted = (
-        f"{rows:,} of {rows + unsampled:,} rows"
-        if unsampled
-        else f"{rows:,} {'row' if rows == 1 else 'rows'}"
-    )
+    counted = f"{rows:,} of {rows + unsampled:,} rows" if unsampled else count_of(rows, "row")
     if not preview.longest:
         return f"{counted}."
     longest = max(preview.longest.values(), key=lambda prompts: prompts.tokens)
@@ -67,11 +64,9 @@ def summary(preview: Preview, *, unsampled: int = 0) -> str:
     }
     shown = [f"{model} takes {window:,}" for model, window in list(windows.items())[:3]]
     if len(windows) > len(shown):
-        shown.append(f"{len(windows) - len(shown)} more models")
+        shown.append(count_of(len(windows) - len(shown), "more model"))
     takes = f"; {', '.join(shown)}" if shown else ""
-    return (
-        f"{counted}; the longest prompt has about {longest.tokens:,} tokens (line {longest.line:,}){takes}."
-    )
+    return f"{counted}; the longest prompt has about {count_of(longest.tokens, 'token')} (line {longest.line:,}){takes}."
 
 
 def warnings(preview: Preview) -> Sequence[str]:
@@ -80,11 +75,11 @@ def warnings(preview: Preview) -> Sequence[str]:
     if preview.empty:
         most = sorted(preview.empty.items(), key=lambda item: -item[1][0])
         shown = [f"{count:,} in {column} (first line {first:,})" for column, (count, first) in most[:5]]
-        more = f" and in {len(most) - 5} more columns" if len(most) > 5 else ""
+        more = f" and in {count_of(len(most) - 5, 'more column')}" if len(most) > 5 else ""
         lines.append(f"Empty cells: {', '.join(shown)}{more}.")
     for model, longest in preview.longest.items():
         if longest.over and longest.window is not None:
-            prompts = "1 prompt is" if longest.over == 1 else f"{longest.over:,} prompts are"
+            prompts = count_of(longest.over, "prompt is", "prompts are")
             lines.append(
                 f"{prompts} probably longer than the {longest.window:,} tokens that {model} takes; the longest has about "
                 f"{longest.tokens:,} (line {longest.line:,})."

@@ -7,6 +7,7 @@ from datetime import datetime
 from worker.domain.batches import Batch, BatchState
 from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import Priority
+from worker.domain.numbers import count_of
 from worker.domain.runners import RunnerKey
 from worker.explain.reasons import span
 from worker.records import record
@@ -106,7 +107,7 @@ def _loading(costs: Costs) -> Iterator[str]:
         return
     host = max(costs.loading, key=lambda part: part.load_seconds).host
     yield (
-        f"loading took {seconds / elapsed:.0%} of the hosts' time ({loads:,} loads, {span(seconds)}): fewer models in "
+        f"loading took {seconds / elapsed:.0%} of the hosts' time ({count_of(loads, 'load')}, {span(seconds)}): fewer models in "
         f"one batch, larger batches, or where two fit side by side: caravan hosts set {host} --models 2"
     )
 
@@ -128,9 +129,9 @@ def _on_the_cpu(costs: Costs) -> Iterator[str]:
 
 def _at_once(costs: Costs) -> Iterator[str]:
     for host in costs.at_once:
-        answers = "1 answer" if host.answers == 1 else f"{host.answers} answers"
         yield (
-            f"{host.host} gives {answers} of {host.model} at once, its slots are {host.slots}: start Ollama there with "
+            f"{host.host} gives {count_of(host.answers, 'answer')} of {host.model} at once, its slots are {host.slots}: "
+            "start Ollama there with "
             f"OLLAMA_NUM_PARALLEL={host.slots}, unless the model or its memory allow no more"
         )
 

@@ -8,6 +8,7 @@ from worker.clock import Clock
 from worker.domain.batches import BatchState
 from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import FINAL, JobState, Priority
+from worker.domain.numbers import count_of
 from worker.domain.runners import RunnerKey, serves
 from worker.errors import CODES, Code, Conflict, NotFound
 from worker.explain.costs import read_costs, what_costs_time
@@ -176,7 +177,7 @@ def _explain_job(
             lines += _failed(conn, job)
         case JobState.SUCCEEDED:
             result = get_result(conn, job.id)
-            made = f"{result.output_tokens or 0:,} tokens"
+            made = count_of(result.output_tokens or 0, "token")
             if result.embedding is not None:
                 made = f"a vector of {len(result.embedding) // VECTOR_BYTES:,} numbers"
             lines.append(f"{made} from {result.host} in {span(result.total_seconds or 0)}")
@@ -258,8 +259,8 @@ def _explain_queued(
 ) -> Iterator[str]:
     if is_suspect(job.losses):
         yield (
-            f"its host or worker died {job.losses} times while it ran: it runs alone, on a host on which nothing else "
-            "runs, after other work or between two loads"
+            f"its host or worker died {count_of(job.losses, 'time')} while it ran: it runs alone, on a host on which "
+            "nothing else runs, after other work or between two loads"
         )
         yield from _what_hosts_do(job, situation, now, zone=zone)
         return
@@ -267,7 +268,7 @@ def _explain_queued(
     priority = Priority(job.priority).name.lower()
     if ahead:
         more = "at least " if ahead >= MOST_AHEAD else ""
-        before = "1 job is" if ahead == 1 else f"{ahead:,} jobs are"
+        before = count_of(ahead, "job is", "jobs are")
         yield f"{more}{before} before it with {short(job.runner_key)} (its priority is {priority})"
     else:
         yield f"it is the next with {short(job.runner_key)}"

@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.model_operations import BRINGS
+from worker.domain.numbers import count_of
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
 from worker.explain.obstacles import barred
@@ -101,7 +102,7 @@ def no_host_has(model: str, situation: Situation) -> str:
 
 
 def _jobs(n: int) -> str:
-    return f"{n:,} job is" if n == 1 else f"{n:,} jobs are"
+    return count_of(n, "job is", "jobs are")
 
 
 def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
@@ -207,7 +208,7 @@ def host_in_the_way(
         match runner.obstacle:
             case Obstacle.STEPS_BACK:
                 block = next(block for block in host.blocks if block.runner_key == runner.runner_key)
-                times = "once" if block.failures == 1 else f"{block.failures} times"
+                times = "once" if block.failures == 1 else f"{block.failures:,} times"
                 yield (
                     f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
                     f"tried {times}, next try at {until(block.until, now, zone)}"

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TextIO
 
-from worker.domain.numbers import plain_number
+from worker.domain.numbers import count_of, plain_number
 from worker.exports.targets import AS_USUAL, CsvForm
 from worker.records import record
 from worker.replies.vectors import vector_values
@@ -83,9 +83,8 @@ def write_csv(
         writer.writerow(cells)
         count += 1
     if changed and say is not None:
-        noun, have = ("cell", "has") if changed == 1 else ("cells", "have")
         say(
-            f"{changed:,} {noun} of the input's columns {have} ' before what a spreadsheet would calculate; "
+            f"In {count_of(changed, 'cell')} of the input's columns there is now a ' before what a spreadsheet would calculate; "
             "--raw leaves them as they came."
         )
     return count

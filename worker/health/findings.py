@@ -9,6 +9,7 @@ from worker.domain.backlog import Waiting
 from worker.domain.health import DEFECT_RETENTION, DEFECTS, Finding, HealthLimits, Kind, Pulse
 from worker.domain.hosts import Health
 from worker.domain.model_operations import ModelPart
+from worker.domain.numbers import count_of
 from worker.errors import UnreadableRow
 from worker.records import record
 
@@ -156,7 +157,7 @@ def _up(facts: HealthFacts) -> Iterator[Finding]:
         return
     jobs = sum(waiting.jobs for waiting in facts.waiting)
     if jobs:
-        message = f"{jobs:,} jobs wait, and nobody serves"
+        message = f"{count_of(jobs, 'job waits', 'jobs wait')}, and nobody serves"
         yield Finding(Kind.SERVING, "nobody", message, "caravan up, or give the same caravan run again")
 
 
@@ -178,7 +179,7 @@ def _defects(facts: HealthFacts) -> Iterator[Finding]:
             continue
         host = name.removeprefix(DEFECTS)
         count = pulse.detail.get("count", 1)
-        times = "once" if count == 1 else f"{count} times within a day"
+        times = "once" if count == 1 else f"{count:,} times within a day"
         message = f"serving {host} failed {times}, last {_ago(facts.now - pulse.at)} ago: {pulse.detail.get('error')}"
         yield Finding(
             Kind.SERVING,
@@ -295,7 +296,7 @@ def _jobs(facts: HealthFacts, limits: HealthLimits) -> Iterator[Finding]:
                 "caravan explain @last says what it waits for; more hosts, or a larger CARAVAN_OLDEST_JOB_HOURS",
             )
     if facts.held_jobs:
-        message = "1 job is held" if facts.held_jobs == 1 else f"{facts.held_jobs:,} jobs are held"
+        message = f"{count_of(facts.held_jobs, 'job is', 'jobs are')} held"
         yield Finding(Kind.JOBS, "held", message, "caravan jobs BATCH --state held says why", bad=False)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from worker.domain.hosts import Host, HostModel, LoadedModel
+from worker.domain.numbers import count_of
 from worker.domain.replies import Reply
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Code, HostError, SettingsRefused
@@ -108,7 +109,9 @@ def _of_host(
         yield HostFinding("bad", "models", "it has no model that generates", "there: ollama pull llama3.2:3b")
         return
     yield HostFinding(
-        "ok", "models", f"{len(models)} models: {', '.join(sorted(model.name for model in models))}"
+        "ok",
+        "models",
+        f"{count_of(len(models), 'model')}: {', '.join(sorted(model.name for model in models))}",
     )
     speaking = [model for model in models if not model.only_embeds]
     if named is None and not speaking:

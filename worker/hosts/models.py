@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.clock import Clock
 from worker.domain.model_operations import BRINGS, ModelOperation, ModelPart, ModelVerb, PartState
+from worker.domain.numbers import count_of
 from worker.domain.runners import RunnerKey, normalise_model
 from worker.errors import Conflict, NotFound, SettingsRefused
 from worker.records import record
@@ -153,9 +154,9 @@ def _refuse_in_use(conn: Connection, model: str, on_hosts: Sequence[str]) -> Non
         known.host for known in list_models(conn) if known.name == model and known.host not in on_hosts
     )
     left = f"{', '.join(others)} would still have it" if others else "no other host has it"
-    counts = ", ".join(f"{n:,} {state}" for state, n in sorted(jobs.items()))
+    counts = ", ".join(count_of(n, f"{state} job") for state, n in sorted(jobs.items()))
     raise Conflict(
-        f"{model} is in use: {counts} jobs; {left}. --force removes it once no call of it runs, and jobs that no host can "
+        f"{model} is in use: {counts}; {left}. --force removes it once no call of it runs, and jobs that no host can "
         f"do are held until it is pulled again"
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.domain.attempts import Failed, Outcome, Succeeded
 from worker.domain.hosts import HostModel
+from worker.domain.numbers import count_of
 from worker.domain.replies import Result
 from worker.errors import Code, HostError
 from worker.policy.context_window import NUM_PREDICT, NUM_PREDICT_THINKING
@@ -75,7 +76,9 @@ def judged(
     if problem is not None:
         return Failed(Code.INVALID_OUTPUT, problem, result=result)
     if result.cut and fail_on_cut:
-        return Failed(Code.CUT, f"the answer was cut after {result.output_tokens} tokens", result=result)
+        return Failed(
+            Code.CUT, f"the answer was cut after {count_of(result.output_tokens, 'token')}", result=result
+        )
     return Succeeded(result)
 
 
@@ -99,7 +102,7 @@ def _overflow(result: Result, window: int | None) -> str:
 def _nothing(result: Result) -> str:
     if result.done_reason in ("load", "unload"):
         return f"the host sent done_reason {result.done_reason!r}: it did not answer the prompt"
-    tokens = "1 token" if result.output_tokens == 1 else f"{result.output_tokens:,} tokens"
+    tokens = count_of(result.output_tokens, "token")
     if result.reasoning:
         return f"the model generated {tokens}, all of them reasoning, and no answer"
     return f"the model generated {tokens} and no text"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from worker.errors import CODES, Code
 
 SENTENCES: Mapping[str, str] = {
-    "batch.braked": "batch {batch} paused by itself, {jobs} jobs wait: caravan explain {batch}",
+    "batch.braked": "batch {batch} paused by itself, and the rest of it waits (jobs: {jobs}): caravan explain {batch}",
     "broker.unavailable": "the broker cannot be reached, so no worker was woken: {message}",
     "database.backed_up": "the database was saved to {file} before its upgrade",
     "database.contended": "the database is busy: {message}",
@@ -21,10 +21,10 @@ SENTENCES: Mapping[str, str] = {
     "host.slow": "{host} generates much more slowly than it did: {reason}",
     "host.unreachable": "{host} cannot be reached: {message}",
     "job.failed": "an attempt at {custom_id} failed on {host}: {message}",
-    "job.held": "{jobs} jobs for {runner_key} are held: {code}",
+    "job.held": "jobs for {runner_key} are held (jobs: {jobs}): {code}",
     "job.rescued": "jobs of a process that died: {retried} are asked again, {held} are held, {cancelled} cancelled",
     "job.set_aside": "the answer to job {job} cannot be stored and lies in {file}: {message}",
-    "job.spooled": "the database is away: {jobs} answers of {host} wait in a file",
+    "job.spooled": "the database is away, and answers of {host} wait in a file (answers: {jobs})",
     "lease.lost": "answers of {host} came too late, other workers have their jobs",
     "notice.failed": "a notice ({channel}) was not delivered and is tried again: {message}",
     "notice.given_up": "a notice ({channel}) was not delivered after {tries} tries: {message}",

@@ -6,6 +6,7 @@ import socket
 import threading
 
 from worker.clock import Clock
+from worker.domain.numbers import count_of
 from worker.errors import Code
 from worker.ollama.limits import Patience
 from worker.records import record
@@ -131,7 +132,8 @@ class Call:
             verdict = Verdict(patience.late, f"no reply within {seconds:g} s")
         elif self._silence_is_next:
             verdict = Verdict(
-                patience.silent, f"nothing came for {patience.silence:g} s, after {self.chunks} chunks"
+                patience.silent,
+                f"nothing came for {patience.silence:g} s, after {count_of(self.chunks, 'chunk')}",
             )
         else:
             verdict = Verdict(patience.slow, f"the reply was not complete after {patience.total:g} s")

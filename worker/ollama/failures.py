@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
+from worker.domain.numbers import count_of
 from worker.errors import Code, HostError, in_words
 from worker.ollama.between import proxy_words, tls_reason
 from worker.ollama.calls import Call
@@ -102,7 +103,7 @@ def from_exception(error: BaseException, call: Call, *, answered: bool) -> HostE
     if answered:
         return HostError(
             Code.REPLY_CUT,
-            f"the connection was cut after {call.chunks} chunks: {reason}",
+            f"the connection was cut after {count_of(call.chunks, 'chunk')}: {reason}",
         )
     if _is_nonsense(causes):
         return HostError(Code.BAD_REPLY, f"the host does not speak HTTP: {reason}")

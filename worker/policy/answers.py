@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from worker.domain.answers import AnswerCounts, Weights
+from worker.domain.numbers import count_of
 from worker.policy.context_window import NUM_PREDICT, bucket
 from worker.records import record
 
@@ -138,10 +139,11 @@ def mixed(weights: Sequence[Weights]) -> list[str]:
         lines += drifted(model, len(by_digest))
         for digest, same in by_digest:
             count = sum(row.answers for row in same)
-            answers = "1 answer" if count == 1 else f"{count:,} answers"
-            lines.append(f"{digest[:12]}: {answers}, on {', '.join(row.host for row in same)}")
+            lines.append(
+                f"{digest[:12]}: {count_of(count, 'answer')}, on {', '.join(row.host for row in same)}"
+            )
     return lines
 
 
 def _answers(count: int) -> str:
-    return f"{count:,} answer was" if count == 1 else f"{count:,} answers were"
+    return count_of(count, "answer was", "answers were")

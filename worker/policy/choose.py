@@ -11,6 +11,7 @@ The pseudocode, the numbers and what they were tuned on are in docs/explanation/
 """
 
 from worker.domain.jobs import Priority
+from worker.domain.numbers import count_of
 from worker.policy.claim_size import claim
 from worker.policy.deadlines import by_deadline
 from worker.policy.facts import Decision, Facts, LoadRunner, RunJobs, Wait, Work
@@ -149,7 +150,7 @@ def _by_priority(picture: Picture) -> Decision | None:
                 here, key=lambda entry: (_first_due(entry), _clear_seconds(picture, entry), entry.runner_key)
             )
             jobs = jobs_up_to(work, priority)
-            return claim(picture, work, f"resident, {jobs} jobs wait")
+            return claim(picture, work, f"resident, {count_of(jobs, 'job waits', 'jobs wait')}")
         decision = _load(picture, priority) if may_load else None
         if decision is not None:
             return decision
@@ -191,7 +192,9 @@ def _load(picture: Picture, priority: Priority) -> LoadRunner | None:
     name = priority.name.lower()
     if unheld:
         work, jobs = min(unheld, key=lambda entry: _urgency(picture, *entry))
-        return _loading(picture, work, f"{name}: {jobs} jobs wait and no host holds it")
+        return _loading(
+            picture, work, f"{name}: {count_of(jobs, 'job waits', 'jobs wait')} and no host holds it"
+        )
     if joins:
         useful, work, jobs = max(joins, key=lambda entry: (entry[0], entry[1].runner_key))
         return _loading(picture, work, f"join: {useful:.0f} s of {name} work left to share")

@@ -7,6 +7,7 @@ promoted: it would only take others with it.
 
 from collections.abc import Sequence
 
+from worker.domain.numbers import count_of
 from worker.policy.claim_size import claim
 from worker.policy.facts import Decision, HostFacts, LoadRunner, Work
 from worker.policy.picture import Picture, can_hold, load_seconds, rate
@@ -36,7 +37,11 @@ def by_deadline(picture: Picture) -> Decision | None:
     for due in critical:
         key = due.work.runner_key
         if key in picture.host.resident:
-            return claim(picture, due.work, f"deadline: {due.jobs} jobs due in {due.at - picture.now:.0f} s")
+            return claim(
+                picture,
+                due.work,
+                f"deadline: {count_of(due.jobs, 'job')} due in {due.at - picture.now:.0f} s",
+            )
         if not can_hold(picture.host, due.work, picture.now) or not _may_leave(picture, due, mine):
             continue
         if not picture.holders(key):
@@ -49,7 +54,7 @@ def by_deadline(picture: Picture) -> Decision | None:
 
 
 def _load(picture: Picture, dated: Dated, why: str) -> LoadRunner:
-    message = f"deadline: {dated.jobs} jobs due in {dated.at - picture.now:.0f} s, {why}"
+    message = f"deadline: {count_of(dated.jobs, 'job')} due in {dated.at - picture.now:.0f} s, {why}"
     return LoadRunner(dated.work.runner_key, message, picture.setup(dated.work).evict)
 
 

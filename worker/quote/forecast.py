@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.clock import Clock
+from worker.domain.numbers import count_of
 from worker.policy.windows import fit, is_open, opens_at, stored_windows
 from worker.policy.zones import zone_of
 from worker.quote.quote import quote_batch
@@ -73,7 +74,7 @@ def forecast(database: Database, batch_id: int, *, clock: Clock) -> Forecast | N
     elif fitting.done_at is not None and fitting.closes_at is not None:
         message += (
             f"it will not be done when that closes at {wall(fitting.closes_at)}, "
-            f"but at about {wall(fitting.done_at)}, in {fitting.windows} windows"
+            f"but at about {wall(fitting.done_at)}, in {count_of(fitting.windows, 'window')}"
         )
     else:
         message += "it will not be done in the next two years"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from worker.domain.numbers import count_of
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
 from worker.replies.bounds import Bounds
@@ -144,7 +145,9 @@ class TextReader(ABC):
             raise HostError(
                 Code.REPEATED_OUTPUT, f"the model said {self._piece[:80]!r} until the host stopped it"
             )
-        raise HostError(Code.REPLY_CUT, f"the reply ended without done:true, after {self.chunks} chunks")
+        raise HostError(
+            Code.REPLY_CUT, f"the reply ended without done:true, after {count_of(self.chunks, 'chunk')}"
+        )
 
     def _record(self, line: bytes) -> Reply | None:
         record = parse_object(line, self._bounds)

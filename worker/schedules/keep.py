@@ -8,6 +8,7 @@ from itertools import islice
 from worker.clock import Clock
 from worker.documents.read import is_table
 from worker.documents.sources import find_documents
+from worker.domain.numbers import count_of
 from worker.domain.schedules import Schedule, ScheduleSpec
 from worker.door.document_lines import job_lines
 from worker.errors import DocumentRefused, InputRefused, Problem
@@ -124,11 +125,11 @@ def matches_line(files: int, tables: int, models: int, roots: Sequence[str]) -> 
     >>> matches_line(14, 2, 2, ["/in"])
     '14 files match under /in (each row of 2 tables is a document); each document is asked of 2 models'
     """
-    shown = f"{files:,} {'file matches' if files == 1 else 'files match'} under {', '.join(roots)}"
+    shown = f"{count_of(files, 'file matches', 'files match')} under {', '.join(roots)}"
     if files >= MOST_COUNTED:
         shown = f"more than {shown}"
     if tables:
-        shown += f" (each row of {tables:,} {'table' if tables == 1 else 'tables'} is a document)"
+        shown += f" (each row of {count_of(tables, 'table')} is a document)"
     return shown + (f"; each document is asked of {models:,} models" if models > 1 else "")
 
 

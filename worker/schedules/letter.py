@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worker.documents.leave_out import omissions
+from worker.domain.numbers import count_of
 from worker.domain.pages import without_text
 from worker.domain.schedules import FiringState
 
@@ -191,18 +192,19 @@ def _incomplete(report: Mapping[str, Any], most: int) -> Iterator[str]:
         yield f"{document['document']}: asked {without_text(document['pages'], document['of'])}"
     rest = len(listed[most:]) + (report.get("incomplete_not_listed") or 0)
     if rest:
-        yield f"and {rest:,} more documents asked without pages that have no text"
+        yield f"and {count_of(rest, 'more document')} asked without pages that have no text"
 
 
 def _models(report: Mapping[str, Any]) -> Iterator[str]:
     for model in report.get("models_added") or ():
         yield f"{model} is asked for the first time: each document is new to it"
     for model, n in (report.get("models_dropped") or {}).items():
-        yield f"{model} is asked no more: its {n:,} answers stay, and are not counted as gone"
+        yield f"{model} is asked no more: its {count_of(n, 'answer stays, and is', 'answers stay, and are')} not counted as gone"
     for model, about in report.get("models", {}).items():
         if about.get("answers_of_others"):
             yield (
-                f"{model} has other weights now: {about['answers_of_others']:,} answers kept are of the earlier ones"
+                f"{model} has other weights now: "
+                f"{count_of(about['answers_of_others'], 'answer kept is', 'answers kept are')} of the earlier ones"
             )
         if about.get("strays"):
-            yield f"{about['strays']:,} answers of {model} are of weights that came while the firing went on"
+            yield f"{count_of(about['strays'], 'answer')} of {model} came from weights that changed while the firing went on"

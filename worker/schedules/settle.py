@@ -11,6 +11,7 @@ from typing import Any
 from worker.clock import Clock
 from worker.domain.batches import Batch, BatchState
 from worker.domain.jobs import JobState
+from worker.domain.numbers import count_of
 from worker.domain.schedules import Firing, FiringState, Schedule
 from worker.errors import NotFound
 from worker.maintenance.service import each
@@ -125,8 +126,7 @@ def _stuck(batch: Batch, counts: Mapping[JobState, int]) -> str | None:
         return None
     if counts.get(JobState.QUEUED) or counts.get(JobState.SCHEDULED):
         return None
-    jobs = "1 job is" if held == 1 else f"{held:,} jobs are"
-    return f"{jobs} held, and nothing else is left to do: caravan explain {batch.id}"
+    return f"{count_of(held, 'job is', 'jobs are')} held, and nothing else is left to do: caravan explain {batch.id}"
 
 
 _DIFF_FIELDS = (

@@ -7,6 +7,7 @@ What needs no runner is left to an errand beside the jobs; the rest is done betw
 from dataclasses import replace
 
 from worker.domain.model_operations import BRINGS, ModelPart, ModelVerb, PartState
+from worker.domain.numbers import count_of
 from worker.domain.runners import RunnerKey, concrete
 from worker.domain.selection import Selection
 from worker.errors import Code, DatabaseFailure, HostError
@@ -190,15 +191,15 @@ class Care:
             with context.database.read() as conn:
                 jobs = {} if part.forced else jobs_of_model(conn, model)
             if jobs:
-                counts = ", ".join(f"{n:,} {state}" for state, n in sorted(jobs.items()))
-                why = f"{model} is in use: {counts} jobs; --force removes it, and holds those that wait"
+                counts = ", ".join(count_of(n, f"{state} job") for state, n in sorted(jobs.items()))
+                why = f"{model} is in use: {counts}; --force removes it, and holds those that wait"
                 self._keep(replace(part, state=PartState.FAILED, error=why))
                 return
             self._machine.withhold(model)
         if running := self._running(model):
             self._claims.give_back()
             if running := self._running(model):
-                self._wait(part, f"waits for {running:,} running calls of {model}")
+                self._wait(part, f"waits for {count_of(running, 'running call')} of {model}")
                 return
         if any(loaded.name == model for loaded in context.gpu.loaded()):
             unload_runner(context.gpu, model, host=self._session.host, timings=context.timings)
@@ -214,7 +215,7 @@ class Care:
     def _stop(self, part: ModelPart) -> None:
         context, model = self._session.context, part.model
         if running := self._running(model):
-            self._wait(part, f"waits for {running:,} running calls of {model}")
+            self._wait(part, f"waits for {count_of(running, 'running call')} of {model}")
             return
         if not unload_runner(context.gpu, model, host=self._session.host, timings=context.timings):
             raise HostError(Code.HOST_ERROR, f"somebody else keeps {model} busy")
@@ -230,7 +231,7 @@ class Care:
         """Jobs decide what is loaded: a load that a person wants waits until none runs."""
         machine, host = self._machine, self._session.context.host
         if running := self._slots.unfinished:
-            self._wait(part, f"waits for {running:,} jobs that run there")
+            self._wait(part, f"waits for {count_of(running, 'job that runs', 'jobs that run')} there")
             return
         known = machine.models.get(part.model)
         if known is None:

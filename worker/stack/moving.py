@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from worker.clock import SystemClock
 from worker.domain.health import Pulse
+from worker.domain.numbers import count_of
 from worker.domain.urls import masked
 from worker.errors import Conflict, SettingsRefused
 from worker.serving.outbox import store_spools
@@ -39,7 +40,7 @@ def move(settings: Settings, to: str, *, report: Callable[[str], None]) -> Seque
                 nobody_serves(conn, now=source.clock().now())
         stored = store_spools(source, settings.home, clock=source.clock())
         if stored:
-            report(f"{stored:,} answers of the spool stored first")
+            report(f"{count_of(stored, 'answer')} of the spool stored first")
         with source.write() as conn:
             rescue_holder(conn, now=source.clock().now())
         _begin(target, masked(settings.database))

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Integer, Table, and_, delete, func, insert, or_, select, text
 from sqlalchemy.engine import Connection
 
+from worker.domain.numbers import count_of
 from worker.errors import Conflict
 from worker.storage.engine import Database
 from worker.storage.tables import all_tables, fleet, hosts, jobs, pulses, results
@@ -64,7 +65,7 @@ def differences(source: Connection, target: Connection) -> list[str]:
     for table in copied_tables():
         counted = [conn.scalar(select(func.count()).select_from(table)) or 0 for conn in (source, target)]
         if counted[0] != counted[1]:
-            lines.append(f"{table.name}: {counted[0]:,} rows, copied {counted[1]:,}")
+            lines.append(f"{table.name}: {count_of(counted[0], 'row')}, copied {counted[1]:,}")
     for table, columns in ((jobs, ("id", "state", "attempt")), (results, ("job_id", "state", "answer"))):
         if len({_checksum(conn, table, columns) for conn in (source, target)}) > 1:
             lines.append(f"{table.name}: the checksums of {', '.join(columns)} differ")

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
+from worker.domain.numbers import count_of
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
 from worker.errors import Conflict, UnreadableRow
@@ -125,7 +126,7 @@ def refuse_while_operating(conn: Connection, batch_id: int) -> None:
 
 def _busy(operation: Operation) -> str:
     return (
-        f"batch {operation.batch_id}: {operation.verb} still goes on ({operation.done:,} of {operation.total:,} jobs); "
+        f"batch {operation.batch_id}: {operation.verb} still goes on ({operation.done:,} of {count_of(operation.total, 'job')}); "
         f"wait until caravan status {operation.batch_id} no longer says so, then try again"
     )
 

@@ -284,7 +284,7 @@ def test_failed_jobs_outside_of_a_limit_are_not_asked_again(caravan: Caravan) ->
 def test_jobs_that_are_wrong_may_be_left_out_with_a_warning(caravan: Caravan) -> None:
     jobs = [{"prompt": "a"}, {"prompt": 7}, {"prompt": "c"}]
 
-    with pytest.warns(UserWarning, match="1 jobs are wrong and were left out, the first: line 2"):
+    with pytest.warns(UserWarning, match="1 job is wrong and left out, the first: line 2"):
         batch = caravan.submit(jobs, model=MODEL, on_bad_line="skip")
 
     assert [line for line, _, _ in asked(batch, caravan)] == ["line-1", "line-3"]

@@ -135,7 +135,7 @@ def test_the_same_rows_are_one_batch_and_other_rows_another(submitted: Callable[
 def test_a_query_may_stand_in_a_file(submitted: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "query.sql").write_text("SELECT sku, title\nFROM products WHERE sku = 1")
 
-    assert "1 jobs" in submitted("@query.sql").stderr
+    assert "1 job;" in submitted("@query.sql").stderr
 
 
 def test_a_column_that_is_missing_is_named_once(submitted: Callable[..., Result]) -> None:

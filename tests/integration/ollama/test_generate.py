@@ -247,7 +247,7 @@ def test_silence_in_mid_stream_is_a_stalled_reply_while_the_host_looks_healthy()
         assert gpu.version() == "0.24.0"
         gpu.close()
     assert (caught.value.code, caught.value.partial) == (Code.REPLY_STALLED, "a")
-    assert caught.value.message == "nothing came for 0.2 s, after 1 chunks"
+    assert caught.value.message == "nothing came for 0.2 s, after 1 chunk"
 
 
 def test_chunks_that_drip_meet_the_deadline_of_the_whole() -> None:

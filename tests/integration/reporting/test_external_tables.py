@@ -187,8 +187,8 @@ def test_the_command_appends_and_says_how_many(
 
     first, again = (CliRunner().invoke(app, command) for _ in range(2))
 
-    assert "3 results appended to made table answers" in first.output
-    assert "0 results appended to table answers; it had 3 already" in again.output
+    assert "3 results written to the new table answers" in first.output
+    assert "0 results appended to the table answers; it had 3 already" in again.output
 
 
 @pytest.mark.parametrize(

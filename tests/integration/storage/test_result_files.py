@@ -459,7 +459,7 @@ def test_the_command_writes_what_the_ending_says(store: Store, shell: Shell, tmp
     batch_of(store, {"a": "=1"})
 
     for name in ("a.csv", "a.parquet"):
-        assert "1 results in" in shell("-o", str(tmp_path / name)).stderr
+        assert "1 result in" in shell("-o", str(tmp_path / name)).stderr
     shell("-o", str(tmp_path / "raw.csv"), "--raw", "--bom")
 
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 1

@@ -60,16 +60,17 @@ def test_a_file_of_rejects_that_a_refused_command_wrote_is_written_again(folder:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (("--model", "n:1"), "model"),
-        (("--set", "temperature=0"), "options.temperature"),
-        (("--prompt", "Praise {{ title }}"), "prompt"),
-        (("--no-think",), "think"),
+        (("--model", "n:1"), "--model"),
+        (("--set", "temperature=0"), "--set temperature"),
+        (("--prompt", "Praise {{ title }}"), "the prompt (--prompt, --template)"),
+        (("--no-think",), "--think"),
+        (("--image", "photo"), "--image"),
     ],
 )
 def test_the_same_rows_asked_otherwise_are_a_batch_of_their_own_and_the_message_says_what_differs(
     folder: Path, change: tuple[str, ...], part: str
 ) -> None:
-    (folder / "in.csv").write_text("title\nshoe\nhat\n")
+    (folder / "in.csv").write_text("title,photo\nshoe,\nhat,\n")
     command = ("submit", "in.csv", "--prompt", "Sell {{ title }}", "--model", "m:1")
     changed = tuple(word for word in command if change[0] != "--model" or word not in ("--model", "m:1"))
     caravan(*command)
@@ -78,7 +79,9 @@ def test_the_same_rows_asked_otherwise_are_a_batch_of_their_own_and_the_message_
 
     assert done.exit_code == 0, done.output
     assert batches() == [("in.csv", 2), ("in.csv", 2)]
-    assert f"asked these rows with another {part}." in " ".join(done.stderr.split())
+    assert f"A new batch, because {part} differs from that of batch 1 (in.csv)" in " ".join(
+        done.stderr.split()
+    )
     assert caravan(*command).stdout == "1\n"
     assert caravan(*changed, *change).stdout == "2\n"
 

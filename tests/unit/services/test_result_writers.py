@@ -245,7 +245,7 @@ def test_a_cell_of_the_input_that_was_changed_is_said() -> None:
     write_csv(out, columns, [["=1+1", "=2+2"], ["-5,30", "- list"]], say=said.append)
     write_csv(out, columns, [["=1+1", "=2+2"]], form=CsvForm(safe=False), say=said.append)
 
-    assert [one[:29] for one in said] == ["1 cell of the input's columns"]
+    assert [one[:32] for one in said] == ["In 1 cell of the input's columns"]
 
 
 def test_the_header_is_no_formula_either() -> None:
