@@ -41,7 +41,7 @@ class _Physical:
         line = next(self._lines)
         self.number += 1
         if not self._row:  # the mark of a file that was put behind another one
-            line = line.removeprefix("\ufeff")
+            line = line.lstrip("\ufeff")
         self._size += len(line)
         if self._size > LINE_LIMIT:
             raise _TooLong

@@ -131,6 +131,8 @@ def _id(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return str(value).strip()
 
 

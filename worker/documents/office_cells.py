@@ -6,20 +6,22 @@ import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from worker.documents.cells import Cell, OddRow, attributes, blocks, local_name, whole_number
 from worker.documents.leading_zeros import ZeroFormat, zero_format
 from worker.records import record
 
 _ERRORS = (b't="e"', b"t='e'")
-_LONG_VALUE = re.compile(rb"v>-?\d{16}")
+_LONG_VALUE = re.compile(rb"v>-?(?:\d{16}|\d\.\d{15,}[eE])")
 _FORMULA = re.compile(
     rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:</|<(?:\w+:)?v\s*/>|<(?:\w+:)?v></)"
 )
 """A formula without a result."""
 _WIDE = re.compile(rb'r="([A-Z]{2,3})\d')
 _ROW = re.compile(rb'<(?:\w+:)?row\s(?:[^>]*?\s)?r="(\d+)"')
-_LONG = re.compile(r"-?\d{16,}")
+_LONG = re.compile(r"-?(?:\d{16,21}|\d\.\d{15,}[eE]\+?(?:1[5-9]|20))")
+"""A whole number of more digits than a spreadsheet shows."""
 _DATE_IDS = frozenset(map(str, (*range(14, 23), *range(27, 37), 45, 47, *range(50, 59))))
 """Formats of dates and times that every workbook has (ECMA-376, 18.8.30)."""
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^]]*\]')
@@ -106,7 +108,7 @@ def _office_cell(cell: ET.Element, formats: _Formats, since: date) -> Cell | Non
         text = None if whole is None else form.text(whole)
         return None if text is None else Cell(text)
     if _LONG.fullmatch(value):
-        return Cell(int(value))
+        return Cell(int(Decimal(value)))
     if value.startswith("-") and style in formats.dates:
         return _day(value, since)
     return None

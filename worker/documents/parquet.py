@@ -67,7 +67,13 @@ class ParquetRows:
 
 
 def _opened(path: Path, texts: tuple[int, ...] = ()) -> Any:
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=PAGES_BYTES, read_dictionary=list(texts))
+    return pq.ParquetFile(
+        path,
+        pre_buffer=False,
+        buffer_size=PAGES_BYTES,
+        read_dictionary=list(texts),
+        page_checksum_verification=True,
+    )
 
 
 def _rows(batch: Any, before: int) -> Iterator[tuple[Any, ...] | Problem]:

@@ -18,7 +18,7 @@ QUIRKS: Mapping[str, str] = {
     "they do",
     "quoted": "cells in quotes, which are plain characters here; --quote '\"' reads them as quoting",
     "error": "cells with errors (such as #N/A), which are taken as these texts; correct them in the spreadsheet",
-    "formula": "formulas without a stored result, which are taken as empty cells; open the workbook in a spreadsheet program "
+    "formula": "formulas without a stored result, which are taken as empty cells; open the workbook in a spreadsheet program, "
     "and save it",
     "null": r"cells \N, as PostgreSQL's COPY writes null, which are taken as text; COPY … (FORMAT csv) writes none",
 }

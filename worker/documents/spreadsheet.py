@@ -191,7 +191,7 @@ def _workbook(source: Source) -> tuple[Any, list[tuple[str, bool]]]:
     """A workbook, and the names of its sheets with whether each is shown."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-    book = CalamineWorkbook.from_object(opened(source))
+    book = CalamineWorkbook.from_object(_named_rightly(source))
     return book, [
         (one.name, one.visible == SheetVisibleEnum.Visible)
         for one in book.sheets_metadata
@@ -209,6 +209,29 @@ def _sheet(source: Source, path: Path, book: Any, name: str) -> Sheet:
         )
         raise _refused(path, message, "too_large")
     return Sheet(path, source, book.get_sheet_by_name(name), look.odd)
+
+
+def _named_rightly(source: Source) -> Any:
+    """What calamine opens: it goes by the ending of a path, and by the bytes of what has none. Raises InputRefused for a text
+    under the name of a workbook."""
+    if isinstance(source, bytes):
+        return opened(source)
+    with source.open("rb") as file:
+        head = file.read(2000)
+    if head.startswith((b"PK", b"\xd0\xcf")):
+        return (
+            source
+            if head.startswith(b"PK") == (source.suffix.lower() != ".xls")
+            else opened(source.read_bytes())
+        )
+    begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if begin == b"<":
+        hint = "a page of HTML or XML; open it in a spreadsheet program and save it as .xlsx"
+    elif b"\0" not in head:
+        hint = "a text; name it .csv, .tsv or .jsonl"
+    else:
+        return source
+    raise _refused(source, f"not a spreadsheet, but {hint}", "unknown_format")
 
 
 @contextmanager

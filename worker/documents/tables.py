@@ -34,6 +34,8 @@ ENDINGS: Mapping[str, str] = {
     ".ods": "spreadsheet",
     ".txt": "text",
 }
+PACKED = frozenset({".zst", ".zip", ".bz2", ".xz", ".lz4", ".br", ".7z", ".rar", ".tar", ".tgz", ".z"})
+"""Endings of files that hold others, packed in ways that are not read."""
 KINDS: Mapping[str, str] = {
     "jsonl": "JSON lines",
     "csv": "CSV",
@@ -164,6 +166,9 @@ def _kind(path: Path, encoding: str | None) -> str:
         return "jsonl" if _is_job_line(text) else "text"
     if text.startswith("{"):
         return "jsonl"
+    if ending in PACKED:
+        message = f"{path}: {ending} is packed; unpack it, or pack it with gzip (.csv.gz, .jsonl.gz)"
+        raise InputRefused([whole_problem("unknown_format", message)])
     near = get_close_matches(ending, ENDINGS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     message = f"{path}: {ending} does not say what the file holds; known are {', '.join(ENDINGS)}{hint}"

@@ -15,7 +15,7 @@ from api_schemas.submissions import Submission
 from worker.documents.encodings import is_unusual
 from worker.documents.image_files import NoImage, image_names, names_files, with_image_files
 from worker.documents.job_lines import as_chat, as_embed, column_problems, job_values
-from worker.documents.row import Row, Rows
+from worker.documents.row import QUIRKS, Row, Rows
 from worker.documents.sample import chosen
 from worker.documents.tables import ReadingRules, open_rows
 from worker.documents.templates import Template, is_blank, prompt_template, prompt_text
@@ -171,6 +171,12 @@ def _no_image(row: Row, error: NoImage) -> Problem:
     return Problem(row.line, "images", "unreadable", str(error))
 
 
+def _explained(problem: Problem, row: Row) -> Problem:
+    """The problem, and what is odd about the row that may be its reason."""
+    odd = [QUIRKS[name] for name in row.quirks if name in ("error", "formula")]
+    return replace(problem, message="; ".join([problem.message, *odd])) if odd else problem
+
+
 def _plain(problem: Any) -> tuple[int, str, str, str]:
     return problem.line, problem.field, problem.code, problem.message
 
@@ -280,7 +286,7 @@ class Input:
         )
         for rendered in (prompt, system):
             if isinstance(rendered, Problem):
-                return InputLine(row.line, None, rendered, original=values)
+                return InputLine(row.line, None, _explained(rendered, row), original=values)
         job = job_values(
             values,
             prompt=prompt,  # type: ignore[arg-type]

@@ -106,6 +106,16 @@ def test_a_damaged_file_is_refused_where_the_damage_begins(tmp_path: Path) -> No
     assert (problem.line, problem.code) == (1, "unreadable")
 
 
+def test_a_value_that_changed_on_the_way_is_refused_where_the_file_has_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"id": [1, 2]}), path, write_page_checksum=True, compression="none")
+    data = bytearray(path.read_bytes())
+    data[data.index((2).to_bytes(8, "little"))] ^= 0x40
+    path.write_bytes(data)
+    with pytest.raises(InputRefused, match="damaged behind row 0"):
+        list(open_rows(path))
+
+
 def test_a_map_with_a_key_twice_is_refused_by_its_row_and_loses_no_value(tmp_path: Path) -> None:
     kind = pa.map_(pa.string(), pa.int64())
     path = written(tmp_path, {"pairs": pa.array([[("a", 1), ("b", 2)], [("a", 1), ("a", 2)]], kind)})

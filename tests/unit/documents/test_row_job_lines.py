@@ -26,7 +26,17 @@ def test_with_a_template_every_column_but_the_id_becomes_metadata() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(12, "12"), (12.0, "12"), (12.5, "12.5"), (" A-1 ", "A-1"), ("007", "007"), (None, ""), ("", "")],
+    [
+        (12, "12"),
+        (12.0, "12"),
+        (12.5, "12.5"),
+        (" A-1 ", "A-1"),
+        ("007", "007"),
+        (None, ""),
+        ("", ""),
+        (True, "true"),
+        ([1, "ä"], '[1, "ä"]'),
+    ],
 )
 def test_an_id_is_text_and_a_whole_number_has_no_point(value: Any, text: str) -> None:
     made = job({"id": value}, prompt="x", id_column="id")

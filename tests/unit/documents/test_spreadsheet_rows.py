@@ -8,8 +8,10 @@ from typing import Any
 import openpyxl
 import pytest
 
+from api_schemas.submissions import Submission
 from worker.documents.row import Row
 from worker.documents.tables import ReadingRules, open_rows
+from worker.door.rows import open_input
 from worker.errors import ExtraMissing, InputRefused, Problem
 from worker.extras import EXTRAS
 
@@ -94,12 +96,27 @@ def test_what_is_no_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert "two columns are named 'name', C and D" in refusal(indented).message
     text = tmp_path / "text.xlsx"
     text.write_text("id,name\n1,a\n")
-    assert "not a spreadsheet that can be read" in refusal(text).message
+    assert "a text; name it .csv" in refusal(text).message
+    page = tmp_path / "page.xls"
+    page.write_text("<html><table><tr><td>id</td></tr></table></html>")
+    assert "a page of HTML" in refusal(page).message
     header = workbook(tmp_path / "header.xlsx", a=[["id", "name"]])
     assert "a header and no row" in refusal(header).message
     empty = tmp_path / "empty.xlsx"
     empty.touch()
     assert refusal(empty).code == "empty"
+
+
+def test_a_workbook_is_read_under_the_name_of_an_older_one(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", a=[["id"], [1]]).rename(tmp_path / "a.xls")
+    assert [row.values for row in open_rows(path)] == [{"id": 1}]
+
+
+def test_a_row_that_renders_blank_for_a_formula_without_a_result_says_so(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", a=[["id", "text"], [1, "=A2"]])
+    (line,) = open_input(path, Submission(models=("m:1",), prompt="{{ text }}"))
+    assert line.problem is not None
+    assert "(empty here: text); formulas without a stored result" in line.problem.message
 
 
 def test_a_file_that_unpacks_beyond_all_measure_is_refused_unread(

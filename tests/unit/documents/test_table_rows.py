@@ -180,6 +180,17 @@ def test_an_unknown_ending_is_json_lines_where_the_first_sign_says_so(tmp_path: 
     assert "did you mean .csv?" in problem.message
 
 
+@pytest.mark.parametrize("ending", [".csv.zst", ".csv.zip", ".jsonl.bz2"])
+def test_a_file_packed_otherwise_than_with_gzip_is_to_be_unpacked(tmp_path: Path, ending: str) -> None:
+    message = refusal(written(tmp_path, f"a{ending}", "x")).message
+    assert "is packed; unpack it, or pack it with gzip" in message
+
+
+def test_byte_order_marks_that_programs_put_twice_are_none_of_a_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "\ufeff\ufeffid,text\n1,a\n")
+    assert open_rows(path).columns == ("id", "text")
+
+
 def test_json_lines_keep_their_bytes_and_their_numbers(tmp_path: Path) -> None:
     path = written(tmp_path, "jobs.jsonl", '\ufeff{"a": "é"}\n\n{"b": 2}\r\n{"c": 3}')
 
