@@ -23,6 +23,7 @@ from worker.explain.reasons import (
     span,
     until,
     why_nothing_moves,
+    without_the_model,
 )
 from worker.explain.situation import Server, Situation, read_situation
 from worker.policy.answers import ROOMY, Room, room_for
@@ -285,6 +286,7 @@ def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tz
             else "there are no hosts: caravan hosts add NAME URL"
         )
     yield from in_the_way(situation, having, {job.runner_key}, now, zone=zone)
+    yield from without_the_model(model, situation)
     for host in having:
         if not host.serving or any(host_in_the_way(situation, host, {job.runner_key}, now, zone)):
             continue

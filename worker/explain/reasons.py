@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
-from worker.domain.model_operations import BRINGS
+from worker.domain.model_operations import BRINGS, ModelPart
 from worker.domain.numbers import count_of
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
@@ -95,10 +95,14 @@ def _held(situation: Situation) -> Iterator[str]:
 
 def no_host_has(model: str, situation: Situation) -> str:
     """That the hosts lack a model, and how far it is on its way, or what brings it."""
-    coming = [part for part in situation.parts if part.verb in BRINGS and part.model == model]
+    coming = _coming(model, situation)
     if not coming:
         return f"no host has {model}: caravan models pull {model}"
     return f"no host has {model} yet: {max(coming, key=lambda part: part.completed).progress}"
+
+
+def _coming(model: str, situation: Situation) -> list[ModelPart]:
+    return [part for part in situation.parts if part.verb in BRINGS and part.model == model]
 
 
 def _jobs(n: int) -> str:
@@ -110,15 +114,26 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
         yield "there are no hosts: caravan hosts add NAME URL"
         return
     concerned: dict[str, HostRow] = {}
-    for model in situation.models:
-        if not (model.waiting or model.running):
-            continue
+    models = [model for model in situation.models if model.waiting or model.running]
+    for model in models:
         having = [host for host in situation.hosts if host.may_have(model.model)]
         if not having:
             yield no_host_has(model.model, situation)
         concerned.update((host.name, host) for host in having)
     keys = {key for model in situation.models for key in model.runner_keys}
     yield from in_the_way(situation, list(concerned.values()), keys, now, zone=zone)
+    for model in models:
+        yield from without_the_model(model.model, situation)
+
+
+def without_the_model(model: str, situation: Situation) -> Iterator[str]:
+    """The hosts that answer and lack a model of which every host that has it is away: one of them could get it."""
+    away = {host.name for host in situation.hosts if host.unreachable_since is not None}
+    having = {host.name for host in situation.hosts if host.may_have(model)}
+    lacking = [host.name for host in situation.hosts if host.name not in away | having]
+    if lacking and having and having <= away and not _coming(model, situation):
+        verbs = "answers, but has" if len(lacking) == 1 else "answer, but have"
+        yield f"{some(lacking)} {verbs} no {model}: caravan models pull {model} --host {lacking[0]}"
 
 
 def in_the_way(

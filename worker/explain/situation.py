@@ -8,7 +8,7 @@ from enum import StrEnum
 from worker.clock import Clock
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import FINAL, JobState
-from worker.domain.model_operations import ModelPart
+from worker.domain.model_operations import BRINGS, ModelPart
 from worker.domain.runners import RunnerKey
 from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.records import record
@@ -124,6 +124,13 @@ class Situation:
             for state, n in model.counts.items():
                 total[state] = total.get(state, 0) + n
         return total
+
+    @property
+    def concerned(self) -> list[HostRow]:
+        """The hosts that may answer a job that is left: they have its model, or it is brought there."""
+        models = {model.model for model in self.models if model.waiting or model.running}
+        bringing = {part.host for part in self.parts if part.verb in BRINGS and part.model in models}
+        return [host for host in self.hosts if host.name in bringing or any(map(host.may_have, models))]
 
     @property
     def tokens_per_second(self) -> float:

@@ -330,7 +330,7 @@ class _Watch:
         expected = outlook(
             progress,
             running=sum(model.running for model in situation.models),
-            unreachable_since=[host.unreachable_since for host in situation.hosts],
+            unreachable_since=[host.unreachable_since for host in situation.concerned],
             now=situation.at,
             wait_hosts=timedelta(seconds=self._wait_hosts),
         )

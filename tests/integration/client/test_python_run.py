@@ -129,6 +129,22 @@ def test_hosts_that_all_go_away_end_the_run(caravan: Caravan, host: simulator.Ru
         )
 
 
+def test_a_run_ends_where_the_only_host_with_the_model_is_away_though_another_answers(
+    caravan: Caravan, host: simulator.RunningHost
+) -> None:
+    """As after a night in which one host died, and the other came back with other models."""
+    other = simulator.HostSettings("gpu-2", (simulator.SimulatedModel("b:1"),), time_scale=0.001)
+    with simulator.running(other) as (answers,):
+        lacking, dead = host_name(answers.url), host_name(host.url)
+        caravan.run(["x"], hosts=[host.url], model=MODEL)
+        caravan.submit(["x", "y"], model=MODEL)
+        host.kill()
+
+        missing = f"{lacking} answers, but has no {MODEL}: caravan models pull {MODEL} --host {lacking}"
+        with pytest.raises(NoHost, match=f"{dead} cannot be reached .*; {missing}"):
+            caravan.run(["x", "y"], hosts=[answers.url, host.url], model=MODEL, poll=0.02, wait_hosts=0.0)
+
+
 def test_a_model_that_no_host_has_is_refused_before_anything_runs(
     caravan: Caravan, host: simulator.RunningHost
 ) -> None:

@@ -223,6 +223,23 @@ def test_a_model_that_no_host_has_is_said(store: Store) -> None:
     assert reasons(store, batch) == ["no host has llama3.2:3b: caravan models pull llama3.2:3b"]
 
 
+def test_of_hosts_that_answer_it_is_said_that_they_lack_the_model_where_those_that_have_it_are_away(
+    store: Store,
+) -> None:
+    batch = store.submit(new_job(1))
+    with store.database.write() as conn:
+        add_host(conn, Host("gpu-3", "http://gpu-3:11434"), now=NOW)
+        record_probe(conn, "gpu-3", version="0.24.0", models=[replace(QWEN, name="b:1")], now=NOW)
+        record_unreachable(conn, "gpu-1", message="connection refused", now=NOW, token="gpu-1")
+
+    assert reasons(store, batch) == ["gpu-1 cannot be reached since 02:00:00 (0 s): connection refused"]
+    with store.database.write() as conn:
+        record_unreachable(conn, "gpu-2", message="connection refused", now=NOW, token="gpu-2")
+    assert reasons(store, batch)[2:] == [
+        "gpu-3 answers, but has no qwen3:8b: caravan models pull qwen3:8b --host gpu-3"
+    ]
+
+
 def test_a_model_that_is_on_its_way_is_said_with_how_far_it_is(store: Store) -> None:
     batch = store.submit(new_job(1, model="llama3.2:3b", runner_key=OTHER))
     with store.database.write() as conn:
